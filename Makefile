@@ -1,0 +1,80 @@
+# Everything a person or CI runs here. `make` alone lists the targets.
+
+# Makes the environment; 3.10 or newer.
+PYTHON ?= python3
+# Processes of the test suite, at most; each one loads torch.
+WORKERS ?= 4
+
+BIN := .venv/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+# One thread for each test process, so that they do not fight for cores; tests reach for no network.
+PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev demo test smoke check format bench clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+# ---- installation; the stamps keep it from being repeated until pyproject.toml or constraints.txt changes
+
+install: .venv/.installed  ## Install llmkit, as tested, into .venv
+
+install-dev: .venv/.installed-dev  ## The same, with the tools for tests and checks
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	    echo "llmkit needs Python 3.10 or newer, and '$(PYTHON)' is not. Name one: make install PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+.venv/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+.venv/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) --editable '.[test]'
+	@touch $@ .venv/.installed
+
+.venv/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@ .venv/.installed .venv/.installed-test
+
+# ---- use
+
+demo: install  ## Train a small classifier, use it and measure it; no download
+	$(BIN)/llmkit finetune recipes/quickstart.yaml
+	$(BIN)/llmkit classify "Return the mean of the values along the given axis of the array."
+	$(BIN)/llmkit classify "Render the table to the console in colour, with a title and a border."
+	$(BIN)/llmkit classify "Apply dropout to the hidden states of the transformer layer."
+	$(BIN)/llmkit evaluate "$$(ls -td runs/quickstart* | head -n 1)"
+	@echo
+	@echo "Next:"
+	@echo "  $(BIN)/llmkit --help                                 every command"
+	@echo "  $(BIN)/llmkit init                                   a recipe of your own"
+	@echo "  $(BIN)/llmkit plan recipes/quickstart.yaml           what a recipe would do, before it does it"
+	@echo "  $(BIN)/llmkit finetune recipes/quickstart.yaml --set train.epochs=5"
+
+# ---- development
+
+test: .venv/.installed-test  ## Run the tests, in several processes
+	$(PYTEST) tests --ignore=tests/smoke -n auto --maxprocesses $(WORKERS)
+
+smoke: .venv/.installed-test  ## Train, use and measure a tiny model of each family
+	$(PYTEST) tests/smoke -q
+
+check: .venv/.installed-dev  ## Check format, lint, types and the import rule
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.installed-dev  ## Format the code and mend what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install  ## Run the benchmarks, one after the other
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+clean:  ## Remove caches and build outputs; .venv and runs stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

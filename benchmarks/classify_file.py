@@ -1,0 +1,134 @@
+"""How fast a file of texts is classified on a CPU, beside transformers' own pipeline.
+
+    python benchmarks/classify_file.py
+
+300 texts of 8 to 500 tokens (log-normal, as reviews and tickets are) through a 6-layer, 384-wide BERT with random
+weights: text in, labels out, in one process, loading left out on all sides. The sides run in turn in each round,
+so that a busy machine slows them alike; the ratio of a round is theirs in that round.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    PreTrainedTokenizerFast,
+    pipeline,
+)
+from transformers.utils import logging as transformers_logging
+
+from llmkit.inference.engines.transformers import TransformersEngine
+from llmkit.inference.text import classify_texts
+from llmkit.models.loaded import LoadedModel
+
+TEXTS = 300
+ROUNDS = 5
+TARGET = 2.5
+WORDS = [f"word{number}" for number in range(4000)]
+
+
+def main() -> None:
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable(logging.INFO)
+    texts = uneven_texts(TEXTS, rng=random.Random(17))
+    with tempfile.TemporaryDirectory() as folder:
+        write_model(Path(folder))
+        model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    loaded = LoadedModel(model=model, tokenizer=tokenizer, family="bert", name="benchmark")
+    engine = TransformersEngine(loaded, device=torch.device("cpu"))
+    peer = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
+    sides: dict[str, Callable[[], list[str]]] = {
+        "llmkit": lambda: [one.label for one in classify_texts(loaded, engine, texts, overflow="error")],
+        "pipeline, one by one": lambda: [one["label"] for one in peer(texts)],
+        "pipeline, batch_size=32": lambda: [one["label"] for one in peer(texts, batch_size=32)],
+    }
+    seconds = run_in_turn(sides)
+    report(seconds)
+
+
+def uneven_texts(count: int, *, rng: random.Random) -> list[str]:
+    """Texts of 8 to 500 tokens, [CLS] and [SEP] included, half of them below 64."""
+    lengths = [min(max(round(rng.lognormvariate(4.16, 0.9)), 8), 500) for _ in range(count)]
+    return [" ".join(rng.choices(WORDS, k=length - 2)) for length in lengths]
+
+
+def write_model(folder: Path) -> None:
+    """A BERT folder: one token a word, so that lengths are known; five classes with well separated logits."""
+    torch.manual_seed(17)
+    vocabulary = {token: index for index, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=512,
+    ).save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=384,
+        num_hidden_layers=6,
+        num_attention_heads=12,
+        intermediate_size=1536,
+        num_labels=5,
+        initializer_range=0.1,
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+
+
+def run_in_turn(sides: dict[str, Callable[[], list[str]]]) -> dict[str, list[float]]:
+    """Seconds of each side in each round, after one round that warms up and compares the labels."""
+    labels = {name: classify() for name, classify in sides.items()}
+    for name, found in labels.items():
+        differing = sum(ours != theirs for ours, theirs in zip(labels["llmkit"], found, strict=True))
+        if differing:
+            raise SystemExit(f"{name}: {differing} of {len(found)} labels differ")
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(ROUNDS):
+        for name, classify in sides.items():
+            start = time.perf_counter()
+            classify()
+            seconds[name].append(time.perf_counter() - start)
+    counts = {label: labels["llmkit"].count(label) for label in sorted(set(labels["llmkit"]))}
+    print(f"{TEXTS} texts, {ROUNDS} rounds, {torch.get_num_threads()} threads; the same labels on all sides: {counts}")
+    return seconds
+
+
+def report(seconds: dict[str, list[float]]) -> None:
+    peers = [name for name in seconds if name != "llmkit"]
+    for name, times in seconds.items():
+        print(f"{name:24} {statistics.median(times):7.2f} s (min {min(times):.2f}, max {max(times):.2f})")
+    for name in peers:
+        print_ratio(name, [theirs / ours for ours, theirs in zip(seconds["llmkit"], seconds[name], strict=True)])
+    better = [min(pair) for pair in zip(*(seconds[name] for name in peers), strict=True)]
+    ratios = [theirs / ours for ours, theirs in zip(seconds["llmkit"], better, strict=True)]
+    print_ratio(f"the better of both (target {TARGET})", ratios)
+
+
+def print_ratio(name: str, ratios: list[float]) -> None:
+    print(
+        f"llmkit beside {name}: {statistics.median(ratios):.2f}x the speed (min {min(ratios):.2f}, max {max(ratios):.2f})"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,27 @@
+"""llmkit: train, measure and use small language models of the GPT-2, BERT and T5 families.
+
+    import llmkit
+
+    llmkit.finetune("recipe.yaml")
+    for summary in llmkit.load("runs/recipe-001").summarize(["a long text"]):
+        print(summary.texts[0])
+
+The names load when they are first used: `import llmkit` alone imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmkit.api import evaluate_model, finetune, load, score_files
+
+__all__ = ["evaluate_model", "finetune", "load", "score_files"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'llmkit' has no attribute {name!r}")
+    from llmkit import api
+
+    return getattr(api, name)

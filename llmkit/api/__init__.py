@@ -1,0 +1,54 @@
+"""The verbs as plain typed functions: llmkit's Python API, and what its commands call. The only room that wires parts.
+
+llmkit.finetune("recipe.yaml")
+model = llmkit.load("runs/news-001")
+model.summarize(["a long text"])
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmkit.api.measuring import Evaluation, evaluate_model, score_files
+    from llmkit.api.options import generation_options, schema
+    from llmkit.api.texts import read_texts
+    from llmkit.api.training import Begun, Finetuned, count_devices, finetune
+    from llmkit.api.using import Model, load
+    from llmkit.training.progress import Evaluated, Saved, StepResult
+
+_PLACES = {
+    "llmkit.api.measuring": ("Evaluation", "evaluate_model", "score_files"),
+    "llmkit.api.options": ("generation_options", "schema"),
+    "llmkit.api.texts": ("read_texts",),
+    "llmkit.api.training": ("Begun", "Finetuned", "count_devices", "finetune"),
+    "llmkit.api.using": ("Model", "load"),
+    "llmkit.training.progress": ("Evaluated", "Saved", "StepResult"),
+}
+__all__ = [
+    "Begun",
+    "Evaluated",
+    "Evaluation",
+    "Finetuned",
+    "Model",
+    "Saved",
+    "StepResult",
+    "count_devices",
+    "evaluate_model",
+    "finetune",
+    "generation_options",
+    "load",
+    "read_texts",
+    "schema",
+    "score_files",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Each verb is imported when it is first used: a mistake in a recipe is told before torch is loaded."""
+    from importlib import import_module
+
+    for place, names in _PLACES.items():
+        if name in names:
+            return getattr(import_module(place), name)
+    raise AttributeError(f"module 'llmkit.api' has no attribute {name!r}")

@@ -1,0 +1,182 @@
+"""`evaluate`: a model on rows, or predictions on references."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.api.preparing import Split, SplitRows, open_splits
+from llmkit.api.resuming import check_sources
+from llmkit.api.texts import read_column
+from llmkit.atomic import replace_file
+from llmkit.data.sources import open_rows
+from llmkit.errors import UsageError
+from llmkit.evaluation.metrics import RougeTokenizer, score_texts
+from llmkit.recipe.blocks import Recipe
+from llmkit.recipe.loading import load_recipe
+from llmkit.runs.folder import Run, finished_runs, open_run, write_json
+from llmkit.tasks import RECIPES, TASKS
+
+if TYPE_CHECKING:
+    from llmkit.models.loaded import LoadedModel
+    from llmkit.tasks.base import Scores
+
+_log = logging.getLogger("llmkit")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured, on what."""
+
+    model: str | None
+    """None where files alone were compared."""
+    data: str
+    rows: int
+    scores: Scores
+    predictions: list[str]
+
+
+def score_files(
+    predictions: str | Path,
+    references: str | Path,
+    *,
+    metrics: Sequence[str],
+    column: str | None = None,
+    rouge_tokenizer: RougeTokenizer = "auto",
+) -> Evaluation:
+    """Figures of predicted texts against reference texts, row by row.
+
+    Args:
+        predictions: one a line in .txt; elsewhere the column `prediction`, `text`, `label` or `summary`.
+        references: as predictions, the column `reference`, `text`, `label` or `summary`.
+        column: the column of both, where it has another name.
+    Raises:
+        UsageError: an unknown metric, or none.
+        DataError: files that cannot be read, or have different numbers of rows.
+    """
+    if not metrics:
+        raise UsageError("give --metric, once or more: accuracy, precision, recall, f1, confusion, rouge.")
+    own = (column,) if column else ()
+    predicted = read_column(predictions, columns=own or ("prediction", "text", "label", "summary"))
+    wanted = read_column(references, columns=own or ("reference", "text", "label", "summary"))
+    scores = score_texts(metrics, predicted, wanted, rouge_tokenizer=rouge_tokenizer)
+    return Evaluation(None, f"{predictions} against {references}", len(wanted), scores, predicted)
+
+
+def evaluate_model(
+    model: str | None = None,
+    *,
+    data: Sequence[str] | None = None,
+    columns: dict[str, str] | None = None,
+    metrics: Sequence[str] | None = None,
+    rouge_tokenizer: RougeTokenizer = "auto",
+) -> Evaluation:
+    """Figures of a model on the rows of `data`, or of a run on its recipe's test rows, else its validation rows.
+
+    A run's result is also written to its folder `evaluation/`: the figures, and every prediction beside its
+    reference.
+
+    Args:
+        model: a run, a folder or a hub model; without it, the newest finished run.
+        data: sources as in a recipe.
+        columns: role -> column; a run's own recipe gives the default.
+    Raises:
+        UsageError: no rows are named, and the model is not a run.
+        DataError: rows that the task cannot use, or a run's data that have changed since.
+    """
+    from accelerate import Accelerator
+
+    from llmkit.evaluation.measure import measure
+    from llmkit.inference.engines.transformers import TransformersEngine
+
+    run = _run_of(model)
+    recipe = load_recipe(run.recipe, kinds=RECIPES).recipe if run else None
+    loaded = _open(str(run.folder) if run else str(model))
+    if recipe is None:
+        recipe = _recipe_for(loaded, data)
+    rows, described = _rows(recipe, run, data=data, columns=columns)
+    task = TASKS[type(recipe)](recipe, loaded)
+    examples = task.encode(rows)
+    accelerator = Accelerator()
+    engine = TransformersEngine(loaded, device=accelerator.device)
+    wanted = metrics or recipe.evaluation.metrics
+    scores, predictions = measure(
+        task, examples, engine=engine, accelerator=accelerator, metrics=wanted, rouge_tokenizer=rouge_tokenizer
+    )
+    evaluation = Evaluation(str(run.folder) if run else loaded.name, described, len(examples), scores, predictions)
+    if run is not None:
+        _write(run, evaluation, name="data" if data else described.split()[0], references=examples.references)
+    return evaluation
+
+
+def _run_of(model: str | None) -> Run | None:
+    if model is None:
+        runs = finished_runs()
+        if not runs:
+            raise UsageError("no finished run here. Give --model, or --predictions with --references.")
+        _log.info("model: %s, the newest finished run", runs[0].folder)
+        return runs[0]
+    return open_run(model) if (Path(model) / "run.json").exists() else None
+
+
+def _open(name: str) -> LoadedModel:
+    from llmkit.models.loaded import Head
+    from llmkit.models.loading import family_of, load_model
+    from llmkit.models.places import find_model
+
+    heads: dict[str, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm"}
+    return load_model(name, head=heads[family_of(find_model(name))])
+
+
+def _recipe_for(loaded: LoadedModel, data: Sequence[str] | None) -> Recipe:
+    """The task of a model that is no run, with the defaults of its recipe."""
+    if not data:
+        raise UsageError(f"{loaded.name} is not a run, so it has no rows of its own. Give --data.")
+    tasks = {"bert": "classification", "gpt2": "causal-lm", "t5": "summarization"}
+    task = tasks[loaded.family]
+    written = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
+    if task == "summarization" and loaded.window < 512:
+        written["max_source_tokens"] = loaded.window
+    return RECIPES[task].model_validate(written)
+
+
+def _rows(
+    recipe: Recipe, run: Run | None, *, data: Sequence[str] | None, columns: dict[str, str] | None
+) -> tuple[SplitRows, str]:
+    """The rows to measure on, and what to call them."""
+    if data:
+        source = open_rows(
+            list(data),
+            roles=recipe.ROLES,
+            columns=columns or recipe.data.columns,
+            split="test",
+            text_files=getattr(recipe, "text_files", "line"),
+        )
+        return SplitRows(source, "test"), ", ".join(data)
+    assert run is not None, "a model that is no run was refused without data"
+    splits = open_splits(recipe)
+    name: Split = "test" if "test" in splits else "validation"
+    check_sources(run, {name: splits[name].source.fingerprint()})
+    if name == "validation":
+        _log.warning("the recipe has no data.test: these are the validation rows, which picked the checkpoint")
+    return splits[name], f"{name} rows of {run.folder}"
+
+
+def _write(run: Run, evaluation: Evaluation, *, name: str, references: Sequence[str]) -> None:
+    folder = run.folder / "evaluation"
+    folder.mkdir(exist_ok=True)
+    content: dict[str, Any] = {
+        "data": evaluation.data,
+        "rows": evaluation.rows,
+        "figures": evaluation.scores.figures,
+        "details": evaluation.scores.details,
+    }
+    write_json(folder / f"{name}.json", content)
+    if evaluation.predictions:
+        pairs = zip(evaluation.predictions, references, strict=True)
+        lines = (json.dumps({"prediction": p, "reference": r}, ensure_ascii=False) + "\n" for p, r in pairs)
+        replace_file(folder / f"{name}.predictions.jsonl", "".join(lines).encode())

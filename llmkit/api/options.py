@@ -1,0 +1,35 @@
+"""What can be checked and told without a model: options in their ranges, the language of recipes. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from llmkit.errors import UsageError
+from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.loading import recipe_schema
+from llmkit.tasks import RECIPES
+
+
+def generation_options(given: Mapping[str, Any]) -> GenerationBlock:
+    """The options that are not None, checked.
+
+    Raises:
+        UsageError: one outside its range, with the range.
+    """
+    try:
+        return GenerationBlock.model_validate({key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        message = fault["msg"].removeprefix("Value error, ")
+        if not fault["loc"]:
+            raise UsageError(f"{message}.") from error
+        option = "--" + str(fault["loc"][0]).replace("_", "-")
+        raise UsageError(f"{option} {fault['input']}: {message[0].lower()}{message[1:]}.") from error
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema of recipes."""
+    return recipe_schema(RECIPES)

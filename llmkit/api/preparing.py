@@ -1,0 +1,262 @@
+"""From a recipe to a task with its rows: sources opened, splits dealt, labels named, model and tokenizer ready."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from llmkit.api.resuming import check_data, warn_of_environment
+from llmkit.data.rows import Row, RowSource
+from llmkit.data.sources import open_rows
+from llmkit.data.splits import split_of
+from llmkit.errors import DataError, UsageError
+from llmkit.evaluation.metrics import figures_of
+from llmkit.models.loaded import LoadedModel
+from llmkit.models.loading import create_model, load_model
+from llmkit.recipe.blocks import Recipe, ScratchModel, parse_share
+from llmkit.runs.environment import environment
+from llmkit.runs.folder import Run
+from llmkit.tasks import TASKS
+from llmkit.tasks.base import Task
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from llmkit.data.examples import Examples
+    from llmkit.training.checkpoints import Checkpoint
+    from llmkit.training.precision import Precision
+    from llmkit.training.schedule import Plan
+
+_log = logging.getLogger("llmkit")
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """The rows of one split, read anew at each iteration."""
+
+    source: RowSource
+    split: Split
+    validation: float = 0.0
+    """Shares that other splits take out of the same source."""
+    test: float = 0.0
+
+    def __iter__(self) -> Iterator[Row]:
+        if not self.validation and not self.test:
+            yield from self.source
+            return
+        for row in self.source:
+            if split_of(row.fields["text"], validation=self.validation, test=self.test) == self.split:
+                yield row
+
+
+def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
+    """The splits that the recipe names. A share is dealt by a hash of the text, so no text stands in two splits.
+
+    Raises:
+        DataError: a source that is missing, or lacks a column.
+    """
+    data = recipe.data
+    shares = {name: _share(getattr(data, name)) for name in ("validation", "test")}
+    train = _open(recipe, data.train, split="train", max_rows=data.max_rows)
+    splits: dict[Split, SplitRows] = {"train": SplitRows(train, "train", **shares)}
+    for name, held in (("validation", data.validation), ("test", data.test)):
+        split: Split = name  # type: ignore[assignment]  # the two literals above
+        if isinstance(held, tuple):
+            splits[split] = SplitRows(_open(recipe, held, split=split, max_rows=None), split)
+        elif held is not None:
+            splits[split] = SplitRows(train, split, **shares)
+    return splits
+
+
+def _share(held: str | tuple[str, ...] | None) -> float:
+    return (parse_share(held) or 0.0) if isinstance(held, str) else 0.0
+
+
+def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: int | None) -> RowSource:
+    return open_rows(
+        sources,
+        roles=recipe.ROLES,
+        columns=recipe.data.columns,
+        max_rows=max_rows,
+        split=split,
+        text_files=getattr(recipe, "text_files", "line"),
+    )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that was decided before the first step."""
+
+    recipe: Recipe
+    task: Task
+    train: Examples
+    validation: Examples
+    plan: Plan
+    precision: Precision
+    accelerator: Accelerator
+    data: dict[str, Any]
+    """data.json"""
+    checkpoint: Checkpoint | None
+    """Where a resumed training goes on."""
+
+    @property
+    def best(self) -> str:
+        """The figure that picks the best checkpoint."""
+        return self.recipe.evaluation.best or self.task.BEST
+
+    @property
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.task.loaded.model.parameters() if parameter.requires_grad)
+
+
+def prepare(recipe: Recipe, *, checkpoint: Checkpoint | None, resumed: Run | None) -> Prepared:
+    """Read, check and encode everything; nothing is written.
+
+    Raises:
+        LlmkitError: of any kind; see llmkit/errors.py.
+    """
+    from accelerate import Accelerator, PartialState
+
+    from llmkit.training.precision import choose_precision
+    from llmkit.training.schedule import plan_training
+
+    splits = open_splits(recipe)
+    _warn_of_shared_texts(splits)
+    task = build_task(recipe, splits, checkpoint=checkpoint.folder if checkpoint else None)
+    data = _describe_data(task, splits)
+    if resumed is not None and checkpoint is not None:
+        check_data(resumed, data)
+    train, validation = task.encode(splits["train"]), task.encode(_first_rows(splits["validation"], recipe))
+    _require_rows(len(train), split="train", recipe=recipe)
+    _require_rows(len(validation), split="validation", recipe=recipe)
+    _check_best(recipe, task)
+    family, scratch = task.loaded.family, isinstance(recipe.model, ScratchModel)
+    precision = choose_precision(recipe.train.precision, family=family, device=PartialState().device)
+    accelerator = Accelerator(mixed_precision=precision.accelerate)
+    if resumed is not None:
+        world_size = accelerator.num_processes
+        machine = environment(device=str(accelerator.device), world_size=world_size)
+        warn_of_environment(resumed, {**machine, "precision": precision.format})
+    plan = plan_training(recipe, examples=len(train), family=family, from_scratch=scratch)
+    return Prepared(recipe, task, train, validation, plan, precision, accelerator, data, checkpoint)
+
+
+def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Path | None = None) -> Task:
+    """The recipe's task around its model.
+
+    Args:
+        checkpoint: where a resumed run's model and tokenizer come from, in place of the recipe's.
+    Raises:
+        ModelError, MachineError: the model cannot be had, or does not fit the task.
+        DataError: the training rows give no labels, or no text for a tokenizer.
+    """
+    kind = TASKS[type(recipe)]
+    labels = kind.labels(recipe, splits["train"])
+    if checkpoint is not None:
+        loaded = load_model(str(checkpoint), head=kind.HEAD, labels=labels)
+    elif isinstance(recipe.model, ScratchModel):
+        loaded = create_model(
+            recipe.model,
+            head=kind.HEAD,
+            labels=labels,
+            texts=lambda: _texts(recipe, splits["train"]),
+            max_tokens=recipe.window_tokens,
+            seed=recipe.train.seed,
+        )
+    else:
+        loaded = load_model(
+            recipe.model,
+            head=kind.HEAD,
+            labels=labels,
+            revision=recipe.revision,
+            new_head=True,
+            seed=recipe.train.seed,
+        )
+    _set_window(recipe, loaded)
+    task: Task = kind(recipe, loaded)
+    return task
+
+
+def _texts(recipe: Recipe, rows: SplitRows) -> Iterator[str]:
+    """All text that the model will read or write, for its tokenizer."""
+    roles = [role for role, kind in recipe.ROLES.items() if kind == "text"]
+    for row in rows:
+        for role in roles:
+            yield row.fields[role]
+
+
+def _set_window(recipe: Recipe, loaded: LoadedModel) -> None:
+    """Keep the recipe's limit with the tokenizer: the model is then used as it was trained."""
+    if recipe.window_tokens is None:
+        return
+    positions = getattr(loaded.model.config, "max_position_embeddings", None)
+    if positions is not None and recipe.window_tokens > positions:
+        raise UsageError(
+            f"the recipe wants {recipe.window_tokens:,} tokens, but {loaded.name} has {positions:,} positions."
+        )
+    loaded.tokenizer.model_max_length = recipe.window_tokens
+
+
+def _describe_data(task: Task, splits: dict[Split, SplitRows]) -> dict[str, Any]:
+    """data.json: what the numbers of a run depend on. Two runs with equal content saw equal data."""
+    from llmkit.models.export import tokenizer_files
+
+    tokenizer = tokenizer_files(task.loaded)["tokenizer.json"]
+    labels = list(task.loaded.labels) if task.HEAD == "classification" else None
+    shares = {name: {"validation": rows.validation, "test": rows.test} for name, rows in splits.items()}
+    return {
+        "sources": {name: rows.source.fingerprint() for name, rows in splits.items()},
+        "shares": shares,
+        "labels": labels,
+        "tokenizer_sha256": hashlib.sha256(tokenizer).hexdigest(),
+    }
+
+
+def _warn_of_shared_texts(splits: dict[Split, SplitRows]) -> None:
+    """Tell of held-out texts that stand in the training rows too, where the splits are files of their own."""
+    own = [name for name, rows in splits.items() if name != "train" and rows.source is not splits["train"].source]
+    if not own:
+        return
+    trained = {hash(row.fields["text"]) for row in splits["train"]}
+    for name in own:
+        texts = [row.fields["text"] for row in splits[name]]
+        shared = sum(hash(text) in trained for text in texts)
+        if shared:
+            _log.warning("%s: %s of %s texts stand in the training rows too", name, f"{shared:,}", f"{len(texts):,}")
+
+
+def _require_rows(count: int, *, split: Split, recipe: Recipe) -> None:
+    """Refuse an empty split.
+
+    Raises:
+        DataError: says how the split was asked for.
+    """
+    if count:
+        return
+    held = getattr(recipe.data, split)
+    asked = f"{held} of the training rows" if isinstance(held, str) else ", ".join(held)
+    raise DataError(f"data.{split}: no usable rows in {asked}. Give a larger share, or a file of its own.")
+
+
+def _first_rows(rows: Iterable[Row], recipe: Recipe) -> Iterable[Row]:
+    """Validation during training may be limited; `islice` takes all with None."""
+    return islice(rows, recipe.evaluation.max_rows)
+
+
+def _check_best(recipe: Recipe, task: Task) -> None:
+    """Refuse a figure that the evaluation will not give, or that has no direction, before hours of training.
+
+    Raises:
+        UsageError: names the figures that there are.
+    """
+    names = recipe.evaluation.metrics or task.METRICS
+    given = [*figures_of(names), "loss"] if task.METRICS else ["loss", "perplexity", "bits_per_byte"]
+    best = recipe.evaluation.best or task.BEST
+    if best not in given:
+        raise UsageError(f"evaluation.best: {best!r} is not among the figures of this evaluation: {', '.join(given)}.")

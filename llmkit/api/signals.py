@@ -1,0 +1,39 @@
+"""SIGINT, SIGTERM and SIGHUP as a question that the training loop asks at each step."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_log = logging.getLogger("llmkit")
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], int | None]]:
+    """Give a function that tells the first signal received, or None. A second one ends the process at once.
+
+    Off the main thread, where Python delivers no signals, nothing is ever received.
+    """
+    received: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if received:
+            os._exit(128 + number)  # published checkpoints are whole; nothing else matters now
+        received.append(number)
+        _log.warning("signal %s: finishing this step, then saving; once more to stop at once", number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield lambda: received[0] if received else None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,43 @@
+"""Texts from files, for the verbs that use a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from llmkit.data.files import text_lines
+from llmkit.data.sources import open_rows
+from llmkit.errors import DataError
+
+
+def read_texts(source: str | Path, *, column: str = "text", by_line: bool = True) -> Iterator[str]:
+    """One text a row of a file, folder, `hub:` or `builtin:` source, read as a stream.
+
+    Args:
+        by_line: a plain text file has a text in each line; else it is one text.
+    Raises:
+        DataError: missing, unreadable, or without the column.
+    """
+    unit: Literal["line", "file"] = "line" if by_line else "file"
+    rows = open_rows([str(source)], roles={"text": "text"}, columns={"text": column}, text_files=unit)
+    return (row.fields["text"] for row in rows)
+
+
+def read_column(path: str | Path, *, columns: tuple[str, ...]) -> list[str]:
+    """Every text of the first of these columns that a file has, empty ones too; of a text file, every line.
+
+    Raises:
+        DataError: it has none of them.
+    """
+    if Path(path).suffix.lower() in {".txt", ".text", ".md"}:
+        return [line.rstrip("\n") for line in text_lines(Path(path), str(path), translate=True)]
+    faults = []
+    for column in columns:
+        try:
+            rows = open_rows([str(path)], roles={"text": "text"}, columns={"text": column}, keep_empty=True)
+        except DataError as error:
+            faults.append(error)
+            continue
+        return [row.fields["text"] for row in rows]
+    raise faults[0]

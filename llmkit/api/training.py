@@ -1,0 +1,258 @@
+"""`finetune`: one recipe, one run folder, one training."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.api.preparing import Prepared, prepare
+from llmkit.api.resuming import check_recipe, find_checkpoint
+from llmkit.api.signals import stop_signals
+from llmkit.atomic import publish_folder, replace_file, sweep
+from llmkit.errors import InterruptedRun, LlmkitError, UsageError
+from llmkit.recipe.loading import LoadedRecipe, dump_recipe, load_recipe
+from llmkit.runs.card import model_card
+from llmkit.runs.environment import environment, git_commit
+from llmkit.runs.folder import Run, create_run, open_run, refuse_used, write_json
+from llmkit.runs.lock import locked
+from llmkit.tasks import RECIPES
+
+if TYPE_CHECKING:
+    from llmkit.tasks.base import Scores
+    from llmkit.training.checkpoints import CheckpointStore
+    from llmkit.training.progress import Event
+
+_log = logging.getLogger("llmkit")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The first thing a training reports: all that was decided before the first step."""
+
+    run: Run
+    prepared: Prepared
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """A finished training."""
+
+    run: Run
+    best: str
+    """The figure that picked the checkpoint."""
+    best_step: int
+    figures: dict[str, float]
+    """On the validation rows, at that checkpoint."""
+    already_complete: bool = False
+
+
+Report = Callable[["Event | Begun"], None]
+
+
+def finetune(
+    recipe: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    run: str | Path | None = None,
+    resume: str | Path | None = None,
+    report: Report = lambda event: None,
+) -> Finetuned | None:
+    """Train a recipe into a run folder.
+
+    Args:
+        recipe: its file; not needed to resume.
+        overrides: `a.b=value` each.
+        run: the folder of a new run; without it, `runs/RECIPE-001`, or the next free number.
+        resume: the folder of a run to continue, from its newest whole checkpoint.
+        report: called with each event.
+    Returns:
+        None on all processes but the first, which write and report nothing.
+    Raises:
+        LlmkitError: whatever the user can mend; see llmkit/errors.py.
+    """
+    loaded, resumed = _recipe_and_run(recipe, overrides=overrides, resume=resume)
+    if resumed is not None and resumed.manifest()["status"] == "finished":
+        return _finished(resumed, already_complete=True)
+    if resumed is None and run is not None:
+        refuse_used(run)  # found now, not after minutes of preparation
+    from accelerate import PartialState
+
+    first = PartialState().is_main_process
+    with ExitStack() as held:
+        if resumed is not None and first:
+            held.enter_context(locked(resumed.folder))
+            sweep(resumed.checkpoints)
+        checkpoint = find_checkpoint(resumed, keep=loaded.recipe.train.keep_checkpoints) if resumed else None
+        prepared = prepare(loaded.recipe, checkpoint=checkpoint, resumed=resumed)
+        if not first:
+            _train(prepared, None, None)
+            return None
+        name = Path(str(recipe)).stem
+        folder = resumed or create_run(run, recipe_name=name)
+        if resumed is None:
+            held.enter_context(locked(folder.folder))
+        _describe(folder, prepared)
+        report(Begun(run=folder, prepared=prepared))
+        return _train_into(folder, prepared, report)
+
+
+def count_devices() -> int:
+    """GPUs of this machine, or 1."""
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def _recipe_and_run(
+    recipe: str | Path | None, *, overrides: Sequence[str], resume: str | Path | None
+) -> tuple[LoadedRecipe, Run | None]:
+    """The recipe to train, and the run to go on with."""
+    if resume is None:
+        if recipe is None:
+            raise UsageError("give a recipe, or --resume RUN.")
+        return load_recipe(recipe, kinds=RECIPES, overrides=overrides), None
+    folder = open_run(resume)
+    kept = load_recipe(folder.recipe, kinds=RECIPES)
+    wanted = load_recipe(recipe or folder.recipe, kinds=RECIPES, overrides=overrides)
+    check_recipe(kept.recipe, wanted.recipe, run=folder)
+    return wanted, folder
+
+
+def _train_into(run: Run, prepared: Prepared, report: Report) -> Finetuned:
+    from llmkit.training.checkpoints import CheckpointStore
+
+    recipe = prepared.recipe
+    store = CheckpointStore(run.checkpoints, run_id=run.manifest()["id"], keep=recipe.train.keep_checkpoints)
+    started = time.monotonic()
+    before = run.manifest().get("training_seconds", 0.0)
+    run.rewind(prepared.checkpoint.step if prepared.checkpoint else 0)
+
+    def record(event: Event) -> None:
+        _record(run, event)
+        report(event)
+
+    try:
+        _train(prepared, store, record)
+    except LlmkitError as error:
+        status = "interrupted" if isinstance(error, InterruptedRun) else "failed"
+        run.update(status=status, error=str(error), training_seconds=before + time.monotonic() - started)
+        raise
+    run.update(training_seconds=before + time.monotonic() - started)
+    return _publish(run, store, prepared)
+
+
+def _train(prepared: Prepared, store: CheckpointStore | None, record: Callable[[Event], None] | None) -> None:
+    """Run the loop to its end, on every process."""
+    from llmkit.evaluation.measure import measure
+    from llmkit.inference.engines.transformers import TransformersEngine
+    from llmkit.training.loop import Validation, fit
+
+    recipe, task, accelerator = prepared.recipe, prepared.task, prepared.accelerator
+    engine = TransformersEngine(task.loaded, device=accelerator.device)
+
+    def validate() -> Scores:
+        metrics = recipe.evaluation.metrics
+        return measure(task, prepared.validation, engine=engine, accelerator=accelerator, metrics=metrics)[0]
+
+    with stop_signals() as received:
+        for event in fit(
+            task,
+            examples=prepared.train,
+            plan=prepared.plan,
+            train=recipe.train,
+            accelerator=accelerator,
+            validation=Validation(validate, best=prepared.best, patience=recipe.evaluation.patience),
+            store=store,
+            resume=prepared.checkpoint,
+            stop_signal=received,
+            about={"task": recipe.task, "batch_size": recipe.train.batch_size},
+        ):
+            if record is not None:
+                record(event)
+
+
+def _describe(run: Run, prepared: Prepared) -> None:
+    """Write down what the training depends on, before its first step."""
+    accelerator = prepared.accelerator
+    world_size = accelerator.num_processes
+    machine = environment(device=str(accelerator.device), world_size=world_size)
+    replace_file(run.recipe, dump_recipe(prepared.recipe).encode())
+    write_json(run.folder / "env.json", {**machine, "precision": prepared.precision.format})
+    write_json(run.folder / "data.json", prepared.data)
+    run.update(
+        status="running",
+        error=None,
+        task=prepared.recipe.task,
+        llmkit=machine["packages"]["llmkit"],
+        git_commit=git_commit(),
+        started=_now(),
+        seed=prepared.recipe.train.seed,
+        model=prepared.task.loaded.name,
+        parameters=prepared.parameters,
+        total_steps=prepared.plan.total_steps,
+        precision={"format": prepared.precision.format, "reason": prepared.precision.reason},
+        device=str(accelerator.device),
+        world_size=world_size,
+        resumed_from=prepared.checkpoint.step if prepared.checkpoint else None,
+    )
+
+
+def _record(run: Run, event: Event) -> None:
+    from llmkit.training.progress import Evaluated, StepResult
+
+    if isinstance(event, StepResult):
+        figures: dict[str, Any] = {
+            "train/loss": event.loss,
+            "train/learning_rate": event.learning_rate,
+            "train/gradient_norm": event.gradient_norm,
+            "train/targets": event.targets,
+            "train/tokens": event.tokens,
+            "train/padding_share": event.padding_share,
+            "train/seconds": event.elapsed_seconds,
+        }
+        run.log(event.step, figures)
+    elif isinstance(event, Evaluated):
+        run.log(event.step, {f"evaluation/{name}": value for name, value in event.scores.figures.items()})
+
+
+def _publish(run: Run, store: CheckpointStore, prepared: Prepared) -> Finetuned:
+    """Make the best checkpoint the finished model."""
+    evaluations = [line for line in run.metrics() if f"evaluation/{prepared.best}" in line]
+    best_step = _best_step(store)
+    line = next(line for line in evaluations if line["step"] == best_step)
+    figures = {key.removeprefix("evaluation/"): value for key, value in line.items() if key.startswith("evaluation/")}
+    sweep(run.folder)
+    if not run.model.exists():  # a kill after this point finds it whole
+        files = store.at_step(best_step).model_files()
+        card = model_card(run.manifest(), recipe=run.recipe.read_text(encoding="utf-8"), figures=figures)
+        publish_folder(run.model, {**files, "README.md": card.encode()}, about={"format": 1, "step": best_step})
+    run.update(
+        status="finished", finished=_now(), best={"figure": prepared.best, "step": best_step, "validation": figures}
+    )
+    return _finished(run)
+
+
+def _best_step(store: CheckpointStore) -> int:
+    """What the newest checkpoint says; the last step always is evaluated and saved."""
+    from llmkit.training.checkpoints import progress_of
+
+    newest = store.newest()
+    assert newest is not None, "the last step was just saved"
+    best_step = progress_of(newest).best_step
+    assert best_step is not None, "the last step is evaluated before it is saved"
+    return best_step
+
+
+def _finished(run: Run, *, already_complete: bool = False) -> Finetuned:
+    best = run.manifest()["best"]
+    return Finetuned(run, best["figure"], best["step"], best["validation"], already_complete=already_complete)
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")

@@ -1,0 +1,144 @@
+"""A trained model, opened for use: `llmkit.load("runs/news-001").summarize(texts)`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from llmkit.api.options import generation_options
+from llmkit.errors import UsageError
+from llmkit.inference.text import (
+    Classification,
+    Generation,
+    Overflow,
+    classify_texts,
+    generate_texts,
+    stream_text,
+    summarize_texts,
+)
+from llmkit.recipe.blocks import GenerationBlock
+from llmkit.runs.folder import finished_runs
+
+if TYPE_CHECKING:
+    from llmkit.inference.engines.transformers import TransformersEngine
+    from llmkit.models.loaded import Head, LoadedModel
+
+_log = logging.getLogger("llmkit")
+Verb = Literal["generate", "summarize", "classify"]
+_TASK_OF: Mapping[Verb, str] = {"generate": "causal-lm", "summarize": "summarization", "classify": "classification"}
+_HEAD_OF: Mapping[Verb, Head] = {"generate": "causal-lm", "summarize": "seq2seq-lm", "classify": "classification"}
+_HUB_DEFAULT: Mapping[Verb, str] = {"generate": "openai-community/gpt2", "summarize": "google-t5/t5-small"}
+_NEW_TOKENS = 128
+"""Where neither the user nor the model says how much to write; transformers would stop at 20 without a word."""
+_T5_PREFIX = "summarize: "
+
+
+def load(name: str | None = None, *, verb: Verb | None = None, revision: str | None = None) -> Model:
+    """Open a run, a folder or a hub model.
+
+    Args:
+        name: without it, the newest finished run that can do the verb, else the hub's default for it; the log says
+            which.
+        verb: what it will be used for; without it, what the model's own head can do.
+    Raises:
+        UsageError: neither a name nor a verb, or nothing that fits.
+        ModelError, MachineError: it cannot be had, or cannot do the verb.
+    """
+    from accelerate import PartialState
+
+    from llmkit.inference.engines.transformers import TransformersEngine
+    from llmkit.models.loading import load_model
+    from llmkit.models.places import find_model
+
+    if name is None:
+        if verb is None:
+            raise UsageError("give the model's name: a run, a folder or a hub id.")
+        name = _default_model(verb)
+    if verb is None or verb == "generate":
+        verb = _own_verb(find_model(name, revision=revision).config, wanted=verb)
+    loaded = load_model(name, head=_HEAD_OF[verb], revision=revision)
+    return Model(loaded, TransformersEngine(loaded, device=PartialState().device))
+
+
+def _default_model(verb: Verb) -> str:
+    for run in finished_runs():
+        if run.manifest()["task"] == _TASK_OF[verb]:
+            _log.info("model: %s, the newest finished run for %s", run.folder, verb)
+            return str(run.folder)
+    if verb not in _HUB_DEFAULT:
+        raise UsageError(f"no finished {_TASK_OF[verb]} run here. Give --model, a run, a folder or a hub id.")
+    _log.info("model: %s from the hub, since there is no finished %s run here", _HUB_DEFAULT[verb], _TASK_OF[verb])
+    return _HUB_DEFAULT[verb]
+
+
+def _own_verb(config: Mapping[str, Any], *, wanted: Verb | None) -> Verb:
+    """By the model's family; `generate` also takes T5, whose head is another."""
+    verbs: dict[str, Verb] = {"bert": "classify", "gpt2": "generate", "t5": "summarize"}
+    own = verbs.get(str(config.get("model_type")), wanted or "generate")
+    return own if wanted is None or own == "summarize" else wanted
+
+
+class Model:
+    """A model with an engine. All verbs take any number of texts, keep their order, and yield as they go."""
+
+    def __init__(self, loaded: LoadedModel, engine: TransformersEngine) -> None:
+        self.loaded = loaded
+        self._engine = engine
+
+    @property
+    def continues(self) -> bool:
+        """Whether what it writes goes on from the prompt (GPT-2), or answers it (T5)."""
+        return self.loaded.family == "gpt2"
+
+    def classify(self, texts: Iterable[str], *, overflow: Overflow = "truncate") -> Iterator[Classification]:
+        """Label and probabilities of each text; see `classify_texts` for errors and long texts."""
+        return classify_texts(self.loaded, self._engine, texts, overflow=overflow)
+
+    def generate(self, prompts: Iterable[str], *, overflow: Overflow = "error", **options: Any) -> Iterator[Generation]:
+        """Continuations of each prompt; the options are the keys of `GenerationBlock`."""
+        block = self.options(options)
+        return generate_texts(self.loaded, self._engine, prompts, options=block, overflow=overflow)
+
+    def stream(self, prompt: str, **options: Any) -> Iterator[str]:
+        """The first continuation in pieces, as they come."""
+        return stream_text(self.loaded, self._engine, prompt, options=self.options(options))
+
+    def summarize(
+        self, texts: Iterable[str], *, overflow: Overflow = "truncate", **options: Any
+    ) -> Iterator[Generation]:
+        """A summary of each text; the options are the keys of `GenerationBlock`."""
+        block = self.options(options)
+        return summarize_texts(
+            self.loaded, self._engine, texts, options=block, prefix=self._prefix(), overflow=overflow
+        )
+
+    def options(self, given: Mapping[str, Any]) -> GenerationBlock:
+        """The given options over the model's own, over llmkit's defaults.
+
+        Raises:
+            UsageError: an option outside its range, with the range.
+        """
+        chosen = {key: value for key, value in given.items() if value is not None}
+        generation_options(chosen)  # a fault of the user's is told before the model's own options are mixed in
+        return generation_options({**self._own_options(chosen), **chosen})
+
+    def _own_options(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """Length and beams as the model's configs have them: ours in generation_config, T5's of 2019 by task."""
+        generation = self.loaded.model.generation_config
+        tasks = getattr(self.loaded.model.config, "task_specific_params", None) or {}
+        by_task = tasks.get("summarization", {}) if self.loaded.family == "t5" else {}
+        sampling = not {"temperature", "top_k", "top_p"}.isdisjoint(chosen)
+        beams = 1 if sampling else generation.num_beams or by_task.get("num_beams") or 1
+        new_tokens = generation.max_new_tokens or by_task.get("max_length") or self._room()
+        several = max(int(chosen.get("num_return_sequences") or 1), 1)
+        return {"max_new_tokens": new_tokens, "beams": max(beams, 1 if sampling else several)}
+
+    def _room(self) -> int:
+        """At most half of the window, so that the default leaves room for a prompt."""
+        return max(1, min(_NEW_TOKENS, self.loaded.window // 2))
+
+    def _prefix(self) -> str:
+        tasks = getattr(self.loaded.model.config, "task_specific_params", None) or {}
+        prefix: str = tasks.get("summarization", {}).get("prefix", _T5_PREFIX)
+        return prefix

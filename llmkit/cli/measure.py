@@ -1,0 +1,110 @@
+"""`llmkit evaluate`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from llmkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmkit.api import Evaluation
+
+_CLASSES_SHOWN = 20
+
+
+def evaluate(
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="A run, a folder or a hub id; without it, the newest finished run."),
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="Rows to measure on; without it, the run's own test or validation rows.")
+    ] = None,
+    predictions: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Predicted texts, to measure without a model.")
+    ] = None,
+    references: Annotated[str | None, typer.Option(metavar="FILE", help="What they should be.")] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="accuracy, precision, recall, f1, confusion, rouge or evaluate:NAME; may be given again."),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[ROLE=]COLUMN", help="Where a role of the rows has another name, such as text=body."),
+    ] = None,
+    rouge_tokenizer: Annotated[
+        Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE finds words.")
+    ] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object, with all details.")] = False,
+) -> None:
+    """Measure a model on rows, or predictions on references."""
+    if (predictions is None) != (references is None):
+        raise UsageError("--predictions and --references belong together.")
+    if predictions is not None and references is not None:
+        if model is not None or data:
+            raise UsageError("give a model with --data, or --predictions with --references, not both.")
+        from llmkit.api import score_files
+
+        named = column[0] if column else None
+        evaluation = score_files(
+            predictions, references, metrics=metric or (), column=named, rouge_tokenizer=rouge_tokenizer
+        )
+    else:
+        from llmkit.api import evaluate_model
+
+        evaluation = evaluate_model(
+            model, data=data, columns=_columns(column), metrics=metric, rouge_tokenizer=rouge_tokenizer
+        )
+    _print(evaluation, as_json=as_json)
+
+
+COMMANDS = (evaluate,)
+
+
+def _columns(given: list[str] | None) -> dict[str, str] | None:
+    if not given:
+        return None
+    if not all("=" in pair for pair in given):
+        raise UsageError("--column with a model is ROLE=COLUMN, such as text=body.")
+    return dict(pair.split("=", 1) for pair in given)
+
+
+def _print(evaluation: Evaluation, *, as_json: bool) -> None:
+    scores = evaluation.scores
+    if as_json:
+        record = {"model": evaluation.model, "data": evaluation.data, "rows": evaluation.rows}
+        print(json.dumps({**record, "figures": scores.figures, "details": scores.details}, ensure_ascii=False))
+        return
+    print(f"{evaluation.rows:,} rows: {evaluation.data}")
+    for name, value in scores.figures.items():
+        print(f"  {name:<16} {value:.4f}")
+    if "rouge" in scores.details:
+        rouge = scores.details["rouge"]
+        print(f"  rouge tokenizer: {rouge['tokenizer']} ({rouge['why']})")
+    if "per_class" in scores.details:
+        _print_classes(scores.details["per_class"])
+    if "confusion" in scores.details:
+        _print_confusion(scores.details["confusion"])
+
+
+def _print_classes(per_class: dict[str, dict[str, float]]) -> None:
+    width = max(map(len, [*per_class, "label"]))
+    print(f"  {'label':<{width}}  precision  recall      f1    rows")
+    for label, row in list(per_class.items())[:_CLASSES_SHOWN]:
+        numbers = f"{row['precision']:9.4f}  {row['recall']:6.4f}  {row['f1']:6.4f}  {row['support']:6,.0f}"
+        print(f"  {label:<{width}}  {numbers}")
+    if len(per_class) > _CLASSES_SHOWN:
+        print(f"  and {len(per_class) - _CLASSES_SHOWN} more labels; --json lists all")
+
+
+def _print_confusion(confusion: dict[str, list[str] | list[list[int]]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("is \\ predicted", *confusion["labels"], box=None)
+    for label, row in zip(confusion["labels"], confusion["rows"], strict=True):
+        table.add_row(str(label), *map(str, row))
+    Console().print(table)

@@ -1,0 +1,121 @@
+"""How a training shows itself: a live line on a terminal, plain lines elsewhere. All of it on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+if TYPE_CHECKING:
+    from llmkit.api import Begun, Evaluated, Finetuned, Saved, StepResult
+
+_SECONDS_BETWEEN_LINES = 5.0
+_SMOOTHING = 0.9
+"""Of the speed shown, from one step to the next."""
+
+
+class TrainingDisplay:
+    """Called with each event of a training."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar: Progress | None = None
+        self._total_steps = 0
+        self._seconds_per_step = 0.0
+        self._tokens_per_second = 0.0
+        self._last_line = 0.0
+
+    def __enter__(self) -> TrainingDisplay:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def __call__(self, event: Begun | StepResult | Evaluated | Saved) -> None:
+        from llmkit.api import Begun, Evaluated, StepResult  # behind torch, which is loaded by now
+
+        if isinstance(event, Begun):
+            self._begin(event)
+        elif isinstance(event, StepResult):
+            self._step(event)
+        elif isinstance(event, Evaluated):
+            self._evaluated(event)
+
+    def finish(self, finished: Finetuned) -> None:
+        """The result on standard output, what to do next on standard error."""
+        if finished.already_complete:
+            self._say(f"{finished.run.folder} is already complete; nothing was changed")
+        print(
+            f"{finished.run.folder}  {finished.best} {finished.figures[finished.best]:.4f} at step {finished.best_step}"
+        )
+        task = finished.run.manifest()["task"]
+        verb = {
+            "classification": 'classify "a text"',
+            "causal-lm": 'generate --prompt "Once"',
+            "summarization": "summarize FILE",
+        }
+        self._say(f"next: llmkit {verb[task]} --model {finished.run.folder}")
+        self._say(f"      llmkit evaluate --model {finished.run.folder}")
+
+    def _begin(self, begun: Begun) -> None:
+        ready = begun.prepared
+        plan, train = ready.plan, ready.recipe.train
+        self._total_steps = plan.total_steps
+        lines = {
+            "run": str(begun.run.folder),
+            "model": f"{ready.task.loaded.name}, {ready.parameters / 1e6:,.1f} M parameters",
+            "data": f"{len(ready.train):,} training examples, {len(ready.validation):,} for validation",
+            "training": f"{plan.total_steps:,} steps of {train.batch_size} examples, "
+            f"{plan.steps_per_epoch:,} to an epoch; learning rate {plan.peak_learning_rate:g}, "
+            f"{train.schedule} after {plan.warmup_steps:,} warm-up steps",
+            "precision": f"{ready.precision.format} on {ready.accelerator.device}: {ready.precision.reason}",
+        }
+        if ready.checkpoint is not None:
+            lines["resumed"] = f"from step {ready.checkpoint.step:,}"
+        for name, text in lines.items():
+            self._say(f"{name:<10} {text}")
+        if self._console.is_terminal:
+            columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TextColumn("{task.fields[figures]}"))
+            self._bar = Progress(*columns, console=self._console, transient=True)
+            self._bar.add_task("step 0", total=plan.total_steps, figures="")
+            self._bar.start()
+
+    def _step(self, step: StepResult) -> None:
+        speed = step.tokens / max(step.elapsed_seconds, 1e-9)
+        first = self._seconds_per_step == 0
+        keep = 0.0 if first else _SMOOTHING
+        self._tokens_per_second = keep * self._tokens_per_second + (1 - keep) * speed
+        self._seconds_per_step = keep * self._seconds_per_step + (1 - keep) * step.elapsed_seconds
+        position = f"step {step.step:,}/{self._total_steps:,}"
+        left = _clock(self._seconds_per_step * (self._total_steps - step.step))
+        figures = (
+            f"loss {step.loss:.4f}  lr {step.learning_rate:.1e}  {self._tokens_per_second:,.0f} tok/s  "
+            f"pad {step.padding_share:.0%}  ETA {left}"
+        )
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=step.step, description=position, figures=figures)
+        elif time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES or step.step == self._total_steps:
+            self._last_line = time.monotonic()
+            self._say(f"{position}  {figures}")
+
+    def _evaluated(self, evaluated: Evaluated) -> None:
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in evaluated.scores.figures.items())
+        best = "  (best so far)" if evaluated.is_best else ""
+        self._say(f"step {evaluated.step:,} validation  {figures}{best}")
+
+    def _say(self, line: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

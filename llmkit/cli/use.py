@@ -1,0 +1,152 @@
+"""`llmkit generate`, `summarize` and `classify`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from llmkit.cli.texts import input_texts, results
+from llmkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmkit.api import Model
+
+Source = Annotated[str | None, typer.Argument(help="A text, a file (.txt .csv .tsv .jsonl .parquet), or - for a pipe.")]
+ModelName = Annotated[
+    str | None, typer.Option("--model", "-m", help="A run, a folder or a hub id; without it, the newest run that fits.")
+]
+Column = Annotated[str, typer.Option(help="Column of the texts, in a file that has columns.")]
+Lines = Annotated[bool, typer.Option("--lines/--whole", help="Is each line of plain text one text, or all of it?")]
+Json = Annotated[bool, typer.Option("--json", help="Write JSONL.")]
+Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write JSONL to this file.")]
+Overflow = Annotated[
+    Literal["error", "truncate"], typer.Option(help="What to do with a text longer than the model's window.")
+]
+MaxNewTokens = Annotated[int | None, typer.Option(help="Length limit of what is written, in tokens.")]
+Beams = Annotated[int | None, typer.Option(help="Width of the beam search; 1 is greedy.")]
+Penalty = Annotated[float | None, typer.Option("--repetition-penalty", help="Above 1: repeat less.")]
+
+
+def generate(
+    source: Annotated[str | None, typer.Argument(help="A file of prompts, or - for a pipe.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="The text to continue.")] = None,
+    model: ModelName = None,
+    max_new_tokens: MaxNewTokens = None,
+    temperature: Annotated[float | None, typer.Option(help="Sample; below 1 likelier, above 1 wilder.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Sample from the so many likeliest tokens.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Sample from the likeliest tokens of this total probability.")
+    ] = None,
+    beams: Beams = None,
+    repetition_penalty: Penalty = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; may be given again.")] = None,
+    num_return_sequences: Annotated[int | None, typer.Option(help="Continuations of each prompt.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the sampling.")] = None,
+    column: Column = "text",
+    lines: Lines = False,
+    as_json: Json = False,
+    output: Output = None,
+) -> None:
+    """Continue a prompt. Greedy, unless a temperature, --top-k or --top-p asks for sampling."""
+    if prompt is not None and source is not None:
+        raise UsageError("give --prompt or a file, not both.")
+    prompts = iter([prompt]) if prompt is not None else input_texts(source, column=column, by_line=lines)
+    options: dict[str, Any] = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "beams": beams,
+        "repetition_penalty": repetition_penalty,
+        "stop": tuple(stop) if stop else None,
+        "num_return_sequences": num_return_sequences,
+        "seed": seed,
+    }
+    check_generation(options)
+    opened = _open(model, verb="generate")
+    if prompt is not None and not as_json and output is None and sys.stdout.isatty() and not num_return_sequences:
+        _stream(opened, prompt, options)
+        return
+    with results(as_json=as_json, output=output) as write:
+        for result in opened.generate(prompts, **options):
+            lead = result.prompt if opened.continues else ""
+            plain = [lead + text for text in result.texts]
+            write("\n---\n".join(plain), {"prompt": result.prompt, "texts": result.texts})
+
+
+def summarize(
+    source: Source = None,
+    model: ModelName = None,
+    max_new_tokens: MaxNewTokens = None,
+    beams: Beams = None,
+    repetition_penalty: Penalty = None,
+    overflow: Overflow = "truncate",
+    column: Column = "text",
+    lines: Lines = False,
+    as_json: Json = False,
+    output: Output = None,
+) -> None:
+    """Write a short text for each long one."""
+    texts = input_texts(source, column=column, by_line=lines)
+    options: dict[str, Any] = {
+        "max_new_tokens": max_new_tokens,
+        "beams": beams,
+        "repetition_penalty": repetition_penalty,
+    }
+    check_generation(options)
+    opened = _open(model, verb="summarize")
+    with results(as_json=as_json, output=output) as write:
+        for result in opened.summarize(texts, overflow=overflow, **options):
+            summary = result.texts[0]
+            cut = {"truncated_tokens": result.truncated_tokens}
+            write(summary, {"text": result.prompt, "summary": summary, **cut})
+
+
+def classify(
+    source: Source = None,
+    model: ModelName = None,
+    overflow: Overflow = "truncate",
+    column: Column = "text",
+    lines: Lines = True,
+    as_json: Json = False,
+    output: Output = None,
+) -> None:
+    """Name the label of each text, and its probability."""
+    texts = input_texts(source, column=column, by_line=lines)
+    opened = _open(model, verb="classify")
+    with results(as_json=as_json, output=output) as write:
+        for result in opened.classify(texts, overflow=overflow):
+            record = {
+                "text": result.text,
+                "label": result.label,
+                "probabilities": result.probabilities,
+                "truncated_tokens": result.truncated_tokens,
+            }
+            write(f"{result.label}\t{result.probabilities[result.label]:.4f}", record)
+
+
+COMMANDS = (generate, summarize, classify)
+
+
+def check_generation(options: dict[str, Any]) -> None:
+    """Refuse impossible options before torch is imported."""
+    from llmkit.api import generation_options
+
+    generation_options(options)
+
+
+def _open(name: str | None, *, verb: Literal["generate", "summarize", "classify"]) -> Model:
+    from llmkit.api import load
+
+    return load(name, verb=verb)
+
+
+def _stream(model: Model, prompt: str, options: dict[str, Any]) -> None:
+    print(prompt if model.continues else "", end="", flush=True)
+    pieces: Iterator[str] = model.stream(prompt, **options)
+    for piece in pieces:
+        print(piece, end="", flush=True)
+    print()

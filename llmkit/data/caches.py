@@ -1,0 +1,58 @@
+"""Where llmkit keeps what it can build again, and how a file gets there whole. Knows nothing of what is kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from llmkit.atomic import replace_file
+from llmkit.errors import MachineError
+
+
+def cache_folder() -> Path:
+    """The folder for caches, made if it is not there: $LLMKIT_CACHE, $XDG_CACHE_HOME/llmkit or ~/.cache/llmkit.
+
+    Raises:
+        MachineError: it cannot be made or written to; the message names the variable to set.
+    """
+    folder, variable = _chosen_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, variable, error.strerror) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _unwritable(folder, variable, "permission denied")
+    return folder
+
+
+def publish_file(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader finds the old file or the new one, never a part; parents are made.
+
+    Raises:
+        MachineError: the disk is full, or the folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"{path.parent}: cannot be made ({error.strerror}). Check the permissions.") from error
+    replace_file(path, data)
+
+
+def _chosen_folder() -> tuple[Path, str]:
+    """The folder, and the variable that decides it."""
+    if own := os.environ.get("LLMKIT_CACHE"):
+        return Path(own).absolute(), "LLMKIT_CACHE"
+    # The XDG specification tells programs to ignore a relative path there.
+    if (shared := os.environ.get("XDG_CACHE_HOME")) and Path(shared).is_absolute():
+        return Path(shared) / "llmkit", "XDG_CACHE_HOME"
+    try:
+        return Path.home() / ".cache" / "llmkit", "HOME"
+    except RuntimeError as error:
+        raise MachineError(
+            "no home folder to keep caches in. Set LLMKIT_CACHE to a folder that can be written to."
+        ) from error
+
+
+def _unwritable(folder: Path, variable: str, reason: str | None) -> MachineError:
+    advice = "Set LLMKIT_CACHE to a folder that can be written to."
+    return MachineError(f"{folder}: the cache folder (from ${variable}) cannot be written to ({reason}). {advice}")

@@ -1,0 +1,73 @@
+"""Encoded examples: sequences of different lengths in flat arrays. Knows neither tokenizers nor tasks.
+
+The arrays may just as well be memory-mapped; nothing here copies them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """N sequences of ids; sequence i is `values[offsets[i]:offsets[i + 1]]`."""
+
+    values: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    """(N + 1,)"""
+
+    @classmethod
+    def of(cls, sequences: Iterable[Sequence[int]]) -> Ragged:
+        held = [np.asarray(sequence, dtype=np.int32) for sequence in sequences]
+        offsets = np.zeros(len(held) + 1, dtype=np.int64)
+        np.cumsum([len(sequence) for sequence in held], out=offsets[1:])
+        return cls(values=np.concatenate(held) if held else np.zeros(0, dtype=np.int32), offsets=offsets)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """(N,)"""
+        return np.diff(self.offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> NDArray[np.int32]:
+        return self.values[self.offsets[index] : self.offsets[index + 1]]
+
+    def take(self, indices: Sequence[int]) -> Ragged:
+        return Ragged.of([self[index] for index in indices])  # type: ignore[misc]  # arrays are sequences of ints
+
+
+@dataclass(frozen=True)
+class Examples:
+    """N encoded examples, and what is needed to measure predictions on them."""
+
+    columns: Mapping[str, Ragged]
+    """`input_ids`, and `target_ids` where the task has a text to write or a class to name."""
+    references: Sequence[str] = ()
+    """What a prediction is compared with, one an example; empty for tasks measured by their loss alone."""
+    utf8_bytes: int = 0
+    """Size of the raw text behind the targets, for bits per byte; 0 where that has no meaning."""
+
+    def __len__(self) -> int:
+        return len(self.columns["input_ids"])
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """(N,) tokens of an example, over all its columns."""
+        return np.sum([column.lengths for column in self.columns.values()], axis=0)  # type: ignore[no-any-return]
+
+    def padded_tokens(self, indices: NDArray[np.int64]) -> int:
+        """Positions of a micro-batch of these examples, padding included."""
+        return sum(len(indices) * int(column.lengths[indices].max()) for column in self.columns.values())
+
+    def take(self, indices: Sequence[int]) -> Examples:
+        """These examples, in this order; the bytes stay with the whole."""
+        columns = {name: column.take(indices) for name, column in self.columns.items()}
+        references = [self.references[index] for index in indices] if self.references else ()
+        return Examples(columns=columns, references=references)

@@ -1,0 +1,157 @@
+"""Opening a data file without surprises: regular files only, the type by its first bytes, UTF-8 lines. No formats."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import stat
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from llmkit.errors import DataError, MachineError
+
+MAX_LINE_CHARACTERS = 64 * 1024 * 1024
+"""A longer line, or a longer quoted cell, is taken for a mistake: it would have to stand in memory whole."""
+
+_HEAD_BYTES = 512
+_CHUNK_BYTES = 1024 * 1024
+_TO_UTF8 = "Save it as UTF-8 (spreadsheets call it 'CSV UTF-8'), or convert it: iconv -f ENCODING -t UTF-8"
+
+_MAGIC: tuple[tuple[bytes, int, str], ...] = (  # bytes, their offset, what they mean
+    (b"\x1f\x8b", 0, "gzip data"),
+    (b"PK\x03\x04", 0, "a zip archive (an .xlsx workbook is one, too)"),
+    (b"PK\x05\x06", 0, "an empty zip archive"),
+    (b"ustar", 257, "a tar archive"),
+    (b"BZh91AY&SY", 0, "bzip2 data"),
+    (b"\xfd7zXZ\0", 0, "xz data"),
+    (b"\x28\xb5\x2f\xfd", 0, "zstandard data"),
+    (b"7z\xbc\xaf\x27\x1c", 0, "a 7-Zip archive"),
+    (b"PAR1", 0, "a Parquet file"),
+    (b"ARROW1", 0, "an Arrow file"),
+    (b"%PDF-", 0, "a PDF document"),
+    (b"SQLite format 3\0", 0, "an SQLite database"),
+    (b"\x89PNG", 0, "a PNG picture"),
+    (b"\xff\xd8\xff", 0, "a JPEG picture"),
+    (b"\xd0\xcf\x11\xe0", 0, "an old Microsoft Office document"),
+    (b"\x89HDF", 0, "an HDF5 file"),
+    (b"\x7fELF", 0, "a program"),
+    (b"\x80\x04\x95", 0, "a pickle, which llmkit never reads"),
+    (b"version https://git-lfs", 0, "a Git LFS pointer, not the data itself (run: git lfs pull)"),
+    (b"<!DOCTYPE html", 0, "a web page"),
+    (b"<!doctype html", 0, "a web page"),
+    (b"<html", 0, "a web page"),
+)
+
+
+def open_regular_file(path: Path, name: str) -> BinaryIO:
+    """Open for reading; a pipe or a device is refused, never waited for.
+
+    Raises:
+        DataError: there is no such file, or it is none that can be read again from its start.
+        MachineError: it may not be read.
+    """
+    # Without O_NONBLOCK, opening a named pipe waits for its writer for ever.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except PermissionError as error:
+        raise MachineError(f"{name}: may not be read ({error.strerror}). Check its permissions.") from error
+    except (OSError, ValueError) as error:  # ValueError: NUL in a name
+        raise DataError(f"{name}: cannot be opened ({error}). Give a regular file.") from error
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise DataError(f"{name}: is {_kind(mode)}, not a regular file. Write its content to a file first.")
+    return os.fdopen(descriptor, "rb")
+
+
+def detected_type(file: BinaryIO) -> str | None:
+    """What the first bytes say, where that is neither plain text nor unknown; the file is then back at its start."""
+    head = file.read(_HEAD_BYTES)
+    file.seek(0)
+    for magic, offset, meaning in _MAGIC:
+        if head[offset : offset + len(magic)] == magic:
+            return meaning
+    return "UTF-16 text" if _is_utf16(head) else None
+
+
+def text_lines(path: Path, name: str, *, translate: bool) -> Iterator[str]:
+    """The lines of a UTF-8 file, without a byte order mark. LF, CRLF and CR end a line; U+2028, VT, FF and NEL do not.
+
+    Args:
+        translate: give every line end as LF; otherwise as it stands in the file.
+    Raises:
+        DataError: the file is not regular, of another type, not UTF-8, or holds NUL or an endless line.
+    """
+    with open_regular_file(path, name) as file:
+        if meaning := detected_type(file):
+            advice = _TO_UTF8 if meaning.startswith("UTF-16") else "Give the plain text file itself."
+            raise DataError(f"{name}: is {meaning}, not UTF-8 text. {advice}")
+        # utf-8-sig drops the mark; errors are located in a second pass, so the common path stays in C.
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline=None if translate else "")
+        try:
+            for number, line in enumerate(iter(partial(text.readline, MAX_LINE_CHARACTERS), ""), 1):
+                if "\0" in line:
+                    raise DataError(f"{name}:{number}: holds a NUL character. Remove it, or check that this is text.")
+                if len(line) == MAX_LINE_CHARACTERS:
+                    raise DataError(f"{name}:{number}: this line is longer than {MAX_LINE_CHARACTERS:,} characters.")
+                yield line
+        except UnicodeDecodeError as error:
+            raise _not_utf8(path, name) from error
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    if stat.S_ISFIFO(mode):
+        return "a named pipe"
+    return "a device or a socket"
+
+
+def _is_utf16(head: bytes) -> bool:
+    """By its mark, or because every other byte of western text is then NUL."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
+    most = len(head) // 2 * 0.8
+    return len(head) >= 8 and (head[0::2].count(0) > most) != (head[1::2].count(0) > most)
+
+
+def _not_utf8(path: Path, name: str) -> DataError:
+    """Read the file again to tell where the first bad byte is."""
+    with open_regular_file(path, name) as file:
+        found = _first_bad_byte(file)
+        if found is None:
+            return DataError(f"{name}: changed while it was read. Start again when it is complete.")
+        offset, byte = found
+        line = _line_at(file, offset)
+    return DataError(f"{name}:{line}: byte 0x{byte:02X} at offset {offset} is not UTF-8. {_TO_UTF8}")
+
+
+def _first_bad_byte(file: BinaryIO) -> tuple[int, int] | None:
+    """Offset and value of the first byte that breaks UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    start = 0  # offset of the first byte that the decoder has not given yet
+    while True:
+        chunk = file.read(_CHUNK_BYTES)
+        pending = decoder.getstate()[0]
+        try:
+            decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            return start + error.start, (pending + chunk)[error.start]
+        if not chunk:
+            return None
+        start += len(pending) + len(chunk) - len(decoder.getstate()[0])
+
+
+def _line_at(file: BinaryIO, offset: int) -> int:
+    """The line that the byte at the offset stands in, from 1."""
+    file.seek(0)
+    line, last = 1, b""
+    while offset > 0:
+        chunk = file.read(min(offset, _CHUNK_BYTES))
+        line += chunk.count(b"\n") + chunk.count(b"\r") - (last + chunk).count(b"\r\n")
+        last, offset = chunk[-1:], offset - len(chunk)
+    return line

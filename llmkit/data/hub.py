@@ -1,0 +1,194 @@
+"""Data sets of the Hugging Face hub, pinned to a commit. The only file of llmkit that calls `datasets.load_dataset`.
+
+`hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]`, for example `hub:stanfordnlp/imdb@refs/pr/3:plain_text#test`. The revision
+becomes a commit first; what `datasets` then gives must be of that commit, since without a network it would quietly
+take whatever version its cache has. Code in a repository is never run: datasets 5 cannot.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from llmkit.data.readers import FORMATS, Record
+from llmkit.errors import DataError, MachineError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_SYNTAX = "hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]"
+_PATTERN = re.compile(r"hub:(?P<name>[^@:#]*)(@(?P<revision>[^:#]+))?(:(?P<config>[^#]+))?(#(?P<split>.+))?")
+_NAME = re.compile(r"([\w.-]+/)?[\w.-]+", re.ASCII)
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+_logger = logging.getLogger("llmkit")
+
+
+class HubSource(NamedTuple):
+    name: str
+    revision: str
+    config: str | None
+    split: str
+
+
+def parse_hub_source(source: str, *, default_split: str) -> HubSource:
+    """The parts of `hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]`; without a revision, the branch main.
+
+    Raises:
+        DataError: the text is none, or looks like a local path.
+    """
+    match = _PATTERN.fullmatch(source)
+    name = match["name"] if match else source
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name or Path(name).suffix in FORMATS:
+        raise DataError(f"{source}: looks like a local path; leave out hub: for a file. A data set: {_SYNTAX}.")
+    if not match or not _NAME.fullmatch(name):
+        raise DataError(f"{source}: is no name of a hub data set. Write {_SYNTAX}.")
+    return HubSource(name, match["revision"] or "main", match["config"], match["split"] or default_split)
+
+
+class HubTable:
+    """One split of a hub data set, downloaded or from the cache when it is made; memory-mapped, never loaded whole."""
+
+    unit: Literal["line", "row"] = "row"
+
+    def __init__(self, source: HubSource) -> None:
+        """Raises:
+        DataError: no such data set, revision, configuration or split, or it needs a login.
+        MachineError: neither cached nor to be reached.
+        """
+        self.name = f"hub:{source.name}"
+        self._source = source
+        self._commit = resolve_commit(source)
+        self._dataset = load_split(source, self._commit)
+
+    def columns(self) -> Sequence[str]:
+        return list(self._dataset.column_names)
+
+    def records(self, wanted: Sequence[str]) -> Iterator[Record]:
+        """Rows from index 0; a column of class numbers gives the names of the classes, None where there is none."""
+        from datasets import ClassLabel
+
+        class_names = {
+            column: feature.names
+            for column, feature in self._dataset.features.items()
+            if column in wanted and isinstance(feature, ClassLabel)
+        }
+        for index, values in enumerate(self._dataset.select_columns(list(wanted))):
+            named = {column: _class_name(names, values[column]) for column, names in class_names.items()}
+            yield index, {**values, **named}
+
+    def place(self, number: int) -> str:
+        return f"{self.name}[{number}]"
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "revision": self._commit,
+            "config": self._dataset.info.config_name,
+            "split": self._source.split,
+        }
+
+
+def _class_name(names: Sequence[str], number: int | None) -> str | None:
+    """-1 is how test splits say that the label is kept secret."""
+    return None if number is None or number < 0 else names[number]
+
+
+def resolve_commit(source: HubSource) -> str:
+    """The commit that the revision means now; without a network, the one it meant when it was last asked.
+
+    Raises:
+        DataError: no such data set or revision.
+        MachineError: the hub cannot be reached and the cache does not know.
+    """
+    if _COMMIT.fullmatch(source.revision):
+        return source.revision
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    reference = Path(HF_HUB_CACHE, f"datasets--{source.name.replace('/', '--')}", "refs", source.revision)
+    with _hub_errors(source):
+        try:
+            # Asking for any file makes huggingface_hub note the commit of the revision, even if there is no such file.
+            hf_hub_download(source.name, "README.md", repo_type="dataset", revision=source.revision)
+        except LocalEntryNotFoundError:
+            if not reference.is_file():
+                raise
+            _logger.warning("hub:%s: the hub cannot be reached; using the commit in the cache", source.name)
+        except EntryNotFoundError:
+            pass  # a data set without a card
+    return reference.read_text(encoding="ascii").strip()
+
+
+def load_split(source: HubSource, commit: str) -> Dataset:
+    """The split at that commit, downloaded if it is not in the cache.
+
+    Raises:
+        DataError: no such configuration or split, or files that `datasets` cannot read.
+        MachineError: neither cached nor to be reached.
+    """
+    import datasets
+
+    with _hub_errors(source):
+        # The hf:// form keeps datasets from taking a local folder of the same name.
+        path = f"hf://datasets/{source.name}"
+        builder = datasets.load_dataset_builder(path, source.config, revision=commit)
+        if builder.hash != commit:
+            raise _unreachable(source, f"the cache holds commit {builder.hash}, asked for is {commit}")
+        builder.download_and_prepare()
+        dataset = builder.as_dataset(split=source.split)
+    assert isinstance(dataset, datasets.Dataset)
+    return dataset
+
+
+@contextmanager
+def _hub_errors(source: HubSource) -> Iterator[None]:
+    """Turn what datasets and huggingface_hub raise into errors of ours."""
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: of whichever library it uses
+        GatedRepoError,
+        HfHubHTTPError,
+        HTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        yield
+    except GatedRepoError as error:
+        fix = "Ask for access on its page, then run: hf auth login"
+        raise DataError(f"hub:{source.name}: is gated, and you have no access. {fix}") from error
+    except RevisionNotFoundError as error:
+        raise DataError(
+            f"hub:{source.name}: has no revision {source.revision!r}. See its page for branches."
+        ) from error
+    except (RepositoryNotFoundError, DatasetNotFoundError) as error:
+        fix = "Check the spelling and the owner, or run hf auth login if it is private."
+        raise DataError(f"hub:{source.name}: no such data set on the hub ({_first_line(error)}). {fix}") from error
+    except (LocalEntryNotFoundError, ConnectionError, HTTPError) as error:
+        reason = _first_line(error) if isinstance(error, HfHubHTTPError) else "offline, or HF_HUB_OFFLINE is set"
+        raise _unreachable(source, reason) from error
+    except FileNotFoundError as error:
+        # datasets hides a broken connection behind "couldn't find any data file".
+        if isinstance(error.__context__ and error.__context__.__context__, LocalEntryNotFoundError):
+            raise _unreachable(source, "offline, or the hub is down") from error
+        raise DataError(f"hub:{source.name}: {_first_line(error)}") from error
+    except (ValueError, RuntimeError, DatasetsError) as error:  # an unknown split or configuration, a script, bad files
+        raise DataError(f"hub:{source.name}: {_first_line(error)}") from error
+    except OSError as error:
+        raise MachineError(f"hub:{source.name}: cannot be stored or read ({_first_line(error)}).") from error
+
+
+def _unreachable(source: HubSource, reason: str) -> MachineError:
+    fix = "Connect once to download it, or use a local file."
+    return MachineError(f"hub:{source.name}: not in the cache and the hub cannot be reached ({reason}). {fix}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,233 @@
+"""`builtin:python-docs`: docstrings of the standard library and of llmkit's own dependencies, as labelled text.
+
+Read from the installed sources with `ast`: nothing is downloaded, shipped or imported. A fixed sample of the files
+of each package, picked by a hash of the path, so the rows depend on the installed versions only. The summary is
+the docstring's first sentence or line, the text is the rest, the label is the package. Exact duplicates are dropped;
+near-duplicates are not: transformers repeats itself between models, so a score on these rows flatters a model.
+"""
+
+from __future__ import annotations
+
+import ast
+import gc
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+import json
+import logging
+import os
+import platform
+import sysconfig
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from llmkit.data.caches import cache_folder, publish_file
+from llmkit.errors import MachineError
+
+STANDARD_LIBRARY = "python"
+PACKAGES = ("torch", "transformers", "numpy", "datasets", "accelerate", "rich", "huggingface_hub")
+LABELS = (STANDARD_LIBRARY, *PACKAGES)
+COLUMNS = ("text", "summary", "label", "name")
+
+_FORMAT = 1  # raise it whenever the rules below change, or old caches would be read as new ones
+_ROWS_PER_LABEL = 2500
+_ROWS_PER_FILE = 100  # so that a few huge modules do not stand for a whole package
+_SHORTEST_TEXT = 40  # characters
+_SHORTEST_SUMMARY = 10
+_LEFT_OUT = {"test", "tests", "_internal", "_vendor", "vendor", "_vendored", "vendored", "third_party", "externals"}
+_LEFT_OUT |= {"site-packages", "dist-packages", "idlelib", "lib2to3", "turtledemo", "__pycache__"}
+_LEFT_OUT_OF = {"transformers": {"models"}}  # 25 MB of code that is copied from model to model, docstrings included
+
+_logger = logging.getLogger("llmkit")
+
+
+def load_python_docs() -> list[dict[str, str]]:
+    """All rows, with the keys of `COLUMNS`, in one fixed order; built once for the installed versions, then cached.
+
+    Raises:
+        MachineError: a package of `PACKAGES` is not installed, or the cache folder cannot be written to.
+    """
+    versions = python_docs_versions()
+    key = hashlib.sha256(json.dumps([_FORMAT, versions]).encode()).hexdigest()[:16]
+    path = cache_folder() / "python-docs" / f"{key}.jsonl"
+    rows = read_cache(path)
+    if rows is None:
+        rows = _build_rows()
+        _write_cache(path, rows)
+    return rows
+
+
+def python_docs_versions() -> dict[str, str]:
+    """Label -> version of what its rows are read from.
+
+    Raises:
+        MachineError: a package is not installed.
+    """
+    versions = {STANDARD_LIBRARY: platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError as error:
+            raise _missing(package) from error
+    return versions
+
+
+def _missing(package: str) -> MachineError:
+    fix = f"Install it (pip install {package}) or train on files of your own."
+    return MachineError(f"builtin:python-docs needs the package {package}, which is not installed. {fix}")
+
+
+def _build_rows() -> list[dict[str, str]]:
+    with _collector_paused():
+        found = [row for label in LABELS for row in _sample(label, _source_folder(label))]
+    rows = without_shared_texts(found)
+    # Labels must be mixed, for readers that stop early; and the order must not follow the hash that `split_of` uses.
+    return sorted(rows, key=lambda row: (_hash(f"order {row['label']} {row['name']}"), row["text"]))
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Syntax trees have no cycles, and looking for some takes a quarter of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _source_folder(label: str) -> Path:
+    if label == STANDARD_LIBRARY:
+        return Path(sysconfig.get_path("stdlib"))
+    spec = importlib.util.find_spec(label)  # a top-level name is looked up, never imported
+    if spec is None or not spec.submodule_search_locations:
+        raise _missing(label)
+    return Path(spec.submodule_search_locations[0])
+
+
+def _sample(label: str, folder: Path) -> list[dict[str, str]]:
+    """The rows of one package: its files in the order of their hashes, until there are enough."""
+    rows: dict[str, dict[str, str]] = {}  # by text with its white space levelled: the first one stays
+    for relative in sorted(
+        _python_files(folder, _LEFT_OUT | _LEFT_OUT_OF.get(label, set())), key=lambda path: _hash(f"{label}/{path}")
+    ):
+        taken = 0
+        for row in _file_rows(label, folder, relative):
+            if len(rows) == _ROWS_PER_LABEL:
+                return list(rows.values())
+            if rows.setdefault(_levelled(row["text"]), row) is row:
+                taken += 1
+            if taken == _ROWS_PER_FILE:
+                break
+    return list(rows.values())
+
+
+def _python_files(folder: Path, left_out: set[str]) -> Iterator[PurePosixPath]:
+    """Paths below the folder, in no order."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in left_out]
+        for name in names:
+            if name.endswith(".py"):
+                yield PurePosixPath(Path(parent, name).relative_to(folder).as_posix())
+
+
+def _file_rows(label: str, folder: Path, relative: PurePosixPath) -> Iterator[dict[str, str]]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # "\d" in the text of others
+            warnings.simplefilter("ignore", DeprecationWarning)
+            tree = ast.parse((folder / relative).read_bytes())
+    except (SyntaxError, ValueError):
+        return  # a template that only looks like Python
+    parts = relative.with_suffix("").parts
+    package = () if label == STANDARD_LIBRARY else (label,)
+    module = ".".join(package + (parts[:-1] if parts[-1] == "__init__" else parts))
+    for name, node in definitions(tree, module):
+        docstring = ast.get_docstring(node, clean=False)
+        row = row_of(docstring) if docstring else None
+        if row is not None:
+            yield {**row, "label": label, "name": name}
+
+
+_Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def definitions(tree: ast.Module, module: str) -> Iterator[tuple[str, _Documented]]:
+    """The module, its classes, functions and methods with their dotted names; no functions inside functions."""
+    yield module, tree
+    yield from _members(tree, module)
+
+
+def _members(node: ast.AST, prefix: str) -> Iterator[tuple[str, _Documented]]:
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            name = f"{prefix}.{child.name}"
+            yield name, child
+            if isinstance(child, ast.ClassDef):
+                yield from _members(child, name)
+        elif isinstance(child, ast.If | ast.Try):
+            yield from _members(child, prefix)
+
+
+def row_of(docstring: str) -> dict[str, str] | None:
+    """Summary and text of a docstring; None where either is missing, too short, or cannot be written as UTF-8."""
+    lines = inspect.cleandoc(docstring).split("\n")
+    summary_lines = _summary_length(lines)
+    summary = " ".join(line.strip() for line in lines[:summary_lines])
+    text = inspect.cleandoc("\n".join(["", *lines[summary_lines:]]))
+    is_heading = summary.endswith(":")  # "Args:" sums up nothing
+    if is_heading or len(summary) < _SHORTEST_SUMMARY or len(text) < _SHORTEST_TEXT:
+        return None
+    if "\0" in docstring or any("\ud800" <= character <= "\udfff" for character in docstring):
+        return None  # they come from escapes such as "\ud800" in the source
+    return {"text": text, "summary": summary}
+
+
+def _summary_length(lines: list[str]) -> int:
+    """How many lines the first sentence takes: up to a line that ends one, or to a blank line."""
+    for count, line in enumerate(lines):
+        if not line.strip():
+            return count
+        if line.rstrip().endswith((".", "!", "?", ":")):
+            return count + 1
+    return len(lines)
+
+
+def without_shared_texts(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Without the texts that stand under several labels: nobody could tell those apart."""
+    labels: dict[str, set[str]] = {}
+    for row in rows:
+        labels.setdefault(_levelled(row["text"]), set()).add(row["label"])
+    return [row for row in rows if len(labels[_levelled(row["text"])]) == 1]
+
+
+def _levelled(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write_cache(path: Path, rows: list[dict[str, str]]) -> None:
+    """The SHA-256 of the rows on the first line, then a row a line: one file, so the two cannot disagree."""
+    body = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    header = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}) + "\n"
+    publish_file(path, header.encode() + body)
+
+
+def read_cache(path: Path) -> list[dict[str, str]] | None:
+    """The rows, or None where the file is absent or damaged; it is then built again."""
+    try:
+        header, _, body = path.read_bytes().partition(b"\n")
+    except FileNotFoundError:
+        return None
+    expected = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
+    if header != expected:
+        _logger.warning("%s: the cache is damaged; building it again", path)
+        return None
+    return [json.loads(line) for line in body.splitlines()]

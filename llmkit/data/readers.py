@@ -1,0 +1,206 @@
+"""The file formats: each turns one file into numbered records. A cell of CSV or TSV is text, whatever it looks like.
+
+Knows nothing of roles, labels or empty rows; `rows.py` judges the values.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from llmkit.data.files import MAX_LINE_CHARACTERS, detected_type, open_regular_file, text_lines
+from llmkit.errors import DataError
+
+Format = Literal["csv", "tsv", "jsonl", "parquet", "text"]
+Record = tuple[int, Mapping[str, object]]
+"""The line that the record starts in, or the index of its row where there are no lines; values by column."""
+
+FORMATS: Mapping[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".txt": "text",
+    ".text": "text",
+    ".md": "text",
+}
+_MAX_JSON_DEPTH = 100
+_PARQUET_BATCH_ROWS = 1024
+_BRACKET = re.compile(r"[\[\]{}]")
+_JSON_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+
+
+def read_csv(path: Path, name: str, *, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """The line that each row starts in, and its cells; the header is the first one. Blank lines are passed over.
+
+    Raises:
+        DataError: also a quote that is never closed, or that text follows, with the line that the row starts in.
+    """
+    csv.field_size_limit(MAX_LINE_CHARACTERS)  # of the whole process; the 128 KiB it starts with is short for articles
+    start = 1
+    reader = csv.reader(text_lines(path, name, translate=False), delimiter=delimiter, strict=True)
+    try:
+        for cells in reader:
+            if cells:
+                yield start, cells
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(f"{name}:{start}: {_csv_fault(error)}") from error
+
+
+def take_header(rows: Iterator[tuple[int, list[str]]], name: str) -> list[str]:
+    """The cells of the first row; empty where there is no row."""
+    line, header = next(rows, (1, []))
+    repeated = _repeated(header)
+    if repeated is not None:
+        raise DataError(f"{name}:{line}: two columns are named {repeated!r}. Rename one of them.")
+    return header
+
+
+def with_header(rows: Iterator[tuple[int, list[str]]], name: str) -> Iterator[Record]:
+    """Rows of cells as records, by the names in the first row."""
+    header = take_header(rows, name)
+    for number, cells in rows:
+        if len(cells) != len(header):
+            fix = "Quote cells that hold the delimiter."
+            raise DataError(f"{name}:{number}: {len(cells)} cells where the header has {len(header)}. {fix}")
+        yield number, dict(zip(header, cells, strict=True))
+
+
+def _csv_fault(error: csv.Error) -> str:
+    if "unexpected end" in str(error) or "field larger" in str(error):
+        return 'a quote opened in this row is never closed. Close it, or double a quote that is part of the text ("").'
+    if "expected after" in str(error):
+        return 'text follows a closing quote in this row. Double a quote that is part of the text ("").'
+    return f"not valid CSV ({error})."
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    """The first name that stands there for the second time."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
+class _JsonFault(ValueError):
+    """Raised inside the JSON decoder; `read_jsonl` adds the place."""
+
+
+def read_jsonl(path: Path, name: str) -> Iterator[Record]:
+    """One JSON object a line; blank lines are passed over.
+
+    Raises:
+        DataError: also a line that is no object, with a key twice, NaN, or nested deeper than 100.
+    """
+    decoder = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+    for number, line in enumerate(text_lines(path, name, translate=True), 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, _parse_object(line, decoder)
+        except json.JSONDecodeError as error:
+            cut = "" if line.endswith("\n") else " The file may be cut off: this last line has no line end."
+            fault = f"not valid JSON: {error.msg} at column {error.colno}. Write one object a line.{cut}"
+            raise DataError(f"{name}:{number}: {fault}") from error
+        except ValueError as error:
+            raise DataError(f"{name}:{number}: {error}") from error
+
+
+def _parse_object(line: str, decoder: json.JSONDecoder) -> dict[str, object]:
+    # The decoder recurses; a few thousand brackets would end in RecursionError, or in a crash.
+    if line.count("[") + line.count("{") > _MAX_JSON_DEPTH and _is_deep(line):
+        raise _JsonFault(f"nested deeper than {_MAX_JSON_DEPTH} levels.")
+    value = decoder.decode(line)
+    if not isinstance(value, dict):
+        raise _JsonFault(f'found {_json_kind(value)} where an object such as {{"text": "..."}} belongs.')
+    return value
+
+
+def _is_deep(line: str) -> bool:
+    """Whether brackets outside strings are nested deeper than allowed; stops at the first that is."""
+    depth = 0
+    for bracket in _BRACKET.finditer(_JSON_STRING.sub("", line)):
+        depth += 1 if bracket[0] in "[{" else -1
+        if depth > _MAX_JSON_DEPTH:
+            return True
+    return False
+
+
+def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    repeated = _repeated([key for key, _ in pairs])
+    if repeated is not None:
+        raise _JsonFault(f"the key {repeated!r} stands twice in one object. Keep one.")
+    return dict(pairs)
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise _JsonFault(f"{constant} is not JSON. Write text or a finite number.")
+
+
+def _json_kind(value: object) -> str:
+    if isinstance(value, list):
+        return "an array"
+    if isinstance(value, str):
+        return "text"
+    return "null" if value is None else f"the value {value!r:.40}"
+
+
+def read_text(path: Path, name: str, *, column: str, unit: Literal["line", "file"]) -> Iterator[Record]:
+    """Each line that is not blank, without its line end; or the whole file, line ends as LF, as one document."""
+    lines = text_lines(path, name, translate=True)
+    if unit == "file":
+        document = "".join(lines)
+        if document:
+            yield 1, {column: document}
+        return
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield number, {column: line.removesuffix("\n")}
+
+
+def parquet_columns(path: Path, name: str) -> list[str]:
+    """Names of the top-level columns.
+
+    Raises:
+        DataError: the file is no Parquet, damaged, or has two columns of one name.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with open_regular_file(path, name) as file:
+        meaning = detected_type(file)
+        if meaning != "a Parquet file":
+            raise DataError(f"{name}: is {meaning or 'of an unknown type'}, not a Parquet file.")
+        try:
+            columns: list[str] = pq.ParquetFile(file).schema_arrow.names
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{name}: damaged Parquet file ({error}). Copy or write it again.") from error
+    repeated = _repeated(columns)
+    if repeated is not None:
+        raise DataError(f"{name}: two columns are named {repeated!r}. Rename one of them.")
+    return columns
+
+
+def read_parquet(path: Path, name: str, wanted: Sequence[str]) -> Iterator[Record]:
+    """Rows from index 0, some at a time; only the wanted columns are read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    index = 0
+    with open_regular_file(path, name) as file:
+        try:
+            # The default, pre_buffer=True, would keep the whole file in memory until the last row.
+            parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=65536, page_checksum_verification=True)
+            for batch in parquet.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=list(wanted)):
+                yield from enumerate(batch.to_pylist(), index)
+                index += batch.num_rows
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{name}[{index}]: damaged Parquet file ({error}). Copy or write it again.") from error

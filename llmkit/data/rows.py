@@ -1,0 +1,202 @@
+"""Rows: what a task gets to see. Takes the values of records by role, refuses what would mislead, counts the rest.
+
+Knows no files: the tables bring records.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from llmkit.data.tables import Table
+from llmkit.errors import DataError, nearest
+
+Kind = Literal["text", "label"]
+
+_NUMBERS_SHOWN = 10
+
+_logger = logging.getLogger("llmkit")
+
+
+class Row(NamedTuple):
+    fields: dict[str, str]
+    """Values by the task's role, such as `text` and `label`."""
+    place: str
+    """Where the row starts: `reviews.csv:7`, or an index from 0: `hub:owner/name[12]`, `builtin:python-docs[12]`."""
+
+
+class RowSource:
+    """The rows of some tables, one after another. Iterate as often as you like; nothing is held in memory.
+
+    A row with an empty text is passed over; each table's are counted in one warning, once. Iterating raises a
+    DataError that names the place where a value is missing, of another type, or no possible text, where a file has
+    changed since it was opened, and at the end if there was no row at all.
+    """
+
+    def __init__(
+        self,
+        tables: Sequence[Table],
+        *,
+        roles: Mapping[str, Kind],
+        columns: Mapping[str, str],
+        max_rows: int | None,
+        keep_empty: bool = False,
+    ) -> None:
+        """See `open_rows`.
+
+        Raises:
+            DataError: columns are missing; one problem a line, for all tables.
+        """
+        self._tables = tables
+        self._roles = roles
+        self._column_of = {role: columns.get(role, role) for role in roles}
+        self._max_rows = max_rows
+        self._keep_empty = keep_empty
+        self._columns = [list(table.columns()) for table in tables]
+        self._rows_used: list[int] | None = None
+        self.skipped: dict[str, int] = {}
+        """Rows passed over in the last iteration, by reason: `{"an empty text": 3}`."""
+        found = zip(tables, self._columns, strict=True)
+        problems = [problem for table, names in found if (problem := self._missing_columns(table, names))]
+        if problems:
+            raise DataError("\n".join(problems))
+
+    def __iter__(self) -> Iterator[Row]:
+        self.skipped = {}
+        rows_used: list[int] = []
+        records_read = 0
+        for table in self._tables:
+            passed_over: dict[str, list[int]] = {}
+            rows_used.append(0)
+            for number, fields in self._fields_of(table):
+                records_read += 1
+                empty = None if self._keep_empty else self._empty_text(fields)
+                if empty is not None:
+                    passed_over.setdefault(f"an empty {empty}", []).append(number)
+                    continue
+                rows_used[-1] += 1
+                yield Row(fields, table.place(number))
+                if sum(rows_used) == self._max_rows:
+                    break
+            self._report(table, passed_over, usable=rows_used[-1])
+            if sum(rows_used) == self._max_rows:
+                break
+        if not any(rows_used):
+            names = ", ".join(table.name for table in self._tables)
+            raise DataError(f"{names}: no usable rows (0 of {records_read}). Give data with at least one filled row.")
+        self._rows_used = rows_used + [0] * (len(self._tables) - len(rows_used))
+
+    def fingerprint(self) -> list[dict[str, Any]]:
+        """What identifies the data, a table each; `rows` are the usable ones. Reads everything once more."""
+        if self._rows_used is None:
+            for _ in self:
+                pass
+        assert self._rows_used is not None
+        counted = zip(self._tables, self._rows_used, self._columns, strict=True)
+        return [{**table.fingerprint(), "rows": rows, "columns": columns} for table, rows, columns in counted]
+
+    def _fields_of(self, table: Table) -> Iterator[tuple[int, dict[str, str]]]:
+        """Number and fields of each record, as text."""
+        wanted = list(dict.fromkeys(self._column_of.values()))
+        label_types: dict[str, type] = {}
+        for number, values in table.records(wanted):
+            fields = {}
+            for role, kind in self._roles.items():
+                column = self._column_of[role]
+                place = table.place(number)
+                if column not in values:
+                    raise DataError(f"{place}: no {column!r} here; found {_listed(values)}. Every row needs it.")
+                value = values[column]
+                fields[role] = _checked_text(_text(value) if kind == "text" else _label(value), value, column, place)
+                if kind == "label" and label_types.setdefault(role, type(value)) is not type(value):
+                    fault = f"{column!r} is {_described(value)}; the rows before have another type"
+                    raise DataError(f"{place}: {fault}. Write all labels the same way.")
+            yield number, fields
+
+    def _empty_text(self, fields: Mapping[str, str]) -> str | None:
+        return next((role for role, text in fields.items() if self._roles[role] == "text" and not text.strip()), None)
+
+    def _report(self, table: Table, passed_over: Mapping[str, Sequence[int]], *, usable: int) -> None:
+        """Add to the counts, and warn about this table unless an earlier iteration has done so."""
+        if not usable and self._rows_used is None:
+            _logger.warning("%s: no usable rows", table.name)
+        for reason, numbers in passed_over.items():
+            self.skipped[reason] = self.skipped.get(reason, 0) + len(numbers)
+            if self._rows_used is None:
+                rows = "row" if len(numbers) == 1 else "rows"
+                shown = f"{table.unit}{'' if len(numbers) == 1 else 's'} {_numbers(numbers)}"
+                _logger.warning("%s: skipped %d %s with %s (%s)", table.name, len(numbers), rows, reason, shown)
+
+    def _missing_columns(self, table: Table, names: Sequence[str]) -> str | None:
+        """What is wrong with the columns of a table, and how to map them; a table without any has no rows either."""
+        missing = [role for role, column in self._column_of.items() if column not in names]
+        if not names or not missing:
+            return None
+        if hint := _wrong_delimiter(names):
+            return f"{table.name}: {hint}"
+        role, column = missing[0], self._column_of[missing[0]]
+        unused = [name for name in names if name not in self._column_of.values()]
+        example = next(iter([name for name in unused if nearest(column, [name])] or unused), "NAME")
+        fault = f"no column {column!r}; found {_listed(names)}.{nearest(column, unused)}"
+        return f"{table.name}: {fault} Map it in the recipe: data.columns: {{{role}: {json.dumps(example)}}}"
+
+
+def _text(value: object) -> str | None:
+    """The value of a text role; None where it is none."""
+    return value if isinstance(value, str) else None
+
+
+def _label(value: object) -> str | None:
+    """The name of a label: text that is not blank, or a whole number or truth value as JSON writes it; else None."""
+    if isinstance(value, str):
+        return value if value.strip() else None
+    return json.dumps(value) if isinstance(value, int) else None
+
+
+def _checked_text(text: str | None, value: object, column: str, place: str) -> str:
+    if text is None:
+        raise DataError(f"{place}: {column!r} is {_described(value)}. {_advice(value)}")
+    if "\0" in text:
+        raise DataError(f"{place}: {column!r} holds a NUL character. Remove it.")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise DataError(f"{place}: {column!r} holds half of a surrogate pair, which is no character. Remove it.")
+    return text
+
+
+def _described(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, str):
+        return "text" if value.strip() else "empty"
+    if isinstance(value, bool):
+        return f"the boolean {json.dumps(value)}"
+    if isinstance(value, int | float):
+        return f"the number {value!r:.40}"
+    return f"a {type(value).__name__}"
+
+
+def _advice(value: object) -> str:
+    if isinstance(value, int | float):
+        return f'Write it as text: "{value!r:.40}".'
+    return "Fill it in or remove the row."
+
+
+def _wrong_delimiter(names: Sequence[str]) -> str | None:
+    """What to do about a table of one column that looks like several."""
+    for delimiter, spoken in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
+        if len(names) == 1 and delimiter in names[0]:
+            fix = "Save it with commas as .csv, or with tabs as .tsv."
+            return f"one column named {names[0]!r:.80}; its cells seem to be separated by {spoken}. {fix}"
+    return None
+
+
+def _listed(names: Sequence[str] | Mapping[str, object]) -> str:
+    shown = ", ".join(f"{name!r:.60}" for name in list(names)[:_NUMBERS_SHOWN])
+    return shown + (f" and {len(names) - _NUMBERS_SHOWN} more" if len(names) > _NUMBERS_SHOWN else "")
+
+
+def _numbers(numbers: Sequence[int]) -> str:
+    shown = ", ".join(str(number) for number in numbers[:_NUMBERS_SHOWN])
+    return shown + (f" and {len(numbers) - _NUMBERS_SHOWN} more" if len(numbers) > _NUMBERS_SHOWN else "")

@@ -1,0 +1,153 @@
+"""Sources as a recipe names them: files, globs, folders, `hub:` and `builtin:`. Turns them into one `RowSource`."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from llmkit.data.hub import HubTable, parse_hub_source
+from llmkit.data.readers import FORMATS
+from llmkit.data.rows import Kind, RowSource
+from llmkit.data.tables import FileTable, PythonDocsTable, Table
+from llmkit.errors import DataError, MachineError, nearest
+
+_BUILTINS = ("python-docs",)
+_KNOWN = ", ".join(FORMATS)
+
+
+def open_rows(
+    sources: Sequence[str],
+    *,
+    roles: Mapping[str, Kind],
+    columns: Mapping[str, str],
+    max_rows: int | None = None,
+    split: str | None = None,
+    text_files: Literal["line", "file"] = "line",
+    keep_empty: bool = False,
+) -> RowSource:
+    """Check all sources and the columns of every table; rows are read when the result is iterated.
+
+    Args:
+        sources: each a file, a glob, a folder (its files of a known type, sorted, no hidden ones, no folders below),
+            `hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]` or `builtin:python-docs`. Paths are relative to the current
+            directory.
+        roles: role of the task -> `text`, or `label`, which may also be a whole number or true/false in typed files.
+        columns: role -> name of its column, where the two differ.
+        max_rows: stop after so many usable rows of all sources together.
+        split: split of hub data sets that name none; without it, `train`.
+        text_files: what a row of a .txt, .text or .md file is: a line that is not blank, or the whole file. Such files
+            serve tasks with a single role only, a text.
+        keep_empty: give rows with an empty text too, where rows of two files must stay side by side.
+    Raises:
+        DataError: a source that is not there, cannot be told apart or read, or lacks a column.
+        MachineError: a file that may not be read, or hub data that is neither cached nor to be reached.
+    """
+    tables: list[Table] = []
+    for source in sources:
+        tables.extend(_tables(source, roles=roles, columns=columns, split=split or "train", text_files=text_files))
+    _refuse_repeated(tables)
+    return RowSource(tables, roles=roles, columns=columns, max_rows=max_rows, keep_empty=keep_empty)
+
+
+def _tables(
+    source: str,
+    *,
+    roles: Mapping[str, Kind],
+    columns: Mapping[str, str],
+    split: str,
+    text_files: Literal["line", "file"],
+) -> Iterator[Table]:
+    if source.startswith("hub:"):
+        yield HubTable(parse_hub_source(source, default_split=split))
+    elif source.startswith("builtin:"):
+        yield _builtin(source)
+    elif "://" in source:
+        raise DataError(f"{source}: is a URL. Download the file first, or name a hub data set: hub:OWNER/NAME.")
+    else:
+        for path in _paths(source):
+            role = _single_text_role(path, roles)
+            yield FileTable(path, text_column=columns.get(role, role), text_files=text_files)
+
+
+def _builtin(source: str) -> Table:
+    name = source.removeprefix("builtin:")
+    if name not in _BUILTINS:
+        raise DataError(f"{source}: no such built-in data set.{nearest(name, _BUILTINS)} There is builtin:python-docs.")
+    return PythonDocsTable()
+
+
+def _paths(source: str) -> list[Path]:
+    """The files that a local source stands for, sorted."""
+    if "\0" in source or not source.strip():
+        raise DataError(f"{source!r}: is no name of a file.")
+    path = Path(source)
+    if os.path.isdir(path):  # noqa: PTH112  # pathlib raises where a name is too long
+        return _files_in(path)
+    if not os.path.lexists(path) and glob.has_magic(source):
+        matches = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  # Path.glob takes no absolute pattern
+        paths = [match for match in map(Path, matches) if not match.is_dir()]
+        if not paths:
+            raise DataError(f"{source}: matches no file in {Path.cwd()}.")
+    elif not os.path.exists(path):  # noqa: PTH110  # as above
+        raise _missing(path)
+    else:
+        paths = [path]
+    for found in paths:
+        _check_extension(found)
+    return paths
+
+
+def _files_in(folder: Path) -> list[Path]:
+    try:
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise MachineError(f"{folder.as_posix()}: cannot be listed ({error.strerror}). Check permissions.") from error
+    paths = [folder / name for name in names if Path(name).suffix.lower() in FORMATS]
+    files = [path for path in paths if not path.is_dir()]
+    if not files:
+        fix = f"It may hold {_KNOWN}; for folders below it, write a glob: {folder.as_posix()}/**/*.csv"
+        raise DataError(f"{folder.as_posix()}: no data file in this folder. {fix}")
+    return files
+
+
+def _check_extension(path: Path) -> None:
+    if path.suffix.lower() not in FORMATS:
+        found = f"the unknown extension {path.suffix!r}" if path.suffix else "no extension"
+        raise DataError(f"{path.as_posix()}: has {found}; llmkit reads {_KNOWN}. Unpack or convert it first.")
+
+
+def _missing(path: Path) -> DataError:
+    """Name the nearest sibling, and the folder that was really looked in."""
+    if os.path.islink(path):  # noqa: PTH114  # as above
+        return DataError(f"{path.as_posix()}: is a link to {str(path.readlink())!r}, which does not exist.")
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        return DataError(f"{path.as_posix()}: no such file; there is no folder {folder}.{_hub_hint(path)}")
+    siblings = [sibling.name for sibling in folder.iterdir()]
+    return DataError(f"{path.as_posix()}: no such file in {folder}.{nearest(path.name, siblings)}{_hub_hint(path)}")
+
+
+def _hub_hint(path: Path) -> str:
+    """`owner/name` without an extension may be meant for the hub."""
+    looks_like_hub = len(path.parts) == 2 and path.suffix.lower() not in FORMATS and not path.is_absolute()
+    return f" A data set of the hub is written hub:{path.as_posix()}" if looks_like_hub else ""
+
+
+def _single_text_role(path: Path, roles: Mapping[str, Kind]) -> str:
+    """The role of the lines of a plain text file; for other formats it does not matter."""
+    if FORMATS[path.suffix.lower()] == "text" and list(roles.values()) != ["text"]:
+        fix = "Use .csv, .tsv, .jsonl or .parquet."
+        raise DataError(f"{path.as_posix()}: plain text has no columns, and this task needs {', '.join(roles)}. {fix}")
+    return next(iter(roles))
+
+
+def _refuse_repeated(tables: Sequence[Table]) -> None:
+    """A file that stands there twice would count twice."""
+    seen: set[str] = set()
+    for table in tables:
+        if table.name in seen:
+            raise DataError(f"{table.name}: is named twice among the sources. Name it once.")
+        seen.add(table.name)

@@ -1,0 +1,136 @@
+"""What rows are read from: a file or a built-in data set, each a table that can be read again and again.
+
+`readers.py` knows the formats, `hub.py` adds the tables of the Hugging Face hub.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from llmkit.data.files import open_regular_file
+from llmkit.data.python_docs import COLUMNS, load_python_docs, python_docs_versions
+from llmkit.data.readers import (
+    FORMATS,
+    Record,
+    parquet_columns,
+    read_csv,
+    read_jsonl,
+    read_parquet,
+    read_text,
+    take_header,
+    with_header,
+)
+from llmkit.errors import DataError
+
+
+class Table(Protocol):
+    """One file, hub data set or built-in data set: columns, and records that can be read again and again."""
+
+    name: str
+    unit: Literal["line", "row"]
+    """What a record's number counts."""
+
+    def columns(self) -> Sequence[str]:
+        """Names of the columns; empty where there is not even a header or a first record."""
+        ...
+
+    def records(self, wanted: Sequence[str]) -> Iterator[Record]:
+        """All records with at least the wanted columns."""
+        ...
+
+    def place(self, number: int) -> str:
+        """Where a record is, for people."""
+        ...
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What identifies the content, without the counts of rows and columns."""
+        ...
+
+
+class FileTable:
+    """A local file. Its size and time of change are noted when it is first met, and checked at every opening."""
+
+    def __init__(self, path: Path, *, text_column: str, text_files: Literal["line", "file"]) -> None:
+        self.name = path.as_posix()
+        self.format = FORMATS[path.suffix.lower()]
+        self.unit: Literal["line", "row"] = "row" if self.format == "parquet" else "line"
+        self._path = path
+        self._text_column = text_column
+        self._text_files = text_files
+        self._stamp = self._current_stamp()
+
+    def columns(self) -> Sequence[str]:
+        self._check_unchanged()
+        match self.format:
+            case "csv" | "tsv":
+                return take_header(self._csv_rows(), self.name)
+            case "jsonl":
+                return list(next(read_jsonl(self._path, self.name), (1, {}))[1])
+            case "parquet":
+                return parquet_columns(self._path, self.name)
+            case "text":
+                return [self._text_column]
+
+    def records(self, wanted: Sequence[str]) -> Iterator[Record]:
+        self._check_unchanged()
+        match self.format:
+            case "csv" | "tsv":
+                return with_header(self._csv_rows(), self.name)
+            case "jsonl":
+                return read_jsonl(self._path, self.name)
+            case "parquet":
+                return read_parquet(self._path, self.name, wanted)
+            case "text":
+                return read_text(self._path, self.name, column=self._text_column, unit=self._text_files)
+
+    def place(self, number: int) -> str:
+        return f"{self.name}[{number}]" if self.unit == "row" else f"{self.name}:{number}"
+
+    def fingerprint(self) -> dict[str, Any]:
+        digest = hashlib.sha256()
+        with open_regular_file(self._path, self.name) as file:
+            while chunk := file.read(1024 * 1024):
+                digest.update(chunk)
+        self._check_unchanged()
+        return {"name": self.name, "bytes": self._stamp[0], "sha256": digest.hexdigest()}
+
+    def _csv_rows(self) -> Iterator[tuple[int, list[str]]]:
+        return read_csv(self._path, self.name, delimiter="\t" if self.format == "tsv" else ",")
+
+    def _current_stamp(self) -> tuple[int, int]:
+        with open_regular_file(self._path, self.name) as file:
+            status = os.fstat(file.fileno())
+        return status.st_size, status.st_mtime_ns
+
+    def _check_unchanged(self) -> None:
+        if self._current_stamp() != self._stamp:
+            raise DataError(f"{self.name}: changed since it was first read. Start again when it stays as it is.")
+
+
+class PythonDocsTable:
+    """`builtin:python-docs`."""
+
+    name = "builtin:python-docs"
+    unit: Literal["line", "row"] = "row"
+
+    def __init__(self) -> None:
+        self._rows = load_python_docs()
+
+    def columns(self) -> Sequence[str]:
+        return COLUMNS
+
+    def records(self, wanted: Sequence[str]) -> Iterator[Record]:
+        return iter(enumerate(self._rows))
+
+    def place(self, number: int) -> str:
+        return f"{self.name}[{number}]"
+
+    def fingerprint(self) -> dict[str, Any]:
+        content = json.dumps(self._rows, sort_keys=True).encode()
+        digest = hashlib.sha256(content).hexdigest()
+        return {"name": self.name, "versions": python_docs_versions(), "sha256": digest}

@@ -1,0 +1,84 @@
+"""Every error that a user can cause, and the exit code of each. Knows nothing else of llmkit.
+
+    LlmkitError              exit  kind
+    |- UsageError              2   usage        an option or argument that cannot be
+    |- RecipeError             2   recipe       one or more problems in a recipe
+    |- DataError               3   data         rows, files and labels
+    |- ModelError              4   model        missing, damaged, unsafe or unsuitable model
+    |  `- RunError             4   run          a run folder or a checkpoint
+    |- MachineError            5   environment  disk, permission, lock, network, memory
+    |- DivergedError           6   diverged     the loss is no longer a finite number
+    `- InterruptedRun    130/143   interrupted  a signal, after a checkpoint was saved
+
+Exit code 1 is left to defects of llmkit itself. A message names the place, the fault, what was found,
+what is allowed, and the next step; the command line prints it as `error[kind]: message`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class LlmkitError(Exception):
+    """A mistake that the user can mend. `str(error)` is the message, one problem a line."""
+
+    exit_code: ClassVar[int]
+    kind: ClassVar[str]
+
+
+class UsageError(LlmkitError):
+    exit_code = 2
+    kind = "usage"
+
+
+class RecipeError(LlmkitError):
+    """All problems of a recipe at once, each with its place: `file:line:column: key: fault`."""
+
+    exit_code = 2
+    kind = "recipe"
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class DataError(LlmkitError):
+    exit_code = 3
+    kind = "data"
+
+
+class ModelError(LlmkitError):
+    exit_code = 4
+    kind = "model"
+
+
+class RunError(ModelError):
+    kind = "run"
+
+
+class MachineError(LlmkitError):
+    exit_code = 5
+    kind = "environment"
+
+
+class DivergedError(LlmkitError):
+    exit_code = 6
+    kind = "diverged"
+
+
+class InterruptedRun(LlmkitError):
+    """Training stopped by a signal, after its checkpoint was published."""
+
+    kind = "interrupted"
+
+    def __init__(self, message: str, *, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number  # type: ignore[misc]  # the one code that depends on the event
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """` Did you mean X?` for the closest allowed word, with its leading space, or nothing."""
+    match = get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f" Did you mean {match[0]!r}?" if match else ""

@@ -1,0 +1,89 @@
+"""A task's figures on encoded examples: the loss always, metrics of its predictions where it has any."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llmkit.data.examples import Examples
+from llmkit.data.order import cut_by_tokens
+from llmkit.errors import DataError
+from llmkit.evaluation.metrics import language_model_figures, score_texts
+from llmkit.evaluation.metrics.rouge import RougeTokenizer
+from llmkit.tasks.base import Engine, Scores, Task, count_targets
+
+if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator
+
+_log = logging.getLogger("llmkit")
+_BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
+
+
+def measure(
+    task: Task,
+    examples: Examples,
+    *,
+    engine: Engine,
+    accelerator: Accelerator,
+    metrics: Sequence[str] | None = None,
+    rouge_tokenizer: RougeTokenizer = "auto",
+) -> tuple[Scores, list[str]]:
+    """The figures of all examples, and the predictions behind them, one an example in its order.
+
+    With several processes each measures its share; sums and texts are gathered, never averages.
+
+    Args:
+        metrics: of the predictions; None for the task's own.
+    Raises:
+        DataError: there are no examples.
+    """
+    if not len(examples):
+        raise DataError("there are no rows to evaluate on.")
+    rank, world_size = accelerator.process_index, accelerator.num_processes
+    share = examples.take(range(rank, len(examples), world_size)) if world_size > 1 else examples
+    task.loaded.model.eval()
+    with accelerator.autocast():
+        nats, targets = _loss_sum(task, share, device=accelerator.device)
+        predictions = task.predict(share, engine)
+    parts = _gathered((nats, targets, predictions), world_size)
+    predictions = _in_order([part[2] for part in parts])
+    nats, targets = sum(part[0] for part in parts), sum(part[1] for part in parts)
+    if not predictions:
+        return Scores(language_model_figures(nats, targets, examples.utf8_bytes)), []
+    scores = score_texts(metrics or task.METRICS, predictions, examples.references, rouge_tokenizer=rouge_tokenizer)
+    return Scores({"loss": nats / targets, **scores.figures}, scores.details), predictions
+
+
+def _loss_sum(task: Task, examples: Examples, *, device: torch.device) -> tuple[float, int]:
+    """Nats and targets of these examples; sums in float64, since a corpus has millions of targets."""
+    import torch
+
+    nats, targets = 0.0, 0
+    every = np.arange(len(examples))
+    with torch.inference_mode():
+        for cut in cut_by_tokens(every, examples.lengths, max_tokens=_BATCH_TOKENS.get(device.type, 4096)):
+            batch = task.collate(examples, cut)
+            targets += count_targets(batch)
+            nats += float(task.loss_sum({name: tensor.to(device) for name, tensor in batch.items()}))
+    return nats, targets
+
+
+def _gathered(part: tuple[float, int, list[str]], world_size: int) -> list[tuple[float, int, list[str]]]:
+    if world_size == 1:
+        return [part]
+    from accelerate.utils import gather_object
+
+    parts: list[tuple[float, int, list[str]]] = gather_object([part])
+    return parts
+
+
+def _in_order(shares: Sequence[Sequence[str]]) -> list[str]:
+    """Undo the dealing: row i was measured by process i mod world size."""
+    merged = [""] * sum(map(len, shares))
+    for rank, share in enumerate(shares):
+        merged[rank :: len(shares)] = share
+    return merged

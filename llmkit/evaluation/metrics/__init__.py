@@ -1,0 +1,173 @@
+"""The metrics in one table, and the figures that they give in another. Knows neither tasks nor runs.
+
+A metric is a pure function of gathered texts, predictions and references in one order. A figure has one scale
+and one direction, written here once. A new metric is one function in a file of this folder, one line in
+`METRICS`, and one line in `FIGURES` for each figure that it gives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from llmkit.errors import DataError, UsageError, nearest
+from llmkit.evaluation.metrics.classification import accuracy, confusion, f1, precision, recall
+from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX, compute_external
+from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_figures, perplexity
+from llmkit.evaluation.metrics.rouge import RougeTokenizer, rouge
+from llmkit.tasks.base import Scores
+
+__all__ = [
+    "FIGURES",
+    "METRICS",
+    "Figure",
+    "Metric",
+    "RougeTokenizer",
+    "bits_per_byte",
+    "compute_external",
+    "figures_of",
+    "is_better",
+    "language_model_figures",
+    "perplexity",
+    "rouge",
+    "score_texts",
+]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What one number means: its direction, and its scale in words."""
+
+    name: str
+    better: Literal["higher", "lower"]
+    scale: str
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A pure function of (predictions, references), of one length and at least one row, that gives figures."""
+
+    name: str
+    compute: Callable[[Sequence[str], Sequence[str]], Scores]
+    figures: tuple[str, ...]
+    """Keys of `FIGURES` that it gives."""
+
+
+FIGURES: dict[str, Figure] = {
+    figure.name: figure
+    for figure in (
+        Figure("loss", "lower", "nats per target, from 0"),
+        Figure("perplexity", "lower", "exp(loss), from 1"),
+        Figure("bits_per_byte", "lower", "bits per UTF-8 byte, from 0"),
+        Figure("accuracy", "higher", "0..1, share of rows"),
+        # A baseline to hold accuracy against: it depends on the references alone, and no model can move it.
+        Figure("majority_share", "higher", "0..1, share of the commonest reference label"),
+        Figure("precision_micro", "higher", "0..1, over rows"),
+        Figure("precision_macro", "higher", "0..1, mean over labels"),
+        Figure("recall_micro", "higher", "0..1, over rows"),
+        Figure("recall_macro", "higher", "0..1, mean over labels"),
+        Figure("f1_micro", "higher", "0..1, over rows"),
+        Figure("f1_macro", "higher", "0..1, mean over labels"),
+        Figure("rouge1", "higher", "0..1, mean F-measure over rows"),
+        Figure("rouge2", "higher", "0..1, mean F-measure over rows"),
+        Figure("rougeL", "higher", "0..1, mean F-measure over rows"),
+        Figure("rougeLsum", "higher", "0..1, mean F-measure over rows"),
+    )
+}
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("accuracy", accuracy, ("accuracy", "majority_share")),
+        Metric("precision", precision, ("precision_micro", "precision_macro")),
+        Metric("recall", recall, ("recall_micro", "recall_macro")),
+        Metric("f1", f1, ("f1_micro", "f1_macro")),
+        Metric("confusion", confusion, ()),
+        Metric("rouge", rouge, ("rouge1", "rouge2", "rougeL", "rougeLsum")),
+    )
+}
+
+
+def figures_of(metric_names: Sequence[str]) -> list[str]:
+    """Names of the figures with a direction that these metrics give; `evaluate:` modules give none that is known.
+
+    Raises:
+        UsageError: no metric has this name.
+    """
+    _check_metric_names(metric_names)
+    return [figure for name in metric_names if name in METRICS for figure in METRICS[name].figures]
+
+
+def is_better(name: str, new: float, old: float) -> bool:
+    """Whether `new` beats `old` on the figure `name`. Equal is not better; any number beats NaN, and NaN nothing.
+
+    Raises:
+        UsageError: no figure has this name, or it comes from an `evaluate:` module, whose direction is unknown.
+    """
+    if name.startswith(EXTERNAL_PREFIX):
+        raise UsageError(
+            f"{name}: whether higher or lower is better is unknown for figures of evaluate modules; "
+            f"choose the best checkpoint by one of {', '.join(FIGURES)}."
+        )
+    if name not in FIGURES:
+        raise UsageError(f"no figure is called {name!r}.{nearest(name, FIGURES)} Figures: {', '.join(FIGURES)}.")
+    if math.isnan(old):
+        return not math.isnan(new)
+    return new > old if FIGURES[name].better == "higher" else new < old
+
+
+def score_texts(
+    metric_names: Sequence[str],
+    predictions: Sequence[str],
+    references: Sequence[str],
+    *,
+    rouge_tokenizer: RougeTokenizer = "auto",
+) -> Scores:
+    """Figures and details of several metrics on the same rows. All names are checked before the first one runs.
+
+    Args:
+        metric_names: keys of `METRICS`, or `evaluate:NAME` for a module of Hugging Face evaluate.
+        predictions: one text a row, compared as it stands: nothing is stripped or lowercased but by the metric.
+        references: one text a row, in the same order.
+    Raises:
+        UsageError: an unknown metric, or an evaluate module that does not fit these texts.
+        DataError: different numbers of rows, or none.
+        MachineError: an evaluate module that cannot be fetched or lacks a package.
+    """
+    _check_metric_names(metric_names)
+    _check_rows(predictions, references)
+    figures: dict[str, float] = {}
+    details: dict[str, Any] = {}
+    for name in metric_names:
+        scores = _compute(name, predictions, references, rouge_tokenizer)
+        figures.update(scores.figures)
+        details.update(scores.details)
+    return Scores(figures, details)
+
+
+def _compute(
+    name: str, predictions: Sequence[str], references: Sequence[str], rouge_tokenizer: RougeTokenizer
+) -> Scores:
+    if name.startswith(EXTERNAL_PREFIX):
+        return compute_external(name.removeprefix(EXTERNAL_PREFIX), predictions, references)
+    if name == "rouge":
+        return rouge(predictions, references, tokenizer=rouge_tokenizer)
+    return METRICS[name].compute(predictions, references)
+
+
+def _check_metric_names(metric_names: Sequence[str]) -> None:
+    for name in metric_names:
+        if name not in METRICS and not name.startswith(EXTERNAL_PREFIX):
+            raise UsageError(
+                f"no metric is called {name!r}.{nearest(name, METRICS)} "
+                f"Metrics: {', '.join(METRICS)}, or {EXTERNAL_PREFIX}NAME."
+            )
+
+
+def _check_rows(predictions: Sequence[str], references: Sequence[str]) -> None:
+    if len(predictions) != len(references):
+        raise DataError(f"{len(predictions)} predictions for {len(references)} references; each row needs one of each.")
+    if not references:
+        raise DataError("0 predictions and 0 references: a metric needs at least one row.")

@@ -1,0 +1,101 @@
+"""Metrics of one label a row, computed by scikit-learn. Labels are texts, and equal only if equal as they stand.
+
+A label that occurs only among the predictions or only among the references is a label like any other: it has its
+row in every table and its place in the macro means. A ratio with nothing below the line is 0.0, never NaN.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from llmkit.tasks.base import Scores
+
+Ratio = Literal["precision", "recall", "f1"]
+
+
+def accuracy(predictions: Sequence[str], references: Sequence[str]) -> Scores:
+    """Share of rows whose label is right, and the share that always saying the commonest label would get."""
+    right = sum(prediction == reference for prediction, reference in zip(predictions, references, strict=True))
+    commonest_rows = max(Counter(references).values())
+    figures = {"accuracy": right / len(references), "majority_share": commonest_rows / len(references)}
+    return Scores(figures)
+
+
+def precision(predictions: Sequence[str], references: Sequence[str]) -> Scores:
+    """`precision_micro` and `precision_macro`; details as `per_class_details` gives them."""
+    return _ratio_scores("precision", predictions, references)
+
+
+def recall(predictions: Sequence[str], references: Sequence[str]) -> Scores:
+    """`recall_micro` and `recall_macro`; details as `per_class_details` gives them."""
+    return _ratio_scores("recall", predictions, references)
+
+
+def f1(predictions: Sequence[str], references: Sequence[str]) -> Scores:
+    """`f1_micro`, which is the accuracy where each row has one label, and `f1_macro`, the mean over labels."""
+    return _ratio_scores("f1", predictions, references)
+
+
+def confusion(predictions: Sequence[str], references: Sequence[str]) -> Scores:
+    """No figure, but a table of counts.
+
+    Returns:
+        Details `confusion`: `labels`, sorted; `rows`, one for each label as a reference, its columns the predictions.
+    """
+    from sklearn.metrics import confusion_matrix
+
+    labels = _labels(predictions, references)
+    # At least two columns, of which the second may be cut off again: scikit-learn warns of a table of one label.
+    matrix = confusion_matrix(
+        _indices(references, labels), _indices(predictions, labels), labels=list(range(max(2, len(labels))))
+    )[: len(labels), : len(labels)]
+    return Scores({}, {"confusion": {"labels": labels, "rows": matrix.tolist()}})
+
+
+def per_class_details(predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    """What stands behind the means.
+
+    Returns:
+        `per_class`: label -> precision, recall, f1 in 0..1 and support, its rows among the references;
+        `labels_only_in_predictions` and `labels_only_in_references`, sorted.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    labels = _labels(predictions, references)
+    columns = precision_recall_fscore_support(
+        _indices(references, labels),
+        _indices(predictions, labels),
+        labels=list(range(len(labels))),
+        zero_division=0.0,
+    )
+    per_class = {
+        label: {"precision": float(p), "recall": float(r), "f1": float(f), "support": int(support)}
+        for label, p, r, f, support in zip(labels, *columns, strict=True)
+    }
+    return {
+        "per_class": per_class,
+        "labels_only_in_predictions": sorted(set(predictions) - set(references)),
+        "labels_only_in_references": sorted(set(references) - set(predictions)),
+    }
+
+
+def _ratio_scores(ratio: Ratio, predictions: Sequence[str], references: Sequence[str]) -> Scores:
+    details = per_class_details(predictions, references)
+    classes = details["per_class"].values()
+    # One label a row: each wrong row is one false positive and one false negative, so that the three micro means
+    # are all the accuracy.
+    micro = accuracy(predictions, references).figures["accuracy"]
+    macro = sum(entry[ratio] for entry in classes) / len(classes)
+    return Scores({f"{ratio}_micro": micro, f"{ratio}_macro": macro}, details)
+
+
+def _labels(predictions: Sequence[str], references: Sequence[str]) -> list[str]:
+    return sorted({*predictions, *references})
+
+
+def _indices(texts: Sequence[str], labels: Sequence[str]) -> list[int]:
+    """Labels as numbers: an array of texts would drop trailing NULs, and pad each to the longest prediction."""
+    index_of = {label: index for index, label in enumerate(labels)}
+    return [index_of[text] for text in texts]

@@ -1,0 +1,123 @@
+"""Any module of Hugging Face evaluate, by the user's own choice. The one place that imports evaluate.
+
+Such a module is a Python script from a folder or from the Hub: its code runs here with the user's rights.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from functools import cache
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import MachineError, UsageError
+from llmkit.tasks.base import Scores
+
+logger = logging.getLogger("llmkit")
+
+EXTERNAL_PREFIX = "evaluate:"
+
+
+def compute_external(name: str, predictions: Sequence[str], references: Sequence[str]) -> Scores:
+    """What the evaluate module `name` says of these texts, under names that cannot meet llmkit's own.
+
+    A finite number that the module calls like itself becomes the figure `evaluate:MODULE`, any other finite number
+    `evaluate:MODULE/KEY`, where MODULE is the last part of `name` without `.py`: evaluate:exact_match gives
+    `evaluate:exact_match`, evaluate:bleu gives `evaluate:bleu` and `evaluate:bleu/length_ratio`. All else (lists,
+    texts, NaN) goes to the details under `evaluate:MODULE`.
+
+    Args:
+        name: a folder with a script of its own name, a script, or a name on the Hub (`exact_match`, `owner/name`).
+    Raises:
+        UsageError: there is no such module, or it fails on these texts.
+        MachineError: the module cannot be fetched, or a package is missing.
+    """
+    module = _load(name)
+    try:
+        results = module.compute(predictions=list(predictions), references=list(references))
+    except Exception as error:  # third-party code may raise anything
+        raise UsageError(
+            f"{EXTERNAL_PREFIX}{name}: the module failed on texts as predictions and references: {_one_line(error)}"
+        ) from error
+    return _scores(Path(name).stem, results)
+
+
+def _load(name: str) -> Any:
+    _warn_that_code_runs(name)
+    try:
+        import evaluate
+        from huggingface_hub.constants import HF_HUB_OFFLINE
+    except ModuleNotFoundError as error:
+        raise MachineError(f"{EXTERNAL_PREFIX}{name} needs the package {error.name}: pip install evaluate") from error
+    if HF_HUB_OFFLINE:
+        evaluate.config.HF_EVALUATE_OFFLINE = True  # evaluate knows its own switch alone, and would use the network
+    try:
+        # In memory: the texts are there already, and files in a shared cache would need locks.
+        return evaluate.load(name, keep_in_memory=True)
+    except (FileNotFoundError, ConnectionError) as error:
+        raise _not_loaded(name, error) from error
+    except ImportError as error:
+        raise MachineError(f"{EXTERNAL_PREFIX}{name}: {_one_line(error)}") from error
+    except Exception as error:  # the script itself runs on loading, and may raise anything
+        raise UsageError(f"{EXTERNAL_PREFIX}{name}: the module cannot be loaded: {_one_line(error)}") from error
+
+
+@cache
+def _warn_that_code_runs(name: str) -> None:
+    """Once a process for each name, since every evaluation of a training comes here."""
+    logger.warning(
+        "%s%s: the code of this evaluate module runs on this machine, with your rights.", EXTERNAL_PREFIX, name
+    )
+
+
+def _not_loaded(name: str, error: Exception) -> UsageError | MachineError:
+    """evaluate says the same of a wrong name and of a dead network; the error beneath tells them apart."""
+    if _is_path(name):
+        return UsageError(
+            f"{EXTERNAL_PREFIX}{name}: no metric script there; name a script, or a folder with a script of its name."
+        )
+    if "Couldn't find file at" in str(error.__context__):  # the Hub answered, with 404
+        return UsageError(f"{EXTERNAL_PREFIX}{name}: the Hub has no module of this name, nor is there such a folder.")
+    return MachineError(
+        f"{EXTERNAL_PREFIX}{name}: no such folder here, and the Hub did not give the module: offline, unreachable, "
+        "or no such name. Check the name and the network, or give the path of a metric script."
+    )
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith(".py") or name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1
+
+
+def _scores(short_name: str, results: Any) -> Scores:
+    prefix = f"{EXTERNAL_PREFIX}{short_name}"
+    by_key = results if isinstance(results, dict) else {short_name: results}
+    figures: dict[str, float] = {}
+    others: dict[str, Any] = {}
+    for key, value in by_key.items():
+        if isinstance(value, Real) and math.isfinite(value):
+            figures[prefix if key == short_name else f"{prefix}/{key}"] = float(value)
+        else:
+            others[str(key)] = _plain(value)
+    return Scores(figures, {prefix: others} if others else {})
+
+
+def _plain(value: Any) -> Any:
+    """The value in types that JSON can hold; what is of no such type, as its `repr`."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Real) and math.isfinite(value):
+        return float(value)
+    if type(value).__module__ == "numpy":
+        return _plain(value.tolist())
+    return repr(value)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

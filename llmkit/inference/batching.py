@@ -1,0 +1,47 @@
+"""How sequences are put together for one pass through a model. Pure functions; knows lengths, no tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def batches_by_length(lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]:
+    """Cut all indices into batches of like length, so that padding is small and memory bounded.
+
+    Args:
+        lengths: tokens of each sequence.
+        max_tokens: the most that batch size x longest sequence may be, padding included.
+    Returns:
+        Indices into `lengths`, each once, longest first (ties by index): memory peaks in the first batch,
+        not after an hour. A sequence longer than `max_tokens` is a batch of its own.
+    Raises:
+        ValueError: `max_tokens` is below 1.
+    """
+    if max_tokens < 1:
+        raise ValueError(f"max_tokens must be at least 1, found {max_tokens}")
+    batches: list[list[int]] = []
+    longest = 0  # of the last batch
+    for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
+        if batches and (len(batches[-1]) + 1) * longest <= max_tokens:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+            longest = lengths[index]
+    return batches
+
+
+def in_chunks(items: Iterable[T], *, size: int) -> Iterator[list[T]]:
+    """Lists of `size` items (the last may be shorter), in order. No item is pulled before its chunk is asked for.
+
+    Raises:
+        ValueError: `size` is below 1.
+    """
+    if size < 1:
+        raise ValueError(f"size must be at least 1, found {size}")
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk

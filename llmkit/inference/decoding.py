@@ -1,0 +1,46 @@
+"""From new token ids to text: whole characters only, and the place where a stop text begins.
+
+The one rule for what a generated text is; the engine's early stop, whole results and streamed pieces all use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llmkit.models.loaded import LoadedModel
+
+HALF_CHARACTER = "\N{REPLACEMENT CHARACTER}"
+"""What a byte-level tokenizer writes for bytes that are no character, or not yet."""
+
+
+def decode_new(loaded: LoadedModel, ids: Sequence[int]) -> str:
+    """The text of new ids, without special tokens and without half a character at the end."""
+    if loaded.family == "gpt2":  # "clean up" deletes spaces that a byte-level model did write
+        text = loaded.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    else:
+        text = loaded.tokenizer.decode(list(ids), skip_special_tokens=True)
+    assert isinstance(text, str)  # a list only for a list of lists
+    return text.rstrip(HALF_CHARACTER)
+
+
+def first_stop(text: str, stops: Sequence[str]) -> int | None:
+    """Where the earliest of the stop texts begins; None where the text holds none."""
+    return min((place for stop in stops if (place := text.find(stop)) >= 0), default=None)
+
+
+def cut_at_stop(text: str, stops: Sequence[str]) -> str:
+    """The text before the first stop text, or all of it."""
+    return text[: first_stop(text, stops)]
+
+
+def settled_text(loaded: LoadedModel, text: str, stops: Sequence[str]) -> str:
+    """The start of a growing text that further tokens cannot change and that holds no beginning of a stop text."""
+    if loaded.family != "gpt2" and loaded.tokenizer.clean_up_tokenization_spaces:
+        # "do n" becomes "don't" with its next token: a word is settled once the next one began.
+        text = text[: max(text.rfind(" "), 0)]
+    return text[: len(text) - max((_overlap(text, stop) for stop in stops), default=0)]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of `text` that is a beginning of `stop`."""
+    return next((size for size in range(min(len(stop), len(text)), 0, -1) if text.endswith(stop[:size])), 0)

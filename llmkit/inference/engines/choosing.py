@@ -1,0 +1,152 @@
+"""How the next token is chosen from the logits, and when a sequence is complete.
+
+Everything that `GenerationBlock` says about one step stands here as a logits processor, so that generate() and the
+streaming loop need nothing but the largest score, and cannot differ.
+
+Legend: B rows of a batch (x beams), T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import (
+    LogitsProcessor,
+    LogitsProcessorList,
+    StoppingCriteria,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from llmkit.errors import ModelError
+from llmkit.inference.decoding import decode_new, first_stop
+from llmkit.models.loaded import LoadedModel
+from llmkit.recipe.blocks import GenerationBlock
+
+
+def logits_processors(
+    options: GenerationBlock,
+    *,
+    padding: Sequence[int],
+    prompt_tokens: int,
+    draws: Tensor | None,
+    device: torch.device,
+) -> LogitsProcessorList:
+    """The chain from logits to scores, the largest of which is the next token.
+
+    Args:
+        padding: padding ids to the left of each row.
+        prompt_tokens: ids before the first new one, padding included.
+        draws: (B, max_new_tokens) of `uniform_draws`; None unless the options sample.
+    """
+    chain: list[LogitsProcessor] = [_RefuseNonFinite()]
+    if options.repetition_penalty != 1.0:
+        chain.append(_RepetitionPenalty(options.repetition_penalty, torch.tensor(padding, device=device)))
+    if options.temperature is not None:
+        chain.append(TemperatureLogitsWarper(options.temperature))
+    if options.top_k is not None:
+        chain.append(TopKLogitsWarper(options.top_k))
+    if options.top_p is not None:
+        chain.append(TopPLogitsWarper(options.top_p))
+    if draws is not None:
+        chain.append(_Draw(draws, prompt_tokens))
+    return LogitsProcessorList(chain)
+
+
+def uniform_draws(options: GenerationBlock, rows: Sequence[tuple[int, int]], *, device: torch.device) -> Tensor | None:
+    """(B, max_new_tokens) numbers in [0, 1), one for each token to come; None where nothing is sampled.
+
+    Those of a row are a function of (seed, index of its sequence, number of its sample), the same on each machine.
+    """
+    if not options.samples:
+        return None
+    assert options.max_new_tokens is not None
+    # 24 bits: as float64, 1 - 2**-24 times the sum of all probabilities stays below that sum.
+    numbers = [
+        np.random.default_rng((options.seed, index, sample)).random(options.max_new_tokens, dtype=np.float32)
+        for index, sample in rows
+    ]
+    return torch.from_numpy(np.stack(numbers)).to(device)
+
+
+def refuse_non_finite(logits: Tensor) -> None:
+    """
+    Raises:
+        ModelError: NaN or infinity, of which argmax would silently make token 0 or class 0.
+    """
+    if not bool(torch.isfinite(logits).all()):
+        raise ModelError("the model's output is not finite: its weights are damaged")
+
+
+class _RefuseNonFinite(LogitsProcessor):
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        refuse_non_finite(scores)
+        return scores
+
+
+class _RepetitionPenalty(LogitsProcessor):
+    """Keskar et al. 2019, section 4.1, over prompt and new tokens. Padding counts as no token.
+
+    transformers' own also punishes the padding, which for GPT-2 is the end of text: a batch would run on.
+    """
+
+    def __init__(self, penalty: float, padding: Tensor) -> None:
+        self.penalty = penalty
+        self.padding = padding  # (B / beams,)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        padding = self.padding.repeat_interleave(len(input_ids) // len(self.padding))
+        is_padding = torch.arange(input_ids.shape[1], device=input_ids.device) < padding[:, None]  # (B, T)
+        # The last id is never padding, and marking it twice changes nothing.
+        marked = torch.where(is_padding, input_ids[:, -1:], input_ids)
+        seen = torch.zeros_like(scores, dtype=torch.bool).scatter(1, marked, True)  # (B, V)
+        punished = torch.where(scores < 0, scores * self.penalty, scores / self.penalty)
+        return torch.where(seen, punished, scores)
+
+
+class _Draw(LogitsProcessor):
+    """Turn the distribution into its drawn token, by the inverse of the cumulative distribution.
+
+    One number a token, given from outside, in place of `torch.multinomial`: its result depends on the row's
+    neighbours in the batch, and on the device.
+    """
+
+    def __init__(self, draws: Tensor, prompt_tokens: int) -> None:
+        self.draws = draws  # (B, max_new_tokens)
+        self.prompt_tokens = prompt_tokens
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        draw = self.draws[:, input_ids.shape[1] - self.prompt_tokens, None].double()  # (B, 1)
+        cumulative = torch.softmax(scores.double(), dim=-1).cumsum(dim=-1)  # (B, V)
+        # right=True steps over tokens of probability 0, where the sum stands still.
+        token = torch.searchsorted(cumulative, draw * cumulative[:, -1:], right=True)  # (B, 1)
+        return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
+
+
+class StopTexts(StoppingCriteria):
+    """Whether a stop text stands in the decoded new ids, for each row by itself.
+
+    All new ids are decoded at every step: pieces of a stop text may come from any tokens, and beside a pass
+    through the model this costs little.
+    """
+
+    def __init__(
+        self, loaded: LoadedModel, stops: Sequence[str], *, prompt_tokens: int = 0, skip: Collection[int] = ()
+    ) -> None:
+        self._loaded = loaded
+        self._stops = stops
+        self._prompt_tokens = prompt_tokens
+        self._skip = skip
+
+    def written(self, new_ids: Sequence[int]) -> bool:
+        return first_stop(decode_new(self._loaded, new_ids), self._stops) is not None
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: object) -> Tensor:
+        """(B,) bool; the arguments are those that generate() hands over."""
+        rows = input_ids[:, self._prompt_tokens :].tolist()
+        done = [self.written([token for token in row if token not in self._skip]) for row in rows]
+        return torch.tensor(done, dtype=torch.bool, device=input_ids.device)

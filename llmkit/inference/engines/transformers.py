@@ -1,0 +1,232 @@
+"""Inference with transformers and PyTorch. Token ids in, token ids out; knows no recipes.
+
+Of the tokenizer it takes the special ids where the model's configuration names none, and the one question whether
+a stop text has been written. What a checkpoint's own generation config says about sampling, beams or lengths is
+never used: only `GenerationBlock` counts.
+
+Legend: N sequences, B batch, T tokens, C classes, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, StoppingCriteriaList
+
+from llmkit.inference.batching import batches_by_length
+from llmkit.inference.engines.choosing import StopTexts, logits_processors, refuse_non_finite, uniform_draws
+from llmkit.inference.engines.special_ids import SpecialIds, special_ids
+from llmkit.models.loaded import LoadedModel
+from llmkit.recipe.blocks import GenerationBlock
+
+CPU_CLASS_TOKENS = 768
+"""Measured with a 6-layer, 384-wide BERT: 256 to 768 take the least processor time, 4096 40 % more (caches)."""
+CPU_GENERATE_TOKENS = 4096
+"""Measured with GPT-2 small: each step reads all weights, so rows are nearly free up to here; 768 take 20 % more."""
+CUDA_TOKENS = 32768  # not measured yet
+
+
+class TransformersEngine:
+    """The `Engine` of tasks/base.py over one model, plus `generate_stream`.
+
+    Args:
+        loaded: its model is moved to `device`.
+        max_batch_tokens: the most tokens (prompt or text and new ones, times beams, padding included) in one pass;
+            None for a choice that suits the device and the work. Changes memory and speed, never results, floating-point
+            rounding aside.
+    """
+
+    def __init__(self, loaded: LoadedModel, *, device: torch.device, max_batch_tokens: int | None = None) -> None:
+        self._loaded = loaded
+        self._device = device
+        self._model: Any = loaded.model  # Any: transformers' own methods are typed only in part
+        self._model.to(device)
+        on_cpu = device.type == "cpu"
+        self._class_tokens = max_batch_tokens or (CPU_CLASS_TOKENS if on_cpu else CUDA_TOKENS)
+        self._generate_tokens = max_batch_tokens or (CPU_GENERATE_TOKENS if on_cpu else CUDA_TOKENS)
+
+    def class_logits(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
+        """(N, C) float32 logits, in the order given.
+
+        Raises:
+            ModelError: a logit is not finite.
+        """
+        logits = np.empty((len(sequences), self._model.config.num_labels), dtype=np.float32)  # (N, C)
+        lengths = [len(sequence) for sequence in sequences]
+        with _evaluating(self._model), torch.inference_mode():
+            for indices in batches_by_length(lengths, max_tokens=self._class_tokens):
+                batch = self._padded([sequences[index] for index in indices], pad_id=0, side="right")
+                logits[indices] = self._model(**batch).logits.float().cpu().numpy()
+        refuse_non_finite(torch.from_numpy(logits))
+        return logits
+
+    def generate(self, sequences: Sequence[Sequence[int]], options: GenerationBlock) -> list[list[list[int]]]:
+        """For each sequence `options.num_return_sequences` lists of new ids, without prompt, padding or end-of-text.
+
+        With `options.stop`, a list ends with the token that completes a stop text. A sample depends on its logits
+        and on (seed, index of the sequence, number of the sample) alone: neither the batch it falls into nor the
+        global random state has a part in it, and nothing is drawn from that state.
+
+        Raises:
+            ModelError: a logit is not finite, or the model has no end-of-text token.
+        """
+        limit = _token_limit(options)
+        samples = options.num_return_sequences if options.beams == 1 else 1
+        # Sampled copies are sequences of their own, so that a batch never holds more than its tokens.
+        rows = [(index, sample) for index in range(len(sequences)) for sample in range(samples)]
+        lengths = [(len(sequences[index]) + limit) * options.beams for index, _ in rows]
+        results: list[list[list[int]]] = [[[]] * options.num_return_sequences for _ in sequences]
+        ids = special_ids(self._loaded)
+        with _evaluating(self._model), _own_generation_config(self._model, ids), torch.inference_mode():
+            for batch in batches_by_length(lengths, max_tokens=self._generate_tokens):
+                chosen = [rows[place] for place in batch]
+                new = self._generate_batch([sequences[index] for index, _ in chosen], chosen, options, ids)
+                for (index, sample), lists in zip(chosen, new, strict=True):
+                    results[index][sample : sample + len(lists)] = lists
+        return results
+
+    def generate_stream(self, sequence: Sequence[int], options: GenerationBlock) -> Generator[int, None, None]:
+        """The ids of `generate([sequence], options)[0][0]`, each as soon as it is known.
+
+        With beams the ids are known at the end only, and come together. Closing the iterator ends the work; until
+        it is exhausted or closed, the model stays in evaluation mode.
+
+        Raises:
+            ModelError: as `generate`.
+        """
+        if options.beams > 1:
+            yield from self.generate([sequence], options)[0][0]
+            return
+        ids = special_ids(self._loaded)
+        stop = StopTexts(self._loaded, options.stop) if options.stop else None
+        new_ids: list[int] = []
+        with _evaluating(self._model):
+            # One token a time through the same processors as a batch, but with nothing to wait for.
+            for token in self._greedy_tokens(sequence, options, ids):
+                if token in ids.ends:
+                    return
+                if token == ids.pad:
+                    continue
+                new_ids.append(token)
+                yield token
+                if stop is not None and stop.written(new_ids):
+                    return
+
+    def _generate_batch(
+        self, prompts: list[Sequence[int]], rows: list[tuple[int, int]], options: GenerationBlock, ids: SpecialIds
+    ) -> list[list[list[int]]]:
+        """For each prompt of one batch its lists of new ids; `rows` are their (index, sample)."""
+        encoder_decoder = self._model.config.is_encoder_decoder
+        batch = self._padded(prompts, pad_id=ids.pad, side="right" if encoder_decoder else "left")
+        prompt_tokens = 1 if encoder_decoder else batch["input_ids"].shape[1]
+        stopping = StoppingCriteriaList()
+        if options.stop:
+            stopping.append(StopTexts(self._loaded, options.stop, prompt_tokens=prompt_tokens, skip=ids.both))
+        output = self._model.generate(
+            **batch,
+            generation_config=_generation_config(options, ids),
+            logits_processor=logits_processors(
+                options,
+                padding=[0 if encoder_decoder else prompt_tokens - len(prompt) for prompt in prompts],
+                prompt_tokens=prompt_tokens,
+                draws=uniform_draws(options, rows, device=self._device),
+                device=self._device,
+            ),
+            stopping_criteria=stopping,
+        )  # (B x sequences of a prompt, T)
+        new = [ids.without(row) for row in output[:, prompt_tokens:].tolist()]
+        each = len(new) // len(prompts)
+        return [new[start : start + each] for start in range(0, len(new), each)]
+
+    def _greedy_tokens(self, prompt: Sequence[int], options: GenerationBlock, ids: SpecialIds) -> Iterator[int]:
+        """The likeliest (or drawn) tokens one by one up to the limit, end-of-text and padding not told apart."""
+        inputs, start = self._first_inputs(prompt, ids)
+        written = torch.tensor([start], device=self._device)  # (1, T)
+        processors: Any = logits_processors(
+            options,
+            padding=[0],
+            prompt_tokens=len(start),
+            draws=uniform_draws(options, [(0, 0)], device=self._device),
+            device=self._device,
+        )
+        for _ in range(_token_limit(options)):
+            # Not around the loop: inference mode would leak into the caller at each `yield`.
+            with torch.inference_mode():
+                output = self._model(**inputs, use_cache=True)
+                scores = processors(written, output.logits[:, -1].float())  # (1, V)
+                token = scores.argmax(dim=-1, keepdim=True)  # (1, 1)
+                written = torch.cat([written, token], dim=-1)
+                inputs = {**inputs, self._written_key: token, "past_key_values": output.past_key_values}
+            yield int(token)
+
+    @property
+    def _written_key(self) -> str:
+        return "decoder_input_ids" if self._model.config.is_encoder_decoder else "input_ids"
+
+    @torch.inference_mode()
+    def _first_inputs(self, prompt: Sequence[int], ids: SpecialIds) -> tuple[dict[str, Any], list[int]]:
+        """The model's arguments for the first new token, and the ids that stand before it."""
+        tokens = torch.tensor([list(prompt)], device=self._device)  # (1, T)
+        if not self._model.config.is_encoder_decoder:
+            return {"input_ids": tokens, "logits_to_keep": 1}, list(prompt)
+        start = torch.tensor([[ids.decoder_start]], device=self._device)  # (1, 1)
+        return {"encoder_outputs": self._model.get_encoder()(tokens), "decoder_input_ids": start}, [ids.decoder_start]
+
+    def _padded(self, sequences: Sequence[Sequence[int]], *, pad_id: int, side: str) -> dict[str, Tensor]:
+        """`input_ids` (B, T), and `attention_mask` (B, T) where there is padding: without it attention is faster."""
+        longest = max(len(sequence) for sequence in sequences)
+        tokens = np.full((len(sequences), longest), pad_id, dtype=np.int64)
+        mask = np.zeros((len(sequences), longest), dtype=np.int64)
+        for row, sequence in enumerate(sequences):
+            place = slice(0, len(sequence)) if side == "right" else slice(longest - len(sequence), longest)
+            tokens[row, place] = sequence
+            mask[row, place] = 1
+        batch = {"input_ids": torch.from_numpy(tokens).to(self._device)}
+        # generate() guesses a mask from the pad id where it is given none: a prompt may hold that id as text.
+        if side == "left" or self._model.config.is_encoder_decoder or not mask.all():
+            batch["attention_mask"] = torch.from_numpy(mask).to(self._device)
+        return batch
+
+
+def _token_limit(options: GenerationBlock) -> int:
+    if options.max_new_tokens is None:
+        raise ValueError("max_new_tokens must be set before an engine is asked")
+    return options.max_new_tokens
+
+
+def _generation_config(options: GenerationBlock, ids: SpecialIds) -> GenerationConfig:
+    """What generate() itself decides. It always takes the best score: sampling is a matter of our processors."""
+    return GenerationConfig(
+        max_new_tokens=_token_limit(options),
+        do_sample=False,
+        num_beams=options.beams,
+        num_return_sequences=options.num_return_sequences if options.beams > 1 else 1,
+        **ids.as_generation_keys(),
+    )
+
+
+@contextmanager
+def _own_generation_config(model: Any, ids: SpecialIds) -> Iterator[None]:
+    """generate() fills each value that its argument leaves unset from the model's config: hide that one."""
+    stored = model.generation_config
+    model.generation_config = GenerationConfig(**ids.as_generation_keys())
+    try:
+        yield
+    finally:
+        model.generation_config = stored
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Evaluation mode inside, and the mode from before afterwards."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

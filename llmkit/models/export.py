@@ -1,0 +1,48 @@
+"""A model folder as bytes: what plain transformers opens, and nothing else. Writes nothing itself."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from llmkit.models.loaded import LoadedModel
+
+
+def model_files(loaded: LoadedModel) -> dict[str, bytes]:
+    """File name -> content of a Hugging Face model folder, with its tokenizer."""
+    return {**tokenizer_files(loaded), **weight_files(loaded.model)}
+
+
+def weight_files(model: PreTrainedModel) -> dict[str, bytes]:
+    """The weights and their configs."""
+    from safetensors.torch import save
+
+    model.config.architectures = [type(model).__name__]
+    model.config.dtype = model.dtype
+    files = {
+        "model.safetensors": save(own_tensors(model), metadata={"format": "pt"}),
+        "config.json": model.config.to_json_string().encode(),
+    }
+    if model.can_generate():
+        files["generation_config.json"] = model.generation_config.to_json_string().encode()
+    return files
+
+
+def own_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
+    """The state dict without the second names of tied weights, on the CPU; safetensors stores no tensor twice."""
+    tied = model.all_tied_weights_keys
+    return {
+        name: tensor.detach().to("cpu").contiguous() for name, tensor in model.state_dict().items() if name not in tied
+    }
+
+
+def tokenizer_files(loaded: LoadedModel) -> dict[str, bytes]:
+    """Constant during a run, so read once: transformers can write a tokenizer only to a folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        loaded.tokenizer.save_pretrained(folder)
+        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}

@@ -1,0 +1,38 @@
+"""A model with its tokenizer, as everything above `models/` handles it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+Family = Literal["gpt2", "bert", "t5"]
+Head = Literal["causal-lm", "classification", "seq2seq-lm"]
+"""What sits on top: the vocabulary over GPT-2, classes over BERT, the vocabulary over T5's decoder."""
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to use; `name` is what the user called it, for messages."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    family: Family
+    name: str
+
+    @property
+    def window(self) -> int:
+        """The most tokens one sequence may have: the smaller of the model's positions and the tokenizer's limit."""
+        positions: int | None = getattr(
+            self.model.config, "max_position_embeddings", None
+        )  # T5 has relative positions: no limit
+        limit: int = self.tokenizer.model_max_length
+        return min(limit, positions or limit)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes in the order of the logits."""
+        id2label: dict[int, str] = self.model.config.id2label
+        return tuple(id2label[index] for index in range(len(id2label)))

@@ -1,0 +1,241 @@
+"""Models from random weights or from a folder, with the tokenizer and the head that a task needs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, get_args
+
+from llmkit.errors import ModelError
+from llmkit.models.loaded import Family, Head, LoadedModel
+from llmkit.models.places import ModelPlace, find_model
+from llmkit.models.presets import scratch_config
+from llmkit.models.tokenizers import train_tokenizer
+from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+_log = logging.getLogger("llmkit")
+_VERBS: dict[Head, str] = {"causal-lm": "generate", "classification": "classify", "seq2seq-lm": "summarize"}
+
+
+def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
+    """The transformers class of a family with a head.
+
+    Raises:
+        ModelError: the family has no such head here.
+    """
+    from transformers import BertForSequenceClassification, GPT2LMHeadModel, T5ForConditionalGeneration
+
+    classes: dict[tuple[Family, Head], type[PreTrainedModel]] = {
+        ("bert", "classification"): BertForSequenceClassification,
+        ("gpt2", "causal-lm"): GPT2LMHeadModel,
+        ("t5", "seq2seq-lm"): T5ForConditionalGeneration,
+    }
+    if (family, head) not in classes:
+        fits = [_VERBS[other] for (of, other) in classes if of == family]
+        raise ModelError(f"a {family} model has no {head} head; `llmkit {fits[0]}` fits it.")
+    return classes[family, head]
+
+
+def create_model(
+    block: ScratchModel,
+    *,
+    head: Head,
+    labels: tuple[str, ...] | None,
+    texts: Callable[[], Iterable[str]],
+    max_tokens: int | None,
+    seed: int,
+) -> LoadedModel:
+    """A model with random weights, fixed by `seed`; its tokenizer is trained on `texts()` or taken from elsewhere.
+
+    Args:
+        labels: names of the classes, for a classifier.
+        max_tokens: the longest sequence of the recipe, written into the tokenizer where it is trained.
+    """
+    import torch
+
+    if isinstance(block.tokenizer, TokenizerBlock):
+        tokenizer = train_tokenizer(
+            block.architecture,
+            texts(),
+            vocab_size=block.tokenizer.vocab_size,
+            lowercase=block.tokenizer.lowercase,
+            max_tokens=max_tokens,
+        )
+    else:
+        tokenizer = load_tokenizer(find_model(block.tokenizer))
+    config = scratch_config(block, tokenizer)
+    _name_labels(config, labels)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = model_class(block.architecture, head)(config)
+    return LoadedModel(
+        model=model, tokenizer=tokenizer, family=block.architecture, name=f"{block.architecture}-{block.size}"
+    )
+
+
+def load_model(
+    name: str,
+    *,
+    head: Head,
+    labels: tuple[str, ...] | None = None,
+    revision: str | None = None,
+    new_head: bool = False,
+    seed: int = 0,
+) -> LoadedModel:
+    """Open a run, a folder or a hub model, in float32.
+
+    Args:
+        labels: the classes that are wanted; compared with those of the checkpoint where it has a classifier.
+        new_head: training may start from a body without this head, whose weights are then random, fixed by `seed`.
+    Raises:
+        ModelError: unknown or unsafe; of another family or with another head; labels that differ; a tokenizer that
+            does not fit; weights that are missing or not finite.
+    """
+    place = find_model(name, revision=revision)
+    family = family_of(place)
+    cls = model_class(family, head)
+    config = _checked_config(cls, place)
+    if head == "classification":
+        _settle_labels(config, place, labels)
+    model = _load_weights(cls, config, place, new_head=new_head, seed=seed)
+    loaded = LoadedModel(model=model, tokenizer=load_tokenizer(place), family=family, name=name)
+    check_tokenizer(loaded)
+    return loaded
+
+
+def family_of(place: ModelPlace) -> Family:
+    model_type = place.config.get("model_type")
+    for family in get_args(Family):
+        if family == model_type:
+            known: Family = family
+            return known
+    raise ModelError(f"{place.name}: its type is {model_type!r}; llmkit works with {', '.join(get_args(Family))}.")
+
+
+def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:
+    """The folder's tokenizer; GPT-2's, which has no padding, is padded with its end of text, told by the mask."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place.folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # transformers raises whatever its parsers raise; the folder is at fault in every case
+        raise ModelError(f"{place.name}: its tokenizer cannot be read ({_first_line(error)}).") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if place.config.get("model_type") == "gpt2":
+        tokenizer.padding_side = "left"  # generation continues the right end of a prompt
+    loaded: PreTrainedTokenizerFast = tokenizer
+    return loaded
+
+
+def check_tokenizer(loaded: LoadedModel) -> None:
+    """Refuse a tokenizer whose ids do not all have an embedding; found later, it is an index error or nonsense."""
+    rows = loaded.model.get_input_embeddings().weight.shape[0]
+    largest = max(loaded.tokenizer.get_vocab().values())
+    if largest >= rows:
+        raise ModelError(
+            f"{loaded.name}: the tokenizer has ids up to {largest:,}, the model embeds {rows:,}. "
+            "They do not belong together; use the tokenizer that the model was trained with."
+        )
+
+
+def _checked_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrainedConfig:
+    try:
+        config = cls.config_class.from_pretrained(place.folder, local_files_only=True)
+    except Exception as error:  # as for tokenizers: any fault here is the folder's
+        raise ModelError(f"{place.name}: its config.json is not valid ({_first_line(error)}).") from error
+    for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"):
+        value = getattr(config, key)
+        if not isinstance(value, int) or not 1 <= value <= 10_000_000:
+            raise ModelError(f"{place.name}: config.json says {key}: {value!r}, which no model has.")
+    return config
+
+
+def _name_labels(config: PreTrainedConfig, labels: tuple[str, ...] | None) -> None:
+    if labels is not None:
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: index for index, label in enumerate(labels)}
+
+
+def _settle_labels(config: PreTrainedConfig, place: ModelPlace, labels: tuple[str, ...] | None) -> None:
+    """Compare the wanted labels with the checkpoint's where it has a classifier, else write them into the config."""
+    if labels is None:
+        return
+    found = tuple(config.id2label[index] for index in sorted(config.id2label))
+    if _has_weights(place, prefix="classifier.") and found != labels:
+        raise ModelError(
+            f"{place.name}: the labels differ. The model has: {', '.join(found)}. The recipe or its data has: "
+            f"{', '.join(labels)}. Write the model's labels, in its order, as `labels:` in the recipe, or start "
+            "from a model without a classifier."
+        )
+    _name_labels(config, labels)
+
+
+def _has_weights(place: ModelPlace, *, prefix: str) -> bool:
+    from safetensors import safe_open
+
+    for file in sorted(place.folder.glob("model*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            if any(name.startswith(prefix) for name in tensors.keys()):  # noqa: SIM118  # not a dict
+                return True
+    return False
+
+
+def _load_weights(
+    cls: type[PreTrainedModel], config: PreTrainedConfig, place: ModelPlace, *, new_head: bool, seed: int
+) -> PreTrainedModel:
+    import torch
+
+    try:
+        with torch.random.fork_rng(), _quiet_transformers():
+            torch.manual_seed(seed)
+            model, report = cls.from_pretrained(
+                place.folder,
+                config=config,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except Exception as error:  # damaged headers, shapes that differ, truncated files: all the folder's
+        raise ModelError(f"{place.name}: its weights cannot be loaded ({_first_line(error)}).") from error
+    _check_weights(model, report, place, new_head=new_head)
+    return model
+
+
+def _check_weights(model: PreTrainedModel, report: dict[str, Any], place: ModelPlace, *, new_head: bool) -> None:
+    import torch
+
+    missing = sorted(report["missing_keys"])
+    if missing and not (new_head and all(key.startswith(("classifier.", "bert.pooler.")) for key in missing)):
+        kind = ", ".join(place.config.get("architectures") or ["of an unknown kind"])
+        raise ModelError(f"{place.name}: it was saved as {kind} and lacks {', '.join(missing[:5])}. Finetune it first.")
+    if missing:
+        _log.info("%s: new weights for %s", place.name, ", ".join(missing))
+    damaged = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]
+    if damaged:
+        raise ModelError(f"{place.name}: weights that are not finite numbers: {', '.join(damaged[:5])}.")
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """What matters of its loading report is checked and said by us; its progress bar and tables are not for users."""
+    from transformers.utils import logging as theirs
+
+    verbosity = theirs.get_verbosity()
+    theirs.set_verbosity_error()
+    theirs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        theirs.set_verbosity(verbosity)
+        theirs.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"

@@ -1,0 +1,73 @@
+"""Losses summed in nats, which never hold all logits of a vocabulary at once.
+
+Legend: N positions, D hidden units, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+IGNORED = -100
+"""The label of a position that is not a target."""
+_CHUNK_ELEMENTS = 4_000_000
+"""Logits held at once: 16 MB in float32."""
+
+
+def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:
+    """Nats of (N, V) logits over the labels (N,) that are not `IGNORED`, in float32."""
+    return functional.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
+
+
+def vocabulary_loss_sum(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    """Nats of the head `hidden @ weight.T` over the labels that count, in chunks, forward and backward.
+
+    The gradient is made beside the loss, so that each chunk's logits are computed once and never kept.
+
+    Args:
+        hidden: (..., D) states in front of the head, already scaled.
+        weight: (V, D) of a head without bias.
+        labels: (...) ids, `IGNORED` where nothing counts.
+    Returns:
+        Scalar float32; 0, with zero gradients, where no label counts.
+    """
+    flat = labels.reshape(-1)
+    counted = (flat != IGNORED).nonzero().squeeze(1)  # the head runs only where something counts
+    states = hidden.reshape(-1, hidden.shape[-1])[counted]  # (N, D)
+    total: Tensor = _VocabularyLoss.apply(states, weight, flat[counted])  # type: ignore[no-untyped-call]
+    return total
+
+
+class _VocabularyLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+        total = torch.zeros((), dtype=torch.float32, device=states.device)
+        wants_gradient = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
+        states_gradient = torch.empty_like(states, dtype=torch.float32) if wants_gradient else None
+        weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if wants_gradient else None
+        rows = max(1, _CHUNK_ELEMENTS // weight.shape[0])
+        for start in range(0, len(states), rows):
+            chunk, targets = states[start : start + rows], labels[start : start + rows]
+            logits = (chunk @ weight.T).float()  # (n, V); under autocast in its dtype
+            normaliser = logits.logsumexp(dim=-1)
+            total += (normaliser - logits.gather(1, targets[:, None]).squeeze(1)).sum()
+            if states_gradient is None or weight_gradient is None:
+                continue
+            gradient = logits.sub_(normaliser[:, None]).exp_()  # softmax
+            gradient[torch.arange(len(targets), device=targets.device), targets] -= 1
+            gradient = gradient.to(chunk.dtype)
+            states_gradient[start : start + rows] = gradient @ weight.to(chunk.dtype)
+            weight_gradient += gradient.T @ chunk
+        if wants_gradient:
+            ctx.save_for_backward(states_gradient, weight_gradient)
+            ctx.dtypes = states.dtype, weight.dtype
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        states_gradient, weight_gradient = ctx.saved_tensors
+        states_dtype, weight_dtype = ctx.dtypes
+        return (states_gradient * gradient).to(states_dtype), (weight_gradient * gradient).to(weight_dtype), None

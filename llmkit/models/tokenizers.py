@@ -1,0 +1,202 @@
+"""Training of a tokenizer on texts, one kind for each family. Knows neither files nor recipes.
+
+The result is an ordinary fast tokenizer, whose `tokenizer.json` AutoTokenizer opens.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from llmkit.errors import DataError, UsageError
+from llmkit.models.loaded import Family
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+END_OF_TEXT = "<|endoftext|>"
+SENTINELS = tuple(f"<extra_id_{number}>" for number in range(100))  # Raffel et al. 2020, section 3.1.4
+_BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
+_UNBOUNDED = 10**30
+"""What transformers writes where a tokenizer has no limit of its own."""
+
+
+def train_tokenizer(
+    family: Family, texts: Iterable[str], *, vocab_size: int, lowercase: bool, max_tokens: int | None
+) -> PreTrainedTokenizerFast:
+    """A tokenizer of the family's kind, trained on `texts`.
+
+    gpt2: byte-level BPE, nothing is unknown. bert: WordPiece on BERT's own pre-tokenizer. t5: Unigram with the 100
+    sentinels, spaces kept, and bytes for what the pieces do not cover.
+
+    Args:
+        vocab_size: entries, special ones included; a small text can give fewer.
+        lowercase: WordPiece only.
+        max_tokens: the window to write into the tokenizer; None for no limit.
+    Raises:
+        UsageError: the vocabulary cannot hold even the family's fixed entries.
+        DataError: there is no text.
+    """
+    counted = _Counted(texts)
+    match family:
+        case "gpt2":
+            tokenizer, special = _train_bpe(counted, vocab_size), {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
+            special["pad_token"] = END_OF_TEXT  # padding is told by the attention mask, never by the id
+        case "bert":
+            tokenizer = _train_wordpiece(counted, vocab_size, lowercase=lowercase)
+            special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+        case "t5":
+            tokenizer = _train_unigram(counted, vocab_size)
+            special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    if not counted.characters:
+        raise DataError("there is no text to train a tokenizer on.")
+    return _wrapped(tokenizer, special, padding_side="left" if family == "gpt2" else "right", max_tokens=max_tokens)
+
+
+class _Counted:
+    """Texts, and how many characters of them were taken."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.texts = texts
+        self.characters = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for text in self.texts:
+            self.characters += len(text)
+            yield text
+
+
+def _wrapped(
+    tokenizer: Tokenizer, special: dict[str, str], *, padding_side: str, max_tokens: int | None
+) -> PreTrainedTokenizerFast:
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        padding_side=padding_side,
+        model_max_length=max_tokens or _UNBOUNDED,
+        clean_up_tokenization_spaces=False,
+        **special,
+    )
+
+
+def _refuse_below(vocab_size: int, least: int, why: str) -> None:
+    if vocab_size < least:
+        raise UsageError(f"model.tokenizer.vocab_size: {vocab_size} is too small; {why} alone take {least}.")
+
+
+def _train_bpe(texts: _Counted, vocab_size: int) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    _refuse_below(vocab_size, 257, "the 256 bytes and the end of text")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def _train_wordpiece(texts: _Counted, vocab_size: int, *, lowercase: bool) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    normalizer = normalizers.BertNormalizer(lowercase=lowercase, handle_chinese_chars=True)
+    learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    learner.normalizer = normalizer
+    learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    held = list(texts)
+    # The trainer numbers characters in the order of a hash map, and breaks ties by number: two runs gave two
+    # vocabularies. Characters that come first, as if they were special, make it one and the same.
+    alphabet = _alphabet((normalizer.normalize_str(text) for text in held), most=vocab_size // 2)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size, special_tokens=[*special, *alphabet], limit_alphabet=len(alphabet), show_progress=False
+    )
+    learner.train_from_iterator(held, trainer)
+    # A fresh tokenizer around the learnt vocabulary: in it, only the true special tokens are special.
+    learnt = sorted(learner.get_vocab().keys() - {*special, *alphabet})
+    vocab = {token: index for index, token in enumerate([*special, *alphabet, *learnt])}
+    model = models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100)
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.add_special_tokens(special)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
+    )
+    return tokenizer
+
+
+def _alphabet(texts: Iterable[str], *, most: int) -> list[str]:
+    """The commonest characters, sorted, alone and as a continuation `##c` where one can follow within a word."""
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(text)
+    ranked = sorted((char for char in counts if not char.isspace()), key=lambda char: (-counts[char], char))
+    singles: list[str] = []
+    continued: list[str] = []
+    for char in ranked:
+        follows = (char.isalnum() and not _is_chinese(char)) or unicodedata.category(char).startswith("M")
+        if len(singles) + len(continued) + 1 + follows > most:
+            break
+        singles.append(char)
+        if follows:
+            continued.append(f"##{char}")
+    return [*sorted(singles), *sorted(continued)]
+
+
+def _is_chinese(char: str) -> bool:
+    """Ideographs, which BERT's normaliser sets apart, so that each is a word of its own."""
+    return unicodedata.name(char, "").startswith("CJK ")
+
+
+def _train_unigram(texts: _Counted, vocab_size: int) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+    special = ["<pad>", "</s>", "<unk>"]
+    fixed = len(special) + len(SENTINELS) + len(_BYTES)
+    _refuse_below(vocab_size, fixed + 1, "the special tokens, the 100 sentinels and the 256 bytes")
+    learner = Tokenizer(models.Unigram())
+    learner.pre_tokenizer = pre_tokenizers.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=vocab_size - len(SENTINELS) - len(_BYTES),
+        special_tokens=special,
+        unk_token="<unk>",
+        show_progress=False,
+    )
+    learner.train_from_iterator(texts, trainer)
+    pieces = _unigram_pieces(learner)
+    # The trainer cannot learn byte pieces, so they go behind its own, with a score that real pieces always beat.
+    lowest = min(score for _, score in pieces) - 10
+    model = models.Unigram([*pieces, *((byte, lowest) for byte in _BYTES)], unk_id=2, byte_fallback=True)
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
+    tokenizer.add_special_tokens([*special, *reversed(SENTINELS)])  # the first sentinel has the highest id, as in T5
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    return tokenizer
+
+
+def _unigram_pieces(learner: Tokenizer) -> list[tuple[str, float]]:
+    """The learnt pieces with their log-probabilities, special ones first, the rest from likely to rare.
+
+    Sums over threads differ in the last digits, so scores are rounded and ties sorted: two runs agree.
+    """
+    vocab = json.loads(learner.to_str())["model"]["vocab"]  # the scores are on no other surface of the library
+    special, learnt = vocab[:3], [(piece, round(score, 3)) for piece, score in vocab[3:] if piece not in _BYTES]
+    return [*((piece, score) for piece, score in special), *sorted(learnt, key=lambda entry: (-entry[1], entry[0]))]

@@ -1,0 +1,215 @@
+"""The blocks of recipe language 1 that all tasks share. Every default stands here and only here.
+
+A task adds its own keys in a subclass of `Recipe` beside its task class. Knows no files and no YAML:
+`loading.py` turns text into these blocks.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+def _frozen(value: object) -> object:
+    """YAML's lists become tuples; what is not a list is left for the type to judge."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _listed(value: object) -> object:
+    """One source may be written without the list around it."""
+    return (value,) if isinstance(value, str) else _frozen(value)
+
+
+def _share_or_sources(value: object) -> object:
+    """Refuse a percentage that leaves no row on one side; other texts are sources."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        share = parse_share(value)
+        if share is None or not 0 < share < 1:
+            raise ValueError(f"a share lies between 0% and 100%, found {value!r}")
+        return value
+    return _listed(value)
+
+
+def parse_share(text: str) -> float | None:
+    """`"5%"` as 0.05; None where the text is not a percentage."""
+    if not text.strip().endswith("%"):
+        return None
+    try:
+        return float(text.strip()[:-1]) / 100
+    except ValueError:
+        return None
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_frozen), Field(min_length=1)]
+Sources = Annotated[
+    tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...]), Field(min_length=1)
+]
+ShareOrSources = Annotated[str | tuple[str, ...], BeforeValidator(_share_or_sources)]
+"""A percentage as text, or sources as a tuple."""
+
+
+class Block(BaseModel):
+    """Frozen and strict: an unknown key, a wrong type, NaN or infinity is an error."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class TokenizerBlock(Block):
+    """A tokenizer to train on the recipe's own training text."""
+
+    vocab_size: Annotated[int, Field(ge=64, le=1_000_000)] = 8000
+    """Entries, special ones included."""
+    lowercase: bool = True
+    """Lower-case the text first; WordPiece (BERT) only, the other kinds keep every character."""
+
+
+class ScratchModel(Block):
+    """A model with random weights."""
+
+    architecture: Literal["gpt2", "bert", "t5"]
+    size: Literal["tiny", "mini", "small", "medium", "base", "large", "xl"]
+    """A row of the published table of that family; see llmkit/models/presets.py."""
+    tokenizer: str | TokenizerBlock = TokenizerBlock()
+    """A tokenizer to train, or the hub id, folder or run to take one from."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Dropout on embeddings, residuals and feed-forward layers."""
+    attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Dropout on attention weights; without it, the same as `dropout`."""
+
+
+class DataBlock(Block):
+    train: Sources
+    """A file, folder or glob, `hub:NAME`, `builtin:NAME`, or a list of these."""
+    validation: ShareOrSources = "5%"
+    """A share of the training rows, chosen by a hash of the text, or sources of its own."""
+    test: ShareOrSources | None = None
+    """As `validation`; `llmkit evaluate RUN` measures on it."""
+    columns: Annotated[dict[str, str], Field(default_factory=dict)]
+    """Role of the task -> column of the file, where the two differ."""
+    max_rows: PositiveInt | None = None
+    """Read at most so many rows of `train`, from its start."""
+
+
+class TrainBlock(Block):
+    epochs: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    """Passes over the training examples; 3 if neither this nor `steps` is given."""
+    steps: PositiveInt | None = None
+    """Optimizer steps, in place of `epochs`."""
+    batch_size: PositiveInt = 32
+    """Sequences per optimizer step, over all devices."""
+    learning_rate: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] = "auto"
+    """The peak; `auto` takes the family's, which depends on whether the weights are random."""
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """What follows the warm-up: nothing, or a fall to 0 at the last step."""
+    warmup: Annotated[int, Field(ge=0)] | str = "10%"
+    """Steps, or a share of all steps."""
+    weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.01
+    """Decoupled, on matrices only; never on biases, norms or other vectors."""
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    """Clip the norm of the whole gradient to this; null for no clipping."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    micro_batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Tokens that a device holds at once, padding included. Changes memory and speed, never the update."""
+    save_every: PositiveInt | None = None
+    """Steps between checkpoints; without it, one at each evaluation."""
+    keep_checkpoints: PositiveInt = 2
+    """The newest so many stay, and the best one always."""
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 17
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainBlock:
+        if self.epochs is not None and self.steps is not None:
+            raise ValueError("give epochs or steps, not both")
+        if isinstance(self.warmup, str):
+            share = parse_share(self.warmup)
+            if share is None or not 0 <= share < 1:
+                raise ValueError(f"warmup is a number of steps or a share such as 10%, found {self.warmup!r}")
+        return self
+
+
+class EvaluationBlock(Block):
+    every: Annotated[str, Field(pattern=r"^[1-9][0-9]* (epochs?|steps?)$")] = "1 epoch"
+    """How often to evaluate, such as `1 epoch` or `500 steps`; the last step always is."""
+    metrics: Names | None = None
+    """Metrics on the validation rows besides the loss; without it, the task's own."""
+    best: str | None = None
+    """The figure that picks the best checkpoint; without it, the task's own."""
+    patience: PositiveInt | None = None
+    """Stop after so many evaluations without a better one."""
+    max_rows: PositiveInt | None = None
+    """Evaluate on the first so many validation rows during training."""
+
+
+class GenerationBlock(Block):
+    """How text is continued. Greedy or beams; sampling as soon as a temperature, top_k or top_p is given."""
+
+    max_new_tokens: PositiveInt | None = None
+    """Length limit in tokens; without it, the task's own."""
+    beams: Annotated[int, Field(ge=1, le=64)] = 1
+    temperature: Annotated[float, Field(ge=0.01, le=100)] | None = None
+    """Divides the logits before sampling; 1 where only top_k or top_p is given."""
+    top_k: PositiveInt | None = None
+    """Sample from the so many likeliest tokens."""
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Sample from the likeliest tokens that make up this probability."""
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    """Divides the scores of tokens already there (Keskar et al. 2019); 1 is off."""
+    num_return_sequences: Annotated[int, Field(ge=1, le=1000)] = 1
+    stop: Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...])] = ()
+    """Stop before any of these texts."""
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 17
+
+    @property
+    def samples(self) -> bool:
+        return not (self.temperature is None and self.top_k is None and self.top_p is None)
+
+    @model_validator(mode="after")
+    def _possible(self) -> GenerationBlock:
+        if self.samples and self.beams > 1:
+            raise ValueError("beams and sampling (temperature, top_k, top_p) exclude each other")
+        if not self.samples and self.num_return_sequences > self.beams:
+            raise ValueError(
+                f"{self.num_return_sequences} sequences need as many beams, or sampling (give a temperature)"
+            )
+        if "" in self.stop:
+            raise ValueError("an empty stop text would stop everything")
+        return self
+
+
+class Recipe(Block):
+    """What every task's recipe has. Subclasses fix `task` and add keys."""
+
+    ROLES: ClassVar[dict[str, Literal["text", "label"]]]
+    """Role of a column -> its kind. `text` takes text only; `label` also whole numbers."""
+    FAMILIES: ClassVar[tuple[str, ...]]
+    """The model families that can do the task."""
+
+    recipe: Literal[1]
+    """Version of the recipe language."""
+    task: str
+    model: str | ScratchModel
+    """A hub id, a folder or a run; or a block for random weights."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+    data: DataBlock
+    train: TrainBlock = TrainBlock()
+    evaluation: EvaluationBlock = EvaluationBlock()
+
+    @property
+    def window_tokens(self) -> int | None:
+        """The longest sequence that the model will read, where the recipe limits it."""
+        return None
+
+    @model_validator(mode="after")
+    def _known_roles(self) -> Recipe:
+        unknown = set(self.data.columns) - set(self.ROLES)
+        if unknown:
+            raise ValueError(
+                f"data.columns: {sorted(unknown)[0]!r} is not a role of {self.task}; use {', '.join(self.ROLES)}"
+            )
+        return self

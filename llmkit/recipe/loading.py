@@ -1,0 +1,122 @@
+"""Recipe file, and what it extends, and `--set` -> one complete, frozen recipe, or all its problems at once.
+
+Knows the language, not the tasks: the recipe class of each task is handed in. Imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.json_schema import models_json_schema
+
+from llmkit.errors import RecipeError, nearest
+from llmkit.recipe.blocks import Recipe
+from llmkit.recipe.expectations import listed
+from llmkit.recipe.files import read_chain
+from llmkit.recipe.nodes import BROKEN, RIVALS, Node, Problem, child_of, describe_value, leaves, merge, plain
+from llmkit.recipe.overrides import override_place, read_overrides
+from llmkit.recipe.problems import problems_of
+from llmkit.recipe.writing import dump_recipe
+
+__all__ = ["LoadedRecipe", "dump_recipe", "load_recipe", "recipe_schema"]
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    recipe: Recipe
+    """Complete: what no file gives has the default of the schema."""
+    origins: Mapping[str, str]
+    """Dotted key -> `file:line:column` or `--set`; a key that is absent has the default of the schema."""
+
+
+def load_recipe(path: str | Path, *, kinds: Mapping[str, type[Recipe]], overrides: Sequence[str] = ()) -> LoadedRecipe:
+    """Read, merge and check a recipe.
+
+    Args:
+        path: the file; messages name it as it is given here.
+        kinds: task -> the recipe class that fixes it.
+        overrides: `a.b=value` each, the value in YAML; they come after the file and all that it extends.
+    Raises:
+        RecipeError: with every problem found, in the order of the file, its parents and the overrides.
+    """
+    chain, problems = read_chain(os.fspath(path))
+    changes, more = read_overrides(overrides)
+    problems += more
+    if not chain:
+        raise _refusal(problems)
+    written = reduce(lambda parent, child: merge(parent, child, rivals=RIVALS), reversed([changes, *chain]))
+    recipe, more = _validated(written, kinds)
+    problems += more
+    # Problems can remain beside a recipe: in parts that the schema never sees, such as a key that is no text.
+    if recipe is None or problems:
+        sources = [node.place.source for node in chain] + [override_place(text).source for text in overrides]
+        raise _refusal(sorted(problems, key=lambda problem: _rank(problem, sources)))
+    return LoadedRecipe(recipe, {key: _origin(node) for key, node in leaves(written)})
+
+
+def recipe_schema(kinds: Mapping[str, type[Recipe]]) -> dict[str, Any]:
+    """JSON Schema 2020-12 of every task's recipe, told apart by `task`, for editors.
+
+    A recipe with `extends` may leave out everything but its task.
+    """
+    references, schema = models_json_schema(
+        [(kind, "validation") for kind in kinds.values()], title="llmkit recipe", ref_template="#/$defs/{model}"
+    )
+    targets = {task: references[kind, "validation"]["$ref"] for task, kind in kinds.items()}
+    for target in targets.values():
+        _allow_extends(schema["$defs"][target.rpartition("/")[2]])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "type": "object",
+        "discriminator": {"propertyName": "task", "mapping": targets},
+        "oneOf": [{"$ref": target} for target in targets.values()],
+    }
+
+
+def _allow_extends(definition: dict[str, Any]) -> None:
+    about = "Another recipe, relative to this file; the keys given here win over its keys."
+    definition["properties"]["extends"] = {"type": "string", "description": about}
+    definition["anyOf"] = [{"required": ["extends"]}, {"required": definition["required"]}]
+    definition["required"] = ["task"]
+
+
+def _validated(written: Node, kinds: Mapping[str, type[Recipe]]) -> tuple[Recipe | None, list[Problem]]:
+    kind, task_problems = _kind_of(written, kinds)
+    if kind is None:
+        return None, task_problems
+    try:
+        return kind.model_validate(plain(written)), []
+    except ValidationError as error:
+        return None, problems_of(error, root=written, kind=kind)
+
+
+def _kind_of(written: Node, kinds: Mapping[str, type[Recipe]]) -> tuple[type[Recipe] | None, list[Problem]]:
+    task = child_of(written, "task")
+    allowed = listed(list(kinds))
+    if task is None:
+        return None, [Problem(written.place, ("task",), f"missing key. Expected {allowed}")]
+    if isinstance(task.value, str) and task.value in kinds:
+        return kinds[task.value], []
+    if task.value is BROKEN:
+        return None, []
+    hint = nearest(task.value, kinds) if isinstance(task.value, str) else ""
+    return None, [Problem(task.place, ("task",), f"expected {allowed}, found {describe_value(task)}.{hint}")]
+
+
+def _rank(problem: Problem, sources: list[str]) -> tuple[int, int, int]:
+    return sources.index(problem.place.source), problem.place.line, problem.place.column
+
+
+def _origin(node: Node) -> str:
+    return str(node.place) if node.place.line else "--set"
+
+
+def _refusal(problems: Iterable[Problem]) -> RecipeError:
+    return RecipeError([str(problem) for problem in problems])

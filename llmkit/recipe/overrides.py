@@ -1,0 +1,50 @@
+"""`--set a.b=value`: one value of a recipe for one run. The value is YAML, by the same reader as the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from llmkit.recipe.nodes import BROKEN, Node, Place, Problem, merge, shortened
+from llmkit.recipe.yaml import MAX_DEPTH, read_yaml
+
+
+def read_overrides(overrides: Sequence[str]) -> tuple[Node, list[Problem]]:
+    """One mapping of all of them; of two values for the same key, the later one holds."""
+    together, problems = Node({}, Place("--set")), []
+    for text in overrides:
+        tree, found = _read_override(text)
+        problems += found
+        together = merge(together, tree, rivals={})  # both `train.steps` and `train.epochs`: the schema objects
+    return together, problems
+
+
+def override_place(text: str) -> Place:
+    return Place(f"--set {shortened(text, limit=100)}")
+
+
+def _read_override(text: str) -> tuple[Node, list[Problem]]:
+    """Never fails: what cannot be read becomes an empty mapping, or a broken value under its key."""
+    place = override_place(text)
+    key, equals, value = text.partition("=")
+    path = key.split(".")
+    fault = _key_fault(path, equals)
+    if fault:
+        return Node({}, place), [Problem(place, (), fault)]
+    node, problems = read_yaml(value, source=place.source, has_lines=False)
+    if node is None and not problems:
+        fault = "no value; write null to switch it off, or \"''\" for an empty text"
+        problems = [Problem(place, (), fault)]
+    problems = [replace(problem, path=(*path, *problem.path)) for problem in problems]
+    node = node or Node(BROKEN, place)
+    for name in reversed(path):
+        node = Node({name: replace(node, key_place=place)}, place)
+    return node, problems
+
+
+def _key_fault(path: list[str], equals: str) -> str:
+    if not equals:
+        return "no '='; write --set train.epochs=1"
+    if "" in path:
+        return "an empty key; write --set train.epochs=1"
+    return f"more than {MAX_DEPTH} keys" if len(path) > MAX_DEPTH else ""

@@ -1,0 +1,155 @@
+"""What pydantic finds wrong with a recipe -> one line for each problem, at the place where it was written.
+
+pydantic reports a value that fits no member of a union once for each member, under names of its own. Here its
+location is followed through the types and the nodes together, so that each place gets one problem: that of the
+member which the value aims at by its shape, or of the union as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import get_args
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from llmkit.errors import nearest
+from llmkit.recipe.blocks import Block
+from llmkit.recipe.expectations import (
+    Type,
+    bare,
+    describe_type,
+    field_type,
+    inputs,
+    is_block,
+    literals,
+    members,
+    origin,
+)
+from llmkit.recipe.nodes import BROKEN, Key, Node, Problem, child_of, deepest, describe_value, node_at, shortened
+from llmkit.recipe.scalars import is_number
+
+_NAMED_KEY = re.compile(r"([a-z_]+(?:\.[a-z_]+)*): ")
+_TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """Where pydantic's location leads: the keys on the way, and what stands at its end."""
+
+    path: tuple[Key, ...]
+    expected: Type
+    block: type[Block] | None = None
+    """The block that the last key belongs to."""
+    field: FieldInfo | None = None
+
+
+def problems_of(error: ValidationError, *, root: Node, kind: type[Block]) -> list[Problem]:
+    """All problems of a recipe, one for each place; none for values that the reader has reported already."""
+    found: dict[tuple[Key, ...], Problem] = {}
+    for details in error.errors(include_url=False):
+        fault = _follow(_Fault((), kind), details["loc"], root)
+        if fault and deepest(root, fault.path).value is not BROKEN:
+            found.setdefault(fault.path, _problem(details, fault, root))
+    return list(found.values())
+
+
+def _follow(fault: _Fault, location: tuple[Key, ...], node: Node | None) -> _Fault | None:
+    """The fault at the end of `location`; None where that is a member of a union which the value does not aim at."""
+    if not location:
+        return fault
+    branches = [member for member in members(fault.expected) if member is not type(None)]
+    if len(branches) > 1:
+        return _follow_branch(fault, branches, location, node)
+    key, rest = location[0], location[1:]
+    inner = bare(branches[0])
+    child = child_of(node, key) if node else None
+    path = (*fault.path, key)
+    if is_block(inner):
+        field = inner.model_fields.get(str(key))
+        return _follow(_Fault(path, field_type(field) if field else None, inner, field), rest, child)
+    if origin(inner) is tuple and isinstance(key, int):
+        return _follow(_Fault(path, get_args(inner)[0]), rest, child)
+    if origin(inner) is dict and "[key]" not in rest:
+        return _follow(_Fault(path, get_args(inner)[1]), rest, child)
+    return fault
+
+
+def _follow_branch(fault: _Fault, branches: list[Type], location: tuple[Key, ...], node: Node | None) -> _Fault | None:
+    label, rest = str(location[0]), location[1:]  # pydantic's name for the member, then the way inside it
+    aimed_at = next((branch for branch in branches if node and _has_shape_of(branch, node)), None)
+    if aimed_at is None:
+        return fault
+    return _follow(replace(fault, expected=aimed_at), rest, node) if _type_name(aimed_at) in label else None
+
+
+def _has_shape_of(expected: Type, node: Node) -> bool:
+    inner = bare(expected)
+    if isinstance(node.value, dict):
+        return is_block(inner) or origin(inner) is dict
+    return isinstance(node.value, list) and origin(inner) is tuple
+
+
+def _type_name(expected: Type) -> str:
+    inner = bare(expected)
+    name: str = (origin(inner) or inner).__name__
+    return name
+
+
+def _problem(details: ErrorDetails, fault: _Fault, root: Node) -> Problem:
+    node = deepest(root, fault.path)
+    match details["type"]:
+        case "missing":
+            return Problem(node.place, fault.path, f"missing key. Expected {describe_type(fault.expected)}")
+        case "extra_forbidden":
+            assert fault.block
+            return Problem(node.key_place or node.place, fault.path, _unknown_key(fault.path[-1], fault.block))
+        case "value_error":
+            return _refused_by_validator(str(details["ctx"]["error"]), fault, root)
+        case "string_pattern_mismatch":
+            about = f" {fault.field.description}" if fault.field and fault.field.description else ""
+            return Problem(node.place, fault.path, _wrong_value(fault, node) + about)
+        case _:
+            return Problem(node.place, fault.path, _wrong_value(fault, node))
+
+
+def _unknown_key(key: Key, block: type[Block]) -> str:
+    allowed = list(block.model_fields)
+    return f"unknown key.{nearest(str(key), allowed)} Allowed: {', '.join(allowed)}"
+
+
+def _refused_by_validator(text: str, fault: _Fault, root: Node) -> Problem:
+    """A validator of a whole block may start its text with the key that it means; then the problem stands there."""
+    named = _NAMED_KEY.match(text)
+    path = (*fault.path, *named[1].split(".")) if named else fault.path
+    node = node_at(root, path)
+    if named and node:
+        return Problem(node.place, path, text[named.end() :])
+    return Problem(deepest(root, fault.path).place, fault.path, text)
+
+
+def _wrong_value(fault: _Fault, node: Node) -> str:
+    return f"expected {describe_type(fault.expected)}, found {describe_value(node)}.{_advice(fault.expected, node)}"
+
+
+def _advice(expected: Type, node: Node) -> str:
+    """What to write instead, with its leading space, where that can be told."""
+    scalars = {bare(one) for one in inputs(expected)}
+    value = node.value
+    if isinstance(value, str):
+        return _advice_on_text(value, scalars) or nearest(value, literals(expected))
+    if str in scalars and not {int, float} & scalars and node.spelling and not isinstance(value, list | dict):
+        return f' Write "{shortened(node.spelling)}" for the text.'
+    if isinstance(value, float) and value.is_integer() and int in scalars:
+        return f" Write {int(value)}."
+    return ""
+
+
+def _advice_on_text(text: str, scalars: set[Type]) -> str:
+    if bool in scalars and text.lower() in (*_TRUE, *_FALSE):
+        return f" Write {str(text.lower() in _TRUE).lower()}."
+    if {int, float} & scalars and is_number(text):
+        return f" Write {shortened(text)} without quotes."
+    return ""

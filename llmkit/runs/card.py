@@ -1,0 +1,47 @@
+"""The card of a finished model: what it is, from what, how good, and how to use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_USE = {
+    "classification": 'llmkit classify --model {folder} "A text to classify."',
+    "causal-lm": 'llmkit generate --model {folder} --prompt "Once upon a time"',
+    "summarization": "llmkit summarize --model {folder} article.txt",
+}
+
+
+def model_card(manifest: Mapping[str, Any], *, recipe: str, figures: Mapping[str, float]) -> str:
+    """README.md of the model folder, with the metadata block that the hub reads."""
+    rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in figures.items())
+    use = _USE[manifest["task"]].format(folder="FOLDER")
+    return f"""---
+library_name: transformers
+tags: [llmkit, {manifest["task"]}]
+---
+# {manifest["task"]} from {manifest["model"]}
+
+{manifest["parameters"]:,} parameters, trained by llmkit {manifest["llmkit"]} with seed {manifest["seed"]},
+in {manifest["precision"]["format"]} on {manifest["device"]}.
+
+## Figures on the validation rows
+
+| figure | value |
+|---|---|
+{rows}
+
+## Use
+
+```
+{use}
+```
+
+It is a plain Hugging Face folder: transformers opens it too.
+
+## Recipe
+
+```yaml
+{recipe.rstrip()}
+```
+"""

@@ -1,0 +1,170 @@
+"""The run folder: one training, from its recipe to its model. Knows no torch.
+
+runs/NAME-001/
+  run.json         the manifest: status, versions, git commit, timings, best scores; replaced atomically
+  recipe.yaml      complete, as it was run
+  env.json         the machine; data.json: files, rows, hashes, labels
+  metrics.jsonl    one object a line, each with its step
+  checkpoints/step-00000500/    published whole, see llmkit/atomic.py
+  model/           the finished model, a Hugging Face folder
+  evaluation/      what `llmkit evaluate` found
+  lock             held while a process works here
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmkit.atomic import replace_file
+from llmkit.errors import MachineError, RunError, nearest
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    folder: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def recipe(self) -> Path:
+        return self.folder / "recipe.yaml"
+
+    def manifest(self) -> dict[str, Any]:
+        """run.json.
+
+        Raises:
+            RunError: unreadable, or written by a newer llmkit.
+        """
+        return read_json(self.folder / "run.json")
+
+    def update(self, **changes: Any) -> None:
+        """Change keys of run.json, in one step."""
+        write_json(self.folder / "run.json", {**self.manifest(), **changes})
+
+    def log(self, step: int, figures: Mapping[str, float | int]) -> None:
+        """Add a line to metrics.jsonl."""
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **figures}) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; a last line that a kill cut short is left out."""
+        path = self.folder / "metrics.jsonl"
+        if not path.exists():
+            return []
+        lines = path.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1]]
+
+    def rewind(self, step: int) -> None:
+        """Drop metrics behind the step that training resumes from; they will be logged again."""
+        kept = [line for line in self.metrics() if line["step"] <= step]
+        replace_file(self.folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+
+def refuse_used(name: str | Path) -> None:
+    """Raise RunError if `name` cannot be the folder of a new run."""
+    folder = Path(name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        hint = f"continue it with --resume {folder}, or " if (folder / "run.json").exists() else ""
+        raise RunError(f"{folder} exists already; {hint}choose another name.")
+
+
+def create_run(name: str | Path | None, *, recipe_name: str, root: Path = Path("runs")) -> Run:
+    """Make the folder of a new run: `name`, or the next free `root/recipe_name-001`.
+
+    Raises:
+        RunError: `name` exists and is not empty.
+        MachineError: it cannot be made.
+    """
+    if name is not None:
+        refuse_used(name)
+        folder = Path(name)
+        _make(folder)
+        return _begun(Run(folder))
+    _make(root)
+    numbers = [
+        int(match[1])
+        for path in root.iterdir()
+        if (match := re.fullmatch(rf"{re.escape(recipe_name)}-(\d+)", path.name))
+    ]
+    number = max(numbers, default=0)
+    while True:
+        number += 1
+        folder = root / f"{recipe_name}-{number:03d}"
+        try:
+            folder.mkdir()
+        except FileExistsError:  # another process took the number in this moment
+            continue
+        except OSError as error:
+            raise MachineError(f"{folder}: cannot be made ({error.strerror}).") from error
+        return _begun(Run(folder))
+
+
+def open_run(folder: str | Path) -> Run:
+    """An existing run.
+
+    Raises:
+        RunError: there is none.
+    """
+    path = Path(folder)
+    if not (path / "run.json").is_file():
+        hint = nearest(path.name, (entry.name for entry in path.parent.iterdir())) if path.parent.is_dir() else ""
+        raise RunError(f"{path} is not a run: it has no run.json.{hint}")
+    run = Run(path)
+    run.manifest()
+    return run
+
+
+def finished_runs(root: Path = Path("runs")) -> list[Run]:
+    """Runs with a finished model, the newest first. Folders that are not runs are passed over."""
+    if not root.is_dir():
+        return []
+    found = []
+    for path in root.iterdir():
+        if (path / "run.json").is_file() and (path / "model").is_dir():
+            found.append((read_json(path / "run.json").get("finished", ""), path))
+    return [Run(path) for _, path in sorted(found, reverse=True)]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error}).") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path} is not a JSON object.")
+    if content.get("format", FORMAT) > FORMAT:
+        raise RunError(
+            f"{path} was written by llmkit {content.get('llmkit')}, format {content['format']} > {FORMAT}. Update llmkit."
+        )
+    return content
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    replace_file(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _begun(run: Run) -> Run:
+    _make(run.checkpoints)
+    write_json(run.folder / "run.json", {"format": FORMAT, "id": uuid.uuid4().hex, "status": "started"})
+    return run
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"{folder}: cannot be made ({error.strerror}).") from error

@@ -1,0 +1,49 @@
+"""One process at a time works in a run folder. The kernel frees the lock when its holder dies, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from llmkit.errors import MachineError
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold `folder/lock`.
+
+    Raises:
+        MachineError: another process holds it, or the file system knows no locks.
+    """
+    path = folder / "lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise MachineError(f"{folder} is in use by {_holder(path)}. Wait for it, or choose another run.") from error
+        except OSError as error:
+            raise MachineError(
+                f"{folder}: its file system has no locks ({error.strerror}); use another folder."
+            ) from error
+        started = time.strftime("%Y-%m-%d %H:%M:%S")
+        os.truncate(descriptor, 0)
+        os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": started}).encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _holder(path: Path) -> str:
+    """For the message only; the lock itself is the kernel's."""
+    try:
+        held = json.loads(path.read_text())
+        return f"pid {held['pid']} on {held['host']} since {held['since']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"

@@ -1,0 +1,25 @@
+"""The tasks. A new one is a file in this folder and a line in each of the two tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmkit.recipe.blocks import Recipe
+from llmkit.tasks.causal_lm import CausalLMRecipe, CausalLMTask
+from llmkit.tasks.classification import ClassificationRecipe, ClassificationTask
+from llmkit.tasks.summarization import SummarizationRecipe, SummarizationTask
+
+RECIPES: Mapping[str, type[Recipe]] = {
+    "classification": ClassificationRecipe,
+    "causal-lm": CausalLMRecipe,
+    "summarization": SummarizationRecipe,
+}
+"""What `task:` may say in a recipe."""
+
+TASKS: Mapping[type[Recipe], Any] = {
+    ClassificationRecipe: ClassificationTask,
+    CausalLMRecipe: CausalLMTask,
+    SummarizationRecipe: SummarizationTask,
+}
+"""Recipe class -> task class, which is built as `TASKS[type(recipe)](recipe, loaded)`."""

@@ -1,0 +1,86 @@
+"""What a task is: the seam between rows of text and the training loop, the engines and the metrics.
+
+A task file holds a recipe class and the task class beside it; `tasks/__init__.py` lists it in one table.
+Legend: N examples, B batch, T tokens, C classes, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from llmkit.data.examples import Examples
+    from llmkit.data.order import Indices
+    from llmkit.data.rows import Row
+    from llmkit.models.loaded import Head, LoadedModel
+    from llmkit.recipe.blocks import GenerationBlock
+
+Batch = Mapping[str, "Tensor"]
+"""The model's keyword arguments, plus `labels`: what each output should be, -100 where nothing counts in the loss."""
+
+
+def count_targets(batch: Batch) -> int:
+    """Positions of a batch that count in the loss."""
+    from llmkit.models.losses import IGNORED
+
+    return int((batch["labels"] != IGNORED).sum())
+
+
+class Engine(Protocol):
+    """Token ids in, numbers or token ids out, in the order given, any number at once. Batching is its own affair."""
+
+    def class_logits(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
+        """(N, C) float32 logits of a classifier."""
+        ...
+
+    def generate(self, sequences: Sequence[Sequence[int]], options: GenerationBlock) -> list[list[list[int]]]:
+        """For each sequence, `options.num_return_sequences` lists of new ids, without prompt, padding or end-of-text.
+
+        `options.max_new_tokens` must be set. Sequences are encoder inputs for T5 and prompts for GPT-2.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Figures of one measurement: plain numbers by name, and what they need beside them (tables, options used)."""
+
+    figures: dict[str, float]
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """One kind of training. Built from its recipe and a loaded model; holds no rows and no state of training."""
+
+    HEAD: ClassVar[Head]
+    METRICS: ClassVar[tuple[str, ...]]
+    """Metrics of its predictions, where the recipe names none; empty for a task measured by its loss."""
+    BEST: ClassVar[str]
+    """The figure that picks the best checkpoint, where the recipe names none."""
+
+    loaded: LoadedModel
+
+    def encode(self, rows: Iterable[Row]) -> Examples:
+        """Rows to token ids under the recipe's over-length policy, whose counts are logged.
+
+        Raises:
+            DataError: a row that the task cannot use, with its place.
+        """
+        ...
+
+    def collate(self, examples: Examples, indices: Indices) -> Batch:
+        """Padded tensors of these examples, on the CPU."""
+        ...
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        """Scalar: nats summed over the batch's targets, never averaged."""
+        ...
+
+    def predict(self, examples: Examples, engine: Engine) -> list[str]:
+        """One text an example: the label's name, or the text written. Empty where METRICS is."""
+        ...

@@ -1,0 +1,49 @@
+"""Texts to ids under a length limit, a few thousand at a time. What is too long is counted, then cut or left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+from llmkit.data.lengths import LengthCount
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from llmkit.data.rows import Row
+
+Item = TypeVar("Item")
+_CHUNK_ROWS = 2000
+
+
+def in_chunks(items: Iterable[Item], *, size: int = _CHUNK_ROWS) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+def encode_texts(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], rows: Sequence[Row], *, count: LengthCount
+) -> list[list[int] | None]:
+    """Ids with special tokens, at most `count.max_tokens` of them; None for a row that the policy drops.
+
+    Under `error` a text is cut here all the same: the report that follows raises for it.
+    """
+    encoded: list[list[int] | None] = []
+    for text, row, ids in zip(texts, rows, _ids(tokenizer, texts), strict=True):
+        if count.fits(len(ids), place=row.place):
+            encoded.append(ids)
+        elif count.overflow == "drop":
+            encoded.append(None)
+        else:  # the tokenizer cuts in front of its closing special token
+            encoded.append(tokenizer(text, truncation=True, max_length=count.max_tokens)["input_ids"])
+    return encoded
+
+
+def _ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
+    """Without the tokenizer's own limit, which it would only warn about."""
+    ids: list[list[int]] = tokenizer(list(texts), truncation=False, verbose=False, return_attention_mask=False)[
+        "input_ids"
+    ]
+    return ids

@@ -1,0 +1,121 @@
+"""A short text for a long one, with T5.
+
+Legend: B batch, S source tokens, T target tokens, D hidden units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from llmkit.data.examples import Examples, Ragged
+from llmkit.data.lengths import LengthCount, Overflow
+from llmkit.data.order import Indices
+from llmkit.recipe.blocks import GenerationBlock, Recipe
+from llmkit.tasks.base import Batch, Engine
+from llmkit.tasks.encoding import encode_texts, in_chunks
+from llmkit.tasks.padding import attention_mask, padded
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from llmkit.data.rows import Row
+    from llmkit.models.loaded import Head, LoadedModel
+
+
+class SummarizationRecipe(Recipe):
+    ROLES: ClassVar[dict[str, Literal["text", "label"]]] = {"text": "text", "summary": "text"}
+    FAMILIES: ClassVar[tuple[str, ...]] = ("t5",)
+
+    task: Literal["summarization"]
+    prefix: str = "summarize: "
+    """Stands in front of every text, in training and in use; T5's own words by default."""
+    max_source_tokens: Annotated[int, Field(ge=4)] = 512
+    max_target_tokens: Annotated[int, Field(ge=2)] = 64
+    overflow: Overflow = "truncate"
+    """What happens to longer texts and summaries, always with counts."""
+    generation: GenerationBlock = GenerationBlock()
+    """How summaries are written in evaluation, and later by default."""
+
+    @property
+    def window_tokens(self) -> int | None:
+        return self.max_source_tokens
+
+
+class SummarizationTask:
+    HEAD: ClassVar[Head] = "seq2seq-lm"
+    METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
+    BEST: ClassVar[str] = "rougeL"
+
+    def __init__(self, recipe: SummarizationRecipe, loaded: LoadedModel) -> None:
+        self.recipe = recipe
+        self.loaded = loaded
+        self.options = recipe.generation.model_copy(
+            update={"max_new_tokens": recipe.generation.max_new_tokens or recipe.max_target_tokens}
+        )
+        self._leave_word()
+
+    @staticmethod
+    def labels(recipe: SummarizationRecipe, rows: Iterable[Row]) -> None:
+        """A text has no classes."""
+
+    def encode(self, rows: Iterable[Row]) -> Examples:
+        recipe, tokenizer = self.recipe, self.loaded.tokenizer
+        sources = LengthCount(what="text", max_tokens=recipe.max_source_tokens, overflow=recipe.overflow)
+        targets = LengthCount(what="summary", max_tokens=recipe.max_target_tokens, overflow=recipe.overflow)
+        kept: list[tuple[list[int], list[int], str]] = []
+        for chunk in in_chunks(rows):
+            texts = [recipe.prefix + row.fields["text"] for row in chunk]
+            summaries = [row.fields["summary"] for row in chunk]
+            inputs = encode_texts(tokenizer, texts, chunk, count=sources)
+            outputs = encode_texts(tokenizer, summaries, chunk, count=targets)
+            for source, target, summary in zip(inputs, outputs, summaries, strict=True):
+                if source is not None and target is not None:
+                    kept.append((source, target, summary))
+        sources.report(key="max_source_tokens", targets=False)
+        targets.report(key="max_target_tokens", targets=True)
+        columns = {
+            "input_ids": Ragged.of([source for source, _, _ in kept]),
+            "target_ids": Ragged.of([target for _, target, _ in kept]),
+        }
+        return Examples(columns=columns, references=[summary for _, _, summary in kept])
+
+    def collate(self, examples: Examples, indices: Indices) -> Batch:
+        from llmkit.models.losses import IGNORED
+
+        sources, targets = examples.columns["input_ids"], examples.columns["target_ids"]
+        return {
+            "input_ids": padded(sources, indices, value=self.loaded.tokenizer.pad_token_id),  # (B, S)
+            "attention_mask": attention_mask(sources, indices),  # (B, S)
+            "labels": padded(targets, indices, value=IGNORED),  # (B, T)
+        }
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        from llmkit.models.losses import vocabulary_loss_sum
+
+        model, labels = self.loaded.model, batch["labels"]
+        states = model.encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
+        decoder = model.decoder(
+            input_ids=model._shift_right(labels),  # the decoder sees what stands in front of each target
+            encoder_hidden_states=states,
+            encoder_attention_mask=batch["attention_mask"],
+            use_cache=False,
+        )
+        hidden = decoder.last_hidden_state  # (B, T, D)
+        if model.config.scale_decoder_outputs:  # T5 1.0 with tied embeddings; not 1.1
+            hidden = hidden * model.model_dim**-0.5
+        return vocabulary_loss_sum(hidden, model.lm_head.weight, labels)
+
+    def predict(self, examples: Examples, engine: Engine) -> list[str]:
+        sources = examples.columns["input_ids"]
+        written = engine.generate([sources[index].tolist() for index in range(len(sources))], self.options)
+        return [self.loaded.tokenizer.decode(first[0], skip_special_tokens=True).strip() for first in written]
+
+    def _leave_word(self) -> None:
+        """Write prefix, length and beams into the model's configs, where its later users look for them."""
+        config, generation = self.loaded.model.config, self.loaded.model.generation_config
+        config.task_specific_params = {"summarization": {"prefix": self.recipe.prefix}}
+        generation.max_new_tokens = self.options.max_new_tokens
+        generation.num_beams = self.options.beams

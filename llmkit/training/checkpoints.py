@@ -1,0 +1,155 @@
+"""Checkpoints: a model folder that plain transformers opens, the optimizer's state by name, and where training stands.
+
+Published whole (llmkit/atomic.py), found by scanning and verified byte by byte. No pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch.optim import Optimizer
+
+from llmkit.atomic import publish_folder, read_verified, remove_folder, verify_folder
+from llmkit.errors import RunError
+from llmkit.models.export import own_tensors, tokenizer_files, weight_files
+from llmkit.models.loaded import LoadedModel
+from llmkit.training.optimizer import optimizer_state, restore_optimizer
+from llmkit.training.progress import Progress
+
+_log = logging.getLogger("llmkit")
+_OPTIMIZER, _STATE, _SCALER = "optimizer.safetensors", "trainer_state.json", "scaler.json"
+_OWN = {_OPTIMIZER, _STATE, _SCALER}
+"""What a checkpoint has besides the model."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A published checkpoint whose every byte was checked."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def step(self) -> int:
+        return int(self.manifest["step"])
+
+    def read(self, name: str) -> bytes:
+        return read_verified(self.folder, self.manifest, name)
+
+    def model_files(self) -> dict[str, bytes]:
+        """What becomes the finished model."""
+        return {name: self.read(name) for name in self.manifest["files"] if name not in _OWN}
+
+
+class CheckpointStore:
+    """The checkpoints of one run."""
+
+    def __init__(self, folder: Path, *, run_id: str, keep: int) -> None:
+        self.folder = folder
+        self.run_id = run_id
+        self.keep = keep
+        self._tokenizer: dict[str, bytes] | None = None
+
+    def save(
+        self,
+        loaded: LoadedModel,
+        optimizer: Optimizer,
+        progress: Progress,
+        *,
+        scaler: Mapping[str, Any] | None,
+        about: Mapping[str, Any],
+    ) -> Path:
+        """Publish a checkpoint of this step, then delete what is no longer kept.
+
+        Args:
+            scaler: the gradient scaler's state, for fp16.
+            about: what else the manifest should say.
+        Raises:
+            MachineError: it could not be written; older checkpoints are untouched.
+        """
+        if self._tokenizer is None:
+            self._tokenizer = tokenizer_files(loaded)
+        files = {
+            **self._tokenizer,
+            **weight_files(loaded.model),
+            _OPTIMIZER: save_tensors(optimizer_state(optimizer, loaded.model)),
+            _STATE: json.dumps(progress.as_json()).encode(),
+        }
+        if scaler:
+            files[_SCALER] = json.dumps(scaler).encode()
+        target = self.folder / f"step-{progress.step:08d}"
+        if target.exists():  # resumed from a damaged newer one: it was passed over, and is made again
+            remove_folder(target)
+        publish_folder(target, files, about={"format": 1, "run": self.run_id, "step": progress.step, **about})
+        self._retain(progress)
+        return target
+
+    def newest(self) -> Checkpoint | None:
+        """The newest whole checkpoint; damaged ones are passed over with a warning."""
+        for folder in reversed(self._published()):
+            try:
+                return self.open(folder)
+            except RunError as error:
+                _log.warning("%s It is passed over.", error)
+        return None
+
+    def open(self, folder: Path) -> Checkpoint:
+        """A checkpoint by its folder.
+
+        Raises:
+            RunError: damaged, or of another run.
+        """
+        manifest = verify_folder(folder)
+        if manifest.get("run") != self.run_id:
+            raise RunError(f"{folder}: it belongs to another run.")
+        return Checkpoint(folder=folder, manifest=manifest)
+
+    def at_step(self, step: int) -> Checkpoint:
+        return self.open(self.folder / f"step-{step:08d}")
+
+    def _published(self) -> list[Path]:
+        return sorted(path for path in self.folder.iterdir() if re.fullmatch(r"step-\d{8}", path.name))
+
+    def _retain(self, progress: Progress) -> None:
+        """Keep the newest few and the best; publishing has verified the newest."""
+        published = self._published()
+        best = f"step-{progress.best_step:08d}" if progress.best_step is not None else None
+        for folder in published[: -self.keep]:
+            if folder.name != best:
+                remove_folder(folder)
+
+
+def restore(checkpoint: Checkpoint, loaded: LoadedModel, optimizer: Optimizer) -> Progress:
+    """Put weights and optimizer back as they were.
+
+    Raises:
+        RunError: the tensors are not those of this model.
+    """
+    tensors = load_tensors(checkpoint.read("model.safetensors"))
+    own = own_tensors(loaded.model)
+    odd = sorted(tensors.keys() ^ own.keys()) or [name for name in own if own[name].shape != tensors[name].shape]
+    if odd:
+        raise RunError(f"{checkpoint.folder}: its weights do not belong to this model: {', '.join(odd[:5])}.")
+    loaded.model.load_state_dict(tensors, strict=False)  # tied second names are absent; the rest was just compared
+    restore_optimizer(optimizer, loaded.model, load_tensors(checkpoint.read(_OPTIMIZER)))
+    return progress_of(checkpoint)
+
+
+def scaler_state(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """The gradient scaler's state, where the checkpoint has one."""
+    if _SCALER not in checkpoint.manifest["files"]:
+        return None
+    state: dict[str, Any] = json.loads(checkpoint.read(_SCALER))
+    return state
+
+
+def progress_of(checkpoint: Checkpoint) -> Progress:
+    return Progress.of_json(json.loads(checkpoint.read(_STATE)))

@@ -1,0 +1,155 @@
+"""`fit`, the only training loop. It yields what happens; the caller logs, prints, or stops after two steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from accelerate import Accelerator
+
+from llmkit.data.examples import Examples
+from llmkit.errors import InterruptedRun
+from llmkit.evaluation.metrics import is_better
+from llmkit.models.cpu import speed_up_on_cpu
+from llmkit.recipe.blocks import TrainBlock
+from llmkit.tasks.base import Scores, Task
+from llmkit.training.checkpoints import Checkpoint, CheckpointStore, restore, scaler_state
+from llmkit.training.optimizer import adamw
+from llmkit.training.progress import Evaluated, Event, Progress, Saved, StepResult
+from llmkit.training.schedule import Plan, lr_at
+from llmkit.training.step import LossModule, Stepper, scaler_of
+
+_MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
+"""On a CPU, larger ones fall out of the cache and are no faster; a GPU needs them to be busy."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How a training measures itself."""
+
+    measure: Callable[[], Scores]
+    best: str
+    """The figure that picks the best checkpoint."""
+    patience: int | None
+
+
+def fit(
+    task: Task,
+    *,
+    examples: Examples,
+    plan: Plan,
+    train: TrainBlock,
+    accelerator: Accelerator,
+    validation: Validation,
+    store: CheckpointStore | None,
+    resume: Checkpoint | None = None,
+    stop_signal: Callable[[], int | None] = lambda: None,
+    about: Mapping[str, Any] | None = None,
+) -> Iterator[Event]:
+    """Train `task` on `examples`, and yield each step, evaluation and checkpoint.
+
+    Args:
+        store: where checkpoints go; None on all processes but the first, and where nothing is to be kept.
+        resume: a verified checkpoint to continue from, bit for bit in the same environment.
+        stop_signal: number of a signal that came in, asked at each step; the step is finished and saved first.
+        about: what the checkpoints' manifests say besides the step.
+    Raises:
+        DivergedError: loss or gradient are no finite numbers; the last checkpoint is untouched.
+        InterruptedRun: a signal came; the checkpoint of this step is published.
+    """
+    stepper = _prepare(task, examples=examples, train=train, accelerator=accelerator)
+    progress = Progress()
+    if resume is not None:
+        progress = restore(resume, task.loaded, stepper.optimizer)
+        if accelerator.scaler is not None and (state := scaler_state(resume)):
+            accelerator.scaler.load_state_dict(state)
+
+    def save() -> Iterator[Saved]:
+        if store is not None:
+            folder = store.save(
+                task.loaded, stepper.optimizer, progress, scaler=scaler_of(accelerator), about=about or {}
+            )
+            yield Saved(step=progress.step, folder=folder)
+        accelerator.wait_for_everyone()
+
+    while progress.step < plan.total_steps:
+        step = progress.step
+        rate = lr_at(
+            step,
+            peak=plan.peak_learning_rate,
+            total_steps=plan.total_steps,
+            warmup_steps=plan.warmup_steps,
+            schedule=train.schedule,
+        )
+        task.loaded.model.train()
+        totals = stepper.run(step, learning_rate=rate)
+        rows = min(train.batch_size, len(examples) - (step % plan.steps_per_epoch) * train.batch_size)
+        progress = replace(
+            progress,
+            step=step + 1,
+            examples_seen=progress.examples_seen + rows,
+            targets_seen=progress.targets_seen + totals.targets,
+        )
+        yield StepResult(
+            step=progress.step,
+            epoch=progress.step / plan.steps_per_epoch,
+            loss=totals.nats / max(1, totals.targets),
+            learning_rate=rate,
+            gradient_norm=totals.gradient_norm,
+            targets=totals.targets,
+            tokens=totals.tokens,
+            padding_share=1 - totals.tokens / max(1, totals.positions),
+            elapsed_seconds=totals.elapsed_seconds,
+        )
+        if plan.evaluates_after(progress.step):
+            evaluated, progress = _evaluate(task, validation, progress)
+            yield evaluated
+        received = _agreed(stop_signal(), accelerator)
+        if plan.saves_after(progress.step) or received:
+            yield from save()
+        if received:
+            raise InterruptedRun(f"stopped by signal {received} after step {progress.step}", signal_number=received)
+        if validation.patience is not None and progress.evaluations_since_best >= validation.patience:
+            return
+
+
+def _prepare(task: Task, *, examples: Examples, train: TrainBlock, accelerator: Accelerator) -> Stepper:
+    model = task.loaded.model
+    if accelerator.device.type == "cpu":
+        speed_up_on_cpu(model)
+    model.to(accelerator.device)
+    module, optimizer = accelerator.prepare(LossModule(task), adamw(model, weight_decay=train.weight_decay))
+    auto = _MICRO_BATCH_TOKENS.get(accelerator.device.type, 4096)
+    return Stepper(
+        task=task,
+        examples=examples,
+        module=module,
+        optimizer=optimizer,
+        accelerator=accelerator,
+        batch_size=train.batch_size,
+        max_grad_norm=train.max_grad_norm,
+        micro_batch_tokens=auto if train.micro_batch_tokens == "auto" else train.micro_batch_tokens,
+        seed=train.seed,
+    )
+
+
+def _evaluate(task: Task, validation: Validation, progress: Progress) -> tuple[Evaluated, Progress]:
+    started = time.monotonic()
+    task.loaded.model.eval()
+    scores = validation.measure()
+    value = scores.figures[validation.best]
+    better = progress.best_value is None or is_better(validation.best, value, progress.best_value)
+    elapsed = time.monotonic() - started
+    return Evaluated(progress.step, scores, better, elapsed), progress.after_evaluation(value, better=better)
+
+
+def _agreed(signal_number: int | None, accelerator: Accelerator) -> int | None:
+    """A signal may reach one process only; all must stop after the same step."""
+    if accelerator.num_processes == 1:
+        return signal_number
+    from accelerate.utils import gather_object
+
+    received = [number for number in gather_object([signal_number]) if number]
+    return max(received, default=None)

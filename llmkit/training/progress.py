@@ -1,0 +1,73 @@
+"""Where a training stands, and what it reports. All of it is plain data."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import RunError
+from llmkit.tasks.base import Scores
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a checkpoint must say besides tensors. The position in the data is `step` itself."""
+
+    step: int = 0
+    """Optimizer steps done."""
+    examples_seen: int = 0
+    targets_seen: int = 0
+    best_value: float | None = None
+    best_step: int | None = None
+    evaluations_since_best: int = 0
+
+    def after_evaluation(self, value: float, *, better: bool) -> Progress:
+        if better:
+            return replace(self, best_value=value, best_step=self.step, evaluations_since_best=0)
+        return replace(self, evaluations_since_best=self.evaluations_since_best + 1)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of_json(cls, content: dict[str, Any]) -> Progress:
+        try:
+            return cls(**content)
+        except TypeError as error:
+            raise RunError(f"trainer_state.json is not of this version ({error}).") from error
+
+
+@dataclass(frozen=True)
+class StepResult:
+    step: int
+    """1 after the first step."""
+    epoch: float
+    loss: float
+    """Nats per target, over the whole step."""
+    learning_rate: float
+    gradient_norm: float
+    """Before clipping."""
+    targets: int
+    tokens: int
+    """Without padding, over all devices."""
+    padding_share: float
+    """Of the positions that were computed."""
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    step: int
+    scores: Scores
+    is_best: bool
+    elapsed_seconds: float
+
+
+@dataclass(frozen=True)
+class Saved:
+    step: int
+    folder: Path
+
+
+Event = StepResult | Evaluated | Saved

@@ -1,0 +1,12 @@
+"""Random numbers of a step, from where it stands and not from what came before: dropout needs no history."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+
+def seed_micro_batch(*, seed: int, step: int, micro_batch: int, rank: int) -> None:
+    """Seed the generators of all devices for one micro-batch."""
+    low, high = np.random.SeedSequence([seed, step, micro_batch, rank]).generate_state(2)
+    torch.manual_seed(int(low) | int(high) << 32)
