@@ -43,16 +43,18 @@ $(BIN)/python:
 
 demo: install  ## Train a small classifier, use it and measure it; no download
 	$(BIN)/llmkit finetune recipes/quickstart.yaml
-	$(BIN)/llmkit classify "Return the mean of the values along the given axis of the array."
-	$(BIN)/llmkit classify "Render the table to the console in colour, with a title and a border."
-	$(BIN)/llmkit classify "Apply dropout to the hidden states of the transformer layer."
-	$(BIN)/llmkit evaluate "$$(ls -td runs/quickstart* | head -n 1)"
+	printf '%s\n' \
+	    'Return the mean of the values along the given axis of the array.' \
+	    'Print the table to the console, in colour, with a title and a border.' \
+	    'Shard the model over several processes and wait for all of them.' \
+	    | $(BIN)/llmkit classify
+	$(BIN)/llmkit evaluate
 	@echo
 	@echo "Next:"
-	@echo "  $(BIN)/llmkit --help                                 every command"
-	@echo "  $(BIN)/llmkit init                                   a recipe of your own"
-	@echo "  $(BIN)/llmkit plan recipes/quickstart.yaml           what a recipe would do, before it does it"
-	@echo "  $(BIN)/llmkit finetune recipes/quickstart.yaml --set train.epochs=5"
+	@echo "  $(BIN)/llmkit classify --json \"A text of yours.\"       all probabilities"
+	@echo "  $(BIN)/llmkit finetune recipes/language-model-python-docs.yaml, then $(BIN)/llmkit generate --prompt Return"
+	@echo "  $(BIN)/llmkit finetune recipes/summarize-python-docs.yaml, then $(BIN)/llmkit summarize FILE"
+	@echo "  README.md and docs/recipes.md                        a recipe for your own data"
 
 # ---- development
 

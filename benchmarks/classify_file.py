@@ -125,9 +125,8 @@ def report(seconds: dict[str, list[float]]) -> None:
 
 
 def print_ratio(name: str, ratios: list[float]) -> None:
-    print(
-        f"llmkit beside {name}: {statistics.median(ratios):.2f}x the speed (min {min(ratios):.2f}, max {max(ratios):.2f})"
-    )
+    spread = f"min {min(ratios):.2f}, max {max(ratios):.2f}"
+    print(f"llmkit beside {name}: {statistics.median(ratios):.2f}x the speed ({spread})")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 A folder is published in this order: every file written and synced in a hidden folder beside the target, its hash
 taken from the bytes in hand and not from a second read, MANIFEST.json last, the folder synced, one rename, the parent
 synced, everything read back once. A reader accepts a folder only if its manifest names exactly the files that are
-there, with their sizes and hashes. safetensors alone would notice a cut file, but load a flipped bit.
+there, with their sizes and hashes, and still has its own. safetensors alone would notice a cut file, but load a
+flipped bit.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from typing import Any
 
 from llmkit.errors import MachineError, RunError
 
+FORMAT = 1
 MANIFEST = "MANIFEST.json"
 TEMPORARY = ".tmp-"
 DELETED = ".del-"
+_OWN_HASH = "manifest_sha256"
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -54,17 +57,24 @@ def publish_folder(target: Path, files: Mapping[str, bytes], *, about: Mapping[s
         for name, content in files.items():
             _write_new(temporary / name, content)
             entries[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        manifest = {**about, "files": entries}
-        _write_new(temporary / MANIFEST, json.dumps(manifest, indent=2).encode())
+        manifest = {"format": FORMAT, **about, "files": entries}
+        _write_new(temporary / MANIFEST, json.dumps({**manifest, _OWN_HASH: _hash_of(manifest)}, indent=2).encode())
         _sync_folder(temporary)
         if target.exists():
             raise FileExistsError(errno.EEXIST, "it exists already", str(target))
         temporary.rename(target)
-        _sync_folder(target.parent)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise _machine_error(target, error) from error
-    verify_folder(target)
+    try:
+        _sync_folder(target.parent)
+        verify_folder(target)
+    except OSError as error:
+        remove_folder(target)
+        raise _machine_error(target, error) from error
+    except RunError as error:
+        remove_folder(target)
+        raise MachineError(f"the disk gave back other bytes than were written: {error}") from error
 
 
 def verify_folder(folder: Path) -> dict[str, Any]:
@@ -86,7 +96,9 @@ def verify_folder(folder: Path) -> dict[str, Any]:
 
 def read_verified(folder: Path, manifest: Mapping[str, Any], name: str) -> bytes:
     """The content of a file of a published folder, if it still has its hash."""
-    entry = manifest["files"][name]
+    entry = manifest["files"].get(name)
+    if entry is None:
+        raise RunError(f"{folder}: it has no {name}.")
     try:
         content = (folder / name).read_bytes()
     except OSError as error:
@@ -108,7 +120,7 @@ def remove_folder(folder: Path) -> None:
 
 def sweep(parent: Path) -> None:
     """Delete what a kill has left in a folder of published folders. Only for the holder of the lock."""
-    for path in parent.iterdir():
+    for path in parent.iterdir() if parent.is_dir() else ():
         if not path.name.startswith((TEMPORARY, DELETED)):
             continue
         if path.is_dir():
@@ -120,17 +132,27 @@ def sweep(parent: Path) -> None:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-        entries = manifest["files"]
+        own_hash, entries = manifest.pop(_OWN_HASH), manifest["files"]
+        if manifest["format"] > FORMAT:
+            raise RunError(
+                f"{folder}: it has format {manifest['format']} > {FORMAT}, of a newer llmkit. Update llmkit."
+            )
+        if own_hash != _hash_of(manifest):
+            raise RunError(f"{folder}: {MANIFEST} is damaged.")
         if not all(Path(name).name == name for name in entries):
             raise RunError(f"{folder}: {MANIFEST} names files outside the folder.")
         if not all(isinstance(entry["bytes"], int) and isinstance(entry["sha256"], str) for entry in entries.values()):
             raise RunError(f"{folder}: {MANIFEST} is damaged.")
     except FileNotFoundError as error:
         raise RunError(f"{folder}: it has no {MANIFEST}, so it was never finished.") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{folder}: {MANIFEST} is damaged.") from error
     checked: dict[str, Any] = manifest
     return checked
+
+
+def _hash_of(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _write_new(path: Path, content: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,8 @@ from llmkit.api.resuming import check_sources
 from llmkit.api.texts import read_column
 from llmkit.atomic import replace_file
 from llmkit.data.sources import open_rows
-from llmkit.errors import UsageError
-from llmkit.evaluation.metrics import RougeTokenizer, score_texts
+from llmkit.errors import UsageError, nearest
+from llmkit.evaluation.metrics import RougeTokenizer, figures_of, score_texts
 from llmkit.recipe.blocks import Recipe
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, open_run, write_json
@@ -88,6 +88,7 @@ def evaluate_model(
         UsageError: no rows are named, and the model is not a run.
         DataError: rows that the task cannot use, or a run's data that have changed since.
     """
+    figures_of(metrics or ())  # an unknown name is told now, not after the model has read everything
     from accelerate import Accelerator
 
     from llmkit.evaluation.measure import measure
@@ -97,7 +98,10 @@ def evaluate_model(
     recipe = load_recipe(run.recipe, kinds=RECIPES).recipe if run else None
     loaded = _open(str(run.folder) if run else str(model))
     if recipe is None:
+        if not data:
+            raise UsageError(f"{loaded.name} is not a run, so it has no rows of its own. Give --data.")
         recipe = _recipe_for(loaded, data)
+    _check_request(recipe, columns=columns, metrics=metrics)
     rows, described = _rows(recipe, run, data=data, columns=columns)
     task = TASKS[type(recipe)](recipe, loaded)
     examples = task.encode(rows)
@@ -132,16 +136,26 @@ def _open(name: str) -> LoadedModel:
     return load_model(name, head=heads[family_of(find_model(name))])
 
 
-def _recipe_for(loaded: LoadedModel, data: Sequence[str] | None) -> Recipe:
+def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
     """The task of a model that is no run, with the defaults of its recipe."""
-    if not data:
-        raise UsageError(f"{loaded.name} is not a run, so it has no rows of its own. Give --data.")
     tasks = {"bert": "classification", "gpt2": "causal-lm", "t5": "summarization"}
     task = tasks[loaded.family]
     written = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
     if task == "summarization" and loaded.window < 512:
         written["max_source_tokens"] = loaded.window
     return RECIPES[task].model_validate(written)
+
+
+def _check_request(recipe: Recipe, *, columns: Mapping[str, str] | None, metrics: Sequence[str] | None) -> None:
+    """Refuse what the task would pass over without a word."""
+    unknown = [role for role in columns or () if role not in recipe.ROLES]
+    if unknown:
+        hint = nearest(unknown[0], recipe.ROLES)
+        raise UsageError(
+            f"--column: {unknown[0]!r} is not a role of {recipe.task}.{hint} Use {', '.join(recipe.ROLES)}."
+        )
+    if metrics and not TASKS[type(recipe)].METRICS:
+        raise UsageError(f"--metric: {recipe.task} has no predictions to measure, only its loss. Leave it out.")
 
 
 def _rows(
@@ -155,6 +169,7 @@ def _rows(
             columns=columns or recipe.data.columns,
             split="test",
             text_files=getattr(recipe, "text_files", "line"),
+            mapping="Map it with --column {role}={column}",
         )
         return SplitRows(source, "test"), ", ".join(data)
     assert run is not None, "a model that is no run was refused without data"

@@ -115,9 +115,13 @@ class Prepared:
         return sum(parameter.numel() for parameter in self.task.loaded.model.parameters() if parameter.requires_grad)
 
 
-def prepare(recipe: Recipe, *, checkpoint: Checkpoint | None, resumed: Run | None) -> Prepared:
+def prepare(
+    recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Checkpoint | None, resumed: Run | None
+) -> Prepared:
     """Read, check and encode everything; nothing is written.
 
+    Args:
+        splits: of this recipe, by `open_splits`.
     Raises:
         LlmkitError: of any kind; see llmkit/errors.py.
     """
@@ -126,7 +130,6 @@ def prepare(recipe: Recipe, *, checkpoint: Checkpoint | None, resumed: Run | Non
     from llmkit.training.precision import choose_precision
     from llmkit.training.schedule import plan_training
 
-    splits = open_splits(recipe)
     _warn_of_shared_texts(splits)
     task = build_task(recipe, splits, checkpoint=checkpoint.folder if checkpoint else None)
     data = _describe_data(task, splits)
@@ -135,7 +138,6 @@ def prepare(recipe: Recipe, *, checkpoint: Checkpoint | None, resumed: Run | Non
     train, validation = task.encode(splits["train"]), task.encode(_first_rows(splits["validation"], recipe))
     _require_rows(len(train), split="train", recipe=recipe)
     _require_rows(len(validation), split="validation", recipe=recipe)
-    _check_best(recipe, task)
     family, scratch = task.loaded.family, isinstance(recipe.model, ScratchModel)
     precision = choose_precision(recipe.train.precision, family=family, device=PartialState().device)
     accelerator = Accelerator(mixed_precision=precision.accelerate)
@@ -249,14 +251,22 @@ def _first_rows(rows: Iterable[Row], recipe: Recipe) -> Iterable[Row]:
     return islice(rows, recipe.evaluation.max_rows)
 
 
-def _check_best(recipe: Recipe, task: Task) -> None:
+def check_figures(recipe: Recipe) -> None:
     """Refuse a figure that the evaluation will not give, or that has no direction, before hours of training.
 
     Raises:
         UsageError: names the figures that there are.
     """
+    task = TASKS[type(recipe)]
+    if recipe.evaluation.metrics and not task.METRICS:
+        raise UsageError(f"evaluation.metrics: {recipe.task} has no predictions to measure, only its loss. Remove it.")
     names = recipe.evaluation.metrics or task.METRICS
-    given = [*figures_of(names), "loss"] if task.METRICS else ["loss", "perplexity", "bits_per_byte"]
+    given = [*_of_the_model(figures_of(names)), "loss"] if task.METRICS else ["loss", "perplexity", "bits_per_byte"]
     best = recipe.evaluation.best or task.BEST
     if best not in given:
         raise UsageError(f"evaluation.best: {best!r} is not among the figures of this evaluation: {', '.join(given)}.")
+
+
+def _of_the_model(figures: Iterable[str]) -> list[str]:
+    """Without the share of the commonest label, which no training can move."""
+    return [figure for figure in figures if figure != "majority_share"]

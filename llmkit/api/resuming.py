@@ -27,8 +27,10 @@ def check_recipe(kept: Recipe, wanted: Recipe, *, run: Run) -> None:
     before, after = dict(_leaves(kept.model_dump())), dict(_leaves(wanted.model_dump()))
     changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
     refused = [key for key in changed if key not in _FREE]
+    if "task" in refused:
+        refused = ["task"]  # its other keys differ for that reason alone
     if refused:
-        listed = [f"{run.folder}: {key} was {before.get(key)!r}, is now {after.get(key)!r}" for key in refused]
+        listed = [f"{run.folder}: {key} was {_told(before, key)}, is now {_told(after, key)}" for key in refused]
         raise RecipeError([*listed, f"{run.folder}: only a new run can change this; start it without --resume."])
     if "train.micro_batch_tokens" in changed:
         _log.warning("train.micro_batch_tokens differs: the updates stay the same, but not bit for bit")
@@ -81,6 +83,11 @@ def warn_of_environment(run: Run, now: Mapping[str, Any]) -> None:
         _log.warning(
             "not bit-identical to an uninterrupted run: %s differ from %s/env.json", ", ".join(differs), run.folder
         )
+
+
+def _told(values: Mapping[str, Any], key: str) -> str:
+    value = values.get(key)
+    return "not set" if value is None else repr(value)
 
 
 def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,8 @@ from llmkit.data.files import text_lines
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
 
+_NAMED_BY_OPTION = "Name another with --column {column}"
+
 
 def read_texts(source: str | Path, *, column: str = "text", by_line: bool = True) -> Iterator[str]:
     """One text a row of a file, folder, `hub:` or `builtin:` source, read as a stream.
@@ -20,7 +22,9 @@ def read_texts(source: str | Path, *, column: str = "text", by_line: bool = True
         DataError: missing, unreadable, or without the column.
     """
     unit: Literal["line", "file"] = "line" if by_line else "file"
-    rows = open_rows([str(source)], roles={"text": "text"}, columns={"text": column}, text_files=unit)
+    rows = open_rows(
+        [str(source)], roles={"text": "text"}, columns={"text": column}, text_files=unit, mapping=_NAMED_BY_OPTION
+    )
     return (row.fields["text"] for row in rows)
 
 
@@ -35,7 +39,13 @@ def read_column(path: str | Path, *, columns: tuple[str, ...]) -> list[str]:
     faults = []
     for column in columns:
         try:
-            rows = open_rows([str(path)], roles={"text": "text"}, columns={"text": column}, keep_empty=True)
+            rows = open_rows(
+                [str(path)],
+                roles={"text": "text"},
+                columns={"text": column},
+                keep_empty=True,
+                mapping=_NAMED_BY_OPTION,
+            )
         except DataError as error:
             faults.append(error)
             continue

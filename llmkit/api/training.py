@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.api.preparing import Prepared, prepare
+from llmkit.api.preparing import Prepared, check_figures, open_splits, prepare
 from llmkit.api.resuming import check_recipe, find_checkpoint
 from llmkit.api.signals import stop_signals
 from llmkit.atomic import publish_folder, replace_file, sweep
@@ -81,15 +82,15 @@ def finetune(
         return _finished(resumed, already_complete=True)
     if resumed is None and run is not None:
         refuse_used(run)  # found now, not after minutes of preparation
-    from accelerate import PartialState
-
-    first = PartialState().is_main_process
+    check_figures(loaded.recipe)
+    splits = open_splits(loaded.recipe)  # a missing file or column is told before torch is loaded
+    first = _is_first_process()
     with ExitStack() as held:
         if resumed is not None and first:
             held.enter_context(locked(resumed.folder))
             sweep(resumed.checkpoints)
         checkpoint = find_checkpoint(resumed, keep=loaded.recipe.train.keep_checkpoints) if resumed else None
-        prepared = prepare(loaded.recipe, checkpoint=checkpoint, resumed=resumed)
+        prepared = prepare(loaded.recipe, splits, checkpoint=checkpoint, resumed=resumed)
         if not first:
             _train(prepared, None, None)
             return None
@@ -107,6 +108,20 @@ def count_devices() -> int:
     import torch
 
     return max(1, torch.cuda.device_count())
+
+
+def _is_first_process() -> bool:
+    """Join the processes that were started together, before anything else asks accelerate about them.
+
+    Without `cpu`, accelerate on a machine with no GPU takes each of them for the only one: as many trainings as
+    processes, side by side.
+    """
+    import torch
+    from accelerate import PartialState
+
+    cpu = os.environ.get("ACCELERATE_USE_CPU") == "true" or not torch.cuda.is_available()
+    first: bool = PartialState(cpu=cpu and "LOCAL_RANK" in os.environ).is_main_process
+    return first
 
 
 def _recipe_and_run(
@@ -139,9 +154,12 @@ def _train_into(run: Run, prepared: Prepared, report: Report) -> Finetuned:
 
     try:
         _train(prepared, store, record)
+    except InterruptedRun as error:
+        run.update(status="interrupted", error=str(error), training_seconds=before + time.monotonic() - started)
+        fix = f"Go on with: llmkit finetune --resume {run.folder}"
+        raise InterruptedRun(f"{run.folder}: {error}. {fix}", signal_number=error.exit_code - 128) from error
     except LlmkitError as error:
-        status = "interrupted" if isinstance(error, InterruptedRun) else "failed"
-        run.update(status=status, error=str(error), training_seconds=before + time.monotonic() - started)
+        run.update(status="failed", error=str(error), training_seconds=before + time.monotonic() - started)
         raise
     run.update(training_seconds=before + time.monotonic() - started)
     return _publish(run, store, prepared)
@@ -185,6 +203,8 @@ def _describe(run: Run, prepared: Prepared) -> None:
     replace_file(run.recipe, dump_recipe(prepared.recipe).encode())
     write_json(run.folder / "env.json", {**machine, "precision": prepared.precision.format})
     write_json(run.folder / "data.json", prepared.data)
+    if prepared.checkpoint is None:  # later, the model's name is the checkpoint's
+        run.update(model=prepared.task.loaded.name, model_revision=prepared.task.loaded.revision)
     run.update(
         status="running",
         error=None,
@@ -193,7 +213,6 @@ def _describe(run: Run, prepared: Prepared) -> None:
         git_commit=git_commit(),
         started=_now(),
         seed=prepared.recipe.train.seed,
-        model=prepared.task.loaded.name,
         parameters=prepared.parameters,
         total_steps=prepared.plan.total_steps,
         precision={"format": prepared.precision.format, "reason": prepared.precision.reason},

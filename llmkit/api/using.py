@@ -93,12 +93,12 @@ class Model:
 
     def classify(self, texts: Iterable[str], *, overflow: Overflow = "truncate") -> Iterator[Classification]:
         """Label and probabilities of each text; see `classify_texts` for errors and long texts."""
-        return classify_texts(self.loaded, self._engine, texts, overflow=overflow)
+        return classify_texts(self.loaded, self._engine, _several(texts), overflow=overflow)
 
     def generate(self, prompts: Iterable[str], *, overflow: Overflow = "error", **options: Any) -> Iterator[Generation]:
         """Continuations of each prompt; the options are the keys of `GenerationBlock`."""
         block = self.options(options)
-        return generate_texts(self.loaded, self._engine, prompts, options=block, overflow=overflow)
+        return generate_texts(self.loaded, self._engine, _several(prompts), options=block, overflow=overflow)
 
     def stream(self, prompt: str, **options: Any) -> Iterator[str]:
         """The first continuation in pieces, as they come."""
@@ -110,7 +110,7 @@ class Model:
         """A summary of each text; the options are the keys of `GenerationBlock`."""
         block = self.options(options)
         return summarize_texts(
-            self.loaded, self._engine, texts, options=block, prefix=self._prefix(), overflow=overflow
+            self.loaded, self._engine, _several(texts), options=block, prefix=self._prefix(), overflow=overflow
         )
 
     def options(self, given: Mapping[str, Any]) -> GenerationBlock:
@@ -132,7 +132,8 @@ class Model:
         beams = 1 if sampling else generation.num_beams or by_task.get("num_beams") or 1
         new_tokens = generation.max_new_tokens or by_task.get("max_length") or self._room()
         several = max(int(chosen.get("num_return_sequences") or 1), 1)
-        return {"max_new_tokens": new_tokens, "beams": max(beams, 1 if sampling else several)}
+        own = {"repetition_penalty": generation.repetition_penalty} if generation.repetition_penalty else {}
+        return {**own, "max_new_tokens": new_tokens, "beams": max(beams, 1 if sampling else several)}
 
     def _room(self) -> int:
         """At most half of the window, so that the default leaves room for a prompt."""
@@ -142,3 +143,10 @@ class Model:
         tasks = getattr(self.loaded.model.config, "task_specific_params", None) or {}
         prefix: str = tasks.get("summarization", {}).get("prefix", _T5_PREFIX)
         return prefix
+
+
+def _several(texts: Iterable[str]) -> Iterable[str]:
+    """Refuse a single text, which would be taken for the texts that its letters are."""
+    if isinstance(texts, str):
+        raise UsageError("give a list of texts, such as [text], not one text.")
+    return texts

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -28,16 +30,19 @@ app = typer.Typer(
 
 @app.callback(invoke_without_command=True)
 def options(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; may also stand after the command.")
+    ] = False,
 ) -> None:
     if version:
         from importlib.metadata import version as installed
 
         print(f"llmkit {installed('llmkit')}")
         raise typer.Exit
-    if debug:
-        os.environ["LLMKIT_DEBUG"] = "1"
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 def _add_commands() -> None:
@@ -56,53 +61,73 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; every error is caught here, and only here."""
     _write_any_character()
     send_log_to_stderr()
+    arguments, debug = _take_debug(arguments)
     try:
         code = app(arguments, prog_name="llmkit", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except LlmkitError as error:
-        print_error(error.kind, str(error))
-        _trace()
-        return error.exit_code
+        return _failed(error.kind, str(error), exit_code=error.exit_code, debug=debug)
     except typer.TyperException as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error.format_message())
             return 0
-        print_error("usage", f"{error.format_message()} See `llmkit --help`.")
-        return 2
+        return _failed("usage", _usage_fault(error.format_message()), exit_code=2, debug=debug)
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
-        # Python would complain once more when it flushes at its end.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_stdout()
         return _BROKEN_PIPE
     except OSError as error:  # standard output on a full disk, a folder that may not be written
-        print_error("environment", f"{error.filename or 'output'}: {error.strerror}.")
-        _trace()
-        return 5
+        _forget_stdout()
+        message = f"{error.filename or 'output'}: {error.strerror or error}."
+        return _failed("environment", message, exit_code=5, debug=debug)
     except Exception as error:
-        traceback.print_exc()
-        print_error(
-            "bug",
-            f"{type(error).__name__}: {error}. This is a defect of llmkit; please report it with the lines above.",
-        )
-        return 1
+        message = f"{type(error).__name__}: {error}. This is a defect of llmkit; please report it with the lines above."
+        return _failed("bug", message, exit_code=1, debug=True)
 
 
-def _trace() -> None:
-    if os.environ.get("LLMKIT_DEBUG"):
+def _take_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """The arguments without `--debug`, wherever it stands before `--`; people add it to the end of what just failed."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    kept = [argument for argument in arguments[:end] if argument != "--debug"]
+    return [*kept, *arguments[end:]], len(kept) < end
+
+
+def _failed(kind: str, message: str, *, exit_code: int, debug: bool) -> int:
+    """Tell an error that is being handled, under its traceback if that is wanted."""
+    if debug:
         traceback.print_exc()
+    print_error(kind, message)
+    return exit_code
+
+
+def _usage_fault(message: str) -> str:
+    """Typer's sentence, with our full stop and the next step."""
+    sentence = message.replace("Value error, ", "").rstrip(".")
+    return f"{sentence}{'' if sentence.endswith('?') else '.'} See `llmkit --help`."
+
+
+def _forget_stdout() -> None:
+    """What cannot be written must not be tried once more, and complained of, when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):  # a stream without a descriptor
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _write_any_character() -> None:
     """UTF-8 to files and pipes; a terminal of another encoding shows what it cannot as escapes."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream.isatty():
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a TextIOWrapper at start-up
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the shell, `>&-`
+            setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, "w")))
+        elif stream.isatty():
+            stream.reconfigure(errors="backslashreplace")
         else:
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")

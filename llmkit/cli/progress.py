@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 if TYPE_CHECKING:
     from llmkit.api import Begun, Evaluated, Finetuned, Saved, StepResult
@@ -80,8 +81,14 @@ class TrainingDisplay:
         for name, text in lines.items():
             self._say(f"{name:<10} {text}")
         if self._console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=16), TextColumn("{task.fields[figures]}"))
-            self._bar = Progress(*columns, console=self._console, transient=True)
+            # On a narrow terminal the bar gives way, then the end of the figures; the line never becomes two.
+            position, figures = Column(no_wrap=True), Column(no_wrap=True, overflow="ellipsis")
+            columns = (
+                TextColumn("{task.description}", table_column=position),
+                BarColumn(bar_width=None, table_column=Column(ratio=1)),
+                TextColumn("{task.fields[figures]}", table_column=figures),
+            )
+            self._bar = Progress(*columns, console=self._console, transient=True, expand=True)
             self._bar.add_task("step 0", total=plan.total_steps, figures="")
             self._bar.start()
 

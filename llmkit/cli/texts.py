@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from llmkit.errors import DataError, MachineError, UsageError
+from llmkit.errors import DataError, MachineError, UsageError, nearest
 
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 _FILES = (".txt", ".text", ".md", ".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 
@@ -26,24 +27,36 @@ def input_texts(given: str | None, *, column: str, by_line: bool) -> Iterator[st
         UsageError: nothing was given, and standard input is a terminal.
         DataError: a name that looks like a file, and is none; input that is not UTF-8.
     """
-    if given is None and sys.stdin.isatty():
-        raise UsageError("give a text, a file, or pipe texts in.")
     if given is None or given == "-":
+        if sys.stdin is None or (given is None and sys.stdin.isatty()):
+            raise UsageError("give a text, a file, or pipe texts in.")
         return _stdin_texts(by_line=by_line)
     if _is_file(given):
         from llmkit.api import read_texts
 
         return read_texts(given, column=column, by_line=by_line)
     if given.lower().endswith(_FILES) and not any(char.isspace() for char in given):
-        raise DataError(f"{given}: there is no such file in {Path.cwd()}. To use it as a text, pipe it in.")
-    return iter([given])
+        raise DataError(f"{given}: {_no_such_file(Path(given))} To use it as a text, pipe it in.")
+    return iter([as_text(given)])
+
+
+def as_text(argument: str) -> str:
+    """An argument as the text that was typed: UTF-8, also where the locale says ASCII."""
+    return os.fsencode(argument).decode("utf-8", "surrogateescape")
+
+
+def _no_such_file(path: Path) -> str:
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        return f"there is no folder {folder}."
+    return f"there is no such file in {folder}.{nearest(path.name, (entry.name for entry in folder.iterdir()))}"
 
 
 def _is_file(given: str) -> bool:
     if given.startswith(("builtin:", "hub:")):
         return True
     with contextlib.suppress(OSError, ValueError):  # a long text is no possible name
-        return Path(given).exists()
+        return bool(given) and Path(given).exists()
     return False
 
 
@@ -61,7 +74,8 @@ def _stdin_texts(*, by_line: bool) -> Iterator[str]:
     if blank:
         import logging
 
-        logging.getLogger("llmkit").warning("standard input: skipped %d blank lines", blank)
+        lines = "line" if blank == 1 else "lines"
+        logging.getLogger("llmkit").warning("standard input: skipped %d blank %s", blank, lines)
 
 
 def _decoded(content: bytes, place: str) -> str:
@@ -72,6 +86,11 @@ def _decoded(content: bytes, place: str) -> str:
         raise DataError(f"{place}: {fault}. Save the text as UTF-8.") from error
 
 
+def shown(text: str) -> str:
+    """Model output for standard output: a terminal would act on control characters, so there they are spelt out."""
+    return text.translate(_CONTROLS) if sys.stdout.isatty() else text
+
+
 class Write(Protocol):
     def __call__(self, plain: str, record: Mapping[str, Any]) -> None: ...
 
@@ -80,25 +99,32 @@ class Write(Protocol):
 def results(*, as_json: bool, output: str | None) -> Iterator[Write]:
     """Give a function that writes one result: plain to standard output, or JSONL there or to the file `output`.
 
-    The file appears when all results are in it.
+    `-` is standard output, too. A file appears when all results are in it; a device or a pipe gets them as they come.
 
     Raises:
         MachineError: the file cannot be written.
     """
-    if output is None:
+    if output is None or output == "-":
 
         def to_stdout(plain: str, record: Mapping[str, Any]) -> None:
-            print(json.dumps(record, ensure_ascii=False) if as_json else plain, flush=True)
+            line = json.dumps(record, ensure_ascii=False) if as_json or output else plain
+            print(shown(line), flush=True)
 
         yield to_stdout
         return
-    path = Path(output)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path = Path(output).resolve()  # through a link: the file it points to is replaced, not the link
+    if path.is_dir():
+        raise MachineError(f"{output}: cannot be written, it is a folder. Give the name of a file.")
+    special = path.exists() and not path.is_file()
+    temporary = path if special else path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8") as file:
             yield lambda plain, record: print(json.dumps(record, ensure_ascii=False), file=file)
-        temporary.replace(path)
+        if not special:
+            temporary.replace(path)
     except OSError as error:
         raise MachineError(f"{output}: cannot be written ({error.strerror}).") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if not special:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)

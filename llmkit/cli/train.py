@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from typing import Annotated
 
@@ -32,10 +31,15 @@ def finetune(
     ] = None,
 ) -> None:
     """Train a model as a recipe says: check, train, keep the best checkpoint as a model folder."""
-    if processes is not None and "RANK" not in os.environ:
-        raise typer.Exit(_launch(processes))
     if recipe is None and resume is None:
         raise UsageError("give a recipe, such as recipes/quickstart.yaml, or --resume RUN.")
+    if run is not None and resume is not None:
+        raise UsageError(f"--run is the folder of a new run, and --resume continues {resume}; give one of them.")
+    if processes is not None and "RANK" not in os.environ:
+        from llmkit.cli.processes import start_processes
+
+        count = _count(processes)
+        raise typer.Exit(start_processes(count, sys.argv[1:]))
     from llmkit.api import finetune as train
     from llmkit.cli.progress import TrainingDisplay
 
@@ -48,16 +52,11 @@ def finetune(
 COMMANDS = (finetune,)
 
 
-def _launch(processes: str) -> int:
-    """Start this same command in several processes, through torch's launcher; accelerate finds itself in them."""
+def _count(processes: str) -> int:
     if processes == "auto":
         from llmkit.api import count_devices
 
-        count = count_devices()
-    elif processes.isdecimal() and int(processes) >= 1:
-        count = int(processes)
-    else:
-        raise UsageError(f"--processes {processes}: a whole number from 1, or auto.")
-    launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m", "llmkit"]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))}
-    return subprocess.run([sys.executable, "-m", *launcher, *sys.argv[1:]], env=environment, check=False).returncode
+        return count_devices()
+    if processes.isdecimal() and int(processes) >= 1:
+        return int(processes)
+    raise UsageError(f"--processes {processes}: a whole number from 1, or auto.")

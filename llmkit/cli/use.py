@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.texts import input_texts, results
+from llmkit.cli.texts import as_text, input_texts, results, shown
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ Penalty = Annotated[float | None, typer.Option("--repetition-penalty", help="Abo
 
 
 def generate(
-    source: Annotated[str | None, typer.Argument(help="A file of prompts, or - for a pipe.")] = None,
+    source: Annotated[str | None, typer.Argument(help="A prompt, a file of prompts, or - for a pipe.")] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="The text to continue.")] = None,
     model: ModelName = None,
     max_new_tokens: MaxNewTokens = None,
@@ -45,6 +45,7 @@ def generate(
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; may be given again.")] = None,
     num_return_sequences: Annotated[int | None, typer.Option(help="Continuations of each prompt.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the sampling.")] = None,
+    overflow: Overflow = "error",
     column: Column = "text",
     lines: Lines = False,
     as_json: Json = False,
@@ -53,7 +54,7 @@ def generate(
     """Continue a prompt. Greedy, unless a temperature, --top-k or --top-p asks for sampling."""
     if prompt is not None and source is not None:
         raise UsageError("give --prompt or a file, not both.")
-    prompts = iter([prompt]) if prompt is not None else input_texts(source, column=column, by_line=lines)
+    prompts = iter([as_text(prompt)]) if prompt is not None else input_texts(source, column=column, by_line=lines)
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
@@ -67,11 +68,12 @@ def generate(
     }
     check_generation(options)
     opened = _open(model, verb="generate")
-    if prompt is not None and not as_json and output is None and sys.stdout.isatty() and not num_return_sequences:
-        _stream(opened, prompt, options)
+    on_screen = sys.stdout.isatty() and not as_json and output is None
+    if prompt is not None and on_screen and not num_return_sequences and overflow == "error":
+        _stream(opened, as_text(prompt), options)
         return
     with results(as_json=as_json, output=output) as write:
-        for result in opened.generate(prompts, **options):
+        for result in opened.generate(prompts, overflow=overflow, **options):
             lead = result.prompt if opened.continues else ""
             plain = [lead + text for text in result.texts]
             write("\n---\n".join(plain), {"prompt": result.prompt, "texts": result.texts})
@@ -145,8 +147,8 @@ def _open(name: str | None, *, verb: Literal["generate", "summarize", "classify"
 
 
 def _stream(model: Model, prompt: str, options: dict[str, Any]) -> None:
-    print(prompt if model.continues else "", end="", flush=True)
+    print(shown(prompt) if model.continues else "", end="", flush=True)
     pieces: Iterator[str] = model.stream(prompt, **options)
     for piece in pieces:
-        print(piece, end="", flush=True)
+        print(shown(piece), end="", flush=True)
     print()

@@ -60,7 +60,7 @@ class HubTable:
         DataError: no such data set, revision, configuration or split, or it needs a login.
         MachineError: neither cached nor to be reached.
         """
-        self.name = f"hub:{source.name}"
+        self.name = f"hub:{source.name}" + (f":{source.config}" if source.config else "") + f"#{source.split}"
         self._source = source
         self._commit = resolve_commit(source)
         self._dataset = load_split(source, self._commit)

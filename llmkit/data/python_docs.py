@@ -9,7 +9,6 @@ near-duplicates are not: transformers repeats itself between models, so a score 
 from __future__ import annotations
 
 import ast
-import gc
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -18,10 +17,12 @@ import json
 import logging
 import os
 import platform
+import subprocess
+import sys
 import sysconfig
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
 from llmkit.data.caches import cache_folder, publish_file
@@ -32,14 +33,12 @@ PACKAGES = ("torch", "transformers", "numpy", "datasets", "accelerate", "rich", 
 LABELS = (STANDARD_LIBRARY, *PACKAGES)
 COLUMNS = ("text", "summary", "label", "name")
 
-_FORMAT = 1  # raise it whenever the rules below change, or old caches would be read as new ones
-_ROWS_PER_LABEL = 2500
-_ROWS_PER_FILE = 100  # so that a few huge modules do not stand for a whole package
+_FORMAT = 4  # raise it whenever the rules below change, or old caches would be read as new ones
+_ROWS_PER_LABEL = 4000
 _SHORTEST_TEXT = 40  # characters
 _SHORTEST_SUMMARY = 10
 _LEFT_OUT = {"test", "tests", "_internal", "_vendor", "vendor", "_vendored", "vendored", "third_party", "externals"}
 _LEFT_OUT |= {"site-packages", "dist-packages", "idlelib", "lib2to3", "turtledemo", "__pycache__"}
-_LEFT_OUT_OF = {"transformers": {"models"}}  # 25 MB of code that is copied from model to model, docstrings included
 
 _logger = logging.getLogger("llmkit")
 
@@ -81,23 +80,22 @@ def _missing(package: str) -> MachineError:
 
 
 def _build_rows() -> list[dict[str, str]]:
-    with _collector_paused():
-        found = [row for label in LABELS for row in _sample(label, _source_folder(label))]
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:  # each waits for a process of its own
+        found = [row for rows in threads.map(_sample_apart, LABELS) for row in rows]
     rows = without_shared_texts(found)
     # Labels must be mixed, for readers that stop early; and the order must not follow the hash that `split_of` uses.
     return sorted(rows, key=lambda row: (_hash(f"order {row['label']} {row['name']}"), row["text"]))
 
 
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Syntax trees have no cycles, and looking for some takes a quarter of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+def _sample_apart(label: str) -> list[dict[str, str]]:
+    """`_sample` in another process: parsing takes seconds a package, and Python does it on one core only."""
+    command = [sys.executable, "-m", "llmkit.data.python_docs", label, str(_source_folder(label))]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        fault = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise MachineError(f"builtin:python-docs: reading {label} failed ({' '.join(fault)}).")
+    rows: list[dict[str, str]] = json.loads(done.stdout)
+    return rows
 
 
 def _source_folder(label: str) -> Path:
@@ -110,26 +108,20 @@ def _source_folder(label: str) -> Path:
 
 
 def _sample(label: str, folder: Path) -> list[dict[str, str]]:
-    """The rows of one package: its files in the order of their hashes, until there are enough."""
+    """The rows of one package: whole files in the order of their hashes, until there are enough rows."""
     rows: dict[str, dict[str, str]] = {}  # by text with its white space levelled: the first one stays
-    for relative in sorted(
-        _python_files(folder, _LEFT_OUT | _LEFT_OUT_OF.get(label, set())), key=lambda path: _hash(f"{label}/{path}")
-    ):
-        taken = 0
+    for relative in sorted(_python_files(folder), key=lambda path: _hash(f"{label}/{path}")):
+        if len(rows) >= _ROWS_PER_LABEL:
+            break
         for row in _file_rows(label, folder, relative):
-            if len(rows) == _ROWS_PER_LABEL:
-                return list(rows.values())
-            if rows.setdefault(_levelled(row["text"]), row) is row:
-                taken += 1
-            if taken == _ROWS_PER_FILE:
-                break
+            rows.setdefault(_levelled(row["text"]), row)
     return list(rows.values())
 
 
-def _python_files(folder: Path, left_out: set[str]) -> Iterator[PurePosixPath]:
+def _python_files(folder: Path) -> Iterator[PurePosixPath]:
     """Paths below the folder, in no order."""
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name not in left_out]
+        folders[:] = [name for name in folders if name not in _LEFT_OUT]
         for name in names:
             if name.endswith(".py"):
                 yield PurePosixPath(Path(parent, name).relative_to(folder).as_posix())
@@ -231,3 +223,10 @@ def read_cache(path: Path) -> list[dict[str, str]] | None:
         _logger.warning("%s: the cache is damaged; building it again", path)
         return None
     return [json.loads(line) for line in body.splitlines()]
+
+
+if __name__ == "__main__":
+    import gc
+
+    gc.disable()  # syntax trees have no cycles, and looking for some takes a quarter of the time
+    sys.stdout.write(json.dumps(_sample(sys.argv[1], Path(sys.argv[2]))))

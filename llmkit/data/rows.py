@@ -15,6 +15,8 @@ from llmkit.errors import DataError, nearest
 
 Kind = Literal["text", "label"]
 
+MAPPED_IN_RECIPE = "Map it in the recipe: data.columns: {{{role}: {column}}}"
+"""How the user says that a role has another column; a template."""
 _NUMBERS_SHOWN = 10
 
 _logger = logging.getLogger("llmkit")
@@ -43,6 +45,7 @@ class RowSource:
         columns: Mapping[str, str],
         max_rows: int | None,
         keep_empty: bool = False,
+        mapping: str = MAPPED_IN_RECIPE,
     ) -> None:
         """See `open_rows`.
 
@@ -54,6 +57,7 @@ class RowSource:
         self._column_of = {role: columns.get(role, role) for role in roles}
         self._max_rows = max_rows
         self._keep_empty = keep_empty
+        self._mapping = mapping
         self._columns = [list(table.columns()) for table in tables]
         self._rows_used: list[int] | None = None
         self.skipped: dict[str, int] = {}
@@ -140,7 +144,7 @@ class RowSource:
         unused = [name for name in names if name not in self._column_of.values()]
         example = next(iter([name for name in unused if nearest(column, [name])] or unused), "NAME")
         fault = f"no column {column!r}; found {_listed(names)}.{nearest(column, unused)}"
-        return f"{table.name}: {fault} Map it in the recipe: data.columns: {{{role}: {json.dumps(example)}}}"
+        return f"{table.name}: {fault} {self._mapping.format(role=role, column=json.dumps(example))}"
 
 
 def _text(value: object) -> str | None:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from llmkit.data.hub import HubTable, parse_hub_source
 from llmkit.data.readers import FORMATS
-from llmkit.data.rows import Kind, RowSource
+from llmkit.data.rows import MAPPED_IN_RECIPE, Kind, RowSource
 from llmkit.data.tables import FileTable, PythonDocsTable, Table
 from llmkit.errors import DataError, MachineError, nearest
 
@@ -27,6 +27,7 @@ def open_rows(
     split: str | None = None,
     text_files: Literal["line", "file"] = "line",
     keep_empty: bool = False,
+    mapping: str = MAPPED_IN_RECIPE,
 ) -> RowSource:
     """Check all sources and the columns of every table; rows are read when the result is iterated.
 
@@ -41,6 +42,7 @@ def open_rows(
         text_files: what a row of a .txt, .text or .md file is: a line that is not blank, or the whole file. Such files
             serve tasks with a single role only, a text.
         keep_empty: give rows with an empty text too, where rows of two files must stay side by side.
+        mapping: the advice for a missing column, a template of `{role}` and `{column}`.
     Raises:
         DataError: a source that is not there, cannot be told apart or read, or lacks a column.
         MachineError: a file that may not be read, or hub data that is neither cached nor to be reached.
@@ -49,7 +51,7 @@ def open_rows(
     for source in sources:
         tables.extend(_tables(source, roles=roles, columns=columns, split=split or "train", text_files=text_files))
     _refuse_repeated(tables)
-    return RowSource(tables, roles=roles, columns=columns, max_rows=max_rows, keep_empty=keep_empty)
+    return RowSource(tables, roles=roles, columns=columns, max_rows=max_rows, keep_empty=keep_empty, mapping=mapping)
 
 
 def _tables(

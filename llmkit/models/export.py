@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,4 +46,9 @@ def tokenizer_files(loaded: LoadedModel) -> dict[str, bytes]:
     """Constant during a run, so read once: transformers can write a tokenizer only to a folder."""
     with tempfile.TemporaryDirectory() as folder:
         loaded.tokenizer.save_pretrained(folder)
-        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+        files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+    config = json.loads(files["tokenizer_config.json"])
+    for key in ("is_local", "local_files_only"):  # how it was opened, not what it is: a copy of a copy is the same
+        config.pop(key, None)
+    text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return {**files, "tokenizer_config.json": text.encode()}

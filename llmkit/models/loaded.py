@@ -21,6 +21,8 @@ class LoadedModel:
     tokenizer: PreTrainedTokenizerFast
     family: Family
     name: str
+    revision: str | None = None
+    """The commit of a hub model."""
 
     @property
     def window(self) -> int:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 _log = logging.getLogger("llmkit")
+_NEEDED_TOKENS: dict[Family, tuple[str, ...]] = {
+    "gpt2": ("eos", "pad"),
+    "bert": ("cls", "sep", "pad"),
+    "t5": ("eos", "pad"),
+}
 _VERBS: dict[Head, str] = {"causal-lm": "generate", "classification": "classify", "seq2seq-lm": "summarize"}
 
 
@@ -69,12 +74,14 @@ def create_model(
         tokenizer = load_tokenizer(find_model(block.tokenizer))
     config = scratch_config(block, tokenizer)
     _name_labels(config, labels)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU; no need to wake every GPU
         torch.manual_seed(seed)
         model = model_class(block.architecture, head)(config)
-    return LoadedModel(
+    loaded = LoadedModel(
         model=model, tokenizer=tokenizer, family=block.architecture, name=f"{block.architecture}-{block.size}"
     )
+    check_tokenizer(loaded)
+    return loaded
 
 
 def load_model(
@@ -102,7 +109,9 @@ def load_model(
     if head == "classification":
         _settle_labels(config, place, labels)
     model = _load_weights(cls, config, place, new_head=new_head, seed=seed)
-    loaded = LoadedModel(model=model, tokenizer=load_tokenizer(place), family=family, name=name)
+    loaded = LoadedModel(
+        model=model, tokenizer=load_tokenizer(place), family=family, name=name, revision=place.revision
+    )
     check_tokenizer(loaded)
     return loaded
 
@@ -133,7 +142,16 @@ def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:
 
 
 def check_tokenizer(loaded: LoadedModel) -> None:
-    """Refuse a tokenizer whose ids do not all have an embedding; found later, it is an index error or nonsense."""
+    """Refuse a tokenizer whose ids do not all have an embedding, or without the tokens that its family works with.
+
+    Found later, it is an index error or nonsense.
+    """
+    lacking = [name for name in _NEEDED_TOKENS[loaded.family] if getattr(loaded.tokenizer, f"{name}_token_id") is None]
+    if lacking:
+        raise ModelError(
+            f"{loaded.name}: the tokenizer has no {lacking[0]} token, which {loaded.family} models need. "
+            "Take a tokenizer of the same family."
+        )
     rows = loaded.model.get_input_embeddings().weight.shape[0]
     largest = max(loaded.tokenizer.get_vocab().values())
     if largest >= rows:
@@ -163,6 +181,8 @@ def _name_labels(config: PreTrainedConfig, labels: tuple[str, ...] | None) -> No
 
 def _settle_labels(config: PreTrainedConfig, place: ModelPlace, labels: tuple[str, ...] | None) -> None:
     """Compare the wanted labels with the checkpoint's where it has a classifier, else write them into the config."""
+    if sorted(config.id2label) != list(range(len(config.id2label))):
+        raise ModelError(f"{place.name}: config.json numbers its labels {sorted(config.id2label)}, not from 0 upwards.")
     if labels is None:
         return
     found = tuple(config.id2label[index] for index in sorted(config.id2label))
@@ -176,12 +196,16 @@ def _settle_labels(config: PreTrainedConfig, place: ModelPlace, labels: tuple[st
 
 
 def _has_weights(place: ModelPlace, *, prefix: str) -> bool:
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     for file in sorted(place.folder.glob("model*.safetensors")):
-        with safe_open(file, framework="pt") as tensors:
-            if any(name.startswith(prefix) for name in tensors.keys()):  # noqa: SIM118  # not a dict
-                return True
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                names = list(tensors.keys())
+        except SafetensorError as error:
+            raise ModelError(f"{place.name}: {file.name} is damaged ({error}).") from error
+        if any(name.startswith(prefix) for name in names):
+            return True
     return False
 
 
@@ -191,7 +215,7 @@ def _load_weights(
     import torch
 
     try:
-        with torch.random.fork_rng(), _quiet_transformers():
+        with torch.random.fork_rng(devices=[]), _quiet_transformers():
             torch.manual_seed(seed)
             model, report = cls.from_pretrained(
                 place.folder,

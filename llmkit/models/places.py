@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from typing import Any
 from llmkit.errors import MachineError, ModelError, nearest
 
 _FETCHED = ["*.json", "*.txt", "*.model", "model*.safetensors"]
-_KNOWN_ATTENTION = {None, "eager", "sdpa"}
+_CODE_KEYS = ("auto_map", "trust_remote_code")
+_ATTENTION_KEYS = ("attn_implementation", "_attn_implementation")
+_KNOWN_ATTENTION = (None, "eager", "sdpa")  # no set: what a config names may be anything, a dict too
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ def find_model(name: str, *, revision: str | None = None) -> ModelPlace:
         MachineError: the hub is needed and cannot be reached.
     """
     path = Path(name)
+    if path.is_dir() and revision is not None:
+        raise ModelError(f"{name}: a folder has no revision {revision!r}; that is for hub models.")
     if path.is_dir():
         folder, commit = _of_run_or_folder(path), None
     elif _looks_like_path(name):
@@ -54,13 +59,15 @@ def check_folder(folder: Path, *, name: str) -> dict[str, Any]:
     A config is an attack surface: `auto_map` imports code, an unknown `attn_implementation` reaches a loader of
     kernels, and a weight map with `../` reads files outside the folder.
     """
+    for file in folder.iterdir():
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise ModelError(f"{name}: {file.name} is no regular file; reading it could wait for ever.")
     config = _read_json(folder / "config.json", name=name)
-    for key in ("auto_map", "trust_remote_code"):
-        if _mentions(config, key):
+    for key, value in _entries(config):
+        if key in _CODE_KEYS and value:
             raise ModelError(f"{name}: config.json asks for code of its own ({key}), which llmkit never runs.")
-    for key in ("attn_implementation", "_attn_implementation"):
-        if config.get(key) not in _KNOWN_ATTENTION:
-            raise ModelError(f"{name}: config.json names the attention {config[key]!r}; eager and sdpa are allowed.")
+        if key in _ATTENTION_KEYS and value not in _KNOWN_ATTENTION:
+            raise ModelError(f"{name}: config.json names the attention {value!r}; eager and sdpa are allowed.")
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         pickled = [file.name for file in folder.iterdir() if file.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"}]
@@ -136,28 +143,35 @@ def _read_json(path: Path, *, name: str) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise ModelError(f"{name}: not a model, it has no {path.name}.") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{name}: {path.name} is not valid JSON.") from error
+    except OSError as error:
+        raise ModelError(f"{name}: {path.name} cannot be read ({error.strerror}).") from error
     if not isinstance(content, dict):
         raise ModelError(f"{name}: {path.name} is not a JSON object.")
     return content
 
 
-def _mentions(value: object, key: str) -> bool:
-    """True where a truthy `key` stands at any depth."""
-    if isinstance(value, dict):
-        return bool(value.get(key)) or any(_mentions(inner, key) for inner in value.values())
-    if isinstance(value, list):
-        return any(_mentions(inner, key) for inner in value)
-    return False
+def _entries(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Keys with their values, at any depth; a stack, since JSON may nest deeper than Python calls."""
+    waiting: list[object] = [content]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield from value.items()
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
 
 
 def _check_inside(folder: Path, file: object, *, name: str) -> None:
-    """Hub caches link to their blobs, so a link is fine there; a path that leaves the folder by name never is."""
-    if not isinstance(file, str) or Path(file).name != file:
+    """A hub cache links its snapshots to blobs of the same model; no other link, nor a path, may lead elsewhere."""
+    if not isinstance(file, str) or not file or Path(file).name != file:
         raise ModelError(f"{name}: the weight index names {file!r}, which is outside the folder.")
     path = folder / file
-    if path.is_symlink() and "snapshots" not in folder.parts:
+    cache = folder.resolve().parent.parent
+    linked_in_cache = folder.resolve().parent.name == "snapshots" and path.resolve().parent == cache / "blobs"
+    if path.is_symlink() and not linked_in_cache:
         raise ModelError(f"{name}: {file} is a link; copy the weights into the folder.")
     if not path.is_file():
         raise ModelError(f"{name}: the weight file {file} is missing.")

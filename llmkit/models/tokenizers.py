@@ -6,9 +6,8 @@ The result is an ordinary fast tokenizer, whose `tokenizer.json` AutoTokenizer o
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from llmkit.errors import DataError, UsageError
@@ -41,33 +40,28 @@ def train_tokenizer(
         UsageError: the vocabulary cannot hold even the family's fixed entries.
         DataError: there is no text.
     """
-    counted = _Counted(texts)
+    filled = _refuse_empty(texts)
     match family:
         case "gpt2":
-            tokenizer, special = _train_bpe(counted, vocab_size), {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
+            tokenizer, special = _train_bpe(filled, vocab_size), {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
             special["pad_token"] = END_OF_TEXT  # padding is told by the attention mask, never by the id
         case "bert":
-            tokenizer = _train_wordpiece(counted, vocab_size, lowercase=lowercase)
+            tokenizer = _train_wordpiece(filled, vocab_size, lowercase=lowercase)
             special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
         case "t5":
-            tokenizer = _train_unigram(counted, vocab_size)
+            tokenizer = _train_unigram(filled, vocab_size)
             special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    if not counted.characters:
-        raise DataError("there is no text to train a tokenizer on.")
     return _wrapped(tokenizer, special, padding_side="left" if family == "gpt2" else "right", max_tokens=max_tokens)
 
 
-class _Counted:
-    """Texts, and how many characters of them were taken."""
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self.texts = texts
-        self.characters = 0
-
-    def __iter__(self) -> Iterator[str]:
-        for text in self.texts:
-            self.characters += len(text)
-            yield text
+def _refuse_empty(texts: Iterable[str]) -> Iterator[str]:
+    """The texts; a DataError at their end if they have not one character."""
+    characters = 0
+    for text in texts:
+        characters += len(text)
+        yield text
+    if not characters:
+        raise DataError("there is no text to train a tokenizer on.")
 
 
 def _wrapped(
@@ -89,7 +83,7 @@ def _refuse_below(vocab_size: int, least: int, why: str) -> None:
         raise UsageError(f"model.tokenizer.vocab_size: {vocab_size} is too small; {why} alone take {least}.")
 
 
-def _train_bpe(texts: _Counted, vocab_size: int) -> Tokenizer:
+def _train_bpe(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     _refuse_below(vocab_size, 257, "the 256 bytes and the end of text")
@@ -107,29 +101,39 @@ def _train_bpe(texts: _Counted, vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
-def _train_wordpiece(texts: _Counted, vocab_size: int, *, lowercase: bool) -> Tokenizer:
+def _train_wordpiece(texts: Iterator[str], vocab_size: int, *, lowercase: bool) -> Tokenizer:
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     normalizer = normalizers.BertNormalizer(lowercase=lowercase, handle_chinese_chars=True)
     learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     learner.normalizer = normalizer
-    learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     held = list(texts)
+    # A continuation `##c` for what does not end a word: symbols such as the euro sign are no punctuation to BERT.
+    entries = [
+        (char, f"##{char}")
+        if len(pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(f"a{char}"))) == 1
+        else (char,)
+        for char in _commonest_first(normalizer.normalize_str(text) for text in held)
+    ]
     # The trainer numbers characters in the order of a hash map, and breaks ties by number: two runs gave two
     # vocabularies. Characters that come first, as if they were special, make it one and the same.
-    alphabet = _alphabet((normalizer.normalize_str(text) for text in held), most=vocab_size // 2)
+    alphabet, rarer = _fitting(entries, room=vocab_size // 2)
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size, special_tokens=[*special, *alphabet], limit_alphabet=len(alphabet), show_progress=False
     )
+    learner.pre_tokenizer = pre_tokenizer
     learner.train_from_iterator(held, trainer)
     # A fresh tokenizer around the learnt vocabulary: in it, only the true special tokens are special.
     learnt = sorted(learner.get_vocab().keys() - {*special, *alphabet})
-    vocab = {token: index for index, token in enumerate([*special, *alphabet, *learnt])}
+    # Where every character is a word of its own, as in Chinese, little is learnt: the room goes to rarer characters.
+    more, _ = _fitting(rarer, room=vocab_size - len(special) - len(alphabet) - len(learnt))
+    vocab = {token: index for index, token in enumerate([*special, *alphabet, *learnt, *more])}
     model = models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100)
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizer
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.pre_tokenizer = pre_tokenizer
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.add_special_tokens(special)
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -140,47 +144,50 @@ def _train_wordpiece(texts: _Counted, vocab_size: int, *, lowercase: bool) -> To
     return tokenizer
 
 
-def _alphabet(texts: Iterable[str], *, most: int) -> list[str]:
-    """The commonest characters, sorted, alone and as a continuation `##c` where one can follow within a word."""
+def _commonest_first(texts: Iterable[str]) -> list[str]:
+    """Their characters without white space; equally common ones by code point."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(text)
-    ranked = sorted((char for char in counts if not char.isspace()), key=lambda char: (-counts[char], char))
-    singles: list[str] = []
-    continued: list[str] = []
-    for char in ranked:
-        follows = (char.isalnum() and not _is_chinese(char)) or unicodedata.category(char).startswith("M")
-        if len(singles) + len(continued) + 1 + follows > most:
-            break
-        singles.append(char)
-        if follows:
-            continued.append(f"##{char}")
-    return [*sorted(singles), *sorted(continued)]
+    return sorted((char for char in counts if not char.isspace()), key=lambda char: (-counts[char], char))
 
 
-def _is_chinese(char: str) -> bool:
-    """Ideographs, which BERT's normaliser sets apart, so that each is a word of its own."""
-    return unicodedata.name(char, "").startswith("CJK ")
+def _fitting(entries: Sequence[tuple[str, ...]], *, room: int) -> tuple[list[str], Sequence[tuple[str, ...]]]:
+    """The first entries that together have at most `room` tokens, those tokens sorted; and the entries left over."""
+    taken: list[str] = []
+    for number, tokens in enumerate(entries):
+        if len(taken) + len(tokens) > room:
+            return sorted(taken), entries[number:]
+        taken += tokens
+    return sorted(taken), ()
 
 
-def _train_unigram(texts: _Counted, vocab_size: int) -> Tokenizer:
+def _train_unigram(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     special = ["<pad>", "</s>", "<unk>"]
     fixed = len(special) + len(SENTINELS) + len(_BYTES)
-    _refuse_below(vocab_size, fixed + 1, "the special tokens, the 100 sentinels and the 256 bytes")
+    # The characters that byte pieces are written with have pieces of their own: a "<0x41>" in a text is no byte.
+    spelling = sorted(set("".join(_BYTES)))
+    least = fixed + len(spelling) + len("▁")
+    _refuse_below(vocab_size, least, "the special tokens, the 100 sentinels, the 256 bytes and what spells them")
+    held = list(texts)
+    # The trainer fails where the characters do not fit; half of the room is theirs, and rarer ones become bytes.
+    learnable = [char for char in _commonest_first(held) if char not in spelling]
+    rare = {ord(char): " " for char in learnable[(vocab_size - least) // 2 :]}
     learner = Tokenizer(models.Unigram())
     learner.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.UnigramTrainer(
         vocab_size=vocab_size - len(SENTINELS) - len(_BYTES),
         special_tokens=special,
         unk_token="<unk>",
+        initial_alphabet=spelling,
         show_progress=False,
     )
-    learner.train_from_iterator(texts, trainer)
+    learner.train_from_iterator((text.translate(rare) for text in held), trainer)
     pieces = _unigram_pieces(learner)
-    # The trainer cannot learn byte pieces, so they go behind its own, with a score that real pieces always beat.
-    lowest = min(score for _, score in pieces) - 10
+    # The trainer cannot learn byte pieces, so they go behind its own, with a score that spelling one out beats.
+    lowest = 2 * len(_BYTES[0]) * min(score for _, score in pieces)
     model = models.Unigram([*pieces, *((byte, lowest) for byte in _BYTES)], unk_id=2, byte_fallback=True)
     tokenizer = Tokenizer(model)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -195,8 +202,13 @@ def _train_unigram(texts: _Counted, vocab_size: int) -> Tokenizer:
 def _unigram_pieces(learner: Tokenizer) -> list[tuple[str, float]]:
     """The learnt pieces with their log-probabilities, special ones first, the rest from likely to rare.
 
-    Sums over threads differ in the last digits, so scores are rounded and ties sorted: two runs agree.
+    Sums over threads differ in the last digits, so scores are rounded and ties sorted: two runs agree. The trainer
+    puts characters that it did not learn just above the lowest score, 0.0001 apart in the order of a hash map; here
+    they share the lowest.
     """
     vocab = json.loads(learner.to_str())["model"]["vocab"]  # the scores are on no other surface of the library
-    special, learnt = vocab[:3], [(piece, round(score, 3)) for piece, score in vocab[3:] if piece not in _BYTES]
+    special, scored = vocab[:3], [(piece, score) for piece, score in vocab[3:] if piece not in _BYTES]
+    lowest = min(score for _, score in scored)
+    unlearnt = lowest + 0.0001 * (1 + sum(len(piece) == 1 for piece, _ in scored))
+    learnt = [(piece, round(lowest if len(piece) == 1 and score < unlearnt else score, 3)) for piece, score in scored]
     return [*((piece, score) for piece, score in special), *sorted(learnt, key=lambda entry: (-entry[1], entry[0]))]

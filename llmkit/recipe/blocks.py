@@ -79,7 +79,13 @@ class ScratchModel(Block):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout on embeddings, residuals and feed-forward layers."""
     attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Dropout on attention weights; without it, the same as `dropout`."""
+    """Dropout on attention weights; without it, the same as `dropout`. T5 has one rate for all."""
+
+    @model_validator(mode="after")
+    def _one_rate_for_t5(self) -> ScratchModel:
+        if self.architecture == "t5" and self.attention_dropout is not None:
+            raise ValueError("attention_dropout: T5 has one rate for all, dropout")
+        return self
 
 
 class DataBlock(Block):
@@ -88,11 +94,18 @@ class DataBlock(Block):
     validation: ShareOrSources = "5%"
     """A share of the training rows, chosen by a hash of the text, or sources of its own."""
     test: ShareOrSources | None = None
-    """As `validation`; `llmkit evaluate RUN` measures on it."""
+    """As `validation`; `llmkit evaluate --model RUN` measures on it."""
     columns: Annotated[dict[str, str], Field(default_factory=dict)]
     """Role of the task -> column of the file, where the two differ."""
     max_rows: PositiveInt | None = None
     """Read at most so many rows of `train`, from its start."""
+
+    @model_validator(mode="after")
+    def _rows_are_left(self) -> DataBlock:
+        shares = [parse_share(held) or 0.0 for held in (self.validation, self.test) if isinstance(held, str)]
+        if sum(shares) >= 1:
+            raise ValueError("validation and test together take all rows; leave some for training")
+        return self
 
 
 class TrainBlock(Block):
@@ -206,10 +219,17 @@ class Recipe(Block):
         return None
 
     @model_validator(mode="after")
-    def _known_roles(self) -> Recipe:
+    def _possible(self) -> Recipe:
         unknown = set(self.data.columns) - set(self.ROLES)
         if unknown:
             raise ValueError(
                 f"data.columns: {sorted(unknown)[0]!r} is not a role of {self.task}; use {', '.join(self.ROLES)}"
             )
+        if isinstance(self.model, ScratchModel):
+            if self.model.architecture not in self.FAMILIES:
+                raise ValueError(
+                    f"model.architecture: {self.task} works with {', '.join(self.FAMILIES)}, not {self.model.architecture}"
+                )
+            if self.revision is not None:
+                raise ValueError("revision: belongs to a hub model; these weights are random")
         return self

@@ -12,9 +12,11 @@ _USE = {
 }
 
 
-def model_card(manifest: Mapping[str, Any], *, recipe: str, figures: Mapping[str, float]) -> str:
+def model_card(manifest: Mapping[str, Any], *, recipe: str, figures: Mapping[str, float | None]) -> str:
     """README.md of the model folder, with the metadata block that the hub reads."""
-    rows = "\n".join(f"| {name} | {value:.4f} |" for name, value in figures.items())
+    rows = "\n".join(
+        f"| {name} | {'not finite' if value is None else f'{value:.4f}'} |" for name, value in figures.items()
+    )
     use = _USE[manifest["task"]].format(folder="FOLDER")
     return f"""---
 library_name: transformers

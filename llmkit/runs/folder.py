@@ -14,6 +14,8 @@ runs/NAME-001/
 from __future__ import annotations
 
 import json
+import logging
+import math
 import re
 import uuid
 from collections.abc import Mapping
@@ -25,6 +27,7 @@ from llmkit.atomic import replace_file
 from llmkit.errors import MachineError, RunError, nearest
 
 FORMAT = 1
+_log = logging.getLogger("llmkit")
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,25 @@ class Run:
         write_json(self.folder / "run.json", {**self.manifest(), **changes})
 
     def log(self, step: int, figures: Mapping[str, float | int]) -> None:
-        """Add a line to metrics.jsonl."""
+        """Add a line to metrics.jsonl; JSON has no infinity, so what is not finite becomes null."""
+        finite = {name: value if math.isfinite(value) else None for name, value in figures.items()}
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **figures}) + "\n")
+            file.write(json.dumps({"step": step, **finite}) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line that a kill cut short is left out."""
+        """The lines of metrics.jsonl; a last line that a kill cut short is left out.
+
+        Raises:
+            RunError: another line is damaged.
+        """
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return []
-        lines = path.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        try:
+            return [json.loads(line) for line in lines[:-1]]
+        except ValueError as error:
+            raise RunError(f"{path} is damaged ({error}).") from error
 
     def rewind(self, step: int) -> None:
         """Drop metrics behind the step that training resumes from; they will be logged again."""
@@ -129,13 +140,17 @@ def open_run(folder: str | Path) -> Run:
 
 
 def finished_runs(root: Path = Path("runs")) -> list[Run]:
-    """Runs with a finished model, the newest first. Folders that are not runs are passed over."""
+    """Runs with a finished model, the newest first. Folders that are not readable runs are passed over."""
     if not root.is_dir():
         return []
     found = []
     for path in root.iterdir():
-        if (path / "run.json").is_file() and (path / "model").is_dir():
+        if not (path / "run.json").is_file() or not (path / "model").is_dir():
+            continue
+        try:
             found.append((read_json(path / "run.json").get("finished", ""), path))
+        except RunError as error:  # one damaged run must not stand in the way of the others
+            _log.warning("%s It is passed over.", error)
     return [Run(path) for _, path in sorted(found, reverse=True)]
 
 
@@ -146,9 +161,12 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} cannot be read ({error}).") from error
     if not isinstance(content, dict):
         raise RunError(f"{path} is not a JSON object.")
-    if content.get("format", FORMAT) > FORMAT:
+    written = content.get("format", FORMAT)
+    if not isinstance(written, int):
+        raise RunError(f"{path} has the format {written!r}, which is no number.")
+    if written > FORMAT:
         raise RunError(
-            f"{path} was written by llmkit {content.get('llmkit')}, format {content['format']} > {FORMAT}. Update llmkit."
+            f"{path} was written by llmkit {content.get('llmkit')}, format {written} > {FORMAT}. Update llmkit."
         )
     return content
 
@@ -158,7 +176,13 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _begun(run: Run) -> Run:
-    _make(run.checkpoints)
+    """Two processes may come here at once with the same name; one of them makes the folder inside."""
+    try:
+        run.checkpoints.mkdir()
+    except FileExistsError as error:
+        raise RunError(f"{run.folder} was just taken by another process; choose another name.") from error
+    except OSError as error:
+        raise MachineError(f"{run.checkpoints}: cannot be made ({error.strerror}).") from error
     write_json(run.folder / "run.json", {"format": FORMAT, "id": uuid.uuid4().hex, "status": "started"})
     return run
 

@@ -19,10 +19,13 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold `folder/lock`.
 
     Raises:
-        MachineError: another process holds it, or the file system knows no locks.
+        MachineError: another process holds it, it may not be written, or the file system knows no locks.
     """
     path = folder / "lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise MachineError(f"{path}: cannot be written ({error.strerror}).") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.order import Indices
+from llmkit.errors import UsageError
 from llmkit.recipe.blocks import Recipe, ScratchModel
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import in_chunks
@@ -67,6 +68,10 @@ class CausalLMTask:
             encoded = tokenizer(texts, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
             stream += [np.asarray([*ids, tokenizer.eos_token_id], dtype=np.int32) for ids in encoded]
         block_tokens = self.recipe.block_tokens or self.loaded.window
+        if block_tokens > self.loaded.window:
+            raise UsageError(
+                f"block_tokens: {block_tokens:,}, but {self.loaded.name} reads {self.loaded.window:,} tokens at most."
+            )
         blocks = pack_blocks(np.concatenate(stream), block_tokens=block_tokens)
         return Examples(columns={"input_ids": blocks}, utf8_bytes=utf8_bytes)
 
@@ -96,6 +101,9 @@ class CausalLMTask:
 
 
 def pack_blocks(stream: NDArray[np.int32], *, block_tokens: int) -> Ragged:
-    """Cut (N,) ids into blocks that overlap by one; the last may be shorter. Every id but the first is a target once."""
-    starts = np.arange(0, max(1, len(stream) - 1), block_tokens - 1)
+    """Cut (N,) ids into blocks that overlap by one; the last may be shorter. Every id but the first is a target once.
+
+    One id alone is no block: it has nothing to predict.
+    """
+    starts = np.arange(0, len(stream) - 1, block_tokens - 1)
     return Ragged.of([stream[start : start + block_tokens] for start in starts])  # type: ignore[misc]  # arrays of ints

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount, Overflow
@@ -43,6 +43,14 @@ class ClassificationRecipe(Recipe):
     def window_tokens(self) -> int | None:
         return self.max_tokens
 
+    @field_validator("labels")
+    @classmethod
+    def _once_each(cls, labels: Names | None) -> Names | None:
+        twice = [label for label, count in Counter(labels or ()).items() if count > 1]
+        if twice:
+            raise ValueError(f"{twice[0]!r} stands there more than once")
+        return labels
+
 
 class ClassificationTask:
     HEAD: ClassVar[Head] = "classification"
@@ -63,9 +71,8 @@ class ClassificationTask:
         """
         found = recipe.labels or tuple(sorted({row.fields["label"] for row in rows}))
         if len(found) < 2:
-            raise DataError(
-                f"classification needs two labels or more; the training rows have {', '.join(found) or 'none'}."
-            )
+            place = "the recipe names" if recipe.labels else "the training rows have"
+            raise DataError(f"classification needs two labels or more; {place} {', '.join(found) or 'none'}.")
         return found
 
     def encode(self, rows: Iterable[Row]) -> Examples:

@@ -38,6 +38,8 @@ def encode_texts(
             encoded.append(None)
         else:  # the tokenizer cuts in front of its closing special token
             encoded.append(tokenizer(text, truncation=True, max_length=count.max_tokens)["input_ids"])
+    # A tokenizer keeps how it last cut, and would be saved with it: another tokenizer.json, which cuts without a word.
+    tokenizer.backend_tokenizer.no_truncation()
     return encoded
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount, Overflow
 from llmkit.data.order import Indices
-from llmkit.recipe.blocks import GenerationBlock, Recipe
+from llmkit.recipe.blocks import Block, GenerationBlock, PositiveInt, Recipe
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import encode_texts, in_chunks
 from llmkit.tasks.padding import attention_mask, padded
@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 
     from llmkit.data.rows import Row
     from llmkit.models.loaded import Head, LoadedModel
+
+
+class SummaryBlock(Block):
+    """How summaries are written: in evaluation, and with the saved model by default."""
+
+    max_new_tokens: PositiveInt | None = None
+    """Length limit; without it, `max_target_tokens`."""
+    beams: Annotated[int, Field(ge=1, le=64)] = 1
+    """Width of the search; 1 takes the likeliest token each time."""
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    """Divides the scores of tokens already there (Keskar et al. 2019); 1 is off."""
 
 
 class SummarizationRecipe(Recipe):
@@ -36,8 +47,7 @@ class SummarizationRecipe(Recipe):
     max_target_tokens: Annotated[int, Field(ge=2)] = 64
     overflow: Overflow = "truncate"
     """What happens to longer texts and summaries, always with counts."""
-    generation: GenerationBlock = GenerationBlock()
-    """How summaries are written in evaluation, and later by default."""
+    generation: SummaryBlock = SummaryBlock()
 
     @property
     def window_tokens(self) -> int | None:
@@ -52,8 +62,10 @@ class SummarizationTask:
     def __init__(self, recipe: SummarizationRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
-        self.options = recipe.generation.model_copy(
-            update={"max_new_tokens": recipe.generation.max_new_tokens or recipe.max_target_tokens}
+        self.options = GenerationBlock(
+            max_new_tokens=recipe.generation.max_new_tokens or recipe.max_target_tokens,
+            beams=recipe.generation.beams,
+            repetition_penalty=recipe.generation.repetition_penalty,
         )
         self._leave_word()
 
@@ -114,8 +126,9 @@ class SummarizationTask:
         return [self.loaded.tokenizer.decode(first[0], skip_special_tokens=True).strip() for first in written]
 
     def _leave_word(self) -> None:
-        """Write prefix, length and beams into the model's configs, where its later users look for them."""
+        """Write prefix and options into the model's configs, where its later users look for them."""
         config, generation = self.loaded.model.config, self.loaded.model.generation_config
         config.task_specific_params = {"summarization": {"prefix": self.recipe.prefix}}
         generation.max_new_tokens = self.options.max_new_tokens
         generation.num_beams = self.options.beams
+        generation.repetition_penalty = self.options.repetition_penalty

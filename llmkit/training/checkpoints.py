@@ -86,9 +86,10 @@ class CheckpointStore:
         if scaler:
             files[_SCALER] = json.dumps(scaler).encode()
         target = self.folder / f"step-{progress.step:08d}"
+        self.folder.mkdir(exist_ok=True)
         if target.exists():  # resumed from a damaged newer one: it was passed over, and is made again
             remove_folder(target)
-        publish_folder(target, files, about={"format": 1, "run": self.run_id, "step": progress.step, **about})
+        publish_folder(target, files, about={"run": self.run_id, "step": progress.step, **about})
         self._retain(progress)
         return target
 
@@ -116,11 +117,16 @@ class CheckpointStore:
         return self.open(self.folder / f"step-{step:08d}")
 
     def _published(self) -> list[Path]:
+        if not self.folder.is_dir():
+            return []
         return sorted(path for path in self.folder.iterdir() if re.fullmatch(r"step-\d{8}", path.name))
 
     def _retain(self, progress: Progress) -> None:
-        """Keep the newest few and the best; publishing has verified the newest."""
-        published = self._published()
+        """Keep the newest few and the best; publishing has verified the newest.
+
+        What is newer still was damaged and passed over when training resumed: it does not count as kept.
+        """
+        published = [folder for folder in self._published() if folder.name <= f"step-{progress.step:08d}"]
         best = f"step-{progress.best_step:08d}" if progress.best_step is not None else None
         for folder in published[: -self.keep]:
             if folder.name != best:

@@ -74,7 +74,7 @@ def fit(
             yield Saved(step=progress.step, folder=folder)
         accelerator.wait_for_everyone()
 
-    while progress.step < plan.total_steps:
+    while progress.step < plan.total_steps and not _patience_is_over(validation, progress):
         step = progress.step
         rate = lr_at(
             step,
@@ -111,8 +111,6 @@ def fit(
             yield from save()
         if received:
             raise InterruptedRun(f"stopped by signal {received} after step {progress.step}", signal_number=received)
-        if validation.patience is not None and progress.evaluations_since_best >= validation.patience:
-            return
 
 
 def _prepare(task: Task, *, examples: Examples, train: TrainBlock, accelerator: Accelerator) -> Stepper:
@@ -143,6 +141,10 @@ def _evaluate(task: Task, validation: Validation, progress: Progress) -> tuple[E
     better = progress.best_value is None or is_better(validation.best, value, progress.best_value)
     elapsed = time.monotonic() - started
     return Evaluated(progress.step, scores, better, elapsed), progress.after_evaluation(value, better=better)
+
+
+def _patience_is_over(validation: Validation, progress: Progress) -> bool:
+    return validation.patience is not None and progress.evaluations_since_best >= validation.patience
 
 
 def _agreed(signal_number: int | None, accelerator: Accelerator) -> int | None:

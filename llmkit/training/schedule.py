@@ -87,7 +87,7 @@ def _warmup_steps(train: TrainBlock, total: int) -> int:
         return train.warmup
     share = parse_share(train.warmup)
     assert share is not None, "the recipe has checked it"
-    return int(share * total)
+    return math.floor(share * total + 1e-9)  # 0.29 * 100 is 28.999999999999996
 
 
 def _interval_steps(interval: str, per_epoch: int) -> int:

@@ -71,7 +71,7 @@ class Stepper:
 
         Raises:
             DivergedError: the loss or the gradient is not finite; the weights are those of before the step.
-            MachineError: one example alone does not fit into the device's memory.
+            MachineError: one example alone, or the optimizer's state, does not fit into the device's memory.
         """
         started = time.monotonic()
         while True:
@@ -86,10 +86,13 @@ class Stepper:
         set_learning_rate(self.optimizer, learning_rate)
         limit = math.inf if self.max_grad_norm is None else self.max_grad_norm
         norm = float(self.accelerator.clip_grad_norm_(self.module.parameters(), limit))
-        if not math.isfinite(norm) and self.accelerator.scaler is None:  # with a scaler, it skips the step itself
+        if not math.isfinite(norm) and not self._scaler_skips():
             self.optimizer.zero_grad()
             raise DivergedError(self._diverged(step, f"the gradient's norm is {norm}"))
-        self.optimizer.step()
+        try:
+            self.optimizer.step()
+        except torch.OutOfMemoryError as error:  # at the first step, before anything is changed
+            raise MachineError("out of memory for the optimizer's state. Take a smaller model.") from error
         self.optimizer.zero_grad()
         targets, tokens, positions = totals
         return StepTotals(nats, targets, tokens, positions, norm, time.monotonic() - started)
@@ -133,13 +136,23 @@ class Stepper:
         summed: Tensor = self.accelerator.reduce(value.to(self.accelerator.device), reduction="sum")
         return summed
 
+    def _scaler_skips(self) -> bool:
+        """True where fp16's scaler leaves out a step and halves its scale; below 1, the gradient itself is at fault."""
+        scaler = self.accelerator.scaler
+        return scaler is not None and scaler.get_scale() >= 1
+
     def _halve(self, error: torch.OutOfMemoryError) -> None:
         self.optimizer.zero_grad()
-        shortest_useful = int(self.examples.lengths.max())
-        if self.accelerator.num_processes > 1 or self.micro_batch_tokens <= shortest_useful:
+        longest = int(self.examples.lengths.max())
+        if self.micro_batch_tokens <= longest:
+            raise MachineError(
+                f"out of memory with one example at a time; the longest has {longest:,} tokens. Take shorter examples "
+                "or a smaller model."
+            ) from error
+        if self.accelerator.num_processes > 1:  # the others would wait for this one's gradients
             raise MachineError(
                 f"out of memory with micro_batch_tokens {self.micro_batch_tokens:,}. Set train.micro_batch_tokens to "
-                f"{self.micro_batch_tokens // 2:,}, or take shorter examples (the longest has {shortest_useful:,} tokens)."
+                f"{self.micro_batch_tokens // 2:,}; the update stays the same."
             ) from error
         self.micro_batch_tokens //= 2
         torch.cuda.empty_cache()

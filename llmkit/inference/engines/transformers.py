@@ -37,8 +37,8 @@ class TransformersEngine:
     Args:
         loaded: its model is moved to `device`.
         max_batch_tokens: the most tokens (prompt or text and new ones, times beams, padding included) in one pass;
-            None for a choice that suits the device and the work. Changes memory and speed, never results, floating-point
-            rounding aside.
+            None for a choice that suits the device and the work. Changes memory and speed; results only by
+            floating-point rounding.
     """
 
     def __init__(self, loaded: LoadedModel, *, device: torch.device, max_batch_tokens: int | None = None) -> None:
@@ -47,8 +47,10 @@ class TransformersEngine:
         self._model: Any = loaded.model  # Any: transformers' own methods are typed only in part
         self._model.to(device)
         on_cpu = device.type == "cpu"
-        self._class_tokens = max_batch_tokens or (CPU_CLASS_TOKENS if on_cpu else CUDA_TOKENS)
-        self._generate_tokens = max_batch_tokens or (CPU_GENERATE_TOKENS if on_cpu else CUDA_TOKENS)
+        self._class_tokens = CPU_CLASS_TOKENS if on_cpu else CUDA_TOKENS
+        self._generate_tokens = CPU_GENERATE_TOKENS if on_cpu else CUDA_TOKENS
+        if max_batch_tokens is not None:
+            self._class_tokens = self._generate_tokens = max_batch_tokens
 
     def class_logits(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
         """(N, C) float32 logits, in the order given.

@@ -1,0 +1,149 @@
+"""The Python API: the same verbs as plain functions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny_recipes import FOOD, SPORT, rows, write_jsonl
+
+import llmkit
+from llmkit.api import Begun, Evaluated, Saved, StepResult
+from llmkit.errors import DataError, ModelError, RunError, UsageError
+
+
+def test_finetune_reports_its_events_in_order_and_returns_the_best(work: Path) -> None:
+    events: list[object] = []
+    overrides = ["train.steps=4", "evaluation.every=2 steps"]
+    finished = llmkit.finetune("classify.yaml", overrides=overrides, run="mine", report=events.append)
+    assert finished is not None
+    assert [type(event) for event in events] == [Begun, *[StepResult, StepResult, Evaluated, Saved] * 2]
+    evaluated = [event for event in events if isinstance(event, Evaluated)]
+    best = max(event.scores.figures["accuracy"] for event in evaluated)
+    assert finished.figures[finished.best] == finished.figures["accuracy"] == best
+    assert finished.best_step == next(e.step for e in evaluated if e.scores.figures["accuracy"] == best)
+    assert finished.run.folder == Path("mine")
+    assert not finished.already_complete
+
+
+def test_a_training_reported_to_can_be_stopped_by_the_caller_and_resumed(work: Path, trained: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    def stop_after_the_first_checkpoint(event: object) -> None:
+        if isinstance(event, Saved):
+            raise Enough
+
+    with pytest.raises(Enough):
+        llmkit.finetune("classify.yaml", run="mine", report=stop_after_the_first_checkpoint)
+    finished = llmkit.finetune(resume="mine")
+    assert finished is not None
+    weights = [folder / "model/model.safetensors" for folder in (work / "mine", trained / "runs/classify-001")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_classifier_gives_label_and_probabilities_in_order(here: Path) -> None:
+    results = list(llmkit.load("runs/classify-001").classify(iter([SPORT, FOOD, SPORT])))
+    assert [result.label for result in results] == ["sport", "food", "sport"]
+    assert results[0] == results[2]
+    assert results[1].text == FOOD
+    assert sum(results[1].probabilities.values()) == pytest.approx(1)
+
+
+def test_a_language_model_gives_the_same_text_whole_and_in_pieces(here: Path) -> None:
+    model = llmkit.load("runs/write-001")
+    assert model.continues
+    (whole,) = model.generate([SPORT], max_new_tokens=8)
+    pieces = list(model.stream(SPORT, max_new_tokens=8))
+    assert "".join(pieces) == whole.texts[0]
+    assert len(pieces) > 1
+
+
+def test_a_summarizer_gives_one_summary_a_text(here: Path) -> None:
+    model = llmkit.load("runs/summarize-001")
+    assert not model.continues
+    results = list(model.summarize([SPORT, FOOD], max_new_tokens=4, num_return_sequences=2))
+    assert [result.prompt for result in results] == [SPORT, FOOD]
+    assert [len(result.texts) for result in results] == [2, 2]
+
+
+def test_one_text_where_texts_belong_is_refused(here: Path) -> None:
+    model = llmkit.load("runs/classify-001")
+    with pytest.raises(UsageError, match=r"give a list of texts"):
+        model.classify(SPORT)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("temperature", 0.0), ("top_p", 0.0), ("top_k", -1), ("beams", 0), ("max_new_tokens", 0)]
+)
+def test_an_option_outside_its_range_is_refused_with_the_range(here: Path, option: str, value: float) -> None:
+    with pytest.raises(UsageError, match=rf"--{option.replace('_', '-')} {value}: input should be greater than"):
+        llmkit.load("runs/write-001").generate([SPORT], **{option: value})
+
+
+def test_a_model_without_a_verb_is_opened_by_its_own_kind(here: Path) -> None:
+    assert llmkit.load("runs/classify-001").loaded.family == "bert"
+    assert llmkit.load("runs/write-001/model").loaded.family == "gpt2"
+    with pytest.raises(UsageError, match="give the model's name"):
+        llmkit.load()
+    with pytest.raises(ModelError, match="no such folder"):
+        llmkit.load("runs/nothing")
+
+
+def test_the_newest_finished_run_that_fits_is_chosen(own_runs: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copytree("runs/classify-001", "runs/a-newer-one")
+    manifest = json.loads(Path("runs/classify-001/run.json").read_text())
+    Path("runs/a-newer-one/run.json").write_text(json.dumps({**manifest, "finished": "2999-01-01T00:00:00"}))
+    shutil.copytree("runs/classify-001", "runs/unfinished")
+    shutil.rmtree("runs/unfinished/model")
+    Path("runs/notes").mkdir()
+    with caplog.at_level("INFO", logger="llmkit"):
+        assert llmkit.load(verb="classify").loaded.name == "runs/a-newer-one"
+        assert llmkit.load(verb="generate").loaded.name == "runs/write-001"
+    assert "model: runs/a-newer-one, the newest finished run for classify" in caplog.messages
+
+
+def test_without_a_run_classify_asks_for_a_model(work: Path) -> None:
+    with pytest.raises(UsageError, match=r"no finished classification run here\. Give --model"):
+        llmkit.load(verb="classify")
+
+
+def test_score_files_compares_row_by_row(tmp_path: Path) -> None:
+    predictions = write_jsonl(tmp_path / "p.jsonl", [{"label": name} for name in ("a", "b", "a")])
+    references = write_jsonl(tmp_path / "r.jsonl", [{"label": name} for name in ("a", "b", "b")])
+    evaluation = llmkit.score_files(predictions, references, metrics=["accuracy", "f1"])
+    assert evaluation.rows == 3
+    assert evaluation.predictions == ["a", "b", "a"]
+    assert evaluation.scores.figures["accuracy"] == pytest.approx(2 / 3)
+    with pytest.raises(UsageError, match="give --metric"):
+        llmkit.score_files(predictions, references, metrics=[])
+
+
+def test_evaluate_model_agrees_with_classify(own_runs: Path) -> None:
+    evaluation = llmkit.evaluate_model("runs/classify-001/model", data=["rows.jsonl"])
+    texts = [row["text"] for row in rows()]
+    labels = [result.label for result in llmkit.load("runs/classify-001").classify(texts)]
+    assert evaluation.predictions == labels
+    right = sum(label == row["label"] for label, row in zip(labels, rows(), strict=True))
+    assert evaluation.scores.figures["accuracy"] == right / len(texts)
+
+
+def test_evaluation_uses_the_test_rows_where_the_recipe_has_them(work: Path) -> None:
+    overrides = ["train.steps=2", "data.test=20%"]
+    llmkit.finetune("classify.yaml", overrides=overrides, run="mine")
+    evaluation = llmkit.evaluate_model("mine")
+    assert evaluation.data == "test rows of mine"
+    assert (work / "mine/evaluation/test.json").exists()
+
+
+def test_an_unseen_label_is_refused_with_its_count_and_the_labels_there_are(here: Path, tmp_path: Path) -> None:
+    data = write_jsonl(tmp_path / "d.jsonl", [{"text": "a b", "label": "sports"}] * 2)
+    with pytest.raises(DataError, match=r"'sports' \(2 rows\)\. Did you mean 'sport'\? It has: food, sport\."):
+        llmkit.evaluate_model("runs/classify-001/model", data=[str(data)])
+
+
+def test_resuming_what_is_no_run_is_refused(here: Path) -> None:
+    with pytest.raises(RunError, match=r"is not a run: it has no run\.json"):
+        llmkit.finetune(resume="tiny-t5")

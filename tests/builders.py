@@ -1,0 +1,328 @@
+"""The smallest real things: rows of uneven length, tiny models of the three families, and a training of a few steps."""
+
+from __future__ import annotations
+
+import copy
+import random
+import resource
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from llmkit.data.examples import Examples
+from llmkit.data.rows import Row
+from llmkit.models.export import own_tensors
+from llmkit.models.loaded import Family, LoadedModel
+from llmkit.models.tokenizers import train_tokenizer
+from llmkit.recipe.blocks import ScratchModel, TrainBlock
+from llmkit.tasks import TASKS
+from llmkit.tasks.base import Scores, Task, count_targets
+from llmkit.tasks.causal_lm import CausalLMRecipe
+from llmkit.tasks.classification import ClassificationRecipe
+from llmkit.tasks.summarization import SummarizationRecipe
+from llmkit.training.checkpoints import Checkpoint, CheckpointStore
+from llmkit.training.loop import Validation, fit
+from llmkit.training.progress import Event, StepResult
+from llmkit.training.schedule import Plan
+
+TaskName = Literal["classification", "causal-lm", "summarization"]
+TASK_NAMES: tuple[TaskName, ...] = ("classification", "causal-lm", "summarization")
+FAMILY_OF: Mapping[TaskName, Family] = {"classification": "bert", "causal-lm": "gpt2", "summarization": "t5"}
+LABELS = ("bad", "fair", "good")
+BATCH_SIZE = 32
+ROW_COUNT = 45
+"""Not a multiple of the batch size: the last batch of an epoch is short."""
+_WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "bird",
+    "tree",
+    "river",
+    "stone",
+    "walks",
+    "sees",
+    "finds",
+    "under",
+    "over",
+    "red",
+    "green",
+    "small",
+    "old",
+    "quiet",
+    "morning",
+    "light",
+]
+
+
+def sentence(number: int, *, most_words: int = 12) -> str:
+    """A text of 1 to `most_words` words, fixed by its number."""
+    rng = random.Random(number)
+    return " ".join(rng.choice(_WORDS) for _ in range(rng.randint(1, most_words)))
+
+
+def rows(count: int = ROW_COUNT) -> list[Row]:
+    return [
+        Row(
+            {"text": sentence(number), "label": LABELS[number % 3], "summary": sentence(1000 + number, most_words=4)},
+            f"rows.jsonl:{number + 1}",
+        )
+        for number in range(count)
+    ]
+
+
+@cache
+def _trained_tokenizer(family: Family) -> PreTrainedTokenizerFast:
+    texts = ["summarize: ", *(sentence(number) for number in range(60))]
+    vocab_size = {"bert": 120, "gpt2": 300, "t5": 420}[family]
+    return train_tokenizer(family, texts, vocab_size=vocab_size, lowercase=True, max_tokens=None)
+
+
+def tokenizer_of(family: Family) -> PreTrainedTokenizerFast:
+    """A tokenizer of its own for each caller, since a task may change it."""
+    return copy.deepcopy(_trained_tokenizer(family))
+
+
+def tiny_model(family: Family, *, dropout: float = 0.0, layers: int = 1, width: int = 16, seed: int = 3) -> LoadedModel:
+    """Random weights, spread wide enough for gradients that differ."""
+    tokenizer = tokenizer_of(family)
+    torch.manual_seed(seed)
+    model: Any
+    match family:
+        case "bert":
+            model = BertForSequenceClassification(
+                BertConfig(
+                    vocab_size=len(tokenizer),
+                    hidden_size=width,
+                    num_hidden_layers=layers,
+                    num_attention_heads=2,
+                    intermediate_size=2 * width,
+                    max_position_embeddings=64,
+                    hidden_dropout_prob=dropout,
+                    attention_probs_dropout_prob=dropout,
+                    initializer_range=0.2,
+                    pad_token_id=tokenizer.pad_token_id,
+                    id2label=dict(enumerate(LABELS)),
+                    label2id={label: index for index, label in enumerate(LABELS)},
+                )
+            )
+        case "gpt2":
+            model = GPT2LMHeadModel(
+                GPT2Config(
+                    vocab_size=len(tokenizer),
+                    n_embd=width,
+                    n_layer=layers,
+                    n_head=2,
+                    n_positions=64,
+                    resid_pdrop=dropout,
+                    embd_pdrop=dropout,
+                    attn_pdrop=dropout,
+                    initializer_range=0.2,
+                    bos_token_id=tokenizer.eos_token_id,
+                    eos_token_id=tokenizer.eos_token_id,
+                )
+            )
+        case "t5":
+            model = T5ForConditionalGeneration(
+                T5Config(
+                    vocab_size=len(tokenizer),
+                    d_model=width,
+                    d_kv=width // 2,
+                    d_ff=2 * width,
+                    num_layers=layers,
+                    num_heads=2,
+                    dropout_rate=dropout,
+                    pad_token_id=tokenizer.pad_token_id,
+                    eos_token_id=tokenizer.eos_token_id,
+                    decoder_start_token_id=tokenizer.pad_token_id,
+                )
+            )
+    return LoadedModel(model=model, tokenizer=tokenizer, family=family, name=f"tiny-{family}")
+
+
+def recipe_of(name: TaskName, **keys: Any) -> Any:
+    """A recipe of the task; its data and model are never opened, since the tests bring their own."""
+    scratch = ScratchModel(architecture=FAMILY_OF[name], size="tiny")
+    common = {"recipe": 1, "task": name, "model": scratch, "data": {"train": "rows.jsonl"}}
+    match name:
+        case "classification":
+            return ClassificationRecipe(**common, **keys)
+        case "causal-lm":
+            return CausalLMRecipe(**common, **{"block_tokens": 12, **keys})
+        case "summarization":
+            return SummarizationRecipe(**common, **keys)
+
+
+def task_of(name: TaskName, *, loaded: LoadedModel | None = None, dropout: float = 0.0, **keys: Any) -> Task:
+    recipe = recipe_of(name, **keys)
+    task: Task = TASKS[type(recipe)](recipe, loaded or tiny_model(FAMILY_OF[name], dropout=dropout))
+    return task
+
+
+def without_key_biases(task: Task) -> Task:
+    """Freeze the biases of attention keys, for comparing weights: they shift all scores of a query alike, so their
+    true gradient is 0, and Adam blows its rounding up to whole steps."""
+    for name, weight in task.loaded.model.named_parameters():
+        if name.endswith(("key.bias", "c_attn.bias")):
+            weight.requires_grad_(False)
+    return task
+
+
+def measured_loss(task: Task, examples: Examples) -> Callable[[], Scores]:
+    """Nats per target of the model as it stands; consumes no random numbers of its own."""
+
+    def measure() -> Scores:
+        batch = task.collate(examples, np.arange(min(8, len(examples))))
+        with torch.inference_mode():
+            return Scores({"loss": float(task.loss_sum(batch)) / count_targets(batch)})
+
+    return measure
+
+
+@dataclass
+class Trained:
+    """What a training left behind."""
+
+    task: Task
+    events: list[Event] = field(default_factory=list)
+
+    @property
+    def steps(self) -> list[StepResult]:
+        return [event for event in self.events if isinstance(event, StepResult)]
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        return {name: tensor.clone() for name, tensor in own_tensors(self.task.loaded.model).items()}
+
+
+def plan_of(steps: int, examples: Examples, *, batch_size: int, evaluate_every: int, save_every: int | None) -> Plan:
+    return Plan(
+        total_steps=steps,
+        steps_per_epoch=-(-len(examples) // batch_size),
+        warmup_steps=1,
+        peak_learning_rate=1e-2,
+        evaluate_every_steps=evaluate_every,
+        save_every_steps=save_every,
+    )
+
+
+def train(
+    task: Task,
+    *,
+    steps: int,
+    batch_size: int = BATCH_SIZE,
+    micro_batch_tokens: int = 1_000_000,
+    max_grad_norm: float | None = 1.0,
+    seed: int = 17,
+    count: int = ROW_COUNT,
+    evaluate_every: int = 1000,
+    save_every: int | None = None,
+    store: CheckpointStore | None = None,
+    resume: Checkpoint | None = None,
+    patience: int | None = None,
+    stop_signal: Callable[[], int | None] = lambda: None,
+    total_steps: int | None = None,
+) -> Trained:
+    """Run `fit` for `steps` steps; with `total_steps`, that many are planned and it is left after `steps`."""
+    trained = Trained(task)
+    for event in events_of(
+        task,
+        steps=total_steps or steps,
+        batch_size=batch_size,
+        micro_batch_tokens=micro_batch_tokens,
+        max_grad_norm=max_grad_norm,
+        seed=seed,
+        count=count,
+        evaluate_every=evaluate_every,
+        save_every=save_every,
+        store=store,
+        resume=resume,
+        patience=patience,
+        stop_signal=stop_signal,
+    ):
+        trained.events.append(event)
+        if isinstance(event, StepResult) and event.step == steps and total_steps:
+            break
+    return trained
+
+
+def events_of(
+    task: Task,
+    *,
+    steps: int,
+    batch_size: int = BATCH_SIZE,
+    micro_batch_tokens: int = 1_000_000,
+    max_grad_norm: float | None = 1.0,
+    seed: int = 17,
+    count: int = ROW_COUNT,
+    evaluate_every: int = 1000,
+    save_every: int | None = None,
+    store: CheckpointStore | None = None,
+    resume: Checkpoint | None = None,
+    patience: int | None = None,
+    stop_signal: Callable[[], int | None] = lambda: None,
+) -> Iterator[Event]:
+    examples = task.encode(rows(count))
+    yield from fit(
+        task,
+        examples=examples,
+        plan=plan_of(steps, examples, batch_size=batch_size, evaluate_every=evaluate_every, save_every=save_every),
+        train=TrainBlock(
+            batch_size=batch_size,
+            micro_batch_tokens=micro_batch_tokens,
+            max_grad_norm=max_grad_norm,
+            seed=seed,
+            keep_checkpoints=2,
+        ),
+        accelerator=Accelerator(cpu=True),
+        validation=Validation(measured_loss(task, examples), best="loss", patience=patience),
+        store=store,
+        resume=resume,
+        stop_signal=stop_signal,
+    )
+
+
+def store_in(folder: Path, *, keep: int = 100, run_id: str = "a-run") -> CheckpointStore:
+    folder.mkdir(exist_ok=True)
+    return CheckpointStore(folder, run_id=run_id, keep=keep)
+
+
+@contextmanager
+def full_disk(*, file_bytes: int) -> Iterator[None]:
+    """No file can grow beyond so many bytes, for this process; the kernel refuses the write."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def same_bits(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    """Equal names and bytes; NaN equals the same NaN."""
+    return first.keys() == second.keys() and all(
+        first[name].numpy().tobytes() == second[name].numpy().tobytes() for name in first
+    )
+
+
+def largest_difference(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> float:
+    assert first.keys() == second.keys()
+    return max(float((first[name] - second[name]).abs().max()) for name in first)

@@ -1,0 +1,96 @@
+"""Every class of error: its exit code, one line on standard error, nothing on standard output, no traceback."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+from tiny_recipes import Outcome, listing, llmkit
+
+CASES = [
+    ("usage", 2, "generate --prompt x --top-p 0", "--top-p 0.0: input should be greater than 0."),
+    ("usage", 2, "finetune classify.yaml --run a --resume b", "give one of them"),
+    ("usage", 2, "classify x --overflow drop", "'drop' is not one of 'error', 'truncate'. See"),
+    ("usage", 2, "finetune classify.yaml --set evaluation.metrics=[rogue]", "Did you mean 'rouge'?"),
+    ("recipe", 2, "finetune clasify.yaml", "clasify.yaml: no such file. Did you mean 'classify.yaml'?"),
+    ("recipe", 2, "finetune classify.yaml --set train.stepz=1", "train.stepz: unknown key. Did you mean 'steps'?"),
+    ("data", 3, "finetune classify.yaml --set data.train=row.jsonl", "Did you mean 'rows.jsonl'?"),
+    ("data", 3, "classify row.jsonl", "Did you mean 'rows.jsonl'? To use it as a text, pipe it in."),
+    ("data", 3, "classify rows.jsonl --column body", "found 'text', 'label', 'summary'. Name another with --column \""),
+    ("model", 4, "classify --model runs/nothing text", "runs/nothing: there is no such folder."),
+    ("model", 4, "classify --model runs/write-001 text", "`llmkit generate` fits it."),
+    ("run", 4, "finetune --resume runs/clasify-001", "Did you mean 'classify-001'?"),
+    ("environment", 5, "classify text --output nowhere/out.jsonl", "nowhere/out.jsonl: cannot be written"),
+    ("environment", 5, "classify text --output runs", "runs: cannot be written, it is a folder."),
+]
+
+
+def assert_one_line(outcome: Outcome, *, kind: str, code: int) -> str:
+    """The message, of an outcome that is one error and nothing else but notes."""
+    assert (outcome.code, outcome.out) == (code, ""), outcome.err
+    lines = [line for line in outcome.err.splitlines() if not line.startswith("model: ")]
+    assert len(lines) == 1, outcome.err
+    assert lines[0].startswith(f"error[{kind}]: ")
+    return lines[0].removeprefix(f"error[{kind}]: ")
+
+
+@pytest.mark.parametrize(("kind", "code", "arguments", "message"), CASES)
+def test_an_error_is_one_line_with_its_kind_and_its_exit_code(
+    here: Path, kind: str, code: int, arguments: str, message: str
+) -> None:
+    before = listing(here)
+    assert message in assert_one_line(llmkit(*arguments.split()), kind=kind, code=code)
+    assert listing(here) == before
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_debug_adds_the_traceback_and_keeps_the_line(here: Path, place: str) -> None:
+    arguments = ["finetune", "nothing.txt"]
+    outcome = llmkit(*["--debug", *arguments] if place == "before" else [*arguments, "--debug"])
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith("Traceback (most recent call last):\n")
+    assert outcome.err.splitlines()[-1] == "error[recipe]: nothing.txt: no such file."
+    assert "Traceback" not in llmkit(*arguments).err
+
+
+def test_all_problems_of_a_recipe_are_told_each_on_its_own_line(here: Path) -> None:
+    outcome = llmkit("finetune", "classify.yaml", "--set", "train.steps=0", "--set", "max_tokens=many")
+    assert outcome.code == 2
+    lines = outcome.err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("error[recipe]: --set ") for line in lines)
+
+
+def test_a_model_that_is_neither_here_nor_in_the_cache_needs_the_network(here: Path) -> None:
+    message = assert_one_line(llmkit("classify", "-m", "no-one/nothing", "text"), kind="environment", code=5)
+    assert message.startswith("no-one/nothing: not a folder here, not in the hub cache")
+
+
+def test_a_loss_that_is_no_number_ends_with_6_and_leaves_no_finished_model(own_runs: Path) -> None:
+    model = own_runs / "broken"
+    shutil.copytree(own_runs / "runs/classify-001/model", model)
+    weights = load_file(model / "model.safetensors")
+    weights["classifier.weight"] = weights["classifier.weight"].sign() * 3e38
+    save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    outcome = llmkit("finetune", "classify.yaml", "--set", "model=broken", "--run", "diverged")
+    assert (outcome.code, outcome.out) == (6, "")
+    assert outcome.err.splitlines()[-1].startswith("error[diverged]: ")
+    assert json.loads((own_runs / "diverged/run.json").read_text())["status"] == "failed"
+    assert not (own_runs / "diverged/model").exists()
+
+
+def test_a_line_end_in_an_argument_cannot_forge_a_line(here: Path) -> None:
+    outcome = llmkit("classify", "--model", "./a\x1b[2J", "text")
+    assert outcome.err == "error[model]: ./a\\x1b[2J: there is no such folder.\n"
+
+
+def test_a_failed_training_leaves_no_run_behind(work: Path) -> None:
+    before = listing(work)
+    outcome = llmkit("finetune", "classify.yaml", "--set", "data.validation=0.001%")
+    assert outcome.code == 3
+    assert "data.validation: no usable rows" in outcome.err
+    assert listing(work) == before
+    assert not (work / "runs").exists()

@@ -1,0 +1,130 @@
+"""`evaluate`: files against files, a run on its own rows, a model folder on given rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_recipes import llmkit, write_jsonl
+
+
+def test_texts_against_themselves_have_rouge_1_in_every_script(tmp_path: Path) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("the cat sat down\n今天天气很好\nпривет мир\n", encoding="utf-8")
+    outcome = llmkit("evaluate", "--predictions", texts, "--references", texts, "--metric", "rouge", "--json")
+    (record,) = outcome.records
+    assert (outcome.code, record["rows"]) == (0, 3)
+    assert record["figures"] == pytest.approx({"rouge1": 1, "rouge2": 1, "rougeL": 1, "rougeLsum": 1})
+
+
+def test_an_empty_prediction_keeps_its_row_and_costs_its_share(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("yes\n\nno\nyes\n")
+    (tmp_path / "r.txt").write_text("yes\nno\nno\nyes\n")
+    outcome = llmkit(
+        "evaluate", "--predictions", tmp_path / "p.txt", "--references", tmp_path / "r.txt", "--metric", "accuracy"
+    )
+    assert outcome.code == 0
+    assert outcome.out.startswith("4 rows: ")
+    assert "  accuracy         0.7500\n" in outcome.out
+
+
+@pytest.mark.parametrize("name", ["p.jsonl", "p.csv"])
+def test_empty_predictions_of_files_with_columns_keep_their_rows_too(tmp_path: Path, name: str) -> None:
+    if name == "p.csv":
+        (tmp_path / name).write_text('prediction\nyes\n""\nno\n')
+    else:
+        write_jsonl(tmp_path / name, [{"prediction": text} for text in ("yes", "", "no")])
+    write_jsonl(tmp_path / "r.jsonl", [{"reference": text} for text in ("yes", "no", "no")])
+    arguments = ("--predictions", tmp_path / name, "--references", tmp_path / "r.jsonl", "--metric", "accuracy")
+    (record,) = llmkit("evaluate", *arguments, "--json").records
+    assert record["figures"]["accuracy"] == pytest.approx(2 / 3)  # type: ignore[index]
+
+
+def test_files_of_different_lengths_are_refused_with_both_numbers(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("a\nb\n")
+    (tmp_path / "r.txt").write_text("a\nb\nc\n")
+    outcome = llmkit(
+        "evaluate", "--predictions", tmp_path / "p.txt", "--references", tmp_path / "r.txt", "--metric", "rouge"
+    )
+    assert (outcome.code, outcome.out) == (3, "")
+    assert outcome.err == "error[data]: 2 predictions for 3 references; each row needs one of each.\n"
+
+
+def test_a_column_can_be_named_and_a_wrong_one_names_those_there_are(tmp_path: Path) -> None:
+    rows = write_jsonl(tmp_path / "rows.jsonl", [{"answer": "a", "other": "b"}])
+    files = ("--predictions", rows, "--references", rows, "--metric", "accuracy")
+    assert llmkit("evaluate", *files, "--column", "answer").code == 0
+    wrong = llmkit("evaluate", *files, "--column", "anser")
+    assert wrong.code == 3
+    assert "no column 'anser'; found 'answer', 'other'. Did you mean 'answer'?" in wrong.err
+    assert 'Name another with --column "answer"' in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--predictions rows.jsonl", "--predictions and --references belong together."),
+        ("--predictions rows.jsonl --references rows.jsonl", "give --metric, once or more"),
+        ("--predictions rows.jsonl --references rows.jsonl --metric rouge --model x", "not both."),
+        ("--predictions rows.jsonl --references rows.jsonl --metric roug", "Did you mean 'rouge'?"),
+        ("--model runs/classify-001 --metric acuracy", "Did you mean 'accuracy'?"),
+        ("--model runs/classify-001 --column body", "ROLE=COLUMN, such as text=body."),
+        (
+            "--model runs/classify-001 --column texts=body",
+            "'texts' is not a role of classification. Did you mean 'text'?",
+        ),
+        ("--model runs/write-001 --metric rouge", "causal-lm has no predictions to measure"),
+        ("--model runs/classify-001/model", "is not a run, so it has no rows of its own. Give --data."),
+    ],
+)
+def test_what_cannot_be_measured_is_a_usage_error(here: Path, arguments: str, message: str) -> None:
+    outcome = llmkit("evaluate", *arguments.split())
+    assert (outcome.code, outcome.out) == (2, "")
+    assert message in outcome.err
+
+
+def test_a_run_is_measured_on_its_own_rows_and_keeps_predictions_beside_references(own_runs: Path) -> None:
+    outcome = llmkit("evaluate", "--model", "runs/classify-001")
+    assert outcome.code == 0, outcome.err
+    assert "warning: the recipe has no data.test: these are the validation rows" in outcome.err
+    folder = own_runs / "runs/classify-001/evaluation"
+    kept = json.loads((folder / "validation.json").read_text())
+    pairs = [json.loads(line) for line in (folder / "validation.predictions.jsonl").read_text().splitlines()]
+    assert len(pairs) == kept["rows"] > 0
+    right = sum(pair["prediction"] == pair["reference"] for pair in pairs)
+    assert kept["figures"]["accuracy"] == right / len(pairs)
+    assert f"  accuracy         {right / len(pairs):.4f}\n" in outcome.out
+    manifest = json.loads((own_runs / "runs/classify-001/run.json").read_text())
+    assert kept["figures"] == pytest.approx(manifest["best"]["validation"])
+
+
+def test_a_model_folder_is_measured_on_given_rows_and_nothing_is_written(here: Path) -> None:
+    before = sorted(here.rglob("*"))
+    arguments = ("--model", "runs/classify-001/model", "--data", "rows.jsonl", "--metric", "accuracy", "--json")
+    (record,) = llmkit("evaluate", *arguments).records
+    assert record["rows"] == 80
+    assert record["figures"]["accuracy"] > 0.9  # type: ignore[index]
+    assert sorted(here.rglob("*")) == before
+
+
+def test_columns_of_other_names_are_mapped_on_the_command_line(here: Path, tmp_path: Path) -> None:
+    rows = write_jsonl(tmp_path / "rows.jsonl", [{"body": "goal team ball", "label": "sport"}] * 3)
+    arguments = ("--model", "runs/classify-001/model", "--data", rows, "--json")
+    unmapped = llmkit("evaluate", *arguments)
+    assert unmapped.code == 3
+    assert 'Map it with --column text="body"' in unmapped.err
+    assert llmkit("evaluate", *arguments, "--column", "text=body").records[0]["rows"] == 3
+
+
+def test_a_language_model_is_measured_by_its_loss(own_runs: Path) -> None:
+    (record,) = llmkit("evaluate", "--model", "runs/write-001", "--json").records
+    assert list(record["figures"]) == ["loss", "perplexity", "bits_per_byte"]  # type: ignore[call-overload]
+
+
+def test_rows_that_changed_since_the_training_are_refused_with_the_file_and_both_hashes(own_runs: Path) -> None:
+    with (own_runs / "rows.jsonl").open("a") as file:
+        file.write('{"text": "a new row", "label": "sport", "summary": "new"}\n')
+    outcome = llmkit("evaluate", "--model", "runs/classify-001")
+    assert outcome.code == 3
+    assert "error[data]: rows.jsonl has changed since runs/classify-001 began: sha256 " in outcome.err

@@ -1,0 +1,110 @@
+"""Legend: N positions, D hidden units, V vocabulary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from llmkit.models.losses import IGNORED, cross_entropy_sum, vocabulary_loss_sum
+
+
+def inputs(*shape: int, units: int = 8, vocabulary: int = 50, seed: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    """Hidden states, the head's weight, and labels of which a third is ignored."""
+    torch.manual_seed(seed)
+    hidden = torch.randn(*shape, units, requires_grad=True)
+    weight = torch.randn(vocabulary, units, requires_grad=True)
+    labels = torch.randint(vocabulary, shape).masked_fill(torch.rand(shape) < 0.33, IGNORED)
+    return hidden, weight, labels
+
+
+def plain(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    logits = (hidden @ weight.T).reshape(-1, weight.shape[0])
+    return functional.cross_entropy(logits, labels.reshape(-1), ignore_index=IGNORED, reduction="sum")
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (1, 1)])
+def test_value_and_gradients_are_those_of_cross_entropy(shape: tuple[int, ...]) -> None:
+    hidden, weight, labels = inputs(*shape)
+    ours = vocabulary_loss_sum(hidden, weight, labels)
+    theirs = plain(hidden, weight, labels)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+    for mine, wanted in zip(
+        torch.autograd.grad(ours / 3, (hidden, weight)), torch.autograd.grad(theirs / 3, (hidden, weight)), strict=True
+    ):
+        assert torch.allclose(mine, wanted, atol=1e-6)
+
+
+def test_many_chunks_give_what_one_gives() -> None:
+    """A vocabulary of 1,500,000 leaves room for two positions at a time."""
+    hidden, weight, labels = inputs(5, units=2, vocabulary=1_500_000)
+    ours, theirs = vocabulary_loss_sum(hidden, weight, labels), plain(hidden, weight, labels)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+    for mine, wanted in zip(
+        torch.autograd.grad(ours, (hidden, weight)), torch.autograd.grad(theirs, (hidden, weight)), strict=True
+    ):
+        assert torch.allclose(mine, wanted, atol=1e-5)
+
+
+def test_without_a_target_the_loss_and_its_gradients_are_zero() -> None:
+    hidden, weight, labels = inputs(4)
+    loss = vocabulary_loss_sum(hidden, weight, torch.full_like(labels, IGNORED))
+    gradients = torch.autograd.grad(loss, (hidden, weight))
+    assert loss.item() == 0
+    assert all(bool((gradient == 0).all()) for gradient in gradients)
+
+
+def test_extreme_logits_stay_finite() -> None:
+    hidden, weight, labels = inputs(6)
+    loss = vocabulary_loss_sum(hidden * 1e4, weight, labels)
+    assert torch.isfinite(loss)
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in torch.autograd.grad(loss, (hidden, weight)))
+
+
+def test_bf16_autocast_is_close_and_its_gradients_are_float32() -> None:
+    hidden, weight, labels = inputs(40)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = vocabulary_loss_sum(hidden, weight, labels)
+    theirs = plain(hidden, weight, labels)
+    assert ours.dtype == torch.float32
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-2)
+    for mine, wanted in zip(
+        torch.autograd.grad(ours, (hidden, weight)), torch.autograd.grad(theirs, (hidden, weight)), strict=True
+    ):
+        assert mine.dtype == torch.float32
+        assert functional.cosine_similarity(mine.flatten(), wanted.flatten(), dim=0) > 0.999
+
+
+class Products(TorchDispatchMode):
+    """Counts matrix products."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten.mm.default
+        return func(*args, **(kwargs or {}))
+
+
+def test_an_evaluation_does_not_pay_for_gradients() -> None:
+    """Autograd says that a parameter needs its gradient even in inference mode."""
+    hidden, weight, labels = inputs(6)
+    with Products() as training:
+        vocabulary_loss_sum(hidden, weight, labels)
+    with Products() as evaluation, torch.no_grad():
+        vocabulary_loss_sum(hidden, weight, labels)
+    assert training.count == 3
+    assert evaluation.count == 1
+
+
+def test_a_head_of_classes_sums_in_float32_over_the_labels_that_count() -> None:
+    logits = torch.tensor([[2.0, 0.0], [0.0, 0.0], [9.0, 9.0]], dtype=torch.bfloat16)
+    loss = cross_entropy_sum(logits, torch.tensor([0, 1, IGNORED]))
+    wanted = torch.tensor(1 + torch.e**-2).log() + torch.tensor(2.0).log()
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(float(wanted), rel=1e-6)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from builders import tokenizer_of
+
+from llmkit.errors import UsageError
+from llmkit.models.loaded import Family, Head
+from llmkit.models.loading import model_class
+from llmkit.models.presets import SIZES, scratch_config
+from llmkit.recipe.blocks import ScratchModel
+
+HEADS: dict[Family, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm"}
+PUBLISHED_VOCABULARY: dict[Family, int] = {"bert": 30522, "gpt2": 50257, "t5": 32128}
+
+
+def parameters_of(family: Family, size: str) -> int:
+    """With the vocabulary of the published model; on the meta device, so that nothing is allocated."""
+    block = ScratchModel(architecture=family, size=size)  # type: ignore[arg-type]  # from the table itself
+    config = scratch_config(block, tokenizer_of(family))
+    config.vocab_size = PUBLISHED_VOCABULARY[family]
+    with torch.device("meta"):
+        model = model_class(family, HEADS[family])(config)
+    return sum(weight.numel() for weight in model.parameters())
+
+
+# In millions. Turc et al. 2019, table 1; Devlin et al. 2019; the corrected figures of the GPT-2 repository; Raffel et
+# al. 2020, section 3.7.
+PUBLISHED: list[tuple[Family, str, float]] = [
+    ("bert", "tiny", 4.4),
+    ("bert", "mini", 11.3),
+    ("bert", "small", 29.1),
+    ("bert", "medium", 41.7),
+    ("bert", "base", 110.1),
+    ("gpt2", "small", 124),
+    ("gpt2", "medium", 355),
+    ("gpt2", "large", 774),
+    ("t5", "small", 60),
+    ("t5", "base", 220),
+    ("t5", "large", 738),
+]
+
+
+@pytest.mark.parametrize(("family", "size", "millions"), PUBLISHED)
+def test_a_size_has_the_published_number_of_parameters(family: Family, size: str, millions: float) -> None:
+    assert parameters_of(family, size) == pytest.approx(millions * 1e6, rel=0.02)
+
+
+@pytest.mark.parametrize("family", SIZES)
+def test_sizes_grow(family: Family) -> None:
+    counts = [size.layers * (4 * size.hidden * size.heads * size.head_dim + 2 * size.hidden * size.feed_forward)
+              for size in SIZES[family].values()]  # fmt: skip
+    assert counts == sorted(counts)
+
+
+def test_a_size_that_the_family_lacks_is_refused_with_those_it_has() -> None:
+    with pytest.raises(UsageError, match="bert has no size 'xl'; use tiny, mini, small, medium, base, large"):
+        scratch_config(ScratchModel(architecture="bert", size="xl"), tokenizer_of("bert"))
+
+
+@pytest.mark.parametrize("family", HEADS)
+def test_the_special_ids_are_the_tokenizers(family: Family) -> None:
+    tokenizer = tokenizer_of(family)
+    config = scratch_config(ScratchModel(architecture=family, size="tiny"), tokenizer)
+    assert config.vocab_size == len(tokenizer)
+    if family == "bert":
+        assert config.pad_token_id == tokenizer.pad_token_id
+    else:
+        assert config.eos_token_id == tokenizer.eos_token_id
+    if family == "t5":
+        assert config.decoder_start_token_id == config.pad_token_id == tokenizer.pad_token_id
+
+
+def test_dropout_is_the_recipes_and_attentions_its_own_where_given() -> None:
+    block = ScratchModel(architecture="gpt2", size="tiny", dropout=0.2, attention_dropout=0.0)
+    config = scratch_config(block, tokenizer_of("gpt2"))
+    assert (config.resid_pdrop, config.embd_pdrop, config.attn_pdrop) == (0.2, 0.2, 0.0)
+    same = scratch_config(ScratchModel(architecture="bert", size="tiny", dropout=0.3), tokenizer_of("bert"))
+    assert (same.hidden_dropout_prob, same.attention_probs_dropout_prob) == (0.3, 0.3)

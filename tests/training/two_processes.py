@@ -1,0 +1,40 @@
+"""One of two processes: trains the three tasks for four steps and writes its weights. Started by test_updates.py."""
+
+from __future__ import annotations
+
+import sys
+from itertools import product
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import torch
+from accelerate import Accelerator
+from builders import TASK_NAMES, rows, task_of, train, without_key_biases
+from safetensors.torch import save_file
+
+from llmkit.data.order import batch_of_step, cut_by_tokens, share_of_rank
+
+MICRO_BATCH_TOKENS = 24
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    accelerator = Accelerator(cpu=True)
+    assert accelerator.num_processes == 2
+    uneven = 0
+    for name, batch_size in product(TASK_NAMES, (32, 1)):
+        task = without_key_biases(task_of(name))
+        examples = task.encode(rows())
+        for step in range(4):
+            batch = batch_of_step(step, count=len(examples), batch_size=batch_size, seed=17)
+            shares = [share_of_rank(batch, examples.lengths, rank=rank, world_size=2) for rank in range(2)]
+            cuts = [len(cut_by_tokens(share, examples.lengths, max_tokens=MICRO_BATCH_TOKENS)) for share in shares]
+            uneven += batch_size == 32 and cuts[0] != cuts[1]
+        trained = train(task, steps=4, batch_size=batch_size, micro_batch_tokens=MICRO_BATCH_TOKENS)
+        save_file(trained.weights, folder / f"{name}-{batch_size}-{accelerator.process_index}.safetensors")
+    assert uneven, "no step had different numbers of micro-batches on the two processes"
+    accelerator.end_training()
+
+
+main(Path(sys.argv[1]))
