@@ -22,7 +22,8 @@ from llmkit.recipe.loading import load_recipe
 from llmkit.tasks import RECIPES
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+OWN_PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]  # recipes and Python in docs/ are in test_docs.py
+PAGES = [*OWN_PAGES, *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _SHORT = {"train.steps": "2", "data.max_rows": "300", "evaluation.max_rows": "50"}
@@ -89,19 +90,28 @@ def shortened(arguments: list[str]) -> list[str]:
 
 def make_missing(arguments: list[str], folder: Path, recipe: str | None) -> None:
     """The files that a reader of the page would have: the recipe shown before, and data of their own."""
+    names = list(arguments)
+    columns: dict[str, str] = {}
     for name in arguments:
         path = folder / name
-        if path.exists() or not path.parent.exists() or any(char.isspace() for char in name):
-            continue
-        if path.suffix == ".yaml" and recipe is not None:
+        if recipe is not None and path.suffix == ".yaml" and not path.exists():
             path.write_text(recipe, encoding="utf-8")
-        elif path.suffix == ".txt":
-            path.write_text("".join(row["text"] + "\n" for row in rows(6)))
+            columns = load_recipe(path, kinds=RECIPES).recipe.data.columns
+            names += re.findall(r"[\w./-]+\.(?:csv|jsonl|txt)\b", recipe)
+    made = [{**row, **{column: row[role] for role, column in columns.items()}} for row in rows(60)]
+    for name in names:
+        path = folder / name
+        if path.exists() or any(char.isspace() for char in name) or path.suffix not in {".txt", ".jsonl", ".csv"}:
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".txt":
+            path.write_text("".join(row["text"] + "\n" for row in made[:6]))
         elif path.suffix == ".jsonl":
-            write_jsonl(path, rows(40))
-        elif path.suffix == ".csv":
-            lines = [",".join(row.values()) for row in rows(40)]
-            path.write_text("\n".join(["text,label,summary", *lines]) + "\n")
+            write_jsonl(path, made)
+        else:
+            path.write_text(
+                "\n".join(",".join(line) for line in [list(made[0]), *(row.values() for row in made)]) + "\n"
+            )
 
 
 def test_every_command_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +151,7 @@ def test_a_command_that_does_not_exist_would_be_noticed() -> None:
     parse(["classify", "a text", "--model", "no-one/nothing"])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", OWN_PAGES, ids=lambda page: page.name)
 def test_every_recipe_of_a_page_loads(page: Path, tmp_path: Path) -> None:
     for number, text in enumerate(blocks(page, "yaml")):
         if text.startswith("recipe: 1"):
@@ -153,7 +163,7 @@ def test_every_recipe_of_a_page_loads(page: Path, tmp_path: Path) -> None:
                 pytest.fail(f"{page.name}:\n{text}\n{error}")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", OWN_PAGES, ids=lambda page: page.name)
 def test_python_on_a_page_compiles_and_uses_names_that_exist(page: Path) -> None:
     for text in blocks(page, "python"):
         compile(text, str(page), "exec")

@@ -2,8 +2,9 @@
 
 Read from the installed sources with `ast`: nothing is downloaded, shipped or imported. A fixed sample of the files
 of each package, picked by a hash of the path, so the rows depend on the installed versions only. The summary is
-the docstring's first sentence or line, the text is the rest, the label is the package. Exact duplicates are dropped;
-near-duplicates are not: transformers repeats itself between models, so a score on these rows flatters a model.
+the docstring's first sentence or line, the text is the rest, `docstring` is both, the label is the package. Exact
+duplicates are dropped; near-duplicates are not: transformers repeats itself between models, so a score on these rows
+flatters a model.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from llmkit.errors import MachineError
 STANDARD_LIBRARY = "python"
 PACKAGES = ("torch", "transformers", "numpy", "datasets", "accelerate", "rich", "huggingface_hub")
 LABELS = (STANDARD_LIBRARY, *PACKAGES)
-COLUMNS = ("text", "summary", "label", "name")
+COLUMNS = ("text", "summary", "docstring", "label", "name")
 
-_FORMAT = 4  # raise it whenever the rules below change, or old caches would be read as new ones
+_FORMAT = 5  # raise it whenever the rules below change, or old caches would be read as new ones
 _ROWS_PER_LABEL = 4000
 _SHORTEST_TEXT = 40  # characters
 _SHORTEST_SUMMARY = 10
@@ -176,7 +177,7 @@ def row_of(docstring: str) -> dict[str, str] | None:
         return None
     if "\0" in docstring or any("\ud800" <= character <= "\udfff" for character in docstring):
         return None  # they come from escapes such as "\ud800" in the source
-    return {"text": text, "summary": summary}
+    return {"text": text, "summary": summary, "docstring": "\n".join(lines)}
 
 
 def _summary_length(lines: list[str]) -> int:

@@ -116,6 +116,7 @@ def _train_wordpiece(texts: Iterator[str], vocab_size: int, *, lowercase: bool) 
         if len(pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(f"a{char}"))) == 1
         else (char,)
         for char in _commonest_first(normalizer.normalize_str(text) for text in held)
+        if not char.isspace()
     ]
     # The trainer numbers characters in the order of a hash map, and breaks ties by number: two runs gave two
     # vocabularies. Characters that come first, as if they were special, make it one and the same.
@@ -145,11 +146,11 @@ def _train_wordpiece(texts: Iterator[str], vocab_size: int, *, lowercase: bool) 
 
 
 def _commonest_first(texts: Iterable[str]) -> list[str]:
-    """Their characters without white space; equally common ones by code point."""
+    """Their characters; equally common ones by code point."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(text)
-    return sorted((char for char in counts if not char.isspace()), key=lambda char: (-counts[char], char))
+    return sorted(counts, key=lambda char: (-counts[char], char))
 
 
 def _fitting(entries: Sequence[tuple[str, ...]], *, room: int) -> tuple[list[str], Sequence[tuple[str, ...]]]:
@@ -173,19 +174,20 @@ def _train_unigram(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     _refuse_below(vocab_size, least, "the special tokens, the 100 sentinels, the 256 bytes and what spells them")
     held = list(texts)
     # The trainer fails where the characters do not fit; half of the room is theirs, and rarer ones become bytes.
-    learnable = [char for char in _commonest_first(held) if char not in spelling]
+    learnable = [char for char in _commonest_first(held) if char not in (" ", "▁", *spelling)]
     rare = {ord(char): " " for char in learnable[(vocab_size - least) // 2 :]}
     learner = Tokenizer(models.Unigram())
     learner.pre_tokenizer = pre_tokenizers.Metaspace()
+    most = vocab_size - len(SENTINELS) - len(_BYTES)
     trainer = trainers.UnigramTrainer(
-        vocab_size=vocab_size - len(SENTINELS) - len(_BYTES),
+        vocab_size=most,
         special_tokens=special,
         unk_token="<unk>",
         initial_alphabet=spelling,
         show_progress=False,
     )
     learner.train_from_iterator((text.translate(rare) for text in held), trainer)
-    pieces = _unigram_pieces(learner)
+    pieces = _unigram_pieces(learner, most=most)
     # The trainer cannot learn byte pieces, so they go behind its own, with a score that spelling one out beats.
     lowest = 2 * len(_BYTES[0]) * min(score for _, score in pieces)
     model = models.Unigram([*pieces, *((byte, lowest) for byte in _BYTES)], unk_id=2, byte_fallback=True)
@@ -199,8 +201,8 @@ def _train_unigram(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
-def _unigram_pieces(learner: Tokenizer) -> list[tuple[str, float]]:
-    """The learnt pieces with their log-probabilities, special ones first, the rest from likely to rare.
+def _unigram_pieces(learner: Tokenizer, *, most: int) -> list[tuple[str, float]]:
+    """At most so many learnt pieces with their log-probabilities, special ones first, the rest from likely to rare.
 
     Sums over threads differ in the last digits, so scores are rounded and ties sorted: two runs agree. The trainer
     puts characters that it did not learn just above the lowest score, 0.0001 apart in the order of a hash map; here
@@ -209,6 +211,11 @@ def _unigram_pieces(learner: Tokenizer) -> list[tuple[str, float]]:
     vocab = json.loads(learner.to_str())["model"]["vocab"]  # the scores are on no other surface of the library
     special, scored = vocab[:3], [(piece, score) for piece, score in vocab[3:] if piece not in _BYTES]
     lowest = min(score for _, score in scored)
-    unlearnt = lowest + 0.0001 * (1 + sum(len(piece) == 1 for piece, _ in scored))
+    singles = [piece for piece, _ in scored if len(piece) == 1]
+    unlearnt = lowest + 0.0001 * (1 + len(singles))
     learnt = [(piece, round(lowest if len(piece) == 1 and score < unlearnt else score, 3)) for piece, score in scored]
-    return [*((piece, score) for piece, score in special), *sorted(learnt, key=lambda entry: (-entry[1], entry[0]))]
+    ranked = sorted(learnt, key=lambda entry: (-entry[1], entry[0]))
+    # Where only the single characters fit, the trainer gives a few pieces more than it was asked for.
+    longer = [entry for entry in ranked if len(entry[0]) > 1][: most - len(special) - len(singles)]
+    kept = {piece for piece, _ in longer}.union(singles)
+    return [*((piece, score) for piece, score in special), *(entry for entry in ranked if entry[0] in kept)]

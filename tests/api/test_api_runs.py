@@ -81,7 +81,7 @@ def test_the_model_card_has_figures_recipe_and_the_command_to_use_it(here: Path,
     card = Path(f"runs/{name}-001/model/README.md").read_text()
     assert card.startswith("---\n")
     assert f"llmkit {verb} " in card
-    assert "train: rows.jsonl" in card
+    assert Path(f"runs/{name}-001/recipe.yaml").read_text().rstrip() in card
     best = json.loads(Path(f"runs/{name}-001/run.json").read_text())["best"]
     assert f"| {best['figure']} | {best['validation'][best['figure']]:.4f} |" in card
 
@@ -117,7 +117,7 @@ def test_shares_put_no_text_into_two_splits_and_lose_none(tmp_path: Path, monkey
 def test_held_out_texts_that_stand_in_the_training_rows_are_counted_in_a_warning(
     work: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    write_jsonl(work / "held.jsonl", rows(10) + [{"text": "new", "label": "food", "summary": "n"}])
+    write_jsonl(work / "held.jsonl", [*rows(10), {"text": "new", "label": "food", "summary": "n"}])
     llmkit.finetune("classify.yaml", overrides=["train.steps=1", "data.validation=held.jsonl"], run="mine")
     assert "validation: 10 of 11 texts stand in the training rows too" in caplog.messages
 

@@ -64,7 +64,7 @@ def test_a_language_model_gives_the_same_text_whole_and_in_pieces(here: Path) ->
 def test_a_summarizer_gives_one_summary_a_text(here: Path) -> None:
     model = llmkit.load("runs/summarize-001")
     assert not model.continues
-    results = list(model.summarize([SPORT, FOOD], max_new_tokens=4, num_return_sequences=2))
+    results = list(model.summarize([SPORT, FOOD], max_new_tokens=4, beams=2, num_return_sequences=2))
     assert [result.prompt for result in results] == [SPORT, FOOD]
     assert [len(result.texts) for result in results] == [2, 2]
 

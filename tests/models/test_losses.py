@@ -47,7 +47,7 @@ def test_many_chunks_give_what_one_gives() -> None:
     for mine, wanted in zip(
         torch.autograd.grad(ours, (hidden, weight)), torch.autograd.grad(theirs, (hidden, weight)), strict=True
     ):
-        assert torch.allclose(mine, wanted, atol=1e-5)
+        assert float((mine - wanted).abs().max()) < 1e-4 * float(wanted.abs().max())
 
 
 def test_without_a_target_the_loss_and_its_gradients_are_zero() -> None:

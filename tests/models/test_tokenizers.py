@@ -76,6 +76,7 @@ def test_text_that_looks_like_a_byte_piece_stays_text(text: str) -> None:
 def test_wordpiece_knows_every_word_that_it_was_trained_on(texts: list[str]) -> None:
     """Where the alphabet fits: symbols within a word, marks and characters of all planes among them."""
     assume("".join(texts).strip())
+    assume("[" not in "".join(texts))  # a special token's own name
     assume(not any(len(word) > 90 for text in texts for word in text.split()))
     tokenizer = trained("bert", texts, vocab_size=2000)
     for text in texts:
@@ -150,7 +151,7 @@ def test_bert_puts_its_tokens_around_a_text_and_between_two() -> None:
     tokenizer = shared("bert")
     first = tokenizer.convert_ids_to_tokens(tokenizer("cat", "dog")["input_ids"])
     assert first == ["[CLS]", "cat", "[SEP]", "dog", "[SEP]"]
-    assert tokenizer("cat", "dog")["token_type_ids"] == [0, 0, 0, 1, 1]
+    assert tokenizer("cat", "dog", return_token_type_ids=True)["token_type_ids"] == [0, 0, 0, 1, 1]
 
 
 def test_t5_ends_a_text_and_has_its_first_sentinel_last() -> None:

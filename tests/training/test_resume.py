@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -56,16 +58,26 @@ def run_to_the_end(task: Task, store: CheckpointStore, **more: object) -> Traine
     return train(task, steps=TOTAL, batch_size=BATCH_SIZE, micro_batch_tokens=50, store=store, **more)  # type: ignore[arg-type]
 
 
+@cache
+def uninterrupted(name: TaskName) -> tuple[Trained, Mapping[str, bytes]]:
+    """The training, and the files of its last checkpoint."""
+    with TemporaryDirectory() as folder:
+        store = store_in(Path(folder))
+        trained = run_to_the_end(task_of(name, dropout=0.2), store)
+        last = store.at_step(TOTAL)
+        return trained, {file: last.read(file) for file in last.manifest["files"]}
+
+
 @pytest.mark.parametrize("at", MOMENTS.values(), ids=MOMENTS)
 @pytest.mark.parametrize("name", TASK_NAMES)
 def test_resumed_is_uninterrupted_bit_for_bit(name: TaskName, at: int, tmp_path: Path) -> None:
-    whole_store = store_in(tmp_path / "whole")
-    whole = run_to_the_end(task_of(name, dropout=0.2), whole_store)
-    resumed_store, resumed = interrupted_and_resumed(name, tmp_path / "resumed", at=at)
+    whole, first = uninterrupted(name)
+    store, resumed = interrupted_and_resumed(name, tmp_path / "resumed", at=at)
     assert same_bits(resumed.weights, whole.weights)
-    first, second = whole_store.at_step(TOTAL), resumed_store.at_step(TOTAL)
+    second = store.at_step(TOTAL)
+    assert second.manifest["files"].keys() == first.keys()
     for file in ("model.safetensors", "optimizer.safetensors", "trainer_state.json", "tokenizer.json"):
-        assert second.read(file) == first.read(file), file
+        assert second.read(file) == first[file], file
     assert [step.learning_rate for step in resumed.steps] == [step.learning_rate for step in whole.steps[at:]]
     assert [step.loss for step in resumed.steps] == [step.loss for step in whole.steps[at:]]
 

@@ -315,6 +315,23 @@ def test_running_out_of_memory_halves_the_micro_batch_and_gives_the_same_update(
     assert largest_difference(own_tensors(narrow.task.loaded.model), own_tensors(wide.task.loaded.model)) < 2e-5
 
 
+def test_gradients_of_the_attempt_that_ran_out_of_memory_do_not_count() -> None:
+    calls: list[int] = []
+
+    def fails_once(batch: Batch, loss: Tensor) -> Tensor:
+        calls.append(1)
+        if len(calls) == 3:  # after two micro-batches have left their gradients
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return loss
+
+    narrow = stepper_of(Wrapped(task_of("causal-lm"), fails_once), micro_batch_tokens=48)
+    wide = stepper_of(task_of("causal-lm"))
+    assert narrow.run(0, learning_rate=0.0).gradient_norm == pytest.approx(
+        wide.run(0, learning_rate=0.0).gradient_norm, rel=1e-5
+    )
+    assert narrow.micro_batch_tokens == 24
+
+
 def test_one_example_that_does_not_fit_is_told_with_the_next_step() -> None:
     stepper = stepper_of(Wrapped(task_of("causal-lm"), room_for(5)), micro_batch_tokens=400)
     before = {name: tensor.clone() for name, tensor in own_tensors(stepper.task.loaded.model).items()}

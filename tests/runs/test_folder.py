@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from llmkit.errors import LlmkitError, MachineError, RunError
+from llmkit.runs.folder import Run, create_run, finished_runs, open_run
+from llmkit.runs.lock import locked
+
+# ---- names
+
+
+def test_runs_are_numbered_behind_the_highest_number_there_is(tmp_path: Path) -> None:
+    (tmp_path / "news-007").mkdir()
+    (tmp_path / "news-old").mkdir()
+    (tmp_path / "newsletter-050").mkdir()
+    names = [create_run(None, recipe_name="news", root=tmp_path).folder.name for _ in range(2)]
+    assert names == ["news-008", "news-009"]
+    assert create_run(None, recipe_name="a+b", root=tmp_path).folder.name == "a+b-001"
+
+
+def test_a_used_folder_is_refused_and_an_empty_one_taken(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    run = create_run(tmp_path / "empty", recipe_name="news")
+    assert run.manifest()["status"] == "started"
+    with pytest.raises(RunError, match=r"empty exists already; continue it with --resume .*empty, or choose another"):
+        create_run(tmp_path / "empty", recipe_name="news")
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "letter.txt").write_text("dear")
+    with pytest.raises(RunError, match="documents exists already; choose another name"):
+        create_run(tmp_path / "documents", recipe_name="news")
+    (tmp_path / "a-file").write_text("")
+    with pytest.raises(RunError, match="a-file exists already"):
+        create_run(tmp_path / "a-file", recipe_name="news")
+
+
+def test_of_many_that_take_the_same_name_at_once_one_gets_it(tmp_path: Path) -> None:
+    for attempt in range(30):
+        start, won = threading.Barrier(6), []
+        lost: list[LlmkitError] = []
+
+        def take(folder: Path, start: threading.Barrier, won: list[Run], lost: list[LlmkitError]) -> None:
+            start.wait()
+            try:
+                won.append(create_run(folder, recipe_name="news"))
+            except RunError as error:
+                lost.append(error)
+
+        arguments = (tmp_path / f"run-{attempt}", start, won, lost)
+        threads = [threading.Thread(target=take, args=arguments) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (len(won), len(lost)) == (1, 5)
+
+
+def test_of_many_that_take_a_number_at_once_each_gets_its_own(tmp_path: Path) -> None:
+    taken: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: taken.append(create_run(None, recipe_name="news", root=tmp_path).folder.name))
+        for _ in range(12)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == [f"news-{number:03d}" for number in range(1, 13)]
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a-file").write_text("")
+    with pytest.raises(MachineError, match="news: cannot be made"):
+        create_run(tmp_path / "a-file" / "news", recipe_name="news")
+
+
+def test_a_typo_in_a_run_is_told_with_the_nearest_one(tmp_path: Path) -> None:
+    create_run(tmp_path / "news-001", recipe_name="news")
+    with pytest.raises(RunError, match=r"is not a run: it has no run\.json\. Did you mean 'news-001'"):
+        open_run(tmp_path / "nwes-001")
+    assert open_run(tmp_path / "news-001").folder == tmp_path / "news-001"
+
+
+# ---- run.json
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"format": 2, "llmkit": "9.1"}', r"was written by llmkit 9\.1, format 2 > 1\. Update llmkit"),
+        ('{"format": "two"}', "the format 'two', which is no number"),
+        ("", "cannot be read"),
+        ("[1]", "is not a JSON object"),
+    ],
+)
+def test_a_manifest_that_cannot_be_used_is_refused(content: str, words: str, tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run", recipe_name="news")
+    (run.folder / "run.json").write_text(content)
+    with pytest.raises(RunError, match=words) as caught:
+        open_run(run.folder)
+    assert caught.value.exit_code == 4
+
+
+def test_an_update_changes_its_keys_and_keeps_the_others(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run", recipe_name="news")
+    before = run.manifest()
+    run.update(status="finished", note="naïve 狗")
+    assert run.manifest() == {**before, "status": "finished", "note": "naïve 狗"}
+
+
+def test_one_damaged_run_does_not_hide_the_finished_ones(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number, finished in enumerate(("2026-01-01", "2026-03-01", "2026-02-01", None, None)):
+        run = create_run(tmp_path / f"run-{number}", recipe_name="news")
+        if finished:
+            run.model.mkdir()
+            run.update(finished=finished)
+    (tmp_path / "run-4").joinpath("model").mkdir()
+    (tmp_path / "run-4" / "run.json").write_text('{"format": 7}')
+    with caplog.at_level(logging.WARNING, logger="llmkit"):
+        assert [run.folder.name for run in finished_runs(tmp_path)] == ["run-1", "run-2", "run-0"]
+    assert "run-4" in caplog.text
+    assert finished_runs(tmp_path / "none") == []
+
+
+# ---- metrics.jsonl
+
+
+def test_rewinding_drops_what_lies_behind_the_step_and_a_torn_last_line(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run", recipe_name="news")
+    assert run.metrics() == []
+    for step in range(1, 6):
+        run.log(step, {"train/loss": 1 / step})
+    with (run.folder / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "train/lo')
+    assert [line["step"] for line in run.metrics()] == [1, 2, 3, 4, 5]
+    run.rewind(3)
+    run.log(4, {"train/loss": 7})
+    assert [(line["step"], line["train/loss"]) for line in run.metrics()] == [(1, 1), (2, 0.5), (3, 1 / 3), (4, 7)]
+    run.rewind(0)
+    assert run.metrics() == []
+
+
+def test_every_line_is_json_of_the_standard(tmp_path: Path) -> None:
+    """fp16 leaves out steps whose gradient is infinite; JSON has no word for it."""
+    run = create_run(tmp_path / "run", recipe_name="news")
+    run.log(1, {"train/gradient_norm": math.inf, "train/loss": math.nan, "train/targets": 3})
+
+    def refused(word: str) -> None:
+        raise AssertionError(word)
+
+    line = json.loads((run.folder / "metrics.jsonl").read_text(), parse_constant=refused)
+    assert line == {"step": 1, "train/gradient_norm": None, "train/loss": None, "train/targets": 3}
+
+
+def test_a_damaged_line_in_the_middle_is_told(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run", recipe_name="news")
+    (run.folder / "metrics.jsonl").write_bytes(b'{"step": 1}\n{"st\xffep": \n{"step": 3}\n')
+    with pytest.raises(RunError, match=r"metrics\.jsonl is damaged"):
+        run.metrics()
+
+
+# ---- the lock
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from llmkit.runs.lock import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_and_told_who_holds_it_until_that_one_is_killed(tmp_path: Path) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        wanted = f"is in use by pid {holder.pid} on {socket.gethostname()} since 20"
+        with pytest.raises(MachineError, match=wanted) as caught, locked(tmp_path):
+            pass
+        assert caught.value.exit_code == 5
+    finally:
+        os.kill(holder.pid, signal.SIGKILL)
+        holder.wait()
+        if holder.stdout is not None:
+            holder.stdout.close()
+    with locked(tmp_path):  # the file is still there, the lock is not
+        assert json.loads((tmp_path / "lock").read_text())["pid"] == os.getpid()
+
+
+def test_the_lock_is_freed_at_the_end_and_after_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), locked(tmp_path):
+        raise ZeroDivisionError
+    with locked(tmp_path), pytest.raises(MachineError, match=f"pid {os.getpid()}"), locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        pass
+
+
+def test_a_lock_of_unreadable_content_is_still_a_lock(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        (tmp_path / "lock").write_text("{")
+        with pytest.raises(MachineError, match="in use by another process"), locked(tmp_path):
+            pass
+
+
+def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(MachineError, match="lock: cannot be written"), locked(tmp_path):
+        pass

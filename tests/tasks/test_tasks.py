@@ -1,0 +1,262 @@
+"""From rows to batches. Legend: B batch, T tokens, S source tokens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from builders import LABELS, TASK_NAMES, TaskName, recipe_of, rows, sentence, task_of, tiny_model, tokenizer_of
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from llmkit.data.examples import Ragged
+from llmkit.data.rows import Row
+from llmkit.errors import DataError, UsageError
+from llmkit.models.export import tokenizer_files
+from llmkit.models.losses import IGNORED
+from llmkit.tasks.causal_lm import pack_blocks
+from llmkit.tasks.classification import ClassificationTask
+
+
+def labelled(*labels: str) -> list[Row]:
+    return [
+        Row({"text": sentence(number), "label": label}, f"f.csv:{number + 2}") for number, label in enumerate(labels)
+    ]
+
+
+# ---- labels
+
+
+def test_labels_are_those_of_the_rows_sorted() -> None:
+    recipe = recipe_of("classification")
+    assert ClassificationTask.labels(recipe, labelled("b", "a", "c", "a")) == ("a", "b", "c")
+
+
+def test_the_recipes_labels_keep_their_order_whatever_the_rows_say() -> None:
+    recipe = recipe_of("classification", labels=("no", "yes", "maybe"))
+    assert ClassificationTask.labels(recipe, labelled("yes", "yes")) == ("no", "yes", "maybe")
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"), [((), "the training rows have none"), (("a", "a"), "the training rows have a")]
+)
+def test_fewer_than_two_labels_are_refused(labels: Sequence[str], words: str) -> None:
+    with pytest.raises(DataError, match=f"needs two labels or more; {words}"):
+        ClassificationTask.labels(recipe_of("classification"), labelled(*labels))
+
+
+def test_a_recipe_with_one_label_is_told_so() -> None:
+    with pytest.raises(DataError, match="the recipe names only"):
+        ClassificationTask.labels(recipe_of("classification", labels=("only",)), labelled("a", "b"))
+
+
+def test_a_label_that_a_recipe_lists_twice_is_refused() -> None:
+    with pytest.raises(ValidationError, match="'yes' stands there more than once"):
+        recipe_of("classification", labels=("yes", "no", "yes"))
+
+
+def test_a_class_is_the_place_of_its_name_in_the_models_labels() -> None:
+    task = task_of("classification")
+    examples = task.encode(labelled("good", "bad", "fair"))
+    assert task.collate(examples, np.arange(3))["labels"].tolist() == [
+        LABELS.index(name) for name in ("good", "bad", "fair")
+    ]
+    assert examples.references == ["good", "bad", "fair"]
+
+
+def test_unseen_labels_are_refused_with_first_place_counts_and_those_there_are() -> None:
+    task = task_of("classification")
+    with pytest.raises(DataError) as caught:
+        task.encode(labelled("good", "goood", "bad", "ugly", "goood"))
+    assert str(caught.value) == (
+        "f.csv:3: labels that the model does not have: 'goood' (2 rows), 'ugly' (1 rows). Did you mean 'good'? "
+        "It has: bad, fair, good."
+    )
+
+
+# ---- text that is too long
+
+LONG = " ".join(["cat"] * 30)
+
+
+def with_one_long(role: str) -> list[Row]:
+    return [
+        Row(
+            {"text": "the cat", "label": "good", "summary": "a dog", **({role: LONG} if number == 2 else {})},
+            f"f.csv:{number}",
+        )
+        for number in range(5)
+    ]
+
+
+def limited(name: TaskName, overflow: str) -> tuple[object, str]:
+    limits = {"max_source_tokens": 12, "max_target_tokens": 8} if name == "summarization" else {"max_tokens": 12}
+    loaded = tiny_model("t5" if name == "summarization" else "bert")
+    if name == "classification":
+        loaded.tokenizer.model_max_length = 12  # where api/preparing.py keeps the recipe's limit
+    return task_of(name, loaded=loaded, overflow=overflow, prefix="", **limits) if name == "summarization" else task_of(
+        name, loaded=loaded, overflow=overflow, **limits
+    ), next(iter(limits))  # fmt: skip
+
+
+CASES: list[tuple[TaskName, str, str, int]] = [
+    ("classification", "text", "max_tokens", 12),
+    ("summarization", "text", "max_source_tokens", 12),
+    ("summarization", "summary", "max_target_tokens", 8),
+]
+
+
+@pytest.mark.parametrize(("name", "role", "key", "limit"), CASES)
+def test_overflow_error_names_place_count_limit_and_choices(name: TaskName, role: str, key: str, limit: int) -> None:
+    task, _ = limited(name, "error")
+    with pytest.raises(
+        DataError, match=rf"f\.csv:2: 1 of 5 rows \(20\.0%\) are longer than {key} {limit}\..*Raise {key}, or"
+    ):
+        task.encode(with_one_long(role))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("name", "role", "key", "limit"), CASES)
+def test_overflow_truncate_keeps_the_closing_token_and_counts_what_is_lost(
+    name: TaskName, role: str, key: str, limit: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    task, _ = limited(name, "truncate")
+    tokenizer = task.loaded.tokenizer  # type: ignore[attr-defined]
+    with caplog.at_level(logging.INFO, logger="llmkit"):
+        examples = task.encode(with_one_long(role))  # type: ignore[attr-defined]
+    column = examples.columns["target_ids" if role == "summary" else "input_ids"]
+    assert len(examples) == 5
+    assert len(column[2]) == limit
+    closing = tokenizer.sep_token_id if name == "classification" else tokenizer.eos_token_id
+    assert column[2][-1] == closing
+    whole = tokenizer(LONG)["input_ids"]
+    assert column[2][:-1].tolist() == whole[: limit - 1]
+    assert f"1 of 5 rows (20.0%) over {limit} truncated, {len(whole) - limit} tokens lost" in caplog.text
+    assert ("targets of the loss" in caplog.text) == (role == "summary")
+
+
+@pytest.mark.parametrize(("name", "role", "key", "limit"), CASES)
+def test_overflow_drop_leaves_out_the_row_and_its_reference_and_counts_it(
+    name: TaskName, role: str, key: str, limit: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    task, _ = limited(name, "drop")
+    examples = task.encode(with_one_long(role))  # type: ignore[attr-defined]
+    assert len(examples) == len(examples.references) == 4
+    assert all(len(column) == 4 for column in examples.columns.values())
+    assert f"1 of 5 rows (20.0%) over {limit} dropped" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["classification", "summarization"])
+def test_cutting_a_text_leaves_the_tokenizer_as_it_was(name: TaskName) -> None:
+    """transformers keeps the last cut in the tokenizer, and saved it: resume then found another tokenizer."""
+    task, _ = limited(name, "truncate")
+    before = tokenizer_files(task.loaded)  # type: ignore[attr-defined]
+    task.encode(with_one_long("text")[:3])  # type: ignore[attr-defined]  # the long one is the last
+    assert tokenizer_files(task.loaded) == before  # type: ignore[attr-defined]
+    assert len(task.loaded.tokenizer(LONG)["input_ids"]) > 12  # type: ignore[attr-defined]
+
+
+def test_nothing_too_long_is_said_too(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="llmkit"):
+        task_of("classification").encode(rows(9))
+    assert "none over 64" in caplog.text
+
+
+# ---- blocks
+
+
+@given(st.lists(st.integers(0, 10**6), max_size=60), st.integers(2, 20))
+def test_packed_blocks_predict_every_id_but_the_first_once_and_in_order(ids: list[int], block_tokens: int) -> None:
+    blocks = pack_blocks(np.asarray(ids, dtype=np.int32), block_tokens=block_tokens)
+    held = [blocks[index].tolist() for index in range(len(blocks))]
+    assert [token for block in held for token in block[1:]] == ids[1:]
+    assert all(len(block) == block_tokens for block in held[:-1])
+    assert all(2 <= len(block) <= block_tokens for block in held)
+    assert all(before[-1] == after[0] for before, after in zip(held, held[1:], strict=False))  # noqa: RUF007
+
+
+def test_no_rows_make_no_blocks() -> None:
+    """One block of the first context alone would be an example without a target, and its mean loss 0/0."""
+    assert len(task_of("causal-lm").encode([])) == 0
+
+
+def test_blocks_longer_than_the_model_reads_are_refused() -> None:
+    with pytest.raises(UsageError, match="block_tokens: 65, but tiny-gpt2 reads 64 tokens at most"):
+        task_of("causal-lm", block_tokens=65).encode(rows(3))
+
+
+def test_bytes_are_those_of_the_text_in_utf8() -> None:
+    examples = task_of("causal-lm").encode([Row({"text": "naïve"}, "a:1"), Row({"text": "狗"}, "a:2")])
+    assert examples.utf8_bytes == 6 + 3
+
+
+def test_a_text_longer_than_the_window_is_packed_whole_and_without_a_warning(recwarn: pytest.WarningsRecorder) -> None:
+    text = " ".join(sentence(number) for number in range(60))
+    task = task_of("causal-lm", block_tokens=16)
+    examples = task.encode([Row({"text": text}, "a:1")])
+    ids = task.loaded.tokenizer(text)["input_ids"]
+    blocks = examples.columns["input_ids"]
+    assert [token for index in range(len(blocks)) for token in blocks[index].tolist()[1:]] == [
+        *ids,
+        task.loaded.tokenizer.eos_token_id,
+    ]
+    assert not recwarn.list
+
+
+# ---- collate
+
+
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_a_batch_is_as_wide_as_its_longest_and_masked_by_length(name: TaskName) -> None:
+    task = task_of(name)
+    examples = task.encode(rows(9))
+    indices = np.array([4, 1, 0])[: len(examples)]
+    batch = task.collate(examples, indices)
+    inputs = examples.columns["input_ids"]
+    longest = int(inputs.lengths[indices].max())
+    assert batch["input_ids"].shape == batch["attention_mask"].shape == (3, longest)
+    assert batch["attention_mask"].sum(dim=1).tolist() == inputs.lengths[indices].tolist()
+    for row, mask, index in zip(batch["input_ids"], batch["attention_mask"], indices, strict=True):
+        assert row[mask.bool()].tolist() == inputs[index].tolist()
+    assert all(tensor.dtype == torch.int64 for tensor in batch.values())
+    if name == "classification":
+        assert batch["labels"].shape == (3,)
+    elif name == "summarization":
+        targets = examples.columns["target_ids"]
+        assert batch["labels"].shape == (3, int(targets.lengths[indices].max()))
+        for row, index in zip(batch["labels"], indices, strict=True):
+            assert row[row != IGNORED].tolist() == targets[index].tolist()
+    else:
+        assert batch["labels"].shape == (3, longest)
+        assert (batch["labels"][:, -1] == IGNORED).all()
+
+
+def test_a_pad_token_that_is_the_end_of_text_is_still_told_apart() -> None:
+    """GPT-2 pads with its end of text: told by id, every end of text would drop out of mask and loss."""
+    task = task_of("causal-lm", block_tokens=8)
+    end = tokenizer_of("gpt2").eos_token_id
+    examples = task.encode([Row({"text": "the cat"}, "a:1"), Row({"text": "dog"}, "a:2")])
+    batch = task.collate(examples, np.arange(len(examples)))
+    real = int(examples.lengths.sum())
+    assert int(batch["attention_mask"].sum()) == real
+    assert int((batch["labels"] == end).sum()) == 2
+
+
+def test_the_prefix_stands_before_every_text() -> None:
+    task = task_of("summarization", prefix="shorten: ")
+    examples = task.encode(rows(2))
+    for index, row in enumerate(rows(2)):
+        wanted = task.loaded.tokenizer("shorten: " + row.fields["text"])["input_ids"]
+        assert examples.columns["input_ids"][index].tolist() == wanted
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=5), max_size=8), st.data())
+def test_ragged_gives_back_what_it_holds(held: list[list[int]], data: st.DataObject) -> None:
+    ragged = Ragged.of(held)
+    assert [ragged[index].tolist() for index in range(len(ragged))] == held
+    chosen = data.draw(st.lists(st.sampled_from(range(len(held))), max_size=6)) if held else []
+    taken = ragged.take(chosen)
+    assert [taken[index].tolist() for index in range(len(taken))] == [held[index] for index in chosen]
