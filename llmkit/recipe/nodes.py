@@ -9,10 +9,11 @@ from typing import TypeAlias
 Scalar: TypeAlias = "str | int | float | bool | None"
 Key: TypeAlias = "str | int"
 
-RIVALS = {"train.epochs": ("steps",), "train.steps": ("epochs",)}
+RIVALS = {"train.epochs": ("steps",), "train.steps": ("epochs",), "model": ("revision",)}
 """Key -> its neighbours that it replaces when it comes from a child or from `--set`.
 
-Without this nobody could override `epochs` with `steps`. Only keys that can never stand together belong here:
+Without this nobody could override `epochs` with `steps`, and a revision would outlive its model. Only keys that exclude
+or belong to each other stand here:
 `beams` stays out, because `beams: 1` goes well with sampling.
 """
 

@@ -625,7 +625,6 @@ def test_loading_a_dump_gives_an_equal_recipe(
             "recipe": 1,
             "task": "classification",
             "model": {"architecture": "bert", "size": "tiny", "tokenizer": revision},
-            "revision": revision,
             "data": {"train": texts},
             "train": {"learning_rate": learning_rate, "seed": seed},
             "labels": texts,
