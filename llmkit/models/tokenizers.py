@@ -164,7 +164,7 @@ def _fitting(entries: Sequence[tuple[str, ...]], *, room: int) -> tuple[list[str
 
 
 def _train_unigram(texts: Iterator[str], vocab_size: int) -> Tokenizer:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     special = ["<pad>", "</s>", "<unk>"]
     fixed = len(special) + len(SENTINELS) + len(_BYTES)
@@ -177,7 +177,12 @@ def _train_unigram(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     learnable = [char for char in _commonest_first(held) if char not in (" ", "▁", *spelling)]
     rare = {ord(char): " " for char in learnable[(vocab_size - least) // 2 :]}
     learner = Tokenizer(models.Unigram())
-    learner.pre_tokenizer = pre_tokenizers.Metaspace()
+    # As SentencePiece does, pieces are learnt within words, digits and symbols apart. Whole runs such as "--->1,024"
+    # made the trainer's likelihood no number on docstrings, which ends the process; so did words without an end.
+    words = Regex(r"▁?[\p{L}\p{M}]{1,64}|▁?\p{N}|▁?[^▁\p{L}\p{M}\p{N}]")
+    learner.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(), pre_tokenizers.Split(words, "isolated")]
+    )
     most = vocab_size - len(SENTINELS) - len(_BYTES)
     trainer = trainers.UnigramTrainer(
         vocab_size=most,

@@ -71,7 +71,8 @@ FINGERPRINT = [
 
 def ask(hub: FakeHub, home: Path, *sources: str, environment: dict[str, str] | None = None) -> list[Any]:
     root = Path(llmkit.__file__).parents[1]
-    settings = {"PYTHONPATH": str(root), "HF_HOME": str(home), "HF_ENDPOINT": hub.url, **(environment or {})}
+    settings = {"PYTHONPATH": str(root), "HF_HOME": str(home), "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}
+    settings.update(environment or {})
     done = subprocess.run(
         [sys.executable, "-c", CLIENT, *sources],
         env={**os.environ, **settings},
