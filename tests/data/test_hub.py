@@ -54,12 +54,12 @@ def home(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 ROWS = [
-    ({"text": "good", "label": "pos"}, "hub:owner/reviews[0]"),
-    ({"text": "bad", "label": "neg"}, "hub:owner/reviews[1]"),
+    ({"text": "good", "label": "pos"}, "hub:owner/reviews#train[0]"),
+    ({"text": "bad", "label": "neg"}, "hub:owner/reviews#train[1]"),
 ]
 FINGERPRINT = [
     {
-        "name": "hub:owner/reviews",
+        "name": "hub:owner/reviews#train",
         "revision": COMMITS[0],
         "config": "default",
         "split": "train",
