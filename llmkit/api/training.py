@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from llmkit.tasks.base import Scores
     from llmkit.training.checkpoints import CheckpointStore
     from llmkit.training.progress import Event
-
-_log = logging.getLogger("llmkit")
 
 
 @dataclass(frozen=True)

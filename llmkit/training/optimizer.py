@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
@@ -62,7 +61,3 @@ def restore_optimizer(optimizer: Optimizer, model: nn.Module, state: Mapping[str
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
-
-
-def gradient_norm_is_finite(norm: Tensor) -> bool:
-    return bool(torch.isfinite(norm))
