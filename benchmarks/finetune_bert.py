@@ -2,7 +2,7 @@
 
     python benchmarks/finetune_bert.py
 
-The same 6-layer, 384-wide BERT with the published dropout, the same 256 rows of 8 to 500 tokens, the same batches of
+The same 6-layer, 384-wide BERT with the published dropout, the same 160 rows of 8 to 500 tokens, the same batches of
 32 rows, AdamW and precision. Each side of each round is a process of its own, in turn, so that a busy machine slows
 them alike and the peak of one is not hidden behind the other's. Rows per second are those of the steps behind the
 first; memory is what training adds to the process that holds the model and the rows.
@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROWS = 256
+ROWS = 160
 BATCH_SIZE = 32
 ROUNDS = 3
 LABELS = ("no", "yes")

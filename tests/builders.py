@@ -29,6 +29,7 @@ from transformers import (
 from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.models.export import own_tensors
+from llmkit.models.first_token import read_first_token_only
 from llmkit.models.loaded import Family, LoadedModel
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import ScratchModel, TrainBlock
@@ -124,6 +125,7 @@ def tiny_model(family: Family, *, dropout: float = 0.0, layers: int = 1, width: 
                     label2id={label: index for index, label in enumerate(LABELS)},
                 )
             )
+            read_first_token_only(model)
         case "gpt2":
             model = GPT2LMHeadModel(
                 GPT2Config(

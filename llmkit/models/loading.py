@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, get_args
 
 from llmkit.errors import ModelError
+from llmkit.models.first_token import read_first_token_only
 from llmkit.models.loaded import Family, Head, LoadedModel
 from llmkit.models.places import ModelPlace, find_model
 from llmkit.models.presets import scratch_config
@@ -78,7 +79,7 @@ def create_model(
         torch.manual_seed(seed)
         model = model_class(block.architecture, head)(config)
     loaded = LoadedModel(
-        model=model, tokenizer=tokenizer, family=block.architecture, name=f"{block.architecture}-{block.size}"
+        model=_trimmed(model), tokenizer=tokenizer, family=block.architecture, name=f"{block.architecture}-{block.size}"
     )
     check_tokenizer(loaded)
     return loaded
@@ -110,7 +111,7 @@ def load_model(
         _settle_labels(config, place, labels)
     model = _load_weights(cls, config, place, new_head=new_head, seed=seed)
     loaded = LoadedModel(
-        model=model, tokenizer=load_tokenizer(place), family=family, name=name, revision=place.revision
+        model=_trimmed(model), tokenizer=load_tokenizer(place), family=family, name=name, revision=place.revision
     )
     check_tokenizer(loaded)
     return loaded
@@ -159,6 +160,15 @@ def check_tokenizer(loaded: LoadedModel) -> None:
             f"{loaded.name}: the tokenizer has ids up to {largest:,}, the model embeds {rows:,}. "
             "They do not belong together; use the tokenizer that the model was trained with."
         )
+
+
+def _trimmed(model: PreTrainedModel) -> PreTrainedModel:
+    """The same model, without the work whose results nothing reads."""
+    from transformers import BertForSequenceClassification
+
+    if isinstance(model, BertForSequenceClassification):
+        read_first_token_only(model)
+    return model
 
 
 def _checked_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrainedConfig:

@@ -1,0 +1,51 @@
+"""A BERT classifier reads one state of the last layer, that of its first token: compute that one only.
+
+Keys and values of the last layer still need every token; its queries, its output and its feed-forward need one. At
+six layers that is a seventh of all work, in training and in use. Weights, config, names and results stay.
+
+Legend: B batch, T tokens, D hidden units.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import BertForSequenceClassification
+
+
+def read_first_token_only(model: BertForSequenceClassification) -> None:
+    """Let the last layer return (B, 1, D), which is all that the pooler behind it looks at."""
+    layer: Any = model.bert.encoder.layer[-1]
+    layer.forward = _FirstTokenForward(layer)
+
+
+class _FirstTokenForward:
+    """In the place of `BertLayer.forward`; a class, so that a copied model carries its own layer along."""
+
+    def __init__(self, layer: Any) -> None:
+        self.layer = layer
+
+    def __call__(self, hidden_states: Tensor, attention_mask: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+        from transformers.models.bert.modeling_bert import ALL_ATTENTION_FUNCTIONS, eager_attention_forward
+
+        attention = self.layer.attention
+        itself = attention.self
+        rows = len(hidden_states)
+        shape = (rows, -1, itself.num_attention_heads, itself.attention_head_size)
+        first = hidden_states[:, :1]  # (B, 1, D)
+        if attention_mask is not None:
+            attention_mask = attention_mask[:, :, :1]  # of (B, 1, T, T)
+        attend = ALL_ATTENTION_FUNCTIONS.get_interface(itself.config._attn_implementation, eager_attention_forward)
+        seen, _ = attend(
+            itself,
+            itself.query(first).view(shape).transpose(1, 2),
+            itself.key(hidden_states).view(shape).transpose(1, 2),
+            itself.value(hidden_states).view(shape).transpose(1, 2),
+            attention_mask,
+            dropout=itself.dropout.p if itself.training else 0.0,
+            scaling=itself.scaling,
+        )
+        attended = attention.output(seen.reshape(rows, 1, -1), first)
+        return self.layer.feed_forward_chunk(attended)
