@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Ragged:
 
     @classmethod
     def of(cls, sequences: Iterable[Sequence[int]]) -> Ragged:
+        import numpy as np
+
         held = [np.asarray(sequence, dtype=np.int32) for sequence in sequences]
         offsets = np.zeros(len(held) + 1, dtype=np.int64)
         np.cumsum([len(sequence) for sequence in held], out=offsets[1:])
@@ -31,6 +35,8 @@ class Ragged:
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """(N,)"""
+        import numpy as np
+
         return np.diff(self.offsets)
 
     def __len__(self) -> int:
@@ -60,6 +66,8 @@ class Examples:
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """(N,) tokens of an example, over all its columns."""
+        import numpy as np
+
         return np.sum([column.lengths for column in self.columns.values()], axis=0)  # type: ignore[no-any-return]
 
     def padded_tokens(self, indices: NDArray[np.int64]) -> int:

@@ -6,8 +6,6 @@ import logging
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-
 from llmkit.errors import DataError
 
 Overflow = Literal["error", "truncate", "drop"]
@@ -52,6 +50,8 @@ class LengthCount:
         """
         if not self.lengths:
             return
+        import numpy as np
+
         median, high, longest = np.percentile(self.lengths, [50, 95, 100]).astype(int)
         spread = f"{self.what}: tokens median {median:,}, 95th percentile {high:,}, longest {longest:,}"
         if not self.over:

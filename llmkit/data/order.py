@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-Indices = NDArray[np.int64]
+    Indices = NDArray[np.int64]
 
 
 def steps_per_epoch(count: int, *, batch_size: int) -> int:
@@ -28,11 +30,15 @@ def batch_of_step(step: int, *, count: int, batch_size: int, seed: int) -> Indic
 @lru_cache(maxsize=2)
 def _order_of_epoch(count: int, seed: int, epoch: int) -> Indices:
     """Held, since every step of an epoch needs it."""
+    import numpy as np
+
     return np.random.Generator(np.random.PCG64([seed, epoch])).permutation(count)
 
 
 def share_of_rank(batch: Indices, lengths: NDArray[np.int64], *, rank: int, world_size: int) -> Indices:
     """A rank's part of a global batch, dealt out by length, so that all ranks have about the same work."""
+    import numpy as np
+
     by_length = batch[np.argsort(-lengths[batch], kind="stable")]
     return by_length[rank::world_size]
 
@@ -42,6 +48,8 @@ def cut_by_tokens(indices: Indices | Sequence[int], lengths: NDArray[np.int64], 
 
     A micro-batch of B examples, the longest of T tokens, has B x T <= `max_tokens`; a longer example stands alone.
     """
+    import numpy as np
+
     held = np.asarray(indices, dtype=np.int64)
     by_length = held[np.argsort(-lengths[held], kind="stable")]
     cuts: list[Indices] = []

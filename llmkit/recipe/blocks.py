@@ -54,9 +54,7 @@ ShareOrSources = Annotated[str | tuple[str, ...], BeforeValidator(_share_or_sour
 class Block(BaseModel):
     """Frozen and strict: an unknown key, a wrong type, NaN or infinity is an error."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class TokenizerBlock(Block):

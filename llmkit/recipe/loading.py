@@ -65,8 +65,13 @@ def recipe_schema(kinds: Mapping[str, type[Recipe]]) -> dict[str, Any]:
 
     A recipe with `extends` may leave out everything but its task.
     """
+    from llmkit.recipe.documentation import DocumentedSchema  # reads source files: only where it is asked for
+
     references, schema = models_json_schema(
-        [(kind, "validation") for kind in kinds.values()], title="llmkit recipe", ref_template="#/$defs/{model}"
+        [(kind, "validation") for kind in kinds.values()],
+        title="llmkit recipe",
+        ref_template="#/$defs/{model}",
+        schema_generator=DocumentedSchema,
     )
     targets = {task: references[kind, "validation"]["$ref"] for task, kind in kinds.items()}
     for target in targets.values():

@@ -109,8 +109,10 @@ def _problem(details: ErrorDetails, fault: _Fault, root: Node) -> Problem:
         case "value_error":
             return _refused_by_validator(str(details["ctx"]["error"]), fault, root)
         case "string_pattern_mismatch":
-            about = f" {fault.field.description}" if fault.field and fault.field.description else ""
-            return Problem(node.place, fault.path, _wrong_value(fault, node) + about)
+            from llmkit.recipe.documentation import key_docs
+
+            about = key_docs(fault.block).get(str(fault.path[-1]), "") if fault.block else ""
+            return Problem(node.place, fault.path, f"{_wrong_value(fault, node)} {about}".rstrip())
         case _:
             return Problem(node.place, fault.path, _wrong_value(fault, node))
 

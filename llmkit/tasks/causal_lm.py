@@ -10,12 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from llmkit.data.examples import Examples, Ragged
-from llmkit.data.order import Indices
 from llmkit.errors import UsageError
 from llmkit.recipe.blocks import Recipe, ScratchModel
 from llmkit.tasks.base import Batch, Engine
@@ -23,8 +20,11 @@ from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
+    from llmkit.data.order import Indices
     from llmkit.data.rows import Row
     from llmkit.models.loaded import Head, LoadedModel
 
@@ -59,6 +59,8 @@ class CausalLMTask:
         """A language model has no classes."""
 
     def encode(self, rows: Iterable[Row]) -> Examples:
+        import numpy as np
+
         tokenizer = self.loaded.tokenizer
         stream: list[NDArray[np.int32]] = [np.asarray([tokenizer.eos_token_id], dtype=np.int32)]  # the first context
         utf8_bytes = 0
@@ -105,5 +107,7 @@ def pack_blocks(stream: NDArray[np.int32], *, block_tokens: int) -> Ragged:
 
     One id alone is no block: it has nothing to predict.
     """
+    import numpy as np
+
     starts = np.arange(0, len(stream) - 1, block_tokens - 1)
     return Ragged.of([stream[start : start + block_tokens] for start in starts])  # type: ignore[misc]  # arrays of ints

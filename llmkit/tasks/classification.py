@@ -13,7 +13,6 @@ from pydantic import Field, field_validator
 
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount, Overflow
-from llmkit.data.order import Indices
 from llmkit.errors import DataError, nearest
 from llmkit.recipe.blocks import Names, Recipe
 from llmkit.tasks.base import Batch, Engine
@@ -23,6 +22,7 @@ from llmkit.tasks.padding import attention_mask, padded
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from llmkit.data.order import Indices
     from llmkit.data.rows import Row
     from llmkit.models.loaded import Head, LoadedModel
 

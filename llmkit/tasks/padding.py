@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from llmkit.data.examples import Ragged
-from llmkit.data.order import Indices
-
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from llmkit.data.examples import Ragged
+    from llmkit.data.order import Indices
 
 
 def padded(column: Ragged, indices: Indices, *, value: int) -> Tensor:
     """(B, T) int64, padded on the right with `value`."""
+    import numpy as np
     import torch
 
     rows = [column[index] for index in indices]
@@ -29,6 +28,7 @@ def padded(column: Ragged, indices: Indices, *, value: int) -> Tensor:
 
 def attention_mask(column: Ragged, indices: Indices) -> Tensor:
     """(B, T) int64, 1 at a token and 0 at padding; told by length, since padding may share an id with a real token."""
+    import numpy as np
     import torch
 
     lengths = column.lengths[indices]

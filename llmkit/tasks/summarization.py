@@ -12,7 +12,6 @@ from pydantic import Field
 
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount, Overflow
-from llmkit.data.order import Indices
 from llmkit.recipe.blocks import Block, GenerationBlock, PositiveInt, Recipe
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import encode_texts, in_chunks
@@ -21,6 +20,7 @@ from llmkit.tasks.padding import attention_mask, padded
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from llmkit.data.order import Indices
     from llmkit.data.rows import Row
     from llmkit.models.loaded import Head, LoadedModel
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tiny_recipes import CLASSIFY, llmkit, llmkit_process
 
-HEAVY = ("torch", "transformers", "datasets", "accelerate", "pandas", "sklearn", "pyarrow")
+HEAVY = ("torch", "transformers", "datasets", "accelerate", "pandas", "sklearn", "pyarrow", "numpy")
 _PROBE = """
 import sys
 from llmkit.cli import run
