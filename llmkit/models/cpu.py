@@ -1,4 +1,4 @@
-"""Faster training on a CPU: dropout from random bytes, and fused attention where nothing is dropped in it.
+"""Faster training on a CPU: dropout from random bytes, fused attention where nothing is dropped in it, memory kept.
 
 `bernoulli_` draws a double for every element and took 29 % of a training step of a small BERT; one byte for each,
 drawn eight at a time, costs a tenth. The rate is rounded to 1/256, the scale is exact for the rounded rate. Nothing
@@ -7,6 +7,8 @@ here changes a model's weights, config or names; on a GPU torch's own is right.
 
 from __future__ import annotations
 
+import ctypes
+import platform
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _NAME = "llmkit-cpu"
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 class _Drop(torch.autograd.Function):
@@ -63,9 +66,22 @@ def speed_up_on_cpu(model: PreTrainedModel) -> None:
         for name, child in list(module.named_children()):
             if type(child) is nn.Dropout:
                 setattr(module, name, ByteDropout(child.p).train(child.training))
+    _keep_freed_memory()
     AttentionInterface.register(_NAME, _attention)
     AttentionMaskInterface.register(_NAME, sdpa_mask)
     model.set_attn_implementation(_NAME)
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep what a step frees for the next step, in place of handing it back to the system.
+
+    Each step otherwise asks for all its activations anew, page by page: 1.3x the time of a step of a tiny T5, for a
+    peak that is up to 1.4x as high. Other C libraries are left as they are.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(_M_MMAP_THRESHOLD, 2**30)
 
 
 # B batch, H heads, Q queries, K keys, D units of a head
