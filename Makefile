@@ -11,6 +11,8 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constr
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
+BENCHMARKS := classify_file finetune_bert pretrain_objectives corpus_memory
+
 .PHONY: help install install-dev demo test smoke check format bench clean
 
 help:  ## Show this list
@@ -52,7 +54,7 @@ demo: install  ## Train a small classifier, use it and measure it; no download
 	@echo
 	@echo "Next:"
 	@echo "  $(BIN)/llmkit classify --json \"A text of yours.\"       all probabilities"
-	@echo "  $(BIN)/llmkit finetune recipes/language-model-python-docs.yaml, then $(BIN)/llmkit generate --prompt Return"
+	@echo "  $(BIN)/llmkit pretrain recipes/pretrain/gpt2-tiny.yaml, then $(BIN)/llmkit generate --prompt Return"
 	@echo "  $(BIN)/llmkit finetune recipes/summarize-python-docs.yaml, then $(BIN)/llmkit summarize FILE"
 	@echo "  README.md and docs/recipes.md                        a recipe for your own data"
 
@@ -75,7 +77,7 @@ format: .venv/.installed-dev  ## Format the code and mend what ruff can
 	$(BIN)/ruff check --fix .
 
 bench: install  ## Run the benchmarks, one after the other
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python "benchmarks/$$name.py"; done
 
 clean:  ## Remove caches and build outputs; .venv and runs stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import json
 import random
-import resource
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from side_by_side import measured_in_turn, peak_mib, print_ratios, result_of
 
 ROWS = 160
 BATCH_SIZE = 32
@@ -33,27 +32,11 @@ def main() -> None:
         folder = Path(sys.argv[2])
         print(json.dumps(SIDES[sys.argv[1]](folder)))
         return
-    measured: dict[str, list[dict[str, float]]] = {name: [] for name in SIDES}
     with tempfile.TemporaryDirectory() as folder:
         write_model(Path(folder))
-        for _ in range(ROUNDS):
-            for name, results in measured.items():
-                results.append(in_own_process(name, folder))
-    ours, theirs = measured["llmkit"], measured["trainer"]
-    for what, target in (("rows_per_second", "at least 2.3"), ("training_mib", "at most 0.5")):
-        ratios = sorted(a[what] / b[what] for a, b in zip(ours, theirs, strict=True))
-        for name, results in measured.items():
-            print(f"{what:16} {name:8} {statistics.median(result[what] for result in results):10,.1f}")
-        print(
-            f"{what:16} ratio    {statistics.median(ratios):10.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f}; target {target})"
-        )
-
-
-def in_own_process(name: str, folder: str) -> dict[str, float]:
-    command = [sys.executable, __file__, name, folder]
-    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    result: dict[str, float] = json.loads(output.splitlines()[-1])
-    return result
+        measured = measured_in_turn(__file__, list(SIDES), folder=folder, rounds=ROUNDS)
+    targets = {"rows_per_second": "at least 2.3", "training_mib": "at most 0.5"}
+    print_ratios(measured["llmkit"], measured["trainer"], targets=targets)
 
 
 def write_model(folder: Path) -> None:
@@ -119,7 +102,7 @@ def train_with_llmkit(folder: Path) -> dict[str, float]:
     ):
         if isinstance(event, StepResult):
             steps.append(time.perf_counter())
-    return result_of(steps, before)
+    return result_of(steps, before, unit="rows", each_step=BATCH_SIZE)
 
 
 def train_with_trainer(folder: Path) -> dict[str, float]:
@@ -169,17 +152,7 @@ def train_with_trainer(folder: Path) -> dict[str, float]:
         )
         before = peak_mib()
         trainer.train()
-    return result_of(steps, before)
-
-
-def result_of(steps: list[float], before_mib: float) -> dict[str, float]:
-    seconds = steps[-1] - steps[0]
-    return {"rows_per_second": (len(steps) - 1) * BATCH_SIZE / seconds, "training_mib": peak_mib() - before_mib}
-
-
-def peak_mib() -> float:
-    """The most memory that this process has held so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return result_of(steps, before, unit="rows", each_step=BATCH_SIZE)
 
 
 SIDES = {"llmkit": train_with_llmkit, "trainer": train_with_trainer}

@@ -18,6 +18,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from transformers import (
     BertConfig,
+    BertForMaskedLM,
     BertForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
@@ -30,22 +31,32 @@ from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.models.export import own_tensors
 from llmkit.models.first_token import read_first_token_only
-from llmkit.models.loaded import Family, LoadedModel
+from llmkit.models.loaded import Family, Head, LoadedModel
 from llmkit.models.tokenizers import train_tokenizer
-from llmkit.recipe.blocks import ScratchModel, TrainBlock
+from llmkit.recipe.blocks import ScratchModel, TokenizerBlock, TrainBlock
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Scores, Task, count_targets
 from llmkit.tasks.causal_lm import CausalLMRecipe
 from llmkit.tasks.classification import ClassificationRecipe
+from llmkit.tasks.masked_lm import MaskedLMRecipe
+from llmkit.tasks.span_corruption import SpanCorruptionRecipe
 from llmkit.tasks.summarization import SummarizationRecipe
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore
 from llmkit.training.loop import Validation, fit
 from llmkit.training.progress import Event, StepResult
 from llmkit.training.schedule import Plan
 
-TaskName = Literal["classification", "causal-lm", "summarization"]
-TASK_NAMES: tuple[TaskName, ...] = ("classification", "causal-lm", "summarization")
-FAMILY_OF: Mapping[TaskName, Family] = {"classification": "bert", "causal-lm": "gpt2", "summarization": "t5"}
+TaskName = Literal["classification", "causal-lm", "masked-lm", "span-corruption", "summarization"]
+TASK_NAMES: tuple[TaskName, ...] = ("classification", "causal-lm", "masked-lm", "span-corruption", "summarization")
+ONE_OF_EACH_FAMILY: tuple[TaskName, ...] = ("classification", "causal-lm", "summarization")
+"""For what depends on the model alone."""
+FAMILY_OF: Mapping[TaskName, Family] = {
+    "classification": "bert",
+    "causal-lm": "gpt2",
+    "masked-lm": "bert",
+    "span-corruption": "t5",
+    "summarization": "t5",
+}
 LABELS = ("bad", "fair", "good")
 BATCH_SIZE = 32
 ROW_COUNT = 45
@@ -94,7 +105,7 @@ def rows(count: int = ROW_COUNT) -> list[Row]:
 def _trained_tokenizer(family: Family) -> PreTrainedTokenizerFast:
     texts = ["summarize: ", *(sentence(number) for number in range(60))]
     vocab_size = {"bert": 120, "gpt2": 300, "t5": 420}[family]
-    return train_tokenizer(family, texts, vocab_size=vocab_size, lowercase=True, max_tokens=None)
+    return train_tokenizer(family, texts, block=TokenizerBlock(vocab_size=vocab_size), max_tokens=None)
 
 
 def tokenizer_of(family: Family) -> PreTrainedTokenizerFast:
@@ -102,30 +113,40 @@ def tokenizer_of(family: Family) -> PreTrainedTokenizerFast:
     return copy.deepcopy(_trained_tokenizer(family))
 
 
-def tiny_model(family: Family, *, dropout: float = 0.0, layers: int = 1, width: int = 16, seed: int = 3) -> LoadedModel:
-    """Random weights, spread wide enough for gradients that differ."""
+def tiny_model(
+    family: Family,
+    *,
+    head: Head | None = None,
+    dropout: float = 0.0,
+    layers: int = 1,
+    width: int = 16,
+    seed: int = 3,
+) -> LoadedModel:
+    """Random weights, spread wide enough for gradients that differ; BERT is a classifier unless `head` says else."""
     tokenizer = tokenizer_of(family)
     torch.manual_seed(seed)
     model: Any
     match family:
         case "bert":
-            model = BertForSequenceClassification(
-                BertConfig(
-                    vocab_size=len(tokenizer),
-                    hidden_size=width,
-                    num_hidden_layers=layers,
-                    num_attention_heads=2,
-                    intermediate_size=2 * width,
-                    max_position_embeddings=64,
-                    hidden_dropout_prob=dropout,
-                    attention_probs_dropout_prob=dropout,
-                    initializer_range=0.2,
-                    pad_token_id=tokenizer.pad_token_id,
-                    id2label=dict(enumerate(LABELS)),
-                    label2id={label: index for index, label in enumerate(LABELS)},
-                )
+            config = BertConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=width,
+                num_hidden_layers=layers,
+                num_attention_heads=2,
+                intermediate_size=2 * width,
+                max_position_embeddings=64,
+                hidden_dropout_prob=dropout,
+                attention_probs_dropout_prob=dropout,
+                initializer_range=0.2,
+                pad_token_id=tokenizer.pad_token_id,
+                id2label=dict(enumerate(LABELS)),
+                label2id={label: index for index, label in enumerate(LABELS)},
             )
-            read_first_token_only(model)
+            if head == "masked-lm":
+                model = BertForMaskedLM(config)
+            else:
+                model = BertForSequenceClassification(config)
+                read_first_token_only(model)
         case "gpt2":
             model = GPT2LMHeadModel(
                 GPT2Config(
@@ -163,19 +184,24 @@ def tiny_model(family: Family, *, dropout: float = 0.0, layers: int = 1, width: 
 def recipe_of(name: TaskName, **keys: Any) -> Any:
     """A recipe of the task; its data and model are never opened, since the tests bring their own."""
     scratch = ScratchModel(architecture=FAMILY_OF[name], size="tiny")
-    common = {"recipe": 1, "task": name, "model": scratch, "data": {"train": "rows.jsonl"}}
+    common: dict[str, Any] = {"recipe": 1, "task": name, "model": scratch, "data": {"train": "rows.jsonl"}}
     match name:
         case "classification":
             return ClassificationRecipe(**common, **keys)
         case "causal-lm":
             return CausalLMRecipe(**common, **{"block_tokens": 12, **keys})
+        case "masked-lm":
+            return MaskedLMRecipe(**common, **{"block_tokens": 12, **keys})
+        case "span-corruption":
+            return SpanCorruptionRecipe(**common, **{"block_tokens": 24, "mask_rate": 0.2, **keys})
         case "summarization":
             return SummarizationRecipe(**common, **keys)
 
 
 def task_of(name: TaskName, *, loaded: LoadedModel | None = None, dropout: float = 0.0, **keys: Any) -> Task:
     recipe = recipe_of(name, **keys)
-    task: Task = TASKS[type(recipe)](recipe, loaded or tiny_model(FAMILY_OF[name], dropout=dropout))
+    kind = TASKS[type(recipe)]
+    task: Task = kind(recipe, loaded or tiny_model(FAMILY_OF[name], head=kind.HEAD, dropout=dropout))
     return task
 
 

@@ -83,9 +83,10 @@ def save_tiny_t5(folder: Path) -> None:
     from transformers import T5Config, T5ForConditionalGeneration
 
     from llmkit.models.tokenizers import train_tokenizer
+    from llmkit.recipe.blocks import TokenizerBlock
 
     texts = [text for row in rows() for text in (row["text"], row["summary"])]
-    tokenizer = train_tokenizer("t5", texts, vocab_size=500, lowercase=False, max_tokens=48)
+    tokenizer = train_tokenizer("t5", texts, block=TokenizerBlock(vocab_size=500), max_tokens=48)
     torch.manual_seed(1)
     config = T5Config(
         vocab_size=len(tokenizer),

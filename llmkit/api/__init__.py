@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llmkit.api.measuring import Evaluation, evaluate_model, score_files
     from llmkit.api.options import generation_options, schema
+    from llmkit.api.plotting import Plotted, plot
+    from llmkit.api.pretraining import pretrain
     from llmkit.api.texts import read_texts
     from llmkit.api.training import Begun, Finetuned, count_devices, finetune
     from llmkit.api.using import Model, load
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 _PLACES = {
     "llmkit.api.measuring": ("Evaluation", "evaluate_model", "score_files"),
     "llmkit.api.options": ("generation_options", "schema"),
+    "llmkit.api.plotting": ("Plotted", "plot"),
+    "llmkit.api.pretraining": ("pretrain",),
     "llmkit.api.texts": ("read_texts",),
     "llmkit.api.training": ("Begun", "Finetuned", "count_devices", "finetune"),
     "llmkit.api.using": ("Model", "load"),
@@ -31,6 +35,7 @@ __all__ = [
     "Evaluation",
     "Finetuned",
     "Model",
+    "Plotted",
     "Saved",
     "StepResult",
     "count_devices",
@@ -38,6 +43,8 @@ __all__ = [
     "finetune",
     "generation_options",
     "load",
+    "plot",
+    "pretrain",
     "read_texts",
     "schema",
     "score_files",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.api.preparing import Split, SplitRows, open_splits
+from llmkit.api.preparing import Split, SplitRows, open_splits, reading_options
 from llmkit.api.resuming import check_sources
 from llmkit.api.texts import read_column
 from llmkit.atomic import replace_file
@@ -22,7 +22,7 @@ from llmkit.runs.folder import Run, finished_runs, open_run, write_json
 from llmkit.tasks import RECIPES, TASKS
 
 if TYPE_CHECKING:
-    from llmkit.models.loaded import LoadedModel
+    from llmkit.models.loaded import Head, LoadedModel
     from llmkit.tasks.base import Scores
 
 _log = logging.getLogger("llmkit")
@@ -96,7 +96,8 @@ def evaluate_model(
 
     run = _run_of(model)
     recipe = load_recipe(run.recipe, kinds=RECIPES).recipe if run else None
-    loaded = _open(str(run.folder) if run else str(model))
+    head = TASKS[type(recipe)].HEAD if recipe else None
+    loaded = _open(str(run.folder) if run else str(model), head)
     if recipe is None:
         if not data:
             raise UsageError(f"{loaded.name} is not a run, so it has no rows of its own. Give --data.")
@@ -127,13 +128,13 @@ def _run_of(model: str | None) -> Run | None:
     return open_run(model) if (Path(model) / "run.json").exists() else None
 
 
-def _open(name: str) -> LoadedModel:
-    from llmkit.models.loaded import Head
+def _open(name: str, head: Head | None) -> LoadedModel:
+    """The model with this head, or with its family's."""
     from llmkit.models.loading import family_of, load_model
     from llmkit.models.places import find_model
 
     heads: dict[str, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm"}
-    return load_model(name, head=heads[family_of(find_model(name))])
+    return load_model(name, head=head or heads[family_of(find_model(name))])
 
 
 def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
@@ -171,7 +172,7 @@ def _rows(
             text_files=getattr(recipe, "text_files", "line"),
             mapping="Map it with --column {role}={column}",
         )
-        return SplitRows(source, "test"), ", ".join(data)
+        return SplitRows(source, "test", options=reading_options(recipe, columns=columns)), ", ".join(data)
     assert run is not None, "a model that is no run was refused without data"
     splits = open_splits(recipe)
     name: Split = "test" if "test" in splits else "validation"

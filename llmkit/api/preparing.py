@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmkit.api.resuming import check_data, warn_of_environment
+from llmkit.data.caches import cache_folder, one_at_a_time
 from llmkit.data.rows import Row, RowSource
 from llmkit.data.sources import open_rows
 from llmkit.data.splits import split_of
@@ -45,14 +48,42 @@ class SplitRows:
     validation: float = 0.0
     """Shares that other splits take out of the same source."""
     test: float = 0.0
+    deduplicate: bool = False
+    options: str = ""
+    """What else decides which rows the source gives, such as its columns."""
+    _told: set[str] = field(default_factory=set, repr=False, compare=False)
+    """What was logged: the rows are read several times, and their repeats told once."""
 
     def __iter__(self) -> Iterator[Row]:
-        if not self.validation and not self.test:
-            yield from self.source
-            return
+        rows = iter(self.source) if not self.validation and not self.test else self._of_the_split()
+        return _once_each(rows, split=self.split, told=self._told) if self.deduplicate else rows
+
+    def identity(self) -> str:
+        """The files' contents and every option that decides which rows these are."""
+        return json.dumps(
+            [self.source.content(), self.options, self.split, self.validation, self.test, self.deduplicate],
+            sort_keys=True,
+        )
+
+    def _of_the_split(self) -> Iterator[Row]:
         for row in self.source:
             if split_of(row.fields["text"], validation=self.validation, test=self.test) == self.split:
                 yield row
+
+
+def _once_each(rows: Iterable[Row], *, split: Split, told: set[str]) -> Iterator[Row]:
+    """The rows without those that stood there before; these are counted at the end."""
+    seen: set[bytes] = set()
+    count = 0
+    for count, row in enumerate(rows, 1):  # noqa: B007  # read behind the loop
+        digest = hashlib.blake2b("\0".join(row.fields.values()).encode(), digest_size=16).digest()
+        if digest not in seen:
+            seen.add(digest)
+            yield row
+    message = f"{split}: {count - len(seen):,} of {count:,} rows stood there already, left out"
+    if count > len(seen) and message not in told:
+        told.add(message)
+        _log.info(message)
 
 
 def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
@@ -62,16 +93,27 @@ def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
         DataError: a source that is missing, or lacks a column.
     """
     data = recipe.data
-    shares = {name: _share(getattr(data, name)) for name in ("validation", "test")}
+    shares: dict[str, Any] = {name: _share(getattr(data, name)) for name in ("validation", "test")}
+    same: dict[str, Any] = {"deduplicate": data.deduplicate, "options": reading_options(recipe)}
     train = _open(recipe, data.train, split="train", max_rows=data.max_rows)
-    splits: dict[Split, SplitRows] = {"train": SplitRows(train, "train", **shares)}
+    splits: dict[Split, SplitRows] = {"train": SplitRows(train, "train", **shares, **same)}
     for name, held in (("validation", data.validation), ("test", data.test)):
         split: Split = name  # type: ignore[assignment]  # the two literals above
         if isinstance(held, tuple):
-            splits[split] = SplitRows(_open(recipe, held, split=split, max_rows=None), split)
+            splits[split] = SplitRows(_open(recipe, held, split=split, max_rows=None), split, **same)
         elif held is not None:
-            splits[split] = SplitRows(train, split, **shares)
+            splits[split] = SplitRows(train, split, **shares, **same)
     return splits
+
+
+def reading_options(recipe: Recipe, *, columns: Mapping[str, str] | None = None) -> str:
+    """For `SplitRows.options`.
+
+    Args:
+        columns: in place of the recipe's.
+    """
+    used = columns or recipe.data.columns
+    return json.dumps([recipe.ROLES, used, recipe.data.max_rows, getattr(recipe, "text_files", None)], sort_keys=True)
 
 
 def _share(held: str | tuple[str, ...] | None) -> float:
@@ -104,6 +146,8 @@ class Prepared:
     """data.json"""
     checkpoint: Checkpoint | None
     """Where a resumed training goes on."""
+    unigram: float | None
+    """Nats per validation target of a guess by frequency alone, for a language model."""
 
     @property
     def best(self) -> str:
@@ -127,6 +171,7 @@ def prepare(
     """
     from accelerate import Accelerator, PartialState
 
+    from llmkit.evaluation.baseline import unigram_loss
     from llmkit.training.precision import choose_precision
     from llmkit.training.schedule import plan_training
 
@@ -146,7 +191,8 @@ def prepare(
         machine = environment(device=str(accelerator.device), world_size=world_size)
         warn_of_environment(resumed, {**machine, "precision": precision.format})
     plan = plan_training(recipe, examples=len(train), family=family, from_scratch=scratch)
-    return Prepared(recipe, task, train, validation, plan, precision, accelerator, data, checkpoint)
+    unigram = None if task.METRICS else unigram_loss(task, train, validation)
+    return Prepared(recipe, task, train, validation, plan, precision, accelerator, data, checkpoint, unigram)
 
 
 def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Path | None = None) -> Task:
@@ -163,14 +209,17 @@ def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Pa
     if checkpoint is not None:
         loaded = load_model(str(checkpoint), head=kind.HEAD, labels=labels)
     elif isinstance(recipe.model, ScratchModel):
-        loaded = create_model(
-            recipe.model,
-            head=kind.HEAD,
-            labels=labels,
-            texts=lambda: _texts(recipe, splits["train"]),
-            max_tokens=recipe.window_tokens,
-            seed=recipe.train.seed,
-        )
+        cached = _tokenizer_file(recipe.model, splits["train"])
+        with one_at_a_time(cached):
+            loaded = create_model(
+                recipe.model,
+                head=kind.HEAD,
+                labels=labels,
+                texts=lambda: _texts(recipe, splits["train"]),
+                max_tokens=recipe.window_tokens,
+                seed=recipe.train.seed,
+                cached_tokenizer=cached,
+            )
     else:
         loaded = load_model(
             recipe.model,
@@ -183,6 +232,16 @@ def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Pa
     _set_window(recipe, loaded)
     task: Task = kind(recipe, loaded)
     return task
+
+
+def _tokenizer_file(model: ScratchModel, rows: SplitRows) -> Path:
+    """Where the cache has the tokenizer of these rows and options."""
+    options = [
+        model.architecture,
+        model.tokenizer if isinstance(model.tokenizer, str) else model.tokenizer.model_dump(),
+    ]
+    made_from = json.dumps([rows.identity(), version("tokenizers"), version("llmkit"), options], sort_keys=True)
+    return cache_folder() / "tokenizers" / f"{hashlib.sha256(made_from.encode()).hexdigest()[:32]}.json"
 
 
 def _texts(recipe: Recipe, rows: SplitRows) -> Iterator[str]:
@@ -247,8 +306,9 @@ def _require_rows(count: int, *, split: Split, recipe: Recipe) -> None:
 
 
 def _first_rows(rows: Iterable[Row], recipe: Recipe) -> Iterable[Row]:
-    """Validation during training may be limited; `islice` takes all with None."""
-    return islice(rows, recipe.evaluation.max_rows)
+    """Validation during training may be limited."""
+    limit = recipe.evaluation.max_rows
+    return rows if limit is None else islice(rows, limit)
 
 
 def check_figures(recipe: Recipe) -> None:

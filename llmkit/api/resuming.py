@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmkit.errors import DataError, RecipeError
-from llmkit.recipe.blocks import Recipe
+from llmkit.errors import DataError, RecipeError, RunError
+from llmkit.recipe.blocks import Recipe, ScratchModel
 from llmkit.runs.folder import Run, read_json
 
 if TYPE_CHECKING:
+    from llmkit.api.preparing import Prepared
     from llmkit.training.checkpoints import Checkpoint
+    from llmkit.training.schedule import Plan
 
 _log = logging.getLogger("llmkit")
 _FREE = {"train.save_every", "train.keep_checkpoints", "train.micro_batch_tokens"}
 """None of them changes an update, dropout's draws aside."""
+_PLAN = {"train.steps", "train.epochs", "train.warmup"}
+"""They may change where no step already done would have gone otherwise: `check_plan` tells."""
 
 
 def check_recipe(kept: Recipe, wanted: Recipe, *, run: Run) -> None:
-    """Refuse a continuation whose recipe differs in what matters.
+    """Refuse a continuation whose recipe differs in what matters; the plan of its steps alone may differ.
 
     Raises:
         RecipeError: every such key, with its old and its new value.
@@ -29,11 +34,77 @@ def check_recipe(kept: Recipe, wanted: Recipe, *, run: Run) -> None:
     refused = [key for key in changed if key not in _FREE]
     if "task" in refused:
         refused = ["task"]  # its other keys differ for that reason alone
-    if refused:
+    if not _PLAN.issuperset(refused):
         listed = [f"{run.folder}: {key} was {_told(before, key)}, is now {_told(after, key)}" for key in refused]
         raise RecipeError([*listed, f"{run.folder}: only a new run can change this; start it without --resume."])
     if "train.micro_batch_tokens" in changed:
         _log.warning("train.micro_batch_tokens differs: the updates stay the same, but not bit for bit")
+
+
+def is_replanned(kept: Recipe, wanted: Recipe) -> bool:
+    """Whether the number of steps or the warm-up is given otherwise."""
+    before, after = dict(_leaves(kept.model_dump())), dict(_leaves(wanted.model_dump()))
+    return any(before[key] != after[key] for key in _PLAN)
+
+
+def check_plan(run: Run, *, kept: Recipe, prepared: Prepared) -> None:
+    """Refuse another plan if it leaves nothing to do, or gives a step already done another learning rate.
+
+    Args:
+        kept: the recipe that was trained so far.
+    Raises:
+        RecipeError: says why, and what to do instead.
+        RunError: a finished run has no checkpoint left to go on from.
+    """
+    from llmkit.training.checkpoints import progress_of
+    from llmkit.training.schedule import plan_training
+
+    if prepared.checkpoint is None:
+        if run.manifest()["status"] == "finished":
+            raise RunError(f"{run.folder} has no checkpoint to go on from. Start a new run with model: {run.folder}.")
+        return
+    progress, total = progress_of(prepared.checkpoint), prepared.plan.total_steps
+    if total <= progress.step:
+        raise RecipeError(
+            f"{run.folder}: {progress.step:,} steps are done, and the recipe now asks for {total:,}. "
+            f"Give more than {progress.step:,}, or leave the number as it was."
+        )
+    model = run.folder if run.model.is_dir() else prepared.checkpoint.folder
+    start_anew = f"start a new run from this one with model: {model}"
+    patience = kept.evaluation.patience
+    if patience is not None and progress.evaluations_since_best >= patience:
+        raise RecipeError(
+            f"{run.folder}: evaluation.patience: {patience} ended it after step {progress.step:,}; more steps would "
+            f"not be taken. Instead, {start_anew}."
+        )
+    family, scratch = prepared.task.loaded.family, isinstance(kept.model, ScratchModel)
+    before = plan_training(kept, examples=len(prepared.train), family=family, from_scratch=scratch)
+    fault = _rate_fault(kept, before, prepared.plan, steps_done=progress.step)
+    if fault:
+        raise RecipeError(f"{run.folder}: {fault}, or {start_anew}.")
+
+
+def _rate_fault(kept: Recipe, before: Plan, after: Plan, *, steps_done: int) -> str:
+    """Why the steps done would have gone otherwise, and what would help; nothing if they would not."""
+    from llmkit.training.schedule import widest_gap
+
+    schedule = kept.train.schedule
+    gap = widest_gap(before, after, schedule=schedule, steps_done=steps_done)
+    if gap is None:
+        return ""
+    same_warmup = replace(after, warmup_steps=before.warmup_steps)
+    if widest_gap(before, same_warmup, schedule=schedule, steps_done=steps_done) is None:
+        cause = f"train.warmup would be {after.warmup_steps:,} steps in place of {before.warmup_steps:,}"
+        advice = f"Keep the warm-up as it was with --set train.warmup={before.warmup_steps}"
+    else:
+        cause = f"train.schedule is {schedule}"
+        advice = (
+            "Only a run with train.schedule: constant can be lengthened after its warm-up: train one from the start"
+        )
+    return (
+        f"{cause}: with {after.total_steps:,} steps, step {gap.step + 1:,} would have had learning rate "
+        f"{gap.after:g} in place of {gap.before:g}. {advice}"
+    )
 
 
 def find_checkpoint(run: Run, *, keep: int) -> Checkpoint | None:

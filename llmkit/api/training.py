@@ -11,17 +11,20 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llmkit.api.plotting import draw_finished
 from llmkit.api.preparing import Prepared, check_figures, open_splits, prepare
-from llmkit.api.resuming import check_recipe, find_checkpoint
+from llmkit.api.resuming import check_plan, check_recipe, find_checkpoint, is_replanned
 from llmkit.api.signals import stop_signals
-from llmkit.atomic import publish_folder, replace_file, sweep
+from llmkit.api.speed import totals
+from llmkit.atomic import replace_file, sweep
 from llmkit.errors import InterruptedRun, LlmkitError, UsageError
-from llmkit.recipe.loading import LoadedRecipe, dump_recipe, load_recipe
+from llmkit.recipe.blocks import Recipe
+from llmkit.recipe.loading import dump_recipe, load_recipe
 from llmkit.runs.card import model_card
 from llmkit.runs.environment import environment, git_commit
 from llmkit.runs.folder import Run, create_run, open_run, refuse_used, write_json
 from llmkit.runs.lock import locked
-from llmkit.tasks import RECIPES
+from llmkit.tasks import RECIPES, TASKS
 
 if TYPE_CHECKING:
     from llmkit.tasks.base import Scores
@@ -47,6 +50,8 @@ class Finetuned:
     best_step: int
     figures: dict[str, float]
     """On the validation rows, at that checkpoint."""
+    use: str
+    """The command that uses the model."""
     already_complete: bool = False
 
 
@@ -67,27 +72,31 @@ def finetune(
         recipe: its file; not needed to resume.
         overrides: `a.b=value` each.
         run: the folder of a new run; without it, `runs/RECIPE-001`, or the next free number.
-        resume: the folder of a run to continue, from its newest whole checkpoint.
+        resume: the folder of a run to continue, from its newest whole checkpoint; to more steps, if an override asks
+            for more and the learning rates of those done stay the same.
         report: called with each event.
     Returns:
         None on all processes but the first, which write and report nothing.
     Raises:
         LlmkitError: whatever the user can mend; see llmkit/errors.py.
     """
-    loaded, resumed = _recipe_and_run(recipe, overrides=overrides, resume=resume)
-    if resumed is not None and resumed.manifest()["status"] == "finished":
+    wanted, kept, resumed = _recipe_and_run(recipe, overrides=overrides, resume=resume)
+    replanned = is_replanned(kept, wanted)
+    if resumed is not None and not replanned and resumed.manifest()["status"] == "finished":
         return _finished(resumed, already_complete=True)
     if resumed is None and run is not None:
         refuse_used(run)  # found now, not after minutes of preparation
-    check_figures(loaded.recipe)
-    splits = open_splits(loaded.recipe)  # a missing file or column is told before torch is loaded
+    check_figures(wanted)
+    splits = open_splits(wanted)  # a missing file or column is told before torch is loaded
     first = _is_first_process()
     with ExitStack() as held:
         if resumed is not None and first:
             held.enter_context(locked(resumed.folder))
             sweep(resumed.checkpoints)
-        checkpoint = find_checkpoint(resumed, keep=loaded.recipe.train.keep_checkpoints) if resumed else None
-        prepared = prepare(loaded.recipe, splits, checkpoint=checkpoint, resumed=resumed)
+        checkpoint = find_checkpoint(resumed, keep=wanted.train.keep_checkpoints) if resumed else None
+        prepared = prepare(wanted, splits, checkpoint=checkpoint, resumed=resumed)
+        if resumed is not None and replanned:
+            check_plan(resumed, kept=kept, prepared=prepared)
         if not first:
             _train(prepared, None, None)
             return None
@@ -123,17 +132,18 @@ def _is_first_process() -> bool:
 
 def _recipe_and_run(
     recipe: str | Path | None, *, overrides: Sequence[str], resume: str | Path | None
-) -> tuple[LoadedRecipe, Run | None]:
-    """The recipe to train, and the run to go on with."""
+) -> tuple[Recipe, Recipe, Run | None]:
+    """The recipe to train, the one that was trained so far, and the run to go on with."""
     if resume is None:
         if recipe is None:
             raise UsageError("give a recipe, or --resume RUN.")
-        return load_recipe(recipe, kinds=RECIPES, overrides=overrides), None
+        new = load_recipe(recipe, kinds=RECIPES, overrides=overrides).recipe
+        return new, new, None
     folder = open_run(resume)
-    kept = load_recipe(folder.recipe, kinds=RECIPES)
-    wanted = load_recipe(recipe or folder.recipe, kinds=RECIPES, overrides=overrides)
-    check_recipe(kept.recipe, wanted.recipe, run=folder)
-    return wanted, folder
+    kept = load_recipe(folder.recipe, kinds=RECIPES).recipe
+    wanted = load_recipe(recipe or folder.recipe, kinds=RECIPES, overrides=overrides).recipe
+    check_recipe(kept, wanted, run=folder)
+    return wanted, kept, folder
 
 
 def _train_into(run: Run, prepared: Prepared, report: Report) -> Finetuned:
@@ -158,7 +168,7 @@ def _train_into(run: Run, prepared: Prepared, report: Report) -> Finetuned:
     except LlmkitError as error:
         run.update(status="failed", error=str(error), training_seconds=before + time.monotonic() - started)
         raise
-    run.update(training_seconds=before + time.monotonic() - started)
+    run.update(training_seconds=before + time.monotonic() - started, **totals(run.metrics(), prepared))
     return _publish(run, store, prepared)
 
 
@@ -197,13 +207,14 @@ def _describe(run: Run, prepared: Prepared) -> None:
     accelerator = prepared.accelerator
     world_size = accelerator.num_processes
     machine = environment(device=str(accelerator.device), world_size=world_size)
+    # Before the recipe: a kill in between must not leave a longer recipe in a run that says it is finished.
+    run.update(status="running", total_steps=prepared.plan.total_steps, **_replanned(run, prepared))
     replace_file(run.recipe, dump_recipe(prepared.recipe).encode())
     write_json(run.folder / "env.json", {**machine, "precision": prepared.precision.format})
     write_json(run.folder / "data.json", prepared.data)
     if prepared.checkpoint is None:  # later, the model's name is the checkpoint's
         run.update(model=prepared.task.loaded.name, model_revision=prepared.task.loaded.revision)
     run.update(
-        status="running",
         error=None,
         task=prepared.recipe.task,
         llmkit=machine["packages"]["llmkit"],
@@ -211,12 +222,22 @@ def _describe(run: Run, prepared: Prepared) -> None:
         started=_now(),
         seed=prepared.recipe.train.seed,
         parameters=prepared.parameters,
-        total_steps=prepared.plan.total_steps,
         precision={"format": prepared.precision.format, "reason": prepared.precision.reason},
         device=str(accelerator.device),
         world_size=world_size,
         resumed_from=prepared.checkpoint.step if prepared.checkpoint else None,
     )
+
+
+def _replanned(run: Run, prepared: Prepared) -> dict[str, Any]:
+    """One more entry in the manifest's list of changes, if the number of steps changes now."""
+    manifest = run.manifest()
+    before, after = manifest.get("total_steps"), prepared.plan.total_steps
+    if before in (None, after):
+        return {}
+    step = prepared.checkpoint.step if prepared.checkpoint else 0
+    entry = {"from": before, "to": after, "at_step": step, "time": _now()}
+    return {"replanned": [*manifest.get("replanned", ()), entry]}
 
 
 def _record(run: Run, event: Event) -> None:
@@ -243,14 +264,14 @@ def _publish(run: Run, store: CheckpointStore, prepared: Prepared) -> Finetuned:
     best_step = _best_step(store)
     line = next(line for line in evaluations if line["step"] == best_step)
     figures = {key.removeprefix("evaluation/"): value for key, value in line.items() if key.startswith("evaluation/")}
-    sweep(run.folder)
-    if not run.model.exists():  # a kill after this point finds it whole
-        files = store.at_step(best_step).model_files()
-        card = model_card(run.manifest(), recipe=run.recipe.read_text(encoding="utf-8"), figures=figures)
-        publish_folder(run.model, {**files, "README.md": card.encode()}, about={"format": 1, "step": best_step})
+    files = store.at_step(best_step).model_files()
+    text = run.recipe.read_text(encoding="utf-8")
+    card = model_card(run.manifest(), recipe=text, figures=figures, use=prepared.task.USE.format(model="FOLDER"))
+    run.publish_model({**files, "README.md": card.encode()}, step=best_step)
     run.update(
         status="finished", finished=_now(), best={"figure": prepared.best, "step": best_step, "validation": figures}
     )
+    draw_finished(run)
     return _finished(run)
 
 
@@ -266,8 +287,10 @@ def _best_step(store: CheckpointStore) -> int:
 
 
 def _finished(run: Run, *, already_complete: bool = False) -> Finetuned:
-    best = run.manifest()["best"]
-    return Finetuned(run, best["figure"], best["step"], best["validation"], already_complete=already_complete)
+    manifest = run.manifest()
+    best = manifest["best"]
+    use = TASKS[RECIPES[manifest["task"]]].USE.format(model=run.folder)
+    return Finetuned(run, best["figure"], best["step"], best["validation"], use, already_complete=already_complete)
 
 
 def _now() -> str:

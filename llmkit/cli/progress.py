@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -51,16 +52,12 @@ class TrainingDisplay:
         """The result on standard output, what to do next on standard error."""
         if finished.already_complete:
             self._say(f"{finished.run.folder} is already complete; nothing was changed")
+        else:
+            self._say(_work(finished.run.manifest()))
         print(
             f"{finished.run.folder}  {finished.best} {finished.figures[finished.best]:.4f} at step {finished.best_step}"
         )
-        task = finished.run.manifest()["task"]
-        verb = {
-            "classification": 'classify "a text"',
-            "causal-lm": 'generate --prompt "Once"',
-            "summarization": "summarize FILE",
-        }
-        self._say(f"next: llmkit {verb[task]} --model {finished.run.folder}")
+        self._say(f"next: {finished.use}")
         self._say(f"      llmkit evaluate --model {finished.run.folder}")
 
     def _begin(self, begun: Begun) -> None:
@@ -76,6 +73,8 @@ class TrainingDisplay:
             f"{train.schedule} after {plan.warmup_steps:,} warm-up steps",
             "precision": f"{ready.precision.format} on {ready.accelerator.device}: {ready.precision.reason}",
         }
+        if ready.unigram is not None:
+            lines["unigram"] = f"{ready.unigram:.4f}, the validation loss of guessing by frequency alone"
         if ready.checkpoint is not None:
             lines["resumed"] = f"from step {ready.checkpoint.step:,}"
         for name, text in lines.items():
@@ -120,6 +119,14 @@ class TrainingDisplay:
             self._bar.console.print(line, markup=False)
         else:
             print(line, file=sys.stderr, flush=True)
+
+
+def _work(manifest: Mapping[str, Any]) -> str:
+    """Tokens, speed and work of a finished training."""
+    text = f"trained on {manifest['tokens_seen']:,} tokens, {manifest['tokens_per_second']:,.0f} a second"
+    text += f"; {manifest['model_flops']:.1e} FLOPs"
+    share = manifest["model_flops_utilization"]
+    return text if share is None else f"{text}, {share:.1%} of what the device can do"
 
 
 def _clock(seconds: float) -> str:

@@ -1,10 +1,10 @@
-"""`llmkit finetune`."""
+"""`llmkit pretrain` and `llmkit finetune`."""
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,22 +17,60 @@ Overrides = Annotated[
 ]
 
 
+_EXAMPLES = {"finetune": "recipes/quickstart.yaml", "pretrain": "recipes/pretrain/gpt2-tiny.yaml"}
+RunFolder = Annotated[
+    str | None, typer.Option("--run", help="Folder of the run; without it, runs/RECIPE-001, -002 and so on.")
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="RUN",
+        help="Continue a run from its newest checkpoint, with --set train.steps=N to more steps.",
+    ),
+]
+Processes = Annotated[
+    str | None,
+    typer.Option("--processes", metavar="N", help="Processes on this machine, one a device; auto for all GPUs."),
+]
+
+
 def finetune(
     recipe: Recipe = None,
     overrides: Overrides = None,
-    run: Annotated[
-        str | None, typer.Option(help="Folder of the run; without it, runs/RECIPE-001, -002 and so on.")
-    ] = None,
-    resume: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Continue a run from its newest checkpoint.")
-    ] = None,
-    processes: Annotated[
-        str | None, typer.Option(metavar="N", help="Processes on this machine, one a device; auto for all GPUs.")
-    ] = None,
+    run: RunFolder = None,
+    resume: Resume = None,
+    processes: Processes = None,
 ) -> None:
     """Train a model as a recipe says: check, train, keep the best checkpoint as a model folder."""
+    _train("finetune", recipe, overrides=overrides, run=run, resume=resume, processes=processes)
+
+
+def pretrain(
+    recipe: Recipe = None,
+    overrides: Overrides = None,
+    run: RunFolder = None,
+    resume: Resume = None,
+    processes: Processes = None,
+) -> None:
+    """Train a language model on raw text: next token (GPT-2), masked tokens (BERT), span corruption (T5)."""
+    _train("pretrain", recipe, overrides=overrides, run=run, resume=resume, processes=processes)
+
+
+COMMANDS = (pretrain, finetune)
+
+
+def _train(
+    verb: Literal["finetune", "pretrain"],
+    recipe: str | None,
+    *,
+    overrides: list[str] | None,
+    run: str | None,
+    resume: str | None,
+    processes: str | None,
+) -> None:
     if recipe is None and resume is None:
-        raise UsageError("give a recipe, such as recipes/quickstart.yaml, or --resume RUN.")
+        raise UsageError(f"give a recipe, such as {_EXAMPLES[verb]}, or --resume RUN.")
     if run is not None and resume is not None:
         raise UsageError(f"--run is the folder of a new run, and --resume continues {resume}; give one of them.")
     if processes is not None and "RANK" not in os.environ:
@@ -40,16 +78,14 @@ def finetune(
 
         count = _count(processes)
         raise typer.Exit(start_processes(count, sys.argv[1:]))
-    from llmkit.api import finetune as train
+    from llmkit import api
     from llmkit.cli.progress import TrainingDisplay
 
+    train = api.pretrain if verb == "pretrain" else api.finetune
     with TrainingDisplay() as display:
         finished = train(recipe, overrides=overrides or (), run=run, resume=resume, report=display)
     if finished is not None:
         display.finish(finished)
-
-
-COMMANDS = (finetune,)
 
 
 def _count(processes: str) -> int:

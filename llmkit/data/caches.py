@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from llmkit.atomic import replace_file
@@ -36,6 +39,32 @@ def publish_file(path: Path, data: bytes) -> None:
     except OSError as error:
         raise MachineError(f"{path.parent}: cannot be made ({error.strerror}). Check the permissions.") from error
     replace_file(path, data)
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait until no other process makes `path`. The kernel frees the lock when its holder dies.
+
+    Raises:
+        MachineError: the folder cannot be written to, or its file system has no locks.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise MachineError(f"{path.parent}: cannot be written ({error.strerror}). Check the permissions.") from error
+    try:
+        _wait_for_lock(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for_lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        raise MachineError(f"{path.parent}: its file system has no locks; set LLMKIT_CACHE to another.") from error
 
 
 def _chosen_folder() -> tuple[Path, str]:

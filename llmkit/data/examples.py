@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,11 +49,26 @@ class Ragged:
         return Ragged.of([self[index] for index in indices])  # type: ignore[misc]  # arrays are sequences of ints
 
 
+class Column(Protocol):
+    """N sequences of ids, in memory or not."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(N,)"""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> NDArray[np.int32]: ...
+
+    def take(self, indices: Sequence[int]) -> Ragged: ...
+
+
 @dataclass(frozen=True)
 class Examples:
     """N encoded examples, and what is needed to measure predictions on them."""
 
-    columns: Mapping[str, Ragged]
+    columns: Mapping[str, Column]
     """`input_ids`, and `target_ids` where the task has a text to write or a class to name."""
     references: Sequence[str] = ()
     """What a prediction is compared with, one an example; empty for tasks measured by their loss alone."""
@@ -68,6 +83,8 @@ class Examples:
         """(N,) tokens of an example, over all its columns."""
         import numpy as np
 
+        if len(self.columns) == 1:
+            return self.columns["input_ids"].lengths
         return np.sum([column.lengths for column in self.columns.values()], axis=0)  # type: ignore[no-any-return]
 
     def padded_tokens(self, indices: NDArray[np.int64]) -> int:

@@ -153,17 +153,28 @@ def _json_kind(value: object) -> str:
     return "null" if value is None else f"the value {value!r:.40}"
 
 
-def read_text(path: Path, name: str, *, column: str, unit: Literal["line", "file"]) -> Iterator[Record]:
-    """Each line that is not blank, without its line end; or the whole file, line ends as LF, as one document."""
+def read_text(path: Path, name: str, *, column: str, unit: Literal["line", "document", "file"]) -> Iterator[Record]:
+    """Each line that is not blank, or all lines between blank ones, without the last line end; or the whole file.
+
+    Line ends are LF; the number of a document is that of its first line.
+    """
     lines = text_lines(path, name, translate=True)
     if unit == "file":
         document = "".join(lines)
         if document:
             yield 1, {column: document}
         return
+    held: list[str] = []
+    first = 1
     for number, line in enumerate(lines, 1):
+        if held and (unit == "line" or not line.strip()):
+            yield first, {column: "".join(held).removesuffix("\n")}
+            held = []
         if line.strip():
-            yield number, {column: line.removesuffix("\n")}
+            first = first if held else number
+            held.append(line)
+    if held:
+        yield first, {column: "".join(held).removesuffix("\n")}
 
 
 def parquet_columns(path: Path, name: str) -> list[str]:

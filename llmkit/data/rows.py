@@ -92,6 +92,10 @@ class RowSource:
             raise DataError(f"{names}: no usable rows (0 of {records_read}). Give data with at least one filled row.")
         self._rows_used = rows_used + [0] * (len(self._tables) - len(rows_used))
 
+    def content(self) -> list[dict[str, Any]]:
+        """What identifies the contents of the tables, without reading their rows."""
+        return [table.fingerprint() for table in self._tables]
+
     def fingerprint(self) -> list[dict[str, Any]]:
         """What identifies the data, a table each; `rows` are the usable ones. Reads everything once more."""
         if self._rows_used is None:

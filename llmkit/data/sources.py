@@ -25,7 +25,7 @@ def open_rows(
     columns: Mapping[str, str],
     max_rows: int | None = None,
     split: str | None = None,
-    text_files: Literal["line", "file"] = "line",
+    text_files: Literal["line", "document", "file"] = "line",
     keep_empty: bool = False,
     mapping: str = MAPPED_IN_RECIPE,
 ) -> RowSource:
@@ -39,7 +39,8 @@ def open_rows(
         columns: role -> name of its column, where the two differ.
         max_rows: stop after so many usable rows of all sources together.
         split: split of hub data sets that name none; without it, `train`.
-        text_files: what a row of a .txt, .text or .md file is: a line that is not blank, or the whole file. Such files
+        text_files: what a row of a .txt, .text or .md file is: a line that is not blank, the lines between
+            blank ones, or the whole file. Such files
             serve tasks with a single role only, a text.
         keep_empty: give rows with an empty text too, where rows of two files must stay side by side.
         mapping: the advice for a missing column, a template of `{role}` and `{column}`.
@@ -60,7 +61,7 @@ def _tables(
     roles: Mapping[str, Kind],
     columns: Mapping[str, str],
     split: str,
-    text_files: Literal["line", "file"],
+    text_files: Literal["line", "document", "file"],
 ) -> Iterator[Table]:
     if source.startswith("hub:"):
         yield HubTable(parse_hub_source(source, default_split=split))

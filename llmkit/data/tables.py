@@ -55,7 +55,7 @@ class Table(Protocol):
 class FileTable:
     """A local file. Its size and time of change are noted when it is first met, and checked at every opening."""
 
-    def __init__(self, path: Path, *, text_column: str, text_files: Literal["line", "file"]) -> None:
+    def __init__(self, path: Path, *, text_column: str, text_files: Literal["line", "document", "file"]) -> None:
         self.name = path.as_posix()
         self.format = FORMATS[path.suffix.lower()]
         self.unit: Literal["line", "row"] = "row" if self.format == "parquet" else "line"

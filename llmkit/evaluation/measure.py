@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llmkit.data.examples import Examples
-from llmkit.data.order import cut_by_tokens
+from llmkit.data.order import Indices, cut_by_tokens
 from llmkit.errors import DataError
 from llmkit.evaluation.metrics import language_model_figures, score_texts
 from llmkit.evaluation.metrics.rouge import RougeTokenizer
@@ -44,11 +44,11 @@ def measure(
     if not len(examples):
         raise DataError("there are no rows to evaluate on.")
     rank, world_size = accelerator.process_index, accelerator.num_processes
-    share = examples.take(range(rank, len(examples), world_size)) if world_size > 1 else examples
+    own = np.arange(rank, len(examples), world_size)
     task.loaded.model.eval()
     with accelerator.autocast():
-        nats, targets = _loss_sum(task, share, device=accelerator.device)
-        predictions = task.predict(share, engine)
+        nats, targets = _loss_sum(task, examples, own, device=accelerator.device)
+        predictions = task.predict(examples.take(own.tolist()) if world_size > 1 else examples, engine)
     parts = _gathered((nats, targets, predictions), world_size)
     predictions = _in_order([part[2] for part in parts])
     nats, targets = sum(part[0] for part in parts), sum(part[1] for part in parts)
@@ -58,14 +58,13 @@ def measure(
     return Scores({"loss": nats / targets, **scores.figures}, scores.details), predictions
 
 
-def _loss_sum(task: Task, examples: Examples, *, device: torch.device) -> tuple[float, int]:
+def _loss_sum(task: Task, examples: Examples, own: Indices, *, device: torch.device) -> tuple[float, int]:
     """Nats and targets of these examples; sums in float64, since a corpus has millions of targets."""
     import torch
 
     nats, targets = 0.0, 0
-    every = np.arange(len(examples))
     with torch.inference_mode():
-        for cut in cut_by_tokens(every, examples.lengths, max_tokens=_BATCH_TOKENS.get(device.type, 4096)):
+        for cut in cut_by_tokens(own, examples.lengths, max_tokens=_BATCH_TOKENS.get(device.type, 4096)):
             batch = task.collate(examples, cut)
             targets += count_targets(batch)
             nats += float(task.loss_sum({name: tensor.to(device) for name, tensor in batch.items()}))

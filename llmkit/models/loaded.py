@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 Family = Literal["gpt2", "bert", "t5"]
-Head = Literal["causal-lm", "classification", "seq2seq-lm"]
-"""What sits on top: the vocabulary over GPT-2, classes over BERT, the vocabulary over T5's decoder."""
+Head = Literal["causal-lm", "classification", "masked-lm", "seq2seq-lm"]
+"""What sits on top: the vocabulary over GPT-2, classes or the vocabulary over BERT, the vocabulary over T5's decoder."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from llmkit.errors import ModelError
@@ -24,7 +25,14 @@ _NEEDED_TOKENS: dict[Family, tuple[str, ...]] = {
     "bert": ("cls", "sep", "pad"),
     "t5": ("eos", "pad"),
 }
-_VERBS: dict[Head, str] = {"causal-lm": "generate", "classification": "classify", "seq2seq-lm": "summarize"}
+_NEW_HEADS = ("classifier.", "bert.pooler.", "cls.")
+"""Weights that training may begin without."""
+_VERBS: dict[Head, str] = {
+    "causal-lm": "generate",
+    "classification": "classify",
+    "masked-lm": "pretrain",
+    "seq2seq-lm": "summarize",
+}
 
 
 def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
@@ -33,10 +41,16 @@ def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
     Raises:
         ModelError: the family has no such head here.
     """
-    from transformers import BertForSequenceClassification, GPT2LMHeadModel, T5ForConditionalGeneration
+    from transformers import (
+        BertForMaskedLM,
+        BertForSequenceClassification,
+        GPT2LMHeadModel,
+        T5ForConditionalGeneration,
+    )
 
     classes: dict[tuple[Family, Head], type[PreTrainedModel]] = {
         ("bert", "classification"): BertForSequenceClassification,
+        ("bert", "masked-lm"): BertForMaskedLM,
         ("gpt2", "causal-lm"): GPT2LMHeadModel,
         ("t5", "seq2seq-lm"): T5ForConditionalGeneration,
     }
@@ -54,22 +68,20 @@ def create_model(
     texts: Callable[[], Iterable[str]],
     max_tokens: int | None,
     seed: int,
+    cached_tokenizer: Path | None = None,
 ) -> LoadedModel:
     """A model with random weights, fixed by `seed`; its tokenizer is trained on `texts()` or taken from elsewhere.
 
     Args:
         labels: names of the classes, for a classifier.
         max_tokens: the longest sequence of the recipe, written into the tokenizer where it is trained.
+        cached_tokenizer: see `train_tokenizer`.
     """
     import torch
 
     if isinstance(block.tokenizer, TokenizerBlock):
         tokenizer = train_tokenizer(
-            block.architecture,
-            texts(),
-            vocab_size=block.tokenizer.vocab_size,
-            lowercase=block.tokenizer.lowercase,
-            max_tokens=max_tokens,
+            block.architecture, texts(), block=block.tokenizer, max_tokens=max_tokens, cached=cached_tokenizer
         )
     else:
         tokenizer = load_tokenizer(find_model(block.tokenizer))
@@ -245,7 +257,7 @@ def _check_weights(model: PreTrainedModel, report: dict[str, Any], place: ModelP
     import torch
 
     missing = sorted(report["missing_keys"])
-    if missing and not (new_head and all(key.startswith(("classifier.", "bert.pooler.")) for key in missing)):
+    if missing and not (new_head and all(key.startswith(_NEW_HEADS) for key in missing)):
         kind = ", ".join(place.config.get("architectures") or ["of an unknown kind"])
         raise ModelError(f"{place.name}: it was saved as {kind} and lacks {', '.join(missing[:5])}. Finetune it first.")
     if missing:

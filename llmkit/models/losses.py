@@ -22,15 +22,16 @@ def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
 
 
-def vocabulary_loss_sum(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-    """Nats of the head `hidden @ weight.T` over the labels that count, in chunks, forward and backward.
+def vocabulary_loss_sum(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Nats of the head `hidden @ weight.T + bias` over the labels that count, in chunks, forward and backward.
 
     The gradient is made beside the loss, so that each chunk's logits are computed once and never kept.
 
     Args:
         hidden: (..., D) states in front of the head, already scaled.
-        weight: (V, D) of a head without bias.
+        weight: (V, D)
         labels: (...) ids, `IGNORED` where nothing counts.
+        bias: (V,), or None for a head without.
     Returns:
         Scalar float32; 0, with zero gradients, where no label counts.
     """
@@ -38,37 +39,44 @@ def vocabulary_loss_sum(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tenso
     counted = (flat != IGNORED).nonzero().squeeze(1)  # the head runs only where something counts
     states = hidden.reshape(-1, hidden.shape[-1])[counted]  # (N, D)
     # Autograd asks for the gradient of a parameter even in inference mode; there it would be two thirds of the work.
-    wants_gradient = torch.is_grad_enabled() and (states.requires_grad or weight.requires_grad)
-    total: Tensor = _VocabularyLoss.apply(states, weight, flat[counted], wants_gradient)  # type: ignore[no-untyped-call]
+    trained = [states, weight] if bias is None else [states, weight, bias]
+    wants_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in trained)
+    total: Tensor = _VocabularyLoss.apply(states, weight, bias, flat[counted], wants_gradient)  # type: ignore[no-untyped-call]
     return total
 
 
 class _VocabularyLoss(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, states: Tensor, weight: Tensor, labels: Tensor, wants_gradient: bool) -> Tensor:
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, wants_gradient: bool
+    ) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=states.device)
         states_gradient = torch.empty_like(states, dtype=torch.float32) if wants_gradient else None
         weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if wants_gradient else None
+        bias_gradient = torch.zeros_like(bias, dtype=torch.float32) if wants_gradient and bias is not None else None
         rows = max(1, _CHUNK_ELEMENTS // weight.shape[0])
         for start in range(0, len(states), rows):
             chunk, targets = states[start : start + rows], labels[start : start + rows]
             logits = (chunk @ weight.T).float()  # (n, V); under autocast in its dtype
+            if bias is not None:
+                logits += bias.float()
             normaliser = logits.logsumexp(dim=-1)
             total += (normaliser - logits.gather(1, targets[:, None]).squeeze(1)).sum()
             if states_gradient is None or weight_gradient is None:
                 continue
             gradient = logits.sub_(normaliser[:, None]).exp_()  # softmax
             gradient[torch.arange(len(targets), device=targets.device), targets] -= 1
+            if bias_gradient is not None:
+                bias_gradient += gradient.sum(dim=0)
             gradient = gradient.to(chunk.dtype)
             states_gradient[start : start + rows] = gradient @ weight.to(chunk.dtype)
             weight_gradient += gradient.T @ chunk
         if wants_gradient:
-            ctx.save_for_backward(states_gradient, weight_gradient)
-            ctx.dtypes = states.dtype, weight.dtype
+            ctx.save_for_backward(states_gradient, weight_gradient, bias_gradient)
+            ctx.dtypes = states.dtype, weight.dtype, None if bias is None else bias.dtype
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        states_gradient, weight_gradient = ctx.saved_tensors
-        states_dtype, weight_dtype = ctx.dtypes
-        return (states_gradient * gradient).to(states_dtype), (weight_gradient * gradient).to(weight_dtype), None, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        made = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        return (*(None if one is None else (one * gradient).to(dtype) for one, dtype in made), None, None)

@@ -1,4 +1,4 @@
-"""Training of a tokenizer on texts, one kind for each family. Knows neither files nor recipes.
+"""Training of a tokenizer on texts, one kind for each family. Knows the recipe's block, but no files.
 
 The result is an ordinary fast tokenizer, whose `tokenizer.json` AutoTokenizer opens.
 """
@@ -6,15 +6,21 @@ The result is an ordinary fast tokenizer, whose `tokenizer.json` AutoTokenizer o
 from __future__ import annotations
 
 import json
+import logging
+import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from heapq import heappop, heappush
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmkit.atomic import replace_file
 from llmkit.errors import DataError, UsageError
 from llmkit.models.loaded import Family
+from llmkit.recipe.blocks import TokenizerBlock
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Tokenizer, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
 END_OF_TEXT = "<|endoftext|>"
@@ -22,46 +28,119 @@ SENTINELS = tuple(f"<extra_id_{number}>" for number in range(100))  # Raffel et 
 _BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 _UNBOUNDED = 10**30
 """What transformers writes where a tokenizer has no limit of its own."""
+_SPACE = "▁"  # what stands for a space in the pieces of Unigram
+_ESCAPE = "\x1a"  # the control character "substitute": nobody writes it, so escaping costs nothing
+_SPECIAL: dict[Family, dict[str, str]] = {
+    # GPT-2's padding is told by the attention mask, never by the id.
+    "gpt2": {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT},
+    "bert": {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")},
+    "t5": {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
+}
+_BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+_log = logging.getLogger("llmkit")
 
 
 def train_tokenizer(
-    family: Family, texts: Iterable[str], *, vocab_size: int, lowercase: bool, max_tokens: int | None
+    family: Family,
+    texts: Iterable[str],
+    *,
+    block: TokenizerBlock,
+    max_tokens: int | None,
+    cached: Path | None = None,
 ) -> PreTrainedTokenizerFast:
-    """A tokenizer of the family's kind, trained on `texts`.
+    """A tokenizer of the family's kind, trained on `texts`, of which `block.max_characters` are held at most.
 
     gpt2: byte-level BPE, nothing is unknown. bert: WordPiece on BERT's own pre-tokenizer. t5: Unigram with the 100
-    sentinels, spaces kept, and bytes for what the pieces do not cover.
+    sentinels, and bytes for what the pieces do not cover.
+
+    Decoding what gpt2's or t5's encoded gives any text back, all spaces included. The name of a special token in a
+    text is read as that token, as everywhere in transformers; t5 then puts a space behind it. A text that is to be
+    text throughout is encoded with `split_special_tokens=True`.
 
     Args:
-        vocab_size: entries, special ones included; a small text can give fewer.
-        lowercase: WordPiece only.
         max_tokens: the window to write into the tokenizer; None for no limit.
+        cached: the file of these very texts and options, taken if it is there, else written.
     Raises:
-        UsageError: the vocabulary cannot hold even the family's fixed entries.
+        UsageError: an option that this kind does not have, or no room for the family's fixed entries.
         DataError: there is no text.
     """
+    from tokenizers import Tokenizer
+
+    _refuse_idle_options(family, block)
+    if cached is not None and cached.exists():
+        tokenizer = Tokenizer.from_file(str(cached))
+    else:
+        tokenizer = _trained(family, texts, block)
+        if cached is not None:
+            replace_file(cached, tokenizer.to_str().encode())
+    padding_side = "left" if family == "gpt2" else "right"
+    return _wrapped(tokenizer, _SPECIAL[family], padding_side=padding_side, max_tokens=max_tokens)
+
+
+def _trained(family: Family, texts: Iterable[str], block: TokenizerBlock) -> Tokenizer:
     filled = _refuse_empty(texts)
+    used = filled if block.max_characters is None else _sampled(filled, most_characters=block.max_characters)
     match family:
         case "gpt2":
-            tokenizer, special = _train_bpe(filled, vocab_size), {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
-            special["pad_token"] = END_OF_TEXT  # padding is told by the attention mask, never by the id
+            tokenizer = _train_bpe(used, block)
         case "bert":
-            tokenizer = _train_wordpiece(filled, vocab_size, lowercase=lowercase)
-            special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+            tokenizer = _train_wordpiece(list(used), block)
         case "t5":
-            tokenizer = _train_unigram(filled, vocab_size)
-            special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    return _wrapped(tokenizer, special, padding_side="left" if family == "gpt2" else "right", max_tokens=max_tokens)
+            tokenizer = _train_unigram(list(used), block.vocab_size)
+    got = tokenizer.get_vocab_size()
+    if got < block.vocab_size:
+        _log.warning("tokenizer: asked for %s entries, got %s from this text", f"{block.vocab_size:,}", f"{got:,}")
+    return tokenizer
+
+
+def _refuse_idle_options(family: Family, block: TokenizerBlock) -> None:
+    if family != "bert" and block.strip_accents is not None:
+        raise UsageError(f"model.tokenizer.strip_accents: {family}'s tokenizer keeps every character. Leave it out.")
+    if family == "t5" and block.min_frequency > 1:
+        raise UsageError(
+            f"model.tokenizer.min_frequency: {block.min_frequency} cannot be kept; t5's tokenizer weighs its pieces "
+            "and has no least frequency. Leave it out."
+        )
 
 
 def _refuse_empty(texts: Iterable[str]) -> Iterator[str]:
-    """The texts; a DataError at their end if they have not one character."""
-    characters = 0
+    """The texts that are not empty; a DataError at their end if there was none."""
+    found = False
     for text in texts:
-        characters += len(text)
-        yield text
-    if not characters:
+        if text:
+            found = True
+            yield text
+    if not found:
         raise DataError("there is no text to train a tokenizer on.")
+
+
+def _sampled(texts: Iterable[str], *, most_characters: int) -> list[str]:
+    """All texts in their order; of more characters than these, texts drawn evenly, as many as there is room for.
+
+    Each text draws a number, always the same one for its place. Those with the lowest are held, and the last of them
+    is cut to fill the room. So a corpus in any order is seen whole, yet never held whole.
+    """
+    draws = random.Random(0)
+    held: list[tuple[float, int, str]] = []  # a heap: the highest number first
+    read = kept = 0
+    for place, text in enumerate(texts):
+        read += len(text)
+        kept += len(text)
+        heappush(held, (-draws.random(), place, text))
+        while kept > most_characters:
+            negated, its_place, last = heappop(held)
+            kept -= len(last)
+            if kept < most_characters:
+                heappush(held, (negated, its_place, last[: most_characters - kept]))
+                kept = most_characters
+    if kept < read:
+        _log.info(
+            "tokenizer: trained on %s of %s characters, drawn evenly from all texts (model.tokenizer.max_characters)",
+            f"{kept:,}",
+            f"{read:,}",
+        )
+    return [text for _, _, text in sorted(held, key=lambda entry: entry[1])]
 
 
 def _wrapped(
@@ -83,16 +162,17 @@ def _refuse_below(vocab_size: int, least: int, why: str) -> None:
         raise UsageError(f"model.tokenizer.vocab_size: {vocab_size} is too small; {why} alone take {least}.")
 
 
-def _train_bpe(texts: Iterator[str], vocab_size: int) -> Tokenizer:
+def _train_bpe(texts: Iterable[str], block: TokenizerBlock) -> Tokenizer:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-    _refuse_below(vocab_size, 257, "the 256 bytes and the end of text")
+    _refuse_below(block.vocab_size, 257, "the 256 bytes and the end of text")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
+        vocab_size=block.vocab_size,
+        min_frequency=block.min_frequency,
         special_tokens=[END_OF_TEXT],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -101,48 +181,74 @@ def _train_bpe(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
-def _train_wordpiece(texts: Iterator[str], vocab_size: int, *, lowercase: bool) -> Tokenizer:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+def _train_wordpiece(texts: list[str], block: TokenizerBlock) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    normalizer = normalizers.BertNormalizer(lowercase=lowercase, handle_chinese_chars=True)
-    learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    learner.normalizer = normalizer
-    pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    held = list(texts)
-    # A continuation `##c` for what does not end a word: symbols such as the euro sign are no punctuation to BERT.
-    entries = [
-        (char, f"##{char}")
-        if len(pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(f"a{char}"))) == 1
-        else (char,)
-        for char in _commonest_first(normalizer.normalize_str(text) for text in held)
-        if not char.isspace()
-    ]
-    # The trainer numbers characters in the order of a hash map, and breaks ties by number: two runs gave two
-    # vocabularies. Characters that come first, as if they were special, make it one and the same.
-    alphabet, rarer = _fitting(entries, room=vocab_size // 2)
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, special_tokens=[*special, *alphabet], limit_alphabet=len(alphabet), show_progress=False
+    normalizer = normalizers.BertNormalizer(
+        lowercase=block.lowercase, strip_accents=block.strip_accents, handle_chinese_chars=True
     )
-    learner.pre_tokenizer = pre_tokenizer
-    learner.train_from_iterator(held, trainer)
+    pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    vocab = _wordpiece_vocabulary(texts, block, normalizer=normalizer, pre_tokenizer=pre_tokenizer)
     # A fresh tokenizer around the learnt vocabulary: in it, only the true special tokens are special.
-    learnt = sorted(learner.get_vocab().keys() - {*special, *alphabet})
-    # Where every character is a word of its own, as in Chinese, little is learnt: the room goes to rarer characters.
-    more, _ = _fitting(rarer, room=vocab_size - len(special) - len(alphabet) - len(learnt))
-    vocab = {token: index for index, token in enumerate([*special, *alphabet, *learnt, *more])}
-    model = models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100)
-    tokenizer = Tokenizer(model)
+    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100))
     tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizer
     tokenizer.decoder = decoders.WordPiece()
-    tokenizer.add_special_tokens(special)
+    tokenizer.add_special_tokens(list(_BERT_SPECIAL))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0",
         pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
     )
     return tokenizer
+
+
+def _wordpiece_vocabulary(
+    texts: list[str],
+    block: TokenizerBlock,
+    *,
+    normalizer: normalizers.BertNormalizer,
+    pre_tokenizer: pre_tokenizers.BertPreTokenizer,
+) -> dict[str, int]:
+    """Token -> id: special tokens, the commoner characters, what was learnt, and rarer characters in the room left."""
+    from tokenizers import Tokenizer, models, trainers
+
+    # A continuation `##c` for what does not end a word: symbols such as the euro sign are no punctuation to BERT.
+    entries = [
+        (char, f"##{char}")
+        if len(pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(f"a{char}"))) == 1
+        else (char,)
+        for char in _commonest_first(normalizer.normalize_str(text) for text in texts)
+        if not char.isspace()
+    ]
+    # The trainer numbers characters in the order of a hash map, and breaks ties by number: two runs gave two
+    # vocabularies. Characters that come first, as if they were special, make it one and the same.
+    alphabet, rarer = _fitting(entries, room=block.vocab_size // 2)
+    characters = [char for char, *_ in entries[: len(entries) - len(rarer)]]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=block.vocab_size,
+        min_frequency=block.min_frequency,
+        special_tokens=[*_BERT_SPECIAL, *alphabet],
+        initial_alphabet=characters,  # with the limit: these and no others, or a rarer one might come in twice
+        limit_alphabet=len(characters),
+        show_progress=False,
+    )
+    learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    learner.normalizer = normalizer
+    learner.pre_tokenizer = pre_tokenizer
+    learner.train_from_iterator(texts, trainer)
+    learnt = sorted(learner.get_vocab().keys() - {*_BERT_SPECIAL, *alphabet})
+    # Where every character is a word of its own, as in Chinese, little is learnt: the room goes to rarer characters.
+    more, missing = _fitting(rarer, room=block.vocab_size - len(_BERT_SPECIAL) - len(alphabet) - len(learnt))
+    if missing:
+        _log.warning(
+            "tokenizer: %s of %s different characters do not fit and become [UNK]; a model.tokenizer.vocab_size "
+            "of %s holds all",
+            f"{len(missing):,}",
+            f"{len(entries):,}",
+            f"{2 * sum(map(len, entries)):,}",  # half of the entries are for characters, whatever is learnt
+        )
+    return {token: index for index, token in enumerate([*_BERT_SPECIAL, *alphabet, *learnt, *more])}
 
 
 def _commonest_first(texts: Iterable[str]) -> list[str]:
@@ -163,18 +269,17 @@ def _fitting(entries: Sequence[tuple[str, ...]], *, room: int) -> tuple[list[str
     return sorted(taken), ()
 
 
-def _train_unigram(texts: Iterator[str], vocab_size: int) -> Tokenizer:
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+def _train_unigram(texts: list[str], vocab_size: int) -> Tokenizer:
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors, trainers
 
     special = ["<pad>", "</s>", "<unk>"]
     fixed = len(special) + len(SENTINELS) + len(_BYTES)
     # The characters that byte pieces are written with have pieces of their own: a "<0x41>" in a text is no byte.
     spelling = sorted(set("".join(_BYTES)))
-    least = fixed + len(spelling) + len("▁")
+    least = fixed + len(spelling) + len(_SPACE)
     _refuse_below(vocab_size, least, "the special tokens, the 100 sentinels, the 256 bytes and what spells them")
-    held = list(texts)
     # The trainer fails where the characters do not fit; half of the room is theirs, and rarer ones become bytes.
-    learnable = [char for char in _commonest_first(held) if char not in (" ", "▁", *spelling)]
+    learnable = [char for char in _commonest_first(texts) if char not in (" ", _SPACE, *spelling)]
     rare = {ord(char): " " for char in learnable[(vocab_size - least) // 2 :]}
     learner = Tokenizer(models.Unigram())
     # As SentencePiece does, pieces are learnt within words, digits and symbols apart. Whole runs such as "--->1,024"
@@ -191,19 +296,36 @@ def _train_unigram(texts: Iterator[str], vocab_size: int) -> Tokenizer:
         initial_alphabet=spelling,
         show_progress=False,
     )
-    learner.train_from_iterator((text.translate(rare) for text in held), trainer)
+    learner.train_from_iterator((text.translate(rare) for text in texts), trainer)
     pieces = _unigram_pieces(learner, most=most)
     # The trainer cannot learn byte pieces, so they go behind its own, with a score that spelling one out beats.
     lowest = 2 * len(_BYTES[0]) * min(score for _, score in pieces)
     model = models.Unigram([*pieces, *((byte, lowest) for byte in _BYTES)], unk_id=2, byte_fallback=True)
     tokenizer = Tokenizer(model)
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace()])
+    _keep_spaces(tokenizer)
     tokenizer.add_special_tokens([*special, *reversed(SENTINELS)])  # the first sentinel has the highest id, as in T5
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
     )
     return tokenizer
+
+
+def _keep_spaces(tokenizer: Tokenizer) -> None:
+    """A space becomes the sign `▁`, one more stands in front of a text, and decoding gives back what was there.
+
+    Metaspace alone adds no sign where a text begins with a space, and cannot tell the sign from a space: two texts
+    with the same pieces. Here one is always added, and a sign in the text itself is escaped.
+    """
+    from tokenizers import decoders, normalizers, pre_tokenizers
+
+    escapes = ((_ESCAPE, f"{_ESCAPE}0"), (_SPACE, f"{_ESCAPE}1"))
+    tokenizer.normalizer = normalizers.Sequence(
+        [*(normalizers.Replace(*escape) for escape in escapes), normalizers.Prepend(_SPACE)]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
+    joined = [decoders.ByteFallback(), decoders.Fuse(), decoders.Replace(_SPACE, " "), decoders.Strip(" ", 1, 0)]
+    unescaped = [decoders.Replace(escaped, char) for char, escaped in reversed(escapes)]
+    tokenizer.decoder = decoders.Sequence([*joined, *unescaped])
 
 
 def _unigram_pieces(learner: Tokenizer, *, most: int) -> list[tuple[str, float]]:

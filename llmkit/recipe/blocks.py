@@ -64,6 +64,12 @@ class TokenizerBlock(Block):
     """Entries, special ones included."""
     lowercase: bool = True
     """Lower-case the text first; WordPiece (BERT) only, the other kinds keep every character."""
+    strip_accents: bool | None = None
+    """Take accents off, `é` to `e`; WordPiece only. Without it, as `lowercase` says."""
+    min_frequency: PositiveInt = 1
+    """Pieces that stand together less often in the text are not joined to an entry; not for Unigram (T5)."""
+    max_characters: PositiveInt | None = 100_000_000
+    """Train on so many characters of text at most, drawn evenly from all; null for no limit."""
 
 
 class ScratchModel(Block):
@@ -97,6 +103,8 @@ class DataBlock(Block):
     """Role of the task -> column of the file, where the two differ."""
     max_rows: PositiveInt | None = None
     """Read at most so many rows of `train`, from its start."""
+    deduplicate: bool = False
+    """Leave out rows that stand there already, word for word, and count them; within each split."""
 
     @model_validator(mode="after")
     def _rows_are_left(self) -> DataBlock:

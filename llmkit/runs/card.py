@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_USE = {
-    "classification": 'llmkit classify --model {folder} "A text to classify."',
-    "causal-lm": 'llmkit generate --model {folder} --prompt "Once upon a time"',
-    "summarization": "llmkit summarize --model {folder} article.txt",
-}
 
+def model_card(manifest: Mapping[str, Any], *, recipe: str, figures: Mapping[str, float | None], use: str) -> str:
+    """README.md of the model folder, with the metadata block that the hub reads.
 
-def model_card(manifest: Mapping[str, Any], *, recipe: str, figures: Mapping[str, float | None]) -> str:
-    """README.md of the model folder, with the metadata block that the hub reads."""
+    Args:
+        use: the command that uses the model.
+    """
     rows = "\n".join(
         f"| {name} | {'not finite' if value is None else f'{value:.4f}'} |" for name, value in figures.items()
     )
-    use = _USE[manifest["task"]].format(folder="FOLDER")
     return f"""---
 library_name: transformers
 tags: [llmkit, {manifest["task"]}]

@@ -13,9 +13,11 @@ runs/NAME-001/
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import math
+import os
 import re
 import uuid
 from collections.abc import Mapping
@@ -23,11 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmkit.atomic import replace_file
+from llmkit.atomic import TEMPORARY, publish_folder, remove_folder, replace_file, sweep
 from llmkit.errors import MachineError, RunError, nearest
 
 FORMAT = 1
 _log = logging.getLogger("llmkit")
+_CURRENT_FOLDER, _EXCHANGE = -100, 2
+"""AT_FDCWD and RENAME_EXCHANGE of Linux's fcntl.h."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,25 @@ class Run:
             return [json.loads(line) for line in lines[:-1]]
         except ValueError as error:
             raise RunError(f"{path} is damaged ({error}).") from error
+
+    def publish_model(self, files: Mapping[str, bytes], *, step: int) -> None:
+        """Make `files` the finished model; an older one stays whole and in its place until then.
+
+        Raises:
+            MachineError: the file system refuses.
+        """
+        sweep(self.folder)
+        about = {"format": 1, "step": step}
+        if not self.model.exists():
+            publish_folder(self.model, files, about=about)
+            return
+        new = self.folder / f"{TEMPORARY}model"
+        publish_folder(new, files, about=about)
+        try:
+            _exchange(new, self.model)
+            remove_folder(new)
+        except OSError as error:
+            raise MachineError(f"{self.model}: cannot be replaced ({error.strerror}).") from error
 
     def rewind(self, step: int) -> None:
         """Drop metrics behind the step that training resumes from; they will be logged again."""
@@ -185,6 +208,22 @@ def _begun(run: Run) -> Run:
         raise MachineError(f"{run.checkpoints}: cannot be made ({error.strerror}).") from error
     write_json(run.folder / "run.json", {"format": FORMAT, "id": uuid.uuid4().hex, "status": "started"})
     return run
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Let two folders change places in one step.
+
+    Only Linux has such a step, and not on every file system. Elsewhere a kill can come when neither is in the old
+    one's place: the next resume then publishes the model again, from the best checkpoint.
+    """
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    names = _CURRENT_FOLDER, os.fsencode(new), _CURRENT_FOLDER, os.fsencode(old)
+    if rename is not None and rename(*names, _EXCHANGE) == 0:
+        return
+    aside = new.with_name(f"{new.name}-aside")
+    old.rename(aside)
+    new.rename(old)
+    aside.rename(new)
 
 
 def _make(folder: Path) -> None:

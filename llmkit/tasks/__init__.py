@@ -8,18 +8,27 @@ from typing import Any
 from llmkit.recipe.blocks import Recipe
 from llmkit.tasks.causal_lm import CausalLMRecipe, CausalLMTask
 from llmkit.tasks.classification import ClassificationRecipe, ClassificationTask
+from llmkit.tasks.masked_lm import MaskedLMRecipe, MaskedLMTask
+from llmkit.tasks.span_corruption import SpanCorruptionRecipe, SpanCorruptionTask
 from llmkit.tasks.summarization import SummarizationRecipe, SummarizationTask
 
 RECIPES: Mapping[str, type[Recipe]] = {
     "classification": ClassificationRecipe,
     "causal-lm": CausalLMRecipe,
+    "masked-lm": MaskedLMRecipe,
+    "span-corruption": SpanCorruptionRecipe,
     "summarization": SummarizationRecipe,
 }
 """What `task:` may say in a recipe."""
 
+PRETRAINING = ("causal-lm", "masked-lm", "span-corruption")
+"""Tasks that need nothing but text."""
+
 TASKS: Mapping[type[Recipe], Any] = {
     ClassificationRecipe: ClassificationTask,
     CausalLMRecipe: CausalLMTask,
+    MaskedLMRecipe: MaskedLMTask,
+    SpanCorruptionRecipe: SpanCorruptionTask,
     SummarizationRecipe: SummarizationTask,
 }
 """Recipe class -> task class, which is built as `TASKS[type(recipe)](recipe, loaded)`."""

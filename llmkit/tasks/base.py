@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from llmkit.data.examples import Examples
@@ -29,6 +30,15 @@ def count_targets(batch: Batch) -> int:
     from llmkit.models.losses import IGNORED
 
     return int((batch["labels"] != IGNORED).sum())
+
+
+def target_ids(batch: Batch) -> NDArray[np.int64]:
+    """(N,) what the counted outputs should be."""
+    from llmkit.models.losses import IGNORED
+
+    labels = batch["labels"]
+    ids: NDArray[np.int64] = labels[labels != IGNORED].numpy()
+    return ids
 
 
 class Engine(Protocol):
@@ -62,6 +72,8 @@ class Task(Protocol):
     """Metrics of its predictions, where the recipe names none; empty for a task measured by its loss."""
     BEST: ClassVar[str]
     """The figure that picks the best checkpoint, where the recipe names none."""
+    USE: ClassVar[str]
+    """The command that uses a trained model, with `{model}` in it."""
 
     loaded: LoadedModel
 
@@ -73,8 +85,12 @@ class Task(Protocol):
         """
         ...
 
-    def collate(self, examples: Examples, indices: Indices) -> Batch:
-        """Padded tensors of these examples, on the CPU."""
+    def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
+        """Padded tensors of these examples, on the CPU.
+
+        Args:
+            epoch: for what is drawn anew in each epoch, the first being 0; None draws the same each time.
+        """
         ...
 
     def loss_sum(self, batch: Batch) -> Tensor:

@@ -12,16 +12,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from llmkit.data.examples import Examples, Ragged
-from llmkit.errors import UsageError
+from llmkit.data.examples import Examples
+from llmkit.data.token_store import Blocks
 from llmkit.recipe.blocks import Recipe, ScratchModel
 from llmkit.tasks.base import Batch, Engine
-from llmkit.tasks.encoding import in_chunks
+from llmkit.tasks.corpus import block_tokens_of, token_stream
 from llmkit.tasks.padding import attention_mask, padded
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from llmkit.data.order import Indices
@@ -36,8 +34,8 @@ class CausalLMRecipe(Recipe):
     task: Literal["causal-lm"]
     block_tokens: Annotated[int, Field(ge=8)] | None = None
     """Tokens of a block; without it, the model's window."""
-    text_files: Literal["line", "file"] = "file"
-    """What a document is in a plain text file: a line, or all of it."""
+    text_files: Literal["line", "document", "file"] = "document"
+    """What a document is in a plain text file: a line, what stands between blank lines, or all of it."""
 
     @property
     def window_tokens(self) -> int | None:
@@ -49,6 +47,7 @@ class CausalLMTask:
     HEAD: ClassVar[Head] = "causal-lm"
     METRICS: ClassVar[tuple[str, ...]] = ()
     BEST: ClassVar[str] = "loss"
+    USE: ClassVar[str] = 'llmkit generate --prompt "Once" --model {model}'
 
     def __init__(self, recipe: CausalLMRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
@@ -59,25 +58,13 @@ class CausalLMTask:
         """A language model has no classes."""
 
     def encode(self, rows: Iterable[Row]) -> Examples:
-        import numpy as np
-
         tokenizer = self.loaded.tokenizer
-        stream: list[NDArray[np.int32]] = [np.asarray([tokenizer.eos_token_id], dtype=np.int32)]  # the first context
-        utf8_bytes = 0
-        for chunk in in_chunks(rows):
-            texts = [row.fields["text"] for row in chunk]
-            utf8_bytes += sum(len(text.encode()) for text in texts)
-            encoded = tokenizer(texts, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
-            stream += [np.asarray([*ids, tokenizer.eos_token_id], dtype=np.int32) for ids in encoded]
-        block_tokens = self.recipe.block_tokens or self.loaded.window
-        if block_tokens > self.loaded.window:
-            raise UsageError(
-                f"block_tokens: {block_tokens:,}, but {self.loaded.name} reads {self.loaded.window:,} tokens at most."
-            )
-        blocks = pack_blocks(np.concatenate(stream), block_tokens=block_tokens)
-        return Examples(columns={"input_ids": blocks}, utf8_bytes=utf8_bytes)
+        block_tokens = block_tokens_of(self.recipe.block_tokens, self.loaded)
+        stream = token_stream(rows, tokenizer, end_id=tokenizer.eos_token_id)
+        blocks = Blocks(stream, block_tokens=block_tokens, stride=block_tokens - 1, first=0, keep_last=True)
+        return Examples(columns={"input_ids": blocks}, utf8_bytes=stream.count.utf8_bytes)
 
-    def collate(self, examples: Examples, indices: Indices) -> Batch:
+    def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         from llmkit.models.losses import IGNORED
 
         blocks = examples.columns["input_ids"]
@@ -100,14 +87,3 @@ class CausalLMTask:
     def predict(self, examples: Examples, engine: Engine) -> list[str]:
         """Nothing: a language model is measured by its loss."""
         return []
-
-
-def pack_blocks(stream: NDArray[np.int32], *, block_tokens: int) -> Ragged:
-    """Cut (N,) ids into blocks that overlap by one; the last may be shorter. Every id but the first is a target once.
-
-    One id alone is no block: it has nothing to predict.
-    """
-    import numpy as np
-
-    starts = np.arange(0, len(stream) - 1, block_tokens - 1)
-    return Ragged.of([stream[start : start + block_tokens] for start in starts])  # type: ignore[misc]  # arrays of ints

@@ -56,6 +56,7 @@ class ClassificationTask:
     HEAD: ClassVar[Head] = "classification"
     METRICS: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
     BEST: ClassVar[str] = "accuracy"
+    USE: ClassVar[str] = 'llmkit classify "a text" --model {model}'
 
     def __init__(self, recipe: ClassificationRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
@@ -97,7 +98,7 @@ class ClassificationTask:
         columns = {"input_ids": Ragged.of(inputs), "target_ids": Ragged.of([[self.class_of[name]] for name in labels])}
         return Examples(columns=columns, references=labels)
 
-    def collate(self, examples: Examples, indices: Indices) -> Batch:
+    def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         inputs = examples.columns["input_ids"]
         return {
             "input_ids": padded(inputs, indices, value=self.loaded.tokenizer.pad_token_id),  # (B, T)

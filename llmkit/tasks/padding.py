@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from llmkit.data.examples import Ragged
+    from llmkit.data.examples import Column
     from llmkit.data.order import Indices
 
 
-def padded(column: Ragged, indices: Indices, *, value: int) -> Tensor:
+def padded(column: Column, indices: Indices, *, value: int) -> Tensor:
     """(B, T) int64, padded on the right with `value`."""
     import numpy as np
     import torch
@@ -26,7 +26,7 @@ def padded(column: Ragged, indices: Indices, *, value: int) -> Tensor:
     return torch.from_numpy(rectangle)
 
 
-def attention_mask(column: Ragged, indices: Indices) -> Tensor:
+def attention_mask(column: Column, indices: Indices) -> Tensor:
     """(B, T) int64, 1 at a token and 0 at padding; told by length, since padding may share an id with a real token."""
     import numpy as np
     import torch

@@ -58,6 +58,7 @@ class SummarizationTask:
     HEAD: ClassVar[Head] = "seq2seq-lm"
     METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
     BEST: ClassVar[str] = "rougeL"
+    USE: ClassVar[str] = "llmkit summarize FILE --model {model}"
 
     def __init__(self, recipe: SummarizationRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
@@ -94,7 +95,7 @@ class SummarizationTask:
         }
         return Examples(columns=columns, references=[summary for _, _, summary in kept])
 
-    def collate(self, examples: Examples, indices: Indices) -> Batch:
+    def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         from llmkit.models.losses import IGNORED
 
         sources, targets = examples.columns["input_ids"], examples.columns["target_ids"]
@@ -105,20 +106,9 @@ class SummarizationTask:
         }
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        from llmkit.models.losses import vocabulary_loss_sum
+        from llmkit.models.seq2seq import target_loss_sum
 
-        model, labels = self.loaded.model, batch["labels"]
-        states = model.encoder(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state
-        decoder = model.decoder(
-            input_ids=model._shift_right(labels),  # the decoder sees what stands in front of each target
-            encoder_hidden_states=states,
-            encoder_attention_mask=batch["attention_mask"],
-            use_cache=False,
-        )
-        hidden = decoder.last_hidden_state  # (B, T, D)
-        if model.config.scale_decoder_outputs:  # T5 1.0 with tied embeddings; not 1.1
-            hidden = hidden * model.model_dim**-0.5
-        return vocabulary_loss_sum(hidden, model.lm_head.weight, labels)
+        return target_loss_sum(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[str]:
         sources = examples.columns["input_ids"]

@@ -59,6 +59,32 @@ class Plan:
         return self.evaluates_after(step) or (self.save_every_steps is not None and step % self.save_every_steps == 0)
 
 
+@dataclass(frozen=True)
+class RateGap:
+    """A step, the first being 0, and its learning rate under two plans."""
+
+    step: int
+    before: float
+    after: float
+
+
+def widest_gap(before: Plan, after: Plan, *, schedule: Schedule, steps_done: int) -> RateGap | None:
+    """Of the steps done, the one whose learning rate differs most between two plans; None if they are all the same."""
+
+    def rate(plan: Plan, step: int) -> float:
+        return lr_at(
+            step,
+            peak=plan.peak_learning_rate,
+            total_steps=plan.total_steps,
+            warmup_steps=plan.warmup_steps,
+            schedule=schedule,
+        )
+
+    gaps = (RateGap(step, rate(before, step), rate(after, step)) for step in range(steps_done))
+    widest = max(gaps, key=lambda gap: abs(gap.after - gap.before), default=None)
+    return None if widest is None or widest.after == widest.before else widest
+
+
 def plan_training(recipe: Recipe, *, examples: int, family: Family, from_scratch: bool) -> Plan:
     """Count the steps.
 

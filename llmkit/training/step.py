@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from llmkit.data.examples import Examples
-from llmkit.data.order import Indices, batch_of_step, cut_by_tokens, share_of_rank
+from llmkit.data.order import Indices, batch_of_step, cut_by_tokens, share_of_rank, steps_per_epoch
 from llmkit.errors import DivergedError, MachineError
 from llmkit.tasks.base import Batch, Task, count_targets
 from llmkit.training.optimizer import set_learning_rate
@@ -100,7 +100,8 @@ class Stepper:
     def _accumulate(self, step: int) -> tuple[float, tuple[int, int, int]]:
         """Gradients of the whole step. Returns its nats, and its targets, tokens and positions."""
         micro_batches, empty = self._micro_batches(step)
-        batches = [self.task.collate(self.examples, cut) for cut in micro_batches]
+        epoch = step // steps_per_epoch(len(self.examples), batch_size=self.batch_size)
+        batches = [self.task.collate(self.examples, cut, epoch=epoch) for cut in micro_batches]
         # Count before the forward pass: the division needs the targets of all micro-batches and devices.
         counts = [0, 0, 0] if empty else self._counts(micro_batches, batches)
         targets, tokens, positions = (int(count) for count in self._summed(torch.tensor(counts)))

@@ -119,6 +119,29 @@ def test_a_text_file_can_be_one_document(tmp_path: Path) -> None:
     assert [row.fields["text"] for row in _rows(path, TEXT, text_files="file")] == ["# Title\n\nOne.\n\nTwo.\n"]
 
 
+def test_documents_of_a_text_file_stand_between_blank_lines_and_are_numbered_by_their_first(tmp_path: Path) -> None:
+    content = "\ufeff\r\n \none\r\n  two\rthree\n\n\t\n\u3000\nfour\n\u2028x\n\nfive"
+    path = _written(tmp_path, "a.txt", content)
+    rows = _rows(path, TEXT, text_files="document")
+    assert [row.fields["text"] for row in rows] == ["one\n  two\nthree", "four\n\u2028x", "five"]
+    assert [row.place for row in rows] == [f"{path.as_posix()}:{line}" for line in (3, 9, 12)]
+
+
+@settings(deadline=None)
+@given(lines=st.lists(st.sampled_from(["", " ", "\t ", "a", " b", "c "])), last=st.sampled_from(["", "\n"]))
+def test_documents_lose_no_line_but_the_blank_ones(folder: Path, lines: list[str], last: str) -> None:
+    path = _written(folder, "documents.txt", "\n".join(lines) + last)
+    wanted = [line for line in lines if line.strip()]
+    rows = _rows(path, TEXT, text_files="document") if wanted else []
+    assert [line for row in rows for line in row.fields["text"].split("\n")] == wanted
+    for row in rows:
+        first = int(row.place.rpartition(":")[2]) - 1
+        held = row.fields["text"].split("\n")
+        assert lines[first : first + len(held)] == held
+        assert not first or not lines[first - 1].strip()
+        assert not "".join(lines[first + len(held) :][:1]).strip()
+
+
 def test_the_place_is_the_line_where_the_record_starts(tmp_path: Path) -> None:
     path = _written(tmp_path, "a.csv", 'text,label\n"one\ntwo",x\n\nthree,y\n')
     assert [row.place for row in _rows(path)] == [f"{path.as_posix()}:2", f"{path.as_posix()}:5"]

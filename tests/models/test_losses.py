@@ -22,8 +22,8 @@ def inputs(*shape: int, units: int = 8, vocabulary: int = 50, seed: int = 1) -> 
     return hidden, weight, labels
 
 
-def plain(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-    logits = (hidden @ weight.T).reshape(-1, weight.shape[0])
+def plain(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None) -> Tensor:
+    logits = functional.linear(hidden, weight, bias).reshape(-1, weight.shape[0])
     return functional.cross_entropy(logits, labels.reshape(-1), ignore_index=IGNORED, reduction="sum")
 
 
@@ -39,21 +39,51 @@ def test_value_and_gradients_are_those_of_cross_entropy(shape: tuple[int, ...]) 
         assert torch.allclose(mine, wanted, atol=1e-6)
 
 
-def test_many_chunks_give_what_one_gives() -> None:
-    """A vocabulary of 1,500,000 leaves room for two positions at a time."""
-    hidden, weight, labels = inputs(5, units=2, vocabulary=1_500_000)
-    ours, theirs = vocabulary_loss_sum(hidden, weight, labels), plain(hidden, weight, labels)
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (1, 1)])
+def test_a_bias_has_the_value_and_the_gradients_of_cross_entropy(shape: tuple[int, ...]) -> None:
+    hidden, weight, labels = inputs(*shape)
+    bias = torch.randn(len(weight), requires_grad=True)
+    ours, theirs = vocabulary_loss_sum(hidden, weight, labels, bias=bias), plain(hidden, weight, labels, bias)
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+    assert ours.item() != vocabulary_loss_sum(hidden, weight, labels).item()
     for mine, wanted in zip(
-        torch.autograd.grad(ours, (hidden, weight)), torch.autograd.grad(theirs, (hidden, weight)), strict=True
+        torch.autograd.grad(ours / 3, (hidden, weight, bias)),
+        torch.autograd.grad(theirs / 3, (hidden, weight, bias)),
+        strict=True,
     ):
+        assert torch.allclose(mine, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("trained", ["hidden", "weight", "bias"])
+def test_one_of_the_inputs_may_be_the_only_one_that_is_trained(trained: str) -> None:
+    """Where only the bias was, no gradient was made, and the backward pass failed."""
+    hidden, weight, labels = inputs(6)
+    given = {"hidden": hidden.detach(), "weight": weight.detach(), "bias": torch.randn(len(weight))}
+    given[trained].requires_grad_(True)
+    ours = vocabulary_loss_sum(given["hidden"], given["weight"], labels, bias=given["bias"])
+    theirs = plain(given["hidden"], given["weight"], labels, given["bias"])
+    [mine] = torch.autograd.grad(ours, given[trained])
+    [wanted] = torch.autograd.grad(theirs, given[trained])
+    assert torch.allclose(mine, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(("positions", "biased"), [(5, False), (6, True)])
+def test_many_chunks_give_what_one_gives(positions: int, biased: bool) -> None:
+    """A vocabulary of 1,500,000 leaves room for two positions at a time."""
+    hidden, weight, labels = inputs(positions, units=2, vocabulary=1_500_000)
+    bias = torch.randn(len(weight), requires_grad=True) if biased else None
+    trained = (hidden, weight) if bias is None else (hidden, weight, bias)
+    ours, theirs = vocabulary_loss_sum(hidden, weight, labels, bias=bias), plain(hidden, weight, labels, bias)
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+    for mine, wanted in zip(torch.autograd.grad(ours, trained), torch.autograd.grad(theirs, trained), strict=True):
         assert float((mine - wanted).abs().max()) < 1e-4 * float(wanted.abs().max())
 
 
 def test_without_a_target_the_loss_and_its_gradients_are_zero() -> None:
     hidden, weight, labels = inputs(4)
-    loss = vocabulary_loss_sum(hidden, weight, torch.full_like(labels, IGNORED))
-    gradients = torch.autograd.grad(loss, (hidden, weight))
+    bias = torch.randn(len(weight), requires_grad=True)
+    loss = vocabulary_loss_sum(hidden, weight, torch.full_like(labels, IGNORED), bias=bias)
+    gradients = torch.autograd.grad(loss, (hidden, weight, bias))
     assert loss.item() == 0
     assert all(bool((gradient == 0).all()) for gradient in gradients)
 
@@ -67,14 +97,14 @@ def test_extreme_logits_stay_finite() -> None:
 
 def test_bf16_autocast_is_close_and_its_gradients_are_float32() -> None:
     hidden, weight, labels = inputs(40)
+    bias = torch.randn(len(weight), requires_grad=True)
+    trained = (hidden, weight, bias)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        ours = vocabulary_loss_sum(hidden, weight, labels)
-    theirs = plain(hidden, weight, labels)
+        ours = vocabulary_loss_sum(hidden, weight, labels, bias=bias)
+    theirs = plain(hidden, weight, labels, bias)
     assert ours.dtype == torch.float32
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-2)
-    for mine, wanted in zip(
-        torch.autograd.grad(ours, (hidden, weight)), torch.autograd.grad(theirs, (hidden, weight)), strict=True
-    ):
+    for mine, wanted in zip(torch.autograd.grad(ours, trained), torch.autograd.grad(theirs, trained), strict=True):
         assert mine.dtype == torch.float32
         assert functional.cosine_similarity(mine.flatten(), wanted.flatten(), dim=0) > 0.999
 

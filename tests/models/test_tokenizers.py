@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import random
+import re
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -16,7 +20,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from llmkit.errors import DataError, UsageError
 from llmkit.models.loaded import Family
+from llmkit.models.loading import create_model
 from llmkit.models.tokenizers import END_OF_TEXT, SENTINELS, train_tokenizer
+from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 
 FAMILIES: tuple[Family, ...] = ("gpt2", "bert", "t5")
 CHINESE = [
@@ -31,13 +37,24 @@ TEXTS = [
     "naïve café — 5€, 20° 😀",
     "tabs\tand\nlines  two spaces",
 ]
+SIGNS = ("▁", " ", "\x1a", "0", "1")
+"""What Unigram writes a space with, and what it escapes that with."""
+NAMES = (END_OF_TEXT, "<pad>", "</s>", "<unk>", *SENTINELS[:2], "<0x41>", "<0x0A>")
 anything = st.text(st.characters(exclude_categories=["Cs"]))
+anything_with_signs = st.lists(anything | st.sampled_from(SIGNS)).map("".join)
+anything_with_names = st.lists(anything_with_signs | st.sampled_from(NAMES)).map("".join)
 
 
 def trained(
-    family: Family, texts: list[str] = TEXTS, *, vocab_size: int = 500, max_tokens: int | None = None
+    family: Family,
+    texts: list[str] = TEXTS,
+    *,
+    block: TokenizerBlock | None = None,
+    vocab_size: int = 500,
+    max_tokens: int | None = None,
 ) -> PreTrainedTokenizerFast:
-    return train_tokenizer(family, texts, vocab_size=vocab_size, lowercase=False, max_tokens=max_tokens)
+    block = block or TokenizerBlock(vocab_size=vocab_size, lowercase=False)
+    return train_tokenizer(family, texts, block=block, max_tokens=max_tokens)
 
 
 @cache
@@ -45,25 +62,46 @@ def shared(family: Family) -> PreTrainedTokenizerFast:
     return trained(family)
 
 
-def there_and_back(tokenizer: PreTrainedTokenizerFast, text: str) -> str:
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    assert tokenizer.unk_token_id is None or tokenizer.unk_token_id not in ids
+def there_and_back(tokenizer: PreTrainedTokenizerFast, text: str, *, split_special_tokens: bool = False) -> str:
+    ids = tokenizer(text, add_special_tokens=False, split_special_tokens=split_special_tokens)["input_ids"]
+    assert split_special_tokens or tokenizer.unk_token_id is None or tokenizer.unk_token_id not in ids
     back: str = tokenizer.decode(ids)
     return back
 
 
 @settings(deadline=None, max_examples=200)
-@given(anything)
+@given(anything_with_names)
 def test_byte_level_bpe_gives_any_text_back(text: str) -> None:
-    assume(END_OF_TEXT not in text)
     assert there_and_back(shared("gpt2"), text) == text
 
 
 @settings(deadline=None, max_examples=200)
-@given(anything)
-def test_unigram_gives_any_text_back_but_for_one_space_in_front_and_its_own_space_sign(text: str) -> None:
-    assume(not any(special in text for special in ("<pad>", "</s>", "<unk>", "<extra_id_", "▁")))
-    assert there_and_back(shared("t5"), text) == text.removeprefix(" ")
+@given(anything_with_signs)
+def test_unigram_gives_any_text_back(text: str) -> None:
+    assume(not any(name in text for name in ("<pad>", "</s>", "<unk>", "<extra_id_")))
+    assert there_and_back(shared("t5"), text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "  two in front", "one behind ", "▁", " ▁a▁ ", "\x1a", "\x1a1 \x1a0▁", "\n x"]
+)
+def test_unigram_keeps_spaces_at_the_edges_and_its_own_signs(text: str) -> None:
+    assert there_and_back(shared("t5"), text) == text
+
+
+@settings(deadline=None, max_examples=100)
+@given(anything_with_names)
+@pytest.mark.parametrize("family", ["gpt2", "t5"])
+def test_names_of_special_tokens_are_given_back_where_they_are_split(family: Family, text: str) -> None:
+    assert there_and_back(shared(family), text, split_special_tokens=True) == text
+
+
+def test_the_name_of_a_special_token_in_a_text_is_read_as_that_token() -> None:
+    """What the docstring says; t5 begins anew behind it."""
+    gpt2, t5 = shared("gpt2"), shared("t5")
+    assert gpt2.eos_token_id in gpt2(f"a{END_OF_TEXT}b")["input_ids"]
+    assert gpt2.eos_token_id not in gpt2(f"a{END_OF_TEXT}b", split_special_tokens=True)["input_ids"]
+    assert there_and_back(t5, "a</s>b") == "a</s> b"
 
 
 @pytest.mark.parametrize("text", ["<0x41>", "é<0xE9><0x0A>é", "<0x4", "0x41>"])
@@ -89,7 +127,41 @@ def test_wordpiece_has_no_unknown_token_on_chinese_text_of_more_characters_than_
     assert len(set("".join(texts))) > 400 / 2
     tokenizer = trained("bert", texts, vocab_size=400)
     assert len(tokenizer) <= 400
+    assert sorted(tokenizer.get_vocab().values()) == list(range(len(tokenizer)))
     assert all(tokenizer.unk_token_id not in tokenizer(text)["input_ids"] for text in texts)
+
+
+def chinese_texts(characters: int) -> list[str]:
+    """Each of so many characters at least once, in an order of its own, beside a few sentences."""
+    order = random.Random(7).sample(range(characters), characters)
+    return [
+        *CHINESE,
+        *("".join(chr(0x4E00 + code) for code in order[start : start + 25]) for start in range(0, characters, 25)),
+    ]
+
+
+@pytest.mark.parametrize("family", ["bert", "t5"])
+def test_chinese_that_was_in_the_training_text_has_neither_unknown_tokens_nor_bytes(family: Family) -> None:
+    texts = chinese_texts(600)
+    tokenizer = trained(family, texts, vocab_size=2000)
+    for text in texts:
+        tokens = tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])
+        assert tokenizer.unk_token not in tokens
+        assert not any(token.startswith("<0x") for token in tokens)
+
+
+def test_characters_that_do_not_fit_into_wordpiece_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    texts = chinese_texts(600)
+    tokenizer = trained("bert", texts, vocab_size=300)
+    characters = sorted(set("".join(texts)))
+    unknown = [char for char in characters if tokenizer.unk_token_id in tokenizer(char)["input_ids"]]
+    assert unknown
+    assert f"{len(unknown)} of {len(characters)} different characters do not fit and become [UNK]" in caplog.text
+    enough = int(re.findall(r"vocab_size of ([\d,]+) holds all", caplog.text)[0].replace(",", ""))
+    caplog.clear()
+    larger = trained("bert", texts, vocab_size=enough)
+    assert not any(larger.unk_token_id in larger(char)["input_ids"] for char in characters)
+    assert "[UNK]" not in caplog.text
 
 
 def test_symbols_in_a_new_word_are_known_to_wordpiece() -> None:
@@ -97,13 +169,15 @@ def test_symbols_in_a_new_word_are_known_to_wordpiece() -> None:
     assert tokenizer.unk_token_id not in tokenizer("y€ 5° o😀 5→x")["input_ids"]
 
 
+@pytest.mark.parametrize("first", [0x4E00, 0xAC00], ids=["chinese", "korean"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_no_more_entries_than_asked_for_even_with_a_large_alphabet(family: Family) -> None:
+def test_no_more_entries_than_asked_for_even_with_a_large_alphabet(family: Family, first: int) -> None:
     """Unigram's own trainer fails where the characters do not fit; here the rarer ones become bytes."""
     rng = random.Random(6)
-    texts = ["".join(chr(0x4E00 + rng.randrange(2000)) for _ in range(30)) for _ in range(60)]
+    texts = ["".join(chr(first + rng.randrange(2000)) for _ in range(30)) for _ in range(60)]
     tokenizer = trained(family, texts, vocab_size=420)
     assert len(tokenizer) <= 420
+    assert sorted(tokenizer.get_vocab().values()) == list(range(len(tokenizer)))
     if family != "bert":
         assert there_and_back(tokenizer, texts[0]) == texts[0]
 
@@ -136,7 +210,7 @@ def test_autotokenizer_opens_it_with_the_same_ids(family: Family, tmp_path: Path
     tokenizer = trained(family, max_tokens=99)
     tokenizer.save_pretrained(tmp_path)
     opened = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
-    for text in (*TEXTS, "unseen words, 未见过的"):
+    for text in (*TEXTS, "unseen words, 未见过的", "  spaces▁signs "):
         assert opened(text)["input_ids"] == tokenizer(text)["input_ids"]
         assert opened.decode(opened(text)["input_ids"]) == tokenizer.decode(tokenizer(text)["input_ids"])
     assert opened.model_max_length == 99
@@ -183,7 +257,124 @@ def test_no_text_is_told(family: Family, texts: list[str]) -> None:
         trained(family, texts)
 
 
-def test_lowercase_is_wordpieces_choice() -> None:
-    lower = train_tokenizer("bert", ["Cat cat CAT"], vocab_size=100, lowercase=True, max_tokens=None)
-    assert lower("CAT")["input_ids"] == lower("cat")["input_ids"]
-    assert shared("bert")("CAT")["input_ids"] != shared("bert")("cat")["input_ids"]
+@pytest.mark.parametrize(
+    ("lowercase", "strip_accents", "same"),
+    [
+        (False, None, {"Café"}),
+        (True, None, {"Café", "café", "Cafe", "cafe"}),
+        (True, False, {"Café", "café"}),
+        (False, True, {"Café", "Cafe"}),
+    ],
+)
+def test_case_and_accents_are_wordpieces_choice(lowercase: bool, strip_accents: bool | None, same: set[str]) -> None:
+    words = ["Café", "café", "Cafe", "cafe"]
+    block = TokenizerBlock(vocab_size=100, lowercase=lowercase, strip_accents=strip_accents)
+    tokenizer = trained("bert", words, block=block)
+    ids = {word: tokenizer(word)["input_ids"] for word in words}
+    assert {word for word in words if ids[word] == ids["Café"]} == same
+
+
+# ---- limits on the text
+
+
+@pytest.mark.parametrize("family", ["gpt2", "bert"])
+def test_what_stands_together_less_often_than_the_least_frequency_is_not_joined(family: Family) -> None:
+    texts = ["often often often often rarely rarely"]
+    block = TokenizerBlock(vocab_size=400, min_frequency=3)
+    entries = trained(family, texts, block=block).get_vocab()
+    assert any("often" in entry for entry in entries)
+    assert not any("rare" in entry for entry in entries)
+    assert any("rarely" in entry for entry in trained(family, texts, vocab_size=400).get_vocab())
+
+
+@pytest.mark.parametrize(
+    ("family", "option"),
+    [("gpt2", {"strip_accents": True}), ("t5", {"strip_accents": False}), ("t5", {"min_frequency": 2})],
+)
+def test_an_option_without_effect_is_refused_before_the_text_is_read(family: Family, option: dict[str, int]) -> None:
+    def unread() -> Iterator[str]:
+        raise AssertionError
+        yield ""
+
+    block = TokenizerBlock.model_validate({"vocab_size": 500, **option})
+    with pytest.raises(UsageError, match=rf"^model\.tokenizer\.{next(iter(option))}: .* Leave it out\.$"):
+        train_tokenizer(family, unread(), block=block, max_tokens=None)
+
+
+def words_apart(count: int) -> list[str]:
+    """Words of ten letters, none like another."""
+    rng = random.Random(11)
+    return ["".join(rng.choices("abcdefghijklmnopqrstuvwxyz", k=10)) for _ in range(count)]
+
+
+def words_seen(words: list[str], *, most_characters: int) -> set[str]:
+    """Those that byte-level BPE learnt whole, each text being one word."""
+    block = TokenizerBlock(vocab_size=3000, max_characters=most_characters)
+    return set(words).intersection(trained("gpt2", words, block=block).get_vocab())
+
+
+def test_the_text_used_is_spread_over_the_whole_corpus_and_fills_the_limit(caplog: pytest.LogCaptureFixture) -> None:
+    words = words_apart(1000)
+    with caplog.at_level(logging.INFO, logger="llmkit"):
+        seen = words_seen(words, most_characters=1005)
+    assert "trained on 1,005 of 10,000 characters" in caplog.text
+    assert len(seen) == 100  # and half of another one
+    for start in range(0, 1000, 250):
+        assert 10 <= len(seen.intersection(words[start : start + 250])) <= 40
+    assert words_seen(words, most_characters=1005) == seen
+
+
+def test_a_limit_that_is_not_reached_changes_nothing_and_is_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    characters = sum(map(len, TEXTS))
+    with caplog.at_level(logging.INFO, logger="llmkit"):
+        exact, none = (
+            trained("t5", block=TokenizerBlock(vocab_size=500, max_characters=limit)) for limit in (characters, None)
+        )
+    assert exact.backend_tokenizer.to_str() == none.backend_tokenizer.to_str()
+    assert "max_characters" not in caplog.text
+
+
+def test_one_text_longer_than_the_limit_is_cut() -> None:
+    assert trained("bert", ["abcdef"], block=TokenizerBlock(max_characters=3)).tokenize("c d") == ["c", "[UNK]"]
+
+
+class Text(str):
+    """A text whose end can be watched."""
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_more_text_is_held_than_the_limit(family: Family) -> None:
+    alive: weakref.WeakSet[Text] = weakref.WeakSet()
+    most = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal most
+        for word in words_apart(2000):
+            text = Text(word)
+            alive.add(text)
+            most = max(most, len(alive))
+            yield text
+
+    train_tokenizer(family, endless(), block=TokenizerBlock(vocab_size=500, max_characters=500), max_tokens=None)
+    assert most <= 500 / 10 + 5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_vocabulary_larger_than_the_text_gives_is_told_and_the_model_has_what_there_is(
+    family: Family, caplog: pytest.LogCaptureFixture
+) -> None:
+    block = ScratchModel(architecture=family, size="tiny", tokenizer=TokenizerBlock(vocab_size=9000))
+    loaded = create_model(
+        block,
+        head={"gpt2": "causal-lm", "bert": "classification", "t5": "seq2seq-lm"}[family],  # type: ignore[arg-type]
+        labels=("a", "b") if family == "bert" else None,
+        texts=lambda: TEXTS,
+        max_tokens=None,
+        seed=1,
+    )
+    got = len(loaded.tokenizer)
+    assert f"asked for 9,000 entries, got {got:,} from this text" in caplog.text
+    assert loaded.model.get_input_embeddings().weight.shape[0] == got
+    caplog.clear()
+    trained(family, vocab_size=150 if family == "bert" else 400)
+    assert "asked for" not in caplog.text

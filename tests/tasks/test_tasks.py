@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from builders import LABELS, TASK_NAMES, TaskName, recipe_of, rows, sentence, task_of, tiny_model, tokenizer_of
+from builders import LABELS, ONE_OF_EACH_FAMILY, TaskName, recipe_of, rows, sentence, task_of, tiny_model, tokenizer_of
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -18,7 +18,7 @@ from llmkit.data.rows import Row
 from llmkit.errors import DataError, UsageError
 from llmkit.models.export import tokenizer_files
 from llmkit.models.losses import IGNORED
-from llmkit.tasks.causal_lm import pack_blocks
+from llmkit.tasks import PRETRAINING
 from llmkit.tasks.classification import ClassificationTask
 
 
@@ -168,24 +168,17 @@ def test_nothing_too_long_is_said_too(caplog: pytest.LogCaptureFixture) -> None:
 # ---- blocks
 
 
-@given(st.lists(st.integers(0, 10**6), max_size=60), st.integers(2, 20))
-def test_packed_blocks_predict_every_id_but_the_first_once_and_in_order(ids: list[int], block_tokens: int) -> None:
-    blocks = pack_blocks(np.asarray(ids, dtype=np.int32), block_tokens=block_tokens)
-    held = [blocks[index].tolist() for index in range(len(blocks))]
-    assert [token for block in held for token in block[1:]] == ids[1:]
-    assert all(len(block) == block_tokens for block in held[:-1])
-    assert all(2 <= len(block) <= block_tokens for block in held)
-    assert all(before[-1] == after[0] for before, after in zip(held, held[1:], strict=False))  # noqa: RUF007
-
-
-def test_no_rows_make_no_blocks() -> None:
+@pytest.mark.parametrize("name", PRETRAINING)
+def test_no_rows_make_no_blocks(name: TaskName) -> None:
     """One block of the first context alone would be an example without a target, and its mean loss 0/0."""
-    assert len(task_of("causal-lm").encode([])) == 0
+    assert len(task_of(name).encode([])) == 0
 
 
-def test_blocks_longer_than_the_model_reads_are_refused() -> None:
-    with pytest.raises(UsageError, match="block_tokens: 65, but tiny-gpt2 reads 64 tokens at most"):
-        task_of("causal-lm", block_tokens=65).encode(rows(3))
+@pytest.mark.parametrize("name", ["causal-lm", "masked-lm"])
+def test_blocks_longer_than_the_model_reads_are_refused(name: TaskName) -> None:
+    task = task_of(name, block_tokens=65)
+    with pytest.raises(UsageError, match=f"block_tokens: 65, but {task.loaded.name} reads 64 tokens at most"):
+        task.encode(rows(3))
 
 
 def test_bytes_are_those_of_the_text_in_utf8() -> None:
@@ -209,7 +202,7 @@ def test_a_text_longer_than_the_window_is_packed_whole_and_without_a_warning(rec
 # ---- collate
 
 
-@pytest.mark.parametrize("name", TASK_NAMES)
+@pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
 def test_a_batch_is_as_wide_as_its_longest_and_masked_by_length(name: TaskName) -> None:
     task = task_of(name)
     examples = task.encode(rows(9))

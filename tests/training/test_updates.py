@@ -117,7 +117,7 @@ def test_a_step_has_the_gradient_of_the_mean_loss_over_all_its_targets(name: Tas
     nats, (targets, _, _) = stepper._accumulate(0)
     plain = task_of(name)
     indices = batch_of_step(0, count=len(stepper.examples), batch_size=BATCH_SIZE, seed=17)
-    loss = mean_loss_of_transformers(plain, plain.collate(stepper.examples, indices))
+    loss = mean_loss_of_transformers(plain, plain.collate(stepper.examples, indices, epoch=0))
     loss.backward()
     assert nats / targets == pytest.approx(float(loss.detach()), rel=1e-6)
     assert largest_difference(gradients(stepper.task), gradients(plain)) < 1e-6
@@ -128,7 +128,7 @@ def test_the_reported_loss_is_nats_per_target_of_the_whole_step(name: TaskName) 
     task = task_of(name)
     examples = task.encode(rows())
     indices = batch_of_step(0, count=len(examples), batch_size=BATCH_SIZE, seed=17)
-    batch = task.collate(examples, indices)
+    batch = task.collate(examples, indices, epoch=0)
     with torch.no_grad():
         loss = float(mean_loss_of_transformers(task, batch))
     reported = train(task, steps=1, micro_batch_tokens=SMALL_MICRO_BATCH).steps[0]
@@ -157,7 +157,7 @@ def test_two_processes_of_16_give_the_same_update_as_one_of_32(tmp_path: Path) -
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
@@ -187,7 +187,7 @@ def test_end_of_text_is_a_target_of_a_summary() -> None:
     assert int((labels == task.loaded.tokenizer.eos_token_id).sum()) == 5
 
 
-@pytest.mark.parametrize("name", TASK_NAMES)
+@pytest.mark.parametrize("name", [name for name in TASK_NAMES if name != "span-corruption"])  # it has no padding
 def test_padding_never_counts_as_a_target_and_never_changes_loss_or_gradient(name: TaskName) -> None:
     together, alone = task_of(name), task_of(name)
     examples = together.encode(rows(9))
@@ -218,10 +218,10 @@ def test_every_token_but_the_first_is_a_target_once_in_packed_blocks() -> None:
     assert targets == stream
 
 
-@pytest.mark.parametrize("name", ["causal-lm", "summarization"])
+@pytest.mark.parametrize("name", [name for name in TASK_NAMES if name != "classification"])
 def test_a_micro_batch_without_targets_adds_no_loss_and_no_gradient(name: TaskName) -> None:
     task = task_of(name)
-    batch = dict(task.collate(examples := task.encode(rows(3)), np.arange(len(examples))))
+    batch = dict(task.collate(examples := task.encode(rows(5)), np.arange(len(examples))))
     batch["labels"] = torch.full_like(batch["labels"], IGNORED)
     loss = task.loss_sum(batch)
     loss.backward()

@@ -1,0 +1,193 @@
+"""How fast the three objectives of pretraining are on a CPU, and in how much memory, beside transformers' Trainer.
+
+    python benchmarks/pretrain_objectives.py [OBJECTIVE ...]
+
+The same 4-layer, 256-wide model with a vocabulary of 16,000, the same blocks of 128 tokens of builtin:python-docs, the
+same batches of 32 blocks, AdamW and precision. The Trainer has transformers' own collators; for T5, which has none,
+blocks that were corrupted beforehand and its collator for pairs of sequences. Each side of each round is a process of
+its own, in turn. Tokens per second are those of the steps behind the first; memory is what training adds to the
+process that holds the model and the blocks.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from side_by_side import measured_in_turn, peak_mib, print_ratios, result_of
+
+STEPS = 6
+BATCH_SIZE = 32
+BLOCK_TOKENS = 128
+ROUNDS = 3
+FAMILIES = {"causal-lm": "gpt2", "masked-lm": "bert", "span-corruption": "t5"}
+TARGETS = {"tokens_per_second": "more than 1", "training_mib": "less than 1"}
+
+
+def main() -> None:
+    if sys.argv[1:] and sys.argv[1].partition(":")[0] in SIDES:
+        side, _, objective = sys.argv[1].partition(":")
+        print(json.dumps(SIDES[side](objective, Path(sys.argv[2]))))
+        return
+    for objective in sys.argv[1:] or FAMILIES:
+        with tempfile.TemporaryDirectory() as folder:
+            write_model(objective, Path(folder))
+            names = [f"{side}:{objective}" for side in SIDES]
+            measured = measured_in_turn(__file__, names, folder=folder, rounds=ROUNDS)
+        print(f"\n{objective}")
+        ours, theirs = (measured[name] for name in names)
+        print_ratios(ours, theirs, targets=TARGETS)
+
+
+def write_model(objective: str, folder: Path) -> None:
+    """Random weights and a tokenizer, in a folder that both sides open."""
+    from llmkit.api import read_texts
+    from llmkit.models.export import model_files
+    from llmkit.models.loaded import LoadedModel
+    from llmkit.models.loading import model_class
+    from llmkit.models.tokenizers import train_tokenizer
+    from llmkit.recipe.blocks import TokenizerBlock
+    from llmkit.tasks import RECIPES, TASKS
+
+    family: Any = FAMILIES[objective]
+    logging.getLogger("llmkit").setLevel(logging.ERROR)
+    texts = list(read_texts("builtin:python-docs"))
+    block = TokenizerBlock(vocab_size=16_000)
+    tokenizer = train_tokenizer(family, texts, block=block, max_tokens=BLOCK_TOKENS if family == "bert" else None)
+    model = model_class(family, TASKS[RECIPES[objective]].HEAD)(config_of(family, tokenizer))
+    files = model_files(LoadedModel(model=model, tokenizer=tokenizer, family=family, name="benchmark"))
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def config_of(family: str, tokenizer: Any) -> Any:
+    from transformers import BertConfig, GPT2Config, T5Config
+
+    size = len(tokenizer)
+    if family == "gpt2":
+        return GPT2Config(
+            vocab_size=size,
+            n_embd=256,
+            n_layer=4,
+            n_head=4,
+            n_positions=BLOCK_TOKENS,
+            bos_token_id=tokenizer.eos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+    if family == "bert":
+        return BertConfig(
+            vocab_size=size,
+            hidden_size=256,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            intermediate_size=1024,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    return T5Config(
+        vocab_size=size, d_model=256, num_layers=4, num_heads=4, d_kv=64, d_ff=1024, decoder_start_token_id=0
+    )
+
+
+def task_and_blocks(objective: str, folder: Path) -> tuple[Any, Any]:
+    """The task around the folder's model, and blocks enough for all steps."""
+    from llmkit.api import read_texts
+    from llmkit.data.rows import Row
+    from llmkit.models.loading import load_model
+    from llmkit.tasks import RECIPES, TASKS
+
+    written = {"recipe": 1, "task": objective, "model": str(folder), "data": {"train": "builtin:python-docs"}}
+    settings = {"steps": STEPS, "batch_size": BATCH_SIZE, "learning_rate": 1e-4, "precision": "fp32"}
+    recipe = RECIPES[objective].model_validate({**written, "block_tokens": BLOCK_TOKENS, "train": settings})
+    kind = TASKS[type(recipe)]
+    task = kind(recipe, load_model(str(folder), head=kind.HEAD))
+    rows = [Row({"text": text}, str(number)) for number, text in enumerate(read_texts("builtin:python-docs"))]
+    return task, task.encode(rows[: STEPS * BATCH_SIZE * 4])
+
+
+def train_with_llmkit(objective: str, folder: Path) -> dict[str, float]:
+    from accelerate import Accelerator
+
+    from llmkit.tasks.base import Scores
+    from llmkit.training.loop import Validation, fit
+    from llmkit.training.progress import StepResult
+    from llmkit.training.schedule import plan_training
+
+    task, examples = task_and_blocks(objective, folder)
+    plan = plan_training(task.recipe, examples=len(examples), family=task.loaded.family, from_scratch=False)
+    before = peak_mib()
+    steps = []
+    for event in fit(
+        task,
+        examples=examples,
+        plan=plan,
+        train=task.recipe.train,
+        accelerator=Accelerator(),
+        validation=Validation(lambda: Scores({"loss": 0.0}), best="loss", patience=None),
+        store=None,
+    ):
+        if isinstance(event, StepResult):
+            steps.append(time.perf_counter())
+    return result_of(steps, before, unit="tokens", each_step=BATCH_SIZE * BLOCK_TOKENS)
+
+
+def train_with_trainer(objective: str, folder: Path) -> dict[str, float]:
+    import numpy as np
+    from transformers import (
+        DataCollatorForLanguageModeling,
+        DataCollatorForSeq2Seq,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+    )
+
+    task, examples = task_and_blocks(objective, folder)
+    model, tokenizer = task.loaded.model, task.loaded.tokenizer
+    count = STEPS * BATCH_SIZE
+    if objective == "span-corruption":
+        batch = task.collate(examples, np.arange(count))
+        names = ("input_ids", "labels")
+        data = [{name: batch[name][row].tolist() for name in names} for row in range(count)]
+        collator: Any = DataCollatorForSeq2Seq(tokenizer, model)
+    else:
+        blocks = examples.columns["input_ids"]
+        data = [{"input_ids": blocks[row].tolist()} for row in range(count)]
+        if objective == "masked-lm":
+            ends = [tokenizer.cls_token_id], [tokenizer.sep_token_id]
+            data = [{"input_ids": ends[0] + row["input_ids"] + ends[1]} for row in data]
+        collator = DataCollatorForLanguageModeling(tokenizer, mlm=objective == "masked-lm", mlm_probability=0.15)
+    steps: list[float] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            steps.append(time.perf_counter())
+
+    with tempfile.TemporaryDirectory() as output:
+        arguments = TrainingArguments(
+            output_dir=output,
+            max_steps=STEPS,
+            per_device_train_batch_size=BATCH_SIZE,
+            learning_rate=1e-4,
+            weight_decay=0.01,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+            use_cpu=True,
+            seed=17,
+        )
+        trainer = Trainer(model=model, args=arguments, train_dataset=data, data_collator=collator, callbacks=[Clock()])
+        before = peak_mib()
+        trainer.train()
+    return result_of(steps, before, unit="tokens", each_step=BATCH_SIZE * BLOCK_TOKENS)
+
+
+SIDES = {"llmkit": train_with_llmkit, "trainer": train_with_trainer}
+
+
+if __name__ == "__main__":
+    main()

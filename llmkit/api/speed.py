@@ -1,0 +1,60 @@
+"""How much work a training was, and how fast it was done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmkit.api.preparing import Prepared
+
+_SAMPLE = 32
+
+
+def flops_per_token(prepared: Prepared) -> float:
+    """FLOPs of the model, forward and backward, for each token of the training examples; from a sample of them."""
+    import numpy as np
+
+    from llmkit.tasks.base import count_targets
+    from llmkit.training.flops import matrix_sizes, train_flops_per_token
+
+    task, examples = prepared.task, prepared.train
+    model = task.loaded.model
+    sample = np.linspace(0, len(examples) - 1, num=min(_SAMPLE, len(examples))).astype(np.int64)
+    batch = task.collate(examples, sample)
+    rows = len(sample)
+    mask = batch.get("attention_mask")
+    source = float(mask.sum()) / rows if mask is not None else float(batch["input_ids"].shape[1])
+    targets = count_targets(batch) / rows
+    written = targets if model.config.is_encoder_decoder else 0.0
+    sizes = matrix_sizes({name: tuple(one.shape) for name, one in model.named_parameters()}, config=model.config)
+    each = train_flops_per_token(model.config, sizes, source_tokens=source, target_tokens=written, targets=targets)
+    return each * (source + written) / float(examples.lengths[sample].mean())
+
+
+def totals(metrics: Iterable[Mapping[str, Any]], prepared: Prepared) -> dict[str, Any]:
+    """For the manifest: tokens seen, tokens a second within the steps, FLOPs, and the share of the device's peak.
+
+    The share is null where the peak is not known, as on a CPU.
+    """
+    from llmkit.training.flops import peak_flops
+
+    steps = [line for line in metrics if "train/tokens" in line]
+    tokens = sum(line["train/tokens"] for line in steps)
+    seconds = sum(line["train/seconds"] for line in steps)
+    flops = tokens * flops_per_token(prepared)
+    peak = peak_flops(_device_name(prepared), prepared.precision.format)
+    devices = prepared.accelerator.num_processes
+    return {
+        "tokens_seen": tokens,
+        "tokens_per_second": tokens / seconds if seconds else 0.0,
+        "model_flops": flops,
+        "model_flops_utilization": flops / seconds / (peak * devices) if peak and seconds else None,
+    }
+
+
+def _device_name(prepared: Prepared) -> str:
+    import torch
+
+    device = prepared.accelerator.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

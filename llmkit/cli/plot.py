@@ -1,0 +1,25 @@
+"""`llmkit plot`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import Annotated
+
+import typer
+
+_COLUMNS = 80
+"""Of a file or a pipe."""
+
+
+def plot(run: Annotated[str, typer.Argument(help="The folder of a run, such as runs/news-001.")]) -> None:
+    """Show the losses of a run, and write them as a picture into its folder."""
+    from llmkit.api import plot as draw
+
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else _COLUMNS
+    drawn = draw(run, columns=columns)
+    print(drawn.text)
+    print(f"wrote {drawn.path}", file=sys.stderr)
+
+
+COMMANDS = (plot,)

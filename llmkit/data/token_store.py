@@ -1,0 +1,220 @@
+"""A corpus as one stream of token ids: on disk in Arrow, memory-mapped, so that it may be larger than memory.
+
+Documents stand one after another, each followed by the end id, and one end id stands in front of the first. Blocks
+are cut from the stream when they are asked for, so one store serves every block length.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.atomic import TEMPORARY
+from llmkit.data.examples import Ragged
+from llmkit.errors import MachineError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+BATCH_TOKENS = 2**20
+"""Tokens of an Arrow record batch; every one but the last is full, so a position is found by division."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Some documents in a row: their ids, each document's end id included."""
+
+    ids: NDArray[np.int32]
+    word_starts: NDArray[np.bool_]
+    """True where a token begins a word; an end id is a word of its own."""
+    documents: int
+    utf8_bytes: int
+
+
+@dataclass(frozen=True)
+class StreamCount:
+    documents: int = 0
+    utf8_bytes: int = 0
+    """Of the documents' text, ends not counted."""
+    tokens: int = 0
+    """Ends and the one in front included."""
+
+
+@dataclass(frozen=True)
+class TokenStream:
+    """Record batches in a row, each of `BATCH_TOKENS` but the last; arrays in memory or views of a mapped file."""
+
+    batches: Sequence[tuple[NDArray[Any], NDArray[Any]]]
+    count: StreamCount
+
+    def ids(self, start: int, stop: int) -> NDArray[np.int32]:
+        """A copy of the ids at these positions."""
+        import numpy as np
+
+        return self._cut(0, start, stop).astype(np.int32)
+
+    def word_starts(self, start: int, stop: int) -> NDArray[np.bool_]:
+        """True where a token begins a word."""
+        import numpy as np
+
+        return self._cut(1, start, stop).astype(np.bool_)
+
+    def _cut(self, column: int, start: int, stop: int) -> NDArray[Any]:
+        import numpy as np
+
+        first, last = start // BATCH_TOKENS, max(start, stop - 1) // BATCH_TOKENS
+        parts = [self.batches[number][column] for number in range(first, last + 1)]
+        whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        offset = first * BATCH_TOKENS
+        return whole[start - offset : stop - offset]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Overlapping or adjoining blocks of a stream, as a column of examples; the last one may be shorter.
+
+    Block i is `stream[first + i * stride : ... + block_tokens]`.
+    """
+
+    stream: TokenStream
+    block_tokens: int
+    stride: int
+    first: int
+    keep_last: bool
+    """False: a last block that is not full is left out."""
+
+    @cached_property
+    def _starts(self) -> int:
+        """Blocks whose every token lies in the stream, and one shorter one where there is a rest to be a target."""
+        available = self.stream.count.tokens - self.first
+        overlap = self.block_tokens - self.stride
+        full = max(0, (available - overlap) // self.stride) if available >= self.block_tokens else 0
+        rest = available - overlap - full * self.stride
+        return full + (1 if self.keep_last and rest > 0 else 0)
+
+    @property
+    def left_out(self) -> int:
+        """Tokens behind the last block."""
+        last = (len(self) - 1) * self.stride + self.block_tokens if len(self) else 0
+        return max(0, self.stream.count.tokens - self.first - last)
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """(N,)"""
+        import numpy as np
+
+        lengths = np.full(len(self), self.block_tokens, dtype=np.int64)
+        if len(lengths):
+            start = self.first + (len(lengths) - 1) * self.stride
+            lengths[-1] = min(self.block_tokens, self.stream.count.tokens - start)
+        return lengths
+
+    def __len__(self) -> int:
+        return self._starts
+
+    def span(self, index: int) -> tuple[int, int]:
+        """Start and stop in the stream."""
+        start = self.first + int(index) * self.stride
+        return start, start + int(self.lengths[index])
+
+    def __getitem__(self, index: int) -> NDArray[np.int32]:
+        return self.stream.ids(*self.span(index))
+
+    def word_starts(self, index: int) -> NDArray[np.bool_]:
+        return self.stream.word_starts(*self.span(index))
+
+    def take(self, indices: Sequence[int]) -> Ragged:
+        return Ragged.of([self[index] for index in indices])  # type: ignore[misc]  # arrays are sequences of ints
+
+
+def stream_in_memory(parts: Iterable[Encoded], *, end_id: int) -> TokenStream:
+    """The whole stream at once, for rows that are not worth a file."""
+    batches: list[tuple[NDArray[Any], NDArray[Any]]] = []
+    count = StreamCount()
+    for ids, starts, so_far in _in_batches(parts, end_id=end_id):
+        batches.append((ids, starts))
+        count = so_far
+    return TokenStream(batches, count)
+
+
+def write_stream(path: Path, parts: Iterable[Encoded], *, end_id: int, vocab_size: int) -> TokenStream:
+    """Write a stream to a file that is either whole or not there, and open it. Only for the holder of its lock.
+
+    Raises:
+        MachineError: the file system refuses.
+    """
+    import pyarrow as pa
+
+    temporary = path.with_name(f"{TEMPORARY}{path.name}")  # what a kill has left is written over by the next one
+    ids_type = pa.uint16() if vocab_size <= 2**16 else pa.int32()
+    schema = pa.schema([("ids", ids_type), ("word_starts", pa.uint8())])
+    count = StreamCount()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+            for ids, starts, so_far in _in_batches(parts, end_id=end_id):
+                columns = [pa.array(ids, type=ids_type), pa.array(starts.astype("uint8"))]
+                writer.write_batch(pa.record_batch(columns, schema=schema))
+                count = so_far
+        _sync(temporary)
+        _about_path(path).write_text(json.dumps({**asdict(count), "bytes": temporary.stat().st_size}))
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise MachineError(f"{path.parent}: the encoded corpus cannot be written ({error.strerror}).") from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    opened = open_stream(path)
+    assert opened is not None, "it has just been written"
+    return opened
+
+
+def open_stream(path: Path) -> TokenStream | None:
+    """A stream written before, memory-mapped; None where it is not there, or not as it was written."""
+    import pyarrow as pa
+
+    try:
+        about = json.loads(_about_path(path).read_text())
+        if path.stat().st_size != about.pop("bytes"):
+            return None
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return None
+    mapped = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+    batches = [(batch.column(0).to_numpy(), batch.column(1).to_numpy()) for batch in mapped]  # views, no copies
+    return TokenStream(batches, StreamCount(**about))
+
+
+def _about_path(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _in_batches(
+    parts: Iterable[Encoded], *, end_id: int
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.bool_], StreamCount]]:
+    """Full batches and a last one, each with the count of all that was read so far."""
+    import numpy as np
+
+    ids = np.asarray([end_id], dtype=np.int32)
+    starts = np.ones(1, dtype=np.bool_)
+    documents = utf8_bytes = written = 0
+    for part in parts:
+        documents, utf8_bytes = documents + part.documents, utf8_bytes + part.utf8_bytes
+        ids, starts = np.concatenate([ids, part.ids]), np.concatenate([starts, part.word_starts])
+        while len(ids) >= BATCH_TOKENS:
+            written += BATCH_TOKENS
+            yield ids[:BATCH_TOKENS], starts[:BATCH_TOKENS], StreamCount(documents, utf8_bytes, written)
+            ids, starts = ids[BATCH_TOKENS:], starts[BATCH_TOKENS:]
+    yield ids, starts, StreamCount(documents, utf8_bytes, written + len(ids))

@@ -1,0 +1,40 @@
+"""What costs nothing: the figure that a model has to beat before it has learnt anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmkit.data.examples import Examples
+from llmkit.tasks.base import Task, target_ids
+
+_MOST_TARGETS = 200_000
+_EXAMPLES_AT_ONCE = 64
+
+
+def unigram_loss(task: Task, train: Examples, validation: Examples) -> float:
+    """Nats per validation target of a guess by frequency alone.
+
+    The frequencies are those of the training targets, each counted once more than it was seen, so that none is
+    impossible. Both sides are samples of some hundred thousand targets, drawn evenly.
+    """
+    counts = np.ones(task.loaded.model.config.vocab_size)
+    for targets in _targets(task, train):
+        np.add.at(counts, targets, 1)
+    costs = np.log(counts.sum()) - np.log(counts)
+    scored = [costs[targets] for targets in _targets(task, validation)]
+    return float(np.concatenate(scored).mean())
+
+
+def _targets(task: Task, examples: Examples) -> Iterator[NDArray[np.int64]]:
+    """Ids of targets, from chunks all over the examples, in an order without a pattern."""
+    order = np.random.Generator(np.random.PCG64(0)).permutation(len(examples))
+    taken = 0
+    for start in range(0, len(order), _EXAMPLES_AT_ONCE):
+        targets = target_ids(task.collate(examples, order[start : start + _EXAMPLES_AT_ONCE]))
+        yield targets
+        taken += len(targets)
+        if taken >= _MOST_TARGETS:
+            return

@@ -1,0 +1,33 @@
+"""The loss of T5's targets, for every task that writes text.
+
+Legend: B batch, S input tokens, T target tokens, D hidden units.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from llmkit.models.losses import vocabulary_loss_sum
+
+
+def target_loss_sum(model: Any, input_ids: Tensor, attention_mask: Tensor | None, labels: Tensor) -> Tensor:
+    """Scalar: nats over the targets that count.
+
+    Args:
+        input_ids: (B, S)
+        attention_mask: (B, S), or None where nothing is padding.
+        labels: (B, T), `IGNORED` where nothing counts.
+    """
+    states = model.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, S, D)
+    decoder = model.decoder(
+        input_ids=model._shift_right(labels),  # the decoder sees what stands in front of each target
+        encoder_hidden_states=states,
+        encoder_attention_mask=attention_mask,
+        use_cache=False,
+    )
+    hidden = decoder.last_hidden_state  # (B, T, D)
+    if model.config.scale_decoder_outputs:  # T5 1.0 with tied embeddings; not 1.1
+        hidden = hidden * model.model_dim**-0.5
+    return vocabulary_loss_sum(hidden, model.lm_head.weight, labels)

@@ -1,0 +1,244 @@
+"""The losses of a run as a picture: loss.png in its folder, and characters for a terminal. Knows no torch.
+
+Both libraries are imported where they draw. matplotlib is used through its objects alone, without pyplot: nothing global
+is touched, and no window is opened.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.atomic import replace_file
+from llmkit.errors import RunError
+from llmkit.runs.folder import Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Curve = list[tuple[int, float]]
+"""(step, nats per target) in the order of the steps."""
+
+TRAIN_COLOUR, SMOOTHED_COLOUR, VALIDATION_COLOUR = "#a6cee3", "#08519c", "#d95f02"
+_MOST_POINTS = 2_000
+_SMOOTHED_FROM = 200
+"""Points of a curve that gets a smoothed one beside it."""
+_SMOOTHED_POINTS = 100
+_NARROWEST, _ROWS = 60, 17
+"""Columns of a terminal, rows of the curves."""
+_LABEL = 9
+"""Columns of a loss at the left."""
+_log = logging.getLogger("llmkit")
+
+
+@dataclass(frozen=True)
+class Losses:
+    train: Curve
+    validation: Curve
+    left_out: int
+    """Values that are no finite number."""
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What the picture shows, in numbers."""
+        parts = []
+        if self.validation:
+            step, loss = min(self.validation, key=lambda point: point[1])
+            parts.append(f"lowest validation loss {loss:.4g} at step {step:,}")
+        if self.train:
+            parts.append(f"last training loss {self.train[-1][1]:.4g}")
+        if self.left_out:
+            parts.append(f"{self.left_out:,} left out (not finite)")
+        return tuple(parts)
+
+
+def read_losses(run: Run) -> Losses:
+    """`train/loss` and `evaluation/loss` of metrics.jsonl. A last line that was cut short is left out, with a warning.
+
+    Raises:
+        RunError: another line is damaged, or there is no finite loss.
+    """
+    path = run.folder / "metrics.jsonl"
+    if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
+        _log.warning("%s: its last line is cut short and left out.", path)
+    lines = run.metrics()
+    train, train_left_out = _curve(lines, "train/loss", path=path)
+    validation, validation_left_out = _curve(lines, "evaluation/loss", path=path)
+    left_out = train_left_out + validation_left_out
+    if not train and not validation:
+        raise RunError(_nothing_to_plot(run, left_out=left_out))
+    return Losses(train, validation, left_out)
+
+
+def draw_png(losses: Losses) -> bytes:
+    """The picture, 1,200 x 675 pixels; the same losses give the same bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)  # becomes the figure's canvas
+    axes = figure.add_subplot()
+    _draw_curves(axes, losses)
+    axes.set_title("; ".join(losses.findings), fontsize=10, parse_math=False)
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel("loss (nats per target)")
+    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1, steps=[1, 2, 2.5, 5, 10]))
+    axes.grid(visible=True, color="#e6e6e6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    content = BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()
+
+
+def write_png(run: Run, losses: Losses) -> Path:
+    """Put loss.png into the run's folder, in one step, and return its path.
+
+    Raises:
+        MachineError: the file system refuses.
+    """
+    path = run.folder / "loss.png"
+    replace_file(path, draw_png(losses))
+    return path
+
+
+def draw_text(losses: Losses, *, columns: int) -> str:
+    """The picture in characters: dots of Braille for training, `o` for validation. No control codes.
+
+    Args:
+        columns: of the terminal; fewer than 60 count as 60.
+    """
+    from plotille import Canvas
+
+    columns = max(columns, _NARROWEST)
+    width = columns - _LABEL - 2
+    low, high = _range([loss for _, loss in losses.train + losses.validation])
+    steps = [step for step, _ in losses.train + losses.validation]
+    first, last = min(steps), max(max(steps), min(steps) + 1)
+    # A canvas leaves its upper limits out: move them by the part of a character that brings the last point in.
+    right, top = first + (last - first) * 2 * width / (2 * width - 1), low + (high - low) * 4 * _ROWS / (4 * _ROWS - 1)
+    canvas = Canvas(width, _ROWS, first, low, right, top)
+    train = thinned(losses.train, most=_MOST_POINTS)
+    for start, end in pairwise([*train[:1], *train]):  # a lone point is a line to itself
+        canvas.line(*start, *end)
+    for step, loss in losses.validation:
+        canvas.point(step, loss, marker="o")
+    rows = canvas.plot("\n").replace("\N{BRAILLE PATTERN BLANK}", " ").split("\n")
+    labels = [_row_label(row, low=low, high=high) for row in range(_ROWS)]
+    steps_line = f"{first:,}{'step':^{width - len(f'{first:,}{last:,}')}}{last:,}"
+    named = [("⠤⠤ training", losses.train), ("o validation", losses.validation)]
+    legend = ", ".join(name for name, curve in named if curve)
+    return "\n".join(
+        [
+            f"loss in nats per target: {legend}",
+            *(f"{label} │{row}".rstrip() for label, row in zip(labels, rows, strict=True)),
+            f"{'':{_LABEL}} └{'─' * width}",
+            f"{'':{_LABEL}}  {steps_line}",
+            *textwrap.wrap("; ".join(losses.findings), width=columns),
+        ]
+    )
+
+
+def thinned(curve: Curve, *, most: int) -> Curve:
+    """At most `most` points of a curve, with every peak and dip that would show.
+
+    Neighbours are taken together, and of each lot its lowest and its highest point are kept; so are both ends.
+    """
+    if len(curve) <= most:
+        return curve
+    inner = curve[1:-1]
+    kept = [curve[0]]
+    for lot in _lots(inner, (most - 2) // 2):
+        lowest, highest = min(lot, key=lambda point: point[1]), max(lot, key=lambda point: point[1])
+        kept += sorted({lowest, highest})
+    return [*kept, curve[-1]]
+
+
+def smoothed(curve: Curve, *, points: int) -> list[tuple[float, float]]:
+    """Mean step and mean loss of each of `points` lots of neighbours."""
+    return [
+        (sum(step for step, _ in lot) / len(lot), sum(loss for _, loss in lot) / len(lot))
+        for lot in _lots(curve, points)
+    ]
+
+
+def _lots(curve: Curve, count: int) -> list[Curve]:
+    """Neighbours in `count` lots of nearly the same size."""
+    edges = [len(curve) * number // count for number in range(count + 1)]
+    return [curve[start:end] for start, end in pairwise(edges)]
+
+
+def _nothing_to_plot(run: Run, *, left_out: int) -> str:
+    if left_out:
+        return f"{run.folder}: none of its {left_out:,} losses is a finite number. Try a lower train.learning_rate."
+    return (
+        f"{run.folder}: there are no losses to plot yet. Wait for its first step, or go on with: "
+        f"llmkit finetune --resume {run.folder}"
+    )
+
+
+def _curve(lines: Sequence[Any], key: str, *, path: Path) -> tuple[Curve, int]:
+    """The points of one figure, and how many were left out."""
+    points: Curve = []
+    left_out = 0
+    for number, line in enumerate(lines, start=1):
+        if not isinstance(line, dict) or type(line.get("step")) is not int:
+            raise RunError(f"{path}:{number} is damaged: it has no step.")
+        if key not in line:
+            continue
+        value = line[key]
+        if value is not None and not _is_number(value):
+            raise RunError(f"{path}:{number} is damaged: {key} is {value!r}, and should be a number or null.")
+        if value is None or not math.isfinite(value):  # Run.log writes null for what is not finite
+            left_out += 1
+        else:
+            points.append((line["step"], float(value)))
+    return points, left_out
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _draw_curves(axes: Axes, losses: Losses) -> None:
+    if len(losses.train) >= _SMOOTHED_FROM:
+        _draw_line(axes, thinned(losses.train, most=_MOST_POINTS), "training", TRAIN_COLOUR, 0.8)
+        _draw_line(axes, smoothed(losses.train, points=_SMOOTHED_POINTS), "training, smoothed", SMOOTHED_COLOUR, 1.8)
+    elif losses.train:
+        _draw_line(axes, losses.train, "training", SMOOTHED_COLOUR, 1.2)
+    if losses.validation:
+        steps, values = zip(*thinned(losses.validation, most=_MOST_POINTS), strict=True)
+        style: dict[str, Any] = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6}
+        axes.plot(steps, values, "o", label="validation", color=VALIDATION_COLOUR, **style)
+
+
+def _draw_line(axes: Axes, curve: Sequence[tuple[float, float]], label: str, colour: str, width: float) -> None:
+    steps, values = zip(*curve, strict=True)
+    marker = "." if len(curve) <= 30 else None  # a line of one point would not be seen
+    axes.plot(steps, values, label=label, color=colour, linewidth=width, marker=marker)
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """Lowest and highest, drawn apart where they are the same."""
+    low, high = min(values), max(values)
+    if low == high:
+        margin = abs(low) / 10 or 1.0
+        return low - margin, high + margin
+    return low, high
+
+
+def _row_label(row: int, *, low: float, high: float) -> str:
+    """The loss of a row of the terminal's picture, counted from the top: at every fourth."""
+    if row % 4:
+        return " " * _LABEL
+    return f"{high - (high - low) * row / (_ROWS - 1):#{_LABEL}.4g}"

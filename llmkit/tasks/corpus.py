@@ -1,0 +1,125 @@
+"""Documents to a stream of tokens: encoded once, by all cores, kept in the cache under what it was made from."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from llmkit.data.caches import cache_folder, one_at_a_time
+from llmkit.data.token_store import Encoded, TokenStream, open_stream, stream_in_memory, write_stream
+from llmkit.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    from llmkit.data.rows import Row
+    from llmkit.models.loaded import LoadedModel
+
+_log = logging.getLogger("llmkit")
+_FORMAT = 2
+_CHUNK_CHARACTERS = 4_000_000
+_REPORT_SECONDS = 20
+
+
+@runtime_checkable
+class IdentifiedRows(Protocol):
+    """Rows that can say what they are, so that work on them can be kept."""
+
+    def __iter__(self) -> Iterator[Row]: ...
+
+    def identity(self) -> str:
+        """Changes with the files' contents and with every option that decides which rows there are."""
+        ...
+
+
+def token_stream(rows: Iterable[Row], tokenizer: PreTrainedTokenizerFast, *, end_id: int) -> TokenStream:
+    """The documents of `rows` without special tokens, each followed by `end_id`, and one in front of all.
+
+    Rows with an identity are kept on disk, memory-mapped; several processes that ask at once wait for the first.
+    Without a row there is only the one in front.
+
+    Raises:
+        DataError: there are rows, but not one token.
+        MachineError: the cache cannot be written.
+    """
+    # The library's threads encode a chunk on all cores.
+    parts = _encoded(rows, tokenizer, end_id=end_id)
+    if not isinstance(rows, IdentifiedRows):
+        return _not_empty(stream_in_memory(parts, end_id=end_id))
+    path = cache_folder() / "tokens" / f"{_key(rows, tokenizer, end_id=end_id)}.arrow"
+    with one_at_a_time(path):
+        held = open_stream(path)
+        if held is not None:
+            _log.info("corpus: %s tokens, from the cache", f"{held.count.tokens:,}")
+            return _not_empty(held)
+        return _not_empty(write_stream(path, parts, end_id=end_id, vocab_size=len(tokenizer)))
+
+
+def block_tokens_of(asked: int | None, loaded: LoadedModel) -> int:
+    """Tokens of a block: as the recipe says, or the model's window.
+
+    Raises:
+        UsageError: the model reads fewer.
+    """
+    if asked is not None and asked > loaded.window:
+        raise UsageError(f"block_tokens: {asked:,}, but {loaded.name} reads {loaded.window:,} tokens at most.")
+    return asked or loaded.window
+
+
+def _not_empty(stream: TokenStream) -> TokenStream:
+    if not stream.count.documents or stream.count.tokens > stream.count.documents + 1:
+        return stream
+    raise DataError("the corpus has no text that the tokenizer can see.")
+
+
+def _key(rows: IdentifiedRows, tokenizer: PreTrainedTokenizerFast, *, end_id: int) -> str:
+    made_from = [_FORMAT, rows.identity(), tokenizer.backend_tokenizer.to_str(), end_id]
+    return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:32]
+
+
+def _encoded(rows: Iterable[Row], tokenizer: PreTrainedTokenizerFast, *, end_id: int) -> Iterator[Encoded]:
+    """Some million characters at a time."""
+    import numpy as np
+
+    backend = _without_limits(tokenizer)
+    utf8_bytes, reported = 0, time.monotonic()
+    for texts in _chunks(rows):
+        ids, starts = [], []
+        for one in backend.encode_batch(texts, add_special_tokens=False):  # the fast one knows no words
+            words = np.asarray([-1 if word is None else word for word in one.word_ids], dtype=np.int64)
+            ids += [np.asarray(one.ids, dtype=np.int32), np.asarray([end_id], dtype=np.int32)]
+            starts += [np.diff(words, prepend=-2) != 0, np.ones(1, dtype=np.bool_)]
+        size = sum(len(text.encode()) for text in texts)
+        utf8_bytes += size
+        if time.monotonic() - reported > _REPORT_SECONDS:
+            reported = time.monotonic()
+            _log.info("corpus: %s MB encoded", f"{utf8_bytes / 1e6:,.0f}")
+        yield Encoded(np.concatenate(ids), np.concatenate(starts), documents=len(texts), utf8_bytes=size)
+
+
+def _without_limits(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
+    """A copy that neither cuts nor pads, as many a tokenizer.json on the hub says to do, all texts alike."""
+    backend: Tokenizer = copy.deepcopy(tokenizer.backend_tokenizer)
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
+
+
+def _chunks(rows: Iterable[Row]) -> Iterator[list[str]]:
+    texts: list[str] = []
+    characters = 0
+    for row in rows:
+        text = row.fields["text"]
+        texts.append(text)
+        characters += len(text)
+        if characters >= _CHUNK_CHARACTERS:
+            yield texts
+            texts, characters = [], 0
+    if texts:
+        yield texts

@@ -1,0 +1,149 @@
+"""What pretraining hides of a text: single tokens or words for BERT, spans for T5. Pure functions of a generator.
+
+The generator of an example is seeded by (seed, epoch, example) and nothing else, so that batches, devices and a
+resume cannot change what is hidden.
+Legend: T tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.random import Generator
+    from numpy.typing import NDArray
+
+    Ids = NDArray[np.int32]
+    Flags = NDArray[np.bool_]
+
+_EVALUATION = 2**32 - 1
+"""In the place of the epoch where nothing is trained: the same draws each time.
+
+The largest number of one word. Numpy mixes a seed from 32-bit words, so that 2**32 would be 0, 1: the draws of
+another example in the first epoch.
+"""
+
+
+def generator_of(*, seed: int, epoch: int | None, example: int) -> Generator:
+    """Args:
+    epoch: None for evaluation, whose draws never change.
+    """
+    import numpy as np
+
+    return np.random.Generator(np.random.PCG64([seed, _EVALUATION if epoch is None else epoch, example]))
+
+
+def chosen_positions(word_starts: Flags, *, rate: float, generator: Generator) -> Flags:
+    """Flags (T,) of the positions to predict: whole words, until `rate` of all tokens is reached.
+
+    As many as Devlin et al. 2019 take: `round(rate * T)`, at least one. A word that would go beyond is passed over.
+    With a flag at every token each is a word of its own.
+    """
+    import numpy as np
+
+    wanted = max(1, round(rate * len(word_starts)))
+    chosen = np.zeros(len(word_starts), dtype=np.bool_)
+    starts = np.flatnonzero(word_starts)
+    if len(starts) == len(word_starts):
+        chosen[generator.permutation(len(starts))[:wanted]] = True
+        return chosen
+    bounds = np.unique(np.append(starts, [0, len(word_starts)]))  # a block may begin inside a word
+    left = wanted
+    for word in generator.permutation(len(bounds) - 1):
+        start, stop = bounds[word], bounds[word + 1]
+        if stop - start <= left:
+            chosen[start:stop] = True
+            left -= stop - start
+        if not left:
+            break
+    if not chosen.any():  # every word is longer than what is wanted
+        chosen[generator.integers(len(chosen))] = True
+    return chosen
+
+
+def hide_tokens(ids: Ids, chosen: Flags, *, mask_id: int, ordinary: Ids, generator: Generator) -> Ids:
+    """The ids (T,) with 80 % of the chosen ones masked, 10 % replaced by any ordinary id, 10 % left as they are.
+
+    Devlin et al. 2019, section 3.1.
+    """
+    import numpy as np
+
+    draws = generator.random(len(ids))
+    others = ordinary[generator.integers(len(ordinary), size=len(ids))]
+    hidden = np.where(chosen & (draws < 0.8), mask_id, ids)
+    return np.where(chosen & (draws >= 0.9), others, hidden).astype(np.int32)
+
+
+@dataclass(frozen=True)
+class SpanPlan:
+    """How many tokens go in and come out where spans of a text are replaced by sentinels.
+
+    Raffel et al. 2020, sections 3.1.4 and 3.3.4: the corrupted input and the target each end with the end id, and
+    every span leaves one sentinel in the input and one in the target.
+    """
+
+    raw_tokens: int
+    noise_tokens: int
+    spans: int
+
+    @property
+    def input_tokens(self) -> int:
+        return self.raw_tokens - self.noise_tokens + self.spans + 1
+
+    @property
+    def target_tokens(self) -> int:
+        return self.noise_tokens + self.spans + 1
+
+
+def plan_spans(input_tokens: int, *, density: float, mean_span: float) -> SpanPlan:
+    """The longest text whose corrupted form fits `input_tokens`, filling them exactly where that is possible.
+
+    Raises:
+        ValueError: not even the shortest text fits.
+    """
+    held: SpanPlan | None = None
+    raw_tokens = 2
+    while (plan := _plan_of(raw_tokens, density=density, mean_span=mean_span)).input_tokens <= input_tokens:
+        held = plan
+        raw_tokens += 1
+    if held is None:
+        raise ValueError(f"{input_tokens} tokens are too few for one span")
+    return held
+
+
+def _plan_of(raw_tokens: int, *, density: float, mean_span: float) -> SpanPlan:
+    noise_tokens = min(max(round(raw_tokens * density), 1), raw_tokens - 1)
+    spans = min(max(round(noise_tokens / mean_span), 1), raw_tokens - noise_tokens)
+    return SpanPlan(raw_tokens, noise_tokens, spans)
+
+
+def corrupt_spans(ids: Ids, plan: SpanPlan, *, sentinels: Ids, end_id: int, generator: Generator) -> tuple[Ids, Ids]:
+    """Corrupted input and target of a text of `plan.raw_tokens` ids.
+
+    Args:
+        sentinels: at least `plan.spans` ids, in the order in which they appear.
+    """
+    import numpy as np
+
+    noise = _random_parts(plan.noise_tokens, plan.spans, generator)
+    kept = _random_parts(plan.raw_tokens - plan.noise_tokens, plan.spans, generator)
+    inputs: list[Ids] = []
+    targets: list[Ids] = []
+    place = 0
+    for sentinel, kept_tokens, noise_tokens in zip(sentinels[: plan.spans, None], kept, noise, strict=True):
+        hidden = place + kept_tokens
+        inputs += [ids[place:hidden], sentinel]
+        targets += [sentinel, ids[hidden : hidden + noise_tokens]]
+        place = hidden + noise_tokens
+    end = np.asarray([end_id], dtype=np.int32)
+    return np.concatenate([*inputs, end]), np.concatenate([*targets, end])
+
+
+def _random_parts(total: int, parts: int, generator: Generator) -> NDArray[np.int64]:
+    """`parts` whole numbers from 1 that sum to `total`, every such division being equally likely."""
+    import numpy as np
+
+    cuts = np.sort(generator.choice(total - 1, size=parts - 1, replace=False)) + 1
+    return np.diff(np.concatenate([[0], cuts, [total]])).astype(np.int64)

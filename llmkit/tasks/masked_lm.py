@@ -1,0 +1,143 @@
+"""Masked tokens with BERT: hide some of a text, predict what was hidden (Devlin et al. 2019).
+
+Documents are packed into full blocks `[CLS] ... [SEP]`, with a [SEP] where one ends inside. Which tokens are hidden
+depends on seed, epoch and example alone, and differs every epoch.
+Legend: B batch, T tokens, D hidden units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from llmkit.data.examples import Examples
+from llmkit.data.token_store import Blocks
+from llmkit.recipe.blocks import Recipe, ScratchModel
+from llmkit.tasks.base import Batch, Engine
+from llmkit.tasks.corpus import block_tokens_of, token_stream
+from llmkit.tasks.corruption import chosen_positions, generator_of, hide_tokens
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from llmkit.data.order import Indices
+    from llmkit.data.rows import Row
+    from llmkit.models.loaded import Head, LoadedModel
+
+
+class MaskedLMRecipe(Recipe):
+    ROLES: ClassVar[dict[str, Literal["text", "label"]]] = {"text": "text"}
+    FAMILIES: ClassVar[tuple[str, ...]] = ("bert",)
+
+    task: Literal["masked-lm"]
+    block_tokens: Annotated[int, Field(ge=8)] | None = None
+    """Tokens of a block, special ones included; without it, the model's window."""
+    mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the tokens to predict; of these, 80 % are masked, 10 % replaced, 10 % left as they are."""
+    whole_word: bool = False
+    """Hide all pieces of a word or none; words are what the tokenizer splits a text into, in Chinese each character."""
+    text_files: Literal["line", "document", "file"] = "document"
+    """What a document is in a plain text file: a line, what stands between blank lines, or all of it."""
+
+    @property
+    def window_tokens(self) -> int | None:
+        """Positions behind the block stay untrained where the weights were random, so the window ends there."""
+        return self.block_tokens if isinstance(self.model, ScratchModel) else None
+
+
+class MaskedLMTask:
+    HEAD: ClassVar[Head] = "masked-lm"
+    METRICS: ClassVar[tuple[str, ...]] = ()
+    BEST: ClassVar[str] = "loss"
+    USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
+
+    def __init__(self, recipe: MaskedLMRecipe, loaded: LoadedModel) -> None:
+        self.recipe = recipe
+        self.loaded = loaded
+
+    @staticmethod
+    def labels(recipe: MaskedLMRecipe, rows: Iterable[Row]) -> None:
+        """A language model has no classes."""
+
+    def encode(self, rows: Iterable[Row]) -> Examples:
+        tokenizer = self.loaded.tokenizer
+        inside = block_tokens_of(self.recipe.block_tokens, self.loaded) - 2  # [CLS] and [SEP] stand around
+        stream = token_stream(rows, tokenizer, end_id=tokenizer.sep_token_id)
+        blocks = Blocks(stream, block_tokens=inside, stride=inside, first=1, keep_last=True)
+        return Examples(
+            columns={"input_ids": blocks}, utf8_bytes=round(stream.count.utf8_bytes * self.recipe.mask_rate)
+        )
+
+    def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
+        import numpy as np
+        import torch
+
+        from llmkit.models.losses import IGNORED
+
+        blocks, tokenizer = examples.columns["input_ids"], self.loaded.tokenizer
+        assert isinstance(blocks, Blocks)
+        width = int(blocks.lengths[indices].max()) + 2
+        inputs = np.full((len(indices), width), tokenizer.pad_token_id, dtype=np.int64)
+        labels = np.full((len(indices), width), IGNORED, dtype=np.int64)
+        mask = np.zeros((len(indices), width), dtype=np.int64)
+        for row, index in enumerate(indices):
+            ids = blocks[index]
+            generator = generator_of(seed=self.recipe.train.seed, epoch=epoch, example=int(index))
+            chosen = self._chosen(blocks, int(index), ids, generator)
+            hidden = hide_tokens(
+                ids, chosen, mask_id=tokenizer.mask_token_id, ordinary=self._ordinary, generator=generator
+            )
+            stop = 1 + len(ids)
+            inputs[row, 0], inputs[row, 1:stop], inputs[row, stop] = (
+                tokenizer.cls_token_id,
+                hidden,
+                tokenizer.sep_token_id,
+            )
+            labels[row, 1:stop] = np.where(chosen, ids, IGNORED)
+            mask[row, : stop + 1] = 1
+        named = {"input_ids": inputs, "attention_mask": mask, "labels": labels}
+        return {name: torch.from_numpy(array) for name, array in named.items()}  # each (B, T)
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        from llmkit.models.losses import IGNORED, vocabulary_loss_sum
+
+        model = self.loaded.model
+        # A full mask is left out: attention is faster without one.
+        mask = None if batch["attention_mask"].all() else batch["attention_mask"]
+        states = model.bert(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state  # (B, T, D)
+        counted = batch["labels"] != IGNORED
+        head = model.cls.predictions
+        hidden = head.transform(states[counted])  # the head runs on the hidden positions only
+        return vocabulary_loss_sum(hidden, head.decoder.weight, batch["labels"][counted], bias=head.decoder.bias)
+
+    def predict(self, examples: Examples, engine: Engine) -> list[str]:
+        """Nothing: a language model is measured by its loss."""
+        return []
+
+    def _chosen(
+        self, blocks: Blocks, index: int, ids: NDArray[np.int32], generator: np.random.Generator
+    ) -> NDArray[np.bool_]:
+        """Special tokens are never predicted: not the ends of documents, nor what a text has of them."""
+        import numpy as np
+
+        text = np.flatnonzero(~np.isin(ids, self.loaded.tokenizer.all_special_ids))
+        chosen = np.zeros(len(ids), dtype=np.bool_)
+        if len(text):
+            starts = blocks.word_starts(index)[text] if self.recipe.whole_word else np.ones(len(text), dtype=np.bool_)
+            chosen[text] = chosen_positions(starts, rate=self.recipe.mask_rate, generator=generator)
+        return chosen
+
+    @cached_property
+    def _ordinary(self) -> NDArray[np.int32]:
+        """Ids that a token may be replaced by: no special ones."""
+        import numpy as np
+
+        special = set(self.loaded.tokenizer.all_special_ids)
+        return np.asarray(
+            [index for index in range(len(self.loaded.tokenizer)) if index not in special], dtype=np.int32
+        )

@@ -1,0 +1,137 @@
+"""Span corruption with T5: replace spans of a text by sentinels, write the spans (Raffel et al. 2020).
+
+Documents are packed into full blocks, each ended by `</s>`. The text of a block is as long as it must be for its
+corrupted form to fill the block exactly: 568 tokens become 512 at the published settings. Which spans are hidden
+depends on seed, epoch and example alone, and differs every epoch.
+Legend: B batch, S input tokens, T target tokens, D hidden units.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from llmkit.data.examples import Examples
+from llmkit.data.token_store import Blocks
+from llmkit.errors import DataError, ModelError, UsageError
+from llmkit.recipe.blocks import Recipe
+from llmkit.tasks.base import Batch, Engine
+from llmkit.tasks.corpus import token_stream
+from llmkit.tasks.corruption import SpanPlan, corrupt_spans, generator_of, plan_spans
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from llmkit.data.order import Indices
+    from llmkit.data.rows import Row
+    from llmkit.models.loaded import Head, LoadedModel
+
+_log = logging.getLogger("llmkit")
+
+
+class SpanCorruptionRecipe(Recipe):
+    ROLES: ClassVar[dict[str, Literal["text", "label"]]] = {"text": "text"}
+    FAMILIES: ClassVar[tuple[str, ...]] = ("t5",)
+
+    task: Literal["span-corruption"]
+    block_tokens: Annotated[int, Field(ge=16)] = 512
+    """Tokens of a corrupted input, sentinels and `</s>` included."""
+    mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the tokens to hide."""
+    mean_span: Annotated[float, Field(ge=1)] = 3.0
+    """Mean length of a hidden span in tokens."""
+    text_files: Literal["line", "document", "file"] = "document"
+    """What a document is in a plain text file: a line, what stands between blank lines, or all of it."""
+
+
+class SpanCorruptionTask:
+    HEAD: ClassVar[Head] = "seq2seq-lm"
+    METRICS: ClassVar[tuple[str, ...]] = ()
+    BEST: ClassVar[str] = "loss"
+    USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
+
+    def __init__(self, recipe: SpanCorruptionRecipe, loaded: LoadedModel) -> None:
+        self.recipe = recipe
+        self.loaded = loaded
+
+    @staticmethod
+    def labels(recipe: SpanCorruptionRecipe, rows: Iterable[Row]) -> None:
+        """A language model has no classes."""
+
+    def encode(self, rows: Iterable[Row]) -> Examples:
+        plan, tokenizer = self._plan, self.loaded.tokenizer
+        stream = token_stream(rows, tokenizer, end_id=tokenizer.eos_token_id)
+        blocks = Blocks(stream, block_tokens=plan.raw_tokens, stride=plan.raw_tokens, first=1, keep_last=False)
+        if not len(blocks) and stream.count.documents:
+            raise DataError(
+                f"a corpus of {stream.count.tokens:,} tokens is shorter than one block of {plan.raw_tokens:,}. "
+                "Give more text, to validation too, or a smaller block_tokens."
+            )
+        if blocks.left_out:
+            tokens = f"{stream.count.tokens:,}"
+            _log.info("corpus: the last %s of %s tokens fill no block", f"{blocks.left_out:,}", tokens)
+        hidden_share = len(blocks) * plan.noise_tokens / stream.count.tokens  # nothing is hidden in what fills no block
+        return Examples(columns={"input_ids": blocks}, utf8_bytes=round(stream.count.utf8_bytes * hidden_share))
+
+    def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
+        import numpy as np
+        import torch
+
+        blocks = examples.columns["input_ids"]
+        pairs = [
+            corrupt_spans(
+                blocks[index],
+                self._plan,
+                sentinels=self._sentinels,
+                end_id=self.loaded.tokenizer.eos_token_id,
+                generator=generator_of(seed=self.recipe.train.seed, epoch=epoch, example=int(index)),
+            )
+            for index in indices
+        ]
+        inputs, targets = (np.stack(side).astype(np.int64) for side in zip(*pairs, strict=True))
+        return {
+            "input_ids": torch.from_numpy(inputs),
+            "labels": torch.from_numpy(targets),
+        }  # (B, S), (B, T): no padding
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        from llmkit.models.seq2seq import target_loss_sum
+
+        return target_loss_sum(self.loaded.model, batch["input_ids"], None, batch["labels"])
+
+    def predict(self, examples: Examples, engine: Engine) -> list[str]:
+        """Nothing: a language model is measured by its loss."""
+        return []
+
+    @cached_property
+    def _plan(self) -> SpanPlan:
+        recipe = self.recipe
+        try:
+            plan = plan_spans(recipe.block_tokens, density=recipe.mask_rate, mean_span=recipe.mean_span)
+        except ValueError as error:
+            raise UsageError(f"block_tokens: {error}.") from error
+        if plan.spans > len(self._sentinels):
+            raise UsageError(
+                f"block_tokens: {recipe.block_tokens:,} tokens have {plan.spans} spans, and {self.loaded.name} has "
+                f"{len(self._sentinels)} sentinels. Take smaller blocks, or a larger mean_span."
+            )
+        return plan
+
+    @cached_property
+    def _sentinels(self) -> NDArray[np.int32]:
+        """Ids of `<extra_id_0>` and so on."""
+        import numpy as np
+
+        from llmkit.models.tokenizers import SENTINELS
+
+        vocabulary = self.loaded.tokenizer.get_vocab()
+        ids = [vocabulary[name] for name in SENTINELS if name in vocabulary]
+        if not ids:
+            raise ModelError(f"{self.loaded.name}: its tokenizer has no sentinels such as {SENTINELS[0]}.")
+        return np.asarray(ids, dtype=np.int32)

@@ -1,0 +1,120 @@
+"""Floating-point operations that a training needs, and those that a device can do. Pure arithmetic; knows no torch.
+
+Their quotient is the model FLOPs utilization (Chowdhery et al. 2022, appendix B): needed FLOPs a token, times tokens
+a second, over `peak_flops`. Needed is what the model's definition asks for: work that a trick saves still counts, and
+work that is done twice counts once. So a BERT classifier's last layer counts in full.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+_LOOKED_UP = re.compile(r"embeddings\.|\.wte\.|\.wpe\.|shared\.|embed_tokens\.|relative_attention_bias")
+"""Tables that are read by row: no product."""
+_VOCABULARY = re.compile(r"lm_head\.|cls\.predictions\.decoder\.")
+_CROSS = re.compile(r"\.EncDecAttention\.[kv]\.")
+"""Keys and values of the decoder's look at the source: products with source tokens, not with target tokens."""
+_ENCODER = re.compile(r"encoder\.|bert\.encoder\.|transformer\.h\.")
+
+
+@dataclass(frozen=True)
+class MatrixSizes:
+    """Elements of the matrices that one position is multiplied with. Biases and norms are left out."""
+
+    source: int
+    """A token that the encoder reads, or the only stack of GPT-2 and BERT."""
+    target: int
+    """A token that the decoder reads; 0 without a decoder."""
+    head: int
+    """A target: the vocabulary's matrix, tied or not, or a classifier and what stands before it."""
+
+
+def matrix_sizes(shapes: Mapping[str, Sequence[int]], *, config: PretrainedConfig) -> MatrixSizes:
+    """Sort a model's parameters, `named_parameters()` as name -> shape, by what is multiplied with them."""
+    source = target = head = 0
+    for name, shape in shapes.items():
+        if len(shape) != 2 or _LOOKED_UP.search(name) or _VOCABULARY.match(name):
+            continue
+        elements = shape[0] * shape[1]
+        if _ENCODER.match(name) or _CROSS.search(name):
+            source += elements
+        elif name.startswith("decoder."):
+            target += elements
+        else:
+            head += elements
+    has_vocabulary = not any(name.startswith("classifier.") for name in shapes)
+    return MatrixSizes(source, target, head + has_vocabulary * config.vocab_size * config.hidden_size)
+
+
+def train_flops_per_token(
+    config: PretrainedConfig,
+    sizes: MatrixSizes,
+    *,
+    source_tokens: float,
+    target_tokens: float = 0.0,
+    targets: float,
+) -> float:
+    """FLOPs, forward and backward, for each token of a sequence: 6 x parameters + 12 x layers x width x context.
+
+    A multiply and an add for each matrix element, once forward and twice backward (Kaplan et al. 2020, section 2.1),
+    and as often the two products of attention, over the whole context whether a mask hides some of it or not
+    (Chowdhery et al. 2022, appendix B). Lookups, softmax, norms and the optimizer are left out.
+
+    Args:
+        sizes: from `matrix_sizes`.
+        source_tokens: of one sequence, for the encoder or the only stack. Attention grows with the square of the
+            length, so the mean of uneven lengths gives slightly too little.
+        target_tokens: of one sequence, for the decoder.
+        targets: positions of one sequence that the head reads; 1 for a classifier.
+    Returns:
+        FLOPs a token, source and target tokens counted alike.
+    """
+    is_encoder_decoder = config.is_encoder_decoder
+    width = config.num_heads * config.d_kv if is_encoder_decoder else config.hidden_size
+    products = sizes.source * source_tokens + sizes.target * target_tokens + sizes.head * targets
+    attended = config.num_hidden_layers * source_tokens * source_tokens
+    if is_encoder_decoder:  # a target token attends to the targets, and to the source
+        attended += config.num_decoder_layers * target_tokens * (target_tokens + source_tokens)
+    flops: float = 6 * products + 12 * width * attended
+    return flops / (source_tokens + target_tokens)
+
+
+# Dense peaks in TFLOPS: fp32 without tensor cores, and fp16 and bf16 with them, summed in fp32. Sheets of Hopper and Ada
+# print figures with sparsity, which are halved here. A name is the whole of what CUDA calls the device, without its
+# vendor: a laptop's chip, a slice of a GPU (MIG) or a variant (A10G, RTX 3090 Ti) has other figures.
+_PEAKS: tuple[tuple[str, float, float, float | None], ...] = (
+    # name, fp32, fp16, bf16
+    (r"V100-SXM[23]-\d+GB(-LS)?", 15.7, 125, None),  # NVIDIA V100 data sheet
+    (r"V100-PCIE-\d+GB", 14, 112, None),
+    (r"T4", 8.1, 65, None),  # NVIDIA T4 data sheet
+    (r"A100-SXM4?-\d+GB|A100-PCIE-\d+GB|A100 80GB PCIe", 19.5, 312, 312),  # NVIDIA A100 data sheet
+    (r"A10", 31.2, 125, 125),  # NVIDIA A10 data sheet
+    (r"L4", 30.3, 121, 121),  # NVIDIA L4 data sheet
+    (r"H100 80GB HBM3", 67, 989.5, 989.5),  # NVIDIA H100 data sheet, SXM
+    (r"H100 PCIe", 51, 756.5, 756.5),  # the same, PCIe
+    (r"H200", 67, 989.5, 989.5),  # NVIDIA H200 data sheet, SXM
+    (r"GeForce RTX 3090", 35.6, 71, 71),  # NVIDIA Ampere GA102 whitepaper, appendix A
+    (r"GeForce RTX 4090", 82.6, 165.2, 165.2),  # NVIDIA Ada whitepaper, appendix A
+)
+
+
+def peak_flops(device_name: str, precision: Literal["fp32", "bf16", "fp16"]) -> float | None:
+    """The most FLOPs a second that its vendor states for a GPU, dense.
+
+    Args:
+        device_name: `torch.cuda.get_device_name()`, such as "NVIDIA A100-SXM4-80GB".
+    Returns:
+        None for CPUs, GPUs that are not in the table, and formats that a GPU does not have.
+    """
+    name = re.sub(r"^(NVIDIA |Tesla )+", "", device_name)
+    for pattern, fp32, fp16, bf16 in _PEAKS:
+        if re.fullmatch(pattern, name):
+            tera = {"fp32": fp32, "fp16": fp16, "bf16": bf16}[precision]
+            return None if tera is None else tera * 1e12
+    return None
