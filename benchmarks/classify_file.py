@@ -23,15 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import (
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    BertConfig,
-    BertForSequenceClassification,
-    PreTrainedTokenizerFast,
-    pipeline,
-)
+from small_bert import write_bert
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 from transformers.utils import logging as transformers_logging
 
 from llmkit.inference.engines.transformers import TransformersEngine
@@ -51,7 +44,8 @@ def main() -> None:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as folder:
-        write_model(Path(folder))
+        # Five classes with well separated logits.
+        write_bert(Path(folder), WORDS, num_labels=5, initializer_range=0.1)
         model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
         loaded = load_model(folder, head="classification")
@@ -77,35 +71,6 @@ def uneven_texts(count: int, *, median_tokens: int, rng: random.Random) -> list[
     """Texts of 4 to 500 tokens, [CLS] and [SEP] included."""
     lengths = [min(max(round(rng.lognormvariate(math.log(median_tokens), 0.9)), 4), 500) for _ in range(count)]
     return [" ".join(rng.choices(WORDS, k=length - 2)) for length in lengths]
-
-
-def write_model(folder: Path) -> None:
-    """A BERT folder: one token a word, so that lengths are known; five classes with well separated logits."""
-    torch.manual_seed(17)
-    vocabulary = {token: index for index, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])}
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-        model_max_length=512,
-    ).save_pretrained(folder)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=384,
-        num_hidden_layers=6,
-        num_attention_heads=12,
-        intermediate_size=1536,
-        num_labels=5,
-        initializer_range=0.1,
-    )
-    BertForSequenceClassification(config).save_pretrained(folder)
 
 
 def run_in_turn(sides: dict[str, Callable[[], list[str]]]) -> dict[str, list[float]]:

@@ -15,11 +15,10 @@ import json
 import logging
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-from side_by_side import measured_in_turn, peak_mib, print_ratios, result_of
+from side_by_side import measured_in_turn, print_ratios, train_with_llmkit, train_with_trainer
 
 STEPS = 6
 BATCH_SIZE = 32
@@ -109,41 +108,14 @@ def task_and_blocks(objective: str, folder: Path) -> tuple[Any, Any]:
     return task, task.encode(rows[: STEPS * BATCH_SIZE * 4])
 
 
-def train_with_llmkit(objective: str, folder: Path) -> dict[str, float]:
-    from accelerate import Accelerator
-
-    from llmkit.tasks.base import Scores
-    from llmkit.training.loop import Validation, fit
-    from llmkit.training.progress import StepResult
-    from llmkit.training.schedule import plan_training
-
+def llmkit_side(objective: str, folder: Path) -> dict[str, float]:
     task, examples = task_and_blocks(objective, folder)
-    plan = plan_training(task.recipe, examples=len(examples), family=task.loaded.family, from_scratch=False)
-    before = peak_mib()
-    steps = []
-    for event in fit(
-        task,
-        examples=examples,
-        plan=plan,
-        train=task.recipe.train,
-        accelerator=Accelerator(),
-        validation=Validation(lambda: Scores({"loss": 0.0}), best="loss", patience=None),
-        store=None,
-    ):
-        if isinstance(event, StepResult):
-            steps.append(time.perf_counter())
-    return result_of(steps, before, unit="tokens", each_step=BATCH_SIZE * BLOCK_TOKENS)
+    return train_with_llmkit(task, examples, unit="tokens", each_step=BATCH_SIZE * BLOCK_TOKENS)
 
 
-def train_with_trainer(objective: str, folder: Path) -> dict[str, float]:
+def trainer_side(objective: str, folder: Path) -> dict[str, float]:
     import numpy as np
-    from transformers import (
-        DataCollatorForLanguageModeling,
-        DataCollatorForSeq2Seq,
-        Trainer,
-        TrainerCallback,
-        TrainingArguments,
-    )
+    from transformers import DataCollatorForLanguageModeling, DataCollatorForSeq2Seq
 
     task, examples = task_and_blocks(objective, folder)
     model, tokenizer = task.loaded.model, task.loaded.tokenizer
@@ -154,39 +126,16 @@ def train_with_trainer(objective: str, folder: Path) -> dict[str, float]:
         data = [{name: batch[name][row].tolist() for name in names} for row in range(count)]
         collator: Any = DataCollatorForSeq2Seq(tokenizer, model)
     else:
-        blocks = examples.columns["input_ids"]
-        data = [{"input_ids": blocks[row].tolist()} for row in range(count)]
-        if objective == "masked-lm":
-            ends = [tokenizer.cls_token_id], [tokenizer.sep_token_id]
-            data = [{"input_ids": ends[0] + row["input_ids"] + ends[1]} for row in data]
-        collator = DataCollatorForLanguageModeling(tokenizer, mlm=objective == "masked-lm", mlm_probability=0.15)
-    steps: list[float] = []
-
-    class Clock(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-            steps.append(time.perf_counter())
-
-    with tempfile.TemporaryDirectory() as output:
-        arguments = TrainingArguments(
-            output_dir=output,
-            max_steps=STEPS,
-            per_device_train_batch_size=BATCH_SIZE,
-            learning_rate=1e-4,
-            weight_decay=0.01,
-            report_to=[],
-            save_strategy="no",
-            logging_strategy="no",
-            disable_tqdm=True,
-            use_cpu=True,
-            seed=17,
-        )
-        trainer = Trainer(model=model, args=arguments, train_dataset=data, data_collator=collator, callbacks=[Clock()])
-        before = peak_mib()
-        trainer.train()
-    return result_of(steps, before, unit="tokens", each_step=BATCH_SIZE * BLOCK_TOKENS)
+        blocks = [examples.columns["input_ids"][row].tolist() for row in range(count)]
+        masked = objective == "masked-lm"
+        first, last = ([tokenizer.cls_token_id], [tokenizer.sep_token_id]) if masked else ([], [])
+        data = [{"input_ids": first + block + last} for block in blocks]
+        collator = DataCollatorForLanguageModeling(tokenizer, mlm=masked, mlm_probability=0.15)
+    each_step = BATCH_SIZE * BLOCK_TOKENS
+    return train_with_trainer(model, data, collator, train=task.recipe.train, unit="tokens", each_step=each_step)
 
 
-SIDES = {"llmkit": train_with_llmkit, "trainer": train_with_trainer}
+SIDES = {"llmkit": llmkit_side, "trainer": trainer_side}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Trainings measured in turn, each in a process of its own, and their ratios."""
+"""Trainings of both sides, measured in turn, each in a process of its own, and their ratios."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 def measured_in_turn(
@@ -35,13 +38,71 @@ def print_ratios(
         print(f"{what:17} ratio    {statistics.median(ratios):10.2f}  ({spread}; target {target})", flush=True)
 
 
-def result_of(steps: Sequence[float], before_mib: float, *, unit: str, each_step: float) -> dict[str, float]:
-    """Speed over the steps behind the first, whose start-up is no matter of speed; and what training took on top.
+def train_with_llmkit(task: Any, examples: Any, *, unit: str, each_step: float) -> dict[str, float]:
+    """Train as the task's recipe says.
 
     Args:
-        steps: when each step ended, in seconds.
         each_step: how many units a step has.
     """
+    from accelerate import Accelerator
+
+    from llmkit.tasks.base import Scores
+    from llmkit.training.loop import Validation, fit
+    from llmkit.training.progress import StepResult
+    from llmkit.training.schedule import plan_training
+
+    plan = plan_training(task.recipe, examples=len(examples), family=task.loaded.family, from_scratch=False)
+    before = peak_mib()
+    steps = []
+    for event in fit(
+        task,
+        examples=examples,
+        plan=plan,
+        train=task.recipe.train,
+        accelerator=Accelerator(),
+        validation=Validation(lambda: Scores({"loss": 0.0}), best="loss", patience=None),
+        store=None,
+    ):
+        if isinstance(event, StepResult):
+            steps.append(time.perf_counter())
+    return _result(steps, before, unit=unit, each_step=each_step)
+
+
+def train_with_trainer(
+    model: Any, data: Any, collator: Any, *, train: Any, unit: str, each_step: float
+) -> dict[str, float]:
+    """Train with transformers' Trainer on a CPU, with the steps or epochs, batches and rate of llmkit's `train`."""
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    steps: list[float] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            steps.append(time.perf_counter())
+
+    with tempfile.TemporaryDirectory() as output:
+        arguments = TrainingArguments(
+            output_dir=output,
+            max_steps=train.steps or -1,
+            num_train_epochs=train.epochs or 1,
+            per_device_train_batch_size=train.batch_size,
+            learning_rate=train.learning_rate,
+            weight_decay=train.weight_decay,
+            report_to=[],
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+            use_cpu=True,
+            seed=train.seed,
+        )
+        trainer = Trainer(model=model, args=arguments, train_dataset=data, data_collator=collator, callbacks=[Clock()])
+        before = peak_mib()
+        trainer.train()
+    return _result(steps, before, unit=unit, each_step=each_step)
+
+
+def _result(steps: Sequence[float], before_mib: float, *, unit: str, each_step: float) -> dict[str, float]:
+    """Speed over the steps behind the first, whose start-up is no matter of speed; and what training took on top."""
     seconds = steps[-1] - steps[0]
     return {f"{unit}_per_second": (len(steps) - 1) * each_step / seconds, "training_mib": peak_mib() - before_mib}
 

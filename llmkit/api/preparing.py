@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import islice
@@ -61,7 +62,7 @@ class SplitRows:
     def identity(self) -> str:
         """The files' contents and every option that decides which rows these are."""
         return json.dumps(
-            [self.source.content(), self.options, self.split, self.validation, self.test, self.deduplicate],
+            [self.source.content, self.options, self.split, self.validation, self.test, self.deduplicate],
             sort_keys=True,
         )
 
@@ -210,7 +211,7 @@ def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Pa
         loaded = load_model(str(checkpoint), head=kind.HEAD, labels=labels)
     elif isinstance(recipe.model, ScratchModel):
         cached = _tokenizer_file(recipe.model, splits["train"])
-        with one_at_a_time(cached):
+        with nullcontext() if cached is None else one_at_a_time(cached):
             loaded = create_model(
                 recipe.model,
                 head=kind.HEAD,
@@ -234,12 +235,11 @@ def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Pa
     return task
 
 
-def _tokenizer_file(model: ScratchModel, rows: SplitRows) -> Path:
-    """Where the cache has the tokenizer of these rows and options."""
-    options = [
-        model.architecture,
-        model.tokenizer if isinstance(model.tokenizer, str) else model.tokenizer.model_dump(),
-    ]
+def _tokenizer_file(model: ScratchModel, rows: SplitRows) -> Path | None:
+    """Where the cache has the tokenizer of these rows and options; None where none is trained."""
+    if isinstance(model.tokenizer, str):
+        return None
+    options = [model.architecture, model.tokenizer.model_dump()]
     made_from = json.dumps([rows.identity(), version("tokenizers"), version("llmkit"), options], sort_keys=True)
     return cache_folder() / "tokenizers" / f"{hashlib.sha256(made_from.encode()).hexdigest()[:32]}.json"
 
@@ -302,7 +302,9 @@ def _require_rows(count: int, *, split: Split, recipe: Recipe) -> None:
         return
     held = getattr(recipe.data, split)
     asked = f"{held} of the training rows" if isinstance(held, str) else ", ".join(held)
-    raise DataError(f"data.{split}: no usable rows in {asked}. Give a larger share, or a file of its own.")
+    unit = getattr(recipe, "text_files", "line")
+    hint = "" if unit == "line" else f" In a text file each {unit} is one row; text_files: line makes each line one."
+    raise DataError(f"data.{split}: no usable rows in {asked}. Give a larger share, or a file of its own.{hint}")
 
 
 def _first_rows(rows: Iterable[Row], recipe: Recipe) -> Iterable[Row]:

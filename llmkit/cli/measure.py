@@ -78,7 +78,8 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
         record = {"model": evaluation.model, "data": evaluation.data, "rows": evaluation.rows}
         print(json.dumps({**record, "figures": scores.figures, "details": scores.details}, ensure_ascii=False))
         return
-    print(f"{evaluation.rows:,} rows: {evaluation.data}")
+    unit = "rows" if evaluation.predictions else "blocks"  # without predictions it is a language model
+    print(f"{evaluation.rows:,} {unit}: {evaluation.data}")
     for name, value in scores.figures.items():
         print(f"  {name:<16} {value:.4f}")
     if "rouge" in scores.details:

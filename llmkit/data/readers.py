@@ -14,6 +14,7 @@ from typing import Literal, NoReturn
 
 from llmkit.data.files import MAX_LINE_CHARACTERS, detected_type, open_regular_file, text_lines
 from llmkit.errors import DataError
+from llmkit.recipe.blocks import TextUnit
 
 Format = Literal["csv", "tsv", "jsonl", "parquet", "text"]
 Record = tuple[int, Mapping[str, object]]
@@ -153,7 +154,7 @@ def _json_kind(value: object) -> str:
     return "null" if value is None else f"the value {value!r:.40}"
 
 
-def read_text(path: Path, name: str, *, column: str, unit: Literal["line", "document", "file"]) -> Iterator[Record]:
+def read_text(path: Path, name: str, *, column: str, unit: TextUnit) -> Iterator[Record]:
     """Each line that is not blank, or all lines between blank ones, without the last line end; or the whole file.
 
     Line ends are LF; the number of a document is that of its first line.

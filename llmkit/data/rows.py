@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from llmkit.data.tables import Table
@@ -92,8 +93,9 @@ class RowSource:
             raise DataError(f"{names}: no usable rows (0 of {records_read}). Give data with at least one filled row.")
         self._rows_used = rows_used + [0] * (len(self._tables) - len(rows_used))
 
+    @cached_property
     def content(self) -> list[dict[str, Any]]:
-        """What identifies the contents of the tables, without reading their rows."""
+        """What identifies the contents of the tables, without reading their rows; a table refuses to change later."""
         return [table.fingerprint() for table in self._tables]
 
     def fingerprint(self) -> list[dict[str, Any]]:

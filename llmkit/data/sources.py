@@ -6,13 +6,13 @@ import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 from llmkit.data.hub import HubTable, parse_hub_source
 from llmkit.data.readers import FORMATS
 from llmkit.data.rows import MAPPED_IN_RECIPE, Kind, RowSource
 from llmkit.data.tables import FileTable, PythonDocsTable, Table
 from llmkit.errors import DataError, MachineError, nearest
+from llmkit.recipe.blocks import TextUnit
 
 _BUILTINS = ("python-docs",)
 _KNOWN = ", ".join(FORMATS)
@@ -25,7 +25,7 @@ def open_rows(
     columns: Mapping[str, str],
     max_rows: int | None = None,
     split: str | None = None,
-    text_files: Literal["line", "document", "file"] = "line",
+    text_files: TextUnit = "line",
     keep_empty: bool = False,
     mapping: str = MAPPED_IN_RECIPE,
 ) -> RowSource:
@@ -61,7 +61,7 @@ def _tables(
     roles: Mapping[str, Kind],
     columns: Mapping[str, str],
     split: str,
-    text_files: Literal["line", "document", "file"],
+    text_files: TextUnit,
 ) -> Iterator[Table]:
     if source.startswith("hub:"):
         yield HubTable(parse_hub_source(source, default_split=split))

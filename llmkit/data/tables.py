@@ -26,6 +26,7 @@ from llmkit.data.readers import (
     with_header,
 )
 from llmkit.errors import DataError
+from llmkit.recipe.blocks import TextUnit
 
 
 class Table(Protocol):
@@ -55,7 +56,7 @@ class Table(Protocol):
 class FileTable:
     """A local file. Its size and time of change are noted when it is first met, and checked at every opening."""
 
-    def __init__(self, path: Path, *, text_column: str, text_files: Literal["line", "document", "file"]) -> None:
+    def __init__(self, path: Path, *, text_column: str, text_files: TextUnit) -> None:
         self.name = path.as_posix()
         self.format = FORMATS[path.suffix.lower()]
         self.unit: Literal["line", "row"] = "row" if self.format == "parquet" else "line"

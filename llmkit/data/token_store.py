@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.atomic import TEMPORARY
+from llmkit.atomic import TEMPORARY, replace_file
 from llmkit.data.examples import Ragged
 from llmkit.errors import MachineError
 
@@ -89,8 +89,7 @@ class Blocks:
     keep_last: bool
     """False: a last block that is not full is left out."""
 
-    @cached_property
-    def _starts(self) -> int:
+    def __len__(self) -> int:
         """Blocks whose every token lies in the stream, and one shorter one where there is a rest to be a target."""
         available = self.stream.count.tokens - self.first
         overlap = self.block_tokens - self.stride
@@ -114,9 +113,6 @@ class Blocks:
             start = self.first + (len(lengths) - 1) * self.stride
             lengths[-1] = min(self.block_tokens, self.stream.count.tokens - start)
         return lengths
-
-    def __len__(self) -> int:
-        return self._starts
 
     def span(self, index: int) -> tuple[int, int]:
         """Start and stop in the stream."""
@@ -163,7 +159,8 @@ def write_stream(path: Path, parts: Iterable[Encoded], *, end_id: int, vocab_siz
                 writer.write_batch(pa.record_batch(columns, schema=schema))
                 count = so_far
         _sync(temporary)
-        _about_path(path).write_text(json.dumps({**asdict(count), "bytes": temporary.stat().st_size}))
+        about = {**asdict(count), "bytes": temporary.stat().st_size}
+        replace_file(_about_path(path), json.dumps(about).encode())
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -48,7 +48,8 @@ def measure(
     task.loaded.model.eval()
     with accelerator.autocast():
         nats, targets = _loss_sum(task, examples, own, device=accelerator.device)
-        predictions = task.predict(examples.take(own.tolist()) if world_size > 1 else examples, engine)
+        share = examples.take(own.tolist()) if world_size > 1 and task.METRICS else examples
+        predictions = task.predict(share, engine)
     parts = _gathered((nats, targets, predictions), world_size)
     predictions = _in_order([part[2] for part in parts])
     nats, targets = sum(part[0] for part in parts), sum(part[1] for part in parts)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import TypeVar
-
-T = TypeVar("T")
+from collections.abc import Sequence
 
 
 def batches_by_length(lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]:
@@ -32,16 +28,3 @@ def batches_by_length(lengths: Sequence[int], *, max_tokens: int) -> list[list[i
             batches.append([index])
             longest = lengths[index]
     return batches
-
-
-def in_chunks(items: Iterable[T], *, size: int) -> Iterator[list[T]]:
-    """Lists of `size` items (the last may be shorter), in order. No item is pulled before its chunk is asked for.
-
-    Raises:
-        ValueError: `size` is below 1.
-    """
-    if size < 1:
-        raise ValueError(f"size must be at least 1, found {size}")
-    iterator = iter(items)
-    while chunk := list(islice(iterator, size)):
-        yield chunk

@@ -16,11 +16,11 @@ from typing import Literal, Protocol
 import numpy as np
 
 from llmkit.errors import DataError, ModelError, UsageError
-from llmkit.inference.batching import in_chunks
 from llmkit.inference.decoding import cut_at_stop, decode_new, first_stop, settled_text
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Engine
+from llmkit.tasks.encoding import in_chunks
 
 logger = logging.getLogger("llmkit")
 

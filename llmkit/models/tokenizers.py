@@ -112,7 +112,9 @@ def _refuse_empty(texts: Iterable[str]) -> Iterator[str]:
             found = True
             yield text
     if not found:
-        raise DataError("there is no text to train a tokenizer on.")
+        raise DataError(
+            "there is no text to train a tokenizer on. Give more rows, or smaller shares to validation and test."
+        )
 
 
 def _sampled(texts: Iterable[str], *, most_characters: int) -> list[str]:

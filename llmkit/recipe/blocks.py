@@ -43,6 +43,8 @@ def parse_share(text: str) -> float | None:
         return None
 
 
+TextUnit = Literal["line", "document", "file"]
+"""What a row of a plain text file is: a line that is not blank, what stands between blank lines, or all of it."""
 Names = Annotated[tuple[str, ...], BeforeValidator(_frozen), Field(min_length=1)]
 Sources = Annotated[
     tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...]), Field(min_length=1)

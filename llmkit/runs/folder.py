@@ -8,6 +8,7 @@ runs/NAME-001/
   checkpoints/step-00000500/    published whole, see llmkit/atomic.py
   model/           the finished model, a Hugging Face folder
   evaluation/      what `llmkit evaluate` found
+  loss.png         the losses, drawn when the training ends
   lock             held while a process works here
 """
 
@@ -155,7 +156,8 @@ def open_run(folder: str | Path) -> Run:
     """
     path = Path(folder)
     if not (path / "run.json").is_file():
-        hint = nearest(path.name, (entry.name for entry in path.parent.iterdir())) if path.parent.is_dir() else ""
+        others = path.parent.iterdir() if path.parent.is_dir() else ()
+        hint = nearest(path.name, (entry.name for entry in others if entry.name != path.name))
         raise RunError(f"{path} is not a run: it has no run.json.{hint}")
     run = Run(path)
     run.manifest()

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from llmkit.data.examples import Examples
 from llmkit.data.token_store import Blocks
-from llmkit.recipe.blocks import Recipe, ScratchModel
+from llmkit.recipe.blocks import Recipe, ScratchModel, TextUnit
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.corpus import block_tokens_of, token_stream
 from llmkit.tasks.padding import attention_mask, padded
@@ -34,7 +34,7 @@ class CausalLMRecipe(Recipe):
     task: Literal["causal-lm"]
     block_tokens: Annotated[int, Field(ge=8)] | None = None
     """Tokens of a block; without it, the model's window."""
-    text_files: Literal["line", "document", "file"] = "document"
+    text_files: TextUnit = "document"
     """What a document is in a plain text file: a line, what stands between blank lines, or all of it."""
 
     @property

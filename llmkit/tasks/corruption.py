@@ -1,6 +1,6 @@
-"""What pretraining hides of a text: single tokens or words for BERT, spans for T5. Pure functions of a generator.
+"""What pretraining hides of a text: single tokens or words for BERT, spans for T5. Pure: random numbers come in as `rng`.
 
-The generator of an example is seeded by (seed, epoch, example) and nothing else, so that batches, devices and a
+That of an example is seeded by (seed, epoch, example) and nothing else, so that batches, devices and a
 resume cannot change what is hidden.
 Legend: T tokens.
 """
@@ -26,16 +26,18 @@ another example in the first epoch.
 """
 
 
-def generator_of(*, seed: int, epoch: int | None, example: int) -> Generator:
-    """Args:
-    epoch: None for evaluation, whose draws never change.
+def rng_of(*, seed: int, epoch: int | None, example: int) -> Generator:
+    """The random numbers of one example.
+
+    Args:
+        epoch: None for evaluation, whose draws never change.
     """
     import numpy as np
 
     return np.random.Generator(np.random.PCG64([seed, _EVALUATION if epoch is None else epoch, example]))
 
 
-def chosen_positions(word_starts: Flags, *, rate: float, generator: Generator) -> Flags:
+def chosen_positions(word_starts: Flags, *, rate: float, rng: Generator) -> Flags:
     """Flags (T,) of the positions to predict: whole words, until `rate` of all tokens is reached.
 
     As many as Devlin et al. 2019 take: `round(rate * T)`, at least one. A word that would go beyond is passed over.
@@ -47,11 +49,11 @@ def chosen_positions(word_starts: Flags, *, rate: float, generator: Generator) -
     chosen = np.zeros(len(word_starts), dtype=np.bool_)
     starts = np.flatnonzero(word_starts)
     if len(starts) == len(word_starts):
-        chosen[generator.permutation(len(starts))[:wanted]] = True
+        chosen[rng.permutation(len(starts))[:wanted]] = True
         return chosen
     bounds = np.unique(np.append(starts, [0, len(word_starts)]))  # a block may begin inside a word
     left = wanted
-    for word in generator.permutation(len(bounds) - 1):
+    for word in rng.permutation(len(bounds) - 1):
         start, stop = bounds[word], bounds[word + 1]
         if stop - start <= left:
             chosen[start:stop] = True
@@ -59,19 +61,19 @@ def chosen_positions(word_starts: Flags, *, rate: float, generator: Generator) -
         if not left:
             break
     if not chosen.any():  # every word is longer than what is wanted
-        chosen[generator.integers(len(chosen))] = True
+        chosen[rng.integers(len(chosen))] = True
     return chosen
 
 
-def hide_tokens(ids: Ids, chosen: Flags, *, mask_id: int, ordinary: Ids, generator: Generator) -> Ids:
+def hide_tokens(ids: Ids, chosen: Flags, *, mask_id: int, ordinary: Ids, rng: Generator) -> Ids:
     """The ids (T,) with 80 % of the chosen ones masked, 10 % replaced by any ordinary id, 10 % left as they are.
 
     Devlin et al. 2019, section 3.1.
     """
     import numpy as np
 
-    draws = generator.random(len(ids))
-    others = ordinary[generator.integers(len(ordinary), size=len(ids))]
+    draws = rng.random(len(ids))
+    others = ordinary[rng.integers(len(ordinary), size=len(ids))]
     hidden = np.where(chosen & (draws < 0.8), mask_id, ids)
     return np.where(chosen & (draws >= 0.9), others, hidden).astype(np.int32)
 
@@ -119,7 +121,7 @@ def _plan_of(raw_tokens: int, *, density: float, mean_span: float) -> SpanPlan:
     return SpanPlan(raw_tokens, noise_tokens, spans)
 
 
-def corrupt_spans(ids: Ids, plan: SpanPlan, *, sentinels: Ids, end_id: int, generator: Generator) -> tuple[Ids, Ids]:
+def corrupt_spans(ids: Ids, plan: SpanPlan, *, sentinels: Ids, end_id: int, rng: Generator) -> tuple[Ids, Ids]:
     """Corrupted input and target of a text of `plan.raw_tokens` ids.
 
     Args:
@@ -127,8 +129,8 @@ def corrupt_spans(ids: Ids, plan: SpanPlan, *, sentinels: Ids, end_id: int, gene
     """
     import numpy as np
 
-    noise = _random_parts(plan.noise_tokens, plan.spans, generator)
-    kept = _random_parts(plan.raw_tokens - plan.noise_tokens, plan.spans, generator)
+    noise = _random_parts(plan.noise_tokens, plan.spans, rng)
+    kept = _random_parts(plan.raw_tokens - plan.noise_tokens, plan.spans, rng)
     inputs: list[Ids] = []
     targets: list[Ids] = []
     place = 0
@@ -141,9 +143,9 @@ def corrupt_spans(ids: Ids, plan: SpanPlan, *, sentinels: Ids, end_id: int, gene
     return np.concatenate([*inputs, end]), np.concatenate([*targets, end])
 
 
-def _random_parts(total: int, parts: int, generator: Generator) -> NDArray[np.int64]:
+def _random_parts(total: int, parts: int, rng: Generator) -> NDArray[np.int64]:
     """`parts` whole numbers from 1 that sum to `total`, every such division being equally likely."""
     import numpy as np
 
-    cuts = np.sort(generator.choice(total - 1, size=parts - 1, replace=False)) + 1
+    cuts = np.sort(rng.choice(total - 1, size=parts - 1, replace=False)) + 1
     return np.diff(np.concatenate([[0], cuts, [total]])).astype(np.int64)

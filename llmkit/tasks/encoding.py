@@ -18,6 +18,13 @@ _CHUNK_ROWS = 2000
 
 
 def in_chunks(items: Iterable[Item], *, size: int = _CHUNK_ROWS) -> Iterator[list[Item]]:
+    """Lists of `size` items (the last may be shorter), in order. No item is pulled before its chunk is asked for.
+
+    Raises:
+        ValueError: `size` is below 1.
+    """
+    if size < 1:
+        raise ValueError(f"size must be at least 1, found {size}")
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk

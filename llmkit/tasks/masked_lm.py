@@ -15,10 +15,10 @@ from pydantic import Field
 
 from llmkit.data.examples import Examples
 from llmkit.data.token_store import Blocks
-from llmkit.recipe.blocks import Recipe, ScratchModel
+from llmkit.recipe.blocks import Recipe, ScratchModel, TextUnit
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.corpus import block_tokens_of, token_stream
-from llmkit.tasks.corruption import chosen_positions, generator_of, hide_tokens
+from llmkit.tasks.corruption import chosen_positions, hide_tokens, rng_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ class MaskedLMRecipe(Recipe):
     """Share of the tokens to predict; of these, 80 % are masked, 10 % replaced, 10 % left as they are."""
     whole_word: bool = False
     """Hide all pieces of a word or none; words are what the tokenizer splits a text into, in Chinese each character."""
-    text_files: Literal["line", "document", "file"] = "document"
+    text_files: TextUnit = "document"
     """What a document is in a plain text file: a line, what stands between blank lines, or all of it."""
 
     @property
@@ -87,11 +87,9 @@ class MaskedLMTask:
         mask = np.zeros((len(indices), width), dtype=np.int64)
         for row, index in enumerate(indices):
             ids = blocks[index]
-            generator = generator_of(seed=self.recipe.train.seed, epoch=epoch, example=int(index))
-            chosen = self._chosen(blocks, int(index), ids, generator)
-            hidden = hide_tokens(
-                ids, chosen, mask_id=tokenizer.mask_token_id, ordinary=self._ordinary, generator=generator
-            )
+            rng = rng_of(seed=self.recipe.train.seed, epoch=epoch, example=int(index))
+            chosen = self._chosen(blocks, int(index), ids, rng)
+            hidden = hide_tokens(ids, chosen, mask_id=tokenizer.mask_token_id, ordinary=self._ordinary, rng=rng)
             stop = 1 + len(ids)
             inputs[row, 0], inputs[row, 1:stop], inputs[row, stop] = (
                 tokenizer.cls_token_id,
@@ -120,7 +118,7 @@ class MaskedLMTask:
         return []
 
     def _chosen(
-        self, blocks: Blocks, index: int, ids: NDArray[np.int32], generator: np.random.Generator
+        self, blocks: Blocks, index: int, ids: NDArray[np.int32], rng: np.random.Generator
     ) -> NDArray[np.bool_]:
         """Special tokens are never predicted: not the ends of documents, nor what a text has of them."""
         import numpy as np
@@ -129,7 +127,7 @@ class MaskedLMTask:
         chosen = np.zeros(len(ids), dtype=np.bool_)
         if len(text):
             starts = blocks.word_starts(index)[text] if self.recipe.whole_word else np.ones(len(text), dtype=np.bool_)
-            chosen[text] = chosen_positions(starts, rate=self.recipe.mask_rate, generator=generator)
+            chosen[text] = chosen_positions(starts, rate=self.recipe.mask_rate, rng=rng)
         return chosen
 
     @cached_property

@@ -18,10 +18,10 @@ from pydantic import Field
 from llmkit.data.examples import Examples
 from llmkit.data.token_store import Blocks
 from llmkit.errors import DataError, ModelError, UsageError
-from llmkit.recipe.blocks import Recipe
+from llmkit.recipe.blocks import Recipe, TextUnit
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.corpus import token_stream
-from llmkit.tasks.corruption import SpanPlan, corrupt_spans, generator_of, plan_spans
+from llmkit.tasks.corruption import SpanPlan, corrupt_spans, plan_spans, rng_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,7 @@ class SpanCorruptionRecipe(Recipe):
     """Share of the tokens to hide."""
     mean_span: Annotated[float, Field(ge=1)] = 3.0
     """Mean length of a hidden span in tokens."""
-    text_files: Literal["line", "document", "file"] = "document"
+    text_files: TextUnit = "document"
     """What a document is in a plain text file: a line, what stands between blank lines, or all of it."""
 
 
@@ -90,7 +90,7 @@ class SpanCorruptionTask:
                 self._plan,
                 sentinels=self._sentinels,
                 end_id=self.loaded.tokenizer.eos_token_id,
-                generator=generator_of(seed=self.recipe.train.seed, epoch=epoch, example=int(index)),
+                rng=rng_of(seed=self.recipe.train.seed, epoch=epoch, example=int(index)),
             )
             for index in indices
         ]

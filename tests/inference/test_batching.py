@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from llmkit.inference.batching import batches_by_length, in_chunks
+from llmkit.inference.batching import batches_by_length
+from llmkit.tasks.encoding import in_chunks
 
 
 def test_batches_hold_each_index_once_longest_first_with_ties_by_index() -> None:

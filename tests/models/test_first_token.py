@@ -8,7 +8,7 @@ import pytest
 import torch
 from builders import tiny_model
 from torch import Tensor, nn
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertForSequenceClassification
 
 from llmkit.models.cpu import speed_up_on_cpu
 from llmkit.models.first_token import read_first_token_only
@@ -18,19 +18,10 @@ MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0]])
 
 
 def plain_model(attention: str = "sdpa") -> BertForSequenceClassification:
+    """The tiny BERT of the tests, as transformers itself computes it."""
+    config = copy.deepcopy(tiny_model("bert", layers=3).model.config)
+    config._attn_implementation = attention
     torch.manual_seed(5)
-    config = BertConfig(
-        vocab_size=50,
-        hidden_size=16,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        intermediate_size=32,
-        initializer_range=0.3,
-        num_labels=3,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        attn_implementation=attention,
-    )
     return BertForSequenceClassification(config)
 
 

@@ -1,4 +1,4 @@
-"""What pretraining hides: how much, where, and that it can be put back. Pure functions of a generator."""
+"""What pretraining hides: how much, where, and that it can be put back. Pure functions of a rng."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from llmkit.tasks.corruption import (
     SpanPlan,
     chosen_positions,
     corrupt_spans,
-    generator_of,
     hide_tokens,
     plan_spans,
+    rng_of,
 )
 
 END = 1
@@ -28,7 +28,7 @@ flags_of_words = st.lists(st.booleans(), min_size=1, max_size=60).map(lambda fla
 
 
 def drawn(seed: int = 1, epoch: int | None = 0, example: int = 0) -> np.random.Generator:
-    return generator_of(seed=seed, epoch=epoch, example=example)
+    return rng_of(seed=seed, epoch=epoch, example=example)
 
 
 def words_of(starts: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -58,13 +58,13 @@ def test_the_same_example_has_the_same_draws(seed: int, epoch: int | None, examp
 
 @given(st.integers(1, 500), rates, seeds)
 def test_of_single_tokens_exactly_the_rate_is_chosen_and_at_least_one(tokens: int, rate: float, seed: int) -> None:
-    chosen = chosen_positions(np.ones(tokens, dtype=np.bool_), rate=rate, generator=drawn(seed))
+    chosen = chosen_positions(np.ones(tokens, dtype=np.bool_), rate=rate, rng=drawn(seed))
     assert chosen.sum() == max(1, round(rate * tokens))
 
 
 @given(flags_of_words, rates, seeds)
 def test_a_word_is_chosen_whole_or_not_at_all(starts: NDArray[np.bool_], rate: float, seed: int) -> None:
-    chosen, words = chosen_positions(starts, rate=rate, generator=drawn(seed)), words_of(starts)
+    chosen, words = chosen_positions(starts, rate=rate, rng=drawn(seed)), words_of(starts)
     wanted = max(1, round(rate * len(starts)))
     sizes = np.unique(words, return_counts=True)[1]
     if sizes.min() > wanted:  # no word fits: one token, or there would be no target
@@ -77,7 +77,7 @@ def test_a_word_is_chosen_whole_or_not_at_all(starts: NDArray[np.bool_], rate: f
 
 @given(flags_of_words, rates, seeds)
 def test_no_further_word_would_have_fitted(starts: NDArray[np.bool_], rate: float, seed: int) -> None:
-    chosen, words = chosen_positions(starts, rate=rate, generator=drawn(seed)), words_of(starts)
+    chosen, words = chosen_positions(starts, rate=rate, rng=drawn(seed)), words_of(starts)
     room = max(1, round(rate * len(starts))) - int(chosen.sum())
     passed_over = [int((words == word).sum()) for word in np.unique(words) if not chosen[words == word].any()]
     assert all(size > room for size in passed_over)
@@ -86,7 +86,7 @@ def test_no_further_word_would_have_fitted(starts: NDArray[np.bool_], rate: floa
 def test_every_position_is_chosen_about_equally_often() -> None:
     counts = np.zeros(20)
     for example in range(2000):
-        counts += chosen_positions(np.ones(20, dtype=np.bool_), rate=0.15, generator=drawn(example=example))
+        counts += chosen_positions(np.ones(20, dtype=np.bool_), rate=0.15, rng=drawn(example=example))
     expected = 2000 * 3 / 20
     assert np.abs(counts - expected).max() < 5 * math.sqrt(expected)
 
@@ -98,10 +98,10 @@ ORDINARY = np.arange(5, 1000, dtype=np.int32)
 
 
 def hidden_tokens() -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[np.int32]]:
-    generator = drawn()
-    ids = generator.integers(5, 1000, size=TOKENS).astype(np.int32)
-    chosen = generator.random(TOKENS) < 0.5
-    return ids, chosen, hide_tokens(ids, chosen, mask_id=MASK, ordinary=ORDINARY, generator=generator)
+    rng = drawn()
+    ids = rng.integers(5, 1000, size=TOKENS).astype(np.int32)
+    chosen = rng.random(TOKENS) < 0.5
+    return ids, chosen, hide_tokens(ids, chosen, mask_id=MASK, ordinary=ORDINARY, rng=rng)
 
 
 def test_of_the_chosen_80_percent_are_masked_10_replaced_and_10_left() -> None:
@@ -202,7 +202,7 @@ def test_input_and_target_merge_to_the_very_text(settings_of: tuple[int, float, 
     plan = plan_spans(input_tokens, density=density, mean_span=mean_span)
     assume(plan.raw_tokens < 900)
     ids = drawn(seed).integers(2, 1000, size=plan.raw_tokens).astype(np.int32)
-    inputs, targets = corrupt_spans(ids, plan, sentinels=SENTINELS, end_id=END, generator=drawn(seed, example=1))
+    inputs, targets = corrupt_spans(ids, plan, sentinels=SENTINELS, end_id=END, rng=drawn(seed, example=1))
     assert (len(inputs), len(targets)) == (plan.input_tokens, plan.target_tokens)
     assert inputs[-1] == targets[-1] == END
     assert merged(inputs, targets) == ids.tolist()
@@ -221,7 +221,7 @@ def test_every_division_into_spans_comes_up_about_equally_often() -> None:
     ids = np.arange(2, 14, dtype=np.int32)
     counts: dict[tuple[int, ...], int] = {}
     for example in range(5000):
-        inputs, _ = corrupt_spans(ids, plan, sentinels=SENTINELS, end_id=END, generator=drawn(example=example))
+        inputs, _ = corrupt_spans(ids, plan, sentinels=SENTINELS, end_id=END, rng=drawn(example=example))
         counts[tuple(inputs.tolist())] = counts.get(tuple(inputs.tolist()), 0) + 1
     assert len(counts) == 100
     assert max(abs(count - 50) for count in counts.values()) < 5 * math.sqrt(50)
