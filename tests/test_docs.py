@@ -172,8 +172,8 @@ def test_recipes_page_has_the_sizes_that_there_are() -> None:
 
 def test_recipes_page_has_the_own_metrics_of_each_task() -> None:
     _, _, rows = next(table for table in tables("recipes.md") if table[1] == ["task", "own metrics", "own `best`"])
-    for (name, metrics, best), kind in zip(rows, TASKS.values(), strict=True):
-        assert name == next(task for task, recipe in RECIPES.items() if TASKS[recipe] is kind)
+    for (name, metrics, best), kind in zip(rows, TASKS, strict=True):
+        assert name == next(task for task, recipe in RECIPES.items() if recipe is kind)
         assert tuple(re.findall(r"`(\w+)`", metrics)) == kind.METRICS or metrics.startswith("none")
         assert metrics.startswith("none") == (not kind.METRICS)
         assert code(best) == kind.BEST

@@ -37,7 +37,7 @@ class Evaluation:
     data: str
     rows: int
     scores: Scores
-    predictions: list[str]
+    predictions: list[Any]
 
 
 def score_files(
@@ -112,7 +112,7 @@ def evaluate_model(
     scores, predictions = measure(
         task, examples, engine=engine, accelerator=accelerator, metrics=wanted, rouge_tokenizer=rouge_tokenizer
     )
-    evaluation = Evaluation(str(run.folder) if run else loaded.name, described, len(examples), scores, predictions)
+    evaluation = Evaluation(str(run.folder) if run else loaded.name, described, examples.rows, scores, predictions)
     if run is not None:
         _write(run, evaluation, name="data" if data else described.split()[0], references=examples.references)
     return evaluation
@@ -149,13 +149,13 @@ def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
 
 def _check_request(recipe: Recipe, *, columns: Mapping[str, str] | None, metrics: Sequence[str] | None) -> None:
     """Refuse what the task would pass over without a word."""
-    unknown = [role for role in columns or () if role not in recipe.ROLES]
+    unknown = [role for role in columns or () if role not in recipe.roles]
     if unknown:
-        hint = nearest(unknown[0], recipe.ROLES)
+        hint = nearest(unknown[0], recipe.roles)
         raise UsageError(
-            f"--column: {unknown[0]!r} is not a role of {recipe.task}.{hint} Use {', '.join(recipe.ROLES)}."
+            f"--column: {unknown[0]!r} is not a role of {recipe.task}.{hint} Use {', '.join(recipe.roles)}."
         )
-    if metrics and not TASKS[type(recipe)].METRICS:
+    if metrics and not recipe.own_metrics:
         raise UsageError(f"--metric: {recipe.task} has no predictions to measure, only its loss. Leave it out.")
 
 
@@ -166,13 +166,16 @@ def _rows(
     if data:
         source = open_rows(
             list(data),
-            roles=recipe.ROLES,
+            roles=recipe.roles,
+            optional=recipe.OPTIONAL_ROLES,
             columns=columns or recipe.data.columns,
             split="test",
             text_files=getattr(recipe, "text_files", "line"),
             mapping="Map it with --column {role}={column}",
         )
-        return SplitRows(source, "test", options=reading_options(recipe, columns=columns)), ", ".join(data)
+        return SplitRows(
+            source, "test", read_role=recipe.READ_ROLES[0], options=reading_options(recipe, columns=columns)
+        ), ", ".join(data)
     assert run is not None, "a model that is no run was refused without data"
     splits = open_splits(recipe)
     name: Split = "test" if "test" in splits else "validation"
@@ -182,7 +185,7 @@ def _rows(
     return splits[name], f"{name} rows of {run.folder}"
 
 
-def _write(run: Run, evaluation: Evaluation, *, name: str, references: Sequence[str]) -> None:
+def _write(run: Run, evaluation: Evaluation, *, name: str, references: Sequence[Any]) -> None:
     folder = run.folder / "evaluation"
     folder.mkdir(exist_ok=True)
     content: dict[str, Any] = {

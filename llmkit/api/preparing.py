@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llmkit.api.resuming import check_data, warn_of_environment
 from llmkit.data.caches import cache_folder, one_at_a_time
+from llmkit.data.kinds import TEXT_KINDS, texts_in
 from llmkit.data.rows import Row, RowSource
 from llmkit.data.sources import open_rows
 from llmkit.data.splits import split_of
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.metrics import figures_of
-from llmkit.models.loaded import LoadedModel
+from llmkit.models.loaded import LABELLED_HEADS, LoadedModel
 from llmkit.models.loading import create_model, load_model
 from llmkit.recipe.blocks import Recipe, ScratchModel, parse_share
 from llmkit.runs.environment import environment
@@ -50,6 +51,8 @@ class SplitRows:
     """Shares that other splits take out of the same source."""
     test: float = 0.0
     deduplicate: bool = False
+    read_role: str = "text"
+    """Its value deals a row to its split."""
     options: str = ""
     """What else decides which rows the source gives, such as its columns."""
     _told: set[str] = field(default_factory=set, repr=False, compare=False)
@@ -68,7 +71,7 @@ class SplitRows:
 
     def _of_the_split(self) -> Iterator[Row]:
         for row in self.source:
-            if split_of(row.fields["text"], validation=self.validation, test=self.test) == self.split:
+            if split_of(_read(row, self.read_role), validation=self.validation, test=self.test) == self.split:
                 yield row
 
 
@@ -77,7 +80,7 @@ def _once_each(rows: Iterable[Row], *, split: Split, told: set[str]) -> Iterator
     seen: set[bytes] = set()
     count = 0
     for count, row in enumerate(rows, 1):  # noqa: B007  # read behind the loop
-        digest = hashlib.blake2b("\0".join(row.fields.values()).encode(), digest_size=16).digest()
+        digest = hashlib.blake2b("\0".join(texts_in(row.fields)).encode(), digest_size=16).digest()
         if digest not in seen:
             seen.add(digest)
             yield row
@@ -85,6 +88,11 @@ def _once_each(rows: Iterable[Row], *, split: Split, told: set[str]) -> Iterator
     if count > len(seen) and message not in told:
         told.add(message)
         _log.info(message)
+
+
+def _read(row: Row, role: str) -> str:
+    """What the model reads of a row, as one text: rows with the same one belong into the same split."""
+    return "\0".join(texts_in(row.fields[role]))
 
 
 def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
@@ -95,7 +103,11 @@ def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
     """
     data = recipe.data
     shares: dict[str, Any] = {name: _share(getattr(data, name)) for name in ("validation", "test")}
-    same: dict[str, Any] = {"deduplicate": data.deduplicate, "options": reading_options(recipe)}
+    same: dict[str, Any] = {
+        "deduplicate": data.deduplicate,
+        "read_role": recipe.READ_ROLES[0],
+        "options": reading_options(recipe),
+    }
     train = _open(recipe, data.train, split="train", max_rows=data.max_rows)
     splits: dict[Split, SplitRows] = {"train": SplitRows(train, "train", **shares, **same)}
     for name, held in (("validation", data.validation), ("test", data.test)):
@@ -114,7 +126,9 @@ def reading_options(recipe: Recipe, *, columns: Mapping[str, str] | None = None)
         columns: in place of the recipe's.
     """
     used = columns or recipe.data.columns
-    return json.dumps([recipe.ROLES, used, recipe.data.max_rows, getattr(recipe, "text_files", None)], sort_keys=True)
+    return json.dumps(
+        [dict(recipe.roles), used, recipe.data.max_rows, getattr(recipe, "text_files", None)], sort_keys=True
+    )
 
 
 def _share(held: str | tuple[str, ...] | None) -> float:
@@ -124,7 +138,8 @@ def _share(held: str | tuple[str, ...] | None) -> float:
 def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: int | None) -> RowSource:
     return open_rows(
         sources,
-        roles=recipe.ROLES,
+        roles=recipe.roles,
+        optional=recipe.OPTIONAL_ROLES,
         columns=recipe.data.columns,
         max_rows=max_rows,
         split=split,
@@ -153,7 +168,7 @@ class Prepared:
     @property
     def best(self) -> str:
         """The figure that picks the best checkpoint."""
-        return self.recipe.evaluation.best or self.task.BEST
+        return self.recipe.best
 
     @property
     def parameters(self) -> int:
@@ -192,7 +207,7 @@ def prepare(
         machine = environment(device=str(accelerator.device), world_size=world_size)
         warn_of_environment(resumed, {**machine, "precision": precision.format})
     plan = plan_training(recipe, examples=len(train), family=family, from_scratch=scratch)
-    unigram = None if task.METRICS else unigram_loss(task, train, validation)
+    unigram = None if recipe.metrics else unigram_loss(task, train, validation)
     return Prepared(recipe, task, train, validation, plan, precision, accelerator, data, checkpoint, unigram)
 
 
@@ -246,10 +261,10 @@ def _tokenizer_file(model: ScratchModel, rows: SplitRows) -> Path | None:
 
 def _texts(recipe: Recipe, rows: SplitRows) -> Iterator[str]:
     """All text that the model will read or write, for its tokenizer."""
-    roles = [role for role, kind in recipe.ROLES.items() if kind == "text"]
+    roles = [role for role, kind in recipe.roles.items() if kind in TEXT_KINDS]
     for row in rows:
         for role in roles:
-            yield row.fields[role]
+            yield from texts_in(row.fields.get(role))
 
 
 def _set_window(recipe: Recipe, loaded: LoadedModel) -> None:
@@ -269,7 +284,7 @@ def _describe_data(task: Task, splits: dict[Split, SplitRows]) -> dict[str, Any]
     from llmkit.models.export import tokenizer_files
 
     tokenizer = tokenizer_files(task.loaded)["tokenizer.json"]
-    labels = list(task.loaded.labels) if task.HEAD == "classification" else None
+    labels = list(task.loaded.labels) if task.HEAD in LABELLED_HEADS else None
     shares = {name: {"validation": rows.validation, "test": rows.test} for name, rows in splits.items()}
     return {
         "sources": {name: rows.source.fingerprint() for name, rows in splits.items()},
@@ -284,9 +299,10 @@ def _warn_of_shared_texts(splits: dict[Split, SplitRows]) -> None:
     own = [name for name, rows in splits.items() if name != "train" and rows.source is not splits["train"].source]
     if not own:
         return
-    trained = {hash(row.fields["text"]) for row in splits["train"]}
+    role = splits["train"].read_role
+    trained = {hash(_read(row, role)) for row in splits["train"]}
     for name in own:
-        texts = [row.fields["text"] for row in splits[name]]
+        texts = [_read(row, role) for row in splits[name]]
         shared = sum(hash(text) in trained for text in texts)
         if shared:
             _log.warning("%s: %s of %s texts stand in the training rows too", name, f"{shared:,}", f"{len(texts):,}")
@@ -319,14 +335,14 @@ def check_figures(recipe: Recipe) -> None:
     Raises:
         UsageError: names the figures that there are.
     """
-    task = TASKS[type(recipe)]
-    if recipe.evaluation.metrics and not task.METRICS:
+    if recipe.evaluation.metrics and not recipe.own_metrics:
         raise UsageError(f"evaluation.metrics: {recipe.task} has no predictions to measure, only its loss. Remove it.")
-    names = recipe.evaluation.metrics or task.METRICS
-    given = [*_of_the_model(figures_of(names)), "loss"] if task.METRICS else ["loss", "perplexity", "bits_per_byte"]
-    best = recipe.evaluation.best or task.BEST
-    if best not in given:
-        raise UsageError(f"evaluation.best: {best!r} is not among the figures of this evaluation: {', '.join(given)}.")
+    names = recipe.metrics
+    given = [*_of_the_model(figures_of(names)), "loss"] if names else ["loss", "perplexity", "bits_per_byte"]
+    if recipe.best not in given:
+        raise UsageError(
+            f"evaluation.best: {recipe.best!r} is not among the figures of this evaluation: {', '.join(given)}."
+        )
 
 
 def _of_the_model(figures: Iterable[str]) -> list[str]:

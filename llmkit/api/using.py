@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmkit.api.options import generation_options
@@ -26,9 +27,29 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("llmkit")
 Verb = Literal["generate", "summarize", "classify"]
-_TASK_OF: Mapping[Verb, str] = {"generate": "causal-lm", "summarize": "summarization", "classify": "classification"}
-_HEAD_OF: Mapping[Verb, Head] = {"generate": "causal-lm", "summarize": "seq2seq-lm", "classify": "classification"}
-_HUB_DEFAULT: Mapping[Verb, str] = {"generate": "openai-community/gpt2", "summarize": "google-t5/t5-small"}
+
+
+@dataclass(frozen=True)
+class _Use:
+    """What a verb needs."""
+
+    head: Head
+    tasks: tuple[str, ...]
+    """A run of one of these fits; the first names the kind in messages."""
+    hub_default: str | None = None
+
+
+_USES: Mapping[Verb, _Use] = {
+    "classify": _Use("classification", ("classification",)),
+    "generate": _Use("causal-lm", ("causal-lm",), "openai-community/gpt2"),
+    "summarize": _Use("seq2seq-lm", ("summarization",), "google-t5/t5-small"),
+}
+_VERB_OF_HEAD: Mapping[str, Verb] = {
+    "LMHeadModel": "generate",
+    "ForConditionalGeneration": "summarize",
+    "ForSequenceClassification": "classify",
+}
+"""By the end of the class that config.json names."""
 _NEW_TOKENS = 128
 """Where neither the user nor the model says how much to write; transformers would stop at 20 without a word."""
 _T5_PREFIX = "summarize: "
@@ -57,25 +78,28 @@ def load(name: str | None = None, *, verb: Verb | None = None, revision: str | N
         name = _default_model(verb)
     if verb is None or verb == "generate":
         verb = _own_verb(find_model(name, revision=revision).config, wanted=verb)
-    loaded = load_model(name, head=_HEAD_OF[verb], revision=revision)
+    loaded = load_model(name, head=_USES[verb].head, revision=revision)
     return Model(loaded, TransformersEngine(loaded, device=PartialState().device))
 
 
 def _default_model(verb: Verb) -> str:
+    use = _USES[verb]
     for run in finished_runs():
-        if run.manifest()["task"] == _TASK_OF[verb]:
+        if run.manifest()["task"] in use.tasks:
             _log.info("model: %s, the newest finished run for %s", run.folder, verb)
             return str(run.folder)
-    if verb not in _HUB_DEFAULT:
-        raise UsageError(f"no finished {_TASK_OF[verb]} run here. Give --model, a run, a folder or a hub id.")
-    _log.info("model: %s from the hub, since there is no finished %s run here", _HUB_DEFAULT[verb], _TASK_OF[verb])
-    return _HUB_DEFAULT[verb]
+    if use.hub_default is None:
+        raise UsageError(f"no finished {use.tasks[0]} run here. Give --model, a run, a folder or a hub id.")
+    _log.info("model: %s from the hub, since there is no finished %s run here", use.hub_default, use.tasks[0])
+    return use.hub_default
 
 
 def _own_verb(config: Mapping[str, Any], *, wanted: Verb | None) -> Verb:
-    """By the model's family; `generate` also takes T5, whose head is another."""
-    verbs: dict[str, Verb] = {"bert": "classify", "gpt2": "generate", "t5": "summarize"}
-    own = verbs.get(str(config.get("model_type")), wanted or "generate")
+    """By the class of the model, else by its family; `generate` also takes T5, whose head is another."""
+    architecture = str((config.get("architectures") or [""])[0])
+    families: dict[str, Verb] = {"bert": "classify", "gpt2": "generate", "t5": "summarize"}
+    by_family = families.get(str(config.get("model_type")), wanted or "generate")
+    own = next((verb for end, verb in _VERB_OF_HEAD.items() if architecture.endswith(end)), by_family)
     return own if wanted is None or own == "summarize" else wanted
 
 

@@ -5,10 +5,11 @@ The arrays may just as well be memory-mapped; nothing here copies them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,13 +71,29 @@ class Examples:
 
     columns: Mapping[str, Column]
     """`input_ids`, and `target_ids` where the task has a text to write or a class to name."""
-    references: Sequence[str] = ()
-    """What a prediction is compared with, one an example; empty for tasks measured by their loss alone."""
+    references: Sequence[Any] = ()
+    """What a prediction is compared with, one a row; empty for tasks measured by their loss alone."""
+    row_of: NDArray[np.int64] | None = None
+    """(N,) which row each example was cut from, rising, where a row may become several; None where each is one."""
     utf8_bytes: int = 0
     """Size of the raw text behind the targets, for bits per byte; 0 where that has no meaning."""
 
     def __len__(self) -> int:
         return len(self.columns["input_ids"])
+
+    @property
+    def rows(self) -> int:
+        """Rows behind the examples; examples where these are not counted."""
+        return len(self.references) or len(self)
+
+    def examples_of(self) -> list[range]:
+        """The examples of each row, in order."""
+        import numpy as np
+
+        if self.row_of is None:
+            return [range(index, index + 1) for index in range(len(self))]
+        bounds = np.searchsorted(self.row_of, np.arange(self.rows + 1)).tolist()
+        return [range(start, end) for start, end in itertools.pairwise(bounds)]
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -92,7 +109,13 @@ class Examples:
         return sum(len(indices) * int(column.lengths[indices].max()) for column in self.columns.values())
 
     def take(self, indices: Sequence[int]) -> Examples:
-        """These examples, in this order; the bytes stay with the whole."""
-        columns = {name: column.take(indices) for name, column in self.columns.items()}
+        """All examples of these rows, in this order; the bytes stay with the whole."""
+        import numpy as np
+
+        examples_of = self.examples_of()
+        chosen = [examples_of[index] for index in indices]
+        examples = list(itertools.chain.from_iterable(chosen))
+        columns = {name: column.take(examples) for name, column in self.columns.items()}
         references = [self.references[index] for index in indices] if self.references else ()
-        return Examples(columns=columns, references=references)
+        row_of = None if self.row_of is None else np.repeat(np.arange(len(chosen)), [len(one) for one in chosen])
+        return Examples(columns=columns, references=references, row_of=row_of)

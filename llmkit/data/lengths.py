@@ -1,4 +1,8 @@
-"""One policy for text that is too long, and the count of what it did."""
+"""One policy for text that is too long, and the count of what it did.
+
+`error` refuses it, `truncate` cuts its end off, `drop` leaves the row out, `window` cuts it into overlapping windows
+whose results are put together again.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Literal
 
 from llmkit.errors import DataError
 
-Overflow = Literal["error", "truncate", "drop"]
+Overflow = Literal["error", "truncate", "drop", "window"]
 _log = logging.getLogger("llmkit")
 
 
@@ -63,6 +67,9 @@ class LengthCount:
                 f"{self.first_place}: {share} are longer than {key} {self.max_tokens:,}. {spread}. "
                 f"Raise {key}, or set overflow to truncate or drop."
             )
+        if self.overflow == "window":
+            _log.info("%s; %s over %s cut into overlapping windows", spread, share, f"{self.max_tokens:,}")
+            return
         done = "dropped" if self.overflow == "drop" else f"truncated, {self.lost_tokens:,} tokens lost"
         kind = " (targets of the loss)" if targets else ""
         _log.warning("%s; %s over %s %s%s", spread, share, f"{self.max_tokens:,}", done, kind)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
+from llmkit.data.kinds import KINDS, WANTED, texts_in
 from llmkit.data.tables import Table
 from llmkit.errors import DataError, nearest
-
-Kind = Literal["text", "label"]
+from llmkit.recipe.blocks import Kind
 
 MAPPED_IN_RECIPE = "Map it in the recipe: data.columns: {{{role}: {column}}}"
 """How the user says that a role has another column; a template."""
@@ -24,8 +24,8 @@ _logger = logging.getLogger("llmkit")
 
 
 class Row(NamedTuple):
-    fields: dict[str, str]
-    """Values by the task's role, such as `text` and `label`."""
+    fields: dict[str, Any]
+    """Values by the task's role, such as `text` and `label`, of the types that `kinds.py` gives."""
     place: str
     """Where the row starts: `reviews.csv:7`, or an index from 0: `hub:owner/name[12]`, `builtin:python-docs[12]`."""
 
@@ -45,6 +45,7 @@ class RowSource:
         roles: Mapping[str, Kind],
         columns: Mapping[str, str],
         max_rows: int | None,
+        optional: Collection[str] = (),
         keep_empty: bool = False,
         mapping: str = MAPPED_IN_RECIPE,
     ) -> None:
@@ -56,6 +57,7 @@ class RowSource:
         self._tables = tables
         self._roles = roles
         self._column_of = {role: columns.get(role, role) for role in roles}
+        self._optional = {role for role in optional if role not in columns}
         self._max_rows = max_rows
         self._keep_empty = keep_empty
         self._mapping = mapping
@@ -72,10 +74,10 @@ class RowSource:
         self.skipped = {}
         rows_used: list[int] = []
         records_read = 0
-        for table in self._tables:
+        for table, columns in zip(self._tables, self._columns, strict=True):
             passed_over: dict[str, list[int]] = {}
             rows_used.append(0)
-            for number, fields in self._fields_of(table):
+            for number, fields in self._fields_of(table, columns):
                 records_read += 1
                 empty = None if self._keep_empty else self._empty_text(fields)
                 if empty is not None:
@@ -107,26 +109,35 @@ class RowSource:
         counted = zip(self._tables, self._rows_used, self._columns, strict=True)
         return [{**table.fingerprint(), "rows": rows, "columns": columns} for table, rows, columns in counted]
 
-    def _fields_of(self, table: Table) -> Iterator[tuple[int, dict[str, str]]]:
-        """Number and fields of each record, as text."""
-        wanted = list(dict.fromkeys(self._column_of.values()))
+    def _fields_of(self, table: Table, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Number and fields of each record; optional roles only where the table has their column."""
+        roles = {role: kind for role, kind in self._roles.items() if self._is_here(role, names)}
+        wanted = list(dict.fromkeys(self._column_of[role] for role in roles))
         label_types: dict[str, type] = {}
         for number, values in table.records(wanted):
             fields = {}
-            for role, kind in self._roles.items():
+            for role, kind in roles.items():
                 column = self._column_of[role]
                 place = table.place(number)
                 if column not in values:
                     raise DataError(f"{place}: no {column!r} here; found {_listed(values)}. Every row needs it.")
                 value = values[column]
-                fields[role] = _checked_text(_text(value) if kind == "text" else _label(value), value, column, place)
+                fields[role] = _checked(KINDS[kind](value), value, kind, column, place)
                 if kind == "label" and label_types.setdefault(role, type(value)) is not type(value):
                     fault = f"{column!r} is {_described(value)}; the rows before have another type"
                     raise DataError(f"{place}: {fault}. Write all labels the same way.")
             yield number, fields
 
-    def _empty_text(self, fields: Mapping[str, str]) -> str | None:
-        return next((role for role, text in fields.items() if self._roles[role] == "text" and not text.strip()), None)
+    def _is_here(self, role: str, names: Sequence[str]) -> bool:
+        return role not in self._optional or self._column_of[role] in names
+
+    def _empty_text(self, fields: Mapping[str, Any]) -> str | None:
+        """The first role with nothing to read or to write in it."""
+        for role, value in fields.items():
+            kind = self._roles[role]
+            if (kind == "text" and not value.strip()) or (kind == "words" and not value):
+                return role
+        return None
 
     def _report(self, table: Table, passed_over: Mapping[str, Sequence[int]], *, usable: int) -> None:
         """Add to the counts, and warn about this table unless an earlier iteration has done so."""
@@ -141,7 +152,9 @@ class RowSource:
 
     def _missing_columns(self, table: Table, names: Sequence[str]) -> str | None:
         """What is wrong with the columns of a table, and how to map them; a table without any has no rows either."""
-        missing = [role for role, column in self._column_of.items() if column not in names]
+        missing = [
+            role for role, column in self._column_of.items() if column not in names and self._is_here(role, names)
+        ]
         if not names or not missing:
             return None
         if hint := _wrong_delimiter(names):
@@ -153,26 +166,16 @@ class RowSource:
         return f"{table.name}: {fault} {self._mapping.format(role=role, column=json.dumps(example))}"
 
 
-def _text(value: object) -> str | None:
-    """The value of a text role; None where it is none."""
-    return value if isinstance(value, str) else None
-
-
-def _label(value: object) -> str | None:
-    """The name of a label: text that is not blank, or a whole number or truth value as JSON writes it; else None."""
-    if isinstance(value, str):
-        return value if value.strip() else None
-    return json.dumps(value) if isinstance(value, int) else None
-
-
-def _checked_text(text: str | None, value: object, column: str, place: str) -> str:
-    if text is None:
-        raise DataError(f"{place}: {column!r} is {_described(value)}. {_advice(value)}")
-    if "\0" in text:
-        raise DataError(f"{place}: {column!r} holds a NUL character. Remove it.")
-    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-        raise DataError(f"{place}: {column!r} holds half of a surrogate pair, which is no character. Remove it.")
-    return text
+def _checked(found: Any, value: object, kind: Kind, column: str, place: str) -> Any:
+    """The value that was read, or an error that names what stood there."""
+    if found is None:
+        raise DataError(f"{place}: {column!r} is {_described(value)}. {_advice(value, kind)}")
+    for text in texts_in(found):
+        if "\0" in text:
+            raise DataError(f"{place}: {column!r} holds a NUL character. Remove it.")
+        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+            raise DataError(f"{place}: {column!r} holds half of a surrogate pair, which is no character. Remove it.")
+    return found
 
 
 def _described(value: object) -> str:
@@ -187,10 +190,12 @@ def _described(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def _advice(value: object) -> str:
-    if isinstance(value, int | float):
+def _advice(value: object, kind: Kind) -> str:
+    if kind in ("text", "label") and isinstance(value, int | float):
         return f'Write it as text: "{value!r:.40}".'
-    return "Fill it in or remove the row."
+    if kind in ("text", "label") or value is None:
+        return "Fill it in or remove the row."
+    return f"It should be {WANTED[kind]}."
 
 
 def _wrong_delimiter(names: Sequence[str]) -> str | None:

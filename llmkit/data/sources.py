@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from llmkit.data.hub import HubTable, parse_hub_source
 from llmkit.data.readers import FORMATS
-from llmkit.data.rows import MAPPED_IN_RECIPE, Kind, RowSource
+from llmkit.data.rows import MAPPED_IN_RECIPE, RowSource
 from llmkit.data.tables import FileTable, PythonDocsTable, Table
 from llmkit.errors import DataError, MachineError, nearest
-from llmkit.recipe.blocks import TextUnit
+from llmkit.recipe.blocks import Kind, TextUnit
 
 _BUILTINS = ("python-docs",)
 _KNOWN = ", ".join(FORMATS)
@@ -23,6 +23,7 @@ def open_rows(
     *,
     roles: Mapping[str, Kind],
     columns: Mapping[str, str],
+    optional: Collection[str] = (),
     max_rows: int | None = None,
     split: str | None = None,
     text_files: TextUnit = "line",
@@ -35,8 +36,9 @@ def open_rows(
         sources: each a file, a glob, a folder (its files of a known type, sorted, no hidden ones, no folders below),
             `hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]` or `builtin:python-docs`. Paths are relative to the current
             directory.
-        roles: role of the task -> `text`, or `label`, which may also be a whole number or true/false in typed files.
+        roles: role of the task -> kind of its values; see kinds.py.
         columns: role -> name of its column, where the two differ.
+        optional: roles used where `columns` names their column or a table has it, and absent from rows elsewhere.
         max_rows: stop after so many usable rows of all sources together.
         split: split of hub data sets that name none; without it, `train`.
         text_files: what a row of a .txt, .text or .md file is: a line that is not blank, the lines between
@@ -52,7 +54,15 @@ def open_rows(
     for source in sources:
         tables.extend(_tables(source, roles=roles, columns=columns, split=split or "train", text_files=text_files))
     _refuse_repeated(tables)
-    return RowSource(tables, roles=roles, columns=columns, max_rows=max_rows, keep_empty=keep_empty, mapping=mapping)
+    return RowSource(
+        tables,
+        roles=roles,
+        columns=columns,
+        optional=optional,
+        max_rows=max_rows,
+        keep_empty=keep_empty,
+        mapping=mapping,
+    )
 
 
 def _tables(

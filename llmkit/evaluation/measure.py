@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,8 +31,8 @@ def measure(
     accelerator: Accelerator,
     metrics: Sequence[str] | None = None,
     rouge_tokenizer: RougeTokenizer = "auto",
-) -> tuple[Scores, list[str]]:
-    """The figures of all examples, and the predictions behind them, one an example in its order.
+) -> tuple[Scores, list[Any]]:
+    """The figures of all examples, and the predictions behind them, one a row in its order.
 
     With several processes each measures its share; sums and texts are gathered, never averages.
 
@@ -45,17 +45,20 @@ def measure(
         raise DataError("there are no rows to evaluate on.")
     rank, world_size = accelerator.process_index, accelerator.num_processes
     own = np.arange(rank, len(examples), world_size)
+    own_rows = range(rank, examples.rows, world_size)
     task.loaded.model.eval()
     with accelerator.autocast():
         nats, targets = _loss_sum(task, examples, own, device=accelerator.device)
-        share = examples.take(own.tolist()) if world_size > 1 and task.METRICS else examples
+        share = examples.take(own_rows) if world_size > 1 and task.recipe.metrics else examples
         predictions = task.predict(share, engine)
     parts = _gathered((nats, targets, predictions), world_size)
     predictions = _in_order([part[2] for part in parts])
     nats, targets = sum(part[0] for part in parts), sum(part[1] for part in parts)
     if not predictions:
         return Scores(language_model_figures(nats, targets, examples.utf8_bytes)), []
-    scores = score_texts(metrics or task.METRICS, predictions, examples.references, rouge_tokenizer=rouge_tokenizer)
+    scores = score_texts(
+        metrics or task.recipe.metrics, predictions, examples.references, rouge_tokenizer=rouge_tokenizer
+    )
     return Scores({"loss": nats / targets, **scores.figures}, scores.details), predictions
 
 
@@ -72,18 +75,18 @@ def _loss_sum(task: Task, examples: Examples, own: Indices, *, device: torch.dev
     return nats, targets
 
 
-def _gathered(part: tuple[float, int, list[str]], world_size: int) -> list[tuple[float, int, list[str]]]:
+def _gathered(part: tuple[float, int, list[Any]], world_size: int) -> list[tuple[float, int, list[Any]]]:
     if world_size == 1:
         return [part]
     from accelerate.utils import gather_object
 
-    parts: list[tuple[float, int, list[str]]] = gather_object([part])
+    parts: list[tuple[float, int, list[Any]]] = gather_object([part])
     return parts
 
 
-def _in_order(shares: Sequence[Sequence[str]]) -> list[str]:
+def _in_order(shares: Sequence[Sequence[Any]]) -> list[Any]:
     """Undo the dealing: row i was measured by process i mod world size."""
-    merged = [""] * sum(map(len, shares))
+    merged: list[Any] = [None] * sum(map(len, shares))
     for rank, share in enumerate(shares):
         merged[rank :: len(shares)] = share
     return merged

@@ -9,8 +9,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 Family = Literal["gpt2", "bert", "t5"]
-Head = Literal["causal-lm", "classification", "masked-lm", "seq2seq-lm"]
-"""What sits on top: the vocabulary over GPT-2, classes or the vocabulary over BERT, the vocabulary over T5's decoder."""
+Head = Literal[
+    "causal-lm", "classification", "embedding", "masked-lm", "question-answering", "seq2seq-lm", "token-classification"
+]
+"""What sits on top: the vocabulary, classes of a text or of its tokens, start and end of an answer, or nothing."""
+
+LABELLED_HEADS: frozenset[Head] = frozenset({"classification", "token-classification"})
+"""Heads whose outputs have names."""
 
 
 @dataclass(frozen=True)

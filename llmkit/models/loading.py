@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from llmkit.errors import ModelError
 from llmkit.models.first_token import read_first_token_only
-from llmkit.models.loaded import Family, Head, LoadedModel
+from llmkit.models.loaded import LABELLED_HEADS, Family, Head, LoadedModel
 from llmkit.models.places import ModelPlace, find_model
 from llmkit.models.presets import scratch_config
 from llmkit.models.tokenizers import train_tokenizer
@@ -25,13 +25,16 @@ _NEEDED_TOKENS: dict[Family, tuple[str, ...]] = {
     "bert": ("cls", "sep", "pad"),
     "t5": ("eos", "pad"),
 }
-_NEW_HEADS = ("classifier.", "bert.pooler.", "cls.")
+_NEW_HEADS = ("classifier.", "qa_outputs.", "bert.pooler.", "cls.")
 """Weights that training may begin without."""
 _VERBS: dict[Head, str] = {
     "causal-lm": "generate",
     "classification": "classify",
-    "masked-lm": "pretrain",
+    "embedding": "embed",
+    "masked-lm": "fill",
+    "question-answering": "answer",
     "seq2seq-lm": "summarize",
+    "token-classification": "tag",
 }
 
 
@@ -43,7 +46,9 @@ def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
     """
     from transformers import (
         BertForMaskedLM,
+        BertForQuestionAnswering,
         BertForSequenceClassification,
+        BertForTokenClassification,
         GPT2LMHeadModel,
         T5ForConditionalGeneration,
     )
@@ -51,6 +56,8 @@ def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
     classes: dict[tuple[Family, Head], type[PreTrainedModel]] = {
         ("bert", "classification"): BertForSequenceClassification,
         ("bert", "masked-lm"): BertForMaskedLM,
+        ("bert", "question-answering"): BertForQuestionAnswering,
+        ("bert", "token-classification"): BertForTokenClassification,
         ("gpt2", "causal-lm"): GPT2LMHeadModel,
         ("t5", "seq2seq-lm"): T5ForConditionalGeneration,
     }
@@ -119,7 +126,7 @@ def load_model(
     family = family_of(place)
     cls = model_class(family, head)
     config = _checked_config(cls, place)
-    if head == "classification":
+    if head in LABELLED_HEADS:
         _settle_labels(config, place, labels)
     model = _load_weights(cls, config, place, new_head=new_head, seed=seed)
     loaded = LoadedModel(

@@ -6,6 +6,7 @@ A task adds its own keys in a subclass of `Recipe` beside its task class. Knows 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -43,6 +44,8 @@ def parse_share(text: str) -> float | None:
         return None
 
 
+Kind = Literal["text", "label", "labels", "number", "words"]
+"""What values a role of a task holds; see llmkit/data/kinds.py."""
 TextUnit = Literal["line", "document", "file"]
 """What a row of a plain text file is: a line that is not blank, what stands between blank lines, or all of it."""
 Names = Annotated[tuple[str, ...], BeforeValidator(_frozen), Field(min_length=1)]
@@ -205,10 +208,18 @@ class GenerationBlock(Block):
 class Recipe(Block):
     """What every task's recipe has. Subclasses fix `task` and add keys."""
 
-    ROLES: ClassVar[dict[str, Literal["text", "label"]]]
-    """Role of a column -> its kind. `text` takes text only; `label` also whole numbers."""
+    ROLES: ClassVar[Mapping[str, Kind]]
+    """Role of a column -> its kind; see `roles`."""
+    OPTIONAL_ROLES: ClassVar[frozenset[str]] = frozenset()
+    """Roles that rows may lack: used where a table has the column, or `data.columns` names one."""
+    READ_ROLES: ClassVar[tuple[str, ...]] = ("text",)
+    """Roles of what the model reads. The first deals the rows to the splits: equal values stay together."""
     FAMILIES: ClassVar[tuple[str, ...]]
     """The model families that can do the task."""
+    METRICS: ClassVar[tuple[str, ...]] = ()
+    """Metrics of the task's predictions; empty for a task that is measured by its loss."""
+    BEST: ClassVar[str] = "loss"
+    """The figure that picks the best checkpoint."""
 
     recipe: Literal[1]
     """Version of the recipe language."""
@@ -222,16 +233,40 @@ class Recipe(Block):
     evaluation: EvaluationBlock = EvaluationBlock()
 
     @property
+    def roles(self) -> Mapping[str, Kind]:
+        """The roles of this recipe's rows, where its keys decide which there are."""
+        return self.ROLES
+
+    @property
+    def own_metrics(self) -> tuple[str, ...]:
+        """The metrics of its predictions where the recipe names none, and its keys decide which."""
+        return self.METRICS
+
+    @property
+    def own_best(self) -> str:
+        """The figure that picks the best checkpoint where the recipe names none."""
+        return self.BEST
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics of its predictions: the recipe's choice, else the task's own; empty where it has none."""
+        return (self.evaluation.metrics or self.own_metrics) if self.own_metrics else ()
+
+    @property
+    def best(self) -> str:
+        return self.evaluation.best or self.own_best
+
+    @property
     def window_tokens(self) -> int | None:
         """The longest sequence that the model will read, where the recipe limits it."""
         return None
 
     @model_validator(mode="after")
     def _possible(self) -> Recipe:
-        unknown = set(self.data.columns) - set(self.ROLES)
+        unknown = set(self.data.columns) - set(self.roles)
         if unknown:
             raise ValueError(
-                f"data.columns: {sorted(unknown)[0]!r} is not a role of {self.task}; use {', '.join(self.ROLES)}"
+                f"data.columns: {sorted(unknown)[0]!r} is not a role of {self.task}; use {', '.join(self.roles)}"
             )
         if isinstance(self.model, ScratchModel):
             if self.model.architecture not in self.FAMILIES:

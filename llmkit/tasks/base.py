@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
     from llmkit.models.loaded import Head, LoadedModel
-    from llmkit.recipe.blocks import GenerationBlock
+    from llmkit.recipe.blocks import GenerationBlock, Recipe
 
 Batch = Mapping[str, "Tensor"]
 """The model's keyword arguments, plus `labels`: what each output should be, -100 where nothing counts in the loss."""
@@ -44,8 +44,16 @@ def target_ids(batch: Batch) -> NDArray[np.int64]:
 class Engine(Protocol):
     """Token ids in, numbers or token ids out, in the order given, any number at once. Batching is its own affair."""
 
-    def class_logits(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
+    def class_logits(self, sequences: Sequence[Sequence[int]], *, pairs: bool = False) -> np.ndarray:
         """(N, C) float32 logits of a classifier."""
+        ...
+
+    def token_logits(self, sequences: Sequence[Sequence[int]], *, pairs: bool = False) -> list[np.ndarray]:
+        """For each sequence (T, C) float32 logits of its tokens.
+
+        Args:
+            pairs: each sequence is two segments with a separator behind each, which BERT has to be told.
+        """
         ...
 
     def generate(self, sequences: Sequence[Sequence[int]], options: GenerationBlock) -> list[list[list[int]]]:
@@ -68,14 +76,13 @@ class Task(Protocol):
     """One kind of training. Built from its recipe and a loaded model; holds no rows and no state of training."""
 
     HEAD: ClassVar[Head]
-    METRICS: ClassVar[tuple[str, ...]]
-    """Metrics of its predictions, where the recipe names none; empty for a task measured by its loss."""
-    BEST: ClassVar[str]
-    """The figure that picks the best checkpoint, where the recipe names none."""
     USE: ClassVar[str]
     """The command that uses a trained model, with `{model}` in it."""
 
     loaded: LoadedModel
+
+    @property
+    def recipe(self) -> Recipe: ...
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         """Rows to token ids under the recipe's over-length policy, whose counts are logged.
@@ -97,6 +104,9 @@ class Task(Protocol):
         """Scalar: nats summed over the batch's targets, never averaged."""
         ...
 
-    def predict(self, examples: Examples, engine: Engine) -> list[str]:
-        """One text an example: the label's name, or the text written. Empty where METRICS is."""
+    def predict(self, examples: Examples, engine: Engine) -> list[Any]:
+        """One value a row, to be compared with its reference: a label's name, the text written, the tags of its words.
+
+        Plain JSON values. Empty where the recipe has no metrics.
+        """
         ...

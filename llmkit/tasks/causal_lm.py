@@ -7,14 +7,14 @@ Legend: B batch, T tokens, D hidden units.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from llmkit.data.examples import Examples
 from llmkit.data.token_store import Blocks
-from llmkit.recipe.blocks import Recipe, ScratchModel, TextUnit
+from llmkit.recipe.blocks import Kind, Recipe, ScratchModel, TextUnit
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.corpus import block_tokens_of, token_stream
 from llmkit.tasks.padding import attention_mask, padded
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class CausalLMRecipe(Recipe):
-    ROLES: ClassVar[dict[str, Literal["text", "label"]]] = {"text": "text"}
+    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text"}
     FAMILIES: ClassVar[tuple[str, ...]] = ("gpt2",)
 
     task: Literal["causal-lm"]
@@ -45,8 +45,6 @@ class CausalLMRecipe(Recipe):
 
 class CausalLMTask:
     HEAD: ClassVar[Head] = "causal-lm"
-    METRICS: ClassVar[tuple[str, ...]] = ()
-    BEST: ClassVar[str] = "loss"
     USE: ClassVar[str] = 'llmkit generate --prompt "Once" --model {model}'
 
     def __init__(self, recipe: CausalLMRecipe, loaded: LoadedModel) -> None:

@@ -6,15 +6,15 @@ Legend: B batch, T tokens, C classes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from llmkit.data.examples import Examples, Ragged
-from llmkit.data.lengths import LengthCount, Overflow
+from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError, nearest
-from llmkit.recipe.blocks import Names, Recipe
+from llmkit.recipe.blocks import Kind, Names, Recipe
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import encode_texts, in_chunks
 from llmkit.tasks.padding import attention_mask, padded
@@ -28,15 +28,17 @@ if TYPE_CHECKING:
 
 
 class ClassificationRecipe(Recipe):
-    ROLES: ClassVar[dict[str, Literal["text", "label"]]] = {"text": "text", "label": "label"}
+    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "label": "label"}
     FAMILIES: ClassVar[tuple[str, ...]] = ("bert",)
+    METRICS: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
+    BEST: ClassVar[str] = "accuracy"
 
     task: Literal["classification"]
     labels: Names | None = None
     """Their names in the order of the model's outputs; without it, those of the training rows, sorted."""
     max_tokens: Annotated[int, Field(ge=4)] | None = None
     """The longest text, special tokens included; without it, the model's window."""
-    overflow: Overflow = "truncate"
+    overflow: Literal["error", "truncate", "drop"] = "truncate"
     """What happens to longer texts, always with counts."""
 
     @property
@@ -54,8 +56,6 @@ class ClassificationRecipe(Recipe):
 
 class ClassificationTask:
     HEAD: ClassVar[Head] = "classification"
-    METRICS: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
-    BEST: ClassVar[str] = "accuracy"
     USE: ClassVar[str] = 'llmkit classify "a text" --model {model}'
 
     def __init__(self, recipe: ClassificationRecipe, loaded: LoadedModel) -> None:
@@ -114,7 +114,7 @@ class ClassificationTask:
         ).logits  # (B, C)
         return cross_entropy_sum(logits, batch["labels"])
 
-    def predict(self, examples: Examples, engine: Engine) -> list[str]:
+    def predict(self, examples: Examples, engine: Engine) -> list[Any]:
         inputs = examples.columns["input_ids"]
         logits = engine.class_logits([inputs[index].tolist() for index in range(len(inputs))])  # (N, C)
         return [self.loaded.labels[index] for index in logits.argmax(axis=1)]

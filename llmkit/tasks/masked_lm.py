@@ -7,7 +7,7 @@ Legend: B batch, T tokens, D hidden units.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -15,7 +15,7 @@ from pydantic import Field
 
 from llmkit.data.examples import Examples
 from llmkit.data.token_store import Blocks
-from llmkit.recipe.blocks import Recipe, ScratchModel, TextUnit
+from llmkit.recipe.blocks import Kind, Recipe, ScratchModel, TextUnit
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.corpus import block_tokens_of, token_stream
 from llmkit.tasks.corruption import chosen_positions, hide_tokens, rng_of
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class MaskedLMRecipe(Recipe):
-    ROLES: ClassVar[dict[str, Literal["text", "label"]]] = {"text": "text"}
+    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text"}
     FAMILIES: ClassVar[tuple[str, ...]] = ("bert",)
 
     task: Literal["masked-lm"]
@@ -52,8 +52,6 @@ class MaskedLMRecipe(Recipe):
 
 class MaskedLMTask:
     HEAD: ClassVar[Head] = "masked-lm"
-    METRICS: ClassVar[tuple[str, ...]] = ()
-    BEST: ClassVar[str] = "loss"
     USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
 
     def __init__(self, recipe: MaskedLMRecipe, loaded: LoadedModel) -> None:

@@ -9,7 +9,7 @@ Legend: B batch, S input tokens, T target tokens, D hidden units.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -18,7 +18,7 @@ from pydantic import Field
 from llmkit.data.examples import Examples
 from llmkit.data.token_store import Blocks
 from llmkit.errors import DataError, ModelError, UsageError
-from llmkit.recipe.blocks import Recipe, TextUnit
+from llmkit.recipe.blocks import Kind, Recipe, TextUnit
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.corpus import token_stream
 from llmkit.tasks.corruption import SpanPlan, corrupt_spans, plan_spans, rng_of
@@ -36,7 +36,7 @@ _log = logging.getLogger("llmkit")
 
 
 class SpanCorruptionRecipe(Recipe):
-    ROLES: ClassVar[dict[str, Literal["text", "label"]]] = {"text": "text"}
+    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text"}
     FAMILIES: ClassVar[tuple[str, ...]] = ("t5",)
 
     task: Literal["span-corruption"]
@@ -52,8 +52,6 @@ class SpanCorruptionRecipe(Recipe):
 
 class SpanCorruptionTask:
     HEAD: ClassVar[Head] = "seq2seq-lm"
-    METRICS: ClassVar[tuple[str, ...]] = ()
-    BEST: ClassVar[str] = "loss"
     USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
 
     def __init__(self, recipe: SpanCorruptionRecipe, loaded: LoadedModel) -> None:

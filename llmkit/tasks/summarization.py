@@ -5,14 +5,14 @@ Legend: B batch, S source tokens, T target tokens, D hidden units.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from llmkit.data.examples import Examples, Ragged
-from llmkit.data.lengths import LengthCount, Overflow
-from llmkit.recipe.blocks import Block, GenerationBlock, PositiveInt, Recipe
+from llmkit.data.lengths import LengthCount
+from llmkit.recipe.blocks import Block, GenerationBlock, Kind, PositiveInt, Recipe
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import encode_texts, in_chunks
 from llmkit.tasks.padding import attention_mask, padded
@@ -37,15 +37,17 @@ class SummaryBlock(Block):
 
 
 class SummarizationRecipe(Recipe):
-    ROLES: ClassVar[dict[str, Literal["text", "label"]]] = {"text": "text", "summary": "text"}
+    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "summary": "text"}
     FAMILIES: ClassVar[tuple[str, ...]] = ("t5",)
+    METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
+    BEST: ClassVar[str] = "rougeL"
 
     task: Literal["summarization"]
     prefix: str = "summarize: "
     """Stands in front of every text, in training and in use; T5's own words by default."""
     max_source_tokens: Annotated[int, Field(ge=4)] = 512
     max_target_tokens: Annotated[int, Field(ge=2)] = 64
-    overflow: Overflow = "truncate"
+    overflow: Literal["error", "truncate", "drop"] = "truncate"
     """What happens to longer texts and summaries, always with counts."""
     generation: SummaryBlock = SummaryBlock()
 
@@ -56,8 +58,6 @@ class SummarizationRecipe(Recipe):
 
 class SummarizationTask:
     HEAD: ClassVar[Head] = "seq2seq-lm"
-    METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
-    BEST: ClassVar[str] = "rougeL"
     USE: ClassVar[str] = "llmkit summarize FILE --model {model}"
 
     def __init__(self, recipe: SummarizationRecipe, loaded: LoadedModel) -> None:
@@ -110,7 +110,7 @@ class SummarizationTask:
 
         return target_loss_sum(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])
 
-    def predict(self, examples: Examples, engine: Engine) -> list[str]:
+    def predict(self, examples: Examples, engine: Engine) -> list[Any]:
         sources = examples.columns["input_ids"]
         written = engine.generate([sources[index].tolist() for index in range(len(sources))], self.options)
         return [self.loaded.tokenizer.decode(first[0], skip_special_tokens=True).strip() for first in written]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.data.rows import Kind
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
+from llmkit.recipe.blocks import Kind
 
 ROLES: dict[str, Kind] = {"text": "text", "label": "label"}
 HEADER = b"text,label\n"

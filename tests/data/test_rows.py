@@ -21,9 +21,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmkit.data.rows import Kind, Row
+from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
+from llmkit.recipe.blocks import Kind
 
 ROLES: dict[str, Kind] = {"text": "text", "label": "label"}
 TEXT: dict[str, Kind] = {"text": "text"}

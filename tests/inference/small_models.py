@@ -143,9 +143,13 @@ class FakeEngine:
         self.streamed_tokens = 0
         self.closed = False
 
-    def class_logits(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
+    def class_logits(self, sequences: Sequence[Sequence[int]], *, pairs: bool = False) -> np.ndarray:
         self.asked += [list(ids) for ids in sequences]
         return np.array([self.logits(ids) for ids in sequences], dtype=np.float32)
+
+    def token_logits(self, sequences: Sequence[Sequence[int]], *, pairs: bool = False) -> list[np.ndarray]:
+        self.asked += [list(ids) for ids in sequences]
+        return [np.array([self.logits([token]) for token in ids], dtype=np.float32) for ids in sequences]
 
     def generate(self, sequences: Sequence[Sequence[int]], options: GenerationBlock) -> list[list[list[int]]]:
         self.asked += [list(ids) for ids in sequences]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -14,12 +15,12 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from llmkit.errors import RecipeError
-from llmkit.recipe.blocks import GenerationBlock, Names, PositiveInt, Recipe
+from llmkit.recipe.blocks import GenerationBlock, Kind, Names, PositiveInt, Recipe
 from llmkit.recipe.loading import LoadedRecipe, dump_recipe, load_recipe, recipe_schema
 
 
 class SummarizationRecipe(Recipe):
-    ROLES: ClassVar[dict[str, Literal["text", "label"]]] = {"text": "text", "summary": "text"}
+    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "summary": "text"}
     FAMILIES = ("t5",)
 
     task: Literal["summarization"]
@@ -31,7 +32,7 @@ class SummarizationRecipe(Recipe):
 
 
 class ClassificationRecipe(Recipe):
-    ROLES: ClassVar[dict[str, Literal["text", "label"]]] = {"text": "text", "label": "label"}
+    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "label": "label"}
     FAMILIES = ("bert",)
 
     task: Literal["classification"]

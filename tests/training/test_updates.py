@@ -280,7 +280,7 @@ class Wrapped:
     def __init__(self, task: Task, change: Callable[[Batch, Tensor], Tensor]) -> None:
         self.task = task
         self.loaded = task.loaded
-        self.HEAD, self.METRICS, self.BEST = task.HEAD, task.METRICS, task.BEST
+        self.HEAD, self.recipe = task.HEAD, task.recipe
         self.encode, self.collate, self.predict = task.encode, task.collate, task.predict
         self.change = change
 

@@ -50,7 +50,7 @@ class Metric:
     """A pure function of (predictions, references), of one length and at least one row, that gives figures."""
 
     name: str
-    compute: Callable[[Sequence[str], Sequence[str]], Scores]
+    compute: Callable[[Sequence[Any], Sequence[Any]], Scores]
     figures: tuple[str, ...]
     """Keys of `FIGURES` that it gives."""
 
@@ -120,8 +120,8 @@ def is_better(name: str, new: float, old: float) -> bool:
 
 def score_texts(
     metric_names: Sequence[str],
-    predictions: Sequence[str],
-    references: Sequence[str],
+    predictions: Sequence[Any],
+    references: Sequence[Any],
     *,
     rouge_tokenizer: RougeTokenizer = "auto",
 ) -> Scores:
@@ -129,8 +129,8 @@ def score_texts(
 
     Args:
         metric_names: keys of `METRICS`, or `evaluate:NAME` for a module of Hugging Face evaluate.
-        predictions: one text a row, compared as it stands: nothing is stripped or lowercased but by the metric.
-        references: one text a row, in the same order.
+        predictions: one value a row, compared as it stands: nothing is stripped or lowercased but by the metric.
+        references: one value a row, in the same order.
     Raises:
         UsageError: an unknown metric, or an evaluate module that does not fit these texts.
         DataError: different numbers of rows, or none.
@@ -148,7 +148,7 @@ def score_texts(
 
 
 def _compute(
-    name: str, predictions: Sequence[str], references: Sequence[str], rouge_tokenizer: RougeTokenizer
+    name: str, predictions: Sequence[Any], references: Sequence[Any], rouge_tokenizer: RougeTokenizer
 ) -> Scores:
     if name.startswith(EXTERNAL_PREFIX):
         return compute_external(name.removeprefix(EXTERNAL_PREFIX), predictions, references)
@@ -166,7 +166,7 @@ def _check_metric_names(metric_names: Sequence[str]) -> None:
             )
 
 
-def _check_rows(predictions: Sequence[str], references: Sequence[str]) -> None:
+def _check_rows(predictions: Sequence[Any], references: Sequence[Any]) -> None:
     if len(predictions) != len(references):
         raise DataError(f"{len(predictions)} predictions for {len(references)} references; each row needs one of each.")
     if not references:

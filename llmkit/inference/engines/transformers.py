@@ -22,6 +22,7 @@ from llmkit.inference.batching import batches_by_length
 from llmkit.inference.engines.choosing import StopTexts, logits_processors, refuse_non_finite, uniform_draws
 from llmkit.inference.engines.special_ids import SpecialIds, special_ids
 from llmkit.models.loaded import LoadedModel
+from llmkit.models.segments import token_types
 from llmkit.recipe.blocks import GenerationBlock
 
 CPU_CLASS_TOKENS = 768
@@ -52,20 +53,47 @@ class TransformersEngine:
         if max_batch_tokens is not None:
             self._class_tokens = self._generate_tokens = max_batch_tokens
 
-    def class_logits(self, sequences: Sequence[Sequence[int]]) -> np.ndarray:
+    def class_logits(self, sequences: Sequence[Sequence[int]], *, pairs: bool = False) -> np.ndarray:
         """(N, C) float32 logits, in the order given.
 
         Raises:
             ModelError: a logit is not finite.
         """
         logits = np.empty((len(sequences), self._model.config.num_labels), dtype=np.float32)  # (N, C)
-        lengths = [len(sequence) for sequence in sequences]
-        with _evaluating(self._model), torch.inference_mode():
-            for indices in batches_by_length(lengths, max_tokens=self._class_tokens):
-                batch = self._padded([sequences[index] for index in indices], pad_id=0, side="right")
-                logits[indices] = self._model(**batch).logits.float().cpu().numpy()
+        for indices, output in self._read(sequences, pairs=pairs):
+            logits[indices] = output.logits.float().cpu().numpy()
         refuse_non_finite(torch.from_numpy(logits))
         return logits
+
+    def token_logits(self, sequences: Sequence[Sequence[int]], *, pairs: bool = False) -> list[np.ndarray]:
+        """For each sequence (T, C) float32 logits of its tokens; start and end are the two classes of an answer.
+
+        Raises:
+            ModelError: a logit is not finite.
+        """
+        found: list[np.ndarray] = [np.empty(0)] * len(sequences)
+        for indices, output in self._read(sequences, pairs=pairs):
+            if "start_logits" in output:
+                logits = torch.stack([output.start_logits, output.end_logits], dim=-1).float().cpu()  # (B, T, 2)
+            else:
+                logits = output.logits.float().cpu()  # (B, T, C)
+            refuse_non_finite(logits)
+            for row, index in enumerate(indices):
+                found[index] = logits[row, : len(sequences[index])].numpy().copy()
+        return found
+
+    def _read(self, sequences: Sequence[Sequence[int]], *, pairs: bool) -> Iterator[tuple[list[int], Any]]:
+        """The model's output for batches of sequences of similar length, and which sequences these are."""
+        lengths = [len(sequence) for sequence in sequences]
+        pad_id = self._loaded.tokenizer.pad_token_id
+        with _evaluating(self._model):
+            for indices in batches_by_length(lengths, max_tokens=self._class_tokens):
+                batch = self._padded([sequences[index] for index in indices], pad_id=pad_id, side="right")
+                if pairs and self._loaded.family == "bert":
+                    batch["token_type_ids"] = token_types(batch["input_ids"], self._loaded.tokenizer.sep_token_id)
+                with torch.inference_mode():  # not around the loop: it would leak into the caller at each yield
+                    output = self._model(**batch)
+                yield list(indices), output
 
     def generate(self, sequences: Sequence[Sequence[int]], options: GenerationBlock) -> list[list[list[int]]]:
         """For each sequence `options.num_return_sequences` lists of new ids, without prompt, padding or end-of-text.

@@ -1,0 +1,91 @@
+"""The kinds of values that a role of a task may hold: each turns what a file has into plain values, or refuses it.
+
+A new kind is a function here, a line in `KINDS` and a name in `recipe.blocks.Kind`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from llmkit.recipe.blocks import Kind
+
+Read = Callable[[object], Any]
+"""The value that a task gets, or None where this is none of its kind."""
+
+
+def text(value: object) -> str | None:
+    """Text as it stands; a blank one passes, and its row is left out and counted."""
+    return value if isinstance(value, str) else None
+
+
+def label(value: object) -> str | None:
+    """The name of a label: text that is not blank, or a whole number or truth value as JSON writes it."""
+    if isinstance(value, str):
+        return value if value.strip() else None
+    return json.dumps(value) if isinstance(value, int) else None
+
+
+def labels(value: object) -> list[str] | None:
+    """Names of labels, none at all included: a list, or the text of a JSON list in a file of cells."""
+    return _each(_listed(value), label)
+
+
+def number(value: object) -> float | None:
+    """A finite number, or text that spells one."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def words(value: object) -> list[str] | None:
+    """Texts in their order, none of them blank: a list, or the text of a JSON list in a file of cells."""
+    return _each(_listed(value), lambda one: one if isinstance(one, str) and one.strip() else None)
+
+
+KINDS: Mapping[Kind, Read] = {"text": text, "label": label, "labels": labels, "number": number, "words": words}
+TEXT_KINDS: frozenset[Kind] = frozenset({"text", "words"})
+"""Kinds whose texts a model reads or writes, and a tokenizer is trained on."""
+WANTED: Mapping[Kind, str] = {
+    "text": "text",
+    "label": "a label",
+    "labels": "a list of labels",
+    "number": "a number",
+    "words": "a list of words",
+}
+"""What belongs there, for messages."""
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text inside a value, in order: what a tokenizer is trained on, and what must be valid Unicode."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for one in value.values():
+            yield from texts_in(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from texts_in(one)
+
+
+def _listed(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            return json.loads(value)
+        except ValueError:
+            return None
+    return value
+
+
+def _each(values: object, read: Read) -> list[Any] | None:
+    if not isinstance(values, list):
+        return None
+    found = [read(value) for value in values]
+    return None if any(value is None for value in found) else found
