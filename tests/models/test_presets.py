@@ -77,3 +77,16 @@ def test_dropout_is_the_recipes_and_attentions_its_own_where_given() -> None:
     assert (config.resid_pdrop, config.embd_pdrop, config.attn_pdrop) == (0.2, 0.2, 0.0)
     same = scratch_config(ScratchModel(architecture="bert", size="tiny", dropout=0.3), tokenizer_of("bert"))
     assert (same.hidden_dropout_prob, same.attention_probs_dropout_prob) == (0.3, 0.3)
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_a_projection_starts_with_the_published_spread_at_every_width(family: Family) -> None:
+    """The published one: 0.02 at 768 units (Devlin et al. 2019; Radford et al. 2019), so 0.02 * sqrt(768) out of it."""
+    for name in ("tiny", "mini", "small"):
+        config = scratch_config(ScratchModel(architecture=family, size=name), tokenizer_of(family))
+        torch.manual_seed(0)
+        layer = model_class(family, HEADS[family])(config).get_submodule(
+            {"bert": "bert.encoder.layer.0.attention.self.query", "gpt2": "transformer.h.0.attn.c_attn"}[family]
+        )
+        spread = float(layer.weight.detach().std()) * config.hidden_size**0.5
+        assert spread == pytest.approx(0.02 * 768**0.5, rel=0.03)
