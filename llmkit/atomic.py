@@ -64,7 +64,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(target)
         _sync_folder(target.parent)
     except OSError as error:
-        raise _machine_error(path, error) from error
+        raise _machine_error(path, error, next_step="start again") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -215,8 +215,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _machine_error(path: Path, error: OSError) -> MachineError:
+def _machine_error(path: Path, error: OSError, *, next_step: str = "--resume") -> MachineError:
     if error.errno == errno.ENOSPC:
         free = shutil.disk_usage(path.parent).free
-        return MachineError(f"{path}: the disk is full ({free / 2**20:,.0f} MiB free). Make room, then --resume.")
+        return MachineError(f"{path}: the disk is full ({free / 2**20:,.0f} MiB free). Make room, then {next_step}.")
     return MachineError(f"{path}: cannot be written ({error.strerror}).")

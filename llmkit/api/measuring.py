@@ -74,7 +74,7 @@ def evaluate_model(
     columns: dict[str, str] | None = None,
     metrics: Sequence[str] | None = None,
     rouge_tokenizer: RougeTokenizer = "auto",
-    pooling: Pooling = "mean",
+    pooling: Pooling | None = None,
 ) -> Evaluation:
     """Figures of a model on the rows of `data`, or of a run on its recipe's test rows, else its validation rows.
 
@@ -91,7 +91,9 @@ def evaluate_model(
         DataError: rows that the task cannot use, or a run's data that have changed since.
     """
     if metrics and [METRICS[name].of_vectors for name in metrics if name in METRICS] == [True]:
-        return evaluate_embeddings(model, data=data, columns=columns, pooling=pooling)
+        return evaluate_embeddings(model, data=data, columns=columns, pooling=pooling or "mean")
+    if pooling is not None:
+        raise UsageError("--pooling is for the metric neighbour_recall, which measures vectors. Leave it out.")
     figures_of(metrics or ())  # an unknown name is told now, not after the model has read everything
     from accelerate import Accelerator
 

@@ -130,10 +130,10 @@ def check_search(queries: Sequence[str], *, top_k: int) -> int:
     """`top_k`, if a search can be made.
 
     Raises:
-        UsageError: no query, or `top_k` below 1.
+        UsageError: no query, an empty one, or `top_k` below 1.
     """
-    if not queries:
-        raise UsageError("give at least one query to search for.")
+    if not queries or not all(query.strip() for query in queries):
+        raise UsageError("a query is empty; give a text to search for.")
     if top_k < 1:
         raise UsageError(f"top_k is {top_k}; ask for at least 1 row.")
     return top_k

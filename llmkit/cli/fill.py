@@ -62,7 +62,9 @@ def _plain(result: Filling) -> str:
     lines = []
     for number, mask in enumerate(result.masks, 1):
         if several:
-            lines.append(f"mask {number} of {len(result.masks)}, at character {mask.position}, filled on its own:")
+            lines.append(
+                f"mask {number} of {len(result.masks)}, at character {mask.position + 1:,}, filled on its own:"
+            )
         lines += [_line(result.text, mask, one) for one in mask.candidates]
     return "\n".join(lines)
 

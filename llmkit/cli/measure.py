@@ -42,8 +42,9 @@ def evaluate(
         Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE finds words.")
     ] = "auto",
     pooling: Annotated[
-        Literal["mean", "first"], typer.Option(help="For neighbour_recall: mean of a text's tokens, or its first.")
-    ] = "mean",
+        Literal["mean", "first"] | None,
+        typer.Option(help="For neighbour_recall: mean of a text's tokens, the default, or its first."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object, with all details.")] = False,
 ) -> None:
     """Measure a model on rows, or predictions on references."""

@@ -231,7 +231,8 @@ def _checked(value: Any, place: str, *, dimension: int | None) -> np.ndarray:
     import numpy as np
 
     try:
-        vector = np.asarray(value, dtype=np.float32)
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused below
+            vector = np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"{place}: {_VECTOR!r} is no list of numbers. Embed the texts again.") from error
     if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
