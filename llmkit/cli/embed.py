@@ -12,7 +12,7 @@ from llmkit.cli.use import Column, Json, Lines, ModelName, Source
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from llmkit.api import Found, SavedVectors
+    from llmkit.api import Found, Model, SavedVectors
 
 Pooling = Literal["mean", "first"]
 Overflow = Literal["error", "truncate", "window"]
@@ -52,15 +52,15 @@ def embed(
             column=column, by_line=lines, as_json=as_json, output=output,
         )  # fmt: skip
         return
-    from llmkit.api import check_vectors_file, load, save_vectors, short_numbers
+    from llmkit.api import check_vectors_file, save_vectors, short_numbers
 
-    into_file = output is not None and output != "-"
-    if output is not None and into_file:
-        check_vectors_file(Path(output))
+    file = None if output in (None, "-") else output
+    if file is not None:
+        check_vectors_file(Path(file))
     texts = input_texts(source, column=column, by_line=lines)
-    opened = load(model, verb="embed")
-    if output is not None and into_file:
-        save_vectors(opened, texts, output, pooling=pooling or "mean", normalize=normalize, overflow=overflow)
+    opened = _open(model)
+    if file is not None:
+        save_vectors(opened, texts, file, pooling=pooling or "mean", normalize=normalize, overflow=overflow)
         return
     with results(as_json=True, output=None) as write:
         for some in opened.embed_stream(texts, pooling=pooling or "mean", normalize=normalize, overflow=overflow):
@@ -69,6 +69,12 @@ def embed(
 
 
 COMMANDS = (embed,)
+
+
+def _open(name: str | None) -> Model:
+    from llmkit.api import load  # not before the arguments are checked: it imports numpy
+
+    return load(name, verb="embed")
 
 
 def _search(
@@ -84,18 +90,18 @@ def _search(
     as_json: bool,
     output: str | None,
 ) -> None:
-    from llmkit.api import check_search, load
+    from llmkit.api import check_search
 
     check_search(queries, top_k=top_k)
     if output is not None and Path(output).suffix.lower() in (".npy", ".parquet"):
         raise UsageError(f"{output}: what --search finds is written as JSONL. Name a .jsonl file.")
     saved = _saved(source, column=column)
     if saved is not None:
-        opened = load(model or saved.model, verb="embed")
+        opened = _open(model or saved.model)
         found = saved.search(opened, queries, top_k=top_k, pooling=pooling, overflow=overflow)
     else:
         texts = input_texts(source, column=column, by_line=by_line)
-        opened = load(model, verb="embed")
+        opened = _open(model)
         found = opened.search(queries, texts, top_k=top_k, pooling=pooling or "mean", overflow=overflow)
     with results(as_json=as_json, output=output) as write:
         for query, rows in zip(queries, found, strict=True):

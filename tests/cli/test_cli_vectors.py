@@ -169,7 +169,7 @@ def test_embed_refuses_bad_texts_and_places_in_one_line(bert: str, notes: Path) 
     assert "it is a folder" in refused(llmkit("embed", "notes.txt", "-m", bert, "-o", "folder.npy"), 5)
     line = refused(llmkit("embed", "notes.txt", "-m", bert, "-o", "vectors.npz"), 2)
     assert line.endswith("vectors are written as .npy, .jsonl, .parquet. Did you mean '.npy'?")
-    assert "takes bert and T5" in refused(llmkit("embed", "notes.txt", "-m", encoder_folders() / "gpt2"), 4)
+    assert "takes BERT and T5" in refused(llmkit("embed", "notes.txt", "-m", encoder_folders() / "gpt2"), 4)
 
 
 # ---- evaluate
