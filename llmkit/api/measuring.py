@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +15,15 @@ from llmkit.api.texts import read_column
 from llmkit.atomic import replace_file
 from llmkit.data.sources import open_rows
 from llmkit.errors import UsageError, nearest
-from llmkit.evaluation.metrics import RougeTokenizer, figures_of, score_texts
-from llmkit.recipe.blocks import Recipe
+from llmkit.evaluation.metrics import METRICS, RougeTokenizer, figures_of, neighbour_recall, score_texts
+from llmkit.recipe.blocks import Kind, Recipe
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, open_run, write_json
 from llmkit.tasks import RECIPES, TASKS
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import Head, LoadedModel
-    from llmkit.tasks.base import Scores
+    from llmkit.tasks.base import Pooling, Scores
 
 _log = logging.getLogger("llmkit")
 
@@ -74,6 +74,7 @@ def evaluate_model(
     columns: dict[str, str] | None = None,
     metrics: Sequence[str] | None = None,
     rouge_tokenizer: RougeTokenizer = "auto",
+    pooling: Pooling | None = None,
 ) -> Evaluation:
     """Figures of a model on the rows of `data`, or of a run on its recipe's test rows, else its validation rows.
 
@@ -84,10 +85,15 @@ def evaluate_model(
         model: a run, a folder or a hub model; without it, the newest finished run.
         data: sources as in a recipe.
         columns: role -> column; a run's own recipe gives the default.
+        pooling: for the metric `neighbour_recall`, which measures vectors; see `evaluate_embeddings`.
     Raises:
         UsageError: no rows are named, and the model is not a run.
         DataError: rows that the task cannot use, or a run's data that have changed since.
     """
+    if metrics and [METRICS[name].of_vectors for name in metrics if name in METRICS] == [True]:
+        return evaluate_embeddings(model, data=data, columns=columns, pooling=pooling or "mean")
+    if pooling is not None:
+        raise UsageError("--pooling is for the metric neighbour_recall, which measures vectors. Leave it out.")
     figures_of(metrics or ())  # an unknown name is told now, not after the model has read everything
     from accelerate import Accelerator
 
@@ -115,6 +121,51 @@ def evaluate_model(
     evaluation = Evaluation(str(run.folder) if run else loaded.name, described, examples.rows, scores, predictions)
     if run is not None:
         _write(run, evaluation, name="data" if data else described.split()[0], references=examples.references)
+    return evaluation
+
+
+def evaluate_embeddings(
+    model: str | None = None,
+    *,
+    data: Sequence[str] | None,
+    columns: dict[str, str] | None = None,
+    pooling: Pooling = "mean",
+) -> Evaluation:
+    """Whether rows of one label lie near each other as vectors of a model: the metric `neighbour_recall`.
+
+    A run's result is also written to its folder, as `evaluation/neighbours.json`. The predictions are the labels of
+    the nearest other rows.
+
+    Args:
+        model: anything that `embed` takes; without it, what `embed` would take.
+        data: sources of labelled rows, as in a recipe.
+        columns: the columns of `text` and `label`, where they have other names.
+    Raises:
+        UsageError: no rows are named.
+        DataError: rows without a text or a label, or fewer than two.
+    """
+    from llmkit.api.using import load
+
+    roles: dict[str, Kind] = {"text": "text", "label": "label"}
+    if not data:
+        raise UsageError("neighbour_recall needs rows with a text and a label. Give --data.")
+    _check_roles(columns, roles, of="neighbour_recall")
+    rows = list(
+        open_rows(
+            list(data), roles=roles, columns=columns or {}, split="test", mapping="Map it with --column {role}={column}"
+        )
+    )
+    opened = load(model, verb="embed")
+    texts, labels = [row.fields["text"] for row in rows], [row.fields["label"] for row in rows]
+    if repeated := len(texts) - len(set(texts)):
+        count = f"{repeated:,} of {len(texts):,}"
+        _log.warning("%s texts stood there already: such rows are each other's nearest neighbours", count)
+    scores = neighbour_recall(opened.embed(texts, pooling=pooling), labels)
+    name = opened.loaded.name
+    scores = replace(scores, details={**scores.details, "pooling": pooling})
+    evaluation = Evaluation(name, ", ".join(data), len(rows), scores, scores.details.pop("nearest_labels"))
+    if (run := _run_of(name)) is not None:
+        _write(run, evaluation, name="neighbours", references=labels)
     return evaluation
 
 
@@ -149,14 +200,16 @@ def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
 
 def _check_request(recipe: Recipe, *, columns: Mapping[str, str] | None, metrics: Sequence[str] | None) -> None:
     """Refuse what the task would pass over without a word."""
-    unknown = [role for role in columns or () if role not in recipe.roles]
-    if unknown:
-        hint = nearest(unknown[0], recipe.roles)
-        raise UsageError(
-            f"--column: {unknown[0]!r} is not a role of {recipe.task}.{hint} Use {', '.join(recipe.roles)}."
-        )
+    _check_roles(columns, recipe.roles, of=recipe.task)
     if metrics and not recipe.own_metrics:
         raise UsageError(f"--metric: {recipe.task} has no predictions to measure, only its loss. Leave it out.")
+
+
+def _check_roles(columns: Mapping[str, str] | None, roles: Mapping[str, Kind], *, of: str) -> None:
+    unknown = [role for role in columns or () if role not in roles]
+    if unknown:
+        hint = nearest(unknown[0], roles)
+        raise UsageError(f"--column: {unknown[0]!r} is not a role of {of}.{hint} Use {', '.join(roles)}.")
 
 
 def _rows(

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmkit.api.options import generation_options
+from llmkit.api.vectors import check_search
 from llmkit.errors import UsageError
+from llmkit.inference.embedding import Embedded, EmbedOverflow, Found, NearestRows, embed_texts
+from llmkit.inference.filling import Filling, FillOverflow, fill_texts
+from llmkit.inference.inputs import Overflow
 from llmkit.inference.text import (
     Classification,
     Generation,
-    Overflow,
     classify_texts,
     generate_texts,
     stream_text,
@@ -20,13 +23,17 @@ from llmkit.inference.text import (
 )
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.runs.folder import finished_runs
+from llmkit.tasks.base import Pooling
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from llmkit.inference.engines.transformers import TransformersEngine
     from llmkit.models.loaded import Head, LoadedModel
 
 _log = logging.getLogger("llmkit")
-Verb = Literal["generate", "summarize", "classify"]
+Verb = Literal["generate", "summarize", "classify", "embed", "fill"]
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,15 @@ class _Use:
 
 _USES: Mapping[Verb, _Use] = {
     "classify": _Use("classification", ("classification",)),
+    "embed": _Use("embedding", ("masked-lm", "span-corruption"), "sentence-transformers/all-MiniLM-L6-v2"),
+    "fill": _Use("masked-lm", ("masked-lm",), "google-bert/bert-base-uncased"),
     "generate": _Use("causal-lm", ("causal-lm",), "openai-community/gpt2"),
     "summarize": _Use("seq2seq-lm", ("summarization",), "google-t5/t5-small"),
 }
 _VERB_OF_HEAD: Mapping[str, Verb] = {
+    "BertModel": "embed",
+    "EncoderModel": "embed",
+    "ForMaskedLM": "fill",
     "LMHeadModel": "generate",
     "ForConditionalGeneration": "summarize",
     "ForSequenceClassification": "classify",
@@ -118,6 +130,83 @@ class Model:
     def classify(self, texts: Iterable[str], *, overflow: Overflow = "truncate") -> Iterator[Classification]:
         """Label and probabilities of each text; see `classify_texts` for errors and long texts."""
         return classify_texts(self.loaded, self._engine, _several(texts), overflow=overflow)
+
+    @property
+    def dimension(self) -> int:
+        """Numbers of a vector that `embed` gives."""
+        size: int = self.loaded.model.config.hidden_size
+        return size
+
+    def embed(
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: Pooling = "mean",
+        normalize: bool = True,
+        overflow: EmbedOverflow = "truncate",
+    ) -> NDArray[np.float32]:
+        """(N, D) the vector of each text, in their order; see `embed_texts` for the options, errors and long texts.
+
+        Raises:
+            UsageError: the model was opened for another verb.
+        """
+        import numpy as np
+
+        chunks = self.embed_stream(texts, pooling=pooling, normalize=normalize, overflow=overflow)
+        none = np.empty((0, self.dimension), dtype=np.float32)
+        return np.concatenate([none, *(chunk.vectors for chunk in chunks)])
+
+    def embed_stream(
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: Pooling = "mean",
+        normalize: bool = True,
+        overflow: EmbedOverflow = "truncate",
+    ) -> Iterator[Embedded]:
+        """As `embed`, some texts with their vectors at a time, in bounded memory."""
+        self._check_head("embed")
+        options: dict[str, Any] = {"pooling": pooling, "normalize": normalize, "overflow": overflow}
+        return embed_texts(self.loaded, self._engine, _several(texts), **options)
+
+    def search(
+        self,
+        queries: Iterable[str],
+        texts: Iterable[str],
+        *,
+        top_k: int = 5,
+        pooling: Pooling = "mean",
+        overflow: EmbedOverflow = "truncate",
+    ) -> list[list[Found]]:
+        """For each query the texts whose vectors are nearest to its own by cosine, the nearest first.
+
+        Exact, and in bounded memory: the texts are read once, and only the best are kept.
+
+        Raises:
+            UsageError: no query, `top_k` below 1, or the model was opened for another verb.
+        """
+        wanted = list(_several(queries))
+        check_search(wanted, top_k=top_k)
+        nearest = NearestRows(self.embed(wanted, pooling=pooling, overflow=overflow), top_k=top_k)
+        for some in self.embed_stream(texts, pooling=pooling, overflow=overflow):
+            nearest.add(some.texts, some.vectors)
+        return nearest.results()
+
+    def fill(self, texts: Iterable[str], *, top_k: int = 5, overflow: FillOverflow = "window") -> Iterator[Filling]:
+        """The likeliest tokens for each mask of each text; see `fill_texts` for masks, errors and long texts.
+
+        Raises:
+            UsageError: the model was opened for another verb.
+        """
+        self._check_head("fill")
+        return fill_texts(self.loaded, self._engine, _several(texts), top_k=top_k, overflow=overflow)
+
+    def _check_head(self, verb: Verb) -> None:
+        from llmkit.models.loading import model_class
+
+        if not isinstance(self.loaded.model, model_class(self.loaded.family, _USES[verb].head)):
+            name = self.loaded.name
+            raise UsageError(f"{name} was opened for another use. Open it with llmkit.load({name!r}, verb={verb!r}).")
 
     def generate(self, prompts: Iterable[str], *, overflow: Overflow = "error", **options: Any) -> Iterator[Generation]:
         """Continuations of each prompt; the options are the keys of `GenerationBlock`."""

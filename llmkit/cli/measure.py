@@ -29,7 +29,10 @@ def evaluate(
     references: Annotated[str | None, typer.Option(metavar="FILE", help="What they should be.")] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(help="accuracy, precision, recall, f1, confusion, rouge or evaluate:NAME; may be given again."),
+        typer.Option(
+            help="accuracy, precision, recall, f1, confusion, rouge, neighbour_recall or evaluate:NAME; "
+            "may be given again."
+        ),
     ] = None,
     column: Annotated[
         list[str] | None,
@@ -38,6 +41,10 @@ def evaluate(
     rouge_tokenizer: Annotated[
         Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE finds words.")
     ] = "auto",
+    pooling: Annotated[
+        Literal["mean", "first"] | None,
+        typer.Option(help="For neighbour_recall: mean of a text's tokens, the default, or its first."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object, with all details.")] = False,
 ) -> None:
     """Measure a model on rows, or predictions on references."""
@@ -56,7 +63,12 @@ def evaluate(
         from llmkit.api import evaluate_model
 
         evaluation = evaluate_model(
-            model, data=data, columns=_columns(column), metrics=metric, rouge_tokenizer=rouge_tokenizer
+            model,
+            data=data,
+            columns=_columns(column),
+            metrics=metric,
+            rouge_tokenizer=rouge_tokenizer,
+            pooling=pooling,
         )
     _print(evaluation, as_json=as_json)
 
@@ -80,8 +92,9 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
         return
     unit = "rows" if evaluation.predictions else "blocks"  # without predictions it is a language model
     print(f"{evaluation.rows:,} {unit}: {evaluation.data}")
+    width = max(16, *map(len, scores.figures))
     for name, value in scores.figures.items():
-        print(f"  {name:<16} {value:.4f}")
+        print(f"  {name:<{width}} {value:.4f}")
     if "rouge" in scores.details:
         rouge = scores.details["rouge"]
         print(f"  rouge tokenizer: {rouge['tokenizer']} ({rouge['why']})")

@@ -6,32 +6,32 @@ Rows are counted from 1. Nothing is cut in silence. Knows no files and no comman
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from llmkit.errors import DataError, ModelError, UsageError
+from llmkit.errors import ModelError, UsageError
 from llmkit.inference.decoding import cut_at_stop, decode_new, first_stop, settled_text
+from llmkit.inference.inputs import (
+    Cuts,
+    Encoded,
+    Overflow,
+    check_texts,
+    encode_whole,
+    numbered_chunks,
+    token_ids,
+)
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Engine
-from llmkit.tasks.encoding import in_chunks
-
-logger = logging.getLogger("llmkit")
 
 CLASSIFY_CHUNK_ROWS = 2048
 """Enough texts of each length for full batches."""
 GENERATE_CHUNK_ROWS = 512
 """Fewer: results of a chunk come together, and writing takes longer than reading."""
-
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-
-Overflow = Literal["error", "truncate"]
 
 
 class StreamingEngine(Engine, Protocol):
@@ -62,12 +62,6 @@ class Generation:
     """Tokens of the prompt that the model did not see."""
 
 
-@dataclass(frozen=True)
-class _Encoded:
-    ids: list[int]
-    truncated_tokens: int
-
-
 def classify_texts(
     loaded: LoadedModel, engine: Engine, texts: Iterable[str], *, overflow: Overflow
 ) -> Iterator[Classification]:
@@ -81,11 +75,11 @@ def classify_texts(
         ModelError: the model is not one of two or more classes that exclude each other, or gives no finite numbers.
     """
     _check_classifier(loaded)
-    cuts = _Cuts(loaded)
+    cuts = Cuts(loaded)
     try:
-        for first_row, chunk in _numbered_chunks(texts, size=CLASSIFY_CHUNK_ROWS):
-            _check_texts(chunk, first_row=first_row, may_be_empty=False)
-            encoded = cuts.count(_encode_whole(loaded, chunk, first_row=first_row, overflow=overflow))
+        for first_row, chunk in numbered_chunks(texts, size=CLASSIFY_CHUNK_ROWS):
+            check_texts(chunk, first_row=first_row, may_be_empty=False)
+            encoded = cuts.count(encode_whole(loaded, chunk, first_row=first_row, overflow=overflow))
             probabilities = _softmax(engine.class_logits([one.ids for one in encoded]))  # (N, C)
             for text, one, shares in zip(chunk, encoded, probabilities, strict=True):
                 by_label = dict(zip(loaded.labels, shares.tolist(), strict=True))
@@ -150,7 +144,7 @@ def stream_text(
     Raises:
         UsageError, DataError, ModelError: as `generate_texts` with overflow `error`, before the first piece.
     """
-    _check_texts([prompt], first_row=1, may_be_empty=True)
+    check_texts([prompt], first_row=1, may_be_empty=True)
     encoded = _encode(loaded, [prompt], first_row=1, options=options, overflow="error")[0]
     ids: list[int] = []
     sent = ""
@@ -179,10 +173,10 @@ def _generate(
     overflow: Overflow,
     may_be_empty: bool,
 ) -> Iterator[Generation]:
-    cuts = _Cuts(loaded)
+    cuts = Cuts(loaded)
     try:
-        for first_row, chunk in _numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
-            _check_texts(chunk, first_row=first_row, may_be_empty=may_be_empty)
+        for first_row, chunk in numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
+            check_texts(chunk, first_row=first_row, may_be_empty=may_be_empty)
             prompts = [prefix + text for text in chunk]
             encoded = cuts.count(_encode(loaded, prompts, first_row=first_row, options=options, overflow=overflow))
             new = engine.generate([one.ids for one in encoded], _options_of_chunk(options, first_row=first_row))
@@ -201,23 +195,6 @@ def _options_of_chunk(options: GenerationBlock, *, first_row: int) -> Generation
     return options.model_copy(update={"seed": seed})
 
 
-def _numbered_chunks(texts: Iterable[str], *, size: int) -> Iterator[tuple[int, list[str]]]:
-    """Chunks with the number of their first row."""
-    first_row = 1
-    for chunk in in_chunks(texts, size=size):
-        yield first_row, chunk
-        first_row += len(chunk)
-
-
-def _check_texts(texts: Sequence[str], *, first_row: int, may_be_empty: bool) -> None:
-    for row, text in enumerate(texts, start=first_row):
-        if not may_be_empty and not text.strip():
-            raise DataError(f"row {row:,}: the text is empty; remove the row or fill it")
-        if surrogate := LONE_SURROGATE.search(text):
-            found = f"U+{ord(surrogate[0]):04X} at character {surrogate.start() + 1:,}"
-            raise DataError(f"row {row:,}: not valid Unicode: half a surrogate pair, {found}; write the text as UTF-8")
-
-
 def _check_classifier(loaded: LoadedModel) -> None:
     problem = loaded.model.config.problem_type
     if problem not in (None, "single_label_classification") or len(loaded.labels) < 2:
@@ -229,34 +206,15 @@ def _check_classifier(loaded: LoadedModel) -> None:
 
 def _encode(
     loaded: LoadedModel, prompts: Sequence[str], *, first_row: int, options: GenerationBlock, overflow: Overflow
-) -> list[_Encoded]:
+) -> list[Encoded]:
     if loaded.family == "gpt2":
         return _encode_prompts(loaded, prompts, first_row=first_row, options=options, overflow=overflow)
-    return _encode_whole(loaded, prompts, first_row=first_row, overflow=overflow)
-
-
-def _encode_whole(loaded: LoadedModel, texts: Sequence[str], *, first_row: int, overflow: Overflow) -> list[_Encoded]:
-    """Ids with the special tokens around them, at most `loaded.window` of them."""
-    window = loaded.window
-    encoded = []
-    for row, ids in enumerate(_token_ids(loaded, texts, special=True), start=first_row):
-        if len(ids) <= window:
-            encoded.append(_Encoded(ids, 0))
-        elif overflow == "truncate":
-            # Again with a limit: the tokenizer knows which special tokens belong at the end.
-            kept = loaded.tokenizer(texts[row - first_row], truncation=True, max_length=window)["input_ids"]
-            encoded.append(_Encoded(kept, len(ids) - len(kept)))
-        else:
-            raise DataError(
-                f"row {row:,}: the text has {len(ids):,} tokens, and {loaded.name} takes {window:,} at most; "
-                "shorten it, or allow it to be cut with overflow truncate"
-            )
-    return encoded
+    return encode_whole(loaded, prompts, first_row=first_row, overflow=overflow)
 
 
 def _encode_prompts(
     loaded: LoadedModel, prompts: Sequence[str], *, first_row: int, options: GenerationBlock, overflow: Overflow
-) -> list[_Encoded]:
+) -> list[Encoded]:
     """Ids of GPT-2 prompts that leave room for the new tokens."""
     if options.max_new_tokens is None:
         raise ValueError("max_new_tokens must be set before text is generated")
@@ -267,7 +225,7 @@ def _encode_prompts(
             f"a prompt and its new tokens; lower max_new_tokens to {loaded.window - 1:,} or less"
         )
     encoded = []
-    for row, ids in enumerate(_token_ids(loaded, prompts, special=False), start=first_row):
+    for row, ids in enumerate(token_ids(loaded, prompts, special=False), start=first_row):
         if len(ids) > room and overflow == "error":
             raise UsageError(
                 f"row {row:,}: {len(ids):,} + {options.max_new_tokens:,} > {loaded.window:,}: the prompt and "
@@ -275,23 +233,8 @@ def _encode_prompts(
                 "or allow its start to be cut with overflow truncate"
             )
         kept = ids[-room:] or [_start_id(loaded)]
-        encoded.append(_Encoded(kept, max(len(ids) - room, 0)))
+        encoded.append(Encoded(kept, max(len(ids) - room, 0)))
     return encoded
-
-
-def _token_ids(loaded: LoadedModel, texts: Sequence[str], *, special: bool) -> list[list[int]]:
-    """All ids of each text, never cut."""
-    encoding = loaded.tokenizer(
-        list(texts),
-        add_special_tokens=special,
-        truncation=False,
-        padding=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,  # its own warning about long texts: ours has the numbers
-    )
-    ids: list[list[int]] = encoding["input_ids"]
-    return ids
 
 
 def _start_id(loaded: LoadedModel) -> int:
@@ -307,27 +250,3 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
     return shares
-
-
-class _Cuts:
-    """Counts what overflow `truncate` cut, for one warning at the end."""
-
-    def __init__(self, loaded: LoadedModel) -> None:
-        self._loaded = loaded
-        self._texts = self._cut_texts = self._cut_tokens = 0
-
-    def count(self, encoded: list[_Encoded]) -> list[_Encoded]:
-        self._texts += len(encoded)
-        self._cut_texts += sum(one.truncated_tokens > 0 for one in encoded)
-        self._cut_tokens += sum(one.truncated_tokens for one in encoded)
-        return encoded
-
-    def warn(self) -> None:
-        if self._cut_texts:
-            logger.warning(
-                "%s of %s texts were too long for %s (window %s tokens) and were cut: %s tokens were not read",
-                *(f"{number:,}" for number in (self._cut_texts, self._texts)),
-                self._loaded.name,
-                f"{self._loaded.window:,}",
-                f"{self._cut_tokens:,}",
-            )

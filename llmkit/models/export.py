@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from pathlib import Path
@@ -40,6 +41,15 @@ def own_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
     return {
         name: tensor.detach().to("cpu").contiguous() for name, tensor in model.state_dict().items() if name not in tied
     }
+
+
+def weights_sha256(model: PreTrainedModel) -> str:
+    """One hash of all weights with their names, whatever the files that they came from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(own_tensors(model).items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().data.cast("B"))
+    return digest.hexdigest()
 
 
 def tokenizer_files(loaded: LoadedModel) -> dict[str, bytes]:

@@ -27,6 +27,10 @@ _NEEDED_TOKENS: dict[Family, tuple[str, ...]] = {
 }
 _NEW_HEADS = ("classifier.", "qa_outputs.", "bert.pooler.", "cls.")
 """Weights that training may begin without."""
+_ONE_SIDED = (
+    "Each of its tokens has seen only what stands before it, so its states are no vectors of a text; "
+    "`llmkit embed` takes BERT and T5"
+)
 _VERBS: dict[Head, str] = {
     "causal-lm": "generate",
     "classification": "classify",
@@ -49,18 +53,24 @@ def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
         BertForQuestionAnswering,
         BertForSequenceClassification,
         BertForTokenClassification,
+        BertModel,
         GPT2LMHeadModel,
+        T5EncoderModel,
         T5ForConditionalGeneration,
     )
 
     classes: dict[tuple[Family, Head], type[PreTrainedModel]] = {
         ("bert", "classification"): BertForSequenceClassification,
+        ("bert", "embedding"): BertModel,
         ("bert", "masked-lm"): BertForMaskedLM,
         ("bert", "question-answering"): BertForQuestionAnswering,
         ("bert", "token-classification"): BertForTokenClassification,
         ("gpt2", "causal-lm"): GPT2LMHeadModel,
         ("t5", "seq2seq-lm"): T5ForConditionalGeneration,
+        ("t5", "embedding"): T5EncoderModel,
     }
+    if (family, head) == ("gpt2", "embedding"):
+        raise ModelError(f"a {family} model has no {head} head. {_ONE_SIDED}.")
     if (family, head) not in classes:
         fits = [_VERBS[other] for (of, other) in classes if of == family]
         raise ModelError(f"a {family} model has no {head} head; `llmkit {fits[0]}` fits it.")
@@ -123,7 +133,7 @@ def load_model(
             does not fit; weights that are missing or not finite.
     """
     place = find_model(name, revision=revision)
-    family = family_of(place)
+    family: Family = "t5" if head == "embedding" and _has_t5_encoder(place) else family_of(place)
     cls = model_class(family, head)
     config = _checked_config(cls, place)
     if head in LABELLED_HEADS:
@@ -143,6 +153,11 @@ def family_of(place: ModelPlace) -> Family:
             known: Family = family
             return known
     raise ModelError(f"{place.name}: its type is {model_type!r}; llmkit works with {', '.join(get_args(Family))}.")
+
+
+def _has_t5_encoder(place: ModelPlace) -> bool:
+    """mT5 differs from T5 in its vocabulary and its training: the encoder is the same, weight for weight."""
+    return place.config.get("model_type") in ("t5", "mt5")
 
 
 def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:
@@ -192,7 +207,8 @@ def _trimmed(model: PreTrainedModel) -> PreTrainedModel:
 
 def _checked_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrainedConfig:
     try:
-        config = cls.config_class.from_pretrained(place.folder, local_files_only=True)
+        with _quiet_transformers():
+            config = cls.config_class.from_pretrained(place.folder, local_files_only=True)
     except Exception as error:  # as for tokenizers: any fault here is the folder's
         raise ModelError(f"{place.name}: its config.json is not valid ({_first_line(error)}).") from error
     for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"):
@@ -253,11 +269,19 @@ def _load_weights(
                 use_safetensors=True,
                 dtype=torch.float32,
                 output_loading_info=True,
+                **_without_pooler(cls),
             )
     except Exception as error:  # damaged headers, shapes that differ, truncated files: all the folder's
         raise ModelError(f"{place.name}: its weights cannot be loaded ({_first_line(error)}).") from error
     _check_weights(model, report, place, new_head=new_head)
     return model
+
+
+def _without_pooler(cls: type[PreTrainedModel]) -> dict[str, bool]:
+    """BERT's bare encoder: many checkpoints have no pooler, and its random weights must not be of any use."""
+    from transformers import BertModel
+
+    return {"add_pooling_layer": False} if cls is BertModel else {}
 
 
 def _check_weights(model: PreTrainedModel, report: dict[str, Any], place: ModelPlace, *, new_head: bool) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import Head, LoadedModel
     from llmkit.recipe.blocks import GenerationBlock, Recipe
 
+Pooling = Literal["mean", "first"]
+"""How the states of a text's tokens become one vector: their mean, or the state of the first token."""
 Batch = Mapping[str, "Tensor"]
 """The model's keyword arguments, plus `labels`: what each output should be, -100 where nothing counts in the loss."""
 

@@ -16,6 +16,7 @@ from llmkit.errors import DataError, UsageError, nearest
 from llmkit.evaluation.metrics.classification import accuracy, confusion, f1, precision, recall
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX, compute_external
 from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_figures, perplexity
+from llmkit.evaluation.metrics.neighbours import neighbour_recall
 from llmkit.evaluation.metrics.rouge import RougeTokenizer, rouge
 from llmkit.tasks.base import Scores
 
@@ -30,6 +31,7 @@ __all__ = [
     "figures_of",
     "is_better",
     "language_model_figures",
+    "neighbour_recall",
     "perplexity",
     "rouge",
     "score_texts",
@@ -50,9 +52,11 @@ class Metric:
     """A pure function of (predictions, references), of one length and at least one row, that gives figures."""
 
     name: str
-    compute: Callable[[Sequence[Any], Sequence[Any]], Scores]
+    compute: Callable[[Any, Sequence[Any]], Scores]
     figures: tuple[str, ...]
     """Keys of `FIGURES` that it gives."""
+    of_vectors: bool = False
+    """The predictions are (N, D) vectors of the rows, not values to compare."""
 
 
 FIGURES: dict[str, Figure] = {
@@ -74,6 +78,11 @@ FIGURES: dict[str, Figure] = {
         Figure("rouge2", "higher", "0..1, mean F-measure over rows"),
         Figure("rougeL", "higher", "0..1, mean F-measure over rows"),
         Figure("rougeLsum", "higher", "0..1, mean F-measure over rows"),
+        Figure("neighbour_recall_1", "higher", "0..1, share of rows"),
+        Figure("neighbour_recall_10", "higher", "0..1, share of rows"),
+        # As for majority_share: baselines that depend on the labels alone.
+        Figure("neighbour_chance_1", "higher", "0..1, expected share of rows"),
+        Figure("neighbour_chance_10", "higher", "0..1, expected share of rows"),
     )
 }
 
@@ -86,6 +95,12 @@ METRICS: dict[str, Metric] = {
         Metric("f1", f1, ("f1_micro", "f1_macro")),
         Metric("confusion", confusion, ()),
         Metric("rouge", rouge, ("rouge1", "rouge2", "rougeL", "rougeLsum")),
+        Metric(
+            "neighbour_recall",
+            neighbour_recall,
+            ("neighbour_recall_1", "neighbour_recall_10", "neighbour_chance_1", "neighbour_chance_10"),
+            of_vectors=True,
+        ),
     )
 }
 
@@ -94,7 +109,7 @@ def figures_of(metric_names: Sequence[str]) -> list[str]:
     """Names of the figures with a direction that these metrics give; `evaluate:` modules give none that is known.
 
     Raises:
-        UsageError: no metric has this name.
+        UsageError: no metric has this name, or it is one of vectors, which no task predicts.
     """
     _check_metric_names(metric_names)
     return [figure for name in metric_names if name in METRICS for figure in METRICS[name].figures]
@@ -163,6 +178,11 @@ def _check_metric_names(metric_names: Sequence[str]) -> None:
             raise UsageError(
                 f"no metric is called {name!r}.{nearest(name, METRICS)} "
                 f"Metrics: {', '.join(METRICS)}, or {EXTERNAL_PREFIX}NAME."
+            )
+        if name in METRICS and METRICS[name].of_vectors:
+            raise UsageError(
+                f"{name} is measured on vectors, not on predictions. "
+                f"Ask for it alone: llmkit evaluate --metric {name} --data FILE"
             )
 
 

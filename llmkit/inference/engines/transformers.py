@@ -4,7 +4,7 @@ Of the tokenizer it takes the special ids where the model's configuration names 
 a stop text has been written. What a checkpoint's own generation config says about sampling, beams or lengths is
 never used: only `GenerationBlock` counts.
 
-Legend: N sequences, B batch, T tokens, C classes, V vocabulary.
+Legend: N sequences, B batch, T tokens, C classes, D hidden units, V vocabulary.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from llmkit.inference.engines.special_ids import SpecialIds, special_ids
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.segments import token_types
 from llmkit.recipe.blocks import GenerationBlock
+from llmkit.tasks.base import Pooling
 
 CPU_CLASS_TOKENS = 768
 """Measured with a 6-layer, 384-wide BERT: 256 to 768 take the least processor time, 4096 40 % more (caches)."""
@@ -82,8 +83,65 @@ class TransformersEngine:
                 found[index] = logits[row, : len(sequences[index])].numpy().copy()
         return found
 
-    def _read(self, sequences: Sequence[Sequence[int]], *, pairs: bool) -> Iterator[tuple[list[int], Any]]:
-        """The model's output for batches of sequences of similar length, and which sequences these are."""
+    def embeddings(self, sequences: Sequence[Sequence[int]], *, pooling: Pooling) -> np.ndarray:
+        """(N, D) float32: the mean of the last layer's states over a sequence's own tokens, or the first one's state.
+
+        Raises:
+            ModelError: a state is not finite.
+        """
+        vectors = np.empty((len(sequences), self._model.config.hidden_size), dtype=np.float32)  # (N, D)
+        for indices, output in self._read(sequences):
+            states = output.last_hidden_state.float()  # (B, T, D)
+            if pooling == "first":
+                pooled = states[:, 0]
+            else:
+                lengths = torch.tensor([len(sequences[index]) for index in indices], device=self._device)  # (B,)
+                own = torch.arange(states.shape[1], device=self._device) < lengths[:, None]  # (B, T)
+                pooled = (states * own[:, :, None]).sum(dim=1) / lengths[:, None]
+            vectors[indices] = pooled.cpu().numpy()  # (B, D)
+        refuse_non_finite(torch.from_numpy(vectors))
+        return vectors
+
+    def likeliest_tokens(
+        self,
+        sequences: Sequence[Sequence[int]],
+        positions: Sequence[Sequence[int]],
+        *,
+        top_k: int,
+        never: Sequence[int],
+    ) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+        """What BERT would put at some positions of each sequence; the vocabulary's head runs on these alone.
+
+        Args:
+            positions: for each sequence, those to tell about.
+            never: ids that are no candidates; their share of the probability is not given to others.
+        Returns:
+            For each position of each sequence, `top_k` ids and their probabilities, the likeliest first.
+        Raises:
+            ModelError: a logit is not finite.
+        """
+        found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in sequences]
+        for indices, output in self._read(sequences, model=self._model.bert):
+            places = [(row, position) for row, index in enumerate(indices) for position in positions[index]]
+            rows, columns = (list(each) for each in zip(*places, strict=True))
+            with torch.inference_mode():
+                states = output.last_hidden_state[rows, columns]  # (M, D), M positions of the batch
+                shares = self._model.cls(states).float().softmax(dim=-1)  # (M, V)
+                refuse_non_finite(shares)
+                shares[:, list(never)] = -1.0
+                best = shares.topk(top_k, dim=-1)  # (M, k)
+            for row, ids, probabilities in zip(rows, best.indices.cpu(), best.values.cpu(), strict=True):
+                found[indices[row]].append((ids.numpy(), probabilities.numpy()))
+        return found
+
+    def _read(
+        self, sequences: Sequence[Sequence[int]], *, pairs: bool = False, model: Any = None
+    ) -> Iterator[tuple[list[int], Any]]:
+        """The output for batches of sequences of similar length, and which sequences these are.
+
+        Args:
+            model: a part of the model, in place of all of it.
+        """
         lengths = [len(sequence) for sequence in sequences]
         pad_id = self._loaded.tokenizer.pad_token_id
         with _evaluating(self._model):
@@ -92,7 +150,7 @@ class TransformersEngine:
                 if pairs and self._loaded.family == "bert":
                     batch["token_type_ids"] = token_types(batch["input_ids"], self._loaded.tokenizer.sep_token_id)
                 with torch.inference_mode():  # not around the loop: it would leak into the caller at each yield
-                    output = self._model(**batch)
+                    output = (model or self._model)(**batch)
                 yield list(indices), output
 
     def generate(self, sequences: Sequence[Sequence[int]], options: GenerationBlock) -> list[list[list[int]]]:
