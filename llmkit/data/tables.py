@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from llmkit.data.conll import conll_columns, read_conll
 from llmkit.data.files import open_regular_file
 from llmkit.data.python_docs import COLUMNS, load_python_docs, python_docs_versions
 from llmkit.data.readers import (
@@ -76,6 +77,8 @@ class FileTable:
                 return parquet_columns(self._path, self.name)
             case "text":
                 return [self._text_column]
+            case "conll":
+                return conll_columns(self._path, self.name)
 
     def records(self, wanted: Sequence[str]) -> Iterator[Record]:
         self._check_unchanged()
@@ -88,6 +91,8 @@ class FileTable:
                 return read_parquet(self._path, self.name, wanted)
             case "text":
                 return read_text(self._path, self.name, column=self._text_column, unit=self._text_files)
+            case "conll":
+                return read_conll(self._path, self.name)
 
     def place(self, number: int) -> str:
         return f"{self.name}[{number}]" if self.unit == "row" else f"{self.name}:{number}"

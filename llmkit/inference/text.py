@@ -84,9 +84,9 @@ def classify_texts(
     cuts = _Cuts(loaded)
     try:
         for first_row, chunk in _numbered_chunks(texts, size=CLASSIFY_CHUNK_ROWS):
-            _check_texts(chunk, first_row=first_row, may_be_empty=False)
+            check_texts(chunk, first_row=first_row, may_be_empty=False)
             encoded = cuts.count(_encode_whole(loaded, chunk, first_row=first_row, overflow=overflow))
-            probabilities = _softmax(engine.class_logits([one.ids for one in encoded]))  # (N, C)
+            probabilities = softmax(engine.class_logits([one.ids for one in encoded]))  # (N, C)
             for text, one, shares in zip(chunk, encoded, probabilities, strict=True):
                 by_label = dict(zip(loaded.labels, shares.tolist(), strict=True))
                 yield Classification(text, loaded.labels[int(shares.argmax())], by_label, one.truncated_tokens)
@@ -150,7 +150,7 @@ def stream_text(
     Raises:
         UsageError, DataError, ModelError: as `generate_texts` with overflow `error`, before the first piece.
     """
-    _check_texts([prompt], first_row=1, may_be_empty=True)
+    check_texts([prompt], first_row=1, may_be_empty=True)
     encoded = _encode(loaded, [prompt], first_row=1, options=options, overflow="error")[0]
     ids: list[int] = []
     sent = ""
@@ -182,7 +182,7 @@ def _generate(
     cuts = _Cuts(loaded)
     try:
         for first_row, chunk in _numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
-            _check_texts(chunk, first_row=first_row, may_be_empty=may_be_empty)
+            check_texts(chunk, first_row=first_row, may_be_empty=may_be_empty)
             prompts = [prefix + text for text in chunk]
             encoded = cuts.count(_encode(loaded, prompts, first_row=first_row, options=options, overflow=overflow))
             new = engine.generate([one.ids for one in encoded], _options_of_chunk(options, first_row=first_row))
@@ -209,7 +209,7 @@ def _numbered_chunks(texts: Iterable[str], *, size: int) -> Iterator[tuple[int, 
         first_row += len(chunk)
 
 
-def _check_texts(texts: Sequence[str], *, first_row: int, may_be_empty: bool) -> None:
+def check_texts(texts: Sequence[str], *, first_row: int, may_be_empty: bool) -> None:
     for row, text in enumerate(texts, start=first_row):
         if not may_be_empty and not text.strip():
             raise DataError(f"row {row:,}: the text is empty; remove the row or fill it")
@@ -302,7 +302,7 @@ def _start_id(loaded: LoadedModel) -> int:
     raise UsageError(f"the prompt is empty, and {loaded.name} has no token that begins a text; give a prompt")
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray) -> np.ndarray:
     """(N, C) float64 probabilities."""
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)

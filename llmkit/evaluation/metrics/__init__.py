@@ -17,6 +17,7 @@ from llmkit.evaluation.metrics.classification import accuracy, confusion, f1, pr
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX, compute_external
 from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_figures, perplexity
 from llmkit.evaluation.metrics.rouge import RougeTokenizer, rouge
+from llmkit.evaluation.metrics.tagging import entities, tag_accuracy
 from llmkit.tasks.base import Scores
 
 __all__ = [
@@ -74,6 +75,12 @@ FIGURES: dict[str, Figure] = {
         Figure("rouge2", "higher", "0..1, mean F-measure over rows"),
         Figure("rougeL", "higher", "0..1, mean F-measure over rows"),
         Figure("rougeLsum", "higher", "0..1, mean F-measure over rows"),
+        Figure("entity_precision", "higher", "0..1, over predicted entities"),
+        Figure("entity_recall", "higher", "0..1, over reference entities"),
+        Figure("entity_f1", "higher", "0..1, over entities"),
+        Figure("entity_f1_macro", "higher", "0..1, mean over types"),
+        Figure("tag_accuracy", "higher", "0..1, share of words"),
+        Figure("majority_tag_share", "higher", "0..1, share of the commonest reference tag"),
     )
 }
 
@@ -86,6 +93,8 @@ METRICS: dict[str, Metric] = {
         Metric("f1", f1, ("f1_micro", "f1_macro")),
         Metric("confusion", confusion, ()),
         Metric("rouge", rouge, ("rouge1", "rouge2", "rougeL", "rougeLsum")),
+        Metric("entities", entities, ("entity_precision", "entity_recall", "entity_f1", "entity_f1_macro")),
+        Metric("tag_accuracy", tag_accuracy, ("tag_accuracy", "majority_tag_share")),
     )
 }
 
