@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from llmkit.api.texts import read_texts
     from llmkit.api.training import Begun, Finetuned, count_devices, finetune
     from llmkit.api.using import Model, load
+    from llmkit.inference.tagging import Tagging
     from llmkit.training.progress import Evaluated, Saved, StepResult
 
 _PLACES = {
@@ -27,6 +28,7 @@ _PLACES = {
     "llmkit.api.texts": ("read_texts",),
     "llmkit.api.training": ("Begun", "Finetuned", "count_devices", "finetune"),
     "llmkit.api.using": ("Model", "load"),
+    "llmkit.inference.tagging": ("Tagging",),
     "llmkit.training.progress": ("Evaluated", "Saved", "StepResult"),
 }
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Plotted",
     "Saved",
     "StepResult",
+    "Tagging",
     "count_devices",
     "evaluate_model",
     "finetune",

@@ -11,7 +11,7 @@ from llmkit.cli.texts import input_texts, results
 from llmkit.cli.use import Column, Json, Lines, ModelName, Output, Source
 
 if TYPE_CHECKING:
-    from llmkit.inference.tagging import Tagging
+    from llmkit.api import Tagging
 
 Overflow = Annotated[
     Literal["error", "truncate", "window"],

@@ -305,7 +305,9 @@ class _TagReader:
 
     def _unseen(self) -> str:
         commonest = sorted(self._unseen_at, key=lambda tag: -self._tags.tags[tag])[:_TAGS_SHOWN]
-        listed = ", ".join(f"{tag!r} ({self._tags.tags[tag]:,} words, {self._unseen_at[tag]})" for tag in commonest)
+        listed = ", ".join(
+            f"{tag!r} ({self._tags.tags[tag]:,} times, first at {self._unseen_at[tag]})" for tag in commonest
+        )
         place, first = next((place, tag) for tag, place in self._unseen_at.items())
         more = f" and {len(self._unseen_at) - _TAGS_SHOWN} more" if len(self._unseen_at) > _TAGS_SHOWN else ""
         hint = nearest(first, self._known)

@@ -55,6 +55,8 @@ class Window:
 
 def pieces_of_words(tokenizer: PreTrainedTokenizerFast, sentences: Sequence[Sequence[str]]) -> list[WordPieces]:
     """Pieces of words that are given; every word has one at least."""
+    if not sentences:
+        return []  # the tokenizer would raise
     encoding = _encoded(tokenizer, [list(words) for words in sentences], words_given=True)
     return [
         _in_place(encoding["input_ids"][index], encoding.word_ids(index), count=len(words), unknown=_unknown(tokenizer))
@@ -64,6 +66,8 @@ def pieces_of_words(tokenizer: PreTrainedTokenizerFast, sentences: Sequence[Sequ
 
 def pieces_of_texts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[WordPieces]:
     """Pieces of the words that the tokenizer's own rules find: in Chinese, each character is one."""
+    if not texts:
+        return []
     encoding = _encoded(tokenizer, list(texts), words_given=False)
     found = []
     for index, text in enumerate(texts):
