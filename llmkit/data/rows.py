@@ -60,8 +60,9 @@ class RowSource:
         self._roles = roles
         self._column_of = {role: columns.get(role, role) for role in roles}
         self._optional = {role for role in optional if role not in columns}
+        self._of_layouts = frozenset(itertools.chain(*layouts))
         # Roles that the user maps are meant: a layout without them would pass them over.
-        mapped = set(columns).intersection(itertools.chain(*layouts))
+        mapped = self._of_layouts.intersection(columns)
         self._layouts = [layout for layout in layouts if mapped.issubset(layout)] or list(layouts)
         self._max_rows = max_rows
         self._keep_empty = keep_empty
@@ -139,7 +140,7 @@ class RowSource:
             (layout for layout in self._layouts if all(self._column_of[role] in names for role in layout)),
             self._layouts[0] if self._layouts else (),
         )
-        others = set(itertools.chain(*self._layouts)).difference(chosen)
+        others = self._of_layouts.difference(chosen)
         return [role for role in self._roles if role not in others and self._is_here(role, names)]
 
     def _is_here(self, role: str, names: Sequence[str]) -> bool:
