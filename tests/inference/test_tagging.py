@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -79,7 +80,7 @@ def test_offsets_are_exact_in_any_script(tagger: LoadedModel, text: str) -> None
     assert entity.text.rstrip("\u0301\ufe0f\u00ad").lower() == "dog"
     ends = [(word.start, word.end) for word in found.words]
     assert ends == sorted(ends)
-    assert all(first[1] <= second[0] for first, second in zip(ends, ends[1:], strict=False))
+    assert all(first[1] <= second[0] for first, second in itertools.pairwise(ends))
     left = "".join(
         text[end:start] for end, start in zip([0, *(e for _, e in ends)], [*(s for s, _ in ends), None], strict=True)
     )

@@ -61,8 +61,11 @@ def predicted(task: Task, some_rows: Sequence[Row], rule: Callable[[Sequence[int
     return task.predict(task.encode(some_rows), cast(Engine, ByRule(rule)))
 
 
+UNKNOWN = tokenizer_of("bert").unk_token_id
+
+
 def finds_odd(ids: Sequence[int], at: int) -> str:
-    return "B-ANIMAL" if ids[at] == tokenizer_of("bert").unk_token_id else "O"
+    return "B-ANIMAL" if ids[at] == UNKNOWN else "O"
 
 
 # ---- labels
