@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 import resource
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,6 +20,7 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertForSequenceClassification,
+    BertForTokenClassification,
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedTokenizerFast,
@@ -41,13 +42,23 @@ from llmkit.tasks.classification import ClassificationRecipe
 from llmkit.tasks.masked_lm import MaskedLMRecipe
 from llmkit.tasks.span_corruption import SpanCorruptionRecipe
 from llmkit.tasks.summarization import SummarizationRecipe
+from llmkit.tasks.token_classification import TokenClassificationRecipe
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore
 from llmkit.training.loop import Validation, fit
 from llmkit.training.progress import Event, StepResult
 from llmkit.training.schedule import Plan
 
-TaskName = Literal["classification", "causal-lm", "masked-lm", "span-corruption", "summarization"]
-TASK_NAMES: tuple[TaskName, ...] = ("classification", "causal-lm", "masked-lm", "span-corruption", "summarization")
+TaskName = Literal[
+    "classification", "causal-lm", "masked-lm", "span-corruption", "summarization", "token-classification"
+]
+TASK_NAMES: tuple[TaskName, ...] = (
+    "classification",
+    "causal-lm",
+    "masked-lm",
+    "span-corruption",
+    "summarization",
+    "token-classification",
+)
 ONE_OF_EACH_FAMILY: tuple[TaskName, ...] = ("classification", "causal-lm", "summarization")
 """For what depends on the model alone."""
 FAMILY_OF: Mapping[TaskName, Family] = {
@@ -56,8 +67,12 @@ FAMILY_OF: Mapping[TaskName, Family] = {
     "masked-lm": "bert",
     "span-corruption": "t5",
     "summarization": "t5",
+    "token-classification": "bert",
 }
 LABELS = ("bad", "fair", "good")
+TAGS = ("O", "B-ANIMAL", "B-PLACE", "I-ANIMAL", "I-PLACE")
+TAGGER_WINDOW = 10
+"""Shorter than the longest sentences, so that every test of all tasks meets windows."""
 BATCH_SIZE = 32
 ROW_COUNT = 45
 """Not a multiple of the batch size: the last batch of an epoch is short."""
@@ -91,10 +106,24 @@ def sentence(number: int, *, most_words: int = 12) -> str:
     return " ".join(rng.choice(_WORDS) for _ in range(rng.randint(1, most_words)))
 
 
+def tags_of(words: Sequence[str]) -> list[str]:
+    """Animals and places; the second of two in a row goes on with the first."""
+    types = {"cat": "ANIMAL", "dog": "ANIMAL", "bird": "ANIMAL", "tree": "PLACE", "river": "PLACE", "stone": "PLACE"}
+    found = [types.get(word) for word in words]
+    before = [None, *found]
+    return [f"{'I' if one == last else 'B'}-{one}" if one else "O" for one, last in zip(found, before, strict=False)]
+
+
 def rows(count: int = ROW_COUNT) -> list[Row]:
     return [
         Row(
-            {"text": sentence(number), "label": LABELS[number % 3], "summary": sentence(1000 + number, most_words=4)},
+            {
+                "text": sentence(number),
+                "label": LABELS[number % 3],
+                "summary": sentence(1000 + number, most_words=4),
+                "words": sentence(number).split(),
+                "tags": tags_of(sentence(number).split()),
+            },
             f"rows.jsonl:{number + 1}",
         )
         for number in range(count)
@@ -124,6 +153,7 @@ def tiny_model(
 ) -> LoadedModel:
     """Random weights, spread wide enough for gradients that differ; BERT is a classifier unless `head` says else."""
     tokenizer = tokenizer_of(family)
+    labels = TAGS if head == "token-classification" else LABELS
     torch.manual_seed(seed)
     model: Any
     match family:
@@ -139,11 +169,14 @@ def tiny_model(
                 attention_probs_dropout_prob=dropout,
                 initializer_range=0.2,
                 pad_token_id=tokenizer.pad_token_id,
-                id2label=dict(enumerate(LABELS)),
-                label2id={label: index for index, label in enumerate(LABELS)},
+                id2label=dict(enumerate(labels)),
+                label2id={label: index for index, label in enumerate(labels)},
             )
             if head == "masked-lm":
                 model = BertForMaskedLM(config)
+            elif head == "token-classification":
+                model = BertForTokenClassification(config)
+                tokenizer.model_max_length = TAGGER_WINDOW
             else:
                 model = BertForSequenceClassification(config)
                 read_first_token_only(model)
@@ -196,6 +229,8 @@ def recipe_of(name: TaskName, **keys: Any) -> Any:
             return SpanCorruptionRecipe(**common, **{"block_tokens": 24, "mask_rate": 0.2, **keys})
         case "summarization":
             return SummarizationRecipe(**common, **keys)
+        case "token-classification":
+            return TokenClassificationRecipe(**common, **keys)
 
 
 def task_of(name: TaskName, *, loaded: LoadedModel | None = None, dropout: float = 0.0, **keys: Any) -> Task:

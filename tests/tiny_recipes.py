@@ -50,6 +50,14 @@ max_target_tokens: 8
 train: {steps: 6, batch_size: 4}
 evaluation: {every: 3 steps, max_rows: 4}
 """
+TAG = """recipe: 1
+task: token-classification
+model: {architecture: bert, size: tiny, tokenizer: {vocab_size: 200}}
+data: {train: rows.conll, validation: 20%}
+max_tokens: 24
+train: {steps: 40, batch_size: 16, learning_rate: 2e-3}
+evaluation: {every: 20 steps}
+"""
 
 
 def rows(count: int = 80, *, seed: int = 0) -> list[dict[str, str]]:
@@ -65,6 +73,19 @@ def rows(count: int = 80, *, seed: int = 0) -> list[dict[str, str]]:
 
 def write_jsonl(path: Path, records: Sequence[dict[str, str]]) -> Path:
     path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def write_conll(path: Path, *, count: int = 80) -> Path:
+    """Sentences in IOB1 with numbers outside: of the words of a kind, the first half begins an entity, the rest ends one."""
+    rng = random.Random(5)
+    lines = ["-DOCSTART- O", ""]
+    for index in range(count):
+        for label in rng.choices(sorted(WORDS), k=2):
+            parts = [rng.choice(WORDS[label][:4]), *rng.choices(WORDS[label][4:], k=rng.randint(0, 1))]
+            lines += [*(f"{word} I-{label.upper()}" for word in parts), f"{index} O"]
+        lines.append("")
+    path.write_text("\n".join(lines))
     return path
 
 

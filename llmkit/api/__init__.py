@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from llmkit.inference.embedding import Found
     from llmkit.inference.filling import Candidate, FilledMask, Filling
+    from llmkit.inference.tagging import Tagging
     from llmkit.training.progress import Evaluated, Saved, StepResult
 
 _PLACES = {
@@ -47,6 +48,7 @@ _PLACES = {
     ),
     "llmkit.inference.embedding": ("Found",),
     "llmkit.inference.filling": ("Candidate", "FilledMask", "Filling"),
+    "llmkit.inference.tagging": ("Tagging",),
     "llmkit.training.progress": ("Evaluated", "Saved", "StepResult"),
 }
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "Saved",
     "SavedVectors",
     "StepResult",
+    "Tagging",
     "check_search",
     "check_vectors_file",
     "count_devices",

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from llmkit.tasks.base import Pooling, Scores
 
 _log = logging.getLogger("llmkit")
+_TASK_OF_CLASS: Mapping[str, str] = {"ForTokenClassification": "token-classification"}
+_TASK_OF_FAMILY: Mapping[str, str] = {"bert": "classification", "gpt2": "causal-lm", "t5": "summarization"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ def score_files(
         DataError: files that cannot be read, or have different numbers of rows.
     """
     if not metrics:
-        raise UsageError("give --metric, once or more: accuracy, precision, recall, f1, confusion, rouge.")
+        raise UsageError(
+            "give --metric, once or more: accuracy, precision, recall, f1, confusion, rouge, entities, tag_accuracy."
+        )
     own = (column,) if column else ()
     predicted = read_column(predictions, columns=own or ("prediction", "text", "label", "summary"))
     wanted = read_column(references, columns=own or ("reference", "text", "label", "summary"))
@@ -180,18 +184,25 @@ def _run_of(model: str | None) -> Run | None:
 
 
 def _open(name: str, head: Head | None) -> LoadedModel:
-    """The model with this head, or with its family's."""
+    """The model with this head, or with its own."""
     from llmkit.models.loading import family_of, load_model
     from llmkit.models.places import find_model
 
-    heads: dict[str, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm"}
-    return load_model(name, head=head or heads[family_of(find_model(name))])
+    if head is None:
+        place = find_model(name)
+        kind = str((place.config.get("architectures") or [""])[0])
+        head = TASKS[RECIPES[_own_task(kind, family_of(place))]].HEAD
+    return load_model(name, head=head)
+
+
+def _own_task(kind: str, family: str) -> str:
+    """Of a model that is no run: by its class, else by its family."""
+    return next((task for end, task in _TASK_OF_CLASS.items() if kind.endswith(end)), _TASK_OF_FAMILY[family])
 
 
 def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
     """The task of a model that is no run, with the defaults of its recipe."""
-    tasks = {"bert": "classification", "gpt2": "causal-lm", "t5": "summarization"}
-    task = tasks[loaded.family]
+    task = _own_task(type(loaded.model).__name__, loaded.family)
     written = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
     if task == "summarization" and loaded.window < 512:
         written["max_source_tokens"] = loaded.window
@@ -221,13 +232,14 @@ def _rows(
             list(data),
             roles=recipe.roles,
             optional=recipe.OPTIONAL_ROLES,
+            layouts=recipe.LAYOUTS,
             columns=columns or recipe.data.columns,
             split="test",
             text_files=getattr(recipe, "text_files", "line"),
             mapping="Map it with --column {role}={column}",
         )
         return SplitRows(
-            source, "test", read_role=recipe.READ_ROLES[0], options=reading_options(recipe, columns=columns)
+            source, "test", read_roles=recipe.READ_ROLES, options=reading_options(recipe, columns=columns)
         ), ", ".join(data)
     assert run is not None, "a model that is no run was refused without data"
     splits = open_splits(recipe)

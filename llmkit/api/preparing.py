@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -51,8 +51,8 @@ class SplitRows:
     """Shares that other splits take out of the same source."""
     test: float = 0.0
     deduplicate: bool = False
-    read_role: str = "text"
-    """Its value deals a row to its split."""
+    read_roles: Sequence[str] = ("text",)
+    """The value of the first that a row has deals it to its split."""
     options: str = ""
     """What else decides which rows the source gives, such as its columns."""
     _told: set[str] = field(default_factory=set, repr=False, compare=False)
@@ -71,7 +71,7 @@ class SplitRows:
 
     def _of_the_split(self) -> Iterator[Row]:
         for row in self.source:
-            if split_of(_read(row, self.read_role), validation=self.validation, test=self.test) == self.split:
+            if split_of(_read(row, self.read_roles), validation=self.validation, test=self.test) == self.split:
                 yield row
 
 
@@ -90,9 +90,9 @@ def _once_each(rows: Iterable[Row], *, split: Split, told: set[str]) -> Iterator
         _log.info(message)
 
 
-def _read(row: Row, role: str) -> str:
+def _read(row: Row, roles: Sequence[str]) -> str:
     """What the model reads of a row, as one text: rows with the same one belong into the same split."""
-    return "\0".join(texts_in(row.fields[role]))
+    return "\0".join(texts_in(next(row.fields[role] for role in roles if role in row.fields)))
 
 
 def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
@@ -105,7 +105,7 @@ def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
     shares: dict[str, Any] = {name: _share(getattr(data, name)) for name in ("validation", "test")}
     same: dict[str, Any] = {
         "deduplicate": data.deduplicate,
-        "read_role": recipe.READ_ROLES[0],
+        "read_roles": recipe.READ_ROLES,
         "options": reading_options(recipe),
     }
     train = _open(recipe, data.train, split="train", max_rows=data.max_rows)
@@ -140,6 +140,7 @@ def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: i
         sources,
         roles=recipe.roles,
         optional=recipe.OPTIONAL_ROLES,
+        layouts=recipe.LAYOUTS,
         columns=recipe.data.columns,
         max_rows=max_rows,
         split=split,
@@ -168,7 +169,7 @@ class Prepared:
     @property
     def best(self) -> str:
         """The figure that picks the best checkpoint."""
-        return self.recipe.best
+        return self.task.recipe.best  # a task may settle what its recipe leaves to the rows
 
     @property
     def parameters(self) -> int:
@@ -299,10 +300,10 @@ def _warn_of_shared_texts(splits: dict[Split, SplitRows]) -> None:
     own = [name for name, rows in splits.items() if name != "train" and rows.source is not splits["train"].source]
     if not own:
         return
-    role = splits["train"].read_role
-    trained = {hash(_read(row, role)) for row in splits["train"]}
+    roles = splits["train"].read_roles
+    trained = {hash(_read(row, roles)) for row in splits["train"]}
     for name in own:
-        texts = [_read(row, role) for row in splits[name]]
+        texts = [_read(row, roles) for row in splits[name]]
         shared = sum(hash(text) in trained for text in texts)
         if shared:
             _log.warning("%s: %s of %s texts stand in the training rows too", name, f"{shared:,}", f"{len(texts):,}")
@@ -346,5 +347,5 @@ def check_figures(recipe: Recipe) -> None:
 
 
 def _of_the_model(figures: Iterable[str]) -> list[str]:
-    """Without the share of the commonest label, which no training can move."""
-    return [figure for figure in figures if figure != "majority_share"]
+    """Without the shares of the commonest label and tag, which no training can move."""
+    return [figure for figure in figures if figure not in ("majority_share", "majority_tag_share")]

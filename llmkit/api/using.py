@@ -13,6 +13,7 @@ from llmkit.errors import UsageError
 from llmkit.inference.embedding import Embedded, EmbedOverflow, Found, NearestRows, embed_texts
 from llmkit.inference.filling import Filling, FillOverflow, fill_texts
 from llmkit.inference.inputs import Overflow
+from llmkit.inference.tagging import Tagging, TagOverflow, tag_texts
 from llmkit.inference.text import (
     Classification,
     Generation,
@@ -24,6 +25,8 @@ from llmkit.inference.text import (
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.runs.folder import finished_runs
 from llmkit.tasks.base import Pooling
+from llmkit.tasks.tags import has_prefixes
+from llmkit.tasks.word_pieces import overlap_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import Head, LoadedModel
 
 _log = logging.getLogger("llmkit")
-Verb = Literal["generate", "summarize", "classify", "embed", "fill"]
+Verb = Literal["classify", "embed", "fill", "generate", "summarize", "tag"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ _USES: Mapping[Verb, _Use] = {
     "fill": _Use("masked-lm", ("masked-lm",), "google-bert/bert-base-uncased"),
     "generate": _Use("causal-lm", ("causal-lm",), "openai-community/gpt2"),
     "summarize": _Use("seq2seq-lm", ("summarization",), "google-t5/t5-small"),
+    "tag": _Use("token-classification", ("token-classification",)),
 }
 _VERB_OF_HEAD: Mapping[str, Verb] = {
     "BertModel": "embed",
@@ -60,6 +64,7 @@ _VERB_OF_HEAD: Mapping[str, Verb] = {
     "LMHeadModel": "generate",
     "ForConditionalGeneration": "summarize",
     "ForSequenceClassification": "classify",
+    "ForTokenClassification": "tag",
 }
 """By the end of the class that config.json names."""
 _NEW_TOKENS = 128
@@ -126,6 +131,11 @@ class Model:
     def continues(self) -> bool:
         """Whether what it writes goes on from the prompt (GPT-2), or answers it (T5)."""
         return self.loaded.family == "gpt2"
+
+    @property
+    def finds_entities(self) -> bool:
+        """Whether its tags are those of entities, or plain ones such as parts of speech."""
+        return has_prefixes(self.loaded.labels)
 
     def classify(self, texts: Iterable[str], *, overflow: Overflow = "truncate") -> Iterator[Classification]:
         """Label and probabilities of each text; see `classify_texts` for errors and long texts."""
@@ -226,6 +236,11 @@ class Model:
             self.loaded, self._engine, _several(texts), options=block, prefix=self._prefix(), overflow=overflow
         )
 
+    def tag(self, texts: Iterable[str], *, overflow: TagOverflow = "window") -> Iterator[Tagging]:
+        """Entities of each text, or tags of its words; see `tag_texts` for errors and long texts."""
+        overlap = overlap_of(self.loaded.window, self._window_overlap())
+        return tag_texts(self.loaded, self._engine, _several(texts), overflow=overflow, overlap=overlap)
+
     def options(self, given: Mapping[str, Any]) -> GenerationBlock:
         """The given options over the model's own, over llmkit's defaults.
 
@@ -251,6 +266,12 @@ class Model:
     def _room(self) -> int:
         """At most half of the window, so that the default leaves room for a prompt."""
         return max(1, min(_NEW_TOKENS, self.loaded.window // 2))
+
+    def _window_overlap(self) -> int | None:
+        """What a tagger was trained with; None for a model of another maker."""
+        tasks = getattr(self.loaded.model.config, "task_specific_params", None) or {}
+        overlap: int | None = tasks.get("token-classification", {}).get("window_overlap")
+        return overlap
 
     def _prefix(self) -> str:
         tasks = getattr(self.loaded.model.config, "task_specific_params", None) or {}

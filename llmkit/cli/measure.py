@@ -30,8 +30,7 @@ def evaluate(
     metric: Annotated[
         list[str] | None,
         typer.Option(
-            help="accuracy, precision, recall, f1, confusion, rouge, neighbour_recall or evaluate:NAME; "
-            "may be given again."
+            help="A metric of docs/metrics.md, such as accuracy or rouge, or evaluate:NAME; may be given again."
         ),
     ] = None,
     column: Annotated[
@@ -99,16 +98,20 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
         rouge = scores.details["rouge"]
         print(f"  rouge tokenizer: {rouge['tokenizer']} ({rouge['why']})")
     if "per_class" in scores.details:
-        _print_classes(scores.details["per_class"])
+        _print_classes(scores.details["per_class"], unit="rows")
+    if "per_type" in scores.details:
+        _print_classes(scores.details["per_type"], unit="entities")
     if "confusion" in scores.details:
         _print_confusion(scores.details["confusion"])
 
 
-def _print_classes(per_class: dict[str, dict[str, float]]) -> None:
+def _print_classes(per_class: dict[str, dict[str, float]], *, unit: str) -> None:
     width = max(map(len, [*per_class, "label"]))
-    print(f"  {'label':<{width}}  precision  recall      f1    rows")
+    print(f"  {'label':<{width}}  precision  recall      f1  {unit:>6}")
     for label, row in list(per_class.items())[:_CLASSES_SHOWN]:
-        numbers = f"{row['precision']:9.4f}  {row['recall']:6.4f}  {row['f1']:6.4f}  {row['support']:6,.0f}"
+        numbers = (
+            f"{row['precision']:9.4f}  {row['recall']:6.4f}  {row['f1']:6.4f}  {row['support']:{max(6, len(unit))},.0f}"
+        )
         print(f"  {label:<{width}}  {numbers}")
     if len(per_class) > _CLASSES_SHOWN:
         print(f"  and {len(per_class) - _CLASSES_SHOWN} more labels; --json lists all")

@@ -50,7 +50,22 @@ def words(value: object) -> list[str] | None:
     return _each(_listed(value), lambda one: one if isinstance(one, str) and one.strip() else None)
 
 
-KINDS: Mapping[Kind, Read] = {"text": text, "label": label, "labels": labels, "number": number, "words": words}
+def spans(value: object) -> list[dict[str, Any]] | None:
+    """Labelled stretches of a text, none at all included: a list of objects, or the text of one in a file of cells.
+
+    Characters are counted from 0, and the end is the first one behind; other keys of an object are passed over.
+    """
+    return _each(_listed(value), _span)
+
+
+KINDS: Mapping[Kind, Read] = {
+    "text": text,
+    "label": label,
+    "labels": labels,
+    "number": number,
+    "words": words,
+    "spans": spans,
+}
 TEXT_KINDS: frozenset[Kind] = frozenset({"text", "words"})
 """Kinds whose texts a model reads or writes, and a tokenizer is trained on."""
 WANTED: Mapping[Kind, str] = {
@@ -58,7 +73,8 @@ WANTED: Mapping[Kind, str] = {
     "label": "a label",
     "labels": "a list of labels",
     "number": "a number",
-    "words": "a list of words",
+    "words": "a list of words, none of them empty",
+    "spans": 'a list of objects such as {"start": 0, "end": 5, "label": "NAME"}',
 }
 """What belongs there, for messages."""
 
@@ -73,6 +89,16 @@ def texts_in(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for one in value:
             yield from texts_in(one)
+
+
+def _span(value: object) -> dict[str, Any] | None:
+    if not isinstance(value, Mapping):
+        return None
+    bounds = {key: value.get(key) for key in ("start", "end")}
+    named = label(value.get("label"))
+    if named is None or any(isinstance(place, bool) or not isinstance(place, int) for place in bounds.values()):
+        return None
+    return {**bounds, "label": named}
 
 
 def _listed(value: object) -> object:

@@ -16,7 +16,7 @@ from llmkit.data.files import MAX_LINE_CHARACTERS, detected_type, open_regular_f
 from llmkit.errors import DataError
 from llmkit.recipe.blocks import TextUnit
 
-Format = Literal["csv", "tsv", "jsonl", "parquet", "text"]
+Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "conll"]
 Record = tuple[int, Mapping[str, object]]
 """The line that the record starts in, or the index of its row where there are no lines; values by column."""
 
@@ -29,6 +29,10 @@ FORMATS: Mapping[str, Format] = {
     ".txt": "text",
     ".text": "text",
     ".md": "text",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+    ".iob2": "conll",
 }
 _MAX_JSON_DEPTH = 100
 _PARQUET_BATCH_ROWS = 1024

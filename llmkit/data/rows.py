@@ -5,6 +5,7 @@ Knows no files: the tables bring records.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -46,6 +47,7 @@ class RowSource:
         columns: Mapping[str, str],
         max_rows: int | None,
         optional: Collection[str] = (),
+        layouts: Sequence[Sequence[str]] = (),
         keep_empty: bool = False,
         mapping: str = MAPPED_IN_RECIPE,
     ) -> None:
@@ -58,6 +60,10 @@ class RowSource:
         self._roles = roles
         self._column_of = {role: columns.get(role, role) for role in roles}
         self._optional = {role for role in optional if role not in columns}
+        self._of_layouts = frozenset(itertools.chain(*layouts))
+        # Roles that the user maps are meant: a layout without them would pass them over.
+        mapped = self._of_layouts.intersection(columns)
+        self._layouts = [layout for layout in layouts if mapped.issubset(layout)] or list(layouts)
         self._max_rows = max_rows
         self._keep_empty = keep_empty
         self._mapping = mapping
@@ -111,7 +117,7 @@ class RowSource:
 
     def _fields_of(self, table: Table, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         """Number and fields of each record; optional roles only where the table has their column."""
-        roles = {role: kind for role, kind in self._roles.items() if self._is_here(role, names)}
+        roles = {role: kind for role, kind in self._roles.items() if role in self._roles_here(names)}
         wanted = list(dict.fromkeys(self._column_of[role] for role in roles))
         label_types: dict[str, type] = {}
         for number, values in table.records(wanted):
@@ -127,6 +133,15 @@ class RowSource:
                     fault = f"{column!r} is {_described(value)}; the rows before have another type"
                     raise DataError(f"{place}: {fault}. Write all labels the same way.")
             yield number, fields
+
+    def _roles_here(self, names: Sequence[str]) -> list[str]:
+        """The roles that a table with these columns has to fill."""
+        chosen: Collection[str] = next(
+            (layout for layout in self._layouts if all(self._column_of[role] in names for role in layout)),
+            self._layouts[0] if self._layouts else (),
+        )
+        others = self._of_layouts.difference(chosen)
+        return [role for role in self._roles if role not in others and self._is_here(role, names)]
 
     def _is_here(self, role: str, names: Sequence[str]) -> bool:
         return role not in self._optional or self._column_of[role] in names
@@ -152,9 +167,7 @@ class RowSource:
 
     def _missing_columns(self, table: Table, names: Sequence[str]) -> str | None:
         """What is wrong with the columns of a table, and how to map them; a table without any has no rows either."""
-        missing = [
-            role for role, column in self._column_of.items() if column not in names and self._is_here(role, names)
-        ]
+        missing = [role for role in self._roles_here(names) if self._column_of[role] not in names]
         if not names or not missing:
             return None
         if hint := _wrong_delimiter(names):
@@ -162,8 +175,13 @@ class RowSource:
         role, column = missing[0], self._column_of[missing[0]]
         unused = [name for name in names if name not in self._column_of.values()]
         example = next(iter([name for name in unused if nearest(column, [name])] or unused), "NAME")
-        fault = f"no column {column!r}; found {_listed(names)}.{nearest(column, unused)}"
+        others = "".join(f", nor {_columns(layout, self._column_of)}" for layout in self._layouts[1:])
+        fault = f"no column {column!r}{others}; found {_listed(names)}.{nearest(column, unused)}"
         return f"{table.name}: {fault} {self._mapping.format(role=role, column=json.dumps(example))}"
+
+
+def _columns(layout: Sequence[str], column_of: Mapping[str, str]) -> str:
+    return " and ".join(repr(column_of[role]) for role in layout)
 
 
 def _checked(found: Any, value: object, kind: Kind, column: str, place: str) -> Any:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from llmkit.data import python_docs, python_docs_entities
 from llmkit.data.hub import HubTable, parse_hub_source
 from llmkit.data.readers import FORMATS
 from llmkit.data.rows import MAPPED_IN_RECIPE, RowSource
-from llmkit.data.tables import FileTable, PythonDocsTable, Table
+from llmkit.data.tables import BuiltinTable, FileTable, Table
 from llmkit.errors import DataError, MachineError, nearest
 from llmkit.recipe.blocks import Kind, TextUnit
 
-_BUILTINS = ("python-docs",)
+_BUILTINS: Mapping[str, tuple[Sequence[str], Callable[[], Sequence[dict[str, Any]]]]] = {
+    "python-docs": (python_docs.COLUMNS, python_docs.load_python_docs),
+    python_docs_entities.NAME: (python_docs_entities.COLUMNS, python_docs_entities.load_python_docs_entities),
+}
+"""Name -> columns, and what loads the rows."""
 _KNOWN = ", ".join(FORMATS)
 
 
@@ -24,6 +30,7 @@ def open_rows(
     roles: Mapping[str, Kind],
     columns: Mapping[str, str],
     optional: Collection[str] = (),
+    layouts: Sequence[Sequence[str]] = (),
     max_rows: int | None = None,
     split: str | None = None,
     text_files: TextUnit = "line",
@@ -34,11 +41,13 @@ def open_rows(
 
     Args:
         sources: each a file, a glob, a folder (its files of a known type, sorted, no hidden ones, no folders below),
-            `hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]` or `builtin:python-docs`. Paths are relative to the current
+            `hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]` or `builtin:NAME`. Paths are relative to the current
             directory.
         roles: role of the task -> kind of its values; see kinds.py.
         columns: role -> name of its column, where the two differ.
         optional: roles used where `columns` names their column or a table has it, and absent from rows elsewhere.
+        layouts: sets of roles of which each table has one, the first whose columns are all there; roles that
+            `columns` names choose among them.
         max_rows: stop after so many usable rows of all sources together.
         split: split of hub data sets that name none; without it, `train`.
         text_files: what a row of a .txt, .text or .md file is: a line that is not blank, the lines between
@@ -59,6 +68,7 @@ def open_rows(
         roles=roles,
         columns=columns,
         optional=optional,
+        layouts=layouts,
         max_rows=max_rows,
         keep_empty=keep_empty,
         mapping=mapping,
@@ -88,8 +98,10 @@ def _tables(
 def _builtin(source: str) -> Table:
     name = source.removeprefix("builtin:")
     if name not in _BUILTINS:
-        raise DataError(f"{source}: no such built-in data set.{nearest(name, _BUILTINS)} There is builtin:python-docs.")
-    return PythonDocsTable()
+        known = ", ".join(f"builtin:{one}" for one in _BUILTINS)
+        raise DataError(f"{source}: no such built-in data set.{nearest(name, _BUILTINS)} There is {known}.")
+    columns, load = _BUILTINS[name]
+    return BuiltinTable(name, columns=columns, load=load)
 
 
 def _paths(source: str) -> list[Path]:

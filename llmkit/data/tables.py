@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from llmkit.data.conll import conll_columns, read_conll
 from llmkit.data.files import open_regular_file
-from llmkit.data.python_docs import COLUMNS, load_python_docs, python_docs_versions
+from llmkit.data.python_docs import python_docs_versions
 from llmkit.data.readers import (
     FORMATS,
     Record,
@@ -76,6 +77,8 @@ class FileTable:
                 return parquet_columns(self._path, self.name)
             case "text":
                 return [self._text_column]
+            case "conll":
+                return conll_columns(self._path, self.name)
 
     def records(self, wanted: Sequence[str]) -> Iterator[Record]:
         self._check_unchanged()
@@ -88,6 +91,8 @@ class FileTable:
                 return read_parquet(self._path, self.name, wanted)
             case "text":
                 return read_text(self._path, self.name, column=self._text_column, unit=self._text_files)
+            case "conll":
+                return read_conll(self._path, self.name)
 
     def place(self, number: int) -> str:
         return f"{self.name}[{number}]" if self.unit == "row" else f"{self.name}:{number}"
@@ -113,17 +118,18 @@ class FileTable:
             raise DataError(f"{self.name}: changed since it was first read. Start again when it stays as it is.")
 
 
-class PythonDocsTable:
-    """`builtin:python-docs`."""
+class BuiltinTable:
+    """A data set that is made from the installed packages; see python_docs.py."""
 
-    name = "builtin:python-docs"
     unit: Literal["line", "row"] = "row"
 
-    def __init__(self) -> None:
-        self._rows = load_python_docs()
+    def __init__(self, name: str, *, columns: Sequence[str], load: Callable[[], Sequence[dict[str, Any]]]) -> None:
+        self.name = f"builtin:{name}"
+        self._columns = columns
+        self._rows = load()
 
     def columns(self) -> Sequence[str]:
-        return COLUMNS
+        return self._columns
 
     def records(self, wanted: Sequence[str]) -> Iterator[Record]:
         return iter(enumerate(self._rows))

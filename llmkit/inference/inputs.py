@@ -113,3 +113,10 @@ class Cuts:
                 f"{self._window:,}",
                 f"{self._cut_tokens:,}",
             )
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(N, C) float64 probabilities."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return shares

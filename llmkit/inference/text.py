@@ -22,6 +22,7 @@ from llmkit.inference.inputs import (
     check_texts,
     encode_whole,
     numbered_chunks,
+    softmax,
     token_ids,
 )
 from llmkit.models.loaded import LoadedModel
@@ -80,7 +81,7 @@ def classify_texts(
         for first_row, chunk in numbered_chunks(texts, size=CLASSIFY_CHUNK_ROWS):
             check_texts(chunk, first_row=first_row, may_be_empty=False)
             encoded = cuts.count(encode_whole(loaded, chunk, first_row=first_row, overflow=overflow))
-            probabilities = _softmax(engine.class_logits([one.ids for one in encoded]))  # (N, C)
+            probabilities = softmax(engine.class_logits([one.ids for one in encoded]))  # (N, C)
             for text, one, shares in zip(chunk, encoded, probabilities, strict=True):
                 by_label = dict(zip(loaded.labels, shares.tolist(), strict=True))
                 yield Classification(text, loaded.labels[int(shares.argmax())], by_label, one.truncated_tokens)
@@ -243,10 +244,3 @@ def _start_id(loaded: LoadedModel) -> int:
         if token is not None:
             return int(token)
     raise UsageError(f"the prompt is empty, and {loaded.name} has no token that begins a text; give a prompt")
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """(N, C) float64 probabilities."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
-    return shares

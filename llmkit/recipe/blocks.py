@@ -44,7 +44,7 @@ def parse_share(text: str) -> float | None:
         return None
 
 
-Kind = Literal["text", "label", "labels", "number", "words"]
+Kind = Literal["text", "label", "labels", "number", "words", "spans"]
 """What values a role of a task holds; see llmkit/data/kinds.py."""
 TextUnit = Literal["line", "document", "file"]
 """What a row of a plain text file is: a line that is not blank, what stands between blank lines, or all of it."""
@@ -212,8 +212,10 @@ class Recipe(Block):
     """Role of a column -> its kind; see `roles`."""
     OPTIONAL_ROLES: ClassVar[frozenset[str]] = frozenset()
     """Roles that rows may lack: used where a table has the column, or `data.columns` names one."""
+    LAYOUTS: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Where rows may come in several shapes, the roles of each: a table has one of them, the first that fits."""
     READ_ROLES: ClassVar[tuple[str, ...]] = ("text",)
-    """Roles of what the model reads. The first deals the rows to the splits: equal values stay together."""
+    """Roles of what the model reads. The first that a row has deals it to its split: equal values stay together."""
     FAMILIES: ClassVar[tuple[str, ...]]
     """The model families that can do the task."""
     METRICS: ClassVar[tuple[str, ...]] = ()

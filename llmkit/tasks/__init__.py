@@ -11,6 +11,7 @@ from llmkit.tasks.classification import ClassificationRecipe, ClassificationTask
 from llmkit.tasks.masked_lm import MaskedLMRecipe, MaskedLMTask
 from llmkit.tasks.span_corruption import SpanCorruptionRecipe, SpanCorruptionTask
 from llmkit.tasks.summarization import SummarizationRecipe, SummarizationTask
+from llmkit.tasks.token_classification import TokenClassificationRecipe, TokenClassificationTask
 
 RECIPES: Mapping[str, type[Recipe]] = {
     "classification": ClassificationRecipe,
@@ -18,6 +19,7 @@ RECIPES: Mapping[str, type[Recipe]] = {
     "masked-lm": MaskedLMRecipe,
     "span-corruption": SpanCorruptionRecipe,
     "summarization": SummarizationRecipe,
+    "token-classification": TokenClassificationRecipe,
 }
 """What `task:` may say in a recipe."""
 
@@ -30,5 +32,6 @@ TASKS: Mapping[type[Recipe], Any] = {
     MaskedLMRecipe: MaskedLMTask,
     SpanCorruptionRecipe: SpanCorruptionTask,
     SummarizationRecipe: SummarizationTask,
+    TokenClassificationRecipe: TokenClassificationTask,
 }
 """Recipe class -> task class, which is built as `TASKS[type(recipe)](recipe, loaded)`."""

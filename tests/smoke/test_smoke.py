@@ -7,7 +7,18 @@ import os
 from pathlib import Path
 
 import pytest
-from tiny_recipes import CLASSIFY, SPORT, SUMMARIZE, WRITE, llmkit_process, rows, save_tiny_t5, write_jsonl
+from tiny_recipes import (
+    CLASSIFY,
+    SPORT,
+    SUMMARIZE,
+    TAG,
+    WRITE,
+    llmkit_process,
+    rows,
+    save_tiny_t5,
+    write_conll,
+    write_jsonl,
+)
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # for the models opened in this process
 
@@ -15,6 +26,7 @@ CASES = {
     "classification": (CLASSIFY, ["classify", SPORT], "accuracy"),
     "causal-lm": (WRITE, ["generate", "--prompt", SPORT, "--max-new-tokens", "5"], "perplexity"),
     "summarization": (SUMMARIZE, ["summarize", SPORT], "rougeL"),
+    "token-classification": (TAG, ["tag", SPORT], "entity_f1"),
 }
 
 
@@ -22,6 +34,7 @@ CASES = {
 def test_a_recipe_becomes_a_model_that_works_here_and_in_transformers(tmp_path: Path, task: str) -> None:
     recipe, use, figure = CASES[task]
     write_jsonl(tmp_path / "rows.jsonl", rows())
+    write_conll(tmp_path / "rows.conll")
     (tmp_path / "tiny.yaml").write_text(recipe)
     if task == "summarization":
         save_tiny_t5(tmp_path / "tiny-t5")
@@ -34,6 +47,8 @@ def test_a_recipe_becomes_a_model_that_works_here_and_in_transformers(tmp_path: 
     assert used.code == 0, used.err
     if task == "classification":
         assert used.out.startswith("sport\t")
+    if task == "token-classification":
+        assert used.out == "[goal](SPORT) [team](SPORT) [ball](SPORT) [match league](SPORT)\n"
     if task == "causal-lm":
         assert used.out.startswith(SPORT)
 
@@ -46,15 +61,18 @@ def test_a_recipe_becomes_a_model_that_works_here_and_in_transformers(tmp_path: 
     label = _open_in_transformers(tmp_path / "runs/tiny-001/model", task)
     if task == "classification":
         assert label == "sport"
+    if task == "token-classification":
+        assert label == "B-SPORT B-SPORT B-SPORT B-SPORT I-SPORT"  # each word is one piece
 
 
 def _open_in_transformers(folder: Path, task: str) -> str:
-    """Text or label for SPORT, with nothing but transformers."""
+    """Text, label or tags for SPORT, with nothing but transformers."""
     import torch
     from transformers import (
         AutoModelForCausalLM,
         AutoModelForSeq2SeqLM,
         AutoModelForSequenceClassification,
+        AutoModelForTokenClassification,
         AutoTokenizer,
     )
 
@@ -62,6 +80,7 @@ def _open_in_transformers(folder: Path, task: str) -> str:
         "classification": AutoModelForSequenceClassification,
         "causal-lm": AutoModelForCausalLM,
         "summarization": AutoModelForSeq2SeqLM,
+        "token-classification": AutoModelForTokenClassification,
     }
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model, report = classes[task].from_pretrained(folder, output_loading_info=True)
@@ -71,5 +90,7 @@ def _open_in_transformers(folder: Path, task: str) -> str:
     with torch.inference_mode():
         if task == "classification":
             return str(model.config.id2label[int(model(**inputs).logits.argmax())])
+        if task == "token-classification":
+            return " ".join(model.config.id2label[int(one)] for one in model(**inputs).logits[0, 1:-1].argmax(dim=-1))
         written = model.generate(**inputs, max_new_tokens=5)
     return str(tokenizer.decode(written[0]))

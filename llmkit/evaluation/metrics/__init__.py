@@ -18,6 +18,7 @@ from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX, compute_external
 from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_figures, perplexity
 from llmkit.evaluation.metrics.neighbours import neighbour_recall
 from llmkit.evaluation.metrics.rouge import RougeTokenizer, rouge
+from llmkit.evaluation.metrics.tagging import entities, tag_accuracy
 from llmkit.tasks.base import Scores
 
 __all__ = [
@@ -83,6 +84,12 @@ FIGURES: dict[str, Figure] = {
         # As for majority_share: baselines that depend on the labels alone.
         Figure("neighbour_chance_1", "higher", "0..1, expected share of rows"),
         Figure("neighbour_chance_10", "higher", "0..1, expected share of rows"),
+        Figure("entity_precision", "higher", "0..1, over predicted entities"),
+        Figure("entity_recall", "higher", "0..1, over reference entities"),
+        Figure("entity_f1", "higher", "0..1, over entities"),
+        Figure("entity_f1_macro", "higher", "0..1, mean over types"),
+        Figure("tag_accuracy", "higher", "0..1, share of words"),
+        Figure("majority_tag_share", "higher", "0..1, share of the commonest reference tag"),
     )
 }
 
@@ -101,6 +108,8 @@ METRICS: dict[str, Metric] = {
             ("neighbour_recall_1", "neighbour_recall_10", "neighbour_chance_1", "neighbour_chance_10"),
             of_vectors=True,
         ),
+        Metric("entities", entities, ("entity_precision", "entity_recall", "entity_f1", "entity_f1_macro")),
+        Metric("tag_accuracy", tag_accuracy, ("tag_accuracy", "majority_tag_share")),
     )
 }
 
