@@ -134,13 +134,17 @@ def _open(name: str, head: Head | None) -> LoadedModel:
     from llmkit.models.places import find_model
 
     heads: dict[str, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm"}
-    return load_model(name, head=head or heads[family_of(find_model(name))])
+    place = find_model(name)
+    architecture = str((place.config.get("architectures") or [""])[0])
+    own: Head = "question-answering" if architecture.endswith("ForQuestionAnswering") else heads[family_of(place)]
+    return load_model(name, head=head or own)
 
 
 def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
     """The task of a model that is no run, with the defaults of its recipe."""
     tasks = {"bert": "classification", "gpt2": "causal-lm", "t5": "summarization"}
-    task = tasks[loaded.family]
+    answers = type(loaded.model).__name__.endswith("ForQuestionAnswering")
+    task = "question-answering" if answers else tasks[loaded.family]
     written = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
     if task == "summarization" and loaded.window < 512:
         written["max_source_tokens"] = loaded.window

@@ -8,7 +8,7 @@ from typing import Literal
 
 from llmkit.data.files import text_lines
 from llmkit.data.sources import open_rows
-from llmkit.errors import DataError
+from llmkit.errors import DataError, UsageError
 
 _NAMED_BY_OPTION = "Name another with --column {column}"
 
@@ -26,6 +26,33 @@ def read_texts(source: str | Path, *, column: str = "text", by_line: bool = True
         [str(source)], roles={"text": "text"}, columns={"text": column}, text_files=unit, mapping=_NAMED_BY_OPTION
     )
     return (row.fields["text"] for row in rows)
+
+
+def read_questions(
+    source: str | Path, *, context_column: str = "context", question_column: str = "question"
+) -> Iterator[tuple[str, str]]:
+    """Question and passage of each row of a file with columns, read as a stream.
+
+    Raises:
+        UsageError: there is no such file.
+        DataError: unreadable, plain text, or without the columns.
+    """
+    if not str(source).startswith(("builtin:", "hub:")) and not _is_there(str(source)):
+        raise UsageError(f"{source!s:.80}: no such file. For a passage of your own, give --question as well.")
+    rows = open_rows(
+        [str(source)],
+        roles={"context": "text", "question": "text"},
+        columns={"context": context_column, "question": question_column},
+        mapping="Name another with --column (passages) or --question-column",
+    )
+    return ((row.fields["question"], row.fields["context"]) for row in rows)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):  # a long text is no possible name
+        return False
 
 
 def read_column(path: str | Path, *, columns: tuple[str, ...]) -> list[str]:

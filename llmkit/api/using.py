@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llmkit.api.options import generation_options
 from llmkit.errors import UsageError
+from llmkit.inference.answering import Answer, answer_questions
 from llmkit.inference.text import (
     Classification,
     Generation,
@@ -20,13 +21,14 @@ from llmkit.inference.text import (
 )
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.runs.folder import finished_runs
+from llmkit.tasks.question_answering import answer_options
 
 if TYPE_CHECKING:
     from llmkit.inference.engines.transformers import TransformersEngine
     from llmkit.models.loaded import Head, LoadedModel
 
 _log = logging.getLogger("llmkit")
-Verb = Literal["generate", "summarize", "classify"]
+Verb = Literal["answer", "generate", "summarize", "classify"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class _Use:
 
 
 _USES: Mapping[Verb, _Use] = {
+    "answer": _Use("question-answering", ("question-answering",)),
     "classify": _Use("classification", ("classification",)),
     "generate": _Use("causal-lm", ("causal-lm",), "openai-community/gpt2"),
     "summarize": _Use("seq2seq-lm", ("summarization",), "google-t5/t5-small"),
@@ -47,6 +50,7 @@ _USES: Mapping[Verb, _Use] = {
 _VERB_OF_HEAD: Mapping[str, Verb] = {
     "LMHeadModel": "generate",
     "ForConditionalGeneration": "summarize",
+    "ForQuestionAnswering": "answer",
     "ForSequenceClassification": "classify",
 }
 """By the end of the class that config.json names."""
@@ -114,6 +118,14 @@ class Model:
     def continues(self) -> bool:
         """Whether what it writes goes on from the prompt (GPT-2), or answers it (T5)."""
         return self.loaded.family == "gpt2"
+
+    def answer(self, question: str, passage: str) -> Answer:
+        """The span of the passage that answers the question, or none; see `answer_questions` for errors."""
+        return next(self.answer_many([(question, passage)]))
+
+    def answer_many(self, pairs: Iterable[tuple[str, str]]) -> Iterator[Answer]:
+        """The answer to each (question, passage), in their order."""
+        return answer_questions(self.loaded, self._engine, pairs, options=answer_options(self.loaded))
 
     def classify(self, texts: Iterable[str], *, overflow: Overflow = "truncate") -> Iterator[Classification]:
         """Label and probabilities of each text; see `classify_texts` for errors and long texts."""

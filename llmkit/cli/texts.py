@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from llmkit.errors import DataError, MachineError, UsageError, nearest
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
-_FILES = (".txt", ".text", ".md", ".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+_FILES = (".txt", ".text", ".md", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 
 
 def input_texts(given: str | None, *, column: str, by_line: bool) -> Iterator[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from llmkit.errors import DataError, UsageError, nearest
+from llmkit.evaluation.metrics.answers import squad
 from llmkit.evaluation.metrics.classification import accuracy, confusion, f1, precision, recall
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX, compute_external
 from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_figures, perplexity
@@ -74,6 +75,8 @@ FIGURES: dict[str, Figure] = {
         Figure("rouge2", "higher", "0..1, mean F-measure over rows"),
         Figure("rougeL", "higher", "0..1, mean F-measure over rows"),
         Figure("rougeLsum", "higher", "0..1, mean F-measure over rows"),
+        Figure("exact_match", "higher", "0..1, share of rows"),
+        Figure("answer_f1", "higher", "0..1, mean F1 over rows"),
     )
 }
 
@@ -86,6 +89,7 @@ METRICS: dict[str, Metric] = {
         Metric("f1", f1, ("f1_micro", "f1_macro")),
         Metric("confusion", confusion, ()),
         Metric("rouge", rouge, ("rouge1", "rouge2", "rougeL", "rougeLsum")),
+        Metric("squad", squad, ("exact_match", "answer_f1")),
     )
 }
 
