@@ -17,7 +17,7 @@ from llmkit.data.python_docs import load_python_docs
 
 QUESTION_COLUMNS = ("context", "question", "answers", "label", "name")
 
-_LONGEST_CONTEXT = 1200  # characters: most docstrings, and a few windows of a small model
+_LONGEST_CONTEXT = 700  # characters: a small model reads most of them in one window
 _MOST_QUESTIONS = 3  # of one docstring, so that long lists of arguments do not outweigh the rest
 _SHORTEST_SENTENCE, _LONGEST_SENTENCE = 10, 120
 _HEADER = re.compile(r"^(?P<indent> *)(?:Args|Arguments|Parameters):? *$", re.MULTILINE)
@@ -56,7 +56,8 @@ def questions_of(docs: Sequence[Mapping[str, str]]) -> list[dict[str, object]]:
         context = doc["docstring"]
         ranked = sorted(arguments, key=lambda one: _hash(f"{doc['name']} {one.name}"))
         asked = [_answered(argument, index + turn) for turn, argument in enumerate(ranked[:_MOST_QUESTIONS])]
-        foreign = found[int(_hash(f"other {doc['name']}")[:8], 16) % len(found)][1]
+        other = index + 1 + int(_hash(f"other {doc['name']}")[:8], 16) % max(1, len(found) - 1)  # never itself
+        foreign = found[other % len(found)][1]
         absent = [one for one in foreign if not _mentions(context, one)]
         if absent and len(arguments) > 1:
             asked.append((_answered(absent[0], index)[0], {"text": [], "answer_start": []}))
