@@ -1,9 +1,9 @@
 """`builtin:python-docs-questions`: questions about the arguments of functions, answered by a span of the docstring.
 
 Made from the rows of `builtin:python-docs`, so it depends on the installed versions only. The passage is a docstring
-that lists arguments. Two questions in turn: what an argument is, answered by the first sentence of its description,
-and which argument is described so, answered by its name. About one question in three asks for an argument of another
-function, which the passage does not mention: it has no answer.
+that lists arguments. Of each argument two questions are asked: what it is, answered by the first sentence of its
+description, and which is described so, answered by its name. Others ask about an argument of another function, which
+the passage does not mention: they have no answer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llmkit.data.python_docs import load_python_docs
 QUESTION_COLUMNS = ("context", "question", "answers", "label", "name")
 
 _LONGEST_CONTEXT = 700  # characters: a small model reads most of them in one window
-_MOST_QUESTIONS = 3  # of one docstring, so that long lists of arguments do not outweigh the rest
+_MOST_ARGUMENTS = 5  # of one docstring, so that long lists of them do not outweigh the rest
 _SHORTEST_SENTENCE, _LONGEST_SENTENCE = 10, 120
 _HEADER = re.compile(r"^(?P<indent> *)(?:Args|Arguments|Parameters):? *$", re.MULTILINE)
 _RULE = re.compile(r" *-{3,} *$")
@@ -26,6 +26,10 @@ _NAME = r"[`*]{0,2}(?P<name>[A-Za-z_]\w*)[`]{0,2}"
 _GOOGLE = re.compile(rf"{_NAME} *(?:\(.*\))? *: *")
 _NUMPY = re.compile(rf"{_NAME}(?: *:.*)?$")
 _SENTENCE_END = re.compile(r"[.:;](?=\s|$)|\n\s*\n|\n\s*[-*] ")
+
+
+Answers = dict[str, list[object]]
+"""`text` and `answer_start`, as SQuAD has them."""
 
 
 class Argument(NamedTuple):
@@ -55,12 +59,12 @@ def questions_of(docs: Sequence[Mapping[str, str]]) -> list[dict[str, object]]:
     for index, (doc, arguments) in enumerate(found):
         context = doc["docstring"]
         ranked = sorted(arguments, key=lambda one: _hash(f"{doc['name']} {one.name}"))
-        asked = [_answered(argument, index + turn) for turn, argument in enumerate(ranked[:_MOST_QUESTIONS])]
+        asked = [pair for argument in ranked[:_MOST_ARGUMENTS] for pair in _answered(argument)]
         other = index + 1 + int(_hash(f"other {doc['name']}")[:8], 16) % max(1, len(found) - 1)  # never itself
         foreign = found[other % len(found)][1]
         absent = [one for one in foreign if not _mentions(context, one)]
-        if absent and len(arguments) > 1:
-            asked.append((_answered(absent[0], index)[0], {"text": [], "answer_start": []}))
+        none: Answers = {"text": [], "answer_start": []}
+        asked += [(question, none) for argument in absent[:1] for question, _ in _answered(argument)]
         for question, answers in asked:
             about = {"label": doc["label"], "name": doc["name"]}
             rows.append({"context": context, "question": question, "answers": answers, **about})
@@ -116,14 +120,12 @@ def _argument(
     return Argument(match["name"], start + match.start("name"), sentence, first + lead)
 
 
-def _answered(argument: Argument, turn: int) -> tuple[str, dict[str, list[object]]]:
-    """A question about the argument, of one kind or the other in turn, and its answer."""
-    if turn % 2:
-        sentence = " ".join(argument.sentence.split())
-        question = f"Which argument is described as: {sentence}?"
-        return question, {"text": [argument.name], "answer_start": [argument.name_start]}
-    answer: dict[str, list[object]] = {"text": [argument.sentence], "answer_start": [argument.sentence_start]}
-    return f"What is the argument {argument.name}?", answer
+def _answered(argument: Argument) -> Iterator[tuple[str, Answers]]:
+    """Both questions about an argument, each with its answer."""
+    name, sentence = argument.name, argument.sentence
+    yield f"What is the argument {name}?", {"text": [sentence], "answer_start": [argument.sentence_start]}
+    described = f"Which argument is described as: {' '.join(sentence.split())}?"
+    yield described, {"text": [name], "answer_start": [argument.name_start]}
 
 
 def _mentions(context: str, argument: Argument) -> bool:
