@@ -49,9 +49,7 @@ from llmkit.training.loop import Validation, fit
 from llmkit.training.progress import Event, StepResult
 from llmkit.training.schedule import Plan
 
-TaskName = Literal[
-    "classification", "causal-lm", "masked-lm", "question-answering", "span-corruption", "summarization"
-]
+TaskName = Literal["classification", "causal-lm", "masked-lm", "question-answering", "span-corruption", "summarization"]
 TASK_NAMES: tuple[TaskName, ...] = (
     "classification",
     "causal-lm",

@@ -97,7 +97,9 @@ def _print_answers(parts: dict[str, dict[str, float]]) -> None:
     for name, spoken in (("has_answer", "with an answer"), ("no_answer", "no answer")):
         part = parts[name]
         if part["rows"]:
-            print(f"  {part['rows']:,} {spoken}: exact_match {part['exact_match']:.4f}, answer_f1 {part['answer_f1']:.4f}")
+            print(
+                f"  {part['rows']:,} {spoken}: exact_match {part['exact_match']:.4f}, answer_f1 {part['answer_f1']:.4f}"
+            )
 
 
 def _print_classes(per_class: dict[str, dict[str, float]]) -> None:

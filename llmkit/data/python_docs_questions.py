@@ -1,9 +1,9 @@
-"""`builtin:python-docs-questions`: questions about the arguments of functions, answered by a span of the docstring.
+"""`builtin:python-docs-questions`: questions about functions, answered by a span of their docstring.
 
 Made from the rows of `builtin:python-docs`, so it depends on the installed versions only. The passage is a docstring
-that lists arguments. Of each argument two questions are asked: what it is, answered by the first sentence of its
-description, and which is described so, answered by its name. Others ask about an argument of another function, which
-the passage does not mention: they have no answer.
+that lists arguments. Of an argument two questions are asked: what it is, answered by the first sentence of its
+description, and which one is described so, answered by its name. Two more ask what the function does, and what it
+returns. Where the docstring does not say, or the argument is another function's, there is no answer.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from llmkit.data.python_docs import load_python_docs
 
 QUESTION_COLUMNS = ("context", "question", "answers", "label", "name")
 
-_LONGEST_CONTEXT = 700  # characters: a small model reads most of them in one window
-_MOST_ARGUMENTS = 5  # of one docstring, so that long lists of them do not outweigh the rest
+_LONGEST_CONTEXT = 600  # characters: a small model reads most of them in one window
+_MOST_ARGUMENTS = 2  # of one docstring, so that long lists of them do not outweigh the rest
 _SHORTEST_SENTENCE, _LONGEST_SENTENCE = 10, 120
 _HEADER = re.compile(r"^(?P<indent> *)(?:Args|Arguments|Parameters):? *$", re.MULTILINE)
+_RETURNS = re.compile(r"^ *Returns?:? *\n(?: *-{3,} *\n)? *(?=\S)", re.MULTILINE)
 _RULE = re.compile(r" *-{3,} *$")
 _NAME = r"[`*]{0,2}(?P<name>[A-Za-z_]\w*)[`]{0,2}"
 _GOOGLE = re.compile(rf"{_NAME} *(?:\(.*\))? *: *")
@@ -60,11 +61,11 @@ def questions_of(docs: Sequence[Mapping[str, str]]) -> list[dict[str, object]]:
         context = doc["docstring"]
         ranked = sorted(arguments, key=lambda one: _hash(f"{doc['name']} {one.name}"))
         asked = [pair for argument in ranked[:_MOST_ARGUMENTS] for pair in _answered(argument)]
+        asked += _asked_of_the_function(context, doc["name"])
         other = index + 1 + int(_hash(f"other {doc['name']}")[:8], 16) % max(1, len(found) - 1)  # never itself
         foreign = found[other % len(found)][1]
         absent = [one for one in foreign if not _mentions(context, one)]
-        none: Answers = {"text": [], "answer_start": []}
-        asked += [(question, none) for argument in absent[:1] for question, _ in _answered(argument)]
+        asked += [(list(_answered(argument))[index % 2][0], _span(context, None)) for argument in absent[:1]]
         for question, answers in asked:
             about = {"label": doc["label"], "name": doc["name"]}
             rows.append({"context": context, "question": question, "answers": answers, **about})
@@ -126,6 +127,31 @@ def _answered(argument: Argument) -> Iterator[tuple[str, Answers]]:
     yield f"What is the argument {name}?", {"text": [sentence], "answer_start": [argument.sentence_start]}
     described = f"Which argument is described as: {' '.join(sentence.split())}?"
     yield described, {"text": [name], "answer_start": [argument.name_start]}
+
+
+def _asked_of_the_function(docstring: str, name: str) -> Iterator[tuple[str, Answers]]:
+    """What it does, and what it returns."""
+    short = name.split(".")[-1]
+    returns = _RETURNS.search(docstring)
+    if first := _sentence(docstring, 0):
+        yield f"What does {short} do?", _span(docstring, first)
+    if returns is None:
+        yield f"What does {short} return?", _span(docstring, None)
+    elif result := _sentence(docstring, returns.end()):
+        yield f"What does {short} return?", _span(docstring, result)
+
+
+def _sentence(docstring: str, start: int) -> tuple[int, int] | None:
+    """The stretch of the sentence that begins there; None where it is short or long."""
+    stop = _SENTENCE_END.search(docstring, start)
+    end = stop.start() if stop else len(docstring)
+    return (start, end) if _SHORTEST_SENTENCE <= end - start <= _LONGEST_SENTENCE else None
+
+
+def _span(docstring: str, span: tuple[int, int] | None) -> Answers:
+    if span is None:
+        return {"text": [], "answer_start": []}
+    return {"text": [docstring[slice(*span)].rstrip()], "answer_start": [span[0]]}
 
 
 def _mentions(context: str, argument: Argument) -> bool:

@@ -32,7 +32,7 @@ start : int, optional
 
 Returns
 -------
-total : int
+int
     The sum of all the numbers.
 """
 
@@ -58,12 +58,14 @@ def test_arguments_have_their_first_sentence_and_offsets(docstring: str, sentenc
         assert docstring[one.sentence_start :].startswith(one.sentence)
 
 
-@pytest.mark.parametrize("docstring", ["No list.", "Args:", "Args:\n", "Parameters\n---", "Args:\nflush left: is none."])
+@pytest.mark.parametrize(
+    "docstring", ["No list.", "Args:", "Args:\n", "Parameters\n---", "Args:\nflush left: is none."]
+)
 def test_a_docstring_without_a_list_of_arguments_has_none(docstring: str) -> None:
     assert arguments_of(docstring) == []
 
 
-def test_both_kinds_of_questions_are_asked_and_one_about_another_function() -> None:
+def test_a_docstring_is_asked_about_its_arguments_itself_and_an_argument_of_another() -> None:
     other = "Open a file.\n\nArgs:\n    path: The place of the file on the disk.\n    mode: How the file is opened.\n"
     docs = [
         {"docstring": NUMPY, "label": "numpy", "name": "m.total"},
@@ -71,8 +73,24 @@ def test_both_kinds_of_questions_are_asked_and_one_about_another_function() -> N
     ]
     rows = questions_of(docs)
     assert rows == questions_of(docs)
-    assert {str(row["question"]).split(" ")[0] for row in rows} == {"What", "Which"}
-    for context, foreign in ((NUMPY, ("path", "mode", "file")), (other, ("numbers", "start", "added up", "begins"))):
-        absent = [str(row["question"]) for row in rows if row["context"] == context and not row["answers"]["text"]]
-        assert [question.split(" ")[0] for question in absent] == ["What", "Which"]
-        assert all(any(word in question for word in foreign) for question in absent)
+    texts = {row["question"]: row["answers"]["text"] for row in rows if row["context"] == NUMPY}  # type: ignore[index]
+    begins = "The value that the sum begins with, if any"
+    assert texts["What is the argument start?"] == [begins]
+    assert texts[f"Which argument is described as: {begins}?"] == ["start"]
+    assert texts["What does total do?"] == ["Give the sum of numbers"]
+    assert texts["What does total return?"] == ["int\n    The sum of all the numbers"]
+    [absent] = [question for question, text in texts.items() if not text]
+    assert any(word in absent for word in ("path", "mode", "file"))
+    unanswered = [row["question"] for row in rows if row["context"] == other and not row["answers"]["text"]]  # type: ignore[index]
+    assert len(unanswered) == 2
+    assert "What does open return?" in unanswered
+
+
+def test_every_answer_stands_where_it_says() -> None:
+    docs = [
+        {"docstring": text, "label": "python", "name": f"m.{number}"} for number, text in enumerate((GOOGLE, NUMPY))
+    ]
+    for row in questions_of(docs):
+        answers: dict[str, list[object]] = row["answers"]  # type: ignore[assignment]
+        for text, start in zip(answers["text"], answers["answer_start"], strict=True):
+            assert str(row["context"]).startswith(str(text), start)  # type: ignore[arg-type]

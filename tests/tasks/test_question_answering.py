@@ -49,7 +49,9 @@ def token(word: str) -> int:
     return int(found)
 
 
-def row(context: str, answer: str | None, start: int = -1, *, question: str = "where is the ring", line: int = 1) -> Row:
+def row(
+    context: str, answer: str | None, start: int = -1, *, question: str = "where is the ring", line: int = 1
+) -> Row:
     place = context.index(answer) if answer and start < 0 else start
     answers = {"text": [answer], "answer_start": [place]} if answer else {"text": [], "answer_start": []}
     return Row({"context": context, "question": question, "answers": answers}, f"rows.jsonl:{line}")
@@ -169,7 +171,7 @@ def test_the_name_of_a_special_token_in_a_text_is_text(text: str) -> None:
 
 def test_an_overlap_that_leaves_no_step_forward_is_refused() -> None:
     task_of_window(window_overlap=14)
-    with pytest.raises(UsageError, match="window_overlap: 15 tokens leave no step forward.*15 tokens of the passage"):
+    with pytest.raises(UsageError, match=r"window_overlap: 15 tokens leave no step forward.*15 tokens of the passage"):
         task_of_window(window_overlap=15)
 
 
@@ -287,7 +289,9 @@ def test_no_answer_is_said_where_it_is_above_the_best_answer_by_more_than_the_th
 def test_a_passage_without_a_token_has_no_answer() -> None:
     [pair] = encode_pairs(task_of_window().loaded, [("where", "\u200b\u200b")], overlap=8)
     for no_answer in (True, False):
-        answer = find_answer(pair.reading, [np.zeros((len(pair.sequences[0]), 2), np.float32)], options(no_answer=no_answer))
+        answer = find_answer(
+            pair.reading, [np.zeros((len(pair.sequences[0]), 2), np.float32)], options(no_answer=no_answer)
+        )
         assert (answer.start, answer.score) == (None, 1.0)
 
 
@@ -344,5 +348,5 @@ def test_a_model_of_others_has_the_defaults_of_a_recipe() -> None:
 def test_a_config_with_impossible_options_is_told() -> None:
     model = loaded()
     model.model.config.task_specific_params = {"question-answering": {"max_answer_tokens": "many"}}
-    with pytest.raises(ModelError, match="task_specific_params.question-answering.max_answer_tokens 'many'"):
+    with pytest.raises(ModelError, match=r"task_specific_params\.question-answering\.max_answer_tokens 'many'"):
         answer_options(model)
