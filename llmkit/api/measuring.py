@@ -59,7 +59,7 @@ def score_files(
         DataError: files that cannot be read, or have different numbers of rows.
     """
     if not metrics:
-        raise UsageError("give --metric, once or more: accuracy, precision, recall, f1, confusion, rouge.")
+        raise UsageError("give --metric, once or more: accuracy, precision, recall, f1, confusion, rouge, squad.")
     own = (column,) if column else ()
     predicted = read_column(predictions, columns=own or ("prediction", "text", "label", "summary"))
     wanted = read_column(references, columns=own or ("reference", "text", "label", "summary"))

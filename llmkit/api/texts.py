@@ -8,7 +8,7 @@ from typing import Literal
 
 from llmkit.data.files import text_lines
 from llmkit.data.sources import open_rows
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError
 
 _NAMED_BY_OPTION = "Name another with --column {column}"
 
@@ -34,11 +34,8 @@ def read_questions(
     """Question and passage of each row of a file with columns, read as a stream.
 
     Raises:
-        UsageError: there is no such file.
-        DataError: unreadable, plain text, or without the columns.
+        DataError: missing, unreadable, plain text, or without the columns.
     """
-    if not str(source).startswith(("builtin:", "hub:")) and not _is_there(str(source)):
-        raise UsageError(f"{source!s:.80}: no such file. For a passage of your own, give --question as well.")
     rows = open_rows(
         [str(source)],
         roles={"context": "text", "question": "text"},
@@ -46,13 +43,6 @@ def read_questions(
         mapping="Name another with --column (passages) or --question-column",
     )
     return ((row.fields["question"], row.fields["context"]) for row in rows)
-
-
-def _is_there(name: str) -> bool:
-    try:
-        return Path(name).exists()
-    except (OSError, ValueError):  # a long text is no possible name
-        return False
 
 
 def read_column(path: str | Path, *, columns: tuple[str, ...]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llmkit.cli.texts import as_text, input_texts, results
+from llmkit.cli.texts import as_text, input_texts, names_a_file, results
 from llmkit.cli.use import Json, ModelName, Output
 from llmkit.errors import UsageError
 
@@ -54,7 +54,7 @@ COMMANDS = (answer,)
 def _pairs(source: str | None, question: str | None, *, column: str, question_column: str) -> Iterator[tuple[str, str]]:
     """Question and passage, one pair after another."""
     if question is None:
-        if source is None or source == "-":
+        if source is None or not names_a_file(source):
             raise UsageError('give --question "..." and a passage, or a file with a column of each.')
         from llmkit.api import read_questions
 

@@ -73,10 +73,11 @@ def test_one_question_goes_to_each_passage_of_a_file_with_columns(here: Path, tm
     [
         ((), 2, "give --question"),
         (("-",), 2, "give --question"),
-        (("a passage of my own",), 2, "no such file. For a passage of your own, give --question"),
+        (("a passage of my own",), 2, "give --question"),
         (("--question", " ", PASSAGE), 2, "--question is empty"),
         (("--question", "who", " "), 3, "row 1: the passage is empty"),
         (("--question", "who", "missing.txt"), 3, "there is no such file"),
+        (("missing.jsonl",), 3, "no such file"),
         (("passage.txt",), 3, "plain text has no columns"),
         (("rows.jsonl",), 3, "no column 'context'"),
         (("broken.json",), 3, "broken.json: no 'data' here"),

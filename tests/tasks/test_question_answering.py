@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from transformers import PreTrainedTokenizerFast
 from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, ModelError, UsageError
+from llmkit.models.export import model_files
 from llmkit.models.loaded import LoadedModel
+from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import GenerationBlock, TokenizerBlock
@@ -339,6 +342,13 @@ def test_a_saved_model_has_its_options_and_a_task_around_it_keeps_them() -> None
     assert answer_options(task.loaded) == AnswerOptions.model_validate(kept)
     again = QuestionAnsweringTask(task.recipe, task.loaded)
     assert not again.options.no_answer
+
+
+def test_training_may_start_from_a_classifier_of_three_labels(tmp_path: Path) -> None:
+    for name, content in model_files(tiny_model("bert")).items():
+        (tmp_path / name).write_bytes(content)
+    model = load_model(str(tmp_path), head="question-answering", new_head=True).model
+    assert (model.config.num_labels, model.qa_outputs.out_features) == (2, 2)
 
 
 def test_a_model_of_others_has_the_defaults_of_a_recipe() -> None:
