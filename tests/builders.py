@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import re
 import resource
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from torch import Tensor
 from transformers import (
     BertConfig,
     BertForMaskedLM,
+    BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
     GPT2Config,
@@ -40,6 +42,7 @@ from llmkit.tasks.base import Scores, Task, count_targets
 from llmkit.tasks.causal_lm import CausalLMRecipe
 from llmkit.tasks.classification import ClassificationRecipe
 from llmkit.tasks.masked_lm import MaskedLMRecipe
+from llmkit.tasks.question_answering import QuestionAnsweringRecipe
 from llmkit.tasks.span_corruption import SpanCorruptionRecipe
 from llmkit.tasks.summarization import SummarizationRecipe
 from llmkit.tasks.token_classification import TokenClassificationRecipe
@@ -49,12 +52,19 @@ from llmkit.training.progress import Event, StepResult
 from llmkit.training.schedule import Plan
 
 TaskName = Literal[
-    "classification", "causal-lm", "masked-lm", "span-corruption", "summarization", "token-classification"
+    "classification",
+    "causal-lm",
+    "masked-lm",
+    "question-answering",
+    "span-corruption",
+    "summarization",
+    "token-classification",
 ]
 TASK_NAMES: tuple[TaskName, ...] = (
     "classification",
     "causal-lm",
     "masked-lm",
+    "question-answering",
     "span-corruption",
     "summarization",
     "token-classification",
@@ -65,6 +75,7 @@ FAMILY_OF: Mapping[TaskName, Family] = {
     "classification": "bert",
     "causal-lm": "gpt2",
     "masked-lm": "bert",
+    "question-answering": "bert",
     "span-corruption": "t5",
     "summarization": "t5",
     "token-classification": "bert",
@@ -123,11 +134,20 @@ def rows(count: int = ROW_COUNT) -> list[Row]:
                 "summary": sentence(1000 + number, most_words=4),
                 "words": sentence(number).split(),
                 "tags": tags_of(sentence(number).split()),
+                **asked(number),
             },
             f"rows.jsonl:{number + 1}",
         )
         for number in range(count)
     ]
+
+
+def asked(number: int) -> dict[str, Any]:
+    """A passage that may be longer than a tiny model's window, a question, and one of its words; every fourth has none."""
+    context = " ".join(sentence(2000 + number + part, most_words=30) for part in range(3))
+    word = random.Random(number).choice(list(re.finditer(r"\w+", context)))
+    answers = {"text": [word[0]], "answer_start": [word.start()]} if number % 4 else {"text": [], "answer_start": []}
+    return {"context": context, "question": sentence(3000 + number, most_words=6), "answers": answers}
 
 
 @cache
@@ -177,6 +197,9 @@ def tiny_model(
             elif head == "token-classification":
                 model = BertForTokenClassification(config)
                 tokenizer.model_max_length = TAGGER_WINDOW
+            elif head == "question-answering":
+                config.num_labels = 2
+                model = BertForQuestionAnswering(config)
             else:
                 model = BertForSequenceClassification(config)
                 read_first_token_only(model)
@@ -225,6 +248,8 @@ def recipe_of(name: TaskName, **keys: Any) -> Any:
             return CausalLMRecipe(**common, **{"block_tokens": 12, **keys})
         case "masked-lm":
             return MaskedLMRecipe(**common, **{"block_tokens": 12, **keys})
+        case "question-answering":
+            return QuestionAnsweringRecipe(**common, **keys)
         case "span-corruption":
             return SpanCorruptionRecipe(**common, **{"block_tokens": 24, "mask_rate": 0.2, **keys})
         case "summarization":
@@ -241,10 +266,10 @@ def task_of(name: TaskName, *, loaded: LoadedModel | None = None, dropout: float
 
 
 def without_key_biases(task: Task) -> Task:
-    """Freeze the biases of attention keys, for comparing weights: they shift all scores of a query alike, so their
-    true gradient is 0, and Adam blows its rounding up to whole steps."""
+    """Freeze the biases of attention keys, and of starts and ends, for comparing weights: they shift all scores of a
+    softmax alike, so their true gradient is 0, and Adam blows its rounding up to whole steps."""
     for name, weight in task.loaded.model.named_parameters():
-        if name.endswith(("key.bias", "c_attn.bias")):
+        if name.endswith(("key.bias", "c_attn.bias", "qa_outputs.bias")):
             weight.requires_grad_(False)
     return task
 

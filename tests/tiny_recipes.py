@@ -41,6 +41,14 @@ block_tokens: 32
 train: {steps: 6, batch_size: 4}
 evaluation: {every: 3 steps}
 """
+ANSWER = """recipe: 1
+task: question-answering
+model: {architecture: bert, size: tiny, tokenizer: {vocab_size: 200}}
+data: {train: questions.json, validation: 20%}
+max_tokens: 24
+train: {steps: 30, batch_size: 16, learning_rate: 2e-3}
+evaluation: {every: 15 steps}
+"""
 SUMMARIZE = """recipe: 1
 task: summarization
 model: tiny-t5
@@ -69,6 +77,22 @@ def rows(count: int = 80, *, seed: int = 0) -> list[dict[str, str]]:
         words = rng.choices(WORDS[label], k=6)
         made.append({"text": " ".join(words) + f" {index}", "label": label, "summary": words[0]})
     return made
+
+
+def write_questions(path: Path, *, count: int = 80) -> Path:
+    """The layout of SQuAD: which word of food is in this text about sport? Every fourth has none."""
+    rng = random.Random(0)
+    paragraphs = []
+    for index in range(count):
+        words = rng.choices(WORDS["sport"], k=8)
+        food = rng.choice(WORDS["food"])
+        words.insert(rng.randrange(8), food if index % 4 else "ball")
+        context = " ".join([*words, str(index)])
+        answers = [{"text": food, "answer_start": context.index(food)}] if index % 4 else []
+        question = {"id": str(index), "question": "which food", "answers": answers, "is_impossible": not answers}
+        paragraphs.append({"context": context, "qas": [question]})
+    path.write_text(json.dumps({"version": "v2.0", "data": [{"title": "Food", "paragraphs": paragraphs}]}))
+    return path
 
 
 def write_jsonl(path: Path, records: Sequence[dict[str, str]]) -> Path:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from llmkit.api.options import generation_options, schema
     from llmkit.api.plotting import Plotted, plot
     from llmkit.api.pretraining import pretrain
-    from llmkit.api.texts import read_texts
+    from llmkit.api.texts import read_questions, read_texts
     from llmkit.api.training import Begun, Finetuned, count_devices, finetune
     from llmkit.api.using import Model, load
     from llmkit.api.vectors import (
@@ -35,7 +35,7 @@ _PLACES = {
     "llmkit.api.options": ("generation_options", "schema"),
     "llmkit.api.plotting": ("Plotted", "plot"),
     "llmkit.api.pretraining": ("pretrain",),
-    "llmkit.api.texts": ("read_texts",),
+    "llmkit.api.texts": ("read_questions", "read_texts"),
     "llmkit.api.training": ("Begun", "Finetuned", "count_devices", "finetune"),
     "llmkit.api.using": ("Model", "load"),
     "llmkit.api.vectors": (
@@ -76,6 +76,7 @@ __all__ = [
     "load",
     "plot",
     "pretrain",
+    "read_questions",
     "read_texts",
     "save_vectors",
     "saved_vectors",

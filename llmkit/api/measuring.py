@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from llmkit.tasks.base import Pooling, Scores
 
 _log = logging.getLogger("llmkit")
-_TASK_OF_CLASS: Mapping[str, str] = {"ForTokenClassification": "token-classification"}
+_TASK_OF_CLASS: Mapping[str, str] = {
+    "ForQuestionAnswering": "question-answering",
+    "ForTokenClassification": "token-classification",
+}
 _TASK_OF_FAMILY: Mapping[str, str] = {"bert": "classification", "gpt2": "causal-lm", "t5": "summarization"}
 
 
@@ -61,9 +64,7 @@ def score_files(
         DataError: files that cannot be read, or have different numbers of rows.
     """
     if not metrics:
-        raise UsageError(
-            "give --metric, once or more: accuracy, precision, recall, f1, confusion, rouge, entities, tag_accuracy."
-        )
+        raise UsageError("give --metric, once or more, such as accuracy, f1 or rouge.")
     own = (column,) if column else ()
     predicted = read_column(predictions, columns=own or ("prediction", "text", "label", "summary"))
     wanted = read_column(references, columns=own or ("reference", "text", "label", "summary"))

@@ -14,6 +14,7 @@ from llmkit.inference.embedding import Embedded, EmbedOverflow, Found, NearestRo
 from llmkit.inference.filling import Filling, FillOverflow, fill_texts
 from llmkit.inference.inputs import Overflow
 from llmkit.inference.tagging import Tagging, TagOverflow, tag_texts
+from llmkit.inference.answering import Answer, answer_questions
 from llmkit.inference.text import (
     Classification,
     Generation,
@@ -27,6 +28,7 @@ from llmkit.runs.folder import finished_runs
 from llmkit.tasks.base import Pooling
 from llmkit.tasks.tags import has_prefixes
 from llmkit.tasks.word_pieces import overlap_of
+from llmkit.tasks.question_answering import answer_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import Head, LoadedModel
 
 _log = logging.getLogger("llmkit")
-Verb = Literal["classify", "embed", "fill", "generate", "summarize", "tag"]
+Verb = Literal["answer", "classify", "embed", "fill", "generate", "summarize", "tag"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class _Use:
 
 
 _USES: Mapping[Verb, _Use] = {
+    "answer": _Use("question-answering", ("question-answering",)),
     "classify": _Use("classification", ("classification",)),
     "embed": _Use("embedding", ("masked-lm", "span-corruption"), "sentence-transformers/all-MiniLM-L6-v2"),
     "fill": _Use("masked-lm", ("masked-lm",), "google-bert/bert-base-uncased"),
@@ -63,6 +66,7 @@ _VERB_OF_HEAD: Mapping[str, Verb] = {
     "ForMaskedLM": "fill",
     "LMHeadModel": "generate",
     "ForConditionalGeneration": "summarize",
+    "ForQuestionAnswering": "answer",
     "ForSequenceClassification": "classify",
     "ForTokenClassification": "tag",
 }
@@ -136,6 +140,13 @@ class Model:
     def finds_entities(self) -> bool:
         """Whether its tags are those of entities, or plain ones such as parts of speech."""
         return has_prefixes(self.loaded.labels)
+    def answer(self, question: str, passage: str) -> Answer:
+        """The span of the passage that answers the question, or none; see `answer_questions` for errors."""
+        return next(self.answer_many([(question, passage)]))
+
+    def answer_many(self, pairs: Iterable[tuple[str, str]]) -> Iterator[Answer]:
+        """The answer to each (question, passage), in their order."""
+        return answer_questions(self.loaded, self._engine, pairs, options=answer_options(self.loaded))
 
     def classify(self, texts: Iterable[str], *, overflow: Overflow = "truncate") -> Iterator[Classification]:
         """Label and probabilities of each text; see `classify_texts` for errors and long texts."""

@@ -97,12 +97,23 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
     if "rouge" in scores.details:
         rouge = scores.details["rouge"]
         print(f"  rouge tokenizer: {rouge['tokenizer']} ({rouge['why']})")
+    if "squad" in scores.details:
+        _print_answers(scores.details["squad"])
     if "per_class" in scores.details:
         _print_classes(scores.details["per_class"], unit="rows")
     if "per_type" in scores.details:
         _print_classes(scores.details["per_type"], unit="entities")
     if "confusion" in scores.details:
         _print_confusion(scores.details["confusion"])
+
+
+def _print_answers(parts: dict[str, dict[str, float]]) -> None:
+    for name, spoken in (("has_answer", "with an answer"), ("no_answer", "no answer")):
+        part = parts[name]
+        if part["rows"]:
+            print(
+                f"  {part['rows']:,} {spoken}: exact_match {part['exact_match']:.4f}, answer_f1 {part['answer_f1']:.4f}"
+            )
 
 
 def _print_classes(per_class: dict[str, dict[str, float]], *, unit: str) -> None:

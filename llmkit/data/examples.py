@@ -73,6 +73,8 @@ class Examples:
     """`input_ids`, and `target_ids` where the task has a text to write or a class to name."""
     references: Sequence[Any] = ()
     """What a prediction is compared with, one a row; empty for tasks measured by their loss alone."""
+    sources: Sequence[Any] = ()
+    """What a prediction is made of besides ids, such as the passage that an answer is cut from; one a row, or none."""
     row_of: NDArray[np.int64] | None = None
     """(N,) which row each example was cut from, rising, where a row may become several; None where each is one."""
     aligned: frozenset[str] = frozenset()
@@ -121,5 +123,8 @@ class Examples:
         examples = list(itertools.chain.from_iterable(chosen))
         columns = {name: column.take(examples) for name, column in self.columns.items()}
         references = [self.references[index] for index in indices] if self.references else ()
+        sources = [self.sources[index] for index in indices] if self.sources else ()
         row_of = None if self.row_of is None else np.repeat(np.arange(len(chosen)), [len(one) for one in chosen])
-        return Examples(columns=columns, references=references, row_of=row_of, aligned=self.aligned)
+        return Examples(
+            columns=columns, references=references, sources=sources, row_of=row_of, aligned=self.aligned
+        )

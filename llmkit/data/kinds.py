@@ -58,6 +58,25 @@ def spans(value: object) -> list[dict[str, Any]] | None:
     return _each(_listed(value), _span)
 
 
+def answers(value: object) -> dict[str, list[Any]] | None:
+    """Answers and where each begins: `{"text": [...], "answer_start": [...]}`, or a list of such pairs; both may be empty.
+
+    Starts are characters from 0. In a file of cells, the text of either as JSON.
+    """
+    value = _listed(value)
+    if isinstance(value, list):
+        if not all(isinstance(one, dict) and {"text", "answer_start"} <= one.keys() for one in value):
+            return None
+        value = {key: [one[key] for one in value] for key in ("text", "answer_start")}
+    if not isinstance(value, dict):
+        return None
+    found = _each(value.get("text"), lambda one: one if isinstance(one, str) and one.strip() else None)
+    starts = _each(value.get("answer_start"), _place)
+    if found is None or starts is None or len(found) != len(starts):
+        return None
+    return {"text": found, "answer_start": starts}
+
+
 KINDS: Mapping[Kind, Read] = {
     "text": text,
     "label": label,
@@ -65,6 +84,7 @@ KINDS: Mapping[Kind, Read] = {
     "number": number,
     "words": words,
     "spans": spans,
+    "answers": answers,
 }
 TEXT_KINDS: frozenset[Kind] = frozenset({"text", "words"})
 """Kinds whose texts a model reads or writes, and a tokenizer is trained on."""
@@ -75,6 +95,7 @@ WANTED: Mapping[Kind, str] = {
     "number": "a number",
     "words": "a list of words, none of them empty",
     "spans": 'a list of objects such as {"start": 0, "end": 5, "label": "NAME"}',
+    "answers": 'such as {"text": ["1912"], "answer_start": [17]}, with empty lists for no answer',
 }
 """What belongs there, for messages."""
 
@@ -108,6 +129,10 @@ def _listed(value: object) -> object:
         except ValueError:
             return None
     return value
+
+
+def _place(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _each(values: object, read: Read) -> list[Any] | None:

@@ -12,16 +12,13 @@ from llmkit.data import python_docs, python_docs_entities
 from llmkit.data.hub import HubTable, parse_hub_source
 from llmkit.data.readers import FORMATS
 from llmkit.data.rows import MAPPED_IN_RECIPE, RowSource
-from llmkit.data.tables import BuiltinTable, FileTable, Table
+from llmkit.data.tables import BUILTINS, BuiltinTable, FileTable, Table
 from llmkit.errors import DataError, MachineError, nearest
 from llmkit.recipe.blocks import Kind, TextUnit
 
-_BUILTINS: Mapping[str, tuple[Sequence[str], Callable[[], Sequence[dict[str, Any]]]]] = {
-    "python-docs": (python_docs.COLUMNS, python_docs.load_python_docs),
-    python_docs_entities.NAME: (python_docs_entities.COLUMNS, python_docs_entities.load_python_docs_entities),
-}
-"""Name -> columns, and what loads the rows."""
 _KNOWN = ", ".join(FORMATS)
+_IN_FOLDERS = tuple(extension for extension, known in FORMATS.items() if known != "squad")
+"""Without .json: in a folder of data it is about the data as a rule."""
 
 
 def open_rows(
@@ -97,11 +94,10 @@ def _tables(
 
 def _builtin(source: str) -> Table:
     name = source.removeprefix("builtin:")
-    if name not in _BUILTINS:
-        known = ", ".join(f"builtin:{one}" for one in _BUILTINS)
-        raise DataError(f"{source}: no such built-in data set.{nearest(name, _BUILTINS)} There is {known}.")
-    columns, load = _BUILTINS[name]
-    return BuiltinTable(name, columns=columns, load=load)
+    if name not in BUILTINS:
+        there = ", ".join(f"builtin:{known}" for known in BUILTINS)
+        raise DataError(f"{source}: no such built-in data set.{nearest(name, BUILTINS)} There is {there}.")
+    return BuiltinTable(name)
 
 
 def _paths(source: str) -> list[Path]:
@@ -130,10 +126,10 @@ def _files_in(folder: Path) -> list[Path]:
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise MachineError(f"{folder.as_posix()}: cannot be listed ({error.strerror}). Check permissions.") from error
-    paths = [folder / name for name in names if Path(name).suffix.lower() in FORMATS]
+    paths = [folder / name for name in names if Path(name).suffix.lower() in _IN_FOLDERS]
     files = [path for path in paths if not path.is_dir()]
     if not files:
-        fix = f"It may hold {_KNOWN}; for folders below it, write a glob: {folder.as_posix()}/**/*.csv"
+        fix = f"It may hold {', '.join(_IN_FOLDERS)}; for folders below it, write a glob: {folder.as_posix()}/**/*.csv"
         raise DataError(f"{folder.as_posix()}: no data file in this folder. {fix}")
     return files
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import numpy as np
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal

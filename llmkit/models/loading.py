@@ -138,6 +138,8 @@ def load_model(
     config = _checked_config(cls, place)
     if head in LABELLED_HEADS:
         _settle_labels(config, place, labels)
+    elif head == "question-answering":
+        config.num_labels = 2  # start and end, whatever the model was before
     model = _load_weights(cls, config, place, new_head=new_head, seed=seed)
     loaded = LoadedModel(
         model=_trimmed(model), tokenizer=load_tokenizer(place), family=family, name=name, revision=place.revision

@@ -36,6 +36,12 @@ _SPECIAL: dict[Family, dict[str, str]] = {
     "bert": {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")},
     "t5": {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
 }
+_INPUTS: dict[Family, dict[str, list[str]]] = {
+    "gpt2": {},
+    # Plain transformers must tell a saved BERT where the second text of a pair begins, as llmkit does.
+    "bert": {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]},
+    "t5": {},
+}
 _BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 _log = logging.getLogger("llmkit")
@@ -75,7 +81,7 @@ def train_tokenizer(
         if cached is not None:
             replace_file(cached, tokenizer.to_str().encode())
     padding_side = "left" if family == "gpt2" else "right"
-    return _wrapped(tokenizer, _SPECIAL[family], padding_side=padding_side, max_tokens=max_tokens)
+    return _wrapped(tokenizer, family, padding_side=padding_side, max_tokens=max_tokens)
 
 
 def _trained(family: Family, texts: Iterable[str], block: TokenizerBlock) -> Tokenizer:
@@ -146,7 +152,7 @@ def _sampled(texts: Iterable[str], *, most_characters: int) -> list[str]:
 
 
 def _wrapped(
-    tokenizer: Tokenizer, special: dict[str, str], *, padding_side: str, max_tokens: int | None
+    tokenizer: Tokenizer, family: Family, *, padding_side: str, max_tokens: int | None
 ) -> PreTrainedTokenizerFast:
     from transformers import PreTrainedTokenizerFast
 
@@ -155,7 +161,8 @@ def _wrapped(
         padding_side=padding_side,
         model_max_length=max_tokens or _UNBOUNDED,
         clean_up_tokenization_spaces=False,
-        **special,
+        **_SPECIAL[family],
+        **_INPUTS[family],
     )
 
 

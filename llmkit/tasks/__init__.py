@@ -9,6 +9,7 @@ from llmkit.recipe.blocks import Recipe
 from llmkit.tasks.causal_lm import CausalLMRecipe, CausalLMTask
 from llmkit.tasks.classification import ClassificationRecipe, ClassificationTask
 from llmkit.tasks.masked_lm import MaskedLMRecipe, MaskedLMTask
+from llmkit.tasks.question_answering import QuestionAnsweringRecipe, QuestionAnsweringTask
 from llmkit.tasks.span_corruption import SpanCorruptionRecipe, SpanCorruptionTask
 from llmkit.tasks.summarization import SummarizationRecipe, SummarizationTask
 from llmkit.tasks.token_classification import TokenClassificationRecipe, TokenClassificationTask
@@ -17,6 +18,7 @@ RECIPES: Mapping[str, type[Recipe]] = {
     "classification": ClassificationRecipe,
     "causal-lm": CausalLMRecipe,
     "masked-lm": MaskedLMRecipe,
+    "question-answering": QuestionAnsweringRecipe,
     "span-corruption": SpanCorruptionRecipe,
     "summarization": SummarizationRecipe,
     "token-classification": TokenClassificationRecipe,
@@ -30,6 +32,7 @@ TASKS: Mapping[type[Recipe], Any] = {
     ClassificationRecipe: ClassificationTask,
     CausalLMRecipe: CausalLMTask,
     MaskedLMRecipe: MaskedLMTask,
+    QuestionAnsweringRecipe: QuestionAnsweringTask,
     SpanCorruptionRecipe: SpanCorruptionTask,
     SummarizationRecipe: SummarizationTask,
     TokenClassificationRecipe: TokenClassificationTask,

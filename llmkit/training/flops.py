@@ -48,7 +48,7 @@ def matrix_sizes(shapes: Mapping[str, Sequence[int]], *, config: PretrainedConfi
             target += elements
         else:
             head += elements
-    has_vocabulary = not any(name.startswith("classifier.") for name in shapes)
+    has_vocabulary = not any(name.startswith(("classifier.", "qa_outputs.")) for name in shapes)
     return MatrixSizes(source, target, head + has_vocabulary * config.vocab_size * config.hidden_size)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tiny_recipes import (
+    ANSWER,
     CLASSIFY,
     SPORT,
     SUMMARIZE,
@@ -18,12 +19,14 @@ from tiny_recipes import (
     save_tiny_t5,
     write_conll,
     write_jsonl,
+    write_questions,
 )
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # for the models opened in this process
 
 CASES = {
     "classification": (CLASSIFY, ["classify", SPORT], "accuracy"),
+    "question-answering": (ANSWER, ["answer", "--question", "which food", SPORT + " bread"], "answer_f1"),
     "causal-lm": (WRITE, ["generate", "--prompt", SPORT, "--max-new-tokens", "5"], "perplexity"),
     "summarization": (SUMMARIZE, ["summarize", SPORT], "rougeL"),
     "token-classification": (TAG, ["tag", SPORT], "entity_f1"),
@@ -35,6 +38,7 @@ def test_a_recipe_becomes_a_model_that_works_here_and_in_transformers(tmp_path: 
     recipe, use, figure = CASES[task]
     write_jsonl(tmp_path / "rows.jsonl", rows())
     write_conll(tmp_path / "rows.conll")
+    write_questions(tmp_path / "questions.json")
     (tmp_path / "tiny.yaml").write_text(recipe)
     if task == "summarization":
         save_tiny_t5(tmp_path / "tiny-t5")
@@ -63,13 +67,16 @@ def test_a_recipe_becomes_a_model_that_works_here_and_in_transformers(tmp_path: 
         assert label == "sport"
     if task == "token-classification":
         assert label == "B-SPORT B-SPORT B-SPORT B-SPORT I-SPORT"  # each word is one piece
+    if task == "question-answering":
+        assert used.out in (f"{label}\n", "no answer\n")
 
 
 def _open_in_transformers(folder: Path, task: str) -> str:
-    """Text, label or tags for SPORT, with nothing but transformers."""
+    """Text, label, tags or answer for SPORT, with nothing but transformers."""
     import torch
     from transformers import (
         AutoModelForCausalLM,
+        AutoModelForQuestionAnswering,
         AutoModelForSeq2SeqLM,
         AutoModelForSequenceClassification,
         AutoModelForTokenClassification,
@@ -79,6 +86,7 @@ def _open_in_transformers(folder: Path, task: str) -> str:
     classes = {
         "classification": AutoModelForSequenceClassification,
         "causal-lm": AutoModelForCausalLM,
+        "question-answering": AutoModelForQuestionAnswering,
         "summarization": AutoModelForSeq2SeqLM,
         "token-classification": AutoModelForTokenClassification,
     }
@@ -86,6 +94,14 @@ def _open_in_transformers(folder: Path, task: str) -> str:
     model, report = classes[task].from_pretrained(folder, output_loading_info=True)
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
+    if task == "question-answering":
+        inputs = tokenizer("which food", SPORT + " bread", return_tensors="pt")
+        with torch.inference_mode():
+            output = model(**inputs)
+        spans = output.start_logits[0, 4:-1, None] + output.end_logits[0, None, 4:-1]  # behind [CLS] which food [SEP]
+        spans = spans.masked_fill(torch.ones_like(spans).tril(-1).bool(), float("-inf"))
+        start, end = divmod(int(spans.argmax()), len(spans))
+        return str(tokenizer.decode(inputs["input_ids"][0, 4 + start : 5 + end]))
     inputs = tokenizer(SPORT, return_tensors="pt", return_token_type_ids=False)
     with torch.inference_mode():
         if task == "classification":

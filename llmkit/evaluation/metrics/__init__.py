@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from llmkit.errors import DataError, UsageError, nearest
+from llmkit.evaluation.metrics.answers import squad
 from llmkit.evaluation.metrics.classification import accuracy, confusion, f1, precision, recall
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX, compute_external
 from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_figures, perplexity
@@ -90,6 +91,8 @@ FIGURES: dict[str, Figure] = {
         Figure("entity_f1_macro", "higher", "0..1, mean over types"),
         Figure("tag_accuracy", "higher", "0..1, share of words"),
         Figure("majority_tag_share", "higher", "0..1, share of the commonest reference tag"),
+        Figure("exact_match", "higher", "0..1, share of rows"),
+        Figure("answer_f1", "higher", "0..1, mean F1 over rows"),
     )
 }
 
@@ -110,6 +113,7 @@ METRICS: dict[str, Metric] = {
         ),
         Metric("entities", entities, ("entity_precision", "entity_recall", "entity_f1", "entity_f1_macro")),
         Metric("tag_accuracy", tag_accuracy, ("tag_accuracy", "majority_tag_share")),
+        Metric("squad", squad, ("exact_match", "answer_f1")),
     )
 }
 
