@@ -38,6 +38,7 @@ from llmkit.tasks import TASKS
 from llmkit.tasks.base import Scores, Task, count_targets
 from llmkit.tasks.causal_lm import CausalLMRecipe
 from llmkit.tasks.classification import ClassificationRecipe
+from llmkit.tasks.instruction import InstructionRecipe
 from llmkit.tasks.masked_lm import MaskedLMRecipe
 from llmkit.tasks.span_corruption import SpanCorruptionRecipe
 from llmkit.tasks.summarization import SummarizationRecipe
@@ -46,13 +47,21 @@ from llmkit.training.loop import Validation, fit
 from llmkit.training.progress import Event, StepResult
 from llmkit.training.schedule import Plan
 
-TaskName = Literal["classification", "causal-lm", "masked-lm", "span-corruption", "summarization"]
-TASK_NAMES: tuple[TaskName, ...] = ("classification", "causal-lm", "masked-lm", "span-corruption", "summarization")
+TaskName = Literal["classification", "causal-lm", "instruction", "masked-lm", "span-corruption", "summarization"]
+TASK_NAMES: tuple[TaskName, ...] = (
+    "classification",
+    "causal-lm",
+    "instruction",
+    "masked-lm",
+    "span-corruption",
+    "summarization",
+)
 ONE_OF_EACH_FAMILY: tuple[TaskName, ...] = ("classification", "causal-lm", "summarization")
 """For what depends on the model alone."""
 FAMILY_OF: Mapping[TaskName, Family] = {
     "classification": "bert",
     "causal-lm": "gpt2",
+    "instruction": "gpt2",
     "masked-lm": "bert",
     "span-corruption": "t5",
     "summarization": "t5",
@@ -94,11 +103,26 @@ def sentence(number: int, *, most_words: int = 12) -> str:
 def rows(count: int = ROW_COUNT) -> list[Row]:
     return [
         Row(
-            {"text": sentence(number), "label": LABELS[number % 3], "summary": sentence(1000 + number, most_words=4)},
+            {
+                "text": sentence(number),
+                "label": LABELS[number % 3],
+                "summary": sentence(1000 + number, most_words=4),
+                "messages": conversation(number),
+            },
             f"rows.jsonl:{number + 1}",
         )
         for number in range(count)
     ]
+
+
+def conversation(number: int, *, exchanges: int | None = None, system: bool | None = None) -> list[dict[str, str]]:
+    """One or two short questions with answers; a system message in front of every fourth."""
+    turns = [{"role": "system", "content": "old"}] if (number % 4 == 0 if system is None else system) else []
+    for turn in range(1 + number % 2 if exchanges is None else exchanges):
+        seed = 7919 * number + 2 * turn
+        turns.append({"role": "user", "content": sentence(seed, most_words=2)})
+        turns.append({"role": "assistant", "content": sentence(seed + 1, most_words=4)})
+    return turns
 
 
 @cache
@@ -190,6 +214,8 @@ def recipe_of(name: TaskName, **keys: Any) -> Any:
             return ClassificationRecipe(**common, **keys)
         case "causal-lm":
             return CausalLMRecipe(**common, **{"block_tokens": 12, **keys})
+        case "instruction":
+            return InstructionRecipe(**common, **keys)
         case "masked-lm":
             return MaskedLMRecipe(**common, **{"block_tokens": 12, **keys})
         case "span-corruption":

@@ -168,13 +168,14 @@ def _rows(
             list(data),
             roles=recipe.roles,
             optional=recipe.OPTIONAL_ROLES,
+            groups=recipe.ROLE_GROUPS,
             columns=columns or recipe.data.columns,
             split="test",
             text_files=getattr(recipe, "text_files", "line"),
             mapping="Map it with --column {role}={column}",
         )
         return SplitRows(
-            source, "test", read_role=recipe.READ_ROLES[0], options=reading_options(recipe, columns=columns)
+            source, "test", read_roles=recipe.READ_ROLES, options=reading_options(recipe, columns=columns)
         ), ", ".join(data)
     assert run is not None, "a model that is no run was refused without data"
     splits = open_splits(recipe)

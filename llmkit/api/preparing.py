@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llmkit.api.resuming import check_data, warn_of_environment
 from llmkit.data.caches import cache_folder, one_at_a_time
-from llmkit.data.kinds import TEXT_KINDS, texts_in
+from llmkit.data.kinds import TEXT_KINDS, texts_asked, texts_in
 from llmkit.data.rows import Row, RowSource
 from llmkit.data.sources import open_rows
 from llmkit.data.splits import split_of
@@ -27,7 +27,7 @@ from llmkit.recipe.blocks import Recipe, ScratchModel, parse_share
 from llmkit.runs.environment import environment
 from llmkit.runs.folder import Run
 from llmkit.tasks import TASKS
-from llmkit.tasks.base import Task
+from llmkit.tasks.base import Task, Writer
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -51,8 +51,8 @@ class SplitRows:
     """Shares that other splits take out of the same source."""
     test: float = 0.0
     deduplicate: bool = False
-    read_role: str = "text"
-    """Its value deals a row to its split."""
+    read_roles: tuple[str, ...] = ("text",)
+    """The value of the first that a row has deals it to its split."""
     options: str = ""
     """What else decides which rows the source gives, such as its columns."""
     _told: set[str] = field(default_factory=set, repr=False, compare=False)
@@ -71,7 +71,7 @@ class SplitRows:
 
     def _of_the_split(self) -> Iterator[Row]:
         for row in self.source:
-            if split_of(_read(row, self.read_role), validation=self.validation, test=self.test) == self.split:
+            if split_of(_read(row, self.read_roles), validation=self.validation, test=self.test) == self.split:
                 yield row
 
 
@@ -90,9 +90,9 @@ def _once_each(rows: Iterable[Row], *, split: Split, told: set[str]) -> Iterator
         _log.info(message)
 
 
-def _read(row: Row, role: str) -> str:
+def _read(row: Row, roles: Sequence[str]) -> str:
     """What the model reads of a row, as one text: rows with the same one belong into the same split."""
-    return "\0".join(texts_in(row.fields[role]))
+    return "\0".join(texts_asked(next(row.fields[role] for role in roles if role in row.fields)))
 
 
 def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
@@ -105,7 +105,7 @@ def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
     shares: dict[str, Any] = {name: _share(getattr(data, name)) for name in ("validation", "test")}
     same: dict[str, Any] = {
         "deduplicate": data.deduplicate,
-        "read_role": recipe.READ_ROLES[0],
+        "read_roles": recipe.READ_ROLES,
         "options": reading_options(recipe),
     }
     train = _open(recipe, data.train, split="train", max_rows=data.max_rows)
@@ -140,6 +140,7 @@ def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: i
         sources,
         roles=recipe.roles,
         optional=recipe.OPTIONAL_ROLES,
+        groups=recipe.ROLE_GROUPS,
         columns=recipe.data.columns,
         max_rows=max_rows,
         split=split,
@@ -196,7 +197,10 @@ def prepare(
     data = _describe_data(task, splits)
     if resumed is not None and checkpoint is not None:
         check_data(resumed, data)
-    train, validation = task.encode(splits["train"]), task.encode(_first_rows(splits["validation"], recipe))
+    train = task.encode(splits["train"])
+    if isinstance(task, Writer):
+        task.learn_length(train)
+    validation = task.encode(_first_rows(splits["validation"], recipe))
     _require_rows(len(train), split="train", recipe=recipe)
     _require_rows(len(validation), split="validation", recipe=recipe)
     family, scratch = task.loaded.family, isinstance(recipe.model, ScratchModel)
@@ -299,10 +303,10 @@ def _warn_of_shared_texts(splits: dict[Split, SplitRows]) -> None:
     own = [name for name, rows in splits.items() if name != "train" and rows.source is not splits["train"].source]
     if not own:
         return
-    role = splits["train"].read_role
-    trained = {hash(_read(row, role)) for row in splits["train"]}
+    roles = splits["train"].read_roles
+    trained = {hash(_read(row, roles)) for row in splits["train"]}
     for name in own:
-        texts = [_read(row, role) for row in splits[name]]
+        texts = [_read(row, roles) for row in splits[name]]
         shared = sum(hash(text) in trained for text in texts)
         if shared:
             _log.warning("%s: %s of %s texts stand in the training rows too", name, f"{shared:,}", f"{len(texts):,}")
@@ -338,7 +342,7 @@ def check_figures(recipe: Recipe) -> None:
     if recipe.evaluation.metrics and not recipe.own_metrics:
         raise UsageError(f"evaluation.metrics: {recipe.task} has no predictions to measure, only its loss. Remove it.")
     names = recipe.metrics
-    given = [*_of_the_model(figures_of(names)), "loss"] if names else ["loss", "perplexity", "bits_per_byte"]
+    given = [*_of_the_model(figures_of(names)), *recipe.loss_figures]
     if recipe.best not in given:
         raise UsageError(
             f"evaluation.best: {recipe.best!r} is not among the figures of this evaluation: {', '.join(given)}."

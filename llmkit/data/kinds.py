@@ -50,8 +50,23 @@ def words(value: object) -> list[str] | None:
     return _each(_listed(value), lambda one: one if isinstance(one, str) and one.strip() else None)
 
 
-KINDS: Mapping[Kind, Read] = {"text": text, "label": label, "labels": labels, "number": number, "words": words}
-TEXT_KINDS: frozenset[Kind] = frozenset({"text", "words"})
+def messages(value: object) -> list[dict[str, str]] | None:
+    """A conversation: objects with a `role` and a `content`, both texts, or the text of such a JSON list.
+
+    Whether the roles take turns is for the task to judge. What else a message has is left out.
+    """
+    return _each(_listed(value), _message)
+
+
+KINDS: Mapping[Kind, Read] = {
+    "text": text,
+    "label": label,
+    "labels": labels,
+    "number": number,
+    "words": words,
+    "messages": messages,
+}
+TEXT_KINDS: frozenset[Kind] = frozenset({"text", "words", "messages"})
 """Kinds whose texts a model reads or writes, and a tokenizer is trained on."""
 WANTED: Mapping[Kind, str] = {
     "text": "text",
@@ -59,12 +74,14 @@ WANTED: Mapping[Kind, str] = {
     "labels": "a list of labels",
     "number": "a number",
     "words": "a list of words",
+    "messages": 'a list of messages such as {"role": "user", "content": "..."}',
 }
 """What belongs there, for messages."""
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text inside a value, in order: what a tokenizer is trained on, and what must be valid Unicode."""
+    """Every text inside a value, in order, the names of roles included: what a tokenizer is trained on, and what must
+    be valid Unicode."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -73,6 +90,20 @@ def texts_in(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for one in value:
             yield from texts_in(one)
+
+
+def texts_asked(value: Any) -> Iterator[str]:
+    """The texts that deal a row to its split: all of them, but of a conversation not the answers."""
+    if isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
+        value = [one["content"] for one in value if one["role"] != "assistant"]
+    yield from texts_in(value)
+
+
+def _message(value: object) -> dict[str, str] | None:
+    if not isinstance(value, Mapping):
+        return None
+    role, content = value.get("role"), value.get("content")
+    return {"role": role, "content": content} if isinstance(role, str) and isinstance(content, str) else None
 
 
 def _listed(value: object) -> object:

@@ -46,6 +46,7 @@ class RowSource:
         columns: Mapping[str, str],
         max_rows: int | None,
         optional: Collection[str] = (),
+        groups: Sequence[Sequence[str]] = (),
         keep_empty: bool = False,
         mapping: str = MAPPED_IN_RECIPE,
     ) -> None:
@@ -58,6 +59,10 @@ class RowSource:
         self._roles = roles
         self._column_of = {role: columns.get(role, role) for role in roles}
         self._optional = {role for role in optional if role not in columns}
+        self._may_be_blank = frozenset(optional)
+        named = [group for group in groups if not columns.keys().isdisjoint(group)]
+        self._groups = [tuple(group) for group in named or groups]
+        self._rivals = {role for group in groups for role in group}
         self._max_rows = max_rows
         self._keep_empty = keep_empty
         self._mapping = mapping
@@ -129,12 +134,20 @@ class RowSource:
             yield number, fields
 
     def _is_here(self, role: str, names: Sequence[str]) -> bool:
+        if role in self._rivals:
+            return role in next(iter(self._whole_groups(names)), ())
         return role not in self._optional or self._column_of[role] in names
+
+    def _whole_groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """The groups of roles whose columns a table has, all of them."""
+        return [group for group in self._groups if all(self._column_of[role] in names for role in group)]
 
     def _empty_text(self, fields: Mapping[str, Any]) -> str | None:
         """The first role with nothing to read or to write in it."""
         for role, value in fields.items():
             kind = self._roles[role]
+            if role in self._may_be_blank:
+                continue
             if (kind == "text" and not value.strip()) or (kind == "words" and not value):
                 return role
         return None
@@ -152,6 +165,8 @@ class RowSource:
 
     def _missing_columns(self, table: Table, names: Sequence[str]) -> str | None:
         """What is wrong with the columns of a table, and how to map them; a table without any has no rows either."""
+        if names and self._groups and len(self._whole_groups(names)) != 1:
+            return f"{table.name}: {self._group_fault(names)}"
         missing = [
             role for role, column in self._column_of.items() if column not in names and self._is_here(role, names)
         ]
@@ -164,6 +179,21 @@ class RowSource:
         example = next(iter([name for name in unused if nearest(column, [name])] or unused), "NAME")
         fault = f"no column {column!r}; found {_listed(names)}.{nearest(column, unused)}"
         return f"{table.name}: {fault} {self._mapping.format(role=role, column=json.dumps(example))}"
+
+    def _group_fault(self, names: Sequence[str]) -> str:
+        """What to do about a table with the columns of two groups of roles, or of none."""
+        if hint := _wrong_delimiter(names):
+            return hint
+        spelt = [" and ".join(repr(self._column_of[role]) for role in group) for group in self._groups]
+        if self._whole_groups(names):
+            role = self._groups[0][0]
+            fix = self._mapping.format(role=role, column=json.dumps(self._column_of[role]))
+            return f"it has {' and also '.join(spelt)}; rows have one or the other. {fix}"
+        columns = [column for group in self._groups for role in group if (column := self._column_of[role]) not in names]
+        role = next(role for role, column in self._column_of.items() if column == columns[0])
+        unused = [name for name in names if name not in self._column_of.values()]
+        fix = self._mapping.format(role=role, column=json.dumps(next(iter(unused), "NAME")))
+        return f"it has no {', nor '.join(spelt)}; found {_listed(names)}. {fix}"
 
 
 def _checked(found: Any, value: object, kind: Kind, column: str, place: str) -> Any:

@@ -24,6 +24,7 @@ def open_rows(
     roles: Mapping[str, Kind],
     columns: Mapping[str, str],
     optional: Collection[str] = (),
+    groups: Sequence[Sequence[str]] = (),
     max_rows: int | None = None,
     split: str | None = None,
     text_files: TextUnit = "line",
@@ -39,6 +40,8 @@ def open_rows(
         roles: role of the task -> kind of its values; see kinds.py.
         columns: role -> name of its column, where the two differ.
         optional: roles used where `columns` names their column or a table has it, and absent from rows elsewhere.
+        groups: groups of roles of which each table has exactly one whole; where `columns` names roles of one of them,
+            it is that one.
         max_rows: stop after so many usable rows of all sources together.
         split: split of hub data sets that name none; without it, `train`.
         text_files: what a row of a .txt, .text or .md file is: a line that is not blank, the lines between
@@ -59,6 +62,7 @@ def open_rows(
         roles=roles,
         columns=columns,
         optional=optional,
+        groups=groups,
         max_rows=max_rows,
         keep_empty=keep_empty,
         mapping=mapping,

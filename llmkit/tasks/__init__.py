@@ -8,6 +8,7 @@ from typing import Any
 from llmkit.recipe.blocks import Recipe
 from llmkit.tasks.causal_lm import CausalLMRecipe, CausalLMTask
 from llmkit.tasks.classification import ClassificationRecipe, ClassificationTask
+from llmkit.tasks.instruction import InstructionRecipe, InstructionTask
 from llmkit.tasks.masked_lm import MaskedLMRecipe, MaskedLMTask
 from llmkit.tasks.span_corruption import SpanCorruptionRecipe, SpanCorruptionTask
 from llmkit.tasks.summarization import SummarizationRecipe, SummarizationTask
@@ -15,6 +16,7 @@ from llmkit.tasks.summarization import SummarizationRecipe, SummarizationTask
 RECIPES: Mapping[str, type[Recipe]] = {
     "classification": ClassificationRecipe,
     "causal-lm": CausalLMRecipe,
+    "instruction": InstructionRecipe,
     "masked-lm": MaskedLMRecipe,
     "span-corruption": SpanCorruptionRecipe,
     "summarization": SummarizationRecipe,
@@ -27,6 +29,7 @@ PRETRAINING = ("causal-lm", "masked-lm", "span-corruption")
 TASKS: Mapping[type[Recipe], Any] = {
     ClassificationRecipe: ClassificationTask,
     CausalLMRecipe: CausalLMTask,
+    InstructionRecipe: InstructionTask,
     MaskedLMRecipe: MaskedLMTask,
     SpanCorruptionRecipe: SpanCorruptionTask,
     SummarizationRecipe: SummarizationTask,
