@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llmkit.api.chats import load_conversation, save_conversation
     from llmkit.api.measuring import Evaluation, evaluate_model, score_files
     from llmkit.api.options import generation_options, schema
     from llmkit.api.plotting import Plotted, plot
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from llmkit.training.progress import Evaluated, Saved, StepResult
 
 _PLACES = {
+    "llmkit.api.chats": ("load_conversation", "save_conversation"),
     "llmkit.api.measuring": ("Evaluation", "evaluate_model", "score_files"),
     "llmkit.api.options": ("generation_options", "schema"),
     "llmkit.api.plotting": ("Plotted", "plot"),
@@ -43,9 +45,11 @@ __all__ = [
     "finetune",
     "generation_options",
     "load",
+    "load_conversation",
     "plot",
     "pretrain",
     "read_texts",
+    "save_conversation",
     "schema",
     "score_files",
 ]
