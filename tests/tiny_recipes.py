@@ -46,8 +46,8 @@ task: instruction
 model: {architecture: gpt2, size: tiny, tokenizer: {vocab_size: 300}}
 data: {train: rows.jsonl, validation: 20%, columns: {prompt: text, response: summary}}
 max_tokens: 128
-train: {steps: 6, batch_size: 4}
-evaluation: {every: 3 steps, max_rows: 4}
+train: {steps: 30, batch_size: 8, learning_rate: 3e-3}
+evaluation: {every: 15 steps, max_rows: 4}
 """
 SUMMARIZE = """recipe: 1
 task: summarization

@@ -16,6 +16,7 @@ from llmkit.atomic import replace_file
 from llmkit.data.sources import open_rows
 from llmkit.errors import UsageError, nearest
 from llmkit.evaluation.metrics import RougeTokenizer, figures_of, score_texts
+from llmkit.models.chat import is_chat_model
 from llmkit.recipe.blocks import Recipe
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, open_run, write_json
@@ -140,7 +141,7 @@ def _open(name: str, head: Head | None) -> LoadedModel:
 def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
     """The task of a model that is no run, with the defaults of its recipe."""
     tasks = {"bert": "classification", "gpt2": "causal-lm", "t5": "summarization"}
-    task = tasks[loaded.family]
+    task = "instruction" if loaded.family == "gpt2" and is_chat_model(loaded) else tasks[loaded.family]
     written = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
     if task == "summarization" and loaded.window < 512:
         written["max_source_tokens"] = loaded.window

@@ -187,10 +187,10 @@ def messages_of(row: Row) -> Messages:
 
 
 def length_limit(lengths: Sequence[int]) -> int:
-    """The length that 99 of 100 stay within."""
+    """The least length that 99 of 100 stay within."""
     import numpy as np
 
-    return int(np.percentile(lengths, _LENGTH_PERCENTILE, method="higher"))
+    return int(np.percentile(lengths, _LENGTH_PERCENTILE, method="inverted_cdf"))
 
 
 def _answers_of(examples: Examples, index: int) -> list[tuple[int, int]]:
