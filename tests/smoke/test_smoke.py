@@ -7,13 +7,14 @@ import os
 from pathlib import Path
 
 import pytest
-from tiny_recipes import CLASSIFY, SPORT, SUMMARIZE, WRITE, llmkit_process, rows, save_tiny_t5, write_jsonl
+from tiny_recipes import CLASSIFY, INSTRUCT, SPORT, SUMMARIZE, WRITE, llmkit_process, rows, save_tiny_t5, write_jsonl
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # for the models opened in this process
 
 CASES = {
     "classification": (CLASSIFY, ["classify", SPORT], "accuracy"),
     "causal-lm": (WRITE, ["generate", "--prompt", SPORT, "--max-new-tokens", "5"], "perplexity"),
+    "instruction": (INSTRUCT, ["chat", "--json"], "perplexity"),
     "summarization": (SUMMARIZE, ["summarize", SPORT], "rougeL"),
 }
 
@@ -30,12 +31,15 @@ def test_a_recipe_becomes_a_model_that_works_here_and_in_transformers(tmp_path: 
     assert trained.code == 0, trained.err
     assert trained.out.startswith("runs/tiny-001  ")
 
-    used = llmkit_process(*use, cwd=tmp_path)
+    used = llmkit_process(*use, cwd=tmp_path, stdin=f"{SPORT}\n".encode())  # only chat reads it
     assert used.code == 0, used.err
     if task == "classification":
         assert used.out.startswith("sport\t")
     if task == "causal-lm":
         assert used.out.startswith(SPORT)
+    if task == "instruction":
+        assert used.records[0]["prompt"] == SPORT
+        assert used.records[0]["answer"]
 
     measured = llmkit_process("evaluate", "--json", cwd=tmp_path)
     assert measured.code == 0, measured.err
@@ -43,13 +47,15 @@ def test_a_recipe_becomes_a_model_that_works_here_and_in_transformers(tmp_path: 
     assert record["model"] == "runs/tiny-001"
     assert figure in record["figures"]
 
-    label = _open_in_transformers(tmp_path / "runs/tiny-001/model", task)
+    result = _open_in_transformers(tmp_path / "runs/tiny-001/model", task)
     if task == "classification":
-        assert label == "sport"
+        assert result == "sport"
+    if task == "instruction":
+        assert result == used.records[0]["answer"]
 
 
 def _open_in_transformers(folder: Path, task: str) -> str:
-    """Text or label for SPORT, with nothing but transformers."""
+    """Text, label or answer for SPORT, with nothing but transformers."""
     import torch
     from transformers import (
         AutoModelForCausalLM,
@@ -61,12 +67,19 @@ def _open_in_transformers(folder: Path, task: str) -> str:
     classes = {
         "classification": AutoModelForSequenceClassification,
         "causal-lm": AutoModelForCausalLM,
+        "instruction": AutoModelForCausalLM,
         "summarization": AutoModelForSeq2SeqLM,
     }
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model, report = classes[task].from_pretrained(folder, output_loading_info=True)
     assert not report["missing_keys"]
     assert not report["unexpected_keys"]
+    if task == "instruction":
+        asked = tokenizer.apply_chat_template(
+            [{"role": "user", "content": SPORT}], add_generation_prompt=True, return_tensors="pt"
+        )
+        answer = model.generate(**asked)[0, asked["input_ids"].shape[1] :]  # the limit is the model's own
+        return str(tokenizer.decode(answer, skip_special_tokens=True)).strip()
     inputs = tokenizer(SPORT, return_tensors="pt", return_token_type_ids=False)
     with torch.inference_mode():
         if task == "classification":
