@@ -147,12 +147,12 @@ class Model:
             messages: `role` (system, user, assistant) and `content` each, the last one the user's. Of a conversation
                 that is too long the oldest turns are not read; the log tells, and so does the answer.
         """
-        block = self.options(options)
+        block = self._chat_options(options)
         return answer_chat(self.loaded, self._engine, self._checked(messages), options=block)
 
     def stream_chat(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Generator[str, None, None]:
         """The text of `chat` in pieces, as they come."""
-        block = self.options(options)
+        block = self._chat_options(options)
         yield from stream_chat(self.loaded, self._engine, self._checked(messages), options=block)
 
     def classify(self, texts: Iterable[str], *, overflow: Overflow = "truncate") -> Iterator[Classification]:
@@ -211,6 +211,12 @@ class Model:
         several = max(int(chosen.get("num_return_sequences") or 1), 1)
         own = {"repetition_penalty": generation.repetition_penalty} if generation.repetition_penalty else {}
         return {**own, "max_new_tokens": new_tokens, "beams": max(beams, 1 if sampling else several)}
+
+    def _chat_options(self, given: Mapping[str, Any]) -> GenerationBlock:
+        block = self.options(given)
+        if block.num_return_sequences > 1:
+            raise UsageError("num_return_sequences: a conversation goes on with one answer. Leave it out.")
+        return block
 
     def _checked(self, messages: Sequence[Mapping[str, str]]) -> Messages:
         self.require_chat()

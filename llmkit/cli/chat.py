@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,7 +81,7 @@ class _Conversation:
         self._options = options
         self._file = file
 
-    def say(self, text: str) -> Iterator[str]:
+    def say(self, text: str) -> Generator[str, None, None]:
         """The answer in pieces. Left early, what was written so far is the answer."""
         asked = [*self.messages, {"role": "user", "content": text}]
         pieces: list[str] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ from llmkit.models.chat import EncodedChat, Messages, encode_chats, without_olde
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
+
+_log = logging.getLogger("llmkit")
 
 
 @dataclass
@@ -26,6 +29,7 @@ class FittedChats:
     rows: list[int] = field(default_factory=list)
     references: list[str] = field(default_factory=list)
     exchanges_left_out: int = 0
+    """Questions with their answers that no example holds."""
     rows_left_out: int = 0
     """Those whose last exchange alone is too long."""
     windows: int = 0
@@ -56,17 +60,17 @@ class FittedChats:
         Raises:
             DataError: something is too long and the policy is `error`.
         """
-        left_out = f"; {self.rows_left_out:,} left out, whose last turn alone is longer" if self.rows_left_out else ""
-        done = {
-            "truncate": f"lost their oldest turns, {self.exchanges_left_out:,} questions with their answers{left_out}",
-            "window": f"made {self.windows:,} more examples, one for each later answer"
-            + (
-                f"; {self.exchanges_left_out:,} answers whose turn alone is longer left out"
-                if self.exchanges_left_out
-                else ""
-            ),
-        }
-        self.count.report(key="max_tokens", targets=True, done=done.get(self.overflow))
+        done: str | None = None
+        if self.overflow == "truncate":
+            old = f"{self.exchanges_left_out:,} old questions left out with their answers"
+            alone = f"{self.rows_left_out:,} rows left out, whose last turn alone is longer"
+            counted = ((self.exchanges_left_out, old), (self.rows_left_out, alone))
+            done = "cut by whole turns: " + "; ".join(words for count, words in counted if count)
+        elif self.overflow == "window":
+            done = f"made {self.windows:,} more examples, one for each later answer"
+        self.count.report(key="max_tokens", targets=True, done=done)
+        if self.overflow == "window" and self.exchanges_left_out:
+            _log.warning("conversation: %s answers are left out: their turn alone is longer", self.exchanges_left_out)
 
 
 def fit_chats(loaded: LoadedModel, chats: Sequence[Messages], places: Sequence[str], *, into: FittedChats) -> None:

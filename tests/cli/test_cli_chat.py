@@ -130,6 +130,8 @@ def test_what_is_no_conversation_is_refused(model: Model) -> None:
         model.chat([{"role": "user"}])
     with pytest.raises(UsageError, match="the last message is the assistant's; it should be the user's"):
         model.chat([user("a"), {"role": "assistant", "content": "b"}])
+    with pytest.raises(UsageError, match="num_return_sequences: a conversation goes on with one answer"):
+        model.chat([user("a")], temperature=1.0, num_return_sequences=2)
     with pytest.raises(UsageError, match="half a surrogate pair"):
         model.chat([user("a\ud800")])
 

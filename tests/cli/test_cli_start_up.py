@@ -41,6 +41,8 @@ sys.exit(code)
         ("generate --prompt x --temperature 0", 2),
         ("generate --prompt x --beams many", 2),
         ("summarize missing.txt", 3),
+        ("chat --top-p 0", 2),
+        ("chat --load missing.json", 3),
         ("classify missing.parquet", 3),
         ("evaluate --predictions a.txt", 2),
         ("evaluate --predictions a.txt --references b.txt --metric rouge", 3),

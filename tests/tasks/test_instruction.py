@@ -21,6 +21,7 @@ from llmkit.evaluation.metrics.language_model import perplexity
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.chat import encode_chats, encode_prompts
 from llmkit.models.export import tokenizer_files
+from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Writer
@@ -124,6 +125,17 @@ def test_a_model_keeps_the_template_that_it_brings_and_its_answers_end_at_the_en
     assert decoded_targets(task, row) == f"a dog{END}old{END}"
     wanted = loaded.tokenizer.apply_chat_template(row.fields["messages"])["input_ids"]
     assert task.encode([row]).columns["input_ids"][0].tolist() == wanted
+
+
+def test_of_several_templates_the_default_one_is_kept(tmp_path: Path) -> None:
+    """Saved with the model they would be a folder, which no checkpoint has."""
+    loaded = tiny_model("gpt2")
+    loaded.tokenizer.chat_template = {"default": CHATML, "tool_use": "x"}
+    loaded.model.save_pretrained(tmp_path)
+    loaded.tokenizer.save_pretrained(tmp_path)
+    opened = load_model(str(tmp_path), head="causal-lm")
+    assert opened.tokenizer.chat_template == CHATML
+    assert tokenizer_files(instruction(loaded=opened).loaded)["chat_template.jinja"].decode() == CHATML
 
 
 @pytest.mark.parametrize(
@@ -231,7 +243,7 @@ def test_truncating_leaves_out_the_oldest_turns_whole_and_keeps_the_system_messa
     kept = f"System: old\nUser: cat 2\nAssistant: dog 2{END}User: cat 3\nAssistant: dog 3{END}"
     assert text_of(task, examples, 0) == kept
     assert examples.references == ["dog 3", "a dog"]
-    assert "1 of 2 rows (50.0%) over 64 lost their oldest turns, 2 questions with their answers" in caplog.text
+    assert "1 of 2 rows (50.0%) over 64 cut by whole turns: 2 old questions left out with their answers" in caplog.text
     assert "(targets of the loss)" in caplog.text
 
 
@@ -240,7 +252,10 @@ def test_a_last_turn_that_alone_is_too_long_is_left_out_and_told(caplog: pytest.
     with caplog.at_level(logging.INFO, logger="llmkit"):
         examples = task.encode([chat_row("a", "b", "cat " * 60, "dog"), chat_row("the cat", "a dog")])
     assert examples.references == ["a dog"]
-    assert "1 left out, whose last turn alone is longer" in caplog.text
+    assert (
+        "1 of 2 rows (50.0%) over 64 cut by whole turns: 1 rows left out, whose last turn alone is longer"
+        in caplog.text
+    )
 
 
 def test_windows_make_each_answer_count_once_with_as_much_history_as_fits(caplog: pytest.LogCaptureFixture) -> None:
@@ -256,6 +271,19 @@ def test_windows_make_each_answer_count_once_with_as_much_history_as_fits(caplog
     assert [list(each) for each in examples.examples_of()] == [[0, 1, 2], [3]]
     assert examples.references == ["dog 3", "a dog"]
     assert "over 60 made 2 more examples" in caplog.text
+
+
+def test_an_answer_whose_turn_alone_is_longer_than_a_window_is_left_out_and_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    task = instruction(overflow="window")
+    examples = task.encode([chat_row("a", "b", "cat", "dog " * 60, "why", "old")])
+    assert [text_of(task, examples, index) for index in range(len(examples))] == [
+        f"User: a\nAssistant: b{END}",
+        f"User: why\nAssistant: old{END}",
+    ]
+    assert examples.references == ["old"]
+    assert "1 answers are left out: their turn alone is longer" in caplog.text
 
 
 def test_overflow_error_names_the_place_and_drop_counts_the_rows(caplog: pytest.LogCaptureFixture) -> None:
