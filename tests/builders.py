@@ -41,6 +41,7 @@ from llmkit.tasks import TASKS
 from llmkit.tasks.base import Scores, Task, count_targets
 from llmkit.tasks.causal_lm import CausalLMRecipe
 from llmkit.tasks.classification import ClassificationRecipe
+from llmkit.tasks.instruction import InstructionRecipe
 from llmkit.tasks.masked_lm import MaskedLMRecipe
 from llmkit.tasks.question_answering import QuestionAnsweringRecipe
 from llmkit.tasks.span_corruption import SpanCorruptionRecipe
@@ -54,6 +55,7 @@ from llmkit.training.schedule import Plan
 TaskName = Literal[
     "classification",
     "causal-lm",
+    "instruction",
     "masked-lm",
     "question-answering",
     "span-corruption",
@@ -63,6 +65,7 @@ TaskName = Literal[
 TASK_NAMES: tuple[TaskName, ...] = (
     "classification",
     "causal-lm",
+    "instruction",
     "masked-lm",
     "question-answering",
     "span-corruption",
@@ -74,6 +77,7 @@ ONE_OF_EACH_FAMILY: tuple[TaskName, ...] = ("classification", "causal-lm", "summ
 FAMILY_OF: Mapping[TaskName, Family] = {
     "classification": "bert",
     "causal-lm": "gpt2",
+    "instruction": "gpt2",
     "masked-lm": "bert",
     "question-answering": "bert",
     "span-corruption": "t5",
@@ -135,6 +139,7 @@ def rows(count: int = ROW_COUNT) -> list[Row]:
                 "words": sentence(number).split(),
                 "tags": tags_of(sentence(number).split()),
                 **asked(number),
+                "messages": conversation(number),
             },
             f"rows.jsonl:{number + 1}",
         )
@@ -148,6 +153,16 @@ def asked(number: int) -> dict[str, Any]:
     word = random.Random(number).choice(list(re.finditer(r"\w+", context)))
     answers = {"text": [word[0]], "answer_start": [word.start()]} if number % 4 else {"text": [], "answer_start": []}
     return {"context": context, "question": sentence(3000 + number, most_words=6), "answers": answers}
+
+
+def conversation(number: int, *, exchanges: int | None = None, system: bool | None = None) -> list[dict[str, str]]:
+    """One or two short questions with answers; a system message in front of every fourth."""
+    turns = [{"role": "system", "content": "old"}] if (number % 4 == 0 if system is None else system) else []
+    for turn in range(1 + number % 2 if exchanges is None else exchanges):
+        seed = 7919 * number + 2 * turn
+        turns.append({"role": "user", "content": sentence(seed, most_words=2)})
+        turns.append({"role": "assistant", "content": sentence(seed + 1, most_words=4)})
+    return turns
 
 
 @cache
@@ -246,6 +261,8 @@ def recipe_of(name: TaskName, **keys: Any) -> Any:
             return ClassificationRecipe(**common, **keys)
         case "causal-lm":
             return CausalLMRecipe(**common, **{"block_tokens": 12, **keys})
+        case "instruction":
+            return InstructionRecipe(**common, **keys)
         case "masked-lm":
             return MaskedLMRecipe(**common, **{"block_tokens": 12, **keys})
         case "question-answering":

@@ -49,6 +49,14 @@ max_tokens: 24
 train: {steps: 30, batch_size: 16, learning_rate: 2e-3}
 evaluation: {every: 15 steps}
 """
+INSTRUCT = """recipe: 1
+task: instruction
+model: {architecture: gpt2, size: tiny, tokenizer: {vocab_size: 300}}
+data: {train: rows.jsonl, validation: 20%, columns: {prompt: text, response: summary}}
+max_tokens: 128
+train: {steps: 30, batch_size: 8, learning_rate: 3e-3}
+evaluation: {every: 15 steps, max_rows: 4}
+"""
 SUMMARIZE = """recipe: 1
 task: summarization
 model: tiny-t5
@@ -118,6 +126,7 @@ def write_work(folder: Path) -> None:
     write_jsonl(folder / "rows.jsonl", rows())
     (folder / "classify.yaml").write_text(CLASSIFY)
     (folder / "write.yaml").write_text(WRITE)
+    (folder / "instruct.yaml").write_text(INSTRUCT)
     (folder / "summarize.yaml").write_text(SUMMARIZE)
     save_tiny_t5(folder / "tiny-t5")
 

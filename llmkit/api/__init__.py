@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llmkit.api.chats import load_conversation, save_conversation
     from llmkit.api.measuring import Evaluation, evaluate_embeddings, evaluate_model, score_files
     from llmkit.api.options import generation_options, schema
     from llmkit.api.plotting import Plotted, plot
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "llmkit.api.measuring": ("Evaluation", "evaluate_embeddings", "evaluate_model", "score_files"),
+    "llmkit.api.chats": ("load_conversation", "save_conversation"),
     "llmkit.api.options": ("generation_options", "schema"),
     "llmkit.api.plotting": ("Plotted", "plot"),
     "llmkit.api.pretraining": ("pretrain",),
@@ -74,10 +76,12 @@ __all__ = [
     "finetune",
     "generation_options",
     "load",
+    "load_conversation",
     "plot",
     "pretrain",
     "read_questions",
     "read_texts",
+    "save_conversation",
     "save_vectors",
     "saved_vectors",
     "schema",

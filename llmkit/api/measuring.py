@@ -16,6 +16,7 @@ from llmkit.atomic import replace_file
 from llmkit.data.sources import open_rows
 from llmkit.errors import UsageError, nearest
 from llmkit.evaluation.metrics import METRICS, RougeTokenizer, figures_of, neighbour_recall, score_texts
+from llmkit.models.chat import is_chat_model
 from llmkit.recipe.blocks import Kind, Recipe
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, open_run, write_json
@@ -204,6 +205,8 @@ def _own_task(kind: str, family: str) -> str:
 def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
     """The task of a model that is no run, with the defaults of its recipe."""
     task = _own_task(type(loaded.model).__name__, loaded.family)
+    if task == "causal-lm" and is_chat_model(loaded):
+        task = "instruction"
     written = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
     if task == "summarization" and loaded.window < 512:
         written["max_source_tokens"] = loaded.window
@@ -233,7 +236,7 @@ def _rows(
             list(data),
             roles=recipe.roles,
             optional=recipe.OPTIONAL_ROLES,
-            layouts=recipe.LAYOUTS,
+            groups=recipe.ROLE_GROUPS,
             columns=columns or recipe.data.columns,
             split="test",
             text_files=getattr(recipe, "text_files", "line"),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llmkit.api.resuming import check_data, warn_of_environment
 from llmkit.data.caches import cache_folder, one_at_a_time
-from llmkit.data.kinds import TEXT_KINDS, texts_in
+from llmkit.data.kinds import TEXT_KINDS, texts_asked, texts_in
 from llmkit.data.rows import Row, RowSource
 from llmkit.data.sources import open_rows
 from llmkit.data.splits import split_of
@@ -27,7 +27,7 @@ from llmkit.recipe.blocks import Recipe, ScratchModel, parse_share
 from llmkit.runs.environment import environment
 from llmkit.runs.folder import Run
 from llmkit.tasks import TASKS
-from llmkit.tasks.base import Task
+from llmkit.tasks.base import Task, Writer
 from llmkit.tasks.question_answering import QuestionAnsweringTask
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class SplitRows:
     """Shares that other splits take out of the same source."""
     test: float = 0.0
     deduplicate: bool = False
-    read_roles: Sequence[str] = ("text",)
+    read_roles: tuple[str, ...] = ("text",)
     """The value of the first that a row has deals it to its split."""
     options: str = ""
     """What else decides which rows the source gives, such as its columns."""
@@ -93,7 +93,7 @@ def _once_each(rows: Iterable[Row], *, split: Split, told: set[str]) -> Iterator
 
 def _read(row: Row, roles: Sequence[str]) -> str:
     """What the model reads of a row, as one text: rows with the same one belong into the same split."""
-    return "\0".join(texts_in(next(row.fields[role] for role in roles if role in row.fields)))
+    return "\0".join(texts_asked(next(row.fields[role] for role in roles if role in row.fields)))
 
 
 def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
@@ -141,7 +141,7 @@ def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: i
         sources,
         roles=recipe.roles,
         optional=recipe.OPTIONAL_ROLES,
-        layouts=recipe.LAYOUTS,
+        groups=recipe.ROLE_GROUPS,
         columns=recipe.data.columns,
         max_rows=max_rows,
         split=split,
@@ -198,9 +198,12 @@ def prepare(
     data = _describe_data(task, splits)
     if resumed is not None and checkpoint is not None:
         check_data(resumed, data)
-    train, validation = task.encode(splits["train"]), task.encode(_first_rows(splits["validation"], recipe))
+    train = task.encode(splits["train"])
+    if isinstance(task, Writer):
+        task.learn_length(train)
     if isinstance(task, QuestionAnsweringTask):
         task.note_training(train)
+    validation = task.encode(_first_rows(splits["validation"], recipe))
     _require_rows(len(train), split="train", recipe=recipe)
     _require_rows(len(validation), split="validation", recipe=recipe)
     family, scratch = task.loaded.family, isinstance(recipe.model, ScratchModel)
@@ -342,7 +345,7 @@ def check_figures(recipe: Recipe) -> None:
     if recipe.evaluation.metrics and not recipe.own_metrics:
         raise UsageError(f"evaluation.metrics: {recipe.task} has no predictions to measure, only its loss. Remove it.")
     names = recipe.metrics
-    given = [*_of_the_model(figures_of(names)), "loss"] if names else ["loss", "perplexity", "bits_per_byte"]
+    given = [*_of_the_model(figures_of(names)), *recipe.loss_figures]
     if recipe.best not in given:
         raise UsageError(
             f"evaluation.best: {recipe.best!r} is not among the figures of this evaluation: {', '.join(given)}."

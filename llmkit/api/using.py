@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmkit.api.options import generation_options
 from llmkit.api.vectors import check_search
-from llmkit.errors import UsageError
+from llmkit.data.kinds import WANTED
+from llmkit.data.kinds import messages as conversation
+from llmkit.errors import ModelError, UsageError
+from llmkit.inference.answering import Answer, answer_questions
+from llmkit.inference.chatting import Reply, answer_chat, stream_chat
 from llmkit.inference.embedding import Embedded, EmbedOverflow, Found, NearestRows, embed_texts
 from llmkit.inference.filling import Filling, FillOverflow, fill_texts
-from llmkit.inference.inputs import Overflow
+from llmkit.inference.inputs import LONE_SURROGATE, Overflow
 from llmkit.inference.tagging import Tagging, TagOverflow, tag_texts
-from llmkit.inference.answering import Answer, answer_questions
 from llmkit.inference.text import (
     Classification,
     Generation,
@@ -23,12 +26,13 @@ from llmkit.inference.text import (
     stream_text,
     summarize_texts,
 )
+from llmkit.models.chat import Messages, fault_in, is_chat_model
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.runs.folder import finished_runs
 from llmkit.tasks.base import Pooling
+from llmkit.tasks.question_answering import answer_options
 from llmkit.tasks.tags import has_prefixes
 from llmkit.tasks.word_pieces import overlap_of
-from llmkit.tasks.question_answering import answer_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import Head, LoadedModel
 
 _log = logging.getLogger("llmkit")
-Verb = Literal["answer", "classify", "embed", "fill", "generate", "summarize", "tag"]
+Verb = Literal["answer", "chat", "classify", "embed", "fill", "generate", "summarize", "tag"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class _Use:
 
 _USES: Mapping[Verb, _Use] = {
     "answer": _Use("question-answering", ("question-answering",)),
+    "chat": _Use("causal-lm", ("instruction",)),
     "classify": _Use("classification", ("classification",)),
     "embed": _Use("embedding", ("masked-lm", "span-corruption"), "sentence-transformers/all-MiniLM-L6-v2"),
     "fill": _Use("masked-lm", ("masked-lm",), "google-bert/bert-base-uncased"),
@@ -100,7 +105,10 @@ def load(name: str | None = None, *, verb: Verb | None = None, revision: str | N
     if verb is None or verb == "generate":
         verb = _own_verb(find_model(name, revision=revision).config, wanted=verb)
     loaded = load_model(name, head=_USES[verb].head, revision=revision)
-    return Model(loaded, TransformersEngine(loaded, device=PartialState().device))
+    model = Model(loaded, TransformersEngine(loaded, device=PartialState().device))
+    if verb == "chat":
+        model.require_chat()
+    return model
 
 
 def _default_model(verb: Verb) -> str:
@@ -132,14 +140,46 @@ class Model:
         self._engine = engine
 
     @property
+    def chats(self) -> bool:
+        """Whether it was trained on conversations."""
+        return is_chat_model(self.loaded)
+
+    @property
     def continues(self) -> bool:
-        """Whether what it writes goes on from the prompt (GPT-2), or answers it (T5)."""
-        return self.loaded.family == "gpt2"
+        """Whether what it writes goes on from the prompt (GPT-2), or answers it (T5, and chat models)."""
+        return self.loaded.family == "gpt2" and not self.chats
+
+    def require_chat(self) -> None:
+        """
+        Raises:
+            ModelError: it was not trained on conversations.
+        """
+        if not self.chats:
+            raise ModelError(
+                f"{self.loaded.name}: it has no chat template, so it was not trained on conversations. Train it with "
+                "`task: instruction`, or continue texts with `llmkit generate`."
+            )
+
+    def chat(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
+        """The assistant's next turn; the options are the keys of `GenerationBlock`.
+
+        Args:
+            messages: `role` (system, user, assistant) and `content` each, the last one the user's. Of a conversation
+                that is too long the oldest turns are not read; the log tells, and so does the answer.
+        """
+        block = self._chat_options(options)
+        return answer_chat(self.loaded, self._engine, self._checked(messages), options=block)
+
+    def stream_chat(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Generator[str, None, None]:
+        """The text of `chat` in pieces, as they come."""
+        block = self._chat_options(options)
+        yield from stream_chat(self.loaded, self._engine, self._checked(messages), options=block)
 
     @property
     def finds_entities(self) -> bool:
         """Whether its tags are those of entities, or plain ones such as parts of speech."""
         return has_prefixes(self.loaded.labels)
+
     def answer(self, question: str, passage: str) -> Answer:
         """The span of the passage that answers the question, or none; see `answer_questions` for errors."""
         return next(self.answer_many([(question, passage)]))
@@ -229,14 +269,27 @@ class Model:
             name = self.loaded.name
             raise UsageError(f"{name} was opened for another use. Open it with llmkit.load({name!r}, verb={verb!r}).")
 
-    def generate(self, prompts: Iterable[str], *, overflow: Overflow = "error", **options: Any) -> Iterator[Generation]:
-        """Continuations of each prompt; the options are the keys of `GenerationBlock`."""
-        block = self.options(options)
-        return generate_texts(self.loaded, self._engine, _several(prompts), options=block, overflow=overflow)
+    def generate(
+        self, prompts: Iterable[str], *, overflow: Overflow = "error", raw: bool = False, **options: Any
+    ) -> Iterator[Generation]:
+        """Continuations of each prompt; the options are the keys of `GenerationBlock`.
 
-    def stream(self, prompt: str, **options: Any) -> Iterator[str]:
+        Args:
+            raw: a chat model, too, continues the prompt as it stands; else it answers it as what a user says.
+        """
+        return generate_texts(
+            self.loaded,
+            self._engine,
+            _several(prompts),
+            options=self.options(options),
+            overflow=overflow,
+            as_turns=self.chats and not raw,
+        )
+
+    def stream(self, prompt: str, *, raw: bool = False, **options: Any) -> Iterator[str]:
         """The first continuation in pieces, as they come."""
-        return stream_text(self.loaded, self._engine, prompt, options=self.options(options))
+        as_turn = self.chats and not raw
+        return stream_text(self.loaded, self._engine, prompt, options=self.options(options), as_turn=as_turn)
 
     def summarize(
         self, texts: Iterable[str], *, overflow: Overflow = "truncate", **options: Any
@@ -273,6 +326,24 @@ class Model:
         several = max(int(chosen.get("num_return_sequences") or 1), 1)
         own = {"repetition_penalty": generation.repetition_penalty} if generation.repetition_penalty else {}
         return {**own, "max_new_tokens": new_tokens, "beams": max(beams, 1 if sampling else several)}
+
+    def _chat_options(self, given: Mapping[str, Any]) -> GenerationBlock:
+        block = self.options(given)
+        if block.num_return_sequences > 1:
+            raise UsageError("num_return_sequences: a conversation goes on with one answer. Leave it out.")
+        return block
+
+    def _checked(self, messages: Sequence[Mapping[str, str]]) -> Messages:
+        self.require_chat()
+        found = conversation(list(messages))
+        if found is None:
+            raise UsageError(f"messages: give {WANTED['messages']}.")
+        if any(LONE_SURROGATE.search(message["content"]) for message in found):
+            raise UsageError("messages: one is not valid Unicode, it holds half a surrogate pair. Write it as UTF-8.")
+        fault = fault_in(found, last="user")
+        if fault is not None:
+            raise UsageError(f"{fault}.")
+        return found
 
     def _room(self) -> int:
         """At most half of the window, so that the default leaves room for a prompt."""

@@ -45,13 +45,14 @@ def generate(
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; may be given again.")] = None,
     num_return_sequences: Annotated[int | None, typer.Option(help="Continuations of each prompt.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the sampling.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it stands, with a chat model too.")] = False,
     overflow: Overflow = "error",
     column: Column = "text",
     lines: Lines = False,
     as_json: Json = False,
     output: Output = None,
 ) -> None:
-    """Continue a prompt. Greedy, unless a temperature, --top-k or --top-p asks for sampling."""
+    """Continue a prompt, or answer it with a chat model. Greedy, unless --temperature, --top-k or --top-p samples."""
     if prompt is not None and source is not None:
         raise UsageError("give --prompt or a file, not both.")
     prompts = iter([as_text(prompt)]) if prompt is not None else input_texts(source, column=column, by_line=lines)
@@ -70,11 +71,11 @@ def generate(
     opened = _open(model, verb="generate")
     on_screen = sys.stdout.isatty() and not as_json and output is None
     if prompt is not None and on_screen and not num_return_sequences and overflow == "error":
-        _stream(opened, as_text(prompt), options)
+        _stream(opened, as_text(prompt), options, raw=raw)
         return
     with results(as_json=as_json, output=output) as write:
-        for result in opened.generate(prompts, overflow=overflow, **options):
-            lead = result.prompt if opened.continues else ""
+        for result in opened.generate(prompts, overflow=overflow, raw=raw, **options):
+            lead = result.prompt if _goes_on(opened, raw=raw) else ""
             plain = [lead + text for text in result.texts]
             write("\n---\n".join(plain), {"prompt": result.prompt, "texts": result.texts})
 
@@ -146,9 +147,14 @@ def _open(name: str | None, *, verb: Literal["generate", "summarize", "classify"
     return load(name, verb=verb)
 
 
-def _stream(model: Model, prompt: str, options: dict[str, Any]) -> None:
-    print(shown(prompt) if model.continues else "", end="", flush=True)
-    pieces: Iterator[str] = model.stream(prompt, **options)
+def _goes_on(model: Model, *, raw: bool) -> bool:
+    """Whether the prompt is shown in front of what is written."""
+    return model.continues or (raw and model.chats)
+
+
+def _stream(model: Model, prompt: str, options: dict[str, Any], *, raw: bool) -> None:
+    print(shown(prompt) if _goes_on(model, raw=raw) else "", end="", flush=True)
+    pieces: Iterator[str] = model.stream(prompt, raw=raw, **options)
     for piece in pieces:
         print(shown(piece), end="", flush=True)
     print()

@@ -125,6 +125,4 @@ class Examples:
         references = [self.references[index] for index in indices] if self.references else ()
         sources = [self.sources[index] for index in indices] if self.sources else ()
         row_of = None if self.row_of is None else np.repeat(np.arange(len(chosen)), [len(one) for one in chosen])
-        return Examples(
-            columns=columns, references=references, sources=sources, row_of=row_of, aligned=self.aligned
-        )
+        return Examples(columns=columns, references=references, sources=sources, row_of=row_of, aligned=self.aligned)

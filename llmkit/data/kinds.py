@@ -77,6 +77,14 @@ def answers(value: object) -> dict[str, list[Any]] | None:
     return {"text": found, "answer_start": starts}
 
 
+def messages(value: object) -> list[dict[str, str]] | None:
+    """A conversation: objects with a `role` and a `content`, both texts, or the text of such a JSON list.
+
+    Whether the roles take turns is for the task to judge. What else a message has is left out.
+    """
+    return _each(_listed(value), _message)
+
+
 KINDS: Mapping[Kind, Read] = {
     "text": text,
     "label": label,
@@ -85,8 +93,9 @@ KINDS: Mapping[Kind, Read] = {
     "words": words,
     "spans": spans,
     "answers": answers,
+    "messages": messages,
 }
-TEXT_KINDS: frozenset[Kind] = frozenset({"text", "words"})
+TEXT_KINDS: frozenset[Kind] = frozenset({"text", "words", "messages"})
 """Kinds whose texts a model reads or writes, and a tokenizer is trained on."""
 WANTED: Mapping[Kind, str] = {
     "text": "text",
@@ -96,12 +105,14 @@ WANTED: Mapping[Kind, str] = {
     "words": "a list of words, none of them empty",
     "spans": 'a list of objects such as {"start": 0, "end": 5, "label": "NAME"}',
     "answers": 'such as {"text": ["1912"], "answer_start": [17]}, with empty lists for no answer',
+    "messages": 'a list of messages such as {"role": "user", "content": "..."}',
 }
 """What belongs there, for messages."""
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text inside a value, in order: what a tokenizer is trained on, and what must be valid Unicode."""
+    """Every text inside a value, in order, the names of roles included: what a tokenizer is trained on, and what must
+    be valid Unicode."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -120,6 +131,20 @@ def _span(value: object) -> dict[str, Any] | None:
     if named is None or any(isinstance(place, bool) or not isinstance(place, int) for place in bounds.values()):
         return None
     return {**bounds, "label": named}
+
+
+def texts_asked(value: Any) -> Iterator[str]:
+    """The texts that deal a row to its split: all of them, but of a conversation not the answers."""
+    if isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
+        value = [one["content"] for one in value if one["role"] != "assistant"]
+    yield from texts_in(value)
+
+
+def _message(value: object) -> dict[str, str] | None:
+    if not isinstance(value, Mapping):
+        return None
+    role, content = value.get("role"), value.get("content")
+    return {"role": role, "content": content} if isinstance(role, str) and isinstance(content, str) else None
 
 
 def _listed(value: object) -> object:

@@ -5,7 +5,6 @@ Knows no files: the tables bring records.
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -47,7 +46,7 @@ class RowSource:
         columns: Mapping[str, str],
         max_rows: int | None,
         optional: Collection[str] = (),
-        layouts: Sequence[Sequence[str]] = (),
+        groups: Sequence[Sequence[str]] = (),
         keep_empty: bool = False,
         mapping: str = MAPPED_IN_RECIPE,
     ) -> None:
@@ -60,10 +59,10 @@ class RowSource:
         self._roles = roles
         self._column_of = {role: columns.get(role, role) for role in roles}
         self._optional = {role for role in optional if role not in columns}
-        self._of_layouts = frozenset(itertools.chain(*layouts))
-        # Roles that the user maps are meant: a layout without them would pass them over.
-        mapped = self._of_layouts.intersection(columns)
-        self._layouts = [layout for layout in layouts if mapped.issubset(layout)] or list(layouts)
+        self._may_be_blank = frozenset(optional)
+        named = [group for group in groups if not columns.keys().isdisjoint(group)]
+        self._groups = [tuple(group) for group in named or groups]
+        self._rivals = {role for group in groups for role in group}
         self._max_rows = max_rows
         self._keep_empty = keep_empty
         self._mapping = mapping
@@ -134,22 +133,21 @@ class RowSource:
                     raise DataError(f"{place}: {fault}. Write all labels the same way.")
             yield number, fields
 
-    def _roles_here(self, names: Sequence[str]) -> list[str]:
-        """The roles that a table with these columns has to fill."""
-        chosen: Collection[str] = next(
-            (layout for layout in self._layouts if all(self._column_of[role] in names for role in layout)),
-            self._layouts[0] if self._layouts else (),
-        )
-        others = self._of_layouts.difference(chosen)
-        return [role for role in self._roles if role not in others and self._is_here(role, names)]
-
     def _is_here(self, role: str, names: Sequence[str]) -> bool:
+        if role in self._rivals:
+            return role in next(iter(self._whole_groups(names)), ())
         return role not in self._optional or self._column_of[role] in names
+
+    def _whole_groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """The groups of roles whose columns a table has, all of them."""
+        return [group for group in self._groups if all(self._column_of[role] in names for role in group)]
 
     def _empty_text(self, fields: Mapping[str, Any]) -> str | None:
         """The first role with nothing to read or to write in it."""
         for role, value in fields.items():
             kind = self._roles[role]
+            if role in self._may_be_blank:
+                continue
             if (kind == "text" and not value.strip()) or (kind == "words" and not value):
                 return role
         return None
@@ -167,7 +165,11 @@ class RowSource:
 
     def _missing_columns(self, table: Table, names: Sequence[str]) -> str | None:
         """What is wrong with the columns of a table, and how to map them; a table without any has no rows either."""
-        missing = [role for role in self._roles_here(names) if self._column_of[role] not in names]
+        if names and self._groups and len(self._whole_groups(names)) != 1:
+            return f"{table.name}: {self._group_fault(names)}"
+        missing = [
+            role for role, column in self._column_of.items() if column not in names and self._is_here(role, names)
+        ]
         if not names or not missing:
             return None
         if hint := _wrong_delimiter(names):
@@ -175,13 +177,23 @@ class RowSource:
         role, column = missing[0], self._column_of[missing[0]]
         unused = [name for name in names if name not in self._column_of.values()]
         example = next(iter([name for name in unused if nearest(column, [name])] or unused), "NAME")
-        others = "".join(f", nor {_columns(layout, self._column_of)}" for layout in self._layouts[1:])
-        fault = f"no column {column!r}{others}; found {_listed(names)}.{nearest(column, unused)}"
+        fault = f"no column {column!r}; found {_listed(names)}.{nearest(column, unused)}"
         return f"{table.name}: {fault} {self._mapping.format(role=role, column=json.dumps(example))}"
 
-
-def _columns(layout: Sequence[str], column_of: Mapping[str, str]) -> str:
-    return " and ".join(repr(column_of[role]) for role in layout)
+    def _group_fault(self, names: Sequence[str]) -> str:
+        """What to do about a table with the columns of two groups of roles, or of none."""
+        if hint := _wrong_delimiter(names):
+            return hint
+        spelt = [" and ".join(repr(self._column_of[role]) for role in group) for group in self._groups]
+        if self._whole_groups(names):
+            role = self._groups[0][0]
+            fix = self._mapping.format(role=role, column=json.dumps(self._column_of[role]))
+            return f"it has {' and also '.join(spelt)}; rows have one or the other. {fix}"
+        columns = [column for group in self._groups for role in group if (column := self._column_of[role]) not in names]
+        role = next(role for role, column in self._column_of.items() if column == columns[0])
+        unused = [name for name in names if name not in self._column_of.values()]
+        fix = self._mapping.format(role=role, column=json.dumps(next(iter(unused), "NAME")))
+        return f"it has no {', nor '.join(spelt)}; found {_listed(names)}. {fix}"
 
 
 def _checked(found: Any, value: object, kind: Kind, column: str, place: str) -> Any:

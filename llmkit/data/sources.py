@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from llmkit.data import python_docs, python_docs_entities
 from llmkit.data.hub import HubTable, parse_hub_source
 from llmkit.data.readers import FORMATS
 from llmkit.data.rows import MAPPED_IN_RECIPE, RowSource
@@ -27,7 +25,7 @@ def open_rows(
     roles: Mapping[str, Kind],
     columns: Mapping[str, str],
     optional: Collection[str] = (),
-    layouts: Sequence[Sequence[str]] = (),
+    groups: Sequence[Sequence[str]] = (),
     max_rows: int | None = None,
     split: str | None = None,
     text_files: TextUnit = "line",
@@ -43,8 +41,8 @@ def open_rows(
         roles: role of the task -> kind of its values; see kinds.py.
         columns: role -> name of its column, where the two differ.
         optional: roles used where `columns` names their column or a table has it, and absent from rows elsewhere.
-        layouts: sets of roles of which each table has one, the first whose columns are all there; roles that
-            `columns` names choose among them.
+        groups: groups of roles of which each table has exactly one whole; where `columns` names roles of one of them,
+            it is that one.
         max_rows: stop after so many usable rows of all sources together.
         split: split of hub data sets that name none; without it, `train`.
         text_files: what a row of a .txt, .text or .md file is: a line that is not blank, the lines between
@@ -65,7 +63,7 @@ def open_rows(
         roles=roles,
         columns=columns,
         optional=optional,
-        layouts=layouts,
+        groups=groups,
         max_rows=max_rows,
         keep_empty=keep_empty,
         mapping=mapping,

@@ -11,7 +11,8 @@ import numpy as np
 from llmkit.data.examples import Examples
 from llmkit.data.order import Indices, cut_by_tokens
 from llmkit.errors import DataError
-from llmkit.evaluation.metrics import language_model_figures, score_texts
+from llmkit.evaluation.metrics import score_texts
+from llmkit.evaluation.metrics.language_model import loss_figures
 from llmkit.evaluation.metrics.rouge import RougeTokenizer
 from llmkit.tasks.base import Engine, Scores, Task, count_targets
 
@@ -54,12 +55,13 @@ def measure(
     parts = _gathered((nats, targets, predictions), world_size)
     predictions = _in_order([part[2] for part in parts])
     nats, targets = sum(part[0] for part in parts), sum(part[1] for part in parts)
+    figures = loss_figures(task.recipe.loss_figures, nats, targets, examples.utf8_bytes)
     if not predictions:
-        return Scores(language_model_figures(nats, targets, examples.utf8_bytes)), []
+        return Scores(figures), []
     scores = score_texts(
         metrics or task.recipe.metrics, predictions, examples.references, rouge_tokenizer=rouge_tokenizer
     )
-    return Scores({"loss": nats / targets, **scores.figures}, scores.details), predictions
+    return Scores({**figures, **scores.figures}, scores.details), predictions
 
 
 def _loss_sum(task: Task, examples: Examples, own: Indices, *, device: torch.device) -> tuple[float, int]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from llmkit.errors import DataError
-from llmkit.inference.text import LONE_SURROGATE
+from llmkit.inference.inputs import LONE_SURROGATE
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.answering import AnswerOptions, encode_pairs, find_answer
 from llmkit.tasks.base import Engine

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import logging
 import re
-import numpy as np
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+import numpy as np
 
 from llmkit.errors import DataError
 from llmkit.models.loaded import LoadedModel

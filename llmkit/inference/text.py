@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from llmkit.errors import ModelError, UsageError
-from llmkit.inference.decoding import cut_at_stop, decode_new, first_stop, settled_text
+from llmkit.inference.decoding import cut_at_stop, decode_new, first_stop, settled_text, stripped
 from llmkit.inference.inputs import (
     Cuts,
     Encoded,
@@ -25,6 +25,7 @@ from llmkit.inference.inputs import (
     softmax,
     token_ids,
 )
+from llmkit.models.chat import encode_prompts
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Engine
@@ -118,6 +119,7 @@ def generate_texts(
     options: GenerationBlock,
     prefix: str = "",
     overflow: Overflow,
+    as_turns: bool = False,
 ) -> Iterator[Generation]:
     """New text for each prompt: its continuation by GPT-2, or T5's output for it.
 
@@ -127,16 +129,26 @@ def generate_texts(
         options: `max_new_tokens` must be set.
         overflow: `truncate` drops the start of a prompt for GPT-2, which has to go on from its end, and the end of
             one for T5. An empty prompt is allowed: GPT-2 begins a new text.
+        as_turns: each prompt is what a user says to a chat model, and the text its answer; none may then be empty.
     Raises:
         UsageError: GPT-2 has no room for the prompt and `max_new_tokens`.
         DataError: a prompt that is no valid Unicode, or too long for T5 under `error`.
         ModelError: the model gives no finite numbers.
     """
-    yield from _generate(loaded, engine, prompts, options=options, prefix=prefix, overflow=overflow, may_be_empty=True)
+    yield from _generate(
+        loaded,
+        engine,
+        prompts,
+        options=options,
+        prefix=prefix,
+        overflow=overflow,
+        may_be_empty=not as_turns,
+        as_turns=as_turns,
+    )
 
 
 def stream_text(
-    loaded: LoadedModel, engine: StreamingEngine, prompt: str, *, options: GenerationBlock
+    loaded: LoadedModel, engine: StreamingEngine, prompt: str, *, options: GenerationBlock, as_turn: bool = False
 ) -> Iterator[str]:
     """The first text of `generate_texts` in pieces, as they come: whole characters, and nothing of a stop text.
 
@@ -145,11 +157,19 @@ def stream_text(
     Raises:
         UsageError, DataError, ModelError: as `generate_texts` with overflow `error`, before the first piece.
     """
-    check_texts([prompt], first_row=1, may_be_empty=True)
-    encoded = _encode(loaded, [prompt], first_row=1, options=options, overflow="error")[0]
+    check_texts([prompt], first_row=1, may_be_empty=not as_turn)
+    encoded = _encode(loaded, [prompt], first_row=1, options=options, overflow="error", as_turns=as_turn)[0]
+    pieces = stream_ids(loaded, engine, encoded.ids, options=options)
+    yield from stripped(pieces) if as_turn else pieces
+
+
+def stream_ids(
+    loaded: LoadedModel, engine: StreamingEngine, prompt: Sequence[int], *, options: GenerationBlock
+) -> Iterator[str]:
+    """The text behind a prompt of ids in pieces, as they come."""
     ids: list[int] = []
     sent = ""
-    with closing(engine.generate_stream(encoded.ids, options)) as tokens:
+    with closing(engine.generate_stream(prompt, options)) as tokens:
         for token in tokens:
             ids.append(token)
             text = decode_new(loaded, ids)
@@ -173,16 +193,21 @@ def _generate(
     prefix: str,
     overflow: Overflow,
     may_be_empty: bool,
+    as_turns: bool = False,
 ) -> Iterator[Generation]:
     cuts = Cuts(loaded)
     try:
         for first_row, chunk in numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
             check_texts(chunk, first_row=first_row, may_be_empty=may_be_empty)
             prompts = [prefix + text for text in chunk]
-            encoded = cuts.count(_encode(loaded, prompts, first_row=first_row, options=options, overflow=overflow))
+            encoded = cuts.count(
+                _encode(loaded, prompts, first_row=first_row, options=options, overflow=overflow, as_turns=as_turns)
+            )
             new = engine.generate([one.ids for one in encoded], _options_of_chunk(options, first_row=first_row))
             for text, one, lists in zip(chunk, encoded, new, strict=True):
                 results = [cut_at_stop(decode_new(loaded, ids), options.stop) for ids in lists]
+                if as_turns:
+                    results = [result.strip() for result in results]
                 yield Generation(text, results, one.truncated_tokens)
     finally:
         cuts.warn()
@@ -206,15 +231,25 @@ def _check_classifier(loaded: LoadedModel) -> None:
 
 
 def _encode(
-    loaded: LoadedModel, prompts: Sequence[str], *, first_row: int, options: GenerationBlock, overflow: Overflow
+    loaded: LoadedModel,
+    prompts: Sequence[str],
+    *,
+    first_row: int,
+    options: GenerationBlock,
+    overflow: Overflow,
+    as_turns: bool = False,
 ) -> list[Encoded]:
+    if as_turns:
+        ids = encode_prompts(loaded, [[{"role": "user", "content": prompt}] for prompt in prompts])
+        return _fitted(loaded, ids, first_row=first_row, options=options, overflow=overflow)
     if loaded.family == "gpt2":
-        return _encode_prompts(loaded, prompts, first_row=first_row, options=options, overflow=overflow)
+        ids = token_ids(loaded, prompts, special=False)
+        return _fitted(loaded, ids, first_row=first_row, options=options, overflow=overflow)
     return encode_whole(loaded, prompts, first_row=first_row, overflow=overflow)
 
 
-def _encode_prompts(
-    loaded: LoadedModel, prompts: Sequence[str], *, first_row: int, options: GenerationBlock, overflow: Overflow
+def _fitted(
+    loaded: LoadedModel, prompts: Sequence[list[int]], *, first_row: int, options: GenerationBlock, overflow: Overflow
 ) -> list[Encoded]:
     """Ids of GPT-2 prompts that leave room for the new tokens."""
     if options.max_new_tokens is None:
@@ -226,7 +261,7 @@ def _encode_prompts(
             f"a prompt and its new tokens; lower max_new_tokens to {loaded.window - 1:,} or less"
         )
     encoded = []
-    for row, ids in enumerate(token_ids(loaded, prompts, special=False), start=first_row):
+    for row, ids in enumerate(prompts, start=first_row):
         if len(ids) > room and overflow == "error":
             raise UsageError(
                 f"row {row:,}: {len(ids):,} + {options.max_new_tokens:,} > {loaded.window:,}: the prompt and "

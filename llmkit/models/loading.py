@@ -170,6 +170,8 @@ def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:
         tokenizer = AutoTokenizer.from_pretrained(place.folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever its parsers raise; the folder is at fault in every case
         raise ModelError(f"{place.name}: its tokenizer cannot be read ({_first_line(error)}).") from error
+    if isinstance(tokenizer.chat_template, dict):  # several, by name: transformers takes this one, and so is it saved
+        tokenizer.chat_template = tokenizer.chat_template.get("default")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if place.config.get("model_type") == "gpt2":

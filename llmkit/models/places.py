@@ -15,7 +15,7 @@ from typing import Any
 
 from llmkit.errors import MachineError, ModelError, nearest
 
-_FETCHED = ["*.json", "*.txt", "*.model", "model*.safetensors"]
+_FETCHED = ["*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors"]
 _CODE_KEYS = ("auto_map", "trust_remote_code")
 _ATTENTION_KEYS = ("attn_implementation", "_attn_implementation")
 _KNOWN_ATTENTION = (None, "eager", "sdpa")  # no set: what a config names may be anything, a dict too

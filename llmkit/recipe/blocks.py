@@ -44,7 +44,7 @@ def parse_share(text: str) -> float | None:
         return None
 
 
-Kind = Literal["text", "label", "labels", "number", "words", "spans", "answers"]
+Kind = Literal["text", "label", "labels", "number", "words", "spans", "answers", "messages"]
 """What values a role of a task holds; see llmkit/data/kinds.py."""
 TextUnit = Literal["line", "document", "file"]
 """What a row of a plain text file is: a line that is not blank, what stands between blank lines, or all of it."""
@@ -211,9 +211,10 @@ class Recipe(Block):
     ROLES: ClassVar[Mapping[str, Kind]]
     """Role of a column -> its kind; see `roles`."""
     OPTIONAL_ROLES: ClassVar[frozenset[str]] = frozenset()
-    """Roles that rows may lack: used where a table has the column, or `data.columns` names one."""
-    LAYOUTS: ClassVar[tuple[tuple[str, ...], ...]] = ()
-    """Where rows may come in several shapes, the roles of each: a table has one of them, the first that fits."""
+    """Roles that rows may lack: used where a table has the column, or `data.columns` names one. A blank text is as
+    none."""
+    ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Groups of roles of which a table has exactly one whole, or `data.columns` names one; empty where all belong."""
     READ_ROLES: ClassVar[tuple[str, ...]] = ("text",)
     """Roles of what the model reads. The first that a row has deals it to its split: equal values stay together."""
     FAMILIES: ClassVar[tuple[str, ...]]
@@ -248,6 +249,11 @@ class Recipe(Block):
     def own_best(self) -> str:
         """The figure that picks the best checkpoint where the recipe names none."""
         return self.BEST
+
+    @property
+    def loss_figures(self) -> tuple[str, ...]:
+        """The figures that are made of the loss alone."""
+        return ("loss",) if self.own_metrics else ("loss", "perplexity", "bits_per_byte")
 
     @property
     def metrics(self) -> tuple[str, ...]:

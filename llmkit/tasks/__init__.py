@@ -8,6 +8,7 @@ from typing import Any
 from llmkit.recipe.blocks import Recipe
 from llmkit.tasks.causal_lm import CausalLMRecipe, CausalLMTask
 from llmkit.tasks.classification import ClassificationRecipe, ClassificationTask
+from llmkit.tasks.instruction import InstructionRecipe, InstructionTask
 from llmkit.tasks.masked_lm import MaskedLMRecipe, MaskedLMTask
 from llmkit.tasks.question_answering import QuestionAnsweringRecipe, QuestionAnsweringTask
 from llmkit.tasks.span_corruption import SpanCorruptionRecipe, SpanCorruptionTask
@@ -17,6 +18,7 @@ from llmkit.tasks.token_classification import TokenClassificationRecipe, TokenCl
 RECIPES: Mapping[str, type[Recipe]] = {
     "classification": ClassificationRecipe,
     "causal-lm": CausalLMRecipe,
+    "instruction": InstructionRecipe,
     "masked-lm": MaskedLMRecipe,
     "question-answering": QuestionAnsweringRecipe,
     "span-corruption": SpanCorruptionRecipe,
@@ -31,6 +33,7 @@ PRETRAINING = ("causal-lm", "masked-lm", "span-corruption")
 TASKS: Mapping[type[Recipe], Any] = {
     ClassificationRecipe: ClassificationTask,
     CausalLMRecipe: CausalLMTask,
+    InstructionRecipe: InstructionTask,
     MaskedLMRecipe: MaskedLMTask,
     QuestionAnsweringRecipe: QuestionAnsweringTask,
     SpanCorruptionRecipe: SpanCorruptionTask,

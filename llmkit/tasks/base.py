@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,4 +111,13 @@ class Task(Protocol):
 
         Plain JSON values. Empty where the recipe has no metrics.
         """
+        ...
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """A task whose model writes texts, and whose training rows say how long they may become."""
+
+    def learn_length(self, train: Examples) -> None:
+        """Settle the length limit of what is written, unless the recipe has one. Called once, before the training."""
         ...

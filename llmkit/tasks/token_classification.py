@@ -49,7 +49,7 @@ _log = logging.getLogger("llmkit")
 
 class TokenClassificationRecipe(Recipe):
     ROLES: ClassVar[Mapping[str, Kind]] = {"words": "words", "tags": "labels", "text": "text", "spans": "spans"}
-    LAYOUTS: ClassVar[tuple[tuple[str, ...], ...]] = (("words", "tags"), ("text", "spans"))
+    ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("words", "tags"), ("text", "spans"))
     READ_ROLES: ClassVar[tuple[str, ...]] = ("words", "text")
     FAMILIES: ClassVar[tuple[str, ...]] = ("bert",)
     METRICS: ClassVar[tuple[str, ...]] = ("entities",)

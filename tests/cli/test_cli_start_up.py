@@ -44,6 +44,8 @@ sys.exit(code)
         ("answer --question x missing.txt", 3),
         ("answer missing.jsonl", 3),
         ("summarize missing.txt", 3),
+        ("chat --top-p 0", 2),
+        ("chat --load missing.json", 3),
         ("classify missing.parquet", 3),
         ("fill missing.txt", 3),
         ("fill [MASK] --top-k 0", 2),

@@ -10,6 +10,7 @@ import pytest
 from tiny_recipes import (
     ANSWER,
     CLASSIFY,
+    INSTRUCT,
     SPORT,
     SUMMARIZE,
     TAG,
@@ -28,6 +29,7 @@ CASES = {
     "classification": (CLASSIFY, ["classify", SPORT], "accuracy"),
     "question-answering": (ANSWER, ["answer", "--question", "which food", SPORT + " bread"], "answer_f1"),
     "causal-lm": (WRITE, ["generate", "--prompt", SPORT, "--max-new-tokens", "5"], "perplexity"),
+    "instruction": (INSTRUCT, ["chat", "--json"], "perplexity"),
     "summarization": (SUMMARIZE, ["summarize", SPORT], "rougeL"),
     "token-classification": (TAG, ["tag", SPORT], "entity_f1"),
 }
@@ -47,7 +49,7 @@ def test_a_recipe_becomes_a_model_that_works_here_and_in_transformers(tmp_path: 
     assert trained.code == 0, trained.err
     assert trained.out.startswith("runs/tiny-001  ")
 
-    used = llmkit_process(*use, cwd=tmp_path)
+    used = llmkit_process(*use, cwd=tmp_path, stdin=f"{SPORT}\n".encode())  # only chat reads it
     assert used.code == 0, used.err
     if task == "classification":
         assert used.out.startswith("sport\t")
@@ -55,6 +57,9 @@ def test_a_recipe_becomes_a_model_that_works_here_and_in_transformers(tmp_path: 
         assert used.out == "[goal](SPORT) [team](SPORT) [ball](SPORT) [match league](SPORT)\n"
     if task == "causal-lm":
         assert used.out.startswith(SPORT)
+    if task == "instruction":
+        assert used.records[0]["prompt"] == SPORT
+        assert used.records[0]["answer"]
 
     measured = llmkit_process("evaluate", "--json", cwd=tmp_path)
     assert measured.code == 0, measured.err
@@ -62,13 +67,15 @@ def test_a_recipe_becomes_a_model_that_works_here_and_in_transformers(tmp_path: 
     assert record["model"] == "runs/tiny-001"
     assert figure in record["figures"]
 
-    label = _open_in_transformers(tmp_path / "runs/tiny-001/model", task)
+    result = _open_in_transformers(tmp_path / "runs/tiny-001/model", task)
     if task == "classification":
-        assert label == "sport"
+        assert result == "sport"
     if task == "token-classification":
-        assert label == "B-SPORT B-SPORT B-SPORT B-SPORT I-SPORT"  # each word is one piece
+        assert result == "B-SPORT B-SPORT B-SPORT B-SPORT I-SPORT"  # each word is one piece
     if task == "question-answering":
-        assert used.out in (f"{label}\n", "no answer\n")
+        assert used.out in (f"{result}\n", "no answer\n")
+    if task == "instruction":
+        assert result == used.records[0]["answer"]
 
 
 def _open_in_transformers(folder: Path, task: str) -> str:
@@ -87,6 +94,7 @@ def _open_in_transformers(folder: Path, task: str) -> str:
         "classification": AutoModelForSequenceClassification,
         "causal-lm": AutoModelForCausalLM,
         "question-answering": AutoModelForQuestionAnswering,
+        "instruction": AutoModelForCausalLM,
         "summarization": AutoModelForSeq2SeqLM,
         "token-classification": AutoModelForTokenClassification,
     }
@@ -102,6 +110,12 @@ def _open_in_transformers(folder: Path, task: str) -> str:
         spans = spans.masked_fill(torch.ones_like(spans).tril(-1).bool(), float("-inf"))
         start, end = divmod(int(spans.argmax()), len(spans))
         return str(tokenizer.decode(inputs["input_ids"][0, 4 + start : 5 + end]))
+    if task == "instruction":
+        asked = tokenizer.apply_chat_template(
+            [{"role": "user", "content": SPORT}], add_generation_prompt=True, return_tensors="pt"
+        )
+        answer = model.generate(**asked)[0, asked["input_ids"].shape[1] :]  # the limit is the model's own
+        return str(tokenizer.decode(answer, skip_special_tokens=True)).strip()
     inputs = tokenizer(SPORT, return_tensors="pt", return_token_type_ids=False)
     with torch.inference_mode():
         if task == "classification":
