@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmkit.api.measuring import Evaluation, evaluate_model, score_files
+    from llmkit.api.merging import Merged, merge
     from llmkit.api.options import generation_options, schema
     from llmkit.api.plotting import Plotted, plot
     from llmkit.api.pretraining import pretrain
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "llmkit.api.measuring": ("Evaluation", "evaluate_model", "score_files"),
+    "llmkit.api.merging": ("Merged", "merge"),
     "llmkit.api.options": ("generation_options", "schema"),
     "llmkit.api.plotting": ("Plotted", "plot"),
     "llmkit.api.pretraining": ("pretrain",),
@@ -34,6 +36,7 @@ __all__ = [
     "Evaluated",
     "Evaluation",
     "Finetuned",
+    "Merged",
     "Model",
     "Plotted",
     "Saved",
@@ -43,6 +46,7 @@ __all__ = [
     "finetune",
     "generation_options",
     "load",
+    "merge",
     "plot",
     "pretrain",
     "read_texts",

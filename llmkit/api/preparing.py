@@ -21,7 +21,9 @@ from llmkit.data.sources import open_rows
 from llmkit.data.splits import split_of
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.metrics import figures_of
-from llmkit.models.loaded import LABELLED_HEADS, LoadedModel
+from llmkit.models.adapters import add_adapter
+from llmkit.models.layers import freeze
+from llmkit.models.loaded import LABELLED_HEADS, Head, LoadedModel
 from llmkit.models.loading import create_model, load_model
 from llmkit.recipe.blocks import Recipe, ScratchModel, parse_share
 from llmkit.runs.environment import environment
@@ -172,6 +174,13 @@ class Prepared:
 
     @property
     def parameters(self) -> int:
+        """Of the finished model; those of an adapter are merged into it."""
+        own = self.task.loaded.model.named_parameters()
+        return sum(parameter.numel() for name, parameter in own if ".lora_" not in name)
+
+    @property
+    def trained_parameters(self) -> int:
+        """Those that learn, an adapter's among them."""
         return sum(parameter.numel() for parameter in self.task.loaded.model.parameters() if parameter.requires_grad)
 
 
@@ -223,7 +232,7 @@ def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Pa
     kind = TASKS[type(recipe)]
     labels = kind.labels(recipe, splits["train"])
     if checkpoint is not None:
-        loaded = load_model(str(checkpoint), head=kind.HEAD, labels=labels)
+        loaded = load_model(str(checkpoint), head=kind.HEAD, labels=labels, keep_adapter=True)
     elif isinstance(recipe.model, ScratchModel):
         cached = _tokenizer_file(recipe.model, splits["train"])
         with nullcontext() if cached is None else one_at_a_time(cached):
@@ -246,8 +255,18 @@ def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Pa
             seed=recipe.train.seed,
         )
     _set_window(recipe, loaded)
-    task: Task = kind(recipe, loaded)
+    task: Task = kind(recipe, _partly_trained(loaded, recipe, head=kind.HEAD))
     return task
+
+
+def _partly_trained(loaded: LoadedModel, recipe: Recipe, *, head: Head) -> LoadedModel:
+    """The model with an adapter, or with some of it frozen, where the recipe says so."""
+    train = recipe.train
+    if train.freeze is not None:
+        freeze(loaded, embeddings=train.freeze.embeddings, layers=train.freeze.layers)
+    if train.lora is not None and loaded.adapter is None:  # a checkpoint has brought its own
+        return add_adapter(loaded, train.lora, head=head, seed=train.seed)
+    return loaded
 
 
 def _tokenizer_file(model: ScratchModel, rows: SplitRows) -> Path | None:

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from llmkit.training.schedule import Plan
 
 _log = logging.getLogger("llmkit")
-_FREE = {"train.save_every", "train.keep_checkpoints", "train.micro_batch_tokens"}
+_FREE = {
+    "train.checks",
+    "train.gradient_checkpointing",
+    "train.keep_checkpoints",
+    "train.lora.save",
+    "train.micro_batch_tokens",
+    "train.save_every",
+}
 """None of them changes an update, dropout's draws aside."""
 _PLAN = {"train.steps", "train.epochs", "train.warmup"}
 """They may change where no step already done would have gone otherwise: `check_plan` tells."""
