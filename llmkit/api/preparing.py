@@ -32,6 +32,7 @@ from llmkit.tasks import TASKS
 from llmkit.tasks.base import Task
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator
 
     from llmkit.data.examples import Examples
@@ -166,6 +167,8 @@ class Prepared:
     """Where a resumed training goes on."""
     unigram: float | None
     """Nats per validation target of a guess by frequency alone, for a language model."""
+    checks: Mapping[str, str] | None
+    """What was tried before the first step, and found right; None where the recipe turns that off."""
 
     @property
     def best(self) -> str:
@@ -217,7 +220,19 @@ def prepare(
         warn_of_environment(resumed, {**machine, "precision": precision.format})
     plan = plan_training(recipe, examples=len(train), family=family, from_scratch=scratch)
     unigram = None if recipe.metrics else unigram_loss(task, train, validation)
-    return Prepared(recipe, task, train, validation, plan, precision, accelerator, data, checkpoint, unigram)
+    checks = _checked(task, train, recipe, device=accelerator.device)
+    return Prepared(recipe, task, train, validation, plan, precision, accelerator, data, checkpoint, unigram, checks)
+
+
+def _checked(task: Task, train: Examples, recipe: Recipe, *, device: torch.device) -> dict[str, str] | None:
+    from llmkit.training.checks import check_before_training, refuse_idle_smoothing
+
+    if recipe.train.label_smoothing:
+        refuse_idle_smoothing(task, train, share=recipe.train.label_smoothing)
+    if not recipe.train.checks:
+        return None
+    passed = check_before_training(task, train, train=recipe.train, device=device)
+    return {check.name: check.found for check in passed}
 
 
 def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Path | None = None) -> Task:

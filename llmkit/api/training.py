@@ -223,6 +223,7 @@ def _describe(run: Run, prepared: Prepared) -> None:
         seed=prepared.recipe.train.seed,
         parameters=prepared.parameters,
         trained_parameters=prepared.trained_parameters,
+        checks="off" if prepared.checks is None else dict(prepared.checks),
         precision={"format": prepared.precision.format, "reason": prepared.precision.reason},
         device=str(accelerator.device),
         world_size=world_size,

@@ -74,6 +74,10 @@ class TrainingDisplay:
             f"{train.schedule} after {plan.warmup_steps:,} warm-up steps",
             "precision": f"{ready.precision.format} on {ready.accelerator.device}: {ready.precision.reason}",
         }
+        if ready.checks is None:
+            lines["checks"] = "off, as the recipe says"
+        else:
+            lines["checks"] = f"passed before the first step: {', '.join(ready.checks)}"
         if ready.unigram is not None:
             lines["unigram"] = f"{ready.unigram:.4f}, the validation loss of guessing by frequency alone"
         if ready.checkpoint is not None:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
     from llmkit.recipe.blocks import LoraBlock
 
-ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG = "adapter_config.json", "adapter_model.safetensors", "model_config.json"
-"""The last is no `config.json`, by which transformers would take the folder for a whole model."""
-BASE_HASH = "base_sha256"
-"""In the metadata of the weights."""
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+MODEL_CONFIG, BASE = "model_config.json", "base.json"
+"""Ours, and left out by other makers: the config of the whole model, under a name by which transformers does not take
+the folder for one; and which weights the adapter was trained on."""
 ADAPTER_PREFIX = "base_model.model."
 """In front of each name in peft's files."""
 _NAME = "default"
@@ -142,10 +142,11 @@ def adapter_files(model: PreTrainedModel, adapter: Adapter) -> dict[str, bytes]:
     content.pop("runtime_config", None)
     content |= {"inference_mode": True, "modules_to_save": list(adapter.whole) or None}
     plain = {key: sorted(value) if isinstance(value, set) else value for key, value in content.items()}
-    metadata = {"format": "pt"} | ({BASE_HASH: adapter.base_sha256} if adapter.base_sha256 else {})
+    base = {"name": adapter.base, "revision": adapter.revision, "sha256": adapter.base_sha256}
     files = {
-        ADAPTER_WEIGHTS: save(trained_tensors(model), metadata=metadata),
-        ADAPTER_CONFIG: (json.dumps(plain, indent=2, sort_keys=True) + "\n").encode(),
+        ADAPTER_WEIGHTS: save(trained_tensors(model), metadata={"format": "pt"}),
+        ADAPTER_CONFIG: _json(plain),
+        BASE: _json(base),
         MODEL_CONFIG: model.config.to_json_string().encode(),
     }
     if model.can_generate():
@@ -242,6 +243,10 @@ def base_hash(model: PreTrainedModel) -> str:
         digest.update(f"{name} {tuple(tensors[name].shape)}\n".encode())
         digest.update(tensors[name].detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
 
 
 def _peft_config(adapter: Adapter, model: PreTrainedModel) -> Any:

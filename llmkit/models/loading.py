@@ -13,7 +13,6 @@ from llmkit.errors import ModelError
 from llmkit.models.adapters import (
     ADAPTER_PREFIX,
     ADAPTER_WEIGHTS,
-    BASE_HASH,
     MODEL_CONFIG,
     Adapter,
     base_hash,
@@ -187,11 +186,10 @@ def _put_adapter(model: PreTrainedModel, place: ModelPlace, *, new_weights: tupl
     try:
         with safe_open(place.folder / ADAPTER_WEIGHTS, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-            wanted_hash = (file.metadata() or {}).get(BASE_HASH)
     except SafetensorError as error:
         raise ModelError(f"{place.name}: {ADAPTER_WEIGHTS} is damaged ({error}).") from error
     there = dict(model.named_modules())
-    adapter = replace(adapter, whole=tuple(name for name in adapter.whole if name in there), base_sha256=wanted_hash)
+    adapter = replace(adapter, whole=tuple(name for name in adapter.whole if name in there))
     try:
         inject(model, adapter, seed=0)
     except ValueError as error:
@@ -203,7 +201,7 @@ def _put_adapter(model: PreTrainedModel, place: ModelPlace, *, new_weights: tupl
             f"{place.name}: neither it nor {adapter.base} has weights for {', '.join(left[:5])}. To train it for "
             "another task, merge it first with `llmkit merge`."
         )
-    if wanted_hash is not None and wanted_hash != base_hash(model):
+    if adapter.base_sha256 not in (None, base_hash(model)):
         raise ModelError(
             f"{place.name}: it was trained on other weights than {adapter.base} has now. Put the old ones back; "
             "the adapter is of no use without them."

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from llmkit.errors import MachineError, ModelError, nearest
-from llmkit.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, Adapter, read_adapter
+from llmkit.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, MODEL_CONFIG, Adapter, read_adapter
 
 _FETCHED = ["*.json", "*.txt", "*.model", "model*.safetensors", ADAPTER_WEIGHTS]
 _CODE_KEYS = ("auto_map", "trust_remote_code")
@@ -45,19 +45,23 @@ def find_model(name: str, *, revision: str | None = None) -> ModelPlace:
             whose files would load code, pickle, or files from elsewhere.
         MachineError: the hub is needed and cannot be reached.
     """
+    folder, commit = _folder_of(name, revision=revision)
+    if (folder / ADAPTER_CONFIG).exists():
+        return _adapter_place(folder, name=name, commit=commit)
+    return ModelPlace(folder=folder, name=name, revision=commit, config=check_folder(folder, name=name))
+
+
+def _folder_of(name: str, *, revision: str | None) -> tuple[Path, str | None]:
+    """Where a model lies, and its commit if that is the hub's cache."""
     path = Path(name)
     if path.is_dir() and revision is not None:
         raise ModelError(f"{name}: a folder has no revision {revision!r}; that is for hub models.")
     if path.is_dir():
-        folder, commit = _of_run_or_folder(path), None
-    elif _looks_like_path(name):
+        return _of_run_or_folder(path), None
+    if _looks_like_path(name):
         raise ModelError(f"{name}: there is no such folder.{_sibling(path)}")
-    else:
-        folder = _fetched_from_hub(name, revision=revision)
-        commit = folder.name
-    if (folder / ADAPTER_CONFIG).exists():
-        return _adapter_place(folder, name=name, commit=commit)
-    return ModelPlace(folder=folder, name=name, revision=commit, config=check_folder(folder, name=name))
+    folder = _fetched_from_hub(name, revision=revision)
+    return folder, folder.name
 
 
 def _adapter_place(folder: Path, *, name: str, commit: str | None) -> ModelPlace:
@@ -72,10 +76,13 @@ def _adapter_place(folder: Path, *, name: str, commit: str | None) -> ModelPlace
     content = _read_json(folder / ADAPTER_CONFIG, name=name)
     _check_entries(content, name=name, file=ADAPTER_CONFIG)
     adapter = read_adapter(content, name=name)
-    base = find_model(adapter.base, revision=adapter.revision)
-    if base.adapter is not None:
+    if (folder / BASE).exists():
+        adapter = replace(adapter, base_sha256=_read_json(folder / BASE, name=name).get("sha256"))
+    folder_of_base, commit_of_base = _folder_of(adapter.base, revision=adapter.revision)
+    if (folder_of_base / ADAPTER_CONFIG).exists():
         raise ModelError(f"{name}: its base model {adapter.base} is itself an adapter. Merge that with `llmkit merge`.")
-    config = base.config
+    config = check_folder(folder_of_base, name=adapter.base)
+    base = ModelPlace(folder=folder_of_base, name=adapter.base, revision=commit_of_base, config=config)
     if (folder / MODEL_CONFIG).exists():
         config = _read_json(folder / MODEL_CONFIG, name=name)
         _check_entries(config, name=name, file=MODEL_CONFIG)
