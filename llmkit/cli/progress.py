@@ -130,7 +130,7 @@ def _parameters(ready: Prepared) -> str:
     """How many there are, and how many of them learn where these are not all."""
     count, trained = ready.parameters, ready.trained_parameters
     text = f"{count / 1e6:,.1f} M parameters"
-    return text if trained == count else f"{text}, {trained / 1e6:,.2f} M trained ({trained / count:.1%})"
+    return text if trained == count else f"{text}, {trained:,} of them trained ({trained / count:.1%})"
 
 
 def _work(manifest: Mapping[str, Any]) -> str:

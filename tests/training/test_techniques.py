@@ -143,15 +143,15 @@ def test_without_clipping_a_first_step_is_as_large_as_its_layers_rate() -> None:
 
 def test_rates_by_layer_resumed_are_those_uninterrupted(tmp_path: Path) -> None:
     keys = {"layer_decay": 0.5}
-    whole = run(task_of("summarization", dropout=0.2), keys=keys)
+    whole = run(task_of("classification", dropout=0.2), keys=keys)
     store = store_in(tmp_path / "resumed")
-    interrupted(task_of("summarization", dropout=0.2), store, at=2, keys=keys)
+    interrupted(task_of("classification", dropout=0.2), store, at=2, keys=keys)
     checkpoint = store.newest()
     assert checkpoint is not None
-    loaded = load_model(str(checkpoint.folder), head="seq2seq-lm")
-    resumed = run(task_of("summarization", loaded=loaded), store, resume=checkpoint, keys=keys)
+    loaded = load_model(str(checkpoint.folder), head="classification")
+    resumed = run(task_of("classification", loaded=loaded), store, resume=checkpoint, keys=keys)
     assert same_bits(resumed.weights, whole.weights)
-    assert not same_bits(whole.weights, run(task_of("summarization", dropout=0.2)).weights)
+    assert not same_bits(whole.weights, run(task_of("classification", dropout=0.2)).weights)
 
 
 # ---- smoothed labels
