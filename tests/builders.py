@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -345,8 +346,12 @@ def train(
     patience: int | None = None,
     stop_signal: Callable[[], int | None] = lambda: None,
     total_steps: int | None = None,
+    keys: Mapping[str, Any] = MappingProxyType({}),
 ) -> Trained:
-    """Run `fit` for `steps` steps; with `total_steps`, that many are planned and it is left after `steps`."""
+    """Run `fit` for `steps` steps; with `total_steps`, that many are planned and it is left after `steps`.
+
+    `keys` are others of the block `train`.
+    """
     trained = Trained(task)
     for event in events_of(
         task,
@@ -362,6 +367,7 @@ def train(
         resume=resume,
         patience=patience,
         stop_signal=stop_signal,
+        keys=keys,
     ):
         trained.events.append(event)
         if isinstance(event, StepResult) and event.step == steps and total_steps:
@@ -384,6 +390,7 @@ def events_of(
     resume: Checkpoint | None = None,
     patience: int | None = None,
     stop_signal: Callable[[], int | None] = lambda: None,
+    keys: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Event]:
     examples = task.encode(rows(count))
     yield from fit(
@@ -396,6 +403,7 @@ def events_of(
             max_grad_norm=max_grad_norm,
             seed=seed,
             keep_checkpoints=2,
+            **keys,
         ),
         accelerator=Accelerator(cpu=True),
         validation=Validation(measured_loss(task, examples), best="loss", patience=patience),

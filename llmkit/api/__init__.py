@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llmkit.api.chats import load_conversation, save_conversation
     from llmkit.api.measuring import Evaluation, evaluate_embeddings, evaluate_model, score_files
+    from llmkit.api.merging import Merged, merge
     from llmkit.api.options import generation_options, schema
     from llmkit.api.plotting import Plotted, plot
     from llmkit.api.pretraining import pretrain
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
     from llmkit.training.progress import Evaluated, Saved, StepResult
 
 _PLACES = {
-    "llmkit.api.measuring": ("Evaluation", "evaluate_embeddings", "evaluate_model", "score_files"),
     "llmkit.api.chats": ("load_conversation", "save_conversation"),
+    "llmkit.api.measuring": ("Evaluation", "evaluate_embeddings", "evaluate_model", "score_files"),
+    "llmkit.api.merging": ("Merged", "merge"),
     "llmkit.api.options": ("generation_options", "schema"),
     "llmkit.api.plotting": ("Plotted", "plot"),
     "llmkit.api.pretraining": ("pretrain",),
@@ -62,6 +64,7 @@ __all__ = [
     "Filling",
     "Finetuned",
     "Found",
+    "Merged",
     "Model",
     "Plotted",
     "Saved",
@@ -77,6 +80,7 @@ __all__ = [
     "generation_options",
     "load",
     "load_conversation",
+    "merge",
     "plot",
     "pretrain",
     "read_questions",

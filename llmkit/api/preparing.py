@@ -21,7 +21,9 @@ from llmkit.data.sources import open_rows
 from llmkit.data.splits import split_of
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.metrics import figures_of
-from llmkit.models.loaded import LABELLED_HEADS, LoadedModel
+from llmkit.models.adapters import add_adapter
+from llmkit.models.layers import freeze
+from llmkit.models.loaded import LABELLED_HEADS, Head, LoadedModel
 from llmkit.models.loading import create_model, load_model
 from llmkit.recipe.blocks import Recipe, ScratchModel, parse_share
 from llmkit.runs.environment import environment
@@ -31,6 +33,7 @@ from llmkit.tasks.base import Task, Writer
 from llmkit.tasks.question_answering import QuestionAnsweringTask
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator
 
     from llmkit.data.examples import Examples
@@ -166,6 +169,8 @@ class Prepared:
     """Where a resumed training goes on."""
     unigram: float | None
     """Nats per validation target of a guess by frequency alone, for a language model."""
+    checks: Mapping[str, str] | None
+    """What was tried before the first step, and found right; None where the recipe turns that off."""
 
     @property
     def best(self) -> str:
@@ -174,6 +179,13 @@ class Prepared:
 
     @property
     def parameters(self) -> int:
+        """Of the finished model; those of an adapter are merged into it."""
+        own = self.task.loaded.model.named_parameters()
+        return sum(parameter.numel() for name, parameter in own if ".lora_" not in name)
+
+    @property
+    def trained_parameters(self) -> int:
+        """Those that learn, an adapter's among them."""
         return sum(parameter.numel() for parameter in self.task.loaded.model.parameters() if parameter.requires_grad)
 
 
@@ -215,7 +227,19 @@ def prepare(
         warn_of_environment(resumed, {**machine, "precision": precision.format})
     plan = plan_training(recipe, examples=len(train), family=family, from_scratch=scratch)
     unigram = None if recipe.metrics else unigram_loss(task, train, validation)
-    return Prepared(recipe, task, train, validation, plan, precision, accelerator, data, checkpoint, unigram)
+    checks = _checked(task, train, recipe, device=accelerator.device)
+    return Prepared(recipe, task, train, validation, plan, precision, accelerator, data, checkpoint, unigram, checks)
+
+
+def _checked(task: Task, train: Examples, recipe: Recipe, *, device: torch.device) -> dict[str, str] | None:
+    from llmkit.training.checks import check_before_training, refuse_idle_smoothing
+
+    if recipe.train.label_smoothing:
+        refuse_idle_smoothing(task, train, share=recipe.train.label_smoothing)
+    if not recipe.train.checks:
+        return None
+    passed = check_before_training(task, train, train=recipe.train, device=device)
+    return {check.name: check.found for check in passed}
 
 
 def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Path | None = None) -> Task:
@@ -230,7 +254,7 @@ def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Pa
     kind = TASKS[type(recipe)]
     labels = kind.labels(recipe, splits["train"])
     if checkpoint is not None:
-        loaded = load_model(str(checkpoint), head=kind.HEAD, labels=labels)
+        loaded = load_model(str(checkpoint), head=kind.HEAD, labels=labels, keep_adapter=True)
     elif isinstance(recipe.model, ScratchModel):
         cached = _tokenizer_file(recipe.model, splits["train"])
         with nullcontext() if cached is None else one_at_a_time(cached):
@@ -253,8 +277,18 @@ def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Pa
             seed=recipe.train.seed,
         )
     _set_window(recipe, loaded)
-    task: Task = kind(recipe, loaded)
+    task: Task = kind(recipe, _partly_trained(loaded, recipe, head=kind.HEAD))
     return task
+
+
+def _partly_trained(loaded: LoadedModel, recipe: Recipe, *, head: Head) -> LoadedModel:
+    """The model with an adapter, or with some of it frozen, where the recipe says so."""
+    train = recipe.train
+    if train.freeze is not None:
+        freeze(loaded, embeddings=train.freeze.embeddings, layers=train.freeze.layers)
+    if train.lora is not None and loaded.adapter is None:  # a checkpoint has brought its own
+        return add_adapter(loaded, train.lora, head=head, seed=train.seed)
+    return loaded
 
 
 def _tokenizer_file(model: ScratchModel, rows: SplitRows) -> Path | None:

@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmkit.models.adapters import adapter_files
+
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
@@ -17,7 +19,14 @@ if TYPE_CHECKING:
 
 def model_files(loaded: LoadedModel) -> dict[str, bytes]:
     """File name -> content of a Hugging Face model folder, with its tokenizer."""
-    return {**tokenizer_files(loaded), **weight_files(loaded.model)}
+    return {**tokenizer_files(loaded), **changing_files(loaded)}
+
+
+def changing_files(loaded: LoadedModel) -> dict[str, bytes]:
+    """All of the folder but the tokenizer: the weights, or those of the adapter that is in the model."""
+    if loaded.adapter is not None:
+        return adapter_files(loaded.model, loaded.adapter)
+    return weight_files(loaded.model)
 
 
 def weight_files(model: PreTrainedModel) -> dict[str, bytes]:

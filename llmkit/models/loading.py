@@ -5,10 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from llmkit.errors import ModelError
+from llmkit.models.adapters import (
+    ADAPTER_PREFIX,
+    ADAPTER_WEIGHTS,
+    MODEL_CONFIG,
+    Adapter,
+    base_hash,
+    inject,
+    merge_adapter,
+    put_tensors,
+)
 from llmkit.models.first_token import read_first_token_only
 from llmkit.models.loaded import LABELLED_HEADS, Family, Head, LoadedModel
 from llmkit.models.places import ModelPlace, find_model
@@ -121,13 +132,17 @@ def load_model(
     labels: tuple[str, ...] | None = None,
     revision: str | None = None,
     new_head: bool = False,
+    keep_adapter: bool = False,
     seed: int = 0,
 ) -> LoadedModel:
     """Open a run, a folder or a hub model, in float32.
 
+    An adapter is opened with its base, and merged into it.
+
     Args:
         labels: the classes that are wanted; compared with those of the checkpoint where it has a classifier.
         new_head: training may start from a body without this head, whose weights are then random, fixed by `seed`.
+        keep_adapter: leave an adapter beside the weights, ready to be trained on.
     Raises:
         ModelError: unknown or unsafe; of another family or with another head; labels that differ; a tokenizer that
             does not fit; weights that are missing or not finite.
@@ -140,12 +155,70 @@ def load_model(
         _settle_labels(config, place, labels)
     elif head == "question-answering":
         config.num_labels = 2  # start and end, whatever the model was before
-    model = _load_weights(cls, config, place, new_head=new_head, seed=seed)
+    weights = place.base or place
+    model, new_weights = _load_weights(cls, config, weights, new_head=new_head or place.base is not None, seed=seed)
+    adapter = None
+    if place.adapter is not None:
+        adapter = _put_adapter(model, place, new_weights=new_weights)
+        new_weights = ()
+        if not keep_adapter:
+            merge_adapter(model)
+    elif new_weights:
+        _log.info("%s: new weights for %s", place.name, ", ".join(new_weights))
     loaded = LoadedModel(
-        model=_trimmed(model), tokenizer=load_tokenizer(place), family=family, name=name, revision=place.revision
+        model=_trimmed(model),
+        tokenizer=load_tokenizer(place),
+        family=family,
+        name=name,
+        revision=place.revision,
+        base=_name_for_adapters(place),
+        new_weights=new_weights,
+        adapter=adapter if keep_adapter else None,
     )
     check_tokenizer(loaded)
     return loaded
+
+
+def _name_for_adapters(place: ModelPlace) -> str | None:
+    if place.base is not None:
+        return None
+    return str(place.folder.resolve()) if place.revision is None else place.name
+
+
+def _put_adapter(model: PreTrainedModel, place: ModelPlace, *, new_weights: tuple[str, ...]) -> Adapter:
+    """Put the adapter of a place into its base.
+
+    Raises:
+        ModelError: it is damaged, leaves weights random, or was trained on other weights.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    adapter = place.adapter
+    assert adapter is not None, "the caller has looked"
+    try:
+        with safe_open(place.folder / ADAPTER_WEIGHTS, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    except SafetensorError as error:
+        raise ModelError(f"{place.name}: {ADAPTER_WEIGHTS} is damaged ({error}).") from error
+    there = dict(model.named_modules())
+    adapter = replace(adapter, whole=tuple(name for name in adapter.whole if name in there))
+    try:
+        inject(model, adapter, seed=0)
+    except ValueError as error:
+        raise ModelError(f"{place.name}: it does not fit {adapter.base} ({_first_line(error)}).") from error
+    put_tensors(model, tensors, name=place.name)
+    left = sorted(name for name in new_weights if not model.get_parameter(name).requires_grad)
+    if left:
+        raise ModelError(
+            f"{place.name}: neither it nor {adapter.base} has weights for {', '.join(left[:5])}. To train it for "
+            "another task, merge it first with `llmkit merge`."
+        )
+    if adapter.base_sha256 not in (None, base_hash(model)):
+        raise ModelError(
+            f"{place.name}: it was trained on other weights than {adapter.base} has now. Put the old ones back; "
+            "the adapter is of no use without them."
+        )
+    return adapter
 
 
 def family_of(place: ModelPlace) -> Family:
@@ -166,8 +239,10 @@ def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:
     """The folder's tokenizer; GPT-2's, which has no padding, is padded with its end of text, told by the mask."""
     from transformers import AutoTokenizer
 
+    own = (place.folder / "tokenizer_config.json").exists() or place.base is None
+    folder = place.folder if own else place.base.folder
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place.folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever its parsers raise; the folder is at fault in every case
         raise ModelError(f"{place.name}: its tokenizer cannot be read ({_first_line(error)}).") from error
     if isinstance(tokenizer.chat_template, dict):  # several, by name: transformers takes this one, and so is it saved
@@ -210,9 +285,12 @@ def _trimmed(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _checked_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrainedConfig:
+    file = place.folder / MODEL_CONFIG if place.adapter is not None else place.folder / "config.json"
+    if not file.exists():  # an adapter that llmkit did not make
+        file = place.base.folder / "config.json" if place.base is not None else file
     try:
         with _quiet_transformers():
-            config = cls.config_class.from_pretrained(place.folder, local_files_only=True)
+            config = cls.config_class.from_pretrained(file, local_files_only=True)
     except Exception as error:  # as for tokenizers: any fault here is the folder's
         raise ModelError(f"{place.name}: its config.json is not valid ({_first_line(error)}).") from error
     for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"):
@@ -247,10 +325,11 @@ def _settle_labels(config: PreTrainedConfig, place: ModelPlace, labels: tuple[st
 def _has_weights(place: ModelPlace, *, prefix: str) -> bool:
     from safetensors import SafetensorError, safe_open
 
-    for file in sorted(place.folder.glob("model*.safetensors")):
+    pattern = "model*.safetensors" if place.adapter is None else ADAPTER_WEIGHTS
+    for file in sorted(place.folder.glob(pattern)):
         try:
             with safe_open(file, framework="pt") as tensors:
-                names = list(tensors.keys())
+                names = [name.removeprefix(ADAPTER_PREFIX) for name in tensors.keys()]  # noqa: SIM118  # not a mapping
         except SafetensorError as error:
             raise ModelError(f"{place.name}: {file.name} is damaged ({error}).") from error
         if any(name.startswith(prefix) for name in names):
@@ -260,7 +339,8 @@ def _has_weights(place: ModelPlace, *, prefix: str) -> bool:
 
 def _load_weights(
     cls: type[PreTrainedModel], config: PreTrainedConfig, place: ModelPlace, *, new_head: bool, seed: int
-) -> PreTrainedModel:
+) -> tuple[PreTrainedModel, tuple[str, ...]]:
+    """The model, and its parameters that the checkpoint lacks."""
     import torch
 
     try:
@@ -277,8 +357,7 @@ def _load_weights(
             )
     except Exception as error:  # damaged headers, shapes that differ, truncated files: all the folder's
         raise ModelError(f"{place.name}: its weights cannot be loaded ({_first_line(error)}).") from error
-    _check_weights(model, report, place, new_head=new_head)
-    return model
+    return model, _check_weights(model, report, place, new_head=new_head)
 
 
 def _without_pooler(cls: type[PreTrainedModel]) -> dict[str, bool]:
@@ -288,18 +367,19 @@ def _without_pooler(cls: type[PreTrainedModel]) -> dict[str, bool]:
     return {"add_pooling_layer": False} if cls is BertModel else {}
 
 
-def _check_weights(model: PreTrainedModel, report: dict[str, Any], place: ModelPlace, *, new_head: bool) -> None:
+def _check_weights(
+    model: PreTrainedModel, report: dict[str, Any], place: ModelPlace, *, new_head: bool
+) -> tuple[str, ...]:
     import torch
 
     missing = sorted(report["missing_keys"])
     if missing and not (new_head and all(key.startswith(_NEW_HEADS) for key in missing)):
         kind = ", ".join(place.config.get("architectures") or ["of an unknown kind"])
         raise ModelError(f"{place.name}: it was saved as {kind} and lacks {', '.join(missing[:5])}. Finetune it first.")
-    if missing:
-        _log.info("%s: new weights for %s", place.name, ", ".join(missing))
     damaged = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]
     if damaged:
         raise ModelError(f"{place.name}: weights that are not finite numbers: {', '.join(damaged[:5])}.")
+    return tuple(missing)
 
 
 @contextmanager

@@ -204,6 +204,14 @@ def test_a_word_that_readers_of_yaml_disagree_about_is_refused_for_text_and_numb
         ),
         ("train: {epochs: 1, steps: 1}", "6:8: train: give epochs or steps, not both."),
         (
+            "train: {lora: {}, freeze: {layers: 1}}",
+            "6:27: train.freeze: lora leaves all weights as they are already; give one of the two.",
+        ),
+        (
+            "train: {freeze: {}}",
+            "6:17: train.freeze: nothing is frozen: set embeddings: true, or a number of layers; or leave it out.",
+        ),
+        (
             "revision: false",
             '6:11: revision: expected text, or null, found the boolean false. Write "false" for the text.',
         ),
@@ -489,6 +497,7 @@ def test_extends_merges_mappings_and_replaces_lists() -> None:
         ("train: {epochs: 3}", "train: {steps: 9}", "train.epochs", None),
         ("train: {steps: 9}", "train: {epochs: 3}", "train.steps", None),
         ("train: {steps: 9}", "train: {epochs: null}", "train.steps", 9),
+        ("train: {freeze: {layers: 2}}", "train: {lora: {}}", "train.freeze", None),
         ("revision: main", "model: {architecture: t5, size: tiny}", "model.size", "tiny"),
     ],
 )
