@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from llmkit.api.options import generation_options, schema
     from llmkit.api.plotting import Plotted, plot
     from llmkit.api.pretraining import pretrain
-    from llmkit.api.texts import read_texts
+    from llmkit.api.texts import read_pairs, read_texts
     from llmkit.api.training import Begun, Finetuned, count_devices, finetune
     from llmkit.api.using import Model, load
+    from llmkit.inference.classifying import Classification
     from llmkit.training.progress import Evaluated, Saved, StepResult
 
 _PLACES = {
@@ -24,13 +25,15 @@ _PLACES = {
     "llmkit.api.options": ("generation_options", "schema"),
     "llmkit.api.plotting": ("Plotted", "plot"),
     "llmkit.api.pretraining": ("pretrain",),
-    "llmkit.api.texts": ("read_texts",),
+    "llmkit.api.texts": ("read_pairs", "read_texts"),
+    "llmkit.inference.classifying": ("Classification",),
     "llmkit.api.training": ("Begun", "Finetuned", "count_devices", "finetune"),
     "llmkit.api.using": ("Model", "load"),
     "llmkit.training.progress": ("Evaluated", "Saved", "StepResult"),
 }
 __all__ = [
     "Begun",
+    "Classification",
     "Evaluated",
     "Evaluation",
     "Finetuned",
@@ -45,6 +48,7 @@ __all__ = [
     "load",
     "plot",
     "pretrain",
+    "read_pairs",
     "read_texts",
     "schema",
     "score_files",

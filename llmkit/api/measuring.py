@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.api.preparing import Split, SplitRows, open_splits, reading_options
+from llmkit.api.preparing import Split, SplitRows, check_metrics_fit, open_splits, reading_options
 from llmkit.api.resuming import check_sources
 from llmkit.api.texts import read_column
+from llmkit.api.using import own_verb, use_of
 from llmkit.atomic import replace_file
 from llmkit.data.sources import open_rows
 from llmkit.errors import UsageError, nearest
@@ -20,6 +21,7 @@ from llmkit.recipe.blocks import Recipe
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, open_run, write_json
 from llmkit.tasks import RECIPES, TASKS
+from llmkit.tasks.classification import keys_of
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import Head, LoadedModel
@@ -129,19 +131,19 @@ def _run_of(model: str | None) -> Run | None:
 
 
 def _open(name: str, head: Head | None) -> LoadedModel:
-    """The model with this head, or with its family's."""
-    from llmkit.models.loading import family_of, load_model
+    """The model with this head, or with its own."""
+    from llmkit.models.loading import load_model
     from llmkit.models.places import find_model
 
-    heads: dict[str, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm"}
-    return load_model(name, head=head or heads[family_of(find_model(name))])
+    return load_model(name, head=head or use_of(own_verb(find_model(name).config)).head)
 
 
 def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
-    """The task of a model that is no run, with the defaults of its recipe."""
-    tasks = {"bert": "classification", "gpt2": "causal-lm", "t5": "summarization"}
-    task = tasks[loaded.family]
-    written = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
+    """The task of a model that is no run, with the defaults of its recipe and what the model remembers."""
+    task = use_of(own_verb(loaded.model.config.to_dict())).tasks[0]
+    written: dict[str, Any] = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
+    if task == "classification":
+        written.update(keys_of(loaded))
     if task == "summarization" and loaded.window < 512:
         written["max_source_tokens"] = loaded.window
     return RECIPES[task].model_validate(written)
@@ -157,6 +159,7 @@ def _check_request(recipe: Recipe, *, columns: Mapping[str, str] | None, metrics
         )
     if metrics and not recipe.own_metrics:
         raise UsageError(f"--metric: {recipe.task} has no predictions to measure, only its loss. Leave it out.")
+    check_metrics_fit(recipe, metrics or (), key="--metric")
 
 
 def _rows(

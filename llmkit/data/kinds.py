@@ -56,7 +56,7 @@ TEXT_KINDS: frozenset[Kind] = frozenset({"text", "words"})
 WANTED: Mapping[Kind, str] = {
     "text": "text",
     "label": "a label",
-    "labels": "a list of labels",
+    "labels": 'a list of labels, such as ["a", "b"]',
     "number": "a number",
     "words": "a list of words",
 }

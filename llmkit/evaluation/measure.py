@@ -13,7 +13,7 @@ from llmkit.data.order import Indices, cut_by_tokens
 from llmkit.errors import DataError
 from llmkit.evaluation.metrics import language_model_figures, score_texts
 from llmkit.evaluation.metrics.rouge import RougeTokenizer
-from llmkit.tasks.base import Engine, Scores, Task, count_targets
+from llmkit.tasks.base import Engine, Scores, Task, Tunable, count_targets
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +31,7 @@ def measure(
     accelerator: Accelerator,
     metrics: Sequence[str] | None = None,
     rouge_tokenizer: RougeTokenizer = "auto",
+    tune: bool = False,
 ) -> tuple[Scores, list[Any]]:
     """The figures of all examples, and the predictions behind them, one a row in its order.
 
@@ -38,6 +39,8 @@ def measure(
 
     Args:
         metrics: of the predictions; None for the task's own.
+        tune: these are validation rows: what the task decides by them, it decides now, from all of them, and alike
+            on every process.
     Raises:
         DataError: there are no examples.
     """
@@ -56,6 +59,8 @@ def measure(
     nats, targets = sum(part[0] for part in parts), sum(part[1] for part in parts)
     if not predictions:
         return Scores(language_model_figures(nats, targets, examples.utf8_bytes)), []
+    if tune and isinstance(task, Tunable):
+        predictions = task.tune(predictions, examples.references)
     scores = score_texts(
         metrics or task.recipe.metrics, predictions, examples.references, rouge_tokenizer=rouge_tokenizer
     )

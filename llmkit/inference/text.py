@@ -1,4 +1,4 @@
-"""From texts to labels, summaries and continuations, over an engine and a tokenizer.
+"""From texts to summaries and continuations, over an engine and a tokenizer.
 
 Texts are pulled chunk by chunk and results keep their order, so that a file of any length runs in bounded memory.
 Rows are counted from 1. Nothing is cut in silence. Knows no files and no commands.
@@ -15,19 +15,17 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from llmkit.errors import DataError, ModelError, UsageError
+from llmkit.errors import DataError, UsageError
 from llmkit.inference.decoding import cut_at_stop, decode_new, first_stop, settled_text
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Engine
-from llmkit.tasks.encoding import in_chunks
+from llmkit.tasks.encoding import Item, in_chunks
 
 logger = logging.getLogger("llmkit")
 
-CLASSIFY_CHUNK_ROWS = 2048
-"""Enough texts of each length for full batches."""
 GENERATE_CHUNK_ROWS = 512
-"""Fewer: results of a chunk come together, and writing takes longer than reading."""
+"""Few, since results of a chunk come together, and writing takes longer than reading."""
 
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -40,16 +38,6 @@ class StreamingEngine(Engine, Protocol):
     def generate_stream(self, sequence: Sequence[int], options: GenerationBlock) -> Generator[int, None, None]:
         """The ids of `generate([sequence], options)[0][0]` as they come; closing it ends the work."""
         ...
-
-
-@dataclass(frozen=True)
-class Classification:
-    text: str
-    label: str
-    probabilities: dict[str, float]
-    """By label, in the order of the model's classes; they add up to 1."""
-    truncated_tokens: int
-    """Tokens that the model did not see; 0 where the whole text fitted."""
 
 
 @dataclass(frozen=True)
@@ -68,32 +56,6 @@ class _Encoded:
     truncated_tokens: int
 
 
-def classify_texts(
-    loaded: LoadedModel, engine: Engine, texts: Iterable[str], *, overflow: Overflow
-) -> Iterator[Classification]:
-    """One label for each text, by the largest of its probabilities.
-
-    Args:
-        overflow: what becomes of a text longer than `loaded.window`; a text is cut at its end, and the number of
-            texts cut is logged once, as a warning, when the results end.
-    Raises:
-        DataError: an empty text, one that is no valid Unicode, or one too long under `error`.
-        ModelError: the model is not one of two or more classes that exclude each other, or gives no finite numbers.
-    """
-    _check_classifier(loaded)
-    cuts = _Cuts(loaded)
-    try:
-        for first_row, chunk in _numbered_chunks(texts, size=CLASSIFY_CHUNK_ROWS):
-            _check_texts(chunk, first_row=first_row, may_be_empty=False)
-            encoded = cuts.count(_encode_whole(loaded, chunk, first_row=first_row, overflow=overflow))
-            probabilities = _softmax(engine.class_logits([one.ids for one in encoded]))  # (N, C)
-            for text, one, shares in zip(chunk, encoded, probabilities, strict=True):
-                by_label = dict(zip(loaded.labels, shares.tolist(), strict=True))
-                yield Classification(text, loaded.labels[int(shares.argmax())], by_label, one.truncated_tokens)
-    finally:
-        cuts.warn()
-
-
 def summarize_texts(
     loaded: LoadedModel,
     engine: Engine,
@@ -107,7 +69,8 @@ def summarize_texts(
 
     Args:
         options: `max_new_tokens` must be set.
-        overflow: as for `classify_texts`.
+        overflow: what becomes of a text longer than `loaded.window`; a text is cut at its end, and the number of
+            texts cut is logged once, as a warning, when the results end.
     Raises:
         DataError: an empty text, one that is no valid Unicode, or one too long under `error`.
         ModelError: the model gives no finite numbers.
@@ -150,7 +113,7 @@ def stream_text(
     Raises:
         UsageError, DataError, ModelError: as `generate_texts` with overflow `error`, before the first piece.
     """
-    _check_texts([prompt], first_row=1, may_be_empty=True)
+    check_texts([prompt], first_row=1, may_be_empty=True)
     encoded = _encode(loaded, [prompt], first_row=1, options=options, overflow="error")[0]
     ids: list[int] = []
     sent = ""
@@ -179,12 +142,13 @@ def _generate(
     overflow: Overflow,
     may_be_empty: bool,
 ) -> Iterator[Generation]:
-    cuts = _Cuts(loaded)
+    cuts = Cuts(loaded)
     try:
-        for first_row, chunk in _numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
-            _check_texts(chunk, first_row=first_row, may_be_empty=may_be_empty)
+        for first_row, chunk in numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
+            check_texts(chunk, first_row=first_row, may_be_empty=may_be_empty)
             prompts = [prefix + text for text in chunk]
-            encoded = cuts.count(_encode(loaded, prompts, first_row=first_row, options=options, overflow=overflow))
+            encoded = _encode(loaded, prompts, first_row=first_row, options=options, overflow=overflow)
+            cuts.count([one.truncated_tokens for one in encoded])
             new = engine.generate([one.ids for one in encoded], _options_of_chunk(options, first_row=first_row))
             for text, one, lists in zip(chunk, encoded, new, strict=True):
                 results = [cut_at_stop(decode_new(loaded, ids), options.stop) for ids in lists]
@@ -201,7 +165,7 @@ def _options_of_chunk(options: GenerationBlock, *, first_row: int) -> Generation
     return options.model_copy(update={"seed": seed})
 
 
-def _numbered_chunks(texts: Iterable[str], *, size: int) -> Iterator[tuple[int, list[str]]]:
+def numbered_chunks(texts: Iterable[Item], *, size: int) -> Iterator[tuple[int, list[Item]]]:
     """Chunks with the number of their first row."""
     first_row = 1
     for chunk in in_chunks(texts, size=size):
@@ -209,22 +173,13 @@ def _numbered_chunks(texts: Iterable[str], *, size: int) -> Iterator[tuple[int, 
         first_row += len(chunk)
 
 
-def _check_texts(texts: Sequence[str], *, first_row: int, may_be_empty: bool) -> None:
+def check_texts(texts: Sequence[str], *, first_row: int, may_be_empty: bool) -> None:
     for row, text in enumerate(texts, start=first_row):
         if not may_be_empty and not text.strip():
             raise DataError(f"row {row:,}: the text is empty; remove the row or fill it")
         if surrogate := LONE_SURROGATE.search(text):
             found = f"U+{ord(surrogate[0]):04X} at character {surrogate.start() + 1:,}"
             raise DataError(f"row {row:,}: not valid Unicode: half a surrogate pair, {found}; write the text as UTF-8")
-
-
-def _check_classifier(loaded: LoadedModel) -> None:
-    problem = loaded.model.config.problem_type
-    if problem not in (None, "single_label_classification") or len(loaded.labels) < 2:
-        raise ModelError(
-            f"{loaded.name}: its {len(loaded.labels)} outputs are not classes of which one is right "
-            f"(problem_type {problem or 'not set'}); classify needs a model with two or more such classes"
-        )
 
 
 def _encode(
@@ -302,27 +257,33 @@ def _start_id(loaded: LoadedModel) -> int:
     raise UsageError(f"the prompt is empty, and {loaded.name} has no token that begins a text; give a prompt")
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """(N, C) float64 probabilities."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
-    return shares
-
-
-class _Cuts:
-    """Counts what overflow `truncate` cut, for one warning at the end."""
+class Cuts:
+    """Counts what became of texts that were too long, for one message at the end."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
-        self._texts = self._cut_texts = self._cut_tokens = 0
+        self._texts = self._cut_texts = self._cut_tokens = self._parted_texts = self._windows = 0
 
-    def count(self, encoded: list[_Encoded]) -> list[_Encoded]:
-        self._texts += len(encoded)
-        self._cut_texts += sum(one.truncated_tokens > 0 for one in encoded)
-        self._cut_tokens += sum(one.truncated_tokens for one in encoded)
-        return encoded
+    def count(self, truncated_tokens: Sequence[int], windows: Sequence[int] = ()) -> None:
+        """
+        Args:
+            truncated_tokens: of each text.
+            windows: pieces of each text, where texts may be read in several.
+        """
+        self._texts += len(truncated_tokens)
+        self._cut_texts += sum(tokens > 0 for tokens in truncated_tokens)
+        self._cut_tokens += sum(truncated_tokens)
+        self._parted_texts += sum(pieces > 1 for pieces in windows)
+        self._windows += sum(pieces for pieces in windows if pieces > 1)
 
     def warn(self) -> None:
+        if self._parted_texts:
+            logger.info(
+                "%s of %s texts were too long for %s (window %s tokens) and were read in %s windows",
+                *(f"{number:,}" for number in (self._parted_texts, self._texts)),
+                self._loaded.name,
+                *(f"{number:,}" for number in (self._loaded.window, self._windows)),
+            )
         if self._cut_texts:
             logger.warning(
                 "%s of %s texts were too long for %s (window %s tokens) and were cut: %s tokens were not read",

@@ -25,8 +25,10 @@ _NEEDED_TOKENS: dict[Family, tuple[str, ...]] = {
     "bert": ("cls", "sep", "pad"),
     "t5": ("eos", "pad"),
 }
-_NEW_HEADS = ("classifier.", "qa_outputs.", "bert.pooler.", "cls.")
+_NEW_HEADS = ("classifier.", "score.", "qa_outputs.", "bert.pooler.", "cls.")
 """Weights that training may begin without."""
+_CLASSIFIERS = ("classifier.", "score.")
+"""Weights of the outputs that have names."""
 _VERBS: dict[Head, str] = {
     "causal-lm": "generate",
     "classification": "classify",
@@ -49,8 +51,10 @@ def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
         BertForQuestionAnswering,
         BertForSequenceClassification,
         BertForTokenClassification,
+        GPT2ForSequenceClassification,
         GPT2LMHeadModel,
         T5ForConditionalGeneration,
+        T5ForTokenClassification,
     )
 
     classes: dict[tuple[Family, Head], type[PreTrainedModel]] = {
@@ -59,7 +63,10 @@ def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
         ("bert", "question-answering"): BertForQuestionAnswering,
         ("bert", "token-classification"): BertForTokenClassification,
         ("gpt2", "causal-lm"): GPT2LMHeadModel,
+        ("gpt2", "classification"): GPT2ForSequenceClassification,
         ("t5", "seq2seq-lm"): T5ForConditionalGeneration,
+        # The encoder with a linear head; what a text has is the mean over its tokens (models/text_logits.py).
+        ("t5", "classification"): T5ForTokenClassification,
     }
     if (family, head) not in classes:
         fits = [_VERBS[other] for (of, other) in classes if of == family]
@@ -101,6 +108,7 @@ def create_model(
         model=_trimmed(model), tokenizer=tokenizer, family=block.architecture, name=f"{block.architecture}-{block.size}"
     )
     check_tokenizer(loaded)
+    suit_head(loaded, head)
     return loaded
 
 
@@ -133,7 +141,16 @@ def load_model(
         model=_trimmed(model), tokenizer=load_tokenizer(place), family=family, name=name, revision=place.revision
     )
     check_tokenizer(loaded)
+    suit_head(loaded, head)
     return loaded
+
+
+def suit_head(loaded: LoadedModel, head: Head) -> None:
+    """Let transformers find the last token of a text, which a GPT-2 classifier reads, also in a batch."""
+    if loaded.family == "gpt2" and head == "classification":
+        loaded.tokenizer.padding_side = "right"  # on the left it would shift the positions
+        loaded.model.config.pad_token_id = loaded.tokenizer.pad_token_id
+        loaded.model.config.use_cache = False
 
 
 def family_of(place: ModelPlace) -> Family:
@@ -215,7 +232,7 @@ def _settle_labels(config: PreTrainedConfig, place: ModelPlace, labels: tuple[st
     if labels is None:
         return
     found = tuple(config.id2label[index] for index in sorted(config.id2label))
-    if _has_weights(place, prefix="classifier.") and found != labels:
+    if _has_weights(place, prefixes=_CLASSIFIERS) and found != labels:
         raise ModelError(
             f"{place.name}: the labels differ. The model has: {', '.join(found)}. The recipe or its data has: "
             f"{', '.join(labels)}. Write the model's labels, in its order, as `labels:` in the recipe, or start "
@@ -224,7 +241,7 @@ def _settle_labels(config: PreTrainedConfig, place: ModelPlace, labels: tuple[st
     _name_labels(config, labels)
 
 
-def _has_weights(place: ModelPlace, *, prefix: str) -> bool:
+def _has_weights(place: ModelPlace, *, prefixes: tuple[str, ...]) -> bool:
     from safetensors import SafetensorError, safe_open
 
     for file in sorted(place.folder.glob("model*.safetensors")):
@@ -233,7 +250,7 @@ def _has_weights(place: ModelPlace, *, prefix: str) -> bool:
                 names = list(tensors.keys())
         except SafetensorError as error:
             raise ModelError(f"{place.name}: {file.name} is damaged ({error}).") from error
-        if any(name.startswith(prefix) for name in names):
+        if any(name.startswith(prefixes) for name in names):
             return True
     return False
 

@@ -17,9 +17,13 @@ _CHUNK_ELEMENTS = 4_000_000
 """Logits held at once: 16 MB in float32."""
 
 
-def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:
-    """Nats of (N, V) logits over the labels (N,) that are not `IGNORED`, in float32."""
-    return functional.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
+def cross_entropy_sum(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Nats of (N, V) logits over the labels (N,) that are not `IGNORED`, in float32.
+
+    Args:
+        weights: (V,) what a nat counts, by its label.
+    """
+    return functional.cross_entropy(logits.float(), labels, weight=weights, ignore_index=IGNORED, reduction="sum")
 
 
 def vocabulary_loss_sum(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None) -> Tensor:

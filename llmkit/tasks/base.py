@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,4 +109,13 @@ class Task(Protocol):
 
         Plain JSON values. Empty where the recipe has no metrics.
         """
+        ...
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """A task whose predictions hang on something that the validation rows decide, such as a threshold."""
+
+    def tune(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
+        """Settle it on all validation rows, keep it with the model, and give the predictions that follow from it."""
         ...
