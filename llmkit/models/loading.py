@@ -104,6 +104,7 @@ def create_model(
     with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU; no need to wake every GPU
         torch.manual_seed(seed)
         model = model_class(block.architecture, head)(config)
+    _temper_t5_classifier(model)
     loaded = LoadedModel(
         model=_trimmed(model), tokenizer=tokenizer, family=block.architecture, name=f"{block.architecture}-{block.size}"
     )
@@ -207,6 +208,19 @@ def _trimmed(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
+def _temper_t5_classifier(model: PreTrainedModel) -> None:
+    """Scale a new linear head of T5 as transformers scales its other new heads.
+
+    For this class it draws with a standard deviation of 1 (5.x), which gives logits in the tens before the first step.
+    """
+    import torch
+    from transformers import T5ForTokenClassification
+
+    if isinstance(model, T5ForTokenClassification):
+        with torch.no_grad():
+            model.classifier.weight.mul_(model.config.d_model**-0.5)
+
+
 def _checked_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrainedConfig:
     try:
         config = cls.config_class.from_pretrained(place.folder, local_files_only=True)
@@ -286,6 +300,8 @@ def _check_weights(model: PreTrainedModel, report: dict[str, Any], place: ModelP
         raise ModelError(f"{place.name}: it was saved as {kind} and lacks {', '.join(missing[:5])}. Finetune it first.")
     if missing:
         _log.info("%s: new weights for %s", place.name, ", ".join(missing))
+    if "classifier.weight" in missing:
+        _temper_t5_classifier(model)
     damaged = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]
     if damaged:
         raise ModelError(f"{place.name}: weights that are not finite numbers: {', '.join(damaged[:5])}.")
