@@ -46,6 +46,14 @@ def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
     Raises:
         ModelError: the family has no such head here.
     """
+    classes = _classes()
+    if (family, head) not in classes:
+        fits = [_VERBS[other] for (of, other) in classes if of == family]
+        raise ModelError(f"a {family} model has no {head} head; `llmkit {fits[0]}` fits it.")
+    return classes[family, head]
+
+
+def _classes() -> dict[tuple[Family, Head], type[PreTrainedModel]]:
     from transformers import (
         BertForMaskedLM,
         BertForQuestionAnswering,
@@ -57,7 +65,7 @@ def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
         T5ForTokenClassification,
     )
 
-    classes: dict[tuple[Family, Head], type[PreTrainedModel]] = {
+    return {
         ("bert", "classification"): BertForSequenceClassification,
         ("bert", "masked-lm"): BertForMaskedLM,
         ("bert", "question-answering"): BertForQuestionAnswering,
@@ -68,10 +76,6 @@ def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
         # The encoder with a linear head; what a text has is the mean over its tokens (models/text_logits.py).
         ("t5", "classification"): T5ForTokenClassification,
     }
-    if (family, head) not in classes:
-        fits = [_VERBS[other] for (of, other) in classes if of == family]
-        raise ModelError(f"a {family} model has no {head} head; `llmkit {fits[0]}` fits it.")
-    return classes[family, head]
 
 
 def create_model(
@@ -297,7 +301,10 @@ def _check_weights(model: PreTrainedModel, report: dict[str, Any], place: ModelP
     missing = sorted(report["missing_keys"])
     if missing and not (new_head and all(key.startswith(_NEW_HEADS) for key in missing)):
         kind = ", ".join(place.config.get("architectures") or ["of an unknown kind"])
-        raise ModelError(f"{place.name}: it was saved as {kind} and lacks {', '.join(missing[:5])}. Finetune it first.")
+        verb = next((_VERBS[head] for (_, head), cls in _classes().items() if cls.__name__ == kind), None)
+        other = f", or use `llmkit {verb}`" if verb else ""
+        lacking = ", ".join(missing[:5])
+        raise ModelError(f"{place.name}: it was saved as {kind} and lacks {lacking}. Finetune it first{other}.")
     if missing:
         _log.info("%s: new weights for %s", place.name, ", ".join(missing))
     if "classifier.weight" in missing:
