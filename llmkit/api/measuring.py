@@ -16,7 +16,7 @@ from llmkit.api.using import own_verb, use_of
 from llmkit.atomic import replace_file
 from llmkit.data.sources import open_rows
 from llmkit.errors import UsageError, nearest
-from llmkit.evaluation.metrics import RougeTokenizer, figures_of, score_texts
+from llmkit.evaluation.metrics import METRICS, RougeTokenizer, figures_of, score_texts
 from llmkit.recipe.blocks import Recipe
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, open_run, write_json
@@ -61,7 +61,7 @@ def score_files(
         DataError: files that cannot be read, or have different numbers of rows.
     """
     if not metrics:
-        raise UsageError("give --metric, once or more: accuracy, precision, recall, f1, confusion, rouge.")
+        raise UsageError(f"give --metric, once or more: {', '.join(METRICS)}.")
     own = (column,) if column else ()
     predicted = read_column(predictions, columns=own or ("prediction", "text", "label", "summary"))
     wanted = read_column(references, columns=own or ("reference", "text", "label", "summary"))

@@ -121,7 +121,7 @@ class Model:
         return reads_pairs(self.loaded)
 
     def classify(
-        self, texts: Iterable[str] | Iterable[tuple[str, str]], *, overflow: ClassifyOverflow | None = None
+        self, texts: Iterable[str | tuple[str, str]], *, overflow: ClassifyOverflow | None = None
     ) -> Iterator[Classification]:
         """Label, labels or number of each text or (text, text_pair); see `classify_texts` for errors, and for what
         becomes of long texts."""

@@ -29,7 +29,10 @@ def evaluate(
     references: Annotated[str | None, typer.Option(metavar="FILE", help="What they should be.")] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(help="accuracy, precision, recall, f1, confusion, rouge or evaluate:NAME; may be given again."),
+        typer.Option(
+            help="accuracy, precision, recall, f1, mcc, map, mse, pearson, spearman, confusion, rouge or "
+            "evaluate:NAME; may be given again."
+        ),
     ] = None,
     column: Annotated[
         list[str] | None,

@@ -52,14 +52,14 @@ def reads_pairs(loaded: LoadedModel) -> bool | None:
 def classify_texts(
     loaded: LoadedModel,
     engine: Engine,
-    texts: Iterable[str] | Iterable[Pair],
+    texts: Iterable[str | Pair],
     *,
     overflow: ClassifyOverflow | None = None,
 ) -> Iterator[Classification]:
     """The label, the labels or the number of each text or pair, as the model was trained.
 
     Args:
-        texts: texts, or (text, text_pair) tuples; one or the other.
+        texts: texts, or (text, text_pair) tuples; all of one kind.
         overflow: what becomes of a text longer than `loaded.window`; None for what the model was trained with, else
             `truncate`. A text is cut at its end, the longer one of a pair first, or read in overlapping windows
             whose probabilities are averaged by their length. How many is logged once, when the results end.

@@ -368,7 +368,11 @@ class ClassificationTask:
 def keys_of(loaded: LoadedModel) -> dict[str, Any]:
     """The keys of a recipe that say what a trained model does, by its config."""
     answer, memory = answer_of(loaded), ClassifierMemory.of(loaded)
-    keys = {"multilabel": answer == "labels", "regression": answer == "number", "overflow": memory.overflow}
+    keys: dict[str, Any] = {
+        "multilabel": answer == "labels",
+        "regression": answer == "number",
+        "overflow": memory.overflow,
+    }
     if memory.overflow == "window":
         keys["window_overlap"] = memory.window_overlap
     return {key: value for key, value in keys.items() if value is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -103,3 +104,95 @@ def test_rows_are_counted_on_over_chunks(bert: LoadedModel) -> None:
     texts = ["dog"] * CLASSIFY_CHUNK_ROWS + ["cat", ""]
     with pytest.raises(DataError, match=f"row {CLASSIFY_CHUNK_ROWS + 2:,}:"):
         list(classify_texts(bert, FakeEngine(), texts, overflow="error"))
+
+
+# ---- pairs, windows and other answers
+
+
+def windows_of(loaded: LoadedModel, text: str, *, overlap: int) -> list[list[int]]:
+    return TextInputs(loaded, pairs=False, overlap=overlap).windows(
+        TextInputs(loaded, pairs=False).read([text])[0], place="row 1"
+    )
+
+
+def test_windows_are_averaged_by_their_tokens_and_told_once(
+    bert: LoadedModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    ClassifierMemory(window_overlap=8).write(bert)
+    windows = windows_of(bert, LONG, overlap=8)
+    engine = FakeEngine(logits=lambda ids: [float(windows.index(list(ids)) if list(ids) in windows else 9), 0.0, 0.0])
+    with caplog.at_level(logging.INFO, logger="llmkit"):
+        results = list(classify_texts(bert, engine, ["dog", LONG], overflow="window"))
+    assert [result.windows for result in results] == [1, len(windows)]
+    assert [result.truncated_tokens for result in results] == [0, 0]
+    first = [np.exp(number) / (np.exp(number) + 2) for number in range(len(windows))]
+    assert results[1].probabilities["sport"] == pytest.approx(float(np.mean(first)))
+    assert sum(results[1].probabilities.values()) == pytest.approx(1)
+    assert caplog.messages == [
+        f"1 of 2 texts were too long for small-bert (window {WINDOW} tokens) and were read in {len(windows)} windows"
+    ]
+
+
+def test_uneven_windows_weigh_what_they_hold() -> None:
+    scores = np.array([[1.0, 0.0], [0.0, 1.0], [0.25, 0.75]])
+    rows = scores_of_rows(scores, [30, 10, 7], [range(2), range(2, 3)])
+    np.testing.assert_allclose(rows, [[0.75, 0.25], [0.25, 0.75]])
+
+
+@pytest.mark.parametrize("policy", ["window", "error", "truncate"])
+def test_without_a_choice_long_texts_are_treated_as_in_training(
+    bert: LoadedModel, policy: Literal["window", "error", "truncate"]
+) -> None:
+    ClassifierMemory(overflow=policy).write(bert)
+    if policy == "error":
+        with pytest.raises(DataError, match="row 1: the text has"):
+            list(classify_texts(bert, FakeEngine(), [LONG]))
+        return
+    [result] = classify_texts(bert, FakeEngine(), [LONG])
+    assert (result.windows > 1, result.truncated_tokens > 0) == (policy == "window", policy == "truncate")
+    [cut] = classify_texts(bert, FakeEngine(), [LONG], overflow="truncate")
+    assert cut.truncated_tokens > 0
+
+
+def test_labels_reach_the_models_threshold_and_keep_its_order(bert: LoadedModel) -> None:
+    bert.model.config.problem_type = "multi_label_classification"
+    engine = FakeEngine(logits=lambda ids: [800.0, -800.0, 0.0])
+    [result] = classify_texts(bert, engine, ["dog"])
+    assert (result.label, result.labels) == (None, ["sport", "weather"])
+    assert result.probabilities == {"sport": 1.0, "politics": 0.0, "weather": 0.5}
+    ClassifierMemory(threshold=0.6).write(bert)
+    [result] = classify_texts(bert, engine, ["dog"])
+    assert result.labels == ["sport"]
+
+
+def test_a_model_of_one_output_gives_a_number(bert: LoadedModel) -> None:
+    bert.model.config.id2label = {0: "LABEL_0"}
+    [result] = classify_texts(bert, FakeEngine(logits=lambda ids: [-3.5]), ["dog"])
+    assert (result.value, result.label, result.probabilities) == (-3.5, None, {})
+
+
+def test_pairs_are_read_together_and_both_are_checked(bert: LoadedModel) -> None:
+    engine = FakeEngine()
+    [result] = classify_texts(bert, engine, [("dog", "cat")])
+    assert (result.text, result.text_pair) == ("dog", "cat")
+    ids = {word: bert.tokenizer(word)["input_ids"][1:-1] for word in ("dog", "cat")}
+    start, end = bert.tokenizer.cls_token_id, bert.tokenizer.sep_token_id
+    assert engine.asked == [[start, *ids["dog"], end, *ids["cat"], end]]
+    with pytest.raises(DataError, match="row 2: the text is empty"):
+        list(classify_texts(bert, engine, [("dog", "cat"), ("dog", " ")]))
+
+
+def test_a_model_of_single_texts_refuses_pairs_and_one_that_says_nothing_takes_both(bert: LoadedModel) -> None:
+    assert len(list(classify_texts(bert, FakeEngine(), ["dog"]))) == 1
+    ClassifierMemory(pairs=False).write(bert)
+    with pytest.raises(UsageError, match="trained on single texts, and these are pairs"):
+        list(classify_texts(bert, FakeEngine(), [("dog", "cat")]))
+    bert.model.config.type_vocab_size = 1
+    with pytest.raises(ModelError, match="knows one segment only"):
+        TextInputs(bert, pairs=True)
+
+
+def test_a_model_whose_outputs_contradict_its_problem_type_is_refused(bert: LoadedModel) -> None:
+    bert.model.config.problem_type = "regression"
+    with pytest.raises(ModelError, match=r"small-bert: config\.json says regression, which 3 outputs do not fit"):
+        list(classify_texts(bert, FakeEngine(), ["dog"]))

@@ -37,9 +37,9 @@ def _correlation(name: Literal["pearson", "spearman"], predictions: Sequence[Any
         if max(side) == min(side):
             return undefined(name, f"all {called} are {side[0]:g}")
     if name == "spearman":
-        sides = [rankdata(side) for side in sides]
+        sides = [rankdata(side).tolist() for side in sides]
     with np.errstate(all="ignore"):
-        correlation = float(np.corrcoef(*sides)[0, 1])
+        correlation = float(np.corrcoef(np.array(sides))[0, 1])
     if not math.isfinite(correlation):
         return undefined(name, "the numbers differ by too little or too much for floats")
     return Scores({name: correlation})
