@@ -25,10 +25,12 @@ from transformers import (
     BertForSequenceClassification,
     BertForTokenClassification,
     GPT2Config,
+    GPT2ForSequenceClassification,
     GPT2LMHeadModel,
     PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
+    T5ForTokenClassification,
 )
 
 from llmkit.data.examples import Examples
@@ -36,6 +38,7 @@ from llmkit.data.rows import Row
 from llmkit.models.export import own_tensors
 from llmkit.models.first_token import read_first_token_only
 from llmkit.models.loaded import Family, Head, LoadedModel
+from llmkit.models.loading import suit_head
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock, TrainBlock
 from llmkit.tasks import TASKS
@@ -186,10 +189,12 @@ def tiny_model(
     layers: int = 1,
     width: int = 16,
     seed: int = 3,
+    labels: Sequence[str] = LABELS,
 ) -> LoadedModel:
     """Random weights, spread wide enough for gradients that differ; BERT is a classifier unless `head` says else."""
     tokenizer = tokenizer_of(family)
     labels = TAGS if head == "token-classification" else LABELS
+    named = {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
     torch.manual_seed(seed)
     model: Any
     match family:
@@ -205,8 +210,7 @@ def tiny_model(
                 attention_probs_dropout_prob=dropout,
                 initializer_range=0.2,
                 pad_token_id=tokenizer.pad_token_id,
-                id2label=dict(enumerate(labels)),
-                label2id={label: index for index, label in enumerate(labels)},
+                **named,
             )
             if head == "masked-lm":
                 model = BertForMaskedLM(config)
@@ -220,7 +224,7 @@ def tiny_model(
                 model = BertForSequenceClassification(config)
                 read_first_token_only(model)
         case "gpt2":
-            model = GPT2LMHeadModel(
+            model = (GPT2ForSequenceClassification if head == "classification" else GPT2LMHeadModel)(
                 GPT2Config(
                     vocab_size=len(tokenizer),
                     n_embd=width,
@@ -233,10 +237,11 @@ def tiny_model(
                     initializer_range=0.2,
                     bos_token_id=tokenizer.eos_token_id,
                     eos_token_id=tokenizer.eos_token_id,
+                    **named,
                 )
             )
         case "t5":
-            model = T5ForConditionalGeneration(
+            model = (T5ForTokenClassification if head == "classification" else T5ForConditionalGeneration)(
                 T5Config(
                     vocab_size=len(tokenizer),
                     d_model=width,
@@ -248,9 +253,12 @@ def tiny_model(
                     pad_token_id=tokenizer.pad_token_id,
                     eos_token_id=tokenizer.eos_token_id,
                     decoder_start_token_id=tokenizer.pad_token_id,
+                    **named,
                 )
             )
-    return LoadedModel(model=model, tokenizer=tokenizer, family=family, name=f"tiny-{family}")
+    loaded = LoadedModel(model=model, tokenizer=tokenizer, family=family, name=f"tiny-{family}")
+    suit_head(loaded, head or "causal-lm")
+    return loaded
 
 
 def recipe_of(name: TaskName, **keys: Any) -> Any:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmkit.api.options import generation_options, schema
     from llmkit.api.plotting import Plotted, plot
     from llmkit.api.pretraining import pretrain
-    from llmkit.api.texts import read_questions, read_texts
+    from llmkit.api.texts import read_pairs, read_questions, read_texts
     from llmkit.api.training import Begun, Finetuned, count_devices, finetune
     from llmkit.api.using import Model, load
     from llmkit.api.vectors import (
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         saved_vectors,
         short_numbers,
     )
+    from llmkit.inference.classifying import Classification
     from llmkit.inference.embedding import Found
     from llmkit.inference.filling import Candidate, FilledMask, Filling
     from llmkit.inference.tagging import Tagging
@@ -39,7 +40,8 @@ _PLACES = {
     "llmkit.api.options": ("generation_options", "schema"),
     "llmkit.api.plotting": ("Plotted", "plot"),
     "llmkit.api.pretraining": ("pretrain",),
-    "llmkit.api.texts": ("read_questions", "read_texts"),
+    "llmkit.api.texts": ("read_pairs", "read_questions", "read_texts"),
+    "llmkit.inference.classifying": ("Classification",),
     "llmkit.api.training": ("Begun", "Finetuned", "count_devices", "finetune"),
     "llmkit.api.using": ("Model", "load"),
     "llmkit.api.vectors": (
@@ -58,6 +60,7 @@ _PLACES = {
 __all__ = [
     "Begun",
     "Candidate",
+    "Classification",
     "Evaluated",
     "Evaluation",
     "FilledMask",
@@ -83,6 +86,7 @@ __all__ = [
     "merge",
     "plot",
     "pretrain",
+    "read_pairs",
     "read_questions",
     "read_texts",
     "save_conversation",

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.api.preparing import Split, SplitRows, open_splits, reading_options
+from llmkit.api.preparing import Split, SplitRows, check_metrics_fit, open_splits, reading_options
 from llmkit.api.resuming import check_sources
 from llmkit.api.texts import read_column
+from llmkit.api.using import own_verb, use_of
 from llmkit.atomic import replace_file
 from llmkit.data.sources import open_rows
 from llmkit.errors import UsageError, nearest
@@ -21,17 +22,13 @@ from llmkit.recipe.blocks import Kind, Recipe
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, open_run, write_json
 from llmkit.tasks import RECIPES, TASKS
+from llmkit.tasks.classification import keys_of
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import Head, LoadedModel
     from llmkit.tasks.base import Pooling, Scores
 
 _log = logging.getLogger("llmkit")
-_TASK_OF_CLASS: Mapping[str, str] = {
-    "ForQuestionAnswering": "question-answering",
-    "ForTokenClassification": "token-classification",
-}
-_TASK_OF_FAMILY: Mapping[str, str] = {"bert": "classification", "gpt2": "causal-lm", "t5": "summarization"}
 
 
 @dataclass(frozen=True)
@@ -187,27 +184,20 @@ def _run_of(model: str | None) -> Run | None:
 
 def _open(name: str, head: Head | None) -> LoadedModel:
     """The model with this head, or with its own."""
-    from llmkit.models.loading import family_of, load_model
+    from llmkit.models.loading import load_model
     from llmkit.models.places import find_model
 
-    if head is None:
-        place = find_model(name)
-        kind = str((place.config.get("architectures") or [""])[0])
-        head = TASKS[RECIPES[_own_task(kind, family_of(place))]].HEAD
-    return load_model(name, head=head)
-
-
-def _own_task(kind: str, family: str) -> str:
-    """Of a model that is no run: by its class, else by its family."""
-    return next((task for end, task in _TASK_OF_CLASS.items() if kind.endswith(end)), _TASK_OF_FAMILY[family])
+    return load_model(name, head=head or use_of(own_verb(find_model(name).config)).head)
 
 
 def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
-    """The task of a model that is no run, with the defaults of its recipe."""
-    task = _own_task(type(loaded.model).__name__, loaded.family)
+    """The task of a model that is no run, with the defaults of its recipe and what the model remembers."""
+    task = use_of(own_verb(loaded.model.config.to_dict())).tasks[0]
     if task == "causal-lm" and is_chat_model(loaded):
         task = "instruction"
-    written = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
+    written: dict[str, Any] = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
+    if task == "classification":
+        written.update(keys_of(loaded))
     if task == "summarization" and loaded.window < 512:
         written["max_source_tokens"] = loaded.window
     return RECIPES[task].model_validate(written)
@@ -218,6 +208,7 @@ def _check_request(recipe: Recipe, *, columns: Mapping[str, str] | None, metrics
     _check_roles(columns, recipe.roles, of=recipe.task)
     if metrics and not recipe.own_metrics:
         raise UsageError(f"--metric: {recipe.task} has no predictions to measure, only its loss. Leave it out.")
+    check_metrics_fit(recipe, metrics or (), key="--metric")
 
 
 def _check_roles(columns: Mapping[str, str] | None, roles: Mapping[str, Kind], *, of: str) -> None:

@@ -20,7 +20,7 @@ from llmkit.data.rows import Row, RowSource
 from llmkit.data.sources import open_rows
 from llmkit.data.splits import split_of
 from llmkit.errors import DataError, UsageError
-from llmkit.evaluation.metrics import figures_of
+from llmkit.evaluation.metrics import METRICS, figures_of
 from llmkit.models.adapters import add_adapter
 from llmkit.models.layers import freeze
 from llmkit.models.loaded import LABELLED_HEADS, Head, LoadedModel
@@ -30,6 +30,7 @@ from llmkit.runs.environment import environment
 from llmkit.runs.folder import Run
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Task, Writer
+from llmkit.tasks.classification import ClassificationTask
 from llmkit.tasks.question_answering import QuestionAnsweringTask
 
 if TYPE_CHECKING:
@@ -218,6 +219,8 @@ def prepare(
     validation = task.encode(_first_rows(splits["validation"], recipe))
     _require_rows(len(train), split="train", recipe=recipe)
     _require_rows(len(validation), split="validation", recipe=recipe)
+    if isinstance(task, ClassificationTask):
+        task.learn_labels(train, validation)
     family, scratch = task.loaded.family, isinstance(recipe.model, ScratchModel)
     precision = choose_precision(recipe.train.precision, family=family, device=PartialState().device)
     accelerator = Accelerator(mixed_precision=precision.accelerate)
@@ -379,11 +382,26 @@ def check_figures(recipe: Recipe) -> None:
     if recipe.evaluation.metrics and not recipe.own_metrics:
         raise UsageError(f"evaluation.metrics: {recipe.task} has no predictions to measure, only its loss. Remove it.")
     names = recipe.metrics
+    check_metrics_fit(recipe, names, key="evaluation.metrics")
     given = [*_of_the_model(figures_of(names)), *recipe.loss_figures]
     if recipe.best not in given:
         raise UsageError(
             f"evaluation.best: {recipe.best!r} is not among the figures of this evaluation: {', '.join(given)}."
         )
+
+
+def check_metrics_fit(recipe: Recipe, names: Iterable[str], *, key: str) -> None:
+    """Refuse a metric that such predictions cannot have, such as a correlation of labels.
+
+    Args:
+        key: where the names were given, for the message.
+    Raises:
+        UsageError: names those that fit.
+    """
+    fitting = recipe.fitting_metrics
+    odd = [name for name in names if name in METRICS and fitting is not None and name not in fitting]
+    if odd:
+        raise UsageError(f"{key}: {odd[0]} does not fit what this recipe predicts; use {', '.join(fitting or ())}.")
 
 
 def _of_the_model(figures: Iterable[str]) -> list[str]:

@@ -45,6 +45,24 @@ def read_questions(
     return ((row.fields["question"], row.fields["context"]) for row in rows)
 
 
+def read_pairs(
+    source: str | Path, *, column: str = "text", pair_column: str = "text_pair"
+) -> Iterator[tuple[str, str]]:
+    """Two texts a row of a source with columns, read as a stream.
+
+    Raises:
+        DataError: missing, unreadable, or without one of the columns.
+    """
+    columns = {"text": column, "text_pair": pair_column}
+    rows = open_rows(
+        [str(source)],
+        roles={"text": "text", "text_pair": "text"},
+        columns=columns,
+        mapping="Name the two columns with --column and --pair-column",
+    )
+    return ((row.fields["text"], row.fields["text_pair"]) for row in rows)
+
+
 def read_column(path: str | Path, *, columns: tuple[str, ...]) -> list[str]:
     """Every text of the first of these columns that a file has, empty ones too; of a text file, every line.
 

@@ -183,7 +183,9 @@ def _train(prepared: Prepared, store: CheckpointStore | None, record: Callable[[
 
     def validate() -> Scores:
         metrics = recipe.evaluation.metrics
-        return measure(task, prepared.validation, engine=engine, accelerator=accelerator, metrics=metrics)[0]
+        rows = prepared.validation
+        # Before the checkpoint of this step is saved, which thereby has what was tuned on its own weights.
+        return measure(task, rows, engine=engine, accelerator=accelerator, metrics=metrics, tune=True)[0]
 
     with stop_signals() as received:
         for event in fit(

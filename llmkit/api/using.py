@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from llmkit.api.options import generation_options
 from llmkit.api.vectors import check_search
@@ -14,18 +14,12 @@ from llmkit.data.kinds import messages as conversation
 from llmkit.errors import ModelError, UsageError
 from llmkit.inference.answering import Answer, answer_questions
 from llmkit.inference.chatting import Reply, answer_chat, stream_chat
+from llmkit.inference.classifying import Classification, ClassifyOverflow, classify_texts, reads_pairs
 from llmkit.inference.embedding import Embedded, EmbedOverflow, Found, NearestRows, embed_texts
 from llmkit.inference.filling import Filling, FillOverflow, fill_texts
 from llmkit.inference.inputs import LONE_SURROGATE, Overflow
 from llmkit.inference.tagging import Tagging, TagOverflow, tag_texts
-from llmkit.inference.text import (
-    Classification,
-    Generation,
-    classify_texts,
-    generate_texts,
-    stream_text,
-    summarize_texts,
-)
+from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_texts
 from llmkit.models.chat import Messages, fault_in, is_chat_model
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.runs.folder import finished_runs
@@ -43,10 +37,11 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("llmkit")
 Verb = Literal["answer", "chat", "classify", "embed", "fill", "generate", "summarize", "tag"]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class _Use:
+class Use:
     """What a verb needs."""
 
     head: Head
@@ -55,15 +50,15 @@ class _Use:
     hub_default: str | None = None
 
 
-_USES: Mapping[Verb, _Use] = {
-    "answer": _Use("question-answering", ("question-answering",)),
-    "chat": _Use("causal-lm", ("instruction",)),
-    "classify": _Use("classification", ("classification",)),
-    "embed": _Use("embedding", ("masked-lm", "span-corruption"), "sentence-transformers/all-MiniLM-L6-v2"),
-    "fill": _Use("masked-lm", ("masked-lm",), "google-bert/bert-base-uncased"),
-    "generate": _Use("causal-lm", ("causal-lm",), "openai-community/gpt2"),
-    "summarize": _Use("seq2seq-lm", ("summarization",), "google-t5/t5-small"),
-    "tag": _Use("token-classification", ("token-classification",)),
+_USES: Mapping[Verb, Use] = {
+    "answer": Use("question-answering", ("question-answering",)),
+    "chat": Use("causal-lm", ("instruction",)),
+    "classify": Use("classification", ("classification",)),
+    "embed": Use("embedding", ("masked-lm", "span-corruption"), "sentence-transformers/all-MiniLM-L6-v2"),
+    "fill": Use("masked-lm", ("masked-lm",), "google-bert/bert-base-uncased"),
+    "generate": Use("causal-lm", ("causal-lm",), "openai-community/gpt2"),
+    "summarize": Use("seq2seq-lm", ("summarization",), "google-t5/t5-small"),
+    "tag": Use("token-classification", ("token-classification",)),
 }
 _VERB_OF_HEAD: Mapping[str, Verb] = {
     "BertModel": "embed",
@@ -103,7 +98,7 @@ def load(name: str | None = None, *, verb: Verb | None = None, revision: str | N
             raise UsageError("give the model's name: a run, a folder or a hub id.")
         name = _default_model(verb)
     if verb is None or verb == "generate":
-        verb = _own_verb(find_model(name, revision=revision).config, wanted=verb)
+        verb = own_verb(find_model(name, revision=revision).config, wanted=verb)
     loaded = load_model(name, head=_USES[verb].head, revision=revision)
     model = Model(loaded, TransformersEngine(loaded, device=PartialState().device))
     if verb == "chat":
@@ -123,12 +118,18 @@ def _default_model(verb: Verb) -> str:
     return use.hub_default
 
 
-def _own_verb(config: Mapping[str, Any], *, wanted: Verb | None) -> Verb:
+def use_of(verb: Verb) -> Use:
+    return _USES[verb]
+
+
+def own_verb(config: Mapping[str, Any], *, wanted: Verb | None = None) -> Verb:
     """By the class of the model, else by its family; `generate` also takes T5, whose head is another."""
     architecture = str((config.get("architectures") or [""])[0])
     families: dict[str, Verb] = {"bert": "classify", "gpt2": "generate", "t5": "summarize"}
     by_family = families.get(str(config.get("model_type")), wanted or "generate")
     own = next((verb for end, verb in _VERB_OF_HEAD.items() if architecture.endswith(end)), by_family)
+    if "classification" in (config.get("task_specific_params") or {}):
+        own = "classify"  # T5's classifier of texts has the class of one of tokens
     return own if wanted is None or own == "summarize" else wanted
 
 
@@ -188,8 +189,16 @@ class Model:
         """The answer to each (question, passage), in their order."""
         return answer_questions(self.loaded, self._engine, pairs, options=answer_options(self.loaded))
 
-    def classify(self, texts: Iterable[str], *, overflow: Overflow = "truncate") -> Iterator[Classification]:
-        """Label and probabilities of each text; see `classify_texts` for errors and long texts."""
+    @property
+    def reads_pairs(self) -> bool | None:
+        """Whether a classifier was trained on pairs of texts; None where its config does not say."""
+        return reads_pairs(self.loaded)
+
+    def classify(
+        self, texts: Iterable[str | tuple[str, str]], *, overflow: ClassifyOverflow | None = None
+    ) -> Iterator[Classification]:
+        """Label, labels or number of each text or (text, text_pair); see `classify_texts` for errors, and for what
+        becomes of long texts."""
         return classify_texts(self.loaded, self._engine, _several(texts), overflow=overflow)
 
     @property
@@ -361,7 +370,7 @@ class Model:
         return prefix
 
 
-def _several(texts: Iterable[str]) -> Iterable[str]:
+def _several(texts: Iterable[Item]) -> Iterable[Item]:
     """Refuse a single text, which would be taken for the texts that its letters are."""
     if isinstance(texts, str):
         raise UsageError("give a list of texts, such as [text], not one text.")

@@ -94,6 +94,8 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
     width = max(16, *map(len, scores.figures))
     for name, value in scores.figures.items():
         print(f"  {name:<{width}} {value:.4f}")
+    for name, reason in scores.details.get("undefined", {}).items():
+        print(f"  {name} is not defined, and given as 0: {reason}")
     if "rouge" in scores.details:
         rouge = scores.details["rouge"]
         print(f"  rouge tokenizer: {rouge['tokenizer']} ({rouge['why']})")

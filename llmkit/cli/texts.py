@@ -45,6 +45,22 @@ def names_a_file(given: str) -> bool:
     return _is_file(given) or _has_extension(given)
 
 
+def input_pairs(given: str | None, *, column: str, pair_column: str) -> Iterator[tuple[str, str]]:
+    """The pairs of texts of a file with two columns.
+
+    Raises:
+        UsageError: no file was given.
+        DataError: it lacks a column.
+    """
+    if given is None or not _is_file(given):
+        raise UsageError(
+            f"pairs of texts come from a file with the columns {column} and {pair_column}; give one as the argument."
+        )
+    from llmkit.api import read_pairs
+
+    return read_pairs(given, column=column, pair_column=pair_column)
+
+
 def as_text(argument: str) -> str:
     """An argument as the text that was typed: UTF-8, also where the locale says ASCII."""
     return os.fsencode(argument).decode("utf-8", "surrogateescape")

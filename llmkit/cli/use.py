@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.texts import as_text, input_texts, results, shown
+from llmkit.cli.texts import as_text, input_pairs, input_texts, results, shown
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from llmkit.api import Model
+    from llmkit.api import Classification, Model
 
 Source = Annotated[str | None, typer.Argument(help="A text, a file (.txt .csv .tsv .jsonl .parquet), or - for a pipe.")]
 ModelName = Annotated[
@@ -111,24 +111,27 @@ def summarize(
 def classify(
     source: Source = None,
     model: ModelName = None,
-    overflow: Overflow = "truncate",
+    overflow: Annotated[
+        Literal["error", "truncate", "window"] | None,
+        typer.Option(help="What to do with a text longer than the model's window; by default as it was trained."),
+    ] = None,
     column: Column = "text",
+    pair_column: Annotated[
+        str | None, typer.Option(help="Column of the second texts, for a model of pairs.", show_default="text_pair")
+    ] = None,
     lines: Lines = True,
     as_json: Json = False,
     output: Output = None,
 ) -> None:
-    """Name the label of each text, and its probability."""
-    texts = input_texts(source, column=column, by_line=lines)
+    """Name the label or labels of each text with their probabilities, or its number."""
+    texts: Iterator[str] | Iterator[tuple[str, str]] = input_texts(source, column=column, by_line=lines)
+    pairs = None if pair_column is None else input_pairs(source, column=column, pair_column=pair_column)
     opened = _open(model, verb="classify")
+    if pairs is None and opened.reads_pairs:
+        pairs = input_pairs(source, column=column, pair_column="text_pair")
     with results(as_json=as_json, output=output) as write:
-        for result in opened.classify(texts, overflow=overflow):
-            record = {
-                "text": result.text,
-                "label": result.label,
-                "probabilities": result.probabilities,
-                "truncated_tokens": result.truncated_tokens,
-            }
-            write(f"{result.label}\t{result.probabilities[result.label]:.4f}", record)
+        for result in opened.classify(texts if pairs is None else pairs, overflow=overflow):
+            write(*_classified(result))
 
 
 COMMANDS = (generate, summarize, classify)
@@ -139,6 +142,23 @@ def check_generation(options: dict[str, Any]) -> None:
     from llmkit.api import generation_options
 
     generation_options(options)
+
+
+def _classified(result: Classification) -> tuple[str, dict[str, Any]]:
+    """A result as a line and as a record; a record has the keys of what the model answers, and no others."""
+    record: dict[str, Any] = {"text": result.text}
+    if result.text_pair is not None:
+        record["text_pair"] = result.text_pair
+    if result.value is not None:
+        plain = f"{result.value:.4f}"
+        record["value"] = result.value
+    else:
+        labels = result.labels if result.label is None else [result.label]
+        plain = "\t".join(f"{label}\t{result.probabilities[label]:.4f}" for label in labels) or "(none)"
+        record.update({"labels": labels} if result.label is None else {"label": result.label})
+        record["probabilities"] = result.probabilities
+    record["truncated_tokens"] = result.truncated_tokens
+    return plain, {**record, "windows": result.windows} if result.windows > 1 else record
 
 
 def _open(name: str | None, *, verb: Literal["generate", "summarize", "classify"]) -> Model:

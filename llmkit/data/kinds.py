@@ -100,7 +100,7 @@ TEXT_KINDS: frozenset[Kind] = frozenset({"text", "words", "messages"})
 WANTED: Mapping[Kind, str] = {
     "text": "text",
     "label": "a label",
-    "labels": "a list of labels",
+    "labels": 'a list of labels, such as ["a", "b"]',
     "number": "a number",
     "words": "a list of words, none of them empty",
     "spans": 'a list of objects such as {"start": 0, "end": 5, "label": "NAME"}',

@@ -14,7 +14,7 @@ from llmkit.errors import DataError
 from llmkit.evaluation.metrics import score_texts
 from llmkit.evaluation.metrics.language_model import loss_figures
 from llmkit.evaluation.metrics.rouge import RougeTokenizer
-from llmkit.tasks.base import Engine, Scores, Task, count_targets
+from llmkit.tasks.base import Engine, Scores, Task, Tunable, count_targets
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +32,7 @@ def measure(
     accelerator: Accelerator,
     metrics: Sequence[str] | None = None,
     rouge_tokenizer: RougeTokenizer = "auto",
+    tune: bool = False,
 ) -> tuple[Scores, list[Any]]:
     """The figures of all examples, and the predictions behind them, one a row in its order.
 
@@ -39,6 +40,8 @@ def measure(
 
     Args:
         metrics: of the predictions; None for the task's own.
+        tune: these are validation rows: what the task decides by them, it decides now, from all of them, and alike
+            on every process.
     Raises:
         DataError: there are no examples.
     """
@@ -58,6 +61,8 @@ def measure(
     figures = loss_figures(task.recipe.loss_figures, nats, targets, examples.utf8_bytes)
     if not predictions:
         return Scores(figures), []
+    if tune and isinstance(task, Tunable):
+        predictions = task.tune(predictions, examples.references)
     scores = score_texts(
         metrics or task.recipe.metrics, predictions, examples.references, rouge_tokenizer=rouge_tokenizer
     )

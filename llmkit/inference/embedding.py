@@ -85,7 +85,8 @@ def embed_texts(
                 windows = _windows(loaded, chunk, size=window)
             else:
                 whole = encode_whole(loaded, chunk, first_row=first_row, overflow=overflow, window=window)
-                windows = [[one.ids] for one in cuts.count(whole)]
+                windows = [[one.ids] for one in whole]
+                cuts.count([one.truncated_tokens for one in whole])
             rows += len(chunk)
             several += sum(len(each) > 1 for each in windows)
             vectors = _joined(engine, windows, pooling=pooling)

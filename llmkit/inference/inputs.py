@@ -15,7 +15,7 @@ import numpy as np
 
 from llmkit.errors import DataError
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.encoding import in_chunks
+from llmkit.tasks.encoding import Item, in_chunks
 
 logger = logging.getLogger("llmkit")
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -29,7 +29,7 @@ class Encoded:
     """Tokens that the model will not see."""
 
 
-def numbered_chunks(texts: Iterable[str], *, size: int) -> Iterator[tuple[int, list[str]]]:
+def numbered_chunks(texts: Iterable[Item], *, size: int) -> Iterator[tuple[int, list[Item]]]:
     """Chunks with the number of their first row."""
     first_row = 1
     for chunk in in_chunks(texts, size=size):
@@ -93,20 +93,33 @@ def token_ids(loaded: LoadedModel, texts: Sequence[str], *, special: bool) -> li
 
 
 class Cuts:
-    """Counts what overflow `truncate` cut, for one warning at the end."""
+    """Counts what became of texts that were too long, for one message at the end."""
 
     def __init__(self, loaded: LoadedModel, *, window: int | None = None) -> None:
         self._name = loaded.name
         self._window = loaded.window if window is None else window
-        self._texts = self._cut_texts = self._cut_tokens = 0
+        self._texts = self._cut_texts = self._cut_tokens = self._parted_texts = self._windows = 0
 
-    def count(self, encoded: list[Encoded]) -> list[Encoded]:
-        self._texts += len(encoded)
-        self._cut_texts += sum(one.truncated_tokens > 0 for one in encoded)
-        self._cut_tokens += sum(one.truncated_tokens for one in encoded)
-        return encoded
+    def count(self, truncated_tokens: Sequence[int], windows: Sequence[int] = ()) -> None:
+        """
+        Args:
+            truncated_tokens: of each text.
+            windows: pieces of each text, where texts may be read in several.
+        """
+        self._texts += len(truncated_tokens)
+        self._cut_texts += sum(tokens > 0 for tokens in truncated_tokens)
+        self._cut_tokens += sum(truncated_tokens)
+        self._parted_texts += sum(pieces > 1 for pieces in windows)
+        self._windows += sum(pieces for pieces in windows if pieces > 1)
 
     def warn(self) -> None:
+        if self._parted_texts:
+            logger.info(
+                "%s of %s texts were too long for %s (window %s tokens) and were read in %s windows",
+                *(f"{number:,}" for number in (self._parted_texts, self._texts)),
+                self._name,
+                *(f"{number:,}" for number in (self._window, self._windows)),
+            )
         if self._cut_texts:
             logger.warning(
                 "%s of %s texts were too long for %s (window %s tokens) and were cut: %s tokens were not read",

@@ -1,4 +1,4 @@
-"""From texts to labels, summaries and continuations, over an engine and a tokenizer.
+"""From texts to summaries and continuations, over an engine and a tokenizer.
 
 Texts are pulled chunk by chunk and results keep their order, so that a file of any length runs in bounded memory.
 Rows are counted from 1. Nothing is cut in silence. Knows no files and no commands.
@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from llmkit.errors import ModelError, UsageError
+from llmkit.errors import UsageError
 from llmkit.inference.decoding import cut_at_stop, decode_new, first_stop, settled_text, stripped
 from llmkit.inference.inputs import (
     Cuts,
@@ -22,7 +22,6 @@ from llmkit.inference.inputs import (
     check_texts,
     encode_whole,
     numbered_chunks,
-    softmax,
     token_ids,
 )
 from llmkit.models.chat import encode_prompts
@@ -30,10 +29,8 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Engine
 
-CLASSIFY_CHUNK_ROWS = 2048
-"""Enough texts of each length for full batches."""
 GENERATE_CHUNK_ROWS = 512
-"""Fewer: results of a chunk come together, and writing takes longer than reading."""
+"""Few, since results of a chunk come together, and writing takes longer than reading."""
 
 
 class StreamingEngine(Engine, Protocol):
@@ -45,16 +42,6 @@ class StreamingEngine(Engine, Protocol):
 
 
 @dataclass(frozen=True)
-class Classification:
-    text: str
-    label: str
-    probabilities: dict[str, float]
-    """By label, in the order of the model's classes; they add up to 1."""
-    truncated_tokens: int
-    """Tokens that the model did not see; 0 where the whole text fitted."""
-
-
-@dataclass(frozen=True)
 class Generation:
     prompt: str
     """The text as given, without prefix."""
@@ -62,32 +49,6 @@ class Generation:
     """`num_return_sequences` new texts, without the prompt, each up to its first stop text."""
     truncated_tokens: int
     """Tokens of the prompt that the model did not see."""
-
-
-def classify_texts(
-    loaded: LoadedModel, engine: Engine, texts: Iterable[str], *, overflow: Overflow
-) -> Iterator[Classification]:
-    """One label for each text, by the largest of its probabilities.
-
-    Args:
-        overflow: what becomes of a text longer than `loaded.window`; a text is cut at its end, and the number of
-            texts cut is logged once, as a warning, when the results end.
-    Raises:
-        DataError: an empty text, one that is no valid Unicode, or one too long under `error`.
-        ModelError: the model is not one of two or more classes that exclude each other, or gives no finite numbers.
-    """
-    _check_classifier(loaded)
-    cuts = Cuts(loaded)
-    try:
-        for first_row, chunk in numbered_chunks(texts, size=CLASSIFY_CHUNK_ROWS):
-            check_texts(chunk, first_row=first_row, may_be_empty=False)
-            encoded = cuts.count(encode_whole(loaded, chunk, first_row=first_row, overflow=overflow))
-            probabilities = softmax(engine.class_logits([one.ids for one in encoded]))  # (N, C)
-            for text, one, shares in zip(chunk, encoded, probabilities, strict=True):
-                by_label = dict(zip(loaded.labels, shares.tolist(), strict=True))
-                yield Classification(text, loaded.labels[int(shares.argmax())], by_label, one.truncated_tokens)
-    finally:
-        cuts.warn()
 
 
 def summarize_texts(
@@ -103,7 +64,8 @@ def summarize_texts(
 
     Args:
         options: `max_new_tokens` must be set.
-        overflow: as for `classify_texts`.
+        overflow: what becomes of a text longer than `loaded.window`; a text is cut at its end, and the number of
+            texts cut is logged once, as a warning, when the results end.
     Raises:
         DataError: an empty text, one that is no valid Unicode, or one too long under `error`.
         ModelError: the model gives no finite numbers.
@@ -200,9 +162,10 @@ def _generate(
         for first_row, chunk in numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
             check_texts(chunk, first_row=first_row, may_be_empty=may_be_empty)
             prompts = [prefix + text for text in chunk]
-            encoded = cuts.count(
-                _encode(loaded, prompts, first_row=first_row, options=options, overflow=overflow, as_turns=as_turns)
+            encoded = _encode(
+                loaded, prompts, first_row=first_row, options=options, overflow=overflow, as_turns=as_turns
             )
+            cuts.count([one.truncated_tokens for one in encoded])
             new = engine.generate([one.ids for one in encoded], _options_of_chunk(options, first_row=first_row))
             for text, one, lists in zip(chunk, encoded, new, strict=True):
                 results = [cut_at_stop(decode_new(loaded, ids), options.stop) for ids in lists]
@@ -219,15 +182,6 @@ def _options_of_chunk(options: GenerationBlock, *, first_row: int) -> Generation
         return options
     seed = int(np.random.SeedSequence((options.seed, first_row)).generate_state(1)[0])
     return options.model_copy(update={"seed": seed})
-
-
-def _check_classifier(loaded: LoadedModel) -> None:
-    problem = loaded.model.config.problem_type
-    if problem not in (None, "single_label_classification") or len(loaded.labels) < 2:
-        raise ModelError(
-            f"{loaded.name}: its {len(loaded.labels)} outputs are not classes of which one is right "
-            f"(problem_type {problem or 'not set'}); classify needs a model with two or more such classes"
-        )
 
 
 def _encode(

@@ -36,12 +36,14 @@ _NEEDED_TOKENS: dict[Family, tuple[str, ...]] = {
     "bert": ("cls", "sep", "pad"),
     "t5": ("eos", "pad"),
 }
-_NEW_HEADS = ("classifier.", "qa_outputs.", "bert.pooler.", "cls.")
+_NEW_HEADS = ("classifier.", "score.", "qa_outputs.", "bert.pooler.", "cls.")
 """Weights that training may begin without."""
 _ONE_SIDED = (
     "Each of its tokens has seen only what stands before it, so its states are no vectors of a text; "
     "`llmkit embed` takes BERT and T5"
 )
+_CLASSIFIERS = ("classifier.", "score.")
+"""Weights of the outputs that have names."""
 _VERBS: dict[Head, str] = {
     "causal-lm": "generate",
     "classification": "classify",
@@ -59,33 +61,42 @@ def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
     Raises:
         ModelError: the family has no such head here.
     """
-    from transformers import (
-        BertForMaskedLM,
-        BertForQuestionAnswering,
-        BertForSequenceClassification,
-        BertForTokenClassification,
-        BertModel,
-        GPT2LMHeadModel,
-        T5EncoderModel,
-        T5ForConditionalGeneration,
-    )
-
-    classes: dict[tuple[Family, Head], type[PreTrainedModel]] = {
-        ("bert", "classification"): BertForSequenceClassification,
-        ("bert", "embedding"): BertModel,
-        ("bert", "masked-lm"): BertForMaskedLM,
-        ("bert", "question-answering"): BertForQuestionAnswering,
-        ("bert", "token-classification"): BertForTokenClassification,
-        ("gpt2", "causal-lm"): GPT2LMHeadModel,
-        ("t5", "seq2seq-lm"): T5ForConditionalGeneration,
-        ("t5", "embedding"): T5EncoderModel,
-    }
+    classes = _classes()
     if (family, head) == ("gpt2", "embedding"):
         raise ModelError(f"a {family} model has no {head} head. {_ONE_SIDED}.")
     if (family, head) not in classes:
         fits = [_VERBS[other] for (of, other) in classes if of == family]
         raise ModelError(f"a {family} model has no {head} head; `llmkit {fits[0]}` fits it.")
     return classes[family, head]
+
+
+def _classes() -> dict[tuple[Family, Head], type[PreTrainedModel]]:
+    from transformers import (
+        BertForMaskedLM,
+        BertForQuestionAnswering,
+        BertForSequenceClassification,
+        BertForTokenClassification,
+        BertModel,
+        GPT2ForSequenceClassification,
+        GPT2LMHeadModel,
+        T5EncoderModel,
+        T5ForConditionalGeneration,
+        T5ForTokenClassification,
+    )
+
+    return {
+        ("bert", "classification"): BertForSequenceClassification,
+        ("bert", "embedding"): BertModel,
+        ("bert", "masked-lm"): BertForMaskedLM,
+        ("bert", "question-answering"): BertForQuestionAnswering,
+        ("bert", "token-classification"): BertForTokenClassification,
+        ("gpt2", "causal-lm"): GPT2LMHeadModel,
+        ("gpt2", "classification"): GPT2ForSequenceClassification,
+        ("t5", "seq2seq-lm"): T5ForConditionalGeneration,
+        ("t5", "embedding"): T5EncoderModel,
+        # The encoder with a linear head; what a text has is the mean over its tokens (models/text_logits.py).
+        ("t5", "classification"): T5ForTokenClassification,
+    }
 
 
 def create_model(
@@ -118,10 +129,12 @@ def create_model(
     with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU; no need to wake every GPU
         torch.manual_seed(seed)
         model = model_class(block.architecture, head)(config)
+    _temper_t5_classifier(model)
     loaded = LoadedModel(
         model=_trimmed(model), tokenizer=tokenizer, family=block.architecture, name=f"{block.architecture}-{block.size}"
     )
     check_tokenizer(loaded)
+    suit_head(loaded, head)
     return loaded
 
 
@@ -176,6 +189,7 @@ def load_model(
         adapter=adapter if keep_adapter else None,
     )
     check_tokenizer(loaded)
+    suit_head(loaded, head)
     return loaded
 
 
@@ -219,6 +233,14 @@ def _put_adapter(model: PreTrainedModel, place: ModelPlace, *, new_weights: tupl
             "the adapter is of no use without them."
         )
     return adapter
+
+
+def suit_head(loaded: LoadedModel, head: Head) -> None:
+    """Let transformers find the last token of a text, which a GPT-2 classifier reads, also in a batch."""
+    if loaded.family == "gpt2" and head == "classification":
+        loaded.tokenizer.padding_side = "right"  # on the left it would shift the positions
+        loaded.model.config.pad_token_id = loaded.tokenizer.pad_token_id
+        loaded.model.config.use_cache = False
 
 
 def family_of(place: ModelPlace) -> Family:
@@ -284,6 +306,19 @@ def _trimmed(model: PreTrainedModel) -> PreTrainedModel:
     return model
 
 
+def _temper_t5_classifier(model: PreTrainedModel) -> None:
+    """Scale a new linear head of T5 as transformers scales its other new heads.
+
+    For this class it draws with a standard deviation of 1 (5.x), which gives logits in the tens before the first step.
+    """
+    import torch
+    from transformers import T5ForTokenClassification
+
+    if isinstance(model, T5ForTokenClassification):
+        with torch.no_grad():
+            model.classifier.weight.mul_(model.config.d_model**-0.5)
+
+
 def _checked_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrainedConfig:
     file = place.folder / MODEL_CONFIG if place.adapter is not None else place.folder / "config.json"
     if not file.exists():  # an adapter that llmkit did not make
@@ -313,7 +348,7 @@ def _settle_labels(config: PreTrainedConfig, place: ModelPlace, labels: tuple[st
     if labels is None:
         return
     found = tuple(config.id2label[index] for index in sorted(config.id2label))
-    if _has_weights(place, prefix="classifier.") and found != labels:
+    if _has_weights(place, prefixes=_CLASSIFIERS) and found != labels:
         raise ModelError(
             f"{place.name}: the labels differ. The model has: {', '.join(found)}. The recipe or its data has: "
             f"{', '.join(labels)}. Write the model's labels, in its order, as `labels:` in the recipe, or start "
@@ -322,7 +357,7 @@ def _settle_labels(config: PreTrainedConfig, place: ModelPlace, labels: tuple[st
     _name_labels(config, labels)
 
 
-def _has_weights(place: ModelPlace, *, prefix: str) -> bool:
+def _has_weights(place: ModelPlace, *, prefixes: tuple[str, ...]) -> bool:
     from safetensors import SafetensorError, safe_open
 
     pattern = "model*.safetensors" if place.adapter is None else ADAPTER_WEIGHTS
@@ -332,7 +367,7 @@ def _has_weights(place: ModelPlace, *, prefix: str) -> bool:
                 names = [name.removeprefix(ADAPTER_PREFIX) for name in tensors.keys()]  # noqa: SIM118  # not a mapping
         except SafetensorError as error:
             raise ModelError(f"{place.name}: {file.name} is damaged ({error}).") from error
-        if any(name.startswith(prefix) for name in names):
+        if any(name.startswith(prefixes) for name in names):
             return True
     return False
 
@@ -375,7 +410,12 @@ def _check_weights(
     missing = sorted(report["missing_keys"])
     if missing and not (new_head and all(key.startswith(_NEW_HEADS) for key in missing)):
         kind = ", ".join(place.config.get("architectures") or ["of an unknown kind"])
-        raise ModelError(f"{place.name}: it was saved as {kind} and lacks {', '.join(missing[:5])}. Finetune it first.")
+        verb = next((_VERBS[head] for (_, head), cls in _classes().items() if cls.__name__ == kind), None)
+        other = f", or use `llmkit {verb}`" if verb else ""
+        lacking = ", ".join(missing[:5])
+        raise ModelError(f"{place.name}: it was saved as {kind} and lacks {lacking}. Finetune it first{other}.")
+    if "classifier.weight" in missing:
+        _temper_t5_classifier(model)
     damaged = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]
     if damaged:
         raise ModelError(f"{place.name}: weights that are not finite numbers: {', '.join(damaged[:5])}.")

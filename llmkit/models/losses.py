@@ -35,10 +35,19 @@ def label_smoothing(share: float) -> Iterator[None]:
         _smoothed_share.reset(before)
 
 
-def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:
-    """Nats of (N, C) logits over the labels (N,) that are not `IGNORED`, in float32."""
+def cross_entropy_sum(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Nats of (N, C) logits over the labels (N,) that are not `IGNORED`, in float32.
+
+    Args:
+        weights: (C,) what a nat counts, by its label.
+    """
     return functional.cross_entropy(
-        logits.float(), labels, ignore_index=IGNORED, reduction="sum", label_smoothing=_smoothed_share.get()
+        logits.float(),
+        labels,
+        weight=weights,
+        ignore_index=IGNORED,
+        reduction="sum",
+        label_smoothing=_smoothed_share.get(),
     )
 
 

@@ -304,6 +304,11 @@ class Recipe(Block):
         return ("loss",) if self.own_metrics else ("loss", "perplexity", "bits_per_byte")
 
     @property
+    def fitting_metrics(self) -> tuple[str, ...] | None:
+        """The metrics that its predictions can have, `evaluate:` modules aside; None for any."""
+        return None
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics of its predictions: the recipe's choice, else the task's own; empty where it has none."""
         return (self.evaluation.metrics or self.own_metrics) if self.own_metrics else ()

@@ -121,3 +121,12 @@ class Writer(Protocol):
     def learn_length(self, train: Examples) -> None:
         """Settle the length limit of what is written, unless the recipe has one. Called once, before the training."""
         ...
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """A task whose predictions hang on something that the validation rows decide, such as a threshold."""
+
+    def tune(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
+        """Settle it on all validation rows, keep it with the model, and give the predictions that follow from it."""
+        ...

@@ -14,10 +14,12 @@ from typing import Any, Literal
 
 from llmkit.errors import DataError, UsageError, nearest
 from llmkit.evaluation.metrics.answers import squad
-from llmkit.evaluation.metrics.classification import accuracy, confusion, f1, precision, recall
+from llmkit.evaluation.metrics.classification import accuracy, confusion, f1, mcc, precision, recall
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX, compute_external
 from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_figures, perplexity
+from llmkit.evaluation.metrics.many_labels import mean_average_precision
 from llmkit.evaluation.metrics.neighbours import neighbour_recall
+from llmkit.evaluation.metrics.numbers import mse, pearson, spearman
 from llmkit.evaluation.metrics.rouge import RougeTokenizer, rouge
 from llmkit.evaluation.metrics.tagging import entities, tag_accuracy
 from llmkit.tasks.base import Scores
@@ -76,6 +78,11 @@ FIGURES: dict[str, Figure] = {
         Figure("recall_macro", "higher", "0..1, mean over labels"),
         Figure("f1_micro", "higher", "0..1, over rows"),
         Figure("f1_macro", "higher", "0..1, mean over labels"),
+        Figure("mcc", "higher", "-1..1, correlation"),
+        Figure("map", "higher", "0..1, mean over labels"),
+        Figure("mse", "lower", "squared units of the number, from 0"),
+        Figure("pearson", "higher", "-1..1, correlation"),
+        Figure("spearman", "higher", "-1..1, correlation of ranks"),
         Figure("rouge1", "higher", "0..1, mean F-measure over rows"),
         Figure("rouge2", "higher", "0..1, mean F-measure over rows"),
         Figure("rougeL", "higher", "0..1, mean F-measure over rows"),
@@ -103,6 +110,11 @@ METRICS: dict[str, Metric] = {
         Metric("precision", precision, ("precision_micro", "precision_macro")),
         Metric("recall", recall, ("recall_micro", "recall_macro")),
         Metric("f1", f1, ("f1_micro", "f1_macro")),
+        Metric("mcc", mcc, ("mcc",)),
+        Metric("map", mean_average_precision, ("map",)),
+        Metric("mse", mse, ("mse",)),
+        Metric("pearson", pearson, ("pearson",)),
+        Metric("spearman", spearman, ("spearman",)),
         Metric("confusion", confusion, ()),
         Metric("rouge", rouge, ("rouge1", "rouge2", "rougeL", "rougeLsum")),
         Metric(
@@ -171,7 +183,8 @@ def score_texts(
     for name in metric_names:
         scores = _compute(name, predictions, references, rouge_tokenizer)
         figures.update(scores.figures)
-        details.update(scores.details)
+        undefined = {**details.get("undefined", {}), **scores.details.get("undefined", {})}
+        details.update({**scores.details, **({"undefined": undefined} if undefined else {})})
     return Scores(figures, details)
 
 

@@ -23,6 +23,7 @@ from llmkit.inference.engines.choosing import StopTexts, logits_processors, refu
 from llmkit.inference.engines.special_ids import SpecialIds, special_ids
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.segments import token_types
+from llmkit.models.text_logits import text_logits
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Pooling
 
@@ -62,7 +63,8 @@ class TransformersEngine:
         """
         logits = np.empty((len(sequences), self._model.config.num_labels), dtype=np.float32)  # (N, C)
         for indices, output in self._read(sequences, pairs=pairs):
-            logits[indices] = output.logits.float().cpu().numpy()
+            lengths = torch.tensor([len(sequences[index]) for index in indices], device=self._device)
+            logits[indices] = text_logits(output.logits, lengths).cpu().numpy()
         refuse_non_finite(torch.from_numpy(logits))
         return logits
 
