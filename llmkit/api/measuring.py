@@ -15,11 +15,12 @@ from llmkit.api.texts import read_column
 from llmkit.atomic import replace_file
 from llmkit.data.sources import open_rows
 from llmkit.errors import UsageError, nearest
-from llmkit.evaluation.metrics import RougeTokenizer, figures_of, score_texts
+from llmkit.evaluation.metrics import METRICS, RougeTokenizer, figures_of, score_texts
 from llmkit.recipe.blocks import Recipe
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, open_run, write_json
 from llmkit.tasks import RECIPES, TASKS
+from llmkit.tasks.seq2seq import task_entries
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import Head, LoadedModel
@@ -59,7 +60,7 @@ def score_files(
         DataError: files that cannot be read, or have different numbers of rows.
     """
     if not metrics:
-        raise UsageError("give --metric, once or more: accuracy, precision, recall, f1, confusion, rouge.")
+        raise UsageError(f"give --metric, once or more: {', '.join(METRICS)}.")
     own = (column,) if column else ()
     predicted = read_column(predictions, columns=own or ("prediction", "text", "label", "summary"))
     wanted = read_column(references, columns=own or ("reference", "text", "label", "summary"))
@@ -139,11 +140,16 @@ def _open(name: str, head: Head | None) -> LoadedModel:
 
 def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
     """The task of a model that is no run, with the defaults of its recipe."""
-    tasks = {"bert": "classification", "gpt2": "causal-lm", "t5": "summarization"}
-    task = tasks[loaded.family]
+    entries = task_entries(loaded.model.config)
+    own = next((task for task in ("translation", "text-to-text") if task in entries), "summarization")
+    task = {"bert": "classification", "gpt2": "causal-lm", "t5": own}[loaded.family]
     written = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
-    if task == "summarization" and loaded.window < 512:
-        written["max_source_tokens"] = loaded.window
+    if loaded.family == "t5":
+        # Of T5's own entries of 2019 only the prefix; llmkit's have the names of keys.
+        kept = ("prefix", "source_language", "target_language", "overflow", "window_overlap")
+        written |= {key: value for key, value in entries.get(task, {}).items() if key in kept}
+        if loaded.window < 512:
+            written["max_source_tokens"] = loaded.window
     return RECIPES[task].model_validate(written)
 
 

@@ -28,6 +28,7 @@ from llmkit.runs.environment import environment
 from llmkit.runs.folder import Run
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Task
+from llmkit.tasks.seq2seq import Seq2SeqTask
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -197,6 +198,8 @@ def prepare(
     if resumed is not None and checkpoint is not None:
         check_data(resumed, data)
     train, validation = task.encode(splits["train"]), task.encode(_first_rows(splits["validation"], recipe))
+    if isinstance(task, Seq2SeqTask):
+        train = task.training_examples(train)
     _require_rows(len(train), split="train", recipe=recipe)
     _require_rows(len(validation), split="validation", recipe=recipe)
     family, scratch = task.loaded.family, isinstance(recipe.model, ScratchModel)

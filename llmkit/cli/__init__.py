@@ -46,9 +46,9 @@ def options(
 
 
 def _add_commands() -> None:
-    from llmkit.cli import measure, plot, prepare, train, use
+    from llmkit.cli import measure, plot, prepare, train, translate, use
 
-    for module in (train, use, measure, plot, prepare):
+    for module in (train, use, translate, measure, plot, prepare):
         for command in module.COMMANDS:
             app.command(no_args_is_help=False)(command)
 

@@ -67,7 +67,7 @@ def generate(
         "seed": seed,
     }
     check_generation(options)
-    opened = _open(model, verb="generate")
+    opened = open_model(model, verb="generate")
     on_screen = sys.stdout.isatty() and not as_json and output is None
     if prompt is not None and on_screen and not num_return_sequences and overflow == "error":
         _stream(opened, as_text(prompt), options)
@@ -85,7 +85,13 @@ def summarize(
     max_new_tokens: MaxNewTokens = None,
     beams: Beams = None,
     repetition_penalty: Penalty = None,
-    overflow: Overflow = "truncate",
+    overflow: Annotated[
+        Literal["error", "truncate", "window"] | None,
+        typer.Option(
+            help="What to do with a text longer than the model's window; window summarizes it part by part. "
+            "Without it, as the model was trained, else truncate."
+        ),
+    ] = None,
     column: Column = "text",
     lines: Lines = False,
     as_json: Json = False,
@@ -99,11 +105,11 @@ def summarize(
         "repetition_penalty": repetition_penalty,
     }
     check_generation(options)
-    opened = _open(model, verb="summarize")
+    opened = open_model(model, verb="summarize")
     with results(as_json=as_json, output=output) as write:
         for result in opened.summarize(texts, overflow=overflow, **options):
             summary = result.texts[0]
-            cut = {"truncated_tokens": result.truncated_tokens}
+            cut = {"truncated_tokens": result.truncated_tokens, "parts": result.parts}
             write(summary, {"text": result.prompt, "summary": summary, **cut})
 
 
@@ -118,7 +124,7 @@ def classify(
 ) -> None:
     """Name the label of each text, and its probability."""
     texts = input_texts(source, column=column, by_line=lines)
-    opened = _open(model, verb="classify")
+    opened = open_model(model, verb="classify")
     with results(as_json=as_json, output=output) as write:
         for result in opened.classify(texts, overflow=overflow):
             record = {
@@ -140,7 +146,7 @@ def check_generation(options: dict[str, Any]) -> None:
     generation_options(options)
 
 
-def _open(name: str | None, *, verb: Literal["generate", "summarize", "classify"]) -> Model:
+def open_model(name: str | None, *, verb: Literal["generate", "summarize", "translate", "classify"]) -> Model:
     from llmkit.api import load
 
     return load(name, verb=verb)

@@ -67,6 +67,16 @@ def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
     return classes[family, head]
 
 
+def _class_of(place: ModelPlace, family: Family, head: Head) -> type[PreTrainedModel]:
+    """As `model_class`; mT5 is a T5 to all of llmkit, but transformers has classes of its own for it."""
+    cls = model_class(family, head)
+    if place.config.get("model_type") == "mt5":
+        from transformers import MT5ForConditionalGeneration
+
+        return MT5ForConditionalGeneration
+    return cls
+
+
 def create_model(
     block: ScratchModel,
     *,
@@ -124,7 +134,7 @@ def load_model(
     """
     place = find_model(name, revision=revision)
     family = family_of(place)
-    cls = model_class(family, head)
+    cls = _class_of(place, family, head)
     config = _checked_config(cls, place)
     if head in LABELLED_HEADS:
         _settle_labels(config, place, labels)
@@ -138,11 +148,13 @@ def load_model(
 
 def family_of(place: ModelPlace) -> Family:
     model_type = place.config.get("model_type")
+    if model_type == "mt5":
+        return "t5"
     for family in get_args(Family):
         if family == model_type:
             known: Family = family
             return known
-    raise ModelError(f"{place.name}: its type is {model_type!r}; llmkit works with {', '.join(get_args(Family))}.")
+    raise ModelError(f"{place.name}: its type is {model_type!r}; llmkit works with {', '.join(get_args(Family))}, mt5.")
 
 
 def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:

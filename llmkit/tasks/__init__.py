@@ -11,6 +11,8 @@ from llmkit.tasks.classification import ClassificationRecipe, ClassificationTask
 from llmkit.tasks.masked_lm import MaskedLMRecipe, MaskedLMTask
 from llmkit.tasks.span_corruption import SpanCorruptionRecipe, SpanCorruptionTask
 from llmkit.tasks.summarization import SummarizationRecipe, SummarizationTask
+from llmkit.tasks.text_to_text import TextToTextRecipe, TextToTextTask
+from llmkit.tasks.translation import TranslationRecipe, TranslationTask
 
 RECIPES: Mapping[str, type[Recipe]] = {
     "classification": ClassificationRecipe,
@@ -18,6 +20,8 @@ RECIPES: Mapping[str, type[Recipe]] = {
     "masked-lm": MaskedLMRecipe,
     "span-corruption": SpanCorruptionRecipe,
     "summarization": SummarizationRecipe,
+    "translation": TranslationRecipe,
+    "text-to-text": TextToTextRecipe,
 }
 """What `task:` may say in a recipe."""
 
@@ -30,5 +34,7 @@ TASKS: Mapping[type[Recipe], Any] = {
     MaskedLMRecipe: MaskedLMTask,
     SpanCorruptionRecipe: SpanCorruptionTask,
     SummarizationRecipe: SummarizationTask,
+    TranslationRecipe: TranslationTask,
+    TextToTextRecipe: TextToTextTask,
 }
 """Recipe class -> task class, which is built as `TASKS[type(recipe)](recipe, loaded)`."""

@@ -17,6 +17,7 @@ from llmkit.evaluation.metrics.classification import accuracy, confusion, f1, pr
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX, compute_external
 from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_figures, perplexity
 from llmkit.evaluation.metrics.rouge import RougeTokenizer, rouge
+from llmkit.evaluation.metrics.translation import bleu, chrf, exact_text, ter
 from llmkit.tasks.base import Scores
 
 __all__ = [
@@ -74,6 +75,11 @@ FIGURES: dict[str, Figure] = {
         Figure("rouge2", "higher", "0..1, mean F-measure over rows"),
         Figure("rougeL", "higher", "0..1, mean F-measure over rows"),
         Figure("rougeLsum", "higher", "0..1, mean F-measure over rows"),
+        # These three are on sacrebleu's own scale, as everybody prints them.
+        Figure("bleu", "higher", "0..100, over all rows"),
+        Figure("chrf", "higher", "0..100, over all rows"),
+        Figure("ter", "lower", "0..100 and beyond, edits in % of the references' words"),
+        Figure("exact_text", "higher", "0..1, share of rows"),
     )
 }
 
@@ -86,6 +92,10 @@ METRICS: dict[str, Metric] = {
         Metric("f1", f1, ("f1_micro", "f1_macro")),
         Metric("confusion", confusion, ()),
         Metric("rouge", rouge, ("rouge1", "rouge2", "rougeL", "rougeLsum")),
+        Metric("bleu", bleu, ("bleu",)),
+        Metric("chrf", chrf, ("chrf",)),
+        Metric("ter", ter, ("ter",)),
+        Metric("exact_text", exact_text, ("exact_text",)),
     )
 }
 
@@ -124,6 +134,7 @@ def score_texts(
     references: Sequence[Any],
     *,
     rouge_tokenizer: RougeTokenizer = "auto",
+    language: str | None = None,
 ) -> Scores:
     """Figures and details of several metrics on the same rows. All names are checked before the first one runs.
 
@@ -131,6 +142,7 @@ def score_texts(
         metric_names: keys of `METRICS`, or `evaluate:NAME` for a module of Hugging Face evaluate.
         predictions: one value a row, compared as it stands: nothing is stripped or lowercased but by the metric.
         references: one value a row, in the same order.
+        language: code of the references' language, where it is known.
     Raises:
         UsageError: an unknown metric, or an evaluate module that does not fit these texts.
         DataError: different numbers of rows, or none.
@@ -141,19 +153,25 @@ def score_texts(
     figures: dict[str, float] = {}
     details: dict[str, Any] = {}
     for name in metric_names:
-        scores = _compute(name, predictions, references, rouge_tokenizer)
+        scores = _compute(name, predictions, references, rouge_tokenizer, language)
         figures.update(scores.figures)
         details.update(scores.details)
     return Scores(figures, details)
 
 
 def _compute(
-    name: str, predictions: Sequence[Any], references: Sequence[Any], rouge_tokenizer: RougeTokenizer
+    name: str,
+    predictions: Sequence[Any],
+    references: Sequence[Any],
+    rouge_tokenizer: RougeTokenizer,
+    language: str | None,
 ) -> Scores:
     if name.startswith(EXTERNAL_PREFIX):
         return compute_external(name.removeprefix(EXTERNAL_PREFIX), predictions, references)
     if name == "rouge":
         return rouge(predictions, references, tokenizer=rouge_tokenizer)
+    if name in ("bleu", "ter"):
+        return (bleu if name == "bleu" else ter)(predictions, references, language=language)
     return METRICS[name].compute(predictions, references)
 
 
