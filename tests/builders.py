@@ -41,13 +41,25 @@ from llmkit.tasks.classification import ClassificationRecipe
 from llmkit.tasks.masked_lm import MaskedLMRecipe
 from llmkit.tasks.span_corruption import SpanCorruptionRecipe
 from llmkit.tasks.summarization import SummarizationRecipe
+from llmkit.tasks.text_to_text import TextToTextRecipe
+from llmkit.tasks.translation import TranslationRecipe
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore
 from llmkit.training.loop import Validation, fit
 from llmkit.training.progress import Event, StepResult
 from llmkit.training.schedule import Plan
 
-TaskName = Literal["classification", "causal-lm", "masked-lm", "span-corruption", "summarization"]
-TASK_NAMES: tuple[TaskName, ...] = ("classification", "causal-lm", "masked-lm", "span-corruption", "summarization")
+TaskName = Literal[
+    "classification", "causal-lm", "masked-lm", "span-corruption", "summarization", "translation", "text-to-text"
+]
+TASK_NAMES: tuple[TaskName, ...] = (
+    "classification",
+    "causal-lm",
+    "masked-lm",
+    "span-corruption",
+    "summarization",
+    "translation",
+)
+"""text-to-text is left out of what is done with every task: it runs the very code of the two above."""
 ONE_OF_EACH_FAMILY: tuple[TaskName, ...] = ("classification", "causal-lm", "summarization")
 """For what depends on the model alone."""
 FAMILY_OF: Mapping[TaskName, Family] = {
@@ -56,6 +68,8 @@ FAMILY_OF: Mapping[TaskName, Family] = {
     "masked-lm": "bert",
     "span-corruption": "t5",
     "summarization": "t5",
+    "translation": "t5",
+    "text-to-text": "t5",
 }
 LABELS = ("bad", "fair", "good")
 BATCH_SIZE = 32
@@ -94,7 +108,13 @@ def sentence(number: int, *, most_words: int = 12) -> str:
 def rows(count: int = ROW_COUNT) -> list[Row]:
     return [
         Row(
-            {"text": sentence(number), "label": LABELS[number % 3], "summary": sentence(1000 + number, most_words=4)},
+            {
+                "text": sentence(number),
+                "label": LABELS[number % 3],
+                "summary": sentence(1000 + number, most_words=4),
+                "source": sentence(number),
+                "target": sentence(2000 + number, most_words=8),
+            },
             f"rows.jsonl:{number + 1}",
         )
         for number in range(count)
@@ -196,6 +216,10 @@ def recipe_of(name: TaskName, **keys: Any) -> Any:
             return SpanCorruptionRecipe(**common, **{"block_tokens": 24, "mask_rate": 0.2, **keys})
         case "summarization":
             return SummarizationRecipe(**common, **keys)
+        case "translation":
+            return TranslationRecipe(**common, **{"source_language": "en", "target_language": "de", **keys})
+        case "text-to-text":
+            return TextToTextRecipe(**common, **keys)
 
 
 def task_of(name: TaskName, *, loaded: LoadedModel | None = None, dropout: float = 0.0, **keys: Any) -> Task:

@@ -141,8 +141,10 @@ def write_in_rounds(
             if len(own) == 1:
                 results[index] = texts[0]
                 continue
-            joined = " ".join(text for text in texts if text)
+            joined = " ".join(text.strip() for text in texts if text.strip())
             again = cut(joined)
+            if not joined:
+                continue
             if sum(map(len, again)) < sum(map(len, own)):
                 next_round[index] = again
             else:
