@@ -50,7 +50,9 @@ from llmkit.tasks.masked_lm import MaskedLMRecipe
 from llmkit.tasks.question_answering import QuestionAnsweringRecipe
 from llmkit.tasks.span_corruption import SpanCorruptionRecipe
 from llmkit.tasks.summarization import SummarizationRecipe
+from llmkit.tasks.text_to_text import TextToTextRecipe
 from llmkit.tasks.token_classification import TokenClassificationRecipe
+from llmkit.tasks.translation import TranslationRecipe
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore
 from llmkit.training.loop import Validation, fit
 from llmkit.training.progress import Event, StepResult
@@ -64,7 +66,9 @@ TaskName = Literal[
     "question-answering",
     "span-corruption",
     "summarization",
+    "text-to-text",
     "token-classification",
+    "translation",
 ]
 TASK_NAMES: tuple[TaskName, ...] = (
     "classification",
@@ -75,7 +79,9 @@ TASK_NAMES: tuple[TaskName, ...] = (
     "span-corruption",
     "summarization",
     "token-classification",
+    "translation",
 )
+"""text-to-text is left out of what is done with every task: it runs the very code of the two beside it."""
 ONE_OF_EACH_FAMILY: tuple[TaskName, ...] = ("classification", "causal-lm", "summarization")
 """For what depends on the model alone."""
 FAMILY_OF: Mapping[TaskName, Family] = {
@@ -87,6 +93,8 @@ FAMILY_OF: Mapping[TaskName, Family] = {
     "span-corruption": "t5",
     "summarization": "t5",
     "token-classification": "bert",
+    "translation": "t5",
+    "text-to-text": "t5",
 }
 LABELS = ("bad", "fair", "good")
 TAGS = ("O", "B-ANIMAL", "B-PLACE", "I-ANIMAL", "I-PLACE")
@@ -144,6 +152,8 @@ def rows(count: int = ROW_COUNT) -> list[Row]:
                 "tags": tags_of(sentence(number).split()),
                 **asked(number),
                 "messages": conversation(number),
+                "source": sentence(number),
+                "target": sentence(2000 + number, most_words=8),
             },
             f"rows.jsonl:{number + 1}",
         )
@@ -282,6 +292,10 @@ def recipe_of(name: TaskName, **keys: Any) -> Any:
             return SummarizationRecipe(**common, **keys)
         case "token-classification":
             return TokenClassificationRecipe(**common, **keys)
+        case "translation":
+            return TranslationRecipe(**common, **{"source_language": "en", "target_language": "de", **keys})
+        case "text-to-text":
+            return TextToTextRecipe(**common, **keys)
 
 
 def task_of(name: TaskName, *, loaded: LoadedModel | None = None, dropout: float = 0.0, **keys: Any) -> Task:

@@ -23,6 +23,7 @@ from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, open_run, write_json
 from llmkit.tasks import RECIPES, TASKS
 from llmkit.tasks.classification import keys_of
+from llmkit.tasks.seq2seq import task_entries
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import Head, LoadedModel
@@ -192,14 +193,21 @@ def _open(name: str, head: Head | None) -> LoadedModel:
 
 def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
     """The task of a model that is no run, with the defaults of its recipe and what the model remembers."""
+    entries = task_entries(loaded.model.config)
     task = use_of(own_verb(loaded.model.config.to_dict())).tasks[0]
     if task == "causal-lm" and is_chat_model(loaded):
         task = "instruction"
+    if task == "summarization":  # the class of all three
+        task = next((own for own in ("translation", "text-to-text") if own in entries), task)
     written: dict[str, Any] = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
     if task == "classification":
         written.update(keys_of(loaded))
-    if task == "summarization" and loaded.window < 512:
-        written["max_source_tokens"] = loaded.window
+    elif loaded.family == "t5":
+        # Of T5's own entries of 2019 only the prefix; llmkit's have the names of keys.
+        kept = ("prefix", "source_language", "target_language", "overflow", "window_overlap")
+        written |= {key: value for key, value in entries.get(task, {}).items() if key in kept}
+        if loaded.window < 512:
+            written["max_source_tokens"] = loaded.window
     return RECIPES[task].model_validate(written)
 
 

@@ -32,6 +32,7 @@ from llmkit.tasks import TASKS
 from llmkit.tasks.base import Task, Writer
 from llmkit.tasks.classification import ClassificationTask
 from llmkit.tasks.question_answering import QuestionAnsweringTask
+from llmkit.tasks.seq2seq import Seq2SeqTask
 
 if TYPE_CHECKING:
     import torch
@@ -217,6 +218,8 @@ def prepare(
     if isinstance(task, QuestionAnsweringTask):
         task.note_training(train)
     validation = task.encode(_first_rows(splits["validation"], recipe))
+    if isinstance(task, Seq2SeqTask):
+        train = task.training_examples(train)
     _require_rows(len(train), split="train", recipe=recipe)
     _require_rows(len(validation), split="validation", recipe=recipe)
     if isinstance(task, ClassificationTask):

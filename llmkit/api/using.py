@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from llmkit.api.entries import summarization_entry, text_to_text_entry, translation_entry
 from llmkit.api.options import generation_options
 from llmkit.api.vectors import check_search
 from llmkit.data.kinds import WANTED
@@ -19,7 +20,7 @@ from llmkit.inference.embedding import Embedded, EmbedOverflow, Found, NearestRo
 from llmkit.inference.filling import Filling, FillOverflow, fill_texts
 from llmkit.inference.inputs import LONE_SURROGATE, Overflow
 from llmkit.inference.tagging import Tagging, TagOverflow, tag_texts
-from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_texts
+from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_in_parts, summarize_texts
 from llmkit.models.chat import Messages, fault_in, is_chat_model
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.runs.folder import finished_runs
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import Head, LoadedModel
 
 _log = logging.getLogger("llmkit")
-Verb = Literal["answer", "chat", "classify", "embed", "fill", "generate", "summarize", "tag"]
+Verb = Literal["answer", "chat", "classify", "embed", "fill", "generate", "summarize", "tag", "translate"]
 Item = TypeVar("Item")
 
 
@@ -56,9 +57,10 @@ _USES: Mapping[Verb, Use] = {
     "classify": Use("classification", ("classification",)),
     "embed": Use("embedding", ("masked-lm", "span-corruption"), "sentence-transformers/all-MiniLM-L6-v2"),
     "fill": Use("masked-lm", ("masked-lm",), "google-bert/bert-base-uncased"),
-    "generate": Use("causal-lm", ("causal-lm",), "openai-community/gpt2"),
+    "generate": Use("causal-lm", ("causal-lm", "instruction", "text-to-text"), "openai-community/gpt2"),
     "summarize": Use("seq2seq-lm", ("summarization",), "google-t5/t5-small"),
     "tag": Use("token-classification", ("token-classification",)),
+    "translate": Use("seq2seq-lm", ("translation",), "google-t5/t5-small"),
 }
 _VERB_OF_HEAD: Mapping[str, Verb] = {
     "BertModel": "embed",
@@ -73,7 +75,6 @@ _VERB_OF_HEAD: Mapping[str, Verb] = {
 """By the end of the class that config.json names."""
 _NEW_TOKENS = 128
 """Where neither the user nor the model says how much to write; transformers would stop at 20 without a word."""
-_T5_PREFIX = "summarize: "
 
 
 def load(name: str | None = None, *, verb: Verb | None = None, revision: str | None = None) -> Model:
@@ -125,7 +126,7 @@ def use_of(verb: Verb) -> Use:
 def own_verb(config: Mapping[str, Any], *, wanted: Verb | None = None) -> Verb:
     """By the class of the model, else by its family; `generate` also takes T5, whose head is another."""
     architecture = str((config.get("architectures") or [""])[0])
-    families: dict[str, Verb] = {"bert": "classify", "gpt2": "generate", "t5": "summarize"}
+    families: dict[str, Verb] = {"bert": "classify", "gpt2": "generate", "t5": "summarize", "mt5": "summarize"}
     by_family = families.get(str(config.get("model_type")), wanted or "generate")
     own = next((verb for end, verb in _VERB_OF_HEAD.items() if architecture.endswith(end)), by_family)
     if "classification" in (config.get("task_specific_params") or {}):
@@ -291,6 +292,7 @@ class Model:
             self._engine,
             _several(prompts),
             options=self.options(options),
+            prefix=self._prompt_prefix,
             overflow=overflow,
             as_turns=self.chats and not raw,
         )
@@ -298,15 +300,50 @@ class Model:
     def stream(self, prompt: str, *, raw: bool = False, **options: Any) -> Iterator[str]:
         """The first continuation in pieces, as they come."""
         as_turn = self.chats and not raw
-        return stream_text(self.loaded, self._engine, prompt, options=self.options(options), as_turn=as_turn)
+        prefixed = self._prompt_prefix + prompt
+        return stream_text(self.loaded, self._engine, prefixed, options=self.options(options), as_turn=as_turn)
 
     def summarize(
-        self, texts: Iterable[str], *, overflow: Overflow = "truncate", **options: Any
+        self, texts: Iterable[str], *, overflow: Overflow | Literal["window"] | None = None, **options: Any
     ) -> Iterator[Generation]:
-        """A summary of each text; the options are the keys of `GenerationBlock`."""
-        block = self.options(options)
+        """A summary of each text; the options are the keys of `GenerationBlock`.
+
+        Args:
+            overflow: without it, `window` for a model that was trained so, else `truncate`.
+        """
+        entry = summarization_entry(self.loaded)
+        block, prefix = self.options(options, entry=entry), entry.get("prefix", "")
+        several = _several(texts)
+        overflow = overflow or entry.get("overflow", "truncate")
+        if overflow == "window":
+            overlap = entry.get("window_overlap")
+            return summarize_in_parts(
+                self.loaded, self._engine, several, options=block, prefix=prefix, overlap_tokens=overlap
+            )
+        return summarize_texts(self.loaded, self._engine, several, options=block, prefix=prefix, overflow=overflow)
+
+    def translate(
+        self,
+        texts: Iterable[str],
+        *,
+        source_language: str | None = None,
+        target_language: str | None = None,
+        overflow: Overflow = "truncate",
+        **options: Any,
+    ) -> Iterator[Generation]:
+        """A translation of each text; the options are the keys of `GenerationBlock`.
+
+        Args:
+            source_language: code or English name; needed where the model knows several pairs.
+            target_language: as `source_language`.
+        Raises:
+            UsageError: the model does not translate these languages; the message says which it does.
+            ModelError: the model does not translate.
+        """
+        entry = translation_entry(self.loaded, source=source_language, target=target_language)
+        block, prefix = self.options(options, entry=entry), entry["prefix"]
         return summarize_texts(
-            self.loaded, self._engine, _several(texts), options=block, prefix=self._prefix(), overflow=overflow
+            self.loaded, self._engine, _several(texts), options=block, prefix=prefix, overflow=overflow
         )
 
     def tag(self, texts: Iterable[str], *, overflow: TagOverflow = "window") -> Iterator[Tagging]:
@@ -314,24 +351,24 @@ class Model:
         overlap = overlap_of(self.loaded.window, self._window_overlap())
         return tag_texts(self.loaded, self._engine, _several(texts), overflow=overflow, overlap=overlap)
 
-    def options(self, given: Mapping[str, Any]) -> GenerationBlock:
+    def options(self, given: Mapping[str, Any], *, entry: Mapping[str, Any] | None = None) -> GenerationBlock:
         """The given options over the model's own, over llmkit's defaults.
 
+        Args:
+            entry: what the model says about the task in hand; see `entries.py`.
         Raises:
             UsageError: an option outside its range, with the range.
         """
         chosen = {key: value for key, value in given.items() if value is not None}
         generation_options(chosen)  # a fault of the user's is told before the model's own options are mixed in
-        return generation_options({**self._own_options(chosen), **chosen})
+        return generation_options({**self._own_options(chosen, entry or self._prompt_entry), **chosen})
 
-    def _own_options(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    def _own_options(self, chosen: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
         """Length and beams as the model's configs have them: ours in generation_config, T5's of 2019 by task."""
         generation = self.loaded.model.generation_config
-        tasks = getattr(self.loaded.model.config, "task_specific_params", None) or {}
-        by_task = tasks.get("summarization", {}) if self.loaded.family == "t5" else {}
         sampling = not {"temperature", "top_k", "top_p"}.isdisjoint(chosen)
-        beams = 1 if sampling else generation.num_beams or by_task.get("num_beams") or 1
-        new_tokens = generation.max_new_tokens or by_task.get("max_length") or self._room()
+        beams = 1 if sampling else generation.num_beams or entry.get("num_beams") or 1
+        new_tokens = generation.max_new_tokens or entry.get("max_length") or self._room()
         several = max(int(chosen.get("num_return_sequences") or 1), 1)
         own = {"repetition_penalty": generation.repetition_penalty} if generation.repetition_penalty else {}
         return {**own, "max_new_tokens": new_tokens, "beams": max(beams, 1 if sampling else several)}
@@ -364,9 +401,13 @@ class Model:
         overlap: int | None = tasks.get("token-classification", {}).get("window_overlap")
         return overlap
 
-    def _prefix(self) -> str:
-        tasks = getattr(self.loaded.model.config, "task_specific_params", None) or {}
-        prefix: str = tasks.get("summarization", {}).get("prefix", _T5_PREFIX)
+    @property
+    def _prompt_entry(self) -> Mapping[str, Any]:
+        return text_to_text_entry(self.loaded) if self.loaded.family == "t5" else {}
+
+    @property
+    def _prompt_prefix(self) -> str:
+        prefix: str = self._prompt_entry.get("prefix", "")
         return prefix
 
 

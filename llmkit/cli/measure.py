@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -101,12 +101,27 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
         print(f"  rouge tokenizer: {rouge['tokenizer']} ({rouge['why']})")
     if "squad" in scores.details:
         _print_answers(scores.details["squad"])
+    _print_of_texts(scores.details)
     if "per_class" in scores.details:
         _print_classes(scores.details["per_class"], unit="rows")
     if "per_type" in scores.details:
         _print_classes(scores.details["per_type"], unit="entities")
     if "confusion" in scores.details:
         _print_confusion(scores.details["confusion"])
+
+
+def _print_of_texts(details: dict[str, Any]) -> None:
+    """How BLEU found words, the signatures of sacrebleu, and how many texts ended at the limit of length."""
+    if "bleu" in details:
+        words = details["bleu"]["words"]
+        print(f"  bleu tokenizer: {words['tokenizer']} ({words['why']})")
+    for name in ("bleu", "chrf", "ter"):
+        if name in details:
+            print(f"  {name}: {details[name]['signature']}")
+    if "written" in details:
+        written = details["written"]
+        count = f"{written['reached_limit']:,} of {written['texts']:,}"
+        print(f"  texts that reached max_new_tokens {written['max_new_tokens']:,}: {count}")
 
 
 def _print_answers(parts: dict[str, dict[str, float]]) -> None:

@@ -68,7 +68,7 @@ def generate(
         "seed": seed,
     }
     check_generation(options)
-    opened = _open(model, verb="generate")
+    opened = open_model(model, verb="generate")
     on_screen = sys.stdout.isatty() and not as_json and output is None
     if prompt is not None and on_screen and not num_return_sequences and overflow == "error":
         _stream(opened, as_text(prompt), options, raw=raw)
@@ -86,7 +86,13 @@ def summarize(
     max_new_tokens: MaxNewTokens = None,
     beams: Beams = None,
     repetition_penalty: Penalty = None,
-    overflow: Overflow = "truncate",
+    overflow: Annotated[
+        Literal["error", "truncate", "window"] | None,
+        typer.Option(
+            help="What to do with a text longer than the model's window; window summarizes it part by part. "
+            "Without it, as the model was trained, else truncate."
+        ),
+    ] = None,
     column: Column = "text",
     lines: Lines = False,
     as_json: Json = False,
@@ -100,11 +106,11 @@ def summarize(
         "repetition_penalty": repetition_penalty,
     }
     check_generation(options)
-    opened = _open(model, verb="summarize")
+    opened = open_model(model, verb="summarize")
     with results(as_json=as_json, output=output) as write:
         for result in opened.summarize(texts, overflow=overflow, **options):
             summary = result.texts[0]
-            cut = {"truncated_tokens": result.truncated_tokens}
+            cut = {"truncated_tokens": result.truncated_tokens, "parts": result.parts}
             write(summary, {"text": result.prompt, "summary": summary, **cut})
 
 
@@ -126,7 +132,7 @@ def classify(
     """Name the label or labels of each text with their probabilities, or its number."""
     texts: Iterator[str] | Iterator[tuple[str, str]] = input_texts(source, column=column, by_line=lines)
     pairs = None if pair_column is None else input_pairs(source, column=column, pair_column=pair_column)
-    opened = _open(model, verb="classify")
+    opened = open_model(model, verb="classify")
     if pairs is None and opened.reads_pairs:
         pairs = input_pairs(source, column=column, pair_column="text_pair")
     with results(as_json=as_json, output=output) as write:
@@ -161,7 +167,7 @@ def _classified(result: Classification) -> tuple[str, dict[str, Any]]:
     return plain, {**record, "windows": result.windows} if result.windows > 1 else record
 
 
-def _open(name: str | None, *, verb: Literal["generate", "summarize", "classify"]) -> Model:
+def open_model(name: str | None, *, verb: Literal["classify", "generate", "summarize", "translate"]) -> Model:
     from llmkit.api import load
 
     return load(name, verb=verb)

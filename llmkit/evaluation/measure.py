@@ -14,6 +14,8 @@ from llmkit.errors import DataError
 from llmkit.evaluation.metrics import score_texts
 from llmkit.evaluation.metrics.language_model import loss_figures
 from llmkit.evaluation.metrics.rouge import RougeTokenizer
+from llmkit.evaluation.written import Counts, WrittenLengths, written_details
+from llmkit.models.loaded import WRITING_HEADS
 from llmkit.tasks.base import Engine, Scores, Task, Tunable, count_targets
 
 if TYPE_CHECKING:
@@ -54,19 +56,26 @@ def measure(
     with accelerator.autocast():
         nats, targets = _loss_sum(task, examples, own, device=accelerator.device)
         share = examples.take(own_rows) if world_size > 1 and task.recipe.metrics else examples
-        predictions = task.predict(share, engine)
-    parts = _gathered((nats, targets, predictions), world_size)
+        lengths = WrittenLengths(engine)
+        predictions = task.predict(share, lengths if task.HEAD in WRITING_HEADS else engine)
+    parts = _gathered((nats, targets, predictions, lengths.counted), world_size)
     predictions = _in_order([part[2] for part in parts])
     nats, targets = sum(part[0] for part in parts), sum(part[1] for part in parts)
-    figures = loss_figures(task.recipe.loss_figures, nats, targets, examples.utf8_bytes)
+    # No target: every text is longer than the model reads at once, and was written about in parts.
+    figures = loss_figures(task.recipe.loss_figures, nats, targets, examples.utf8_bytes) if targets else {}
     if not predictions:
         return Scores(figures), []
     if tune and isinstance(task, Tunable):
         predictions = task.tune(predictions, examples.references)
     scores = score_texts(
-        metrics or task.recipe.metrics, predictions, examples.references, rouge_tokenizer=rouge_tokenizer
+        metrics or task.recipe.metrics,
+        predictions,
+        examples.references,
+        rouge_tokenizer=rouge_tokenizer,
+        language=task.recipe.written_language,
     )
-    return Scores({**figures, **scores.figures}, scores.details), predictions
+    details = {**scores.details, **written_details([part[3] for part in parts])}
+    return Scores({**figures, **scores.figures}, details), predictions
 
 
 def _loss_sum(task: Task, examples: Examples, own: Indices, *, device: torch.device) -> tuple[float, int]:
@@ -82,12 +91,16 @@ def _loss_sum(task: Task, examples: Examples, own: Indices, *, device: torch.dev
     return nats, targets
 
 
-def _gathered(part: tuple[float, int, list[Any]], world_size: int) -> list[tuple[float, int, list[Any]]]:
+_Part = tuple[float, int, list[Any], Counts]
+"""Nats, targets, predictions, and counts of what was written, of one process."""
+
+
+def _gathered(part: _Part, world_size: int) -> list[_Part]:
     if world_size == 1:
         return [part]
     from accelerate.utils import gather_object
 
-    parts: list[tuple[float, int, list[Any]]] = gather_object([part])
+    parts: list[_Part] = gather_object([part])
     return parts
 
 

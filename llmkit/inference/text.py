@@ -6,6 +6,7 @@ Rows are counted from 1. Nothing is cut in silence. Knows no files and no comman
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from llmkit.models.chat import encode_prompts
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Engine
+from llmkit.tasks.parts import Cut, write_in_rounds
+
+logger = logging.getLogger("llmkit")
 
 GENERATE_CHUNK_ROWS = 512
 """Few, since results of a chunk come together, and writing takes longer than reading."""
@@ -49,6 +53,8 @@ class Generation:
     """`num_return_sequences` new texts, without the prompt, each up to its first stop text."""
     truncated_tokens: int
     """Tokens of the prompt that the model did not see."""
+    parts: int = 1
+    """Parts that a long text was cut into, under overflow `window`."""
 
 
 def summarize_texts(
@@ -60,7 +66,7 @@ def summarize_texts(
     prefix: str,
     overflow: Overflow,
 ) -> Iterator[Generation]:
-    """The output of an encoder-decoder for `prefix` + each text, such as a summary.
+    """The output of an encoder-decoder for `prefix` + each text, such as a summary or a translation.
 
     Args:
         options: `max_new_tokens` must be set.
@@ -71,6 +77,47 @@ def summarize_texts(
         ModelError: the model gives no finite numbers.
     """
     yield from _generate(loaded, engine, texts, options=options, prefix=prefix, overflow=overflow, may_be_empty=False)
+
+
+def summarize_in_parts(
+    loaded: LoadedModel,
+    engine: Engine,
+    texts: Iterable[str],
+    *,
+    options: GenerationBlock,
+    prefix: str,
+    overlap_tokens: int | None,
+) -> Iterator[Generation]:
+    """As `summarize_texts`, with nothing cut off: of a text that is too long the parts are summarized, then their
+    summaries together, until one is left.
+
+    Args:
+        overlap_tokens: that a part shares with the one before it; None for a quarter of the window.
+    Raises:
+        UsageError: several summaries of each text are asked for.
+        DataError, ModelError: as `summarize_texts`.
+    """
+    if options.num_return_sequences > 1:
+        raise UsageError("overflow window writes one summary of each text; leave num_return_sequences out")
+    overlap = loaded.window // 4 if overlap_tokens is None else overlap_tokens
+    cut = Cut(loaded.tokenizer, prefix, loaded.window, overlap)
+    texts_read = long_texts = 0
+
+    def write(sequences: list[list[int]]) -> list[str]:
+        return [cut_at_stop(decode_new(loaded, one[0]), options.stop) for one in engine.generate(sequences, options)]
+
+    for first_row, chunk in numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
+        check_texts(chunk, first_row=first_row, may_be_empty=False)
+        parts = [cut.parts(text) for text in chunk]
+        texts_read += len(chunk)
+        long_texts += sum(len(own) > 1 for own in parts)
+        for text, own, summary in zip(chunk, parts, write_in_rounds(parts, write=write, cut=cut.parts), strict=True):
+            yield Generation(text, [summary], truncated_tokens=0, parts=len(own))
+    if long_texts:
+        logger.info(
+            "%s of %s texts were too long for %s (window %s tokens) and were summarized part by part",
+            *(f"{long_texts:,}", f"{texts_read:,}", loaded.name, f"{loaded.window:,}"),
+        )
 
 
 def generate_texts(

@@ -99,6 +99,21 @@ def _classes() -> dict[tuple[Family, Head], type[PreTrainedModel]]:
     }
 
 
+def _class_of(place: ModelPlace, family: Family, head: Head) -> type[PreTrainedModel]:
+    """As `model_class`; mT5 is a T5 to all of llmkit, but transformers has classes of its own for it."""
+    cls = model_class(family, head)
+    if place.config.get("model_type") == "mt5":
+        from transformers import MT5EncoderModel, MT5ForConditionalGeneration, MT5ForTokenClassification
+
+        by_head: dict[Head, type[PreTrainedModel]] = {
+            "classification": MT5ForTokenClassification,
+            "embedding": MT5EncoderModel,
+            "seq2seq-lm": MT5ForConditionalGeneration,
+        }
+        return by_head[head]
+    return cls
+
+
 def create_model(
     block: ScratchModel,
     *,
@@ -161,8 +176,8 @@ def load_model(
             does not fit; weights that are missing or not finite.
     """
     place = find_model(name, revision=revision)
-    family: Family = "t5" if head == "embedding" and _has_t5_encoder(place) else family_of(place)
-    cls = model_class(family, head)
+    family = family_of(place)
+    cls = _class_of(place, family, head)
     config = _checked_config(cls, place)
     if head in LABELLED_HEADS:
         _settle_labels(config, place, labels)
@@ -245,16 +260,13 @@ def suit_head(loaded: LoadedModel, head: Head) -> None:
 
 def family_of(place: ModelPlace) -> Family:
     model_type = place.config.get("model_type")
+    if model_type == "mt5":
+        return "t5"
     for family in get_args(Family):
         if family == model_type:
             known: Family = family
             return known
-    raise ModelError(f"{place.name}: its type is {model_type!r}; llmkit works with {', '.join(get_args(Family))}.")
-
-
-def _has_t5_encoder(place: ModelPlace) -> bool:
-    """mT5 differs from T5 in its vocabulary and its training: the encoder is the same, weight for weight."""
-    return place.config.get("model_type") in ("t5", "mt5")
+    raise ModelError(f"{place.name}: its type is {model_type!r}; llmkit works with {', '.join(get_args(Family))}, mt5.")
 
 
 def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:

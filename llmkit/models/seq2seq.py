@@ -1,4 +1,4 @@
-"""The loss of T5's targets, for every task that writes text.
+"""The loss of T5's and mT5's targets, for every task that writes text.
 
 Legend: B batch, S input tokens, T target tokens, D hidden units.
 """
@@ -28,6 +28,7 @@ def target_loss_sum(model: Any, input_ids: Tensor, attention_mask: Tensor | None
         use_cache=False,
     )
     hidden = decoder.last_hidden_state  # (B, T, D)
-    if model.config.scale_decoder_outputs:  # T5 1.0 with tied embeddings; not 1.1
+    # T5 1.0 with tied embeddings; neither 1.1 nor mT5
+    if model.config.model_type == "t5" and model.config.scale_decoder_outputs:
         hidden = hidden * model.model_dim**-0.5
     return vocabulary_loss_sum(hidden, model.lm_head.weight, labels)

@@ -309,6 +309,11 @@ class Recipe(Block):
         return None
 
     @property
+    def written_language(self) -> str | None:
+        """The code of the language that the task writes, where the recipe says so; metrics find words by it."""
+        return None
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics of its predictions: the recipe's choice, else the task's own; empty where it has none."""
         return (self.evaluation.metrics or self.own_metrics) if self.own_metrics else ()

@@ -13,7 +13,9 @@ from llmkit.tasks.masked_lm import MaskedLMRecipe, MaskedLMTask
 from llmkit.tasks.question_answering import QuestionAnsweringRecipe, QuestionAnsweringTask
 from llmkit.tasks.span_corruption import SpanCorruptionRecipe, SpanCorruptionTask
 from llmkit.tasks.summarization import SummarizationRecipe, SummarizationTask
+from llmkit.tasks.text_to_text import TextToTextRecipe, TextToTextTask
 from llmkit.tasks.token_classification import TokenClassificationRecipe, TokenClassificationTask
+from llmkit.tasks.translation import TranslationRecipe, TranslationTask
 
 RECIPES: Mapping[str, type[Recipe]] = {
     "classification": ClassificationRecipe,
@@ -24,6 +26,8 @@ RECIPES: Mapping[str, type[Recipe]] = {
     "span-corruption": SpanCorruptionRecipe,
     "summarization": SummarizationRecipe,
     "token-classification": TokenClassificationRecipe,
+    "translation": TranslationRecipe,
+    "text-to-text": TextToTextRecipe,
 }
 """What `task:` may say in a recipe."""
 
@@ -39,5 +43,7 @@ TASKS: Mapping[type[Recipe], Any] = {
     SpanCorruptionRecipe: SpanCorruptionTask,
     SummarizationRecipe: SummarizationTask,
     TokenClassificationRecipe: TokenClassificationTask,
+    TranslationRecipe: TranslationTask,
+    TextToTextRecipe: TextToTextTask,
 }
 """Recipe class -> task class, which is built as `TASKS[type(recipe)](recipe, loaded)`."""

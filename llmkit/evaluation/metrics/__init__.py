@@ -22,6 +22,7 @@ from llmkit.evaluation.metrics.neighbours import neighbour_recall
 from llmkit.evaluation.metrics.numbers import mse, pearson, spearman
 from llmkit.evaluation.metrics.rouge import RougeTokenizer, rouge
 from llmkit.evaluation.metrics.tagging import entities, tag_accuracy
+from llmkit.evaluation.metrics.translation import bleu, chrf, exact_text, ter
 from llmkit.tasks.base import Scores
 
 __all__ = [
@@ -100,6 +101,11 @@ FIGURES: dict[str, Figure] = {
         Figure("majority_tag_share", "higher", "0..1, share of the commonest reference tag"),
         Figure("exact_match", "higher", "0..1, share of rows"),
         Figure("answer_f1", "higher", "0..1, mean F1 over rows"),
+        # These three are on sacrebleu's own scale, as everybody prints them.
+        Figure("bleu", "higher", "0..100, over all rows"),
+        Figure("chrf", "higher", "0..100, over all rows"),
+        Figure("ter", "lower", "0..100 and beyond, edits in % of the references' words"),
+        Figure("exact_text", "higher", "0..1, share of rows"),
     )
 }
 
@@ -126,6 +132,10 @@ METRICS: dict[str, Metric] = {
         Metric("entities", entities, ("entity_precision", "entity_recall", "entity_f1", "entity_f1_macro")),
         Metric("tag_accuracy", tag_accuracy, ("tag_accuracy", "majority_tag_share")),
         Metric("squad", squad, ("exact_match", "answer_f1")),
+        Metric("bleu", bleu, ("bleu",)),
+        Metric("chrf", chrf, ("chrf",)),
+        Metric("ter", ter, ("ter",)),
+        Metric("exact_text", exact_text, ("exact_text",)),
     )
 }
 
@@ -164,6 +174,7 @@ def score_texts(
     references: Sequence[Any],
     *,
     rouge_tokenizer: RougeTokenizer = "auto",
+    language: str | None = None,
 ) -> Scores:
     """Figures and details of several metrics on the same rows. All names are checked before the first one runs.
 
@@ -171,6 +182,7 @@ def score_texts(
         metric_names: keys of `METRICS`, or `evaluate:NAME` for a module of Hugging Face evaluate.
         predictions: one value a row, compared as it stands: nothing is stripped or lowercased but by the metric.
         references: one value a row, in the same order.
+        language: code of the references' language, where it is known.
     Raises:
         UsageError: an unknown metric, or an evaluate module that does not fit these texts.
         DataError: different numbers of rows, or none.
@@ -181,7 +193,7 @@ def score_texts(
     figures: dict[str, float] = {}
     details: dict[str, Any] = {}
     for name in metric_names:
-        scores = _compute(name, predictions, references, rouge_tokenizer)
+        scores = _compute(name, predictions, references, rouge_tokenizer, language)
         figures.update(scores.figures)
         undefined = {**details.get("undefined", {}), **scores.details.get("undefined", {})}
         details.update({**scores.details, **({"undefined": undefined} if undefined else {})})
@@ -189,12 +201,18 @@ def score_texts(
 
 
 def _compute(
-    name: str, predictions: Sequence[Any], references: Sequence[Any], rouge_tokenizer: RougeTokenizer
+    name: str,
+    predictions: Sequence[Any],
+    references: Sequence[Any],
+    rouge_tokenizer: RougeTokenizer,
+    language: str | None,
 ) -> Scores:
     if name.startswith(EXTERNAL_PREFIX):
         return compute_external(name.removeprefix(EXTERNAL_PREFIX), predictions, references)
     if name == "rouge":
         return rouge(predictions, references, tokenizer=rouge_tokenizer)
+    if name in ("bleu", "ter"):
+        return (bleu if name == "bleu" else ter)(predictions, references, language=language)
     return METRICS[name].compute(predictions, references)
 
 
