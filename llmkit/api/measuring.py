@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from llmkit.api.preparing import Split, SplitRows, open_splits, reading_options
 from llmkit.api.resuming import check_sources
 from llmkit.api.texts import read_column
 from llmkit.atomic import replace_file
+from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import UsageError, nearest
 from llmkit.evaluation.metrics import RougeTokenizer, figures_of, score_texts
@@ -22,8 +23,10 @@ from llmkit.runs.folder import Run, finished_runs, open_run, write_json
 from llmkit.tasks import RECIPES, TASKS
 
 if TYPE_CHECKING:
+    from llmkit.data.examples import Examples
+    from llmkit.evaluation.comparing import Comparison
     from llmkit.models.loaded import Head, LoadedModel
-    from llmkit.tasks.base import Scores
+    from llmkit.tasks.base import Scores, Task
 
 _log = logging.getLogger("llmkit")
 
@@ -38,6 +41,8 @@ class Evaluation:
     rows: int
     scores: Scores
     predictions: list[Any]
+    comparison: Comparison | None = None
+    """With the task's baselines, where that was asked for."""
 
 
 def score_files(
@@ -74,6 +79,7 @@ def evaluate_model(
     columns: dict[str, str] | None = None,
     metrics: Sequence[str] | None = None,
     rouge_tokenizer: RougeTokenizer = "auto",
+    baseline: bool = False,
 ) -> Evaluation:
     """Figures of a model on the rows of `data`, or of a run on its recipe's test rows, else its validation rows.
 
@@ -84,8 +90,9 @@ def evaluate_model(
         model: a run, a folder or a hub model; without it, the newest finished run.
         data: sources as in a recipe.
         columns: role -> column; a run's own recipe gives the default.
+        baseline: measure what costs nothing on the same rows, too, trained on the run's training rows.
     Raises:
-        UsageError: no rows are named, and the model is not a run.
+        UsageError: no rows are named, and the model is not a run; or a baseline must be trained, and it is not.
         DataError: rows that the task cannot use, or a run's data that have changed since.
     """
     figures_of(metrics or ())  # an unknown name is told now, not after the model has read everything
@@ -103,19 +110,36 @@ def evaluate_model(
             raise UsageError(f"{loaded.name} is not a run, so it has no rows of its own. Give --data.")
         recipe = _recipe_for(loaded, data)
     _check_request(recipe, columns=columns, metrics=metrics)
+    train = _baseline_rows(recipe, run) if baseline else None
     rows, described = _rows(recipe, run, data=data, columns=columns)
     task = TASKS[type(recipe)](recipe, loaded)
     examples = task.encode(rows)
     accelerator = Accelerator()
     engine = TransformersEngine(loaded, device=accelerator.device)
-    wanted = metrics or recipe.evaluation.metrics
+    wanted = metrics or recipe.metrics
     scores, predictions = measure(
         task, examples, engine=engine, accelerator=accelerator, metrics=wanted, rouge_tokenizer=rouge_tokenizer
     )
-    evaluation = Evaluation(str(run.folder) if run else loaded.name, described, examples.rows, scores, predictions)
+    comparison = None
+    if train is not None:
+        comparison = _compared(
+            task, scores, train=train, rows=rows, examples=examples, metrics=wanted, rouge_tokenizer=rouge_tokenizer
+        )
+    name = str(run.folder) if run else loaded.name
+    evaluation = Evaluation(name, described, examples.rows, scores, predictions, comparison)
     if run is not None:
         _write(run, evaluation, name="data" if data else described.split()[0], references=examples.references)
     return evaluation
+
+
+def baselines_record(evaluation: Evaluation) -> dict[str, Any]:
+    """For JSON: what the model was held against, or nothing where that was not asked for."""
+    held_against = evaluation.comparison
+    if held_against is None:
+        return {}
+    baselines = {one.name: {"title": one.title, "figures": one.figures} for one in held_against.baselines}
+    verdict = {"figure": held_against.figure, "better": held_against.better, "text": held_against.verdict}
+    return {"baselines": baselines, "verdict": verdict, "baseline_train_rows": held_against.train_rows}
 
 
 def _run_of(model: str | None) -> Run | None:
@@ -159,6 +183,55 @@ def _check_request(recipe: Recipe, *, columns: Mapping[str, str] | None, metrics
         raise UsageError(f"--metric: {recipe.task} has no predictions to measure, only its loss. Leave it out.")
 
 
+def _baseline_rows(recipe: Recipe, run: Run | None) -> Iterable[Row]:
+    """The run's training rows, or nothing where no baseline of the task learns.
+
+    Raises:
+        UsageError: there is no run to take them from.
+        DataError: they have changed since.
+    """
+    from llmkit.evaluation.comparing import needs_training_rows
+
+    if not needs_training_rows(recipe):
+        return ()
+    if run is None:
+        raise UsageError(
+            f"--baseline: the baselines of {recipe.task} are trained on a run's training rows, and this model is "
+            "not a run. Give the run's folder."
+        )
+    train = open_splits(recipe)["train"]
+    check_sources(run, {"train": train.source.fingerprint()})
+    return train
+
+
+def _compared(
+    task: Task,
+    scores: Scores,
+    *,
+    train: Iterable[Row],
+    rows: Iterable[Row],
+    examples: Examples,
+    metrics: Sequence[str],
+    rouge_tokenizer: RougeTokenizer,
+) -> Comparison | None:
+    from llmkit.evaluation.comparing import compare_loss, compare_predictions
+
+    if not task.recipe.metrics:
+        return compare_loss(task, scores.figures, train=task.encode(train), examples=examples)
+    comparison = compare_predictions(
+        task,
+        scores.figures,
+        train=train,
+        rows=list(rows),
+        examples=examples,
+        metrics=metrics,
+        rouge_tokenizer=rouge_tokenizer,
+    )
+    if comparison is None:
+        _log.warning("--baseline: %s has none for these metrics", task.recipe.task)
+    return comparison
+
+
 def _rows(
     recipe: Recipe, run: Run | None, *, data: Sequence[str] | None, columns: dict[str, str] | None
 ) -> tuple[SplitRows, str]:
@@ -193,6 +266,7 @@ def _write(run: Run, evaluation: Evaluation, *, name: str, references: Sequence[
         "rows": evaluation.rows,
         "figures": evaluation.scores.figures,
         "details": evaluation.scores.details,
+        **baselines_record(evaluation),
     }
     write_json(folder / f"{name}.json", content)
     if evaluation.predictions:

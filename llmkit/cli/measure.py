@@ -10,7 +10,7 @@ import typer
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from llmkit.api import Evaluation
+    from llmkit.api import Comparison, Evaluation
 
 _CLASSES_SHOWN = 20
 
@@ -38,6 +38,9 @@ def evaluate(
     rouge_tokenizer: Annotated[
         Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE finds words.")
     ] = "auto",
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Show beside it what costs nothing on the same rows, and who wins.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object, with all details.")] = False,
 ) -> None:
     """Measure a model on rows, or predictions on references."""
@@ -46,6 +49,8 @@ def evaluate(
     if predictions is not None and references is not None:
         if model is not None or data:
             raise UsageError("give a model with --data, or --predictions with --references, not both.")
+        if baseline:
+            raise UsageError("--baseline needs a model: its training rows train the baseline.")
         from llmkit.api import score_files
 
         named = column[0] if column else None
@@ -56,7 +61,12 @@ def evaluate(
         from llmkit.api import evaluate_model
 
         evaluation = evaluate_model(
-            model, data=data, columns=_columns(column), metrics=metric, rouge_tokenizer=rouge_tokenizer
+            model,
+            data=data,
+            columns=_columns(column),
+            metrics=metric,
+            rouge_tokenizer=rouge_tokenizer,
+            baseline=baseline,
         )
     _print(evaluation, as_json=as_json)
 
@@ -73,15 +83,21 @@ def _columns(given: list[str] | None) -> dict[str, str] | None:
 
 
 def _print(evaluation: Evaluation, *, as_json: bool) -> None:
+    from llmkit.api import baselines_record
+
     scores = evaluation.scores
     if as_json:
         record = {"model": evaluation.model, "data": evaluation.data, "rows": evaluation.rows}
-        print(json.dumps({**record, "figures": scores.figures, "details": scores.details}, ensure_ascii=False))
+        measured = {"figures": scores.figures, "details": scores.details, **baselines_record(evaluation)}
+        print(json.dumps({**record, **measured}, ensure_ascii=False))
         return
     unit = "rows" if evaluation.predictions else "blocks"  # without predictions it is a language model
     print(f"{evaluation.rows:,} {unit}: {evaluation.data}")
-    for name, value in scores.figures.items():
-        print(f"  {name:<16} {value:.4f}")
+    if evaluation.comparison is None:
+        for name, value in scores.figures.items():
+            print(f"  {name:<16} {value:.4f}")
+    else:
+        _print_comparison(scores.figures, evaluation.comparison)
     if "rouge" in scores.details:
         rouge = scores.details["rouge"]
         print(f"  rouge tokenizer: {rouge['tokenizer']} ({rouge['why']})")
@@ -89,6 +105,19 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
         _print_classes(scores.details["per_class"])
     if "confusion" in scores.details:
         _print_confusion(scores.details["confusion"])
+
+
+def _print_comparison(figures: dict[str, float], comparison: Comparison) -> None:
+    """A figure a line: the model's, and that of each baseline where it has one."""
+    width = max(map(len, ["figure", *figures]))
+    titles = ["model", *(one.title for one in comparison.baselines)]
+    print(f"  {'figure':<{width}}  " + "  ".join(f"{title:>7}" for title in titles))
+    for name, value in figures.items():
+        cells = [value, *(one.figures.get(name) for one in comparison.baselines)]
+        shown = ["" if cell is None else f"{cell:.4f}" for cell in cells]
+        line = "  ".join(f"{cell:>{max(7, len(title))}}" for cell, title in zip(shown, titles, strict=True))
+        print(f"  {name:<{width}}  {line}".rstrip())
+    print(f"  {comparison.verdict}")
 
 
 def _print_classes(per_class: dict[str, dict[str, float]]) -> None:
