@@ -157,13 +157,18 @@ def _open(name: str, head: Head | None) -> LoadedModel:
     from llmkit.models.loading import family_of, load_model
     from llmkit.models.places import find_model
 
-    heads: dict[str, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm"}
+    heads: dict[str, Head] = {
+        "bert": "classification",
+        "gpt2": "causal-lm",
+        "lstm": "classification",
+        "t5": "seq2seq-lm",
+    }
     return load_model(name, head=head or heads[family_of(find_model(name))])
 
 
 def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
     """The task of a model that is no run, with the defaults of its recipe."""
-    tasks = {"bert": "classification", "gpt2": "causal-lm", "t5": "summarization"}
+    tasks = {"bert": "classification", "gpt2": "causal-lm", "lstm": "classification", "t5": "summarization"}
     task = tasks[loaded.family]
     written = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
     if task == "summarization" and loaded.window < 512:

@@ -266,7 +266,14 @@ def _publish(run: Run, store: CheckpointStore, prepared: Prepared) -> Finetuned:
     figures = {key.removeprefix("evaluation/"): value for key, value in line.items() if key.startswith("evaluation/")}
     files = store.at_step(best_step).model_files()
     text = run.recipe.read_text(encoding="utf-8")
-    card = model_card(run.manifest(), recipe=text, figures=figures, use=prepared.task.USE.format(model="FOLDER"))
+    task = prepared.task
+    card = model_card(
+        run.manifest(),
+        recipe=text,
+        figures=figures,
+        use=task.USE.format(model="FOLDER"),
+        library="llmkit" if task.loaded.family == "lstm" else "transformers",
+    )
     run.publish_model({**files, "README.md": card.encode()}, step=best_step)
     run.update(
         status="finished", finished=_now(), best={"figure": prepared.best, "step": best_step, "validation": figures}

@@ -97,7 +97,7 @@ def _default_model(verb: Verb) -> str:
 def _own_verb(config: Mapping[str, Any], *, wanted: Verb | None) -> Verb:
     """By the class of the model, else by its family; `generate` also takes T5, whose head is another."""
     architecture = str((config.get("architectures") or [""])[0])
-    families: dict[str, Verb] = {"bert": "classify", "gpt2": "generate", "t5": "summarize"}
+    families: dict[str, Verb] = {"bert": "classify", "gpt2": "generate", "lstm": "classify", "t5": "summarize"}
     by_family = families.get(str(config.get("model_type")), wanted or "generate")
     own = next((verb for end, verb in _VERB_OF_HEAD.items() if architecture.endswith(end)), by_family)
     return own if wanted is None or own == "summarize" else wanted

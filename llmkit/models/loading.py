@@ -23,8 +23,13 @@ _log = logging.getLogger("llmkit")
 _NEEDED_TOKENS: dict[Family, tuple[str, ...]] = {
     "gpt2": ("eos", "pad"),
     "bert": ("cls", "sep", "pad"),
+    "lstm": ("pad",),
     "t5": ("eos", "pad"),
 }
+_SIZES: dict[Family, tuple[str, ...]] = dict.fromkeys(
+    get_args(Family), ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+) | {"lstm": ("embedding_size", "hidden_size", "num_hidden_layers", "vocab_size")}
+"""Keys of a config that must be whole numbers."""
 _NEW_HEADS = ("classifier.", "qa_outputs.", "bert.pooler.", "cls.")
 """Weights that training may begin without."""
 _VERBS: dict[Head, str] = {
@@ -39,7 +44,7 @@ _VERBS: dict[Head, str] = {
 
 
 def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
-    """The transformers class of a family with a head.
+    """The class of a family with a head: transformers' own, but for the LSTM, which it does not have.
 
     Raises:
         ModelError: the family has no such head here.
@@ -53,17 +58,21 @@ def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
         T5ForConditionalGeneration,
     )
 
+    from llmkit.models.lstm import LstmForSequenceClassification
+
     classes: dict[tuple[Family, Head], type[PreTrainedModel]] = {
         ("bert", "classification"): BertForSequenceClassification,
         ("bert", "masked-lm"): BertForMaskedLM,
         ("bert", "question-answering"): BertForQuestionAnswering,
         ("bert", "token-classification"): BertForTokenClassification,
         ("gpt2", "causal-lm"): GPT2LMHeadModel,
+        ("lstm", "classification"): LstmForSequenceClassification,
         ("t5", "seq2seq-lm"): T5ForConditionalGeneration,
     }
     if (family, head) not in classes:
         fits = [_VERBS[other] for (of, other) in classes if of == family]
-        raise ModelError(f"a {family} model has no {head} head; `llmkit {fits[0]}` fits it.")
+        article = "an" if family == "lstm" else "a"
+        raise ModelError(f"{article} {family} model has no {head} head; `llmkit {fits[0]}` fits it.")
     return classes[family, head]
 
 
@@ -149,6 +158,10 @@ def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:
     """The folder's tokenizer; GPT-2's, which has no padding, is padded with its end of text, told by the mask."""
     from transformers import AutoTokenizer
 
+    if place.config.get("model_type") == "lstm":
+        from llmkit.models.lstm import register
+
+        register()
     try:
         tokenizer = AutoTokenizer.from_pretrained(place.folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever its parsers raise; the folder is at fault in every case
@@ -195,7 +208,7 @@ def _checked_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrained
         config = cls.config_class.from_pretrained(place.folder, local_files_only=True)
     except Exception as error:  # as for tokenizers: any fault here is the folder's
         raise ModelError(f"{place.name}: its config.json is not valid ({_first_line(error)}).") from error
-    for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"):
+    for key in _SIZES[family_of(place)]:
         value = getattr(config, key)
         if not isinstance(value, int) or not 1 <= value <= 10_000_000:
             raise ModelError(f"{place.name}: config.json says {key}: {value!r}, which no model has.")

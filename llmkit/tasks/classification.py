@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 class ClassificationRecipe(Recipe):
     ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "label": "label"}
-    FAMILIES: ClassVar[tuple[str, ...]] = ("bert",)
+    FAMILIES: ClassVar[tuple[str, ...]] = ("bert", "lstm")
     METRICS: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
     BEST: ClassVar[str] = "accuracy"
 

@@ -19,8 +19,8 @@ Schedule = Literal["constant", "linear", "cosine"]
 # transformers documentation of T5 (1e-4 and 3e-4 work well) for T5; Radford et al. give none for GPT-2, 5e-5 is common.
 # From random weights, small models take a much larger step: 1e-3 reached the best validation loss of 3e-4, 1e-3 and
 # 3e-3 on a 2-layer BERT.
-_PRETRAINED_RATE: dict[Family, float] = {"bert": 5e-5, "gpt2": 5e-5, "t5": 3e-4}
-_RANDOM_RATE: dict[Family, float] = {"bert": 1e-3, "gpt2": 1e-3, "t5": 1e-3}
+_PRETRAINED_RATE: dict[Family, float] = {"bert": 5e-5, "gpt2": 5e-5, "t5": 3e-4, "lstm": 1e-3}
+_RANDOM_RATE: dict[Family, float] = {"bert": 1e-3, "gpt2": 1e-3, "t5": 1e-3, "lstm": 1e-3}
 _EPOCHS = 3.0
 
 

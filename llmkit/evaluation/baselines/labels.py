@@ -4,7 +4,7 @@ The features are those of the usual strong baseline (Wang and Manning 2012 is th
 words and pairs of neighbours, logarithmic counts, inverse document frequency, rows of length 1. A word is what
 `UnicodeWords` finds, so that in Chinese, Japanese or Thai these are single characters and pairs of them.
 
-Memory: n-grams are hashed into 2^20 columns, so no vocabulary is held, and classes are fitted one by one, each
+Memory: n-grams are hashed into 2^18 columns, so no vocabulary is held, and classes are fitted one by one, each
 against the rest. Same rows in, same predictions out: nothing here draws random numbers.
 
 Legend: N training rows, M rows to predict, C labels, F features.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Texts = Sequence[tuple[str, ...]]
 """What is read of each row: a text, or a pair of texts."""
-_FEATURES = 2**20
+_FEATURES = 2**18
 _INVERSE_REGULARIZATION = 10.0
 """scikit-learn's own 1 is too strict with rows of length 1: 0.854 of the validation rows of builtin:python-docs, not 0.908."""
 _RIDGE = 1.0
