@@ -93,8 +93,8 @@ class ScratchModel(Block):
     @model_validator(mode="after")
     def _one_rate_for_some(self) -> ScratchModel:
         if self.architecture in ("t5", "lstm") and self.attention_dropout is not None:
-            reason = "T5 has one rate for all" if self.architecture == "t5" else "an LSTM has no attention, only"
-            raise ValueError(f"attention_dropout: {reason}, dropout")
+            reason = "T5 has one rate for all" if self.architecture == "t5" else "an LSTM has no attention"
+            raise ValueError(f"attention_dropout: {reason}; leave it out, and set dropout")
         return self
 
 
