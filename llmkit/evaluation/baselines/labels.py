@@ -25,7 +25,7 @@ Texts = Sequence[tuple[str, ...]]
 """What is read of each row: a text, or a pair of texts."""
 _FEATURES = 2**18
 _INVERSE_REGULARIZATION = 10.0
-"""scikit-learn's own 1 is too strict with rows of length 1: 0.854 of the validation rows of builtin:python-docs, not 0.908."""
+"""scikit-learn's own 1 is too strict with rows of length 1: 0.858 of builtin:python-docs' validation rows, not 0.916."""
 _RIDGE = 1.0
 
 
