@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
@@ -33,6 +32,35 @@ class LstmConfig(PreTrainedConfig):
     pad_token_id: int | None = 0
 
 
+class BothDirections(nn.Module):
+    """An LSTM from the first token on, and one from the last.
+
+    Padding stands behind the tokens, so what reads forwards has not met it yet, and what reads backwards is given each
+    row turned round without it. torch's own way, packed sequences, gives the same and takes three times as long to
+    train on a CPU.
+    """
+
+    def __init__(self, width: int, *, units: int) -> None:
+        super().__init__()
+        self.forwards = nn.LSTM(width, units, batch_first=True)
+        self.backwards = nn.LSTM(width, units, batch_first=True)
+
+    def forward(self, hidden: Tensor, back: Tensor) -> Tensor:
+        """(B, T, E) -> (B, T, 2H); what it says of padding means nothing.
+
+        Args:
+            back: (B, T) the place of each token when its row is read from the end; its own inverse.
+        """
+        ahead, _ = self.forwards(hidden)  # (B, T, H)
+        turned, _ = self.backwards(_placed(hidden, back))  # (B, T, H)
+        return torch.cat([ahead, _placed(turned, back)], dim=-1)
+
+
+def _placed(hidden: Tensor, places: Tensor) -> Tensor:
+    """The tokens of each row in another order."""
+    return hidden.gather(1, places[..., None].expand_as(hidden))
+
+
 class LstmForSequenceClassification(PreTrainedModel):
     config_class = LstmConfig
     config: LstmConfig
@@ -42,11 +70,7 @@ class LstmForSequenceClassification(PreTrainedModel):
         super().__init__(config)
         self.embeddings = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
         widths = [config.embedding_size, *([2 * config.hidden_size] * (config.num_hidden_layers - 1))]
-        # Layers of their own, so that dropout between them is a module as everywhere else: the LSTM's own draws from
-        # a state of the GPU library.
-        self.lstm = nn.ModuleList(
-            nn.LSTM(width, config.hidden_size, batch_first=True, bidirectional=True) for width in widths
-        )
+        self.lstm = nn.ModuleList(BothDirections(width, units=config.hidden_size) for width in widths)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(2 * config.hidden_size, config.num_labels)
         self.post_init()
@@ -60,19 +84,17 @@ class LstmForSequenceClassification(PreTrainedModel):
         Args:
             attention_mask: (B, T) 1 for tokens, then 0 for padding, which is never read; None where there is none.
         """
-        rows, longest = input_ids.shape
-        lengths = torch.full((rows,), longest) if attention_mask is None else attention_mask.sum(dim=1).cpu()
-        hidden = self.dropout(self.embeddings(input_ids))  # (B, T, E)
-        # A row of nothing but padding would be refused: its first position is read.
-        packed = pack_padded_sequence(hidden, lengths.clamp(min=1), batch_first=True, enforce_sorted=False)
-        for number, layer in enumerate(self.lstm):
-            packed, _ = layer(packed if number == 0 else self._dropped(packed))
-        read, _ = pad_packed_sequence(packed, batch_first=True, padding_value=float("-inf"))  # (B, T, 2H)
-        logits = self.classifier(self.dropout(read.amax(dim=1)))  # (B, C)
+        inside = torch.ones_like(input_ids) if attention_mask is None else attention_mask  # (B, T)
+        # A row of nothing but padding has no largest value: its first position is read.
+        lengths = inside.sum(dim=1, keepdim=True).clamp(min=1)  # (B, 1)
+        places = torch.arange(input_ids.shape[1], device=input_ids.device)[None]  # (1, T)
+        back = torch.where(places < lengths, lengths - 1 - places, places)  # (B, T), each row's tokens from its end
+        hidden = self.embeddings(input_ids)  # (B, T, E)
+        for layer in self.lstm:
+            hidden = layer(self.dropout(hidden), back)  # (B, T, 2H)
+        read = hidden.masked_fill((places >= lengths)[..., None], float("-inf")).amax(dim=1)  # (B, 2H)
+        logits = self.classifier(self.dropout(read))  # (B, C)
         return SequenceClassifierOutput(logits=logits)
-
-    def _dropped(self, packed: PackedSequence) -> PackedSequence:
-        return packed._replace(data=self.dropout(packed.data))
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from builders import LABELS, largest_difference, rows, same_bits, store_in, task_of, tiny_model, train
 from pydantic import ValidationError
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.flop_counter import FlopCounterMode
 
 from llmkit.errors import ModelError, UsageError
@@ -18,7 +19,7 @@ from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.export import model_files, own_tensors
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import create_model, load_model
-from llmkit.models.lstm import LstmConfig, LstmForSequenceClassification
+from llmkit.models.lstm import BothDirections, LstmConfig, LstmForSequenceClassification
 from llmkit.models.presets import scratch_config
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 from llmkit.tasks.base import Task
@@ -52,6 +53,21 @@ def test_padding_is_never_read_in_any_layer_or_direction() -> None:
     torch.testing.assert_close(padded[1], model(ids[1:, :4]).logits[0])
     other = torch.where(mask.bool(), ids, 99)
     assert torch.equal(model(other, attention_mask=mask).logits, padded)
+
+
+def test_both_directions_are_those_of_torchs_packed_bidirectional_lstm() -> None:
+    torch.manual_seed(1)
+    packed = torch.nn.LSTM(6, 4, batch_first=True, bidirectional=True)
+    ours = BothDirections(6, units=4)
+    weights = packed.state_dict()
+    ours.forwards.load_state_dict({name: weights[name] for name in ours.forwards.state_dict()})
+    ours.backwards.load_state_dict({name: weights[f"{name}_reverse"] for name in ours.backwards.state_dict()})
+    hidden, lengths = torch.randn(3, 5, 6), torch.tensor([5, 2, 4])
+    wanted, _ = packed(pack_padded_sequence(hidden, lengths, batch_first=True, enforce_sorted=False))
+    back = torch.tensor([[4, 3, 2, 1, 0], [1, 0, 2, 3, 4], [3, 2, 1, 0, 4]])
+    found = ours(hidden, back)  # (B, T, 2H)
+    for row, length in enumerate(lengths):
+        torch.testing.assert_close(found[row, :length], pad_packed_sequence(wanted, batch_first=True)[0][row, :length])
 
 
 def test_every_token_up_to_the_last_has_a_say() -> None:
@@ -145,7 +161,7 @@ def test_a_new_lstm_is_fixed_by_its_seed_and_begins_with_open_forget_gates() -> 
     assert same_bits(own_tensors(first.model), own_tensors(again.model))
     assert not same_bits(own_tensors(first.model), own_tensors(other.model))
     units = first.model.config.hidden_size
-    gates = first.model.lstm[0].bias_hh_l0.detach().reshape(4, units).mean(dim=1)
+    gates = first.model.lstm[0].forwards.bias_hh_l0.detach().reshape(4, units).mean(dim=1)
     assert gates[1] > 0.9
     assert gates[[0, 2, 3]].abs().max() < 0.1
     assert float(first.model.embeddings.weight.detach()[0].abs().sum()) == 0  # of padding
