@@ -219,9 +219,10 @@ def _compared(
     metrics: Sequence[str],
     rouge_tokenizer: RougeTokenizer,
 ) -> Comparison | None:
+    from llmkit.evaluation.baselines import judged_by_loss
     from llmkit.evaluation.comparing import compare_loss, compare_predictions
 
-    if not task.recipe.metrics:
+    if judged_by_loss(task.recipe):
         return compare_loss(task, scores.figures, train=task.encode(train), examples=examples)
     comparison = compare_predictions(
         task,
@@ -233,7 +234,7 @@ def _compared(
         rouge_tokenizer=rouge_tokenizer,
     )
     if comparison is None:
-        _log.warning("--baseline: %s has none for these metrics", task.recipe.task)
+        _log.warning("--baseline: %s has none for these rows and metrics", task.recipe.task)
     return comparison
 
 

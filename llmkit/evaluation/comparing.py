@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from llmkit.data.examples import Examples
 from llmkit.data.kinds import texts_in
 from llmkit.data.rows import Row
-from llmkit.evaluation.baselines import baselines_of
+from llmkit.evaluation.baselines import baselines_of, judged_by_loss
 from llmkit.evaluation.metrics import FIGURES, RougeTokenizer, is_better, perplexity, score_texts
 from llmkit.recipe.blocks import Recipe
 from llmkit.tasks.base import Task
@@ -48,7 +48,7 @@ class Comparison:
 
 def needs_training_rows(recipe: Recipe) -> bool:
     """Whether a baseline of this recipe's task learns something; the unigram loss does."""
-    return not recipe.metrics or any(baseline.learns for baseline in baselines_of(recipe))
+    return judged_by_loss(recipe) or any(baseline.learns for baseline in baselines_of(recipe))
 
 
 def compare_predictions(
@@ -77,12 +77,15 @@ def compare_predictions(
     measured = _measured_rows(task, rows, count=examples.rows)
     found = []
     for baseline in baselines:
+        if not baseline.fits(held) or not baseline.fits(measured):
+            _log.warning("baselines: %s needs rows with %s; left out", baseline.title, " and ".join(baseline.needs))
+            continue
         predictions = baseline.predict(task.recipe, held, measured)
         if baseline.writes:
             predictions = [_cut(task, text) for text in predictions]
         scores = score_texts(metrics, predictions, examples.references, rouge_tokenizer=rouge_tokenizer)
         found.append(Compared(baseline.name, baseline.title, scores.figures))
-    return judge(figures, found, figure=figure, train_rows=len(held))
+    return judge(figures, found, figure=figure, train_rows=len(held)) if found else None
 
 
 def compare_loss(task: Task, figures: Mapping[str, float], *, train: Examples, examples: Examples) -> Comparison:

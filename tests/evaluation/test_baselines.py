@@ -6,12 +6,12 @@ import logging
 import random
 
 import pytest
-from builders import recipe_of, rows, task_of, tiny_model
+from builders import TASK_NAMES, recipe_of, rows, task_of, tiny_model
 
 from llmkit.data.rows import Row
 from llmkit.errors import LlmkitError
 from llmkit.evaluation import comparing
-from llmkit.evaluation.baselines import BASELINES, LABELLED, baselines_of
+from llmkit.evaluation.baselines import BASELINES, LABELLED, baselines_of, judged_by_loss
 from llmkit.evaluation.baselines.answers import closest_sentence
 from llmkit.evaluation.baselines.labels import commonest, linear_label, linear_label_sets, linear_numbers, mean
 from llmkit.evaluation.baselines.tags import commonest_tags
@@ -108,10 +108,22 @@ def test_a_baseline_gives_a_prediction_for_each_row_of_the_kind_that_the_task_gi
         assert all(isinstance(prediction, str) for prediction in predictions)
 
 
-def test_each_task_with_metrics_has_a_baseline() -> None:
+def test_each_task_whose_predictions_are_judged_has_a_baseline() -> None:
     named = {*BASELINES, "classification"}
-    assert {name for name, recipe in RECIPES.items() if recipe.METRICS} <= named
+    assert {name for name, recipe in RECIPES.items() if recipe.METRICS and recipe.BEST != "loss"} <= named
     assert set(LABELLED) == {"label", "labels", "number"}
+
+
+def test_a_baseline_says_which_rows_it_can_read() -> None:
+    (tags,) = BASELINES["token-classification"]
+    assert tags.fits([Row({"words": ["a"], "tags": ["O"]}, "1")])
+    assert not tags.fits([Row({"words": ["a"], "tags": ["O"]}, "1"), Row({"text": "a", "spans": []}, "2")])
+
+
+def test_only_what_no_other_figure_judges_is_judged_by_its_loss() -> None:
+    judged = {name for name in TASK_NAMES if judged_by_loss(recipe_of(name))}
+    assert judged == {"causal-lm", "masked-lm", "span-corruption"}
+    assert not judged_by_loss(recipe_of("classification", evaluation={"best": "loss"}))
 
 
 # ---- compared on the same rows

@@ -2,7 +2,7 @@
 
 A baseline takes training rows and test rows and gives predictions: the same JSON values as `Task.predict`. The work is
 done by functions of plain lists in the files of this folder. A new one is such a function and an entry in `BASELINES`,
-or in `LABELLED` where it depends on what the labels are. A task without metrics has one of its own, the unigram loss.
+or in `LABELLED` where it depends on what the labels are. Language models have one of their own, the unigram loss.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ class Baseline:
     """Whether it looks at the training rows."""
     writes: bool = False
     """Whether its predictions are texts that the caller is to cut at the model's own length limit."""
+    needs: tuple[str, ...] = ()
+    """Roles that every row must have, where a task has rows of several forms."""
+
+    def fits(self, rows: Rows) -> bool:
+        return all(role in row.fields for row in rows for role in self.needs)
 
 
 def baselines_of(recipe: Recipe) -> tuple[Baseline, ...]:
@@ -39,6 +44,11 @@ def baselines_of(recipe: Recipe) -> tuple[Baseline, ...]:
     if recipe.task == "classification":
         return LABELLED[recipe.roles[_target_role(recipe)]]
     return BASELINES.get(recipe.task, ())
+
+
+def judged_by_loss(recipe: Recipe) -> bool:
+    """Whether the baseline is the unigram loss: that of a task that writes text which no figure but the loss judges."""
+    return not recipe.metrics or (recipe.own_best == "loss" and not baselines_of(recipe))
 
 
 def _target_role(recipe: Recipe) -> str:
@@ -120,7 +130,9 @@ BASELINES: Mapping[str, tuple[Baseline, ...]] = {
     ),
     "summarization": (Baseline("lead-1", "first sentence", _lead, learns=False, writes=True),),
     "text-to-text": (_COPY,),
-    "token-classification": (Baseline("commonest-tag", "each word's commonest tag", _commonest_tags),),
+    "token-classification": (
+        Baseline("commonest-tag", "each word's commonest tag", _commonest_tags, needs=("words", "tags")),
+    ),
     "translation": (_COPY,),
 }
 """Of the other tasks."""
