@@ -26,9 +26,13 @@ _NEEDED_TOKENS: dict[Family, tuple[str, ...]] = {
     "lstm": ("pad",),
     "t5": ("eos", "pad"),
 }
-_SIZES: dict[Family, tuple[str, ...]] = dict.fromkeys(
-    get_args(Family), ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
-) | {"lstm": ("embedding_size", "hidden_size", "num_hidden_layers", "vocab_size")}
+_TRANSFORMER_SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+_SIZES: dict[Family, tuple[str, ...]] = {
+    "gpt2": _TRANSFORMER_SIZES,
+    "bert": _TRANSFORMER_SIZES,
+    "lstm": ("embedding_size", "hidden_size", "num_hidden_layers", "vocab_size"),
+    "t5": _TRANSFORMER_SIZES,
+}
 """Keys of a config that must be whole numbers."""
 _NEW_HEADS = ("classifier.", "qa_outputs.", "bert.pooler.", "cls.")
 """Weights that training may begin without."""
