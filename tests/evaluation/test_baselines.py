@@ -13,7 +13,14 @@ from llmkit.errors import LlmkitError
 from llmkit.evaluation import comparing
 from llmkit.evaluation.baselines import BASELINES, LABELLED, baselines_of, judged_by_loss
 from llmkit.evaluation.baselines.answers import closest_sentence
-from llmkit.evaluation.baselines.labels import commonest, linear_label, linear_label_sets, linear_numbers, mean
+from llmkit.evaluation.baselines.labels import (
+    commonest,
+    commonest_set,
+    linear_label,
+    linear_label_sets,
+    linear_numbers,
+    mean,
+)
 from llmkit.evaluation.baselines.tags import commonest_tags
 from llmkit.evaluation.baselines.texts import first_sentence, sentences
 from llmkit.evaluation.comparing import Compared, compare_loss, compare_predictions, compared_figure, judge
@@ -38,10 +45,11 @@ def test_sentences_end_where_a_reader_of_the_script_would_end_them(text: str, pa
     assert first_sentence(text) == (parts[0] if parts else "")
 
 
-def test_the_commonest_of_equals_is_the_first_and_a_set_of_labels_is_one_target() -> None:
+def test_the_commonest_of_equals_is_the_first_and_a_set_of_labels_counts_as_one() -> None:
     assert commonest(["b", "a", "a", "b"], count=2) == ["b", "b"]
-    assert commonest([["x"], ["x", "y"], ["x", "y"]], count=1) == [["x", "y"]]
-    assert commonest([[], [], ["x"]], count=1) == [[]]
+    most, again = commonest_set([["x"], ["y", "x"], ["x", "y"], ["x", "z"]], count=2)
+    assert most == again == {"labels": ["x", "y"], "probabilities": {"x": 1.0, "y": 0.5, "z": 0.25}}
+    assert commonest_set([[], [], ["x"]], count=1)[0]["labels"] == []
     assert mean([1.0, 2.0, 6.0], count=2) == [3.0, 3.0]
 
 
@@ -71,7 +79,10 @@ def test_the_order_of_the_training_rows_does_not_change_a_prediction() -> None:
 def test_several_labels_may_hold_or_none_and_one_that_always_holds_is_always_given() -> None:
     texts = [("red",), ("red round",), ("round",), ("plain",)] * 8
     labels = [["any", "colour"], ["any", "colour", "shape"], ["any", "shape"], ["any"]] * 8
-    assert linear_label_sets(texts, labels, texts[:4]) == labels[:4]
+    found = linear_label_sets(texts, labels, texts[:4])
+    assert [row["labels"] for row in found] == labels[:4]
+    assert all(row["probabilities"]["any"] == 1 for row in found)
+    assert found[0]["probabilities"]["colour"] > 0.5 > found[0]["probabilities"]["shape"] > 0
 
 
 def test_numbers_are_learnt_and_a_pair_is_told_by_what_its_texts_share() -> None:

@@ -70,6 +70,10 @@ def _majority(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
     return labels.commonest(_targets(recipe, train), count=len(rows))
 
 
+def _majority_set(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
+    return labels.commonest_set(_targets(recipe, train), count=len(rows))
+
+
 def _mean(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
     return labels.mean(_targets(recipe, train), count=len(rows))
 
@@ -116,7 +120,7 @@ _COPY = Baseline("copy", "copy of the source", _copy, learns=False, writes=True)
 LABELLED: Mapping[Kind, tuple[Baseline, ...]] = {
     "label": (_MAJORITY, Baseline("tfidf-logistic", _LOGISTIC, _one_label)),
     "labels": (
-        Baseline("majority", "commonest set of labels", _majority),
+        Baseline("majority", "commonest set of labels", _majority_set),
         Baseline("tfidf-logistic", _LOGISTIC, _label_sets),
     ),
     "number": (Baseline("mean", "mean value", _mean), Baseline("tfidf-ridge", "TF-IDF + ridge regression", _numbers)),

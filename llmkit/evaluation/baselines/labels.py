@@ -29,11 +29,17 @@ _INVERSE_REGULARIZATION = 10.0
 _RIDGE = 1.0
 
 
-def commonest(targets: Sequence[Any], *, count: int) -> list[Any]:
-    """The commonest target for each of `count` rows, be it a label or a list of them; of equals, the first one."""
-    keys = [tuple(target) if isinstance(target, list) else target for target in targets]
-    most = Counter(keys).most_common(1)[0][0]
-    return [list(most) if isinstance(most, tuple) else most for _ in range(count)]
+def commonest(labels: Sequence[str], *, count: int) -> list[str]:
+    """The commonest label for each of `count` rows; of equals, the first one."""
+    return [Counter(labels).most_common(1)[0][0]] * count
+
+
+def commonest_set(labels: Sequence[Sequence[str]], *, count: int) -> list[dict[str, Any]]:
+    """The commonest set of labels for each of `count` rows, and the share of the rows that has each label."""
+    most = Counter(tuple(sorted(of_row)) for of_row in labels).most_common(1)[0][0]
+    rows_with = Counter(name for of_row in labels for name in set(of_row))
+    shares = {name: rows_with[name] / len(labels) for name in sorted(rows_with)}
+    return [{"labels": list(most), "probabilities": shares} for _ in range(count)]
 
 
 def mean(targets: Sequence[float], *, count: int) -> list[float]:
@@ -50,14 +56,16 @@ def linear_label(texts: Texts, labels: Sequence[str], wanted: Texts) -> list[str
     return [names[index] for index in scores.argmax(axis=1)]
 
 
-def linear_label_sets(texts: Texts, labels: Sequence[Sequence[str]], wanted: Texts) -> list[list[str]]:
-    """All labels for each of the wanted texts that a logistic regression of their own finds likelier than not."""
+def linear_label_sets(texts: Texts, labels: Sequence[Sequence[str]], wanted: Texts) -> list[dict[str, Any]]:
+    """For each of the wanted texts a probability for each label, by a logistic regression of its own; those from 0.5."""
     import numpy as np
+    from scipy.special import expit
 
     names = sorted({name for of_row in labels for name in of_row})
     held = [np.array([name in of_row for of_row in labels]) for name in names]
-    scores = _one_against_rest(texts, held, wanted)  # (M, C)
-    return [[name for name, score in zip(names, row, strict=True) if score > 0] for row in scores]
+    shares = expit(_one_against_rest(texts, held, wanted))  # (M, C)
+    each = [dict(zip(names, row.tolist(), strict=True)) for row in shares]
+    return [{"labels": [name for name in names if row[name] >= 0.5], "probabilities": row} for row in each]
 
 
 def linear_numbers(texts: Texts, numbers: Sequence[float], wanted: Texts) -> list[float]:
