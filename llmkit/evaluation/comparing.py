@@ -13,7 +13,8 @@ from llmkit.data.examples import Examples
 from llmkit.data.kinds import texts_in
 from llmkit.data.rows import Row
 from llmkit.evaluation.baselines import baselines_of, judged_by_loss
-from llmkit.evaluation.metrics import FIGURES, RougeTokenizer, is_better, perplexity, score_texts
+from llmkit.evaluation.measure import score_rows
+from llmkit.evaluation.metrics import FIGURES, RougeTokenizer, is_better, perplexity
 from llmkit.recipe.blocks import Recipe
 from llmkit.tasks.base import Task
 
@@ -83,7 +84,7 @@ def compare_predictions(
         predictions = baseline.predict(task.recipe, held, measured)
         if baseline.writes:
             predictions = [_cut(task, text) for text in predictions]
-        scores = score_texts(metrics, predictions, examples.references, rouge_tokenizer=rouge_tokenizer)
+        scores = score_rows(task, predictions, examples.references, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
         found.append(Compared(baseline.name, baseline.title, scores.figures))
     return judge(figures, found, figure=figure, train_rows=len(held)) if found else None
 

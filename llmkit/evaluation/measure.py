@@ -56,10 +56,21 @@ def measure(
     nats, targets = sum(part[0] for part in parts), sum(part[1] for part in parts)
     if not predictions:
         return Scores(language_model_figures(nats, targets, examples.utf8_bytes)), []
-    scores = score_texts(
-        metrics or task.recipe.metrics, predictions, examples.references, rouge_tokenizer=rouge_tokenizer
-    )
+    wanted = metrics or task.recipe.metrics
+    scores = score_rows(task, predictions, examples.references, metrics=wanted, rouge_tokenizer=rouge_tokenizer)
     return Scores({"loss": nats / targets, **scores.figures}, scores.details), predictions
+
+
+def score_rows(
+    task: Task,
+    predictions: Sequence[Any],
+    references: Sequence[Any],
+    *,
+    metrics: Sequence[str],
+    rouge_tokenizer: RougeTokenizer,
+) -> Scores:
+    """The metrics of a task's predictions, be they the model's or a baseline's."""
+    return score_texts(metrics, predictions, references, rouge_tokenizer=rouge_tokenizer)
 
 
 def _loss_sum(task: Task, examples: Examples, own: Indices, *, device: torch.device) -> tuple[float, int]:
