@@ -39,6 +39,7 @@ from llmkit.models.export import own_tensors
 from llmkit.models.first_token import read_first_token_only
 from llmkit.models.loaded import Family, Head, LoadedModel
 from llmkit.models.loading import suit_head
+from llmkit.models.lstm import LstmConfig, LstmForSequenceClassification
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock, TrainBlock
 from llmkit.tasks import TASKS
@@ -182,7 +183,7 @@ def conversation(number: int, *, exchanges: int | None = None, system: bool | No
 @cache
 def _trained_tokenizer(family: Family) -> PreTrainedTokenizerFast:
     texts = ["summarize: ", *(sentence(number) for number in range(60))]
-    vocab_size = {"bert": 120, "gpt2": 300, "t5": 420}[family]
+    vocab_size = {"bert": 120, "gpt2": 300, "lstm": 120, "t5": 420}[family]
     return train_tokenizer(family, texts, block=TokenizerBlock(vocab_size=vocab_size), max_tokens=None)
 
 
@@ -248,6 +249,20 @@ def tiny_model(
                     bos_token_id=tokenizer.eos_token_id,
                     eos_token_id=tokenizer.eos_token_id,
                     **named,
+                )
+            )
+        case "lstm":
+            model = LstmForSequenceClassification(
+                LstmConfig(
+                    vocab_size=len(tokenizer),
+                    embedding_size=width,
+                    hidden_size=width // 2,
+                    num_hidden_layers=layers,
+                    dropout=dropout,
+                    initializer_range=0.5,
+                    pad_token_id=tokenizer.pad_token_id,
+                    id2label=dict(enumerate(LABELS)),
+                    label2id={label: index for index, label in enumerate(LABELS)},
                 )
             )
         case "t5":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmkit.api.chats import load_conversation, save_conversation
-    from llmkit.api.measuring import Evaluation, evaluate_embeddings, evaluate_model, score_files
+    from llmkit.api.measuring import Evaluation, baselines_record, evaluate_embeddings, evaluate_model, score_files
     from llmkit.api.merging import Merged, merge
     from llmkit.api.options import generation_options, schema
     from llmkit.api.plotting import Plotted, plot
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         saved_vectors,
         short_numbers,
     )
+    from llmkit.evaluation.comparing import Comparison
     from llmkit.inference.classifying import Classification
     from llmkit.inference.embedding import Found
     from llmkit.inference.filling import Candidate, FilledMask, Filling
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "llmkit.api.chats": ("load_conversation", "save_conversation"),
-    "llmkit.api.measuring": ("Evaluation", "evaluate_embeddings", "evaluate_model", "score_files"),
+    "llmkit.api.measuring": ("Evaluation", "baselines_record", "evaluate_embeddings", "evaluate_model", "score_files"),
     "llmkit.api.merging": ("Merged", "merge"),
     "llmkit.api.options": ("generation_options", "schema"),
     "llmkit.api.plotting": ("Plotted", "plot"),
@@ -55,12 +56,14 @@ _PLACES = {
     "llmkit.inference.embedding": ("Found",),
     "llmkit.inference.filling": ("Candidate", "FilledMask", "Filling"),
     "llmkit.inference.tagging": ("Tagging",),
+    "llmkit.evaluation.comparing": ("Comparison",),
     "llmkit.training.progress": ("Evaluated", "Saved", "StepResult"),
 }
 __all__ = [
     "Begun",
     "Candidate",
     "Classification",
+    "Comparison",
     "Evaluated",
     "Evaluation",
     "FilledMask",
@@ -74,6 +77,7 @@ __all__ = [
     "SavedVectors",
     "StepResult",
     "Tagging",
+    "baselines_record",
     "check_search",
     "check_vectors_file",
     "count_devices",

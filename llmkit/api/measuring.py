@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from llmkit.api.resuming import check_sources
 from llmkit.api.texts import read_column
 from llmkit.api.using import own_verb, use_of
 from llmkit.atomic import replace_file
+from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import UsageError, nearest
 from llmkit.evaluation.metrics import METRICS, RougeTokenizer, figures_of, neighbour_recall, score_texts
@@ -26,8 +27,10 @@ from llmkit.tasks.classification import keys_of
 from llmkit.tasks.seq2seq import task_entries
 
 if TYPE_CHECKING:
+    from llmkit.data.examples import Examples
+    from llmkit.evaluation.comparing import Comparison
     from llmkit.models.loaded import Head, LoadedModel
-    from llmkit.tasks.base import Pooling, Scores
+    from llmkit.tasks.base import Pooling, Scores, Task
 
 _log = logging.getLogger("llmkit")
 
@@ -42,6 +45,8 @@ class Evaluation:
     rows: int
     scores: Scores
     predictions: list[Any]
+    comparison: Comparison | None = None
+    """With the task's baselines, where that was asked for."""
 
 
 def score_files(
@@ -79,6 +84,7 @@ def evaluate_model(
     metrics: Sequence[str] | None = None,
     rouge_tokenizer: RougeTokenizer = "auto",
     pooling: Pooling | None = None,
+    baseline: bool = False,
 ) -> Evaluation:
     """Figures of a model on the rows of `data`, or of a run on its recipe's test rows, else its validation rows.
 
@@ -90,8 +96,9 @@ def evaluate_model(
         data: sources as in a recipe.
         columns: role -> column; a run's own recipe gives the default.
         pooling: for the metric `neighbour_recall`, which measures vectors; see `evaluate_embeddings`.
+        baseline: measure what costs nothing on the same rows, too, trained on the run's training rows.
     Raises:
-        UsageError: no rows are named, and the model is not a run.
+        UsageError: no rows are named, and the model is not a run; or a baseline must be trained, and it is not.
         DataError: rows that the task cannot use, or a run's data that have changed since.
     """
     if metrics and [METRICS[name].of_vectors for name in metrics if name in METRICS] == [True]:
@@ -113,16 +120,23 @@ def evaluate_model(
             raise UsageError(f"{loaded.name} is not a run, so it has no rows of its own. Give --data.")
         recipe = _recipe_for(loaded, data)
     _check_request(recipe, columns=columns, metrics=metrics)
+    train = _baseline_rows(recipe, run) if baseline else None
     rows, described = _rows(recipe, run, data=data, columns=columns)
     task = TASKS[type(recipe)](recipe, loaded)
     examples = task.encode(rows)
     accelerator = Accelerator()
     engine = TransformersEngine(loaded, device=accelerator.device)
-    wanted = metrics or recipe.evaluation.metrics
+    wanted = metrics or recipe.metrics
     scores, predictions = measure(
         task, examples, engine=engine, accelerator=accelerator, metrics=wanted, rouge_tokenizer=rouge_tokenizer
     )
-    evaluation = Evaluation(str(run.folder) if run else loaded.name, described, examples.rows, scores, predictions)
+    comparison = None
+    if train is not None:
+        comparison = _compared(
+            task, scores, train=train, rows=rows, examples=examples, metrics=wanted, rouge_tokenizer=rouge_tokenizer
+        )
+    name = str(run.folder) if run else loaded.name
+    evaluation = Evaluation(name, described, examples.rows, scores, predictions, comparison)
     if run is not None:
         _write(run, evaluation, name="data" if data else described.split()[0], references=examples.references)
     return evaluation
@@ -171,6 +185,16 @@ def evaluate_embeddings(
     if (run := _run_of(name)) is not None:
         _write(run, evaluation, name="neighbours", references=labels)
     return evaluation
+
+
+def baselines_record(evaluation: Evaluation) -> dict[str, Any]:
+    """For JSON: what the model was held against, or nothing where that was not asked for."""
+    held_against = evaluation.comparison
+    if held_against is None:
+        return {}
+    baselines = {one.name: {"title": one.title, "figures": one.figures} for one in held_against.baselines}
+    verdict = {"figure": held_against.figure, "better": held_against.better, "text": held_against.verdict}
+    return {"baselines": baselines, "verdict": verdict, "baseline_train_rows": held_against.train_rows}
 
 
 def _run_of(model: str | None) -> Run | None:
@@ -226,6 +250,56 @@ def _check_roles(columns: Mapping[str, str] | None, roles: Mapping[str, Kind], *
         raise UsageError(f"--column: {unknown[0]!r} is not a role of {of}.{hint} Use {', '.join(roles)}.")
 
 
+def _baseline_rows(recipe: Recipe, run: Run | None) -> Iterable[Row]:
+    """The run's training rows, or nothing where no baseline of the task learns.
+
+    Raises:
+        UsageError: there is no run to take them from.
+        DataError: they have changed since.
+    """
+    from llmkit.evaluation.comparing import needs_training_rows
+
+    if not needs_training_rows(recipe):
+        return ()
+    if run is None:
+        raise UsageError(
+            f"--baseline: the baselines of {recipe.task} are trained on a run's training rows, and this model is "
+            "not a run. Give the run's folder."
+        )
+    train = open_splits(recipe)["train"]
+    check_sources(run, {"train": train.source.fingerprint()})
+    return train
+
+
+def _compared(
+    task: Task,
+    scores: Scores,
+    *,
+    train: Iterable[Row],
+    rows: Iterable[Row],
+    examples: Examples,
+    metrics: Sequence[str],
+    rouge_tokenizer: RougeTokenizer,
+) -> Comparison | None:
+    from llmkit.evaluation.baselines import judged_by_loss
+    from llmkit.evaluation.comparing import compare_loss, compare_predictions
+
+    if judged_by_loss(task.recipe):
+        return compare_loss(task, scores.figures, train=task.encode(train), examples=examples)
+    comparison = compare_predictions(
+        task,
+        scores.figures,
+        train=train,
+        rows=list(rows),
+        examples=examples,
+        metrics=metrics,
+        rouge_tokenizer=rouge_tokenizer,
+    )
+    if comparison is None:
+        _log.warning("--baseline: %s has none for these rows and metrics", task.recipe.task)
+    return comparison
+
+
 def _rows(
     recipe: Recipe, run: Run | None, *, data: Sequence[str] | None, columns: dict[str, str] | None
 ) -> tuple[SplitRows, str]:
@@ -261,6 +335,7 @@ def _write(run: Run, evaluation: Evaluation, *, name: str, references: Sequence[
         "rows": evaluation.rows,
         "figures": evaluation.scores.figures,
         "details": evaluation.scores.details,
+        **baselines_record(evaluation),
     }
     write_json(folder / f"{name}.json", content)
     if evaluation.predictions:

@@ -270,10 +270,17 @@ def _publish(run: Run, store: CheckpointStore, prepared: Prepared) -> Finetuned:
     figures = {key.removeprefix("evaluation/"): value for key, value in line.items() if key.startswith("evaluation/")}
     files = _finished_files(store.at_step(best_step), prepared)
     text = run.recipe.read_text(encoding="utf-8")
-    use = prepared.task.USE.format(model="FOLDER")
-    lora, adapter = prepared.recipe.train.lora, prepared.task.loaded.adapter
+    task = prepared.task
+    lora, adapter = prepared.recipe.train.lora, task.loaded.adapter
     base = adapter.base if adapter is not None and lora is not None and lora.save == "adapter" else None
-    card = model_card(run.manifest(), recipe=text, figures=figures, use=use, base=base)
+    card = model_card(
+        run.manifest(),
+        recipe=text,
+        figures=figures,
+        use=task.USE.format(model="FOLDER"),
+        base=base,
+        library="llmkit" if task.loaded.family == "lstm" else "transformers" if base is None else "peft",
+    )
     run.publish_model({**files, "README.md": card.encode()}, step=best_step)
     run.update(
         status="finished", finished=_now(), best={"figure": prepared.best, "step": best_step, "validation": figures}

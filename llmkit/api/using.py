@@ -126,7 +126,13 @@ def use_of(verb: Verb) -> Use:
 def own_verb(config: Mapping[str, Any], *, wanted: Verb | None = None) -> Verb:
     """By the class of the model, else by its family; `generate` also takes T5, whose head is another."""
     architecture = str((config.get("architectures") or [""])[0])
-    families: dict[str, Verb] = {"bert": "classify", "gpt2": "generate", "t5": "summarize", "mt5": "summarize"}
+    families: dict[str, Verb] = {
+        "bert": "classify",
+        "gpt2": "generate",
+        "lstm": "classify",
+        "mt5": "summarize",
+        "t5": "summarize",
+    }
     by_family = families.get(str(config.get("model_type")), wanted or "generate")
     own = next((verb for end, verb in _VERB_OF_HEAD.items() if architecture.endswith(end)), by_family)
     if "classification" in (config.get("task_specific_params") or {}):

@@ -10,7 +10,7 @@ import typer
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from llmkit.api import Evaluation
+    from llmkit.api import Comparison, Evaluation
 
 _CLASSES_SHOWN = 20
 
@@ -44,6 +44,9 @@ def evaluate(
         Literal["mean", "first"] | None,
         typer.Option(help="For neighbour_recall: mean of a text's tokens, the default, or its first."),
     ] = None,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Show beside it what costs nothing on the same rows, and who wins.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object, with all details.")] = False,
 ) -> None:
     """Measure a model on rows, or predictions on references."""
@@ -52,6 +55,8 @@ def evaluate(
     if predictions is not None and references is not None:
         if model is not None or data:
             raise UsageError("give a model with --data, or --predictions with --references, not both.")
+        if baseline:
+            raise UsageError("--baseline needs a model: its training rows train the baseline.")
         from llmkit.api import score_files
 
         named = column[0] if column else None
@@ -68,6 +73,7 @@ def evaluate(
             metrics=metric,
             rouge_tokenizer=rouge_tokenizer,
             pooling=pooling,
+            baseline=baseline,
         )
     _print(evaluation, as_json=as_json)
 
@@ -84,16 +90,22 @@ def _columns(given: list[str] | None) -> dict[str, str] | None:
 
 
 def _print(evaluation: Evaluation, *, as_json: bool) -> None:
+    from llmkit.api import baselines_record
+
     scores = evaluation.scores
     if as_json:
         record = {"model": evaluation.model, "data": evaluation.data, "rows": evaluation.rows}
-        print(json.dumps({**record, "figures": scores.figures, "details": scores.details}, ensure_ascii=False))
+        measured = {"figures": scores.figures, "details": scores.details, **baselines_record(evaluation)}
+        print(json.dumps({**record, **measured}, ensure_ascii=False))
         return
     unit = "rows" if evaluation.predictions else "blocks"  # without predictions it is a language model
     print(f"{evaluation.rows:,} {unit}: {evaluation.data}")
-    width = max(16, *map(len, scores.figures))
-    for name, value in scores.figures.items():
-        print(f"  {name:<{width}} {value:.4f}")
+    if evaluation.comparison is None:
+        width = max(16, *map(len, scores.figures))
+        for name, value in scores.figures.items():
+            print(f"  {name:<{width}} {value:.4f}")
+    else:
+        _print_comparison(scores.figures, evaluation.comparison)
     for name, reason in scores.details.get("undefined", {}).items():
         print(f"  {name} is not defined, and given as 0: {reason}")
     if "rouge" in scores.details:
@@ -131,6 +143,19 @@ def _print_answers(parts: dict[str, dict[str, float]]) -> None:
             print(
                 f"  {part['rows']:,} {spoken}: exact_match {part['exact_match']:.4f}, answer_f1 {part['answer_f1']:.4f}"
             )
+
+
+def _print_comparison(figures: dict[str, float], comparison: Comparison) -> None:
+    """A figure a line: the model's, and that of each baseline where it has one."""
+    width = max(map(len, ["figure", *figures]))
+    titles = ["model", *(one.title for one in comparison.baselines)]
+    print(f"  {'figure':<{width}}  " + "  ".join(f"{title:>7}" for title in titles))
+    for name, value in figures.items():
+        cells = [value, *(one.figures.get(name) for one in comparison.baselines)]
+        shown = ["" if cell is None else f"{cell:.4f}" for cell in cells]
+        line = "  ".join(f"{cell:>{max(7, len(title))}}" for cell, title in zip(shown, titles, strict=True))
+        print(f"  {name:<{width}}  {line}".rstrip())
+    print(f"  {comparison.verdict}")
 
 
 def _print_classes(per_class: dict[str, dict[str, float]], *, unit: str) -> None:

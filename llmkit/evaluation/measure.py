@@ -67,15 +67,28 @@ def measure(
         return Scores(figures), []
     if tune and isinstance(task, Tunable):
         predictions = task.tune(predictions, examples.references)
-    scores = score_texts(
-        metrics or task.recipe.metrics,
+    wanted = metrics or task.recipe.metrics
+    scores = score_rows(task, predictions, examples.references, metrics=wanted, rouge_tokenizer=rouge_tokenizer)
+    details = {**scores.details, **written_details([part[3] for part in parts])}
+    return Scores({**figures, **scores.figures}, details), predictions
+
+
+def score_rows(
+    task: Task,
+    predictions: Sequence[Any],
+    references: Sequence[Any],
+    *,
+    metrics: Sequence[str],
+    rouge_tokenizer: RougeTokenizer,
+) -> Scores:
+    """The metrics of a task's predictions, be they the model's or a baseline's."""
+    return score_texts(
+        metrics,
         predictions,
-        examples.references,
+        references,
         rouge_tokenizer=rouge_tokenizer,
         language=task.recipe.written_language,
     )
-    details = {**scores.details, **written_details([part[3] for part in parts])}
-    return Scores({**figures, **scores.figures}, details), predictions
 
 
 def _loss_sum(task: Task, examples: Examples, own: Indices, *, device: torch.device) -> tuple[float, int]:

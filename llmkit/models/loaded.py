@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from llmkit.models.adapters import Adapter
 
-Family = Literal["gpt2", "bert", "t5"]
+Family = Literal["gpt2", "bert", "t5", "lstm"]
 Head = Literal[
     "causal-lm", "classification", "embedding", "masked-lm", "question-answering", "seq2seq-lm", "token-classification"
 ]

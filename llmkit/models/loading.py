@@ -34,8 +34,17 @@ _log = logging.getLogger("llmkit")
 _NEEDED_TOKENS: dict[Family, tuple[str, ...]] = {
     "gpt2": ("eos", "pad"),
     "bert": ("cls", "sep", "pad"),
+    "lstm": ("pad",),
     "t5": ("eos", "pad"),
 }
+_TRANSFORMER_SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+_SIZES: dict[Family, tuple[str, ...]] = {
+    "gpt2": _TRANSFORMER_SIZES,
+    "bert": _TRANSFORMER_SIZES,
+    "lstm": ("embedding_size", "hidden_size", "num_hidden_layers", "vocab_size"),
+    "t5": _TRANSFORMER_SIZES,
+}
+"""Keys of a config that must be whole numbers."""
 _NEW_HEADS = ("classifier.", "score.", "qa_outputs.", "bert.pooler.", "cls.")
 """Weights that training may begin without."""
 _ONE_SIDED = (
@@ -56,7 +65,7 @@ _VERBS: dict[Head, str] = {
 
 
 def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
-    """The transformers class of a family with a head.
+    """The class of a family with a head: transformers' own, but for the LSTM, which it does not have.
 
     Raises:
         ModelError: the family has no such head here.
@@ -84,6 +93,8 @@ def _classes() -> dict[tuple[Family, Head], type[PreTrainedModel]]:
         T5ForTokenClassification,
     )
 
+    from llmkit.models.lstm import LstmForSequenceClassification
+
     return {
         ("bert", "classification"): BertForSequenceClassification,
         ("bert", "embedding"): BertModel,
@@ -92,6 +103,7 @@ def _classes() -> dict[tuple[Family, Head], type[PreTrainedModel]]:
         ("bert", "token-classification"): BertForTokenClassification,
         ("gpt2", "causal-lm"): GPT2LMHeadModel,
         ("gpt2", "classification"): GPT2ForSequenceClassification,
+        ("lstm", "classification"): LstmForSequenceClassification,
         ("t5", "seq2seq-lm"): T5ForConditionalGeneration,
         ("t5", "embedding"): T5EncoderModel,
         # The encoder with a linear head; what a text has is the mean over its tokens (models/text_logits.py).
@@ -273,6 +285,10 @@ def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:
     """The folder's tokenizer; GPT-2's, which has no padding, is padded with its end of text, told by the mask."""
     from transformers import AutoTokenizer
 
+    if place.config.get("model_type") == "lstm":
+        from llmkit.models.lstm import register
+
+        register()
     own = (place.folder / "tokenizer_config.json").exists() or place.base is None
     folder = place.folder if own else place.base.folder
     try:
@@ -340,7 +356,7 @@ def _checked_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrained
             config = cls.config_class.from_pretrained(file, local_files_only=True)
     except Exception as error:  # as for tokenizers: any fault here is the folder's
         raise ModelError(f"{place.name}: its config.json is not valid ({_first_line(error)}).") from error
-    for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"):
+    for key in _SIZES[family_of(place)]:
         value = getattr(config, key)
         if not isinstance(value, int) or not 1 <= value <= 10_000_000:
             raise ModelError(f"{place.name}: config.json says {key}: {value!r}, which no model has.")

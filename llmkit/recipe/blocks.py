@@ -80,7 +80,7 @@ class TokenizerBlock(Block):
 class ScratchModel(Block):
     """A model with random weights."""
 
-    architecture: Literal["gpt2", "bert", "t5"]
+    architecture: Literal["gpt2", "bert", "t5", "lstm"]
     size: Literal["tiny", "mini", "small", "medium", "base", "large", "xl"]
     """A row of the published table of that family; see llmkit/models/presets.py."""
     tokenizer: str | TokenizerBlock = TokenizerBlock()
@@ -88,12 +88,13 @@ class ScratchModel(Block):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout on embeddings, residuals and feed-forward layers."""
     attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Dropout on attention weights; without it, the same as `dropout`. T5 has one rate for all."""
+    """Dropout on attention weights; without it, the same as `dropout`. T5 has one rate for all, an LSTM no attention."""
 
     @model_validator(mode="after")
-    def _one_rate_for_t5(self) -> ScratchModel:
-        if self.architecture == "t5" and self.attention_dropout is not None:
-            raise ValueError("attention_dropout: T5 has one rate for all, dropout")
+    def _one_rate_for_some(self) -> ScratchModel:
+        if self.architecture in ("t5", "lstm") and self.attention_dropout is not None:
+            reason = "T5 has one rate for all" if self.architecture == "t5" else "an LSTM has no attention"
+            raise ValueError(f"attention_dropout: {reason}; leave it out, and set dropout")
         return self
 
 

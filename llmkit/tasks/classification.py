@@ -61,7 +61,7 @@ class ClassificationRecipe(Recipe):
     ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "text_pair": "text", "label": "label"}
     OPTIONAL_ROLES: ClassVar[frozenset[str]] = frozenset({"text_pair"})
     READ_ROLES: ClassVar[tuple[str, ...]] = ("text", "text_pair")
-    FAMILIES: ClassVar[tuple[str, ...]] = ("bert", "gpt2", "t5")
+    FAMILIES: ClassVar[tuple[str, ...]] = ("bert", "gpt2", "lstm", "t5")
     METRICS: ClassVar[tuple[str, ...]] = _OWN["label"][0]
     BEST: ClassVar[str] = _OWN["label"][1]
 
