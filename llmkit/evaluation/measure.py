@@ -15,8 +15,7 @@ from llmkit.evaluation.metrics import score_texts
 from llmkit.evaluation.metrics.language_model import loss_figures
 from llmkit.evaluation.metrics.rouge import RougeTokenizer
 from llmkit.evaluation.written import Counts, WrittenLengths, written_details
-from llmkit.models.loaded import WRITING_HEADS
-from llmkit.tasks.base import Engine, Scores, Task, Tunable, count_targets
+from llmkit.tasks.base import WRITING_HEADS, Engine, Scores, Task, Tunable, count_targets
 
 if TYPE_CHECKING:
     import torch

@@ -185,7 +185,7 @@ def merge_adapter(model: PreTrainedModel) -> None:
 
     adapted = [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
     for name, module in adapted:
-        module.merge(safe_merge=True)  # type: ignore[operator]  # each kind of LoraLayer has it
+        module.merge(safe_merge=True)
         parent, _, child = name.rpartition(".")
         setattr(model.get_submodule(parent), child, module.get_base_layer())
     del model.peft_config

@@ -289,8 +289,9 @@ def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:
         from llmkit.models.lstm import register
 
         register()
-    own = (place.folder / "tokenizer_config.json").exists() or place.base is None
-    folder = place.folder if own else place.base.folder
+    folder = place.folder
+    if place.base is not None and not (folder / "tokenizer_config.json").exists():
+        folder = place.base.folder
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever its parsers raise; the folder is at fault in every case
