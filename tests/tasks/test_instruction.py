@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from transformers import AutoTokenizer
 
+from llmkit.api.preparing import check_figures
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.evaluation.metrics.language_model import perplexity
@@ -24,7 +25,7 @@ from llmkit.models.export import tokenizer_files
 from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED
 from llmkit.recipe.blocks import GenerationBlock
-from llmkit.tasks.base import Writer
+from llmkit.tasks.base import Writer, count_targets
 from llmkit.tasks.instruction import InstructionRecipe, InstructionTask, length_limit
 
 END = "<|endoftext|>"
@@ -159,6 +160,20 @@ def test_a_template_that_cannot_be_learnt_from_is_refused(template: str, words: 
 def test_answers_and_the_end_of_text_behind_each_are_the_targets_and_nothing_else() -> None:
     row = chat_row("the cat", "a dog", "why", "the river", system="be old")
     assert decoded_targets(instruction(), row) == f" a dog{END} the river{END}"
+
+
+def test_the_loss_is_that_of_transformers_with_everything_but_the_answers_masked() -> None:
+    task = instruction()
+    (encoded,) = encode_chats(task.loaded, [(row := chat_row("the cat", "a dog", "why", "old")).fields["messages"]])
+    ids = torch.tensor([encoded.ids])
+    labels = torch.full_like(ids, IGNORED)
+    for start, end in encoded.answers:
+        labels[0, start:end] = ids[0, start:end]  # transformers moves them itself
+    batch = task.collate(task.encode([row]), np.arange(1))
+    with torch.inference_mode():
+        wanted = float(task.loaded.model.eval()(input_ids=ids, labels=labels).loss)
+        nats = float(task.loss_sum(batch))
+    assert nats / count_targets(batch) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_the_model_is_trained_to_end_every_answer() -> None:
@@ -361,3 +376,13 @@ def test_instruction_is_measured_by_loss_perplexity_and_rouge() -> None:
 def test_conversations_of_the_builder_fit_into_the_model() -> None:
     assert len(conversation(0)) == 3
     assert len(instruction(overflow="error").encode(rows())) == len(rows())
+
+
+@pytest.mark.parametrize("best", ["loss", "perplexity", "rougeL"])
+def test_the_best_checkpoint_may_be_picked_by_the_loss_and_by_what_is_written(best: str) -> None:
+    check_figures(recipe_of("instruction", evaluation={"best": best}))
+
+
+def test_a_figure_that_instruction_does_not_have_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"'bits_per_byte' is not among .* rougeLsum, loss, perplexity"):
+        check_figures(recipe_of("instruction", evaluation={"best": "bits_per_byte"}))
