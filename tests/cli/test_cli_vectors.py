@@ -165,6 +165,7 @@ def test_a_bad_row_leaves_the_old_file_and_nothing_half_written(bert: str, notes
 def test_embed_refuses_bad_texts_and_places_in_one_line(bert: str, notes: Path) -> None:
     assert "the text is empty" in refused(llmkit("embed", "", "-m", bert), 3)
     assert "not valid Unicode" in refused(llmkit("embed", "\udce9", "-m", bert), 3)
+    assert "no rows to search in" in refused(llmkit("embed", "-", "-m", bert, "--search", "a dog"), 3)
     (notes / "folder.npy").mkdir()
     assert "it is a folder" in refused(llmkit("embed", "notes.txt", "-m", bert, "-o", "folder.npy"), 5)
     line = refused(llmkit("embed", "notes.txt", "-m", bert, "-o", "vectors.npz"), 2)
