@@ -196,5 +196,6 @@ def test_neighbour_recall_refuses_what_it_cannot_measure(bert: str, notes: Path)
     assert "Give --data" in refused(llmkit(*ask), 2)
     assert "plain text has no columns" in refused(llmkit(*ask, "--data", "notes.txt"), 3)
     assert "'body' is not a role" in refused(llmkit(*ask, "--data", "notes.txt", "--column", "body=text"), 2)
-    assert "Ask for it alone" in refused(llmkit(*ask, "--metric", "f1", "--data", "notes.txt"), 2)
+    for other in ("f1", "evaluate:exact_match", "rogue"):
+        assert "Ask for it alone" in refused(llmkit(*ask, "--metric", other, "--data", "notes.txt"), 2)
     assert "--pooling is for" in refused(llmkit("evaluate", "-m", bert, "--pooling", "mean"), 2)

@@ -15,16 +15,18 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from llmkit.errors import DataError, LlmkitError, MachineError, UsageError
-from llmkit.evaluation.metrics import FIGURES, METRICS, RougeTokenizer, is_better, rouge, score_texts
+from llmkit.evaluation.metrics import FIGURES, METRICS, RougeTokenizer, is_better, neighbour_recall, rouge, score_texts
 from llmkit.evaluation.metrics.external import compute_external
 from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_figures, perplexity
 from llmkit.evaluation.metrics.rouge import ROUGE_FIGURES
 
+TEXT_METRICS = [name for name, metric in METRICS.items() if not metric.of_vectors]
 CLASS_METRICS = ("accuracy", "precision", "recall", "f1", "confusion")
 
 ENGLISH = [
@@ -73,7 +75,8 @@ def columns(rows: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
 
 
 def test_every_figure_that_a_metric_emits_has_a_scale_and_a_direction() -> None:
-    emitted = set(score_texts(list(METRICS), ["a b", "c"], ["a b", "d"]).figures)
+    emitted = set(score_texts(TEXT_METRICS, ["a b", "c"], ["a b", "d"]).figures)
+    emitted |= set(neighbour_recall(np.eye(2), ["a", "b"]).figures)
     emitted |= set(language_model_figures(1.0, 1, 1))
     assert emitted == set(FIGURES)
 
@@ -144,11 +147,11 @@ def test_score_texts_hands_the_rouge_tokenizer_on() -> None:
 @settings(max_examples=15, deadline=None)
 def test_the_order_of_rows_changes_no_figure_and_no_detail(rows: list[tuple[str, str]], seed: int) -> None:
     shuffled = random.Random(seed).sample(rows, len(rows))
-    assert score_texts(list(METRICS), *columns(shuffled)) == score_texts(list(METRICS), *columns(rows))
+    assert score_texts(TEXT_METRICS, *columns(shuffled)) == score_texts(TEXT_METRICS, *columns(rows))
 
 
 def test_details_are_plain_enough_for_json() -> None:
-    scores = score_texts(list(METRICS), ["a", "b", "z"], ["a", "c", "c"])
+    scores = score_texts(TEXT_METRICS, ["a", "b", "z"], ["a", "c", "c"])
     assert json.loads(json.dumps(scores.details)) == scores.details
 
 
