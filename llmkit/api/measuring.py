@@ -101,7 +101,7 @@ def evaluate_model(
         UsageError: no rows are named, and the model is not a run; or a baseline must be trained, and it is not.
         DataError: rows that the task cannot use, or a run's data that have changed since.
     """
-    if metrics and [METRICS[name].of_vectors for name in metrics if name in METRICS] == [True]:
+    if metrics and len(metrics) == 1 and metrics[0] in METRICS and METRICS[metrics[0]].of_vectors:
         return evaluate_embeddings(model, data=data, columns=columns, pooling=pooling or "mean")
     if pooling is not None:
         raise UsageError("--pooling is for the metric neighbour_recall, which measures vectors. Leave it out.")

@@ -9,7 +9,7 @@ import typer
 
 from llmkit.cli.texts import as_text, input_texts, results
 from llmkit.cli.use import Column, Json, Lines, ModelName, Source
-from llmkit.errors import UsageError
+from llmkit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from llmkit.api import Found, Model, SavedVectors
@@ -103,6 +103,8 @@ def _search(
         texts = input_texts(source, column=column, by_line=by_line)
         opened = _open(model)
         found = opened.search(queries, texts, top_k=top_k, pooling=pooling or "mean", overflow=overflow)
+    if not any(found):
+        raise DataError("there are no rows to search in.")
     with results(as_json=as_json, output=output) as write:
         for query, rows in zip(queries, found, strict=True):
             heading = f"query: {_one_line(query)}\n" if len(queries) > 1 else ""

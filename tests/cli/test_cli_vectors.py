@@ -165,6 +165,7 @@ def test_a_bad_row_leaves_the_old_file_and_nothing_half_written(bert: str, notes
 def test_embed_refuses_bad_texts_and_places_in_one_line(bert: str, notes: Path) -> None:
     assert "the text is empty" in refused(llmkit("embed", "", "-m", bert), 3)
     assert "not valid Unicode" in refused(llmkit("embed", "\udce9", "-m", bert), 3)
+    assert "no rows to search in" in refused(llmkit("embed", "-", "-m", bert, "--search", "a dog"), 3)
     (notes / "folder.npy").mkdir()
     assert "it is a folder" in refused(llmkit("embed", "notes.txt", "-m", bert, "-o", "folder.npy"), 5)
     line = refused(llmkit("embed", "notes.txt", "-m", bert, "-o", "vectors.npz"), 2)
@@ -195,5 +196,6 @@ def test_neighbour_recall_refuses_what_it_cannot_measure(bert: str, notes: Path)
     assert "Give --data" in refused(llmkit(*ask), 2)
     assert "plain text has no columns" in refused(llmkit(*ask, "--data", "notes.txt"), 3)
     assert "'body' is not a role" in refused(llmkit(*ask, "--data", "notes.txt", "--column", "body=text"), 2)
-    assert "Ask for it alone" in refused(llmkit(*ask, "--metric", "f1", "--data", "notes.txt"), 2)
+    for other in ("f1", "evaluate:exact_match", "rogue"):
+        assert "Ask for it alone" in refused(llmkit(*ask, "--metric", other, "--data", "notes.txt"), 2)
     assert "--pooling is for" in refused(llmkit("evaluate", "-m", bert, "--pooling", "mean"), 2)

@@ -15,12 +15,13 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from llmkit.errors import DataError, LlmkitError, MachineError, UsageError
-from llmkit.evaluation.metrics import FIGURES, METRICS, RougeTokenizer, is_better, rouge, score_texts
+from llmkit.evaluation.metrics import FIGURES, METRICS, RougeTokenizer, is_better, neighbour_recall, rouge, score_texts
 from llmkit.evaluation.metrics.external import compute_external
 from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_figures, perplexity
 from llmkit.evaluation.metrics.rouge import ROUGE_FIGURES
@@ -72,7 +73,11 @@ def columns(rows: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
 # --- the tables ---
 
 
-OF_TEXTS = [name for name in METRICS if name not in ("map", "mse", "pearson", "spearman")]
+OF_TEXTS = [
+    name
+    for name, metric in METRICS.items()
+    if not metric.of_vectors and name not in ("map", "mse", "pearson", "spearman")
+]
 """Metrics of one text a row; the others want numbers, or probabilities."""
 
 
@@ -80,6 +85,7 @@ def test_every_figure_that_a_metric_emits_has_a_scale_and_a_direction() -> None:
     emitted = set(score_texts(OF_TEXTS, ["a b", "c"], ["a b", "d"]).figures)
     emitted |= set(score_texts(["mse", "pearson", "spearman"], [1.0, 2.0], [2.0, 3.0]).figures)
     emitted |= set(score_texts(["map"], [{"labels": ["a"], "probabilities": {"a": 0.5}}], [["a"]]).figures)
+    emitted |= set(neighbour_recall(np.eye(2), ["a", "b"]).figures)
     emitted |= set(language_model_figures(1.0, 1, 1))
     assert emitted == set(FIGURES)
 
