@@ -115,7 +115,7 @@ def write_conll(path: Path, *, count: int = 80) -> Path:
     for index in range(count):
         for label in rng.choices(sorted(WORDS), k=2):
             parts = [rng.choice(WORDS[label][:4]), *rng.choices(WORDS[label][4:], k=rng.randint(0, 1))]
-            lines += [*(f"{word} I-{label.upper()}" for word in parts), f"{index} O"]
+            lines += [*(f"{word} I-{label.upper()}" for word in parts), f"{index % 10} O"]
         lines.append("")
     path.write_text("\n".join(lines))
     return path

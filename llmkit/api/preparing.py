@@ -311,7 +311,9 @@ def _texts(recipe: Recipe, rows: SplitRows) -> Iterator[str]:
     roles = [role for role, kind in recipe.roles.items() if kind in TEXT_KINDS]
     for row in rows:
         for role in roles:
-            yield from texts_in(row.fields.get(role))
+            value = row.fields.get(role)
+            # Words in one text: a tokenizer may hold all texts, and millions of single words would take far more.
+            yield from [" ".join(value)] if recipe.roles[role] == "words" and value else texts_in(value)
 
 
 def _set_window(recipe: Recipe, loaded: LoadedModel) -> None:

@@ -77,7 +77,8 @@ class TokenClassificationRecipe(Recipe):
 
     @property
     def own_best(self) -> str:
-        return "tag_accuracy" if self.scheme == "plain" else self.BEST
+        asked = self.evaluation.metrics or self.own_metrics
+        return self.BEST if "entities" in asked else "tag_accuracy"
 
     @field_validator("labels")
     @classmethod
@@ -226,7 +227,7 @@ class TokenClassificationTask:
 
     def _check_figures(self) -> None:
         asked = [*(self.recipe.evaluation.metrics or ()), self.recipe.evaluation.best or ""]
-        if self.recipe.scheme == "plain" and any(name in ("entities", "entity_f1") for name in asked):
+        if self.recipe.scheme == "plain" and any(name == "entities" or name.startswith("entity_") for name in asked):
             raise UsageError(
                 "evaluation: figures of entities need tags with prefixes (B-PER, I-PER, O); these are plain. "
                 "Use tag_accuracy."

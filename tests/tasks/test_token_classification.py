@@ -388,9 +388,15 @@ def test_a_model_of_plain_tags_is_measured_by_their_accuracy() -> None:
     assert examples.references == [["X", "NOUN"]]
 
 
-def test_figures_of_entities_are_refused_for_plain_tags() -> None:
+@pytest.mark.parametrize("asked", [{"metrics": ["entities"]}, {"best": "entity_recall"}])
+def test_figures_of_entities_are_refused_for_plain_tags(asked: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="figures of entities need tags with prefixes"):
-        plain_task(evaluation={"metrics": ["entities"]})
+        plain_task(evaluation=asked)
+
+
+def test_the_best_checkpoint_goes_by_the_metric_that_is_asked_for() -> None:
+    assert recipe_of("token-classification", evaluation={"metrics": ["tag_accuracy"]}).best == "tag_accuracy"
+    assert recipe_of("token-classification", evaluation={"metrics": ["tag_accuracy", "entities"]}).best == "entity_f1"
 
 
 def test_spans_are_refused_for_plain_tags() -> None:
