@@ -321,10 +321,11 @@ def task_of(name: TaskName, *, loaded: LoadedModel | None = None, dropout: float
 
 
 def without_key_biases(task: Task) -> Task:
-    """Freeze the biases of attention keys, and of starts and ends, for comparing weights: they shift all scores of a
-    softmax alike, so their true gradient is 0, and Adam blows its rounding up to whole steps."""
+    """Freeze the biases of attention keys, for comparing weights: they shift all scores of a query alike, so their
+    true gradient is 0, and Adam blows its rounding up to whole steps. The same for what shifts all starts and ends."""
+    all_starts = ("qa_outputs.bias", "layer.0.output.LayerNorm.bias") if task.HEAD == "question-answering" else ()
     for name, weight in task.loaded.model.named_parameters():
-        if name.endswith(("key.bias", "c_attn.bias", "qa_outputs.bias")):
+        if name.endswith(("key.bias", "c_attn.bias", *all_starts)):
             weight.requires_grad_(False)
     return task
 
