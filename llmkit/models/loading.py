@@ -150,7 +150,7 @@ def load_model(
         adapter = _put_adapter(model, place, new_weights=new_weights)
         new_weights = ()
         if not keep_adapter:
-            merge_adapter(model)
+            _merge(model, name=place.name)
     elif new_weights:
         _log.info("%s: new weights for %s", place.name, ", ".join(new_weights))
     loaded = LoadedModel(
@@ -165,6 +165,13 @@ def load_model(
     )
     check_tokenizer(loaded)
     return loaded
+
+
+def _merge(model: PreTrainedModel, *, name: str) -> None:
+    try:
+        merge_adapter(model)
+    except ValueError as error:  # peft looks at the sums
+        raise ModelError(f"{name}: merged into its base it gives weights that are not finite numbers.") from error
 
 
 def _name_for_adapters(place: ModelPlace) -> str | None:
@@ -222,8 +229,9 @@ def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:
     """The folder's tokenizer; GPT-2's, which has no padding, is padded with its end of text, told by the mask."""
     from transformers import AutoTokenizer
 
-    own = (place.folder / "tokenizer_config.json").exists() or place.base is None
-    folder = place.folder if own else place.base.folder
+    folder = place.folder
+    if place.base is not None and not (folder / "tokenizer_config.json").exists():
+        folder = place.base.folder  # an adapter that llmkit did not make
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever its parsers raise; the folder is at fault in every case
