@@ -216,8 +216,9 @@ def read_adapter(content: Mapping[str, Any], *, name: str) -> Adapter:
         inside = value if isinstance(value, list) else ()
         if not isinstance(value, kinds) or isinstance(value, bool) or not all(isinstance(one, str) for one in inside):
             raise ModelError(f"{name}: {ADAPTER_CONFIG} says {key}: {value!r}, which is not what plain LoRA has there.")
-    if not 1 <= content["r"] <= 100_000:
-        raise ModelError(f"{name}: {ADAPTER_CONFIG} says r: {content['r']}, which no adapter has.")
+    for key, lowest, highest in (("r", 1, 100_000), ("lora_alpha", 1e-9, 1e9), ("lora_dropout", 0, 1)):
+        if not lowest <= content[key] <= highest:  # not a number is in no range
+            raise ModelError(f"{name}: {ADAPTER_CONFIG} says {key}: {content[key]}, which no adapter has.")
     return Adapter(
         base=content["base_model_name_or_path"],
         revision=content["revision"],

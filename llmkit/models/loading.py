@@ -202,7 +202,7 @@ def load_model(
         adapter = _put_adapter(model, place, new_weights=new_weights)
         new_weights = ()
         if not keep_adapter:
-            merge_adapter(model)
+            _merge(model, name=place.name)
     elif new_weights:
         _log.info("%s: new weights for %s", place.name, ", ".join(new_weights))
     loaded = LoadedModel(
@@ -218,6 +218,13 @@ def load_model(
     check_tokenizer(loaded)
     suit_head(loaded, head)
     return loaded
+
+
+def _merge(model: PreTrainedModel, *, name: str) -> None:
+    try:
+        merge_adapter(model)
+    except ValueError as error:  # peft looks at the sums
+        raise ModelError(f"{name}: merged into its base it gives weights that are not finite numbers.") from error
 
 
 def _name_for_adapters(place: ModelPlace) -> str | None:
@@ -291,7 +298,7 @@ def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:
         register()
     folder = place.folder
     if place.base is not None and not (folder / "tokenizer_config.json").exists():
-        folder = place.base.folder
+        folder = place.base.folder  # an adapter that llmkit did not make
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever its parsers raise; the folder is at fault in every case

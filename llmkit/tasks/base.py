@@ -105,7 +105,7 @@ class Task(Protocol):
         ...
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        """Scalar: nats summed over the batch's targets, never averaged."""
+        """Scalar: nats summed over the batch's targets, never averaged; what stands beside an example changes nothing."""
         ...
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
