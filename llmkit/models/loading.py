@@ -73,7 +73,7 @@ def _class_of(place: ModelPlace, family: Family, head: Head) -> type[PreTrainedM
     if place.config.get("model_type") == "mt5":
         from transformers import MT5ForConditionalGeneration
 
-        return MT5ForConditionalGeneration
+        cls = MT5ForConditionalGeneration
     return cls
 
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from tiny_recipes import CLASSIFY, SPORT, SUMMARIZE, WRITE, llmkit_process, rows, save_tiny_t5, write_jsonl
+from tiny_recipes import CLASSIFY, NAME, SPORT, SUMMARIZE, WRITE, llmkit_process, rows, save_tiny_t5, write_jsonl
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # for the models opened in this process
 
@@ -15,6 +15,7 @@ CASES = {
     "classification": (CLASSIFY, ["classify", SPORT], "accuracy"),
     "causal-lm": (WRITE, ["generate", "--prompt", SPORT, "--max-new-tokens", "5"], "perplexity"),
     "summarization": (SUMMARIZE, ["summarize", SPORT], "rougeL"),
+    "text-to-text": (NAME, ["generate", "--prompt", SPORT], "exact_text"),
 }
 
 
@@ -23,7 +24,7 @@ def test_a_recipe_becomes_a_model_that_works_here_and_in_transformers(tmp_path: 
     recipe, use, figure = CASES[task]
     write_jsonl(tmp_path / "rows.jsonl", rows())
     (tmp_path / "tiny.yaml").write_text(recipe)
-    if task == "summarization":
+    if task in ("summarization", "text-to-text"):
         save_tiny_t5(tmp_path / "tiny-t5")
 
     trained = llmkit_process("finetune", "tiny.yaml", cwd=tmp_path)
@@ -62,6 +63,7 @@ def _open_in_transformers(folder: Path, task: str) -> str:
         "classification": AutoModelForSequenceClassification,
         "causal-lm": AutoModelForCausalLM,
         "summarization": AutoModelForSeq2SeqLM,
+        "text-to-text": AutoModelForSeq2SeqLM,
     }
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model, report = classes[task].from_pretrained(folder, output_loading_info=True)

@@ -47,7 +47,7 @@ def bleu(predictions: Sequence[str], references: Sequence[str], *, language: str
     Args:
         language: code of the references' language; None to judge by their script.
     """
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     words = words_of(references, language=language)
     # force: no warning about texts that look tokenized; they are what a model wrote.
@@ -64,7 +64,7 @@ def bleu(predictions: Sequence[str], references: Sequence[str], *, language: str
 
 def chrf(predictions: Sequence[str], references: Sequence[str]) -> Scores:
     """chrF2 (Popović 2015): F-score of up to six characters in a row, white space left out."""
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics.chrf import CHRF
 
     metric = CHRF()
     score = metric.corpus_score(list(predictions), [list(references)])
@@ -77,7 +77,7 @@ def ter(predictions: Sequence[str], references: Sequence[str], *, language: str 
     Args:
         language: as for `bleu`; where BLEU takes characters for words, so does this.
     """
-    from sacrebleu.metrics import TER
+    from sacrebleu.metrics.ter import TER
     from sacrebleu.tokenizers.tokenizer_char import TokenizerChar
 
     words = words_of(references, language=language)
@@ -85,7 +85,7 @@ def ter(predictions: Sequence[str], references: Sequence[str], *, language: str 
     metric = TER(normalized=asian, asian_support=asian)
     sides = [list(predictions), list(references)]
     if words.tokenizer == "char":
-        spaced = TokenizerChar()
+        spaced = TokenizerChar()  # type: ignore[no-untyped-call]
         sides = [[spaced(text) for text in side] for side in sides]
     score = metric.corpus_score(sides[0], [sides[1]])
     unit = "characters" if words.tokenizer == "char" or asian else "words"
