@@ -168,9 +168,7 @@ class TransformersEngine:
         self, prompts: list[Sequence[int]], options: GenerationBlock, ids: SpecialIds
     ) -> list[list[list[int]]]:
         """As `_generate_batch`, for encoder-decoders with beams."""
-        processors: Any = logits_processors(
-            options, padding=[0], prompt_tokens=1, draws=None, device=self._device
-        )
+        processors: Any = logits_processors(options, padding=[0], prompt_tokens=1, draws=None, device=self._device)
         found = beam_search(
             self._model,
             self._padded(prompts, pad_id=ids.pad, side="right"),
