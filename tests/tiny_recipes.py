@@ -74,6 +74,16 @@ max_tokens: 24
 train: {steps: 40, batch_size: 16, learning_rate: 2e-3}
 evaluation: {every: 20 steps}
 """
+NAME = """recipe: 1
+task: text-to-text
+model: tiny-t5
+data: {train: rows.jsonl, validation: 20%, columns: {target: label}}
+prefix: "kind: "
+max_source_tokens: 48
+max_target_tokens: 8
+train: {steps: 6, batch_size: 4}
+evaluation: {every: 3 steps, max_rows: 4}
+"""
 
 
 def rows(count: int = 80, *, seed: int = 0) -> list[dict[str, str]]:

@@ -27,8 +27,12 @@ def target_loss_sum(model: Any, input_ids: Tensor, attention_mask: Tensor | None
         encoder_attention_mask=attention_mask,
         use_cache=False,
     )
-    hidden = decoder.last_hidden_state  # (B, T, D)
-    # T5 1.0 with tied embeddings; neither 1.1 nor mT5
-    if model.config.model_type == "t5" and model.config.scale_decoder_outputs:
-        hidden = hidden * model.model_dim**-0.5
+    hidden = head_input(model, decoder.last_hidden_state)  # (B, T, D)
     return vocabulary_loss_sum(hidden, model.lm_head.weight, labels)
+
+
+def head_input(model: Any, hidden: Tensor) -> Tensor:
+    """(..., D) what the vocabulary head reads of the decoder's last states (..., D)."""
+    # T5 1.0 with tied embeddings; neither 1.1 nor mT5
+    scales = model.config.model_type == "t5" and model.config.scale_decoder_outputs
+    return hidden * model.model_dim**-0.5 if scales else hidden

@@ -11,6 +11,7 @@ from tiny_recipes import (
     ANSWER,
     CLASSIFY,
     INSTRUCT,
+    NAME,
     SPORT,
     SUMMARIZE,
     TAG,
@@ -32,6 +33,7 @@ CASES = {
     "instruction": (INSTRUCT, ["chat", "--json"], "perplexity"),
     "summarization": (SUMMARIZE, ["summarize", SPORT], "rougeL"),
     "token-classification": (TAG, ["tag", SPORT], "entity_f1"),
+    "text-to-text": (NAME, ["generate", "--prompt", SPORT], "exact_text"),
 }
 
 
@@ -42,7 +44,7 @@ def test_a_recipe_becomes_a_model_that_works_here_and_in_transformers(tmp_path: 
     write_conll(tmp_path / "rows.conll")
     write_questions(tmp_path / "questions.json")
     (tmp_path / "tiny.yaml").write_text(recipe)
-    if task == "summarization":
+    if task in ("summarization", "text-to-text"):
         save_tiny_t5(tmp_path / "tiny-t5")
 
     trained = llmkit_process("finetune", "tiny.yaml", cwd=tmp_path)
@@ -97,6 +99,7 @@ def _open_in_transformers(folder: Path, task: str) -> str:
         "instruction": AutoModelForCausalLM,
         "summarization": AutoModelForSeq2SeqLM,
         "token-classification": AutoModelForTokenClassification,
+        "text-to-text": AutoModelForSeq2SeqLM,
     }
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model, report = classes[task].from_pretrained(folder, output_loading_info=True)
