@@ -34,6 +34,7 @@ def sources(recipe: Recipe) -> list[str]:
 @pytest.mark.parametrize("path", LOADED, ids=lambda path: path.stem)
 def test_a_shipped_recipe_loads_and_maps_no_role_that_its_task_lacks(path: Path) -> None:
     recipe = loaded(path)
+    assert path.read_text(encoding="utf-8").startswith("# ")  # says what it is for
     assert recipe.data.columns.keys() <= recipe.roles.keys()
     assert all(column != role for role, column in recipe.data.columns.items())
 
