@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from llmkit.api.preparing import Split, SplitRows, check_metrics_fit, open_splits, reading_options
 from llmkit.api.resuming import check_sources
 from llmkit.api.texts import read_column
-from llmkit.api.using import own_verb, use_of
 from llmkit.atomic import replace_file
 from llmkit.data.sources import open_rows
 from llmkit.errors import UsageError, nearest
@@ -132,6 +131,7 @@ def _run_of(model: str | None) -> Run | None:
 
 def _open(name: str, head: Head | None) -> LoadedModel:
     """The model with this head, or with its own."""
+    from llmkit.api.using import own_verb, use_of
     from llmkit.models.loading import load_model
     from llmkit.models.places import find_model
 
@@ -140,6 +140,8 @@ def _open(name: str, head: Head | None) -> LoadedModel:
 
 def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
     """The task of a model that is no run, with the defaults of its recipe and what the model remembers."""
+    from llmkit.api.using import own_verb, use_of
+
     task = use_of(own_verb(loaded.model.config.to_dict())).tasks[0]
     written: dict[str, Any] = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
     if task == "classification":
