@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from llmkit.api.preparing import Split, SplitRows, check_metrics_fit, open_splits, reading_options
 from llmkit.api.resuming import check_sources
 from llmkit.api.texts import read_column
-from llmkit.api.using import own_verb, use_of
 from llmkit.atomic import replace_file
 from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
@@ -209,6 +208,7 @@ def _run_of(model: str | None) -> Run | None:
 
 def _open(name: str, head: Head | None) -> LoadedModel:
     """The model with this head, or with its own."""
+    from llmkit.api.using import own_verb, use_of
     from llmkit.models.loading import load_model
     from llmkit.models.places import find_model
 

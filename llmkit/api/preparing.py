@@ -86,7 +86,8 @@ def _once_each(rows: Iterable[Row], *, split: Split, told: set[str]) -> Iterator
     seen: set[bytes] = set()
     count = 0
     for count, row in enumerate(rows, 1):  # noqa: B007  # read behind the loop
-        digest = hashlib.blake2b("\0".join(texts_in(row.fields)).encode(), digest_size=16).digest()
+        numbers = (str(value) for value in row.fields.values() if isinstance(value, float))
+        digest = hashlib.blake2b("\0".join([*texts_in(row.fields), *numbers]).encode(), digest_size=16).digest()
         if digest not in seen:
             seen.add(digest)
             yield row

@@ -135,7 +135,8 @@ def own_verb(config: Mapping[str, Any], *, wanted: Verb | None = None) -> Verb:
     }
     by_family = families.get(str(config.get("model_type")), wanted or "generate")
     own = next((verb for end, verb in _VERB_OF_HEAD.items() if architecture.endswith(end)), by_family)
-    if "classification" in (config.get("task_specific_params") or {}):
+    remembered = config.get("task_specific_params")
+    if isinstance(remembered, dict) and "classification" in remembered:
         own = "classify"  # T5's classifier of texts has the class of one of tokens
     return own if wanted is None or own == "summarize" else wanted
 

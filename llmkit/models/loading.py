@@ -446,8 +446,8 @@ def _check_weights(
     missing = sorted(report["missing_keys"])
     if missing and not (new_head and all(key.startswith(_NEW_HEADS) for key in missing)):
         kind = ", ".join(place.config.get("architectures") or ["of an unknown kind"])
-        verb = next((_VERBS[head] for (_, head), cls in _classes().items() if cls.__name__ == kind), None)
-        other = f", or use `llmkit {verb}`" if verb else ""
+        others = {cls.__name__: _VERBS[head] for (_, head), cls in _classes().items() if cls is not type(model)}
+        other = f"; as it is, `llmkit {others[kind]}` fits it" if kind in others else ""
         lacking = ", ".join(missing[:5])
         raise ModelError(f"{place.name}: it was saved as {kind} and lacks {lacking}. Finetune it first{other}.")
     if "classifier.weight" in missing:

@@ -36,9 +36,9 @@ class ClassifierMemory(Block):
         Raises:
             ModelError: its config says what no training writes.
         """
-        by_task = getattr(loaded.model.config, "task_specific_params", None) or {}
+        by_task = getattr(loaded.model.config, "task_specific_params", None)
         try:
-            return cls.model_validate(by_task.get(_TASK, {}))
+            return cls.model_validate(by_task.get(_TASK, {}) if isinstance(by_task, dict) else {})
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, ("task_specific_params", _TASK, *first["loc"])))

@@ -162,6 +162,15 @@ def test_a_pair_column_of_another_name_is_read(folder: Path) -> None:
     assert "no column 'text_pair'; found 'premise', 'other'" in outcome.err
 
 
+def test_equal_texts_with_other_numbers_are_no_repeats(folder: Path) -> None:
+    write_rows(folder, "number")
+    rows = [{"text": "soup", "label": 1.0}, {"text": "soup", "label": 2.0}, {"text": "soup", "label": 1.0}]
+    write_jsonl(folder / "number.jsonl", rows)
+    recipe = write_recipe(folder, "bert", "number", keys="regression: true", steps=1)
+    outcome = command_line("finetune", recipe, "--set", "data.deduplicate=true")
+    assert "train: 1 of 3 rows stood there already, left out" in outcome.err
+
+
 def kill_behind(step: int) -> Callable[[Any], None]:
     def report(event: Any) -> None:
         if isinstance(event, Saved) and event.step == step:

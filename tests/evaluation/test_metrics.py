@@ -678,7 +678,7 @@ def test_mcc_of_two_labels_is_the_phi_coefficient_by_hand() -> None:
 def test_a_correlation_does_not_depend_on_the_size_of_the_numbers() -> None:
     for size in (1e-300, 1.0, 1e307):
         found = [size * one for one in (1.0, 2.0, -4.0)]
-        assert score_texts(["pearson"], found, [2.0, 1.0, 5.0]).figures["pearson"] == pytest.approx(-0.9966158955)
+        assert score_texts(["pearson"], found, [2.0, 1.0, 5.0]).figures["pearson"] == pytest.approx(-0.9962709627734357)
 
 
 def test_numbers_by_hand_and_as_texts() -> None:

@@ -129,7 +129,9 @@ def test_a_model_with_another_head_is_refused_with_the_command_that_fits(
     family: Family, verb: str, tmp_path: Path
 ) -> None:
     folder = saved(tmp_path / "model", tiny_model(family))
-    with pytest.raises(ModelError, match=rf"lacks (classifier|score)\..*Finetune it first, or use `llmkit {verb}`"):
+    with pytest.raises(
+        ModelError, match=rf"lacks (classifier|score)\..*Finetune it first; as it is, `llmkit {verb}` fits it"
+    ):
         opened(folder, head="classification")
 
 
