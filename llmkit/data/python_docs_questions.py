@@ -2,8 +2,9 @@
 
 Made from the rows of `builtin:python-docs`, so it depends on the installed versions only. The passage is a docstring
 that lists arguments. Of an argument two questions are asked: what it is, answered by the first sentence of its
-description, and which one is described so, answered by its name. Two more ask what the function does, and what it
-returns. Where the docstring does not say, or the argument is another function's, there is no answer.
+description, and which one is described so, answered by its name. Others ask which argument is the first and which the
+second, what the function does, and what it returns. Where the docstring does not say, or the argument is another
+function's, there is no answer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from llmkit.data.python_docs import load_python_docs
 QUESTION_COLUMNS = ("context", "question", "answers", "label", "name")
 
 _LONGEST_CONTEXT = 600  # characters: a small model reads most of them in one window
-_MOST_ARGUMENTS = 2  # of one docstring, so that long lists of them do not outweigh the rest
 _SHORTEST_SENTENCE, _LONGEST_SENTENCE = 10, 120
 _HEADER = re.compile(r"^(?P<indent> *)(?:Args|Arguments|Parameters):? *$", re.MULTILINE)
 _RETURNS = re.compile(r"^ *Returns?:? *\n(?: *-{3,} *\n)? *(?=\S)", re.MULTILINE)
@@ -31,6 +31,7 @@ _SENTENCE_END = re.compile(r"[.:;](?=\s|$)|\n\s*\n|\n\s*[-*] ")
 
 Answers = dict[str, list[object]]
 """`text` and `answer_start`, as SQuAD has them."""
+_NONE: Answers = {"text": [], "answer_start": []}
 
 
 class Argument(NamedTuple):
@@ -39,7 +40,7 @@ class Argument(NamedTuple):
     name: str
     name_start: int
     sentence: str
-    """The first of its description, line breaks included, without its full stop."""
+    """The first of its description, line breaks included, without its full stop; empty where it is short or long."""
     sentence_start: int
 
 
@@ -59,13 +60,14 @@ def questions_of(docs: Sequence[Mapping[str, str]]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for index, (doc, arguments) in enumerate(found):
         context = doc["docstring"]
-        ranked = sorted(arguments, key=lambda one: _hash(f"{doc['name']} {one.name}"))
-        asked = [pair for argument in ranked[:_MOST_ARGUMENTS] for pair in _answered(argument)]
-        asked += _asked_of_the_function(context, doc["name"])
+        asked = [*_asked_of_the_order(arguments), *_asked_of_the_function(context, doc["name"])]
+        described = [one for one in arguments if one.sentence]
+        if described:
+            asked += _answered(min(described, key=lambda one: _hash(f"{doc['name']} {one.name}")))
         other = index + 1 + int(_hash(f"other {doc['name']}")[:8], 16) % max(1, len(found) - 1)  # never itself
         foreign = found[other % len(found)][1]
-        absent = [one for one in foreign if not _mentions(context, one)]
-        asked += [(list(_answered(argument))[index % 2][0], _span(context, None)) for argument in absent[:1]]
+        absent = [one for one in foreign if one.sentence and not _mentions(context, one)]
+        asked += [(list(_answered(argument))[index % 2][0], _NONE) for argument in absent[:1]]
         for question, answers in asked:
             about = {"label": doc["label"], "name": doc["name"]}
             rows.append({"context": context, "question": question, "answers": answers, **about})
@@ -73,7 +75,7 @@ def questions_of(docs: Sequence[Mapping[str, str]]) -> list[dict[str, object]]:
 
 
 def arguments_of(docstring: str) -> list[Argument]:
-    """The arguments that a docstring in the style of Google or NumPy lists with a sentence each, in its order."""
+    """The arguments that a docstring in the style of Google or NumPy lists, in its order; none if one is unclear."""
     header = _HEADER.search(docstring)
     if header is None:
         return []
@@ -88,10 +90,12 @@ def arguments_of(docstring: str) -> list[Argument]:
     for number, (start, line) in enumerate(filled):
         if _indent(line) < inner or (is_numpy and number + 1 < len(filled) and _RULE.fullmatch(filled[number + 1][1])):
             break
-        match = (_NUMPY if is_numpy else _GOOGLE).match(line.strip()) if _indent(line) == inner else None
-        argument = _argument(docstring, start + inner, match, filled[number + 1 :], inner) if match else None
-        if argument is not None:
-            found.append(argument)
+        if _indent(line) > inner:
+            continue
+        match = (_NUMPY if is_numpy else _GOOGLE).match(line.strip())
+        if match is None:
+            return []
+        found.append(_argument(docstring, start + inner, match, filled[number + 1 :], inner))
     return found if len({one.name for one in found}) == len(found) else []
 
 
@@ -104,8 +108,8 @@ def _lines_behind(text: str, start: int) -> Iterator[tuple[int, str]]:
 
 def _argument(
     docstring: str, start: int, match: re.Match[str], following: Sequence[tuple[int, str]], inner: int
-) -> Argument | None:
-    """The argument whose entry begins at `start`; None where its first sentence is missing, short or long."""
+) -> Argument:
+    """The argument whose entry begins at `start`."""
     end = start + len(match.string)
     first = start + match.end()
     for offset, line in following:
@@ -116,8 +120,8 @@ def _argument(
     lead = len(description) - len(description.lstrip())
     stop = _SENTENCE_END.search(description, lead)
     sentence = description[lead : stop.start() if stop else None].rstrip()
-    if not _SHORTEST_SENTENCE <= len(sentence) <= _LONGEST_SENTENCE or "\0" in sentence:
-        return None
+    if not _SHORTEST_SENTENCE <= len(sentence) <= _LONGEST_SENTENCE:
+        sentence = ""
     return Argument(match["name"], start + match.start("name"), sentence, first + lead)
 
 
@@ -129,6 +133,13 @@ def _answered(argument: Argument) -> Iterator[tuple[str, Answers]]:
     yield described, {"text": [name], "answer_start": [argument.name_start]}
 
 
+def _asked_of_the_order(arguments: Sequence[Argument]) -> Iterator[tuple[str, Answers]]:
+    for number, ordinal in enumerate(("first", "second")):
+        given = arguments[number : number + 1]
+        places: Answers = {"text": [one.name for one in given], "answer_start": [one.name_start for one in given]}
+        yield f"Which argument is the {ordinal}?", places
+
+
 def _asked_of_the_function(docstring: str, name: str) -> Iterator[tuple[str, Answers]]:
     """What it does, and what it returns."""
     short = name.split(".")[-1]
@@ -136,7 +147,7 @@ def _asked_of_the_function(docstring: str, name: str) -> Iterator[tuple[str, Ans
     if first := _sentence(docstring, 0):
         yield f"What does {short} do?", _span(docstring, first)
     if returns is None:
-        yield f"What does {short} return?", _span(docstring, None)
+        yield f"What does {short} return?", _NONE
     elif result := _sentence(docstring, returns.end()):
         yield f"What does {short} return?", _span(docstring, result)
 
@@ -148,9 +159,7 @@ def _sentence(docstring: str, start: int) -> tuple[int, int] | None:
     return (start, end) if _SHORTEST_SENTENCE <= end - start <= _LONGEST_SENTENCE else None
 
 
-def _span(docstring: str, span: tuple[int, int] | None) -> Answers:
-    if span is None:
-        return {"text": [], "answer_start": []}
+def _span(docstring: str, span: tuple[int, int]) -> Answers:
     return {"text": [docstring[slice(*span)].rstrip()], "answer_start": [span[0]]}
 
 

@@ -42,10 +42,9 @@ class AnswerOptions(Block):
 
 @dataclass(frozen=True)
 class Passage:
-    """A text with its tokens."""
+    """A text, and where its tokens stand in it."""
 
     text: str
-    ids: list[int]
     offsets: NDArray[np.int32]
     """(T, 2) first character of each token, and the one behind its last."""
 
@@ -126,24 +125,24 @@ def encode_pairs(loaded: LoadedModel, pairs: Iterable[tuple[str, str]], *, overl
     """Each (question, passage) in windows of `loaded.window` tokens; equal passages share their tokens."""
     tokenizer, window = loaded.tokenizer, loaded.window
     held = list(pairs)
-    passages = tokenize_passages(tokenizer, [passage for _, passage in held])
-    questions = tokenize_passages(tokenizer, [question for question, _ in held])
+    passages = _tokenize(tokenizer, [passage for _, passage in held])
+    questions = _tokenize(tokenizer, [question for question, _ in held])
     most = longest_question(window)
     encoded = []
     for question, passage in held:
-        ids, tokens = questions[question].ids, passages[passage]
-        head = [tokenizer.cls_token_id, *ids[:most], tokenizer.sep_token_id]
+        (_, asked), (whole, ids) = questions[question], passages[passage]
+        head = [tokenizer.cls_token_id, *asked[:most], tokenizer.sep_token_id]
         room = window - len(head) - 1
-        starts = window_starts(len(tokens.ids), size=room, overlap=min(overlap, room - 1))
-        sequences = [[*head, *tokens.ids[start : start + room], tokenizer.sep_token_id] for start in starts]
-        reading = Reading(tokens, tuple(starts), first=len(head), room=room)
-        whole = len(head) + len(tokens.ids) + 1
-        encoded.append(EncodedPair(reading, sequences, whole_tokens=whole, cut_tokens=max(0, len(ids) - most)))
+        starts = window_starts(len(ids), size=room, overlap=min(overlap, room - 1))
+        sequences = [[*head, *ids[start : start + room], tokenizer.sep_token_id] for start in starts]
+        reading = Reading(whole, tuple(starts), first=len(head), room=room)
+        cut = max(0, len(asked) - most)
+        encoded.append(EncodedPair(reading, sequences, whole_tokens=len(head) + len(ids) + 1, cut_tokens=cut))
     return encoded
 
 
-def tokenize_passages(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> dict[str, Passage]:
-    """The tokens of each different text. The name of a special token is text here: a `[SEP]` would end the question."""
+def _tokenize(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> dict[str, tuple[Passage, list[int]]]:
+    """Each different text with its ids. The name of a special token is text here: a `[SEP]` would end the question."""
     import numpy as np
 
     different = list(dict.fromkeys(texts))
@@ -160,7 +159,9 @@ def tokenize_passages(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) 
         return_offsets_mapping=True,
     )
     tokens = zip(different, encoding["input_ids"], encoding["offset_mapping"], strict=True)
-    return {text: Passage(text, ids, np.array(offsets, dtype=np.int32).reshape(-1, 2)) for text, ids, offsets in tokens}
+    return {
+        text: (Passage(text, np.array(offsets, dtype=np.int32).reshape(-1, 2)), ids) for text, ids, offsets in tokens
+    }
 
 
 def find_answer(reading: Reading, logits: Sequence[NDArray[np.float32]], options: AnswerOptions) -> FoundAnswer:
@@ -195,7 +196,7 @@ def span_scores(reading: Reading, logits: Sequence[NDArray[np.float32]], *, most
     """(T, most) the score of the span that begins at a token and goes on for so many more; -inf where there is none."""
     import numpy as np
 
-    tokens = len(reading.passage.ids)
+    tokens = len(reading.passage.offsets)
     scores = np.full((tokens, min(most, tokens)), -np.inf)
     for start, window in zip(reading.starts, logits, strict=True):
         inside = window[reading.first : -1].astype(np.float64)  # without the [SEP] behind it

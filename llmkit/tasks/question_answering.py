@@ -23,6 +23,8 @@ from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from llmkit.data.order import Indices
@@ -166,7 +168,7 @@ class _Kept:
     """The examples of the rows so far, and what is told about them at the end."""
 
     max_answer_tokens: int
-    inputs: list[list[int]] = field(default_factory=list)
+    inputs: list[NDArray[np.int32]] = field(default_factory=list)
     targets: list[tuple[int, int]] = field(default_factory=list)
     references: list[list[str]] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
@@ -185,18 +187,19 @@ class _Kept:
         Raises:
             DataError: an answer that is not in the passage.
         """
-        answers = row.fields["answers"]
+        import numpy as np
+
         spans = self._located(row)
         reading = Reading(pair.reading.passage, pair.reading.starts[:windows], pair.reading.first, pair.reading.room)
         self.questions += 1
         self.cut_questions += pair.cut_tokens > 0
         self.cut_tokens += pair.cut_tokens
         self.unanswered += not spans
-        self.inputs += pair.sequences[:windows]
+        self.inputs += [np.array(sequence, dtype=np.int32) for sequence in pair.sequences[:windows]]
         self.targets += self._targets(reading, spans)
         self.row_of += [len(self.readings)] * windows
         self.readings.append(reading)
-        self.references.append(answers["text"])
+        self.references.append(row.fields["answers"]["text"])
 
     def examples(self) -> Examples:
         import numpy as np

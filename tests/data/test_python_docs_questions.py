@@ -45,6 +45,7 @@ int
             {
                 "numbers": "What is added up, one\n        after another",
                 "start": "The value that the sum begins with",
+                "rest": "",  # too short for an answer, yet an argument
             },
         ),
         (NUMPY, {"numbers": "What is added up", "start": "The value that the sum begins with, if any"}),
@@ -59,7 +60,15 @@ def test_arguments_have_their_first_sentence_and_offsets(docstring: str, sentenc
 
 
 @pytest.mark.parametrize(
-    "docstring", ["No list.", "Args:", "Args:\n", "Parameters\n---", "Args:\nflush left: is none."]
+    "docstring",
+    [
+        "No list.",
+        "Args:",
+        "Args:\n",
+        "Parameters\n---",
+        "Args:\nflush left: is none.",
+        "Args:\n  a: A long text.\n  b, c: Both.",
+    ],
 )
 def test_a_docstring_without_a_list_of_arguments_has_none(docstring: str) -> None:
     assert arguments_of(docstring) == []
@@ -75,8 +84,14 @@ def test_a_docstring_is_asked_about_its_arguments_itself_and_an_argument_of_anot
     assert rows == questions_of(docs)
     texts = {row["question"]: row["answers"]["text"] for row in rows if row["context"] == NUMPY}  # type: ignore[index]
     begins = "The value that the sum begins with, if any"
-    assert texts["What is the argument start?"] == [begins]
-    assert texts[f"Which argument is described as: {begins}?"] == ["start"]
+    [(name, sentence)] = {"numbers": "What is added up", "start": begins}.items() & {
+        (question.split()[-1].rstrip("?"), text[0])
+        for question, text in texts.items()
+        if "is the argument" in question and text
+    }
+    assert texts[f"Which argument is described as: {sentence}?"] == [name]
+    assert texts["Which argument is the first?"] == ["numbers"]
+    assert texts["Which argument is the second?"] == ["start"]
     assert texts["What does total do?"] == ["Give the sum of numbers"]
     assert texts["What does total return?"] == ["int\n    The sum of all the numbers"]
     [absent] = [question for question, text in texts.items() if not text]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,25 @@ def test_of_two_occurrences_equally_near_neither_is_taken() -> None:
 )
 def test_answers_may_be_lists_side_by_side_or_pairs_or_json_in_a_cell(value: object) -> None:
     assert KINDS["answers"](value) == ONE
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
+def test_a_file_of_any_kind_has_answers_as_datasets_gives_them(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{suffix}"
+    row: dict[str, Any] = {"context": CONTEXT, "question": "Whom did Ada meet?", "answers": ONE}
+    none: dict[str, Any] = {**row, "answers": {"text": [], "answer_start": []}}
+    if suffix == "parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.Table.from_pylist([row, none]), path)
+    elif suffix == "jsonl":
+        path.write_text("".join(json.dumps(one) + "\n" for one in (row, none)))
+    else:
+        with path.open("w", newline="") as file:
+            cells = [[*row], *([one["context"], one["question"], json.dumps(one["answers"])] for one in (row, none))]
+            csv.writer(file).writerows(cells)
+    assert [one.fields for one in read(path)] == [row, none]
 
 
 @pytest.mark.parametrize("value", [{"text": [], "answer_start": []}, [], "[]", '{"text": [], "answer_start": []}'])

@@ -275,9 +275,15 @@ def test_probabilities_of_all_spans_and_no_answer_add_up_to_1() -> None:
 
 
 def test_one_window_that_is_sure_of_an_answer_outweighs_those_that_have_none() -> None:
-    passage = "bird " * 50 + "gold " + "bird " * 50
-    assert found(pointing_at("gold", "gold", cls=4.0).rule, passage).start is not None
-    assert found(pointing_at("ring", "ring", cls=4.0).rule, passage).start is None
+    passage = "bird " * 50 + "ring " + "bird " * 50
+
+    def rule(ids: Sequence[int]) -> np.ndarray:
+        logits = np.array([[5.0 * (one == token("ring"))] * 2 for one in ids])
+        logits[0] = 0 if token("ring") in ids else 9
+        return logits
+
+    assert found(rule, passage).start == passage.index("ring")
+    assert found(rule, "bird " * 100).start is None
 
 
 @pytest.mark.parametrize(("cls", "threshold", "says"), [(6, 0, False), (4, 0, True), (6, 2.5, True), (4, -2.5, False)])
