@@ -14,8 +14,7 @@ from llmkit.errors import DataError
 from llmkit.evaluation.metrics import language_model_figures, score_texts
 from llmkit.evaluation.metrics.rouge import RougeTokenizer
 from llmkit.evaluation.written import Counts, WrittenLengths, written_details
-from llmkit.models.loaded import WRITING_HEADS
-from llmkit.tasks.base import Engine, Scores, Task, count_targets
+from llmkit.tasks.base import WRITING_HEADS, Engine, Scores, Task, count_targets
 
 if TYPE_CHECKING:
     import torch
@@ -41,7 +40,7 @@ def measure(
     Args:
         metrics: of the predictions; None for the task's own.
     Raises:
-        DataError: there are no examples.
+        DataError: there are no examples, or none with a loss, which the recipe picks checkpoints by.
     """
     if not len(examples):
         raise DataError("there are no rows to evaluate on.")
@@ -66,7 +65,9 @@ def measure(
         rouge_tokenizer=rouge_tokenizer,
         language=task.recipe.written_language,
     )
-    # Nothing to pair with targets: every text is longer than the model reads at once, and was written about in parts.
+    # Without targets every text is longer than the model reads at once, and was written about in parts.
+    if not targets and task.recipe.best == "loss":
+        raise DataError("evaluation.best: loss, but every text is too long to have one. Choose a figure of a metric.")
     loss = {"loss": nats / targets} if targets else {}
     details = {**scores.details, **written_details([part[3] for part in parts])}
     return Scores({**loss, **scores.figures}, details), predictions

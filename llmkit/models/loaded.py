@@ -16,8 +16,6 @@ Head = Literal[
 
 LABELLED_HEADS: frozenset[Head] = frozenset({"classification", "token-classification"})
 """Heads whose outputs have names."""
-WRITING_HEADS: frozenset[Head] = frozenset({"causal-lm", "seq2seq-lm"})
-"""Heads that write text."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Batch = Mapping[str, "Tensor"]
 """The model's keyword arguments, plus `labels`: what each output should be, -100 where nothing counts in the loss."""
 
+WRITING_HEADS: frozenset[Head] = frozenset({"causal-lm", "seq2seq-lm"})
+"""Heads that write text."""
+
 
 def count_targets(batch: Batch) -> int:
     """Positions of a batch that count in the loss."""
