@@ -44,7 +44,7 @@ def measure(
         tune: these are validation rows: what the task decides by them, it decides now, from all of them, and alike
             on every process.
     Raises:
-        DataError: there are no examples.
+        DataError: there are no examples, or none with a loss, which the recipe picks checkpoints by.
     """
     if not len(examples):
         raise DataError("there are no rows to evaluate on.")
@@ -60,7 +60,9 @@ def measure(
     parts = _gathered((nats, targets, predictions, lengths.counted), world_size)
     predictions = _in_order([part[2] for part in parts])
     nats, targets = sum(part[0] for part in parts), sum(part[1] for part in parts)
-    # No target: every text is longer than the model reads at once, and was written about in parts.
+    # Without targets every text is longer than the model reads at once, and was written about in parts.
+    if not targets and task.recipe.best == "loss":
+        raise DataError("evaluation.best: loss, but every text is too long to have one. Choose a figure of a metric.")
     figures = loss_figures(task.recipe.loss_figures, nats, targets, examples.utf8_bytes) if targets else {}
     if not predictions:
         return Scores(figures), []

@@ -28,6 +28,9 @@ WRITING_HEADS: frozenset[str] = frozenset({"causal-lm", "seq2seq-lm"})
 Batch = Mapping[str, "Tensor"]
 """The model's keyword arguments, plus `labels`: what each output should be, -100 where nothing counts in the loss."""
 
+WRITING_HEADS: frozenset[Head] = frozenset({"causal-lm", "seq2seq-lm"})
+"""Heads that write text."""
+
 
 def count_targets(batch: Batch) -> int:
     """Positions of a batch that count in the loss."""
