@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from llmkit.data.examples import Examples, Ragged
-from llmkit.data.lengths import LengthCount
+from llmkit.data.lengths import LengthCount, Overflow
 from llmkit.recipe.blocks import Block, GenerationBlock, PositiveInt, Recipe
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import encode_texts, in_chunks
@@ -56,6 +56,7 @@ class Seq2SeqRecipe(Recipe):
     """Stands in front of every text, in training and in use; without it, the task's own for T5, none for mT5."""
     max_source_tokens: Annotated[int, Field(ge=4)]
     max_target_tokens: Annotated[int, Field(ge=2)]
+    overflow: Overflow = "truncate"
     generation: WritingBlock = WritingBlock()
 
     @property
@@ -66,11 +67,6 @@ class Seq2SeqRecipe(Recipe):
     def own_prefix(self) -> str:
         """The words that T5 was taught the task with, if any."""
         return ""
-
-    @property
-    def long_texts(self) -> Literal["error", "truncate", "drop", "window"]:
-        """What happens to texts and targets that are too long."""
-        raise NotImplementedError
 
     @property
     def remembered(self) -> dict[str, Any]:
@@ -104,9 +100,9 @@ class Seq2SeqTask:
         """As `Task.encode`. Under overflow `window` a text that is too long has an example for each part of it, and
         none of them has targets: what was written about the whole belongs to no part."""
         recipe, tokenizer = self.recipe, self.loaded.tokenizer
-        in_parts = recipe.long_texts == "window"
-        sources = LengthCount(recipe.SOURCE, recipe.max_source_tokens, recipe.long_texts)
-        targets = LengthCount(recipe.TARGET, recipe.max_target_tokens, "error" if in_parts else recipe.long_texts)
+        in_parts = recipe.overflow == "window"
+        sources = LengthCount(recipe.SOURCE, recipe.max_source_tokens, recipe.overflow)
+        targets = LengthCount(recipe.TARGET, recipe.max_target_tokens, "error" if in_parts else recipe.overflow)
         kept: list[tuple[list[list[int]], list[int], str]] = []
         for chunk in in_chunks(rows):
             texts = [self._prefix_of(row) + row.fields[recipe.SOURCE] for row in chunk]

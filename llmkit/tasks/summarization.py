@@ -31,10 +31,6 @@ class SummarizationRecipe(Seq2SeqRecipe):
         return "summarize: "
 
     @property
-    def long_texts(self) -> Literal["error", "truncate", "drop", "window"]:
-        return self.overflow
-
-    @property
     def remembered(self) -> dict[str, Any]:
         if self.overflow != "window":
             return {}

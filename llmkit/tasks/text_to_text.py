@@ -26,10 +26,6 @@ class TextToTextRecipe(Seq2SeqRecipe):
     overflow: Literal["error", "truncate", "drop"] = "truncate"
     """What happens to longer texts and targets, always with counts."""
 
-    @property
-    def long_texts(self) -> Literal["error", "truncate", "drop", "window"]:
-        return self.overflow
-
 
 class TextToTextTask(Seq2SeqTask):
     USE: ClassVar[str] = "llmkit generate FILE --model {model}"

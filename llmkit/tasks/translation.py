@@ -45,10 +45,6 @@ class TranslationRecipe(Seq2SeqRecipe):
         return translation_prefix(language_code(self.source_language), language_code(self.target_language))
 
     @property
-    def long_texts(self) -> Literal["error", "truncate", "drop", "window"]:
-        return self.overflow
-
-    @property
     def remembered(self) -> dict[str, Any]:
         return {"source_language": self.source_language, "target_language": self.target_language}
 

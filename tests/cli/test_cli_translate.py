@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from test_cli_errors import assert_one_line
-from tiny_recipes import FOOD, SPORT, llmkit, llmkit_process, rows, save_tiny_t5
+from tiny_recipes import FOOD, SPORT, llmkit, rows, save_tiny_t5
 
 import llmkit as package
 from llmkit.errors import UsageError
@@ -165,8 +165,3 @@ def test_evaluate_tells_signatures_and_how_many_texts_reached_the_limit() -> Non
     assert "texts that reached max_new_tokens" in outcome.out
     wrong = llmkit("evaluate", "--data", "rows.jsonl", "--column", "source=translation", "--column", "target=x")
     assert_one_line(wrong, kind="data", code=3)
-
-
-def test_the_program_itself_translates() -> None:
-    outcome = llmkit_process("translate", "--from", "en", "--to", "de", "-m", "pairs", stdin=b"soup\n")
-    assert (outcome.code, len(outcome.out.splitlines())) == (0, 1)
