@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.api.preparing import Split, SplitRows, check_metrics_fit, open_splits, reading_options
+from llmkit.api.preparing import check_metrics_fit
 from llmkit.api.resuming import check_sources
+from llmkit.api.splits import Split, SplitRows, open_splits, reading_options
 from llmkit.api.texts import read_column
+from llmkit.api.verbs import USES, own_verb
 from llmkit.atomic import replace_file
 from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
@@ -208,17 +210,16 @@ def _run_of(model: str | None) -> Run | None:
 
 def _open(name: str, head: Head | None) -> LoadedModel:
     """The model with this head, or with its own."""
-    from llmkit.api.using import own_verb, use_of
     from llmkit.models.loading import load_model
     from llmkit.models.places import find_model
 
-    return load_model(name, head=head or use_of(own_verb(find_model(name).config)).head)
+    return load_model(name, head=head or USES[own_verb(find_model(name).config)].head)
 
 
 def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
     """The task of a model that is no run, with the defaults of its recipe and what the model remembers."""
     entries = task_entries(loaded.model.config)
-    task = use_of(own_verb(loaded.model.config.to_dict())).tasks[0]
+    task = USES[own_verb(loaded.model.config.to_dict())].tasks[0]
     if task == "causal-lm" and is_chat_model(loaded):
         task = "instruction"
     if task == "summarization":  # the class of all three

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.api.plotting import draw_finished
-from llmkit.api.preparing import Prepared, check_figures, open_splits, prepare
+from llmkit.api.preparing import Prepared, check_figures, prepare
 from llmkit.api.resuming import check_plan, check_recipe, find_checkpoint, is_replanned
 from llmkit.api.signals import stop_signals
 from llmkit.api.speed import totals
+from llmkit.api.splits import open_splits
 from llmkit.atomic import replace_file, sweep
 from llmkit.errors import InterruptedRun, LlmkitError, UsageError
 from llmkit.recipe.blocks import Recipe

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from llmkit.api.entries import summarization_entry, text_to_text_entry, translation_entry
 from llmkit.api.options import generation_options
 from llmkit.api.vectors import check_search
+from llmkit.api.verbs import USES, Verb, default_model, own_verb
 from llmkit.data.kinds import WANTED
 from llmkit.data.kinds import messages as conversation
 from llmkit.errors import ModelError, UsageError
@@ -23,7 +23,6 @@ from llmkit.inference.tagging import Tagging, TagOverflow, tag_texts
 from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_in_parts, summarize_texts
 from llmkit.models.chat import Messages, fault_in, is_chat_model
 from llmkit.recipe.blocks import GenerationBlock
-from llmkit.runs.folder import finished_runs
 from llmkit.tasks.base import Pooling
 from llmkit.tasks.question_answering import answer_options
 from llmkit.tasks.tags import has_prefixes
@@ -34,45 +33,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llmkit.inference.engines.transformers import TransformersEngine
-    from llmkit.models.loaded import Head, LoadedModel
+    from llmkit.models.loaded import LoadedModel
 
 _log = logging.getLogger("llmkit")
-Verb = Literal["answer", "chat", "classify", "embed", "fill", "generate", "summarize", "tag", "translate"]
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Use:
-    """What a verb needs."""
-
-    head: Head
-    tasks: tuple[str, ...]
-    """A run of one of these fits; the first names the kind in messages."""
-    hub_default: str | None = None
-
-
-_USES: Mapping[Verb, Use] = {
-    "answer": Use("question-answering", ("question-answering",)),
-    "chat": Use("causal-lm", ("instruction",)),
-    "classify": Use("classification", ("classification",)),
-    "embed": Use("embedding", ("masked-lm", "span-corruption"), "sentence-transformers/all-MiniLM-L6-v2"),
-    "fill": Use("masked-lm", ("masked-lm",), "google-bert/bert-base-uncased"),
-    "generate": Use("causal-lm", ("causal-lm", "instruction", "text-to-text"), "openai-community/gpt2"),
-    "summarize": Use("seq2seq-lm", ("summarization",), "google-t5/t5-small"),
-    "tag": Use("token-classification", ("token-classification",)),
-    "translate": Use("seq2seq-lm", ("translation",), "google-t5/t5-small"),
-}
-_VERB_OF_HEAD: Mapping[str, Verb] = {
-    "BertModel": "embed",
-    "EncoderModel": "embed",
-    "ForMaskedLM": "fill",
-    "LMHeadModel": "generate",
-    "ForConditionalGeneration": "summarize",
-    "ForQuestionAnswering": "answer",
-    "ForSequenceClassification": "classify",
-    "ForTokenClassification": "tag",
-}
-"""By the end of the class that config.json names."""
 _NEW_TOKENS = 128
 """Where neither the user nor the model says how much to write; transformers would stop at 20 without a word."""
 
@@ -97,48 +61,14 @@ def load(name: str | None = None, *, verb: Verb | None = None, revision: str | N
     if name is None:
         if verb is None:
             raise UsageError("give the model's name: a run, a folder or a hub id.")
-        name = _default_model(verb)
+        name = default_model(verb)
     if verb is None or verb == "generate":
         verb = own_verb(find_model(name, revision=revision).config, wanted=verb)
-    loaded = load_model(name, head=_USES[verb].head, revision=revision)
+    loaded = load_model(name, head=USES[verb].head, revision=revision)
     model = Model(loaded, TransformersEngine(loaded, device=PartialState().device))
     if verb == "chat":
         model.require_chat()
     return model
-
-
-def _default_model(verb: Verb) -> str:
-    use = _USES[verb]
-    for run in finished_runs():
-        if run.manifest()["task"] in use.tasks:
-            _log.info("model: %s, the newest finished run for %s", run.folder, verb)
-            return str(run.folder)
-    if use.hub_default is None:
-        raise UsageError(f"no finished {use.tasks[0]} run here. Give --model, a run, a folder or a hub id.")
-    _log.info("model: %s from the hub, since there is no finished %s run here", use.hub_default, use.tasks[0])
-    return use.hub_default
-
-
-def use_of(verb: Verb) -> Use:
-    return _USES[verb]
-
-
-def own_verb(config: Mapping[str, Any], *, wanted: Verb | None = None) -> Verb:
-    """By the class of the model, else by its family; `generate` also takes T5, whose head is another."""
-    architecture = str((config.get("architectures") or [""])[0])
-    families: dict[str, Verb] = {
-        "bert": "classify",
-        "gpt2": "generate",
-        "lstm": "classify",
-        "mt5": "summarize",
-        "t5": "summarize",
-    }
-    by_family = families.get(str(config.get("model_type")), wanted or "generate")
-    own = next((verb for end, verb in _VERB_OF_HEAD.items() if architecture.endswith(end)), by_family)
-    remembered = config.get("task_specific_params")
-    if isinstance(remembered, dict) and "classification" in remembered:
-        own = "classify"  # T5's classifier of texts has the class of one of tokens
-    return own if wanted is None or own == "summarize" else wanted
 
 
 class Model:
@@ -282,7 +212,7 @@ class Model:
     def _check_head(self, verb: Verb) -> None:
         from llmkit.models.loading import model_class
 
-        if not isinstance(self.loaded.model, model_class(self.loaded.family, _USES[verb].head)):
+        if not isinstance(self.loaded.model, model_class(self.loaded.family, USES[verb].head)):
             name = self.loaded.name
             raise UsageError(f"{name} was opened for another use. Open it with llmkit.load({name!r}, verb={verb!r}).")
 

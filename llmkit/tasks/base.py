@@ -120,11 +120,24 @@ class Task(Protocol):
 
 
 @runtime_checkable
-class Writer(Protocol):
-    """A task whose model writes texts, and whose training rows say how long they may become."""
+class Settles(Protocol):
+    """A task that settles something by its training rows: how long its texts may be, or whether answers are missing."""
 
-    def learn_length(self, train: Examples) -> None:
-        """Settle the length limit of what is written, unless the recipe has one. Called once, before the training."""
+    def settle(self, train: Examples) -> Examples:
+        """Keep it with the model, and give the examples to train on. Called once, before any validation row is read."""
+        ...
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A task that looks at the labels of its rows before the first step."""
+
+    def learn_labels(self, train: Examples, validation: Examples) -> None:
+        """Tell what they are like, and settle what depends on them. Called once.
+
+        Raises:
+            DataError: there is nothing to learn.
+        """
         ...
 
 

@@ -8,7 +8,7 @@ Legend: B batch, T tokens.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -19,7 +19,7 @@ from llmkit.models.chat import TEMPLATE, Messages, fault_in
 from llmkit.recipe.blocks import Block, GenerationBlock, Kind, PositiveInt, Recipe, ScratchModel
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.conversations import FittedChats, fit_chats
-from llmkit.tasks.encoding import in_chunks
+from llmkit.tasks.encoding import in_chunks, length_limit
 from llmkit.tasks.padding import attention_mask, padded
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import Head, LoadedModel
 
 _log = logging.getLogger("llmkit")
-_LENGTH_PERCENTILE = 99
 _UNLEARNT_LENGTH = 128
 """Limit of an answer before any training rows were seen."""
 
@@ -139,19 +138,19 @@ class InstructionTask:
             )
             for row, answers in zip(rows, engine.generate([prompts[row] for row in rows], options), strict=True):
                 written[row] = answers[0]
-        _tell_cut([len(answer) for answer in written], limits)
         texts = self.loaded.tokenizer.batch_decode(
             written, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return [text.strip() for text in texts]
 
-    def learn_length(self, train: Examples) -> None:
+    def settle(self, train: Examples) -> Examples:
         """Let nearly all answers of the training rows end by themselves; the model keeps the limit."""
         if self.recipe.generation.max_new_tokens is None:
             lengths = [end - start for index in range(len(train)) for start, end in _answers_of(train, index)]
             limit = length_limit(lengths)
             self.loaded.model.generation_config.max_new_tokens = limit
             _log.info("answers: limited to %s new tokens, the 99th percentile of training", f"{limit:,}")
+        return train
 
     @property
     def _max_new_tokens(self) -> int:
@@ -186,22 +185,7 @@ def messages_of(row: Row) -> Messages:
     return [{"role": "user", "content": "\n\n".join(asked)}, {"role": "assistant", "content": fields["response"]}]
 
 
-def length_limit(lengths: Sequence[int]) -> int:
-    """The least length that 99 of 100 stay within."""
-    import numpy as np
-
-    return int(np.percentile(lengths, _LENGTH_PERCENTILE, method="inverted_cdf"))
-
-
 def _answers_of(examples: Examples, index: int) -> list[tuple[int, int]]:
     """Start and end of each answer that counts."""
     places = examples.columns["answer_places"][index].tolist()
     return list(zip(places[::2], places[1::2], strict=True))
-
-
-def _tell_cut(lengths: Sequence[int], limits: Sequence[int]) -> None:
-    """A limit that is too low looks like a bad model: tell how many answers ran into it."""
-    cut = sum(length >= limit for length, limit in zip(lengths, limits, strict=True))
-    if cut:
-        share = f"{cut:,} of {len(lengths):,} ({cut / len(lengths):.1%})"
-        _log.info("answers: %s reached generation.max_new_tokens and were cut there", share)

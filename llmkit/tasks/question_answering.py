@@ -80,11 +80,12 @@ class QuestionAnsweringTask:
     def labels(recipe: QuestionAnsweringRecipe, rows: Iterable[Row]) -> None:
         """A span has no classes."""
 
-    def note_training(self, examples: Examples) -> None:
+    def settle(self, train: Examples) -> Examples:
         """Remember whether any question of the training has no answer: what was never seen is never said."""
-        no_answer = any(not answers for answers in examples.references)
+        no_answer = any(not answers for answers in train.references)
         self.options = self.options.model_copy(update={"no_answer": no_answer})
         self._leave_word()
+        return train
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         window = self.loaded.window

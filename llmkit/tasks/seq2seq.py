@@ -17,7 +17,7 @@ from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount, Overflow
 from llmkit.recipe.blocks import Block, GenerationBlock, PositiveInt, Recipe
 from llmkit.tasks.base import Batch, Engine
-from llmkit.tasks.encoding import encode_texts, in_chunks
+from llmkit.tasks.encoding import encode_texts, in_chunks, length_limit
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.parts import Cut, write_in_rounds
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import Head, LoadedModel
 
 _log = logging.getLogger("llmkit")
-_LENGTH_PERCENTILE = 99
 
 
 class WritingBlock(Block):
@@ -147,32 +146,29 @@ class Seq2SeqTask:
             parts, write=lambda sequences: self._write(sequences, engine), cut=lambda text: self._cut().parts(text)
         )
 
-    def training_examples(self, examples: Examples) -> Examples:
+    def settle(self, train: Examples) -> Examples:
         """These without the rows that are too long to be paired with their target, which are counted.
 
         Their targets also decide how much the model writes, where the recipe does not.
         """
-        targets = examples.columns["target_ids"].lengths
-        whole = [row for row, own in enumerate(examples.examples_of()) if targets[own[0]]]
-        if len(whole) < examples.rows:
+        targets = train.columns["target_ids"].lengths
+        whole = [row for row, own in enumerate(train.examples_of()) if targets[own[0]]]
+        if len(whole) < train.rows:
             _log.warning(
                 "train: %s of %s rows left out: their %s is longer than max_source_tokens %s, and a %s of the whole "
                 "belongs to no part of it. Use overflow: truncate to train on their beginnings",
-                *(f"{examples.rows - len(whole):,}", f"{examples.rows:,}", self.recipe.SOURCE),
+                *(f"{train.rows - len(whole):,}", f"{train.rows:,}", self.recipe.SOURCE),
                 *(f"{self.recipe.max_source_tokens:,}", self.recipe.TARGET),
             )
-            examples = examples.take(whole)
-        if self.recipe.generation.max_new_tokens is None and len(examples):
-            self._limit_to(examples)
-        return examples
+            train = train.take(whole)
+        if self.recipe.generation.max_new_tokens is None and len(train):
+            self._limit_to(train)
+        return train
 
     def _limit_to(self, examples: Examples) -> None:
         """Take the length limit from these targets, which are never longer than `max_target_tokens`."""
-        import numpy as np
-
-        lengths = examples.columns["target_ids"].lengths
-        limit = int(np.percentile(lengths, _LENGTH_PERCENTILE, method="higher"))
-        name = f"{_LENGTH_PERCENTILE}th percentile of the training targets"
+        limit = length_limit(examples.columns["target_ids"].lengths)
+        name = "99th percentile of the training targets"
         _log.info("generation.max_new_tokens: %s, the %s, end of text included", f"{limit:,}", name)
         self.options = self.options.model_copy(update={"max_new_tokens": limit})
         self._leave_word()

@@ -10,7 +10,7 @@ import pytest
 from tiny_recipes import listing, rows, write_jsonl
 
 import llmkit
-from llmkit.api.preparing import open_splits
+from llmkit.api.splits import open_splits
 from llmkit.recipe.loading import load_recipe
 from llmkit.tasks import RECIPES
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from builders import recipe_of
 
-from llmkit.api.preparing import open_splits
+from llmkit.api.splits import open_splits
 from llmkit.data.rows import RowSource
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError

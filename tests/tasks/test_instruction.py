@@ -348,7 +348,7 @@ def test_the_limit_is_the_99th_percentile_of_the_training_answers_unless_the_rec
     silent, told = instruction(), instruction(generation={"max_new_tokens": 7})
     for task in (silent, told):
         assert isinstance(task, Writer)
-        task.learn_length(task.encode([chat_row("a", "dog"), chat_row("a", "b")]))
+        task.settle(task.encode([chat_row("a", "dog"), chat_row("a", "b")]))
     longest = len(silent.loaded.tokenizer(" dog")["input_ids"]) + 1
     assert silent.loaded.model.generation_config.max_new_tokens == longest
     assert told.loaded.model.generation_config.max_new_tokens == 7

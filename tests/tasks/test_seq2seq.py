@@ -147,7 +147,7 @@ def test_the_length_limit_is_what_99_percent_of_the_training_targets_need(caplog
     examples = task.encode(targets_of(*[5] * 150, *[9] * 49, 40))
     assert task.options.max_new_tokens == 256
     with caplog.at_level(logging.INFO, logger="llmkit"):
-        task.training_examples(examples)
+        task.settle(examples)
     assert task.options.max_new_tokens == 9
     assert "generation.max_new_tokens: 9, the 99th percentile of the training targets" in caplog.text
     assert task.loaded.model.generation_config.max_new_tokens == 9
@@ -157,13 +157,13 @@ def test_the_length_limit_is_what_99_percent_of_the_training_targets_need(caplog
 
 def test_the_length_limit_of_the_recipe_stays() -> None:
     task: Any = task_of("translation", generation={"max_new_tokens": 7})
-    task.training_examples(task.encode(targets_of(5, 9, 40)))
+    task.settle(task.encode(targets_of(5, 9, 40)))
     assert task.options.max_new_tokens == 7
 
 
 def test_the_length_limit_never_exceeds_the_longest_target_that_the_recipe_allows() -> None:
     task: Any = task_of("translation", max_target_tokens=6)
-    task.training_examples(task.encode(targets_of(5, 9, 40)))
+    task.settle(task.encode(targets_of(5, 9, 40)))
     assert task.options.max_new_tokens == 6
 
 
@@ -208,7 +208,7 @@ def test_a_long_text_is_read_in_parts_that_fit_and_together_hold_all_of_it() -> 
 
 def test_rows_in_parts_are_left_out_of_training_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     task = in_parts()
-    examples = task.training_examples(task.encode(long_rows()))
+    examples = task.settle(task.encode(long_rows()))
     assert (len(examples), examples.rows) == (2, 2)
     assert "1 of 3 rows left out: their text is longer than max_source_tokens 24" in caplog.text
 
