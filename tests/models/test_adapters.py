@@ -23,6 +23,7 @@ from builders import (
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from transformers import BertForSequenceClassification
 
 from llmkit.errors import ModelError, UsageError
 from llmkit.models.adapters import add_adapter, merge_adapter
@@ -113,6 +114,7 @@ def test_an_adapter_is_small_and_its_head_is_in_it(tmp_path: Path) -> None:
     assert config["base_model_name_or_path"] == str(tmp_path / "base")
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
 def test_weights_that_the_base_lacked_are_trained_and_stored_in_full(tmp_path: Path) -> None:
     saved(tiny_model("bert", head="masked-lm"), tmp_path / "base")
     loaded = load_model(str(tmp_path / "base"), head="classification", labels=("a", "b"), new_head=True)
@@ -120,6 +122,11 @@ def test_weights_that_the_base_lacked_are_trained_and_stored_in_full(tmp_path: P
     assert with_adapter.adapter is not None
     assert set(with_adapter.adapter.whole) == {"classifier", "bert.pooler.dense"}
     opened = load_model(str(saved(with_adapter, tmp_path / "adapter")), head="classification")
+    plain = BertForSequenceClassification.from_pretrained(tmp_path / "base", local_files_only=True, num_labels=2)
+    peft = PeftModel.from_pretrained(plain, str(tmp_path / "adapter")).eval()
+    ids = torch.arange(5, 12)[None]
+    with torch.inference_mode():
+        assert torch.allclose(peft(input_ids=ids).logits, opened.model.eval()(input_ids=ids).logits, atol=1e-5)
     assert opened.labels == ("a", "b")
     assert torch.equal(opened.model.classifier.weight, with_adapter.model.classifier.weight)
     assert torch.equal(opened.model.bert.pooler.dense.weight, with_adapter.model.bert.pooler.dense.weight)

@@ -146,6 +146,13 @@ class MeanLoss(SummarizationTask):
         return super().loss_sum(batch) / len(batch["labels"])
 
 
+def test_a_loss_that_is_no_number_is_left_to_the_first_step() -> None:
+    task = task_of("classification")
+    with torch.no_grad():
+        task.loaded.model.classifier.weight.sign_().mul_(3e38)
+    assert "saving" in checked(task)
+
+
 def test_a_mean_in_place_of_a_sum_is_found() -> None:
     whole = task_of("summarization")
     with pytest.raises(ModelError, match="padding: "):
