@@ -210,7 +210,7 @@ class Model:
         return fill_texts(self.loaded, self._engine, _several(texts), top_k=top_k, overflow=overflow)
 
     def _check_head(self, verb: Verb) -> None:
-        from llmkit.models.loading import model_class
+        from llmkit.models.heads import model_class
 
         if not isinstance(self.loaded.model, model_class(self.loaded.family, USES[verb].head)):
             name = self.loaded.name

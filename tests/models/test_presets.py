@@ -5,8 +5,8 @@ import torch
 from builders import tokenizer_of
 
 from llmkit.errors import UsageError
+from llmkit.models.heads import model_class
 from llmkit.models.loaded import Family, Head
-from llmkit.models.loading import model_class
 from llmkit.models.presets import SIZES, LstmSize, scratch_config
 from llmkit.recipe.blocks import ScratchModel
 
