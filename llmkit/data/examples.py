@@ -25,7 +25,7 @@ class Ragged:
     """(N + 1,)"""
 
     @classmethod
-    def of(cls, sequences: Iterable[Sequence[int]]) -> Ragged:
+    def of(cls, sequences: Iterable[Sequence[int] | NDArray[np.int32]]) -> Ragged:
         import numpy as np
 
         held = [np.asarray(sequence, dtype=np.int32) for sequence in sequences]
@@ -47,7 +47,7 @@ class Ragged:
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
     def take(self, indices: Sequence[int]) -> Ragged:
-        return Ragged.of([self[index] for index in indices])  # type: ignore[misc]  # arrays are sequences of ints
+        return Ragged.of([self[index] for index in indices])
 
 
 class Column(Protocol):

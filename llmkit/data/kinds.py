@@ -59,9 +59,9 @@ def spans(value: object) -> list[dict[str, Any]] | None:
 
 
 def answers(value: object) -> dict[str, list[Any]] | None:
-    """Answers and where each begins: `{"text": [...], "answer_start": [...]}`, or a list of such pairs; both may be empty.
+    """Answers and where each begins, in characters from 0: `{"text": [...], "answer_start": [...]}` or a list of pairs.
 
-    Starts are characters from 0. In a file of cells, the text of either as JSON.
+    Either may be empty. In a file of cells, the text of either as JSON.
     """
     value = _listed(value)
     if isinstance(value, list):
