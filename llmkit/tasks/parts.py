@@ -12,10 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmkit.errors import UsageError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 _log = logging.getLogger("llmkit")
+_LEAST_ROOM = 8
+"""Tokens for the text of a part; a single character may take five."""
 _WIDE_ENDS = "。！？"  # noqa: RUF001  # of Chinese and Japanese, which need no space behind them
 _SENTENCE_END = re.compile(rf"""[.!?…{_WIDE_ENDS}]["'”’)\]」』）]*$""")  # noqa: RUF001
 """Matched against what stands in front of a place, white space taken off."""
@@ -33,22 +37,30 @@ class Cut:
     """Of a part that stand in the one before it, too."""
 
     def parts(self, text: str) -> list[list[int]]:
-        """Ids of the whole text where it fits, else of its parts; the prefix and the closing token are in each."""
+        """Ids of the whole text where it fits, else of its parts; the prefix and the closing token are in each.
+
+        Raises:
+            UsageError: prefix and closing token leave no room for text.
+        """
         whole = self._ids(text)
         if len(whole) <= self.max_tokens:
             return [whole]
         room = self.max_tokens - len(self._ids(""))
-        parts = []
-        for piece in text_parts(text, self._starts(text), size=room, overlap=min(self.overlap_tokens, room - 1)):
-            ids = self._ids(piece)
-            # A cut inside a word can cost a token: the tokenizer then begins the piece as a word of its own.
-            parts += [ids] if len(ids) <= self.max_tokens else self._narrower(len(ids)).parts(piece)
-        return parts
+        if room < _LEAST_ROOM:
+            raise UsageError(
+                f"parts of {self.max_tokens:,} tokens have room for {max(room, 0)} beside the prefix {self.prefix!r}; "
+                f"{_LEAST_ROOM} are the least. Raise max_source_tokens."
+            )
+        pieces = text_parts(text, self._starts(text), size=room, overlap=min(self.overlap_tokens, room - 1))
+        return [ids for piece in pieces for ids in self._fitting(piece)]
 
-    def _narrower(self, tokens: int) -> Cut:
-        """For a piece that came out too long: parts that are shorter by as much, and one token more."""
-        smaller = max(self.max_tokens - (tokens - self.max_tokens) - 1, len(self._ids("")) + 2)
-        return Cut(self.tokenizer, self.prefix, smaller, 0)
+    def _fitting(self, piece: str) -> list[list[int]]:
+        """The ids of a piece; of its halves where it was cut inside a word and came out longer than it was."""
+        ids = self._ids(piece)
+        if len(ids) <= self.max_tokens or len(piece) < 2:
+            return [ids]
+        middle = piece.rfind(" ", 1, len(piece) // 2) + 1 or len(piece) // 2
+        return [*self._fitting(piece[:middle].rstrip()), *self._fitting(piece[middle:])]
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(self.prefix + text, truncation=False, verbose=False)["input_ids"]

@@ -252,6 +252,23 @@ def test_a_summary_too_long_to_learn_is_refused_under_window() -> None:
         task.encode([Row({"text": "a cat", "summary": LONG}, "a:0")])
 
 
+def test_a_part_without_room_beside_the_prefix_is_refused() -> None:
+    task = task_of("summarization", overflow="window", max_source_tokens=9, prefix="translate this to that: ")
+    with pytest.raises(UsageError, match=r"parts of 9 tokens have room for 0 beside the prefix 'translate this"):
+        task.encode(long_rows())
+
+
+@pytest.mark.parametrize("text", ["\U0001f600" * 40, "cat" * 40, "的" * 40 + " a" * 20])
+def test_a_text_of_letters_that_are_several_tokens_is_still_read_in_parts_that_fit(text: str) -> None:
+    task = in_parts(prefix="")
+    inputs = task.encode([Row({"text": text, "summary": "the bird"}, "a:0")]).columns["input_ids"]
+    assert len(inputs) > 1
+    assert all(len(inputs[index]) <= 24 for index in range(len(inputs)))
+    tokenizer = task.loaded.tokenizer
+    read = "".join(tokenizer.decode(inputs[index], skip_special_tokens=True) for index in range(len(inputs)))
+    assert read.replace(" ", "").count(text[0]) >= text.count(text[0])
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
