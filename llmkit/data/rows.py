@@ -244,7 +244,7 @@ def _described(value: object) -> str:
 
 
 def _advice(value: object, kind: Kind, column: str) -> str:
-    if isinstance(value, Mapping) and value:
+    if isinstance(value, Mapping) and value and kind in ("text", "label", "number"):
         return f"Name the key as well, such as {column}.{next(iter(value))}."
     if kind in ("text", "label") and isinstance(value, int | float):
         return f'Write it as text: "{value!r:.40}".'

@@ -17,7 +17,7 @@ from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
 from llmkit.tasks.token_classification import TokenClassificationRecipe
 
-SHAPES: dict[str, Any] = {"roles": TokenClassificationRecipe.ROLES, "layouts": TokenClassificationRecipe.LAYOUTS}
+SHAPES: dict[str, Any] = {"roles": TokenClassificationRecipe.ROLES, "groups": TokenClassificationRecipe.ROLE_GROUPS}
 
 
 def rows_of(path: Path, **columns: str) -> list[Row]:

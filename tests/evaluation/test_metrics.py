@@ -77,15 +77,17 @@ def columns(rows: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
 OF_TEXTS = [
     name
     for name, metric in METRICS.items()
-    if not metric.of_vectors and name not in ("map", "mse", "pearson", "spearman")
+    if not metric.of_vectors and name not in ("map", "mse", "pearson", "spearman", "entities", "tag_accuracy", "squad")
 ]
-"""Metrics of one text a row; the others want numbers, or probabilities."""
+"""Metrics of one text a row; the others want numbers, probabilities, tags or several answers."""
 
 
 def test_every_figure_that_a_metric_emits_has_a_scale_and_a_direction() -> None:
     emitted = set(score_texts(OF_TEXTS, ["a b", "c"], ["a b", "d"]).figures)
     emitted |= set(score_texts(["mse", "pearson", "spearman"], [1.0, 2.0], [2.0, 3.0]).figures)
     emitted |= set(score_texts(["map"], [{"labels": ["a"], "probabilities": {"a": 0.5}}], [["a"]]).figures)
+    emitted |= set(score_texts(["entities", "tag_accuracy"], [["B-A", "O"]], [["B-A", "O"]]).figures)
+    emitted |= set(score_texts(["squad"], ["a"], [["a", "b"]]).figures)
     emitted |= set(neighbour_recall(np.eye(2), ["a", "b"]).figures)
     emitted |= set(language_model_figures(1.0, 1, 1))
     assert emitted == set(FIGURES)
