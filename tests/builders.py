@@ -204,7 +204,7 @@ def tiny_model(
 ) -> LoadedModel:
     """Random weights, spread wide enough for gradients that differ; BERT is a classifier unless `head` says else."""
     tokenizer = tokenizer_of(family)
-    labels = TAGS if head == "token-classification" else LABELS
+    labels = TAGS if head == "token-classification" else labels
     named = {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
     torch.manual_seed(seed)
     model: Any

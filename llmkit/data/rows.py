@@ -196,7 +196,8 @@ class RowSource:
         role = next(role for role, column in self._column_of.items() if column == columns[0])
         unused = [name for name in names if name not in self._column_of.values()]
         fix = self._mapping.format(role=role, column=json.dumps(next(iter(unused), "NAME")))
-        return f"it has no {', nor '.join(spelt)}; found {_listed(names)}. {fix}"
+        lacks = f"no column {columns[0]!r}" if len(spelt) == 1 else f"it has no {', nor '.join(spelt)}"
+        return f"{lacks}; found {_listed(names)}. {fix}"
 
 
 def _top(column: str, names: Collection[str]) -> str:

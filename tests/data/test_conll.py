@@ -136,7 +136,7 @@ def test_a_table_with_neither_layout_is_told_both(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         rows_of(path)
     assert str(caught.value) == (
-        f"{path.as_posix()}: no column 'words', nor 'text' and 'spans'; found 'tokens', 'tags'. "
+        f"{path.as_posix()}: it has no 'words' and 'tags', nor 'text' and 'spans'; found 'tokens', 'tags'. "
         'Map it in the recipe: data.columns: {words: "tokens"}'
     )
     assert rows_of(path, words="tokens")[0].fields == {"words": ["Ada"], "tags": ["B-PER"]}

@@ -25,7 +25,7 @@ from llmkit.models.export import tokenizer_files
 from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED
 from llmkit.recipe.blocks import GenerationBlock
-from llmkit.tasks.base import Writer, count_targets
+from llmkit.tasks.base import Settles, count_targets
 from llmkit.tasks.instruction import InstructionRecipe, InstructionTask, length_limit
 
 END = "<|endoftext|>"
@@ -347,7 +347,7 @@ def test_answers_that_reach_the_limit_are_counted(caplog: pytest.LogCaptureFixtu
 def test_the_limit_is_the_99th_percentile_of_the_training_answers_unless_the_recipe_has_one() -> None:
     silent, told = instruction(), instruction(generation={"max_new_tokens": 7})
     for task in (silent, told):
-        assert isinstance(task, Writer)
+        assert isinstance(task, Settles)
         task.settle(task.encode([chat_row("a", "dog"), chat_row("a", "b")]))
     longest = len(silent.loaded.tokenizer(" dog")["input_ids"]) + 1
     assert silent.loaded.model.generation_config.max_new_tokens == longest
@@ -357,7 +357,7 @@ def test_the_limit_is_the_99th_percentile_of_the_training_answers_unless_the_rec
 
 
 def test_only_tasks_that_write_learn_a_length() -> None:
-    assert not isinstance(task_of("classification"), Writer)
+    assert not isinstance(task_of("classification"), Settles)
 
 
 def test_instruction_is_measured_by_loss_perplexity_and_rouge() -> None:
