@@ -79,12 +79,11 @@ def class_of(place: ModelPlace, family: Family, head: Head) -> type[PreTrainedMo
     """As `model_class`; mT5 is a T5 to all of llmkit, but transformers has classes of its own for it."""
     cls = model_class(family, head)
     if place.config.get("model_type") == "mt5":
-        from transformers import MT5EncoderModel, MT5ForConditionalGeneration, MT5ForTokenClassification
+        from transformers import MT5ForConditionalGeneration, MT5ForTokenClassification
 
         by_head: dict[Head, type[PreTrainedModel]] = {
             "classification": MT5ForTokenClassification,
-            "embedding": MT5EncoderModel,
             "seq2seq-lm": MT5ForConditionalGeneration,
         }
-        return by_head[head]
+        return by_head.get(head, cls)  # the bare encoder is the same, weight for weight
     return cls

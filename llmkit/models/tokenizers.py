@@ -39,6 +39,7 @@ _SPECIAL: dict[Family, dict[str, str]] = {
 }
 _INPUTS: dict[Family, dict[str, list[str]]] = {
     "gpt2": {},
+    "lstm": {},
     # Plain transformers must tell a saved BERT where the second text of a pair begins, as llmkit does.
     "bert": {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]},
     "t5": {},

@@ -72,7 +72,7 @@ def test_the_form_of_the_rows_is_told_by_their_columns(
         (
             {"messages": TALK},
             {"prompt": "q"},
-            "it has no 'q' and 'response'; found 'messages'. Map it in the recipe: data.columns: {prompt: \"NAME\"}",
+            "no column 'q'; found 'messages'. Map it in the recipe: data.columns: {prompt: \"NAME\"}",
         ),
     ],
 )

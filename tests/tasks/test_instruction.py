@@ -337,13 +337,6 @@ def test_predictions_of_windows_are_one_a_row() -> None:
     assert len(task.predict(task.encode([long_row(), chat_row("a", "b")]), engine_of(task))) == 2
 
 
-def test_answers_that_reach_the_limit_are_counted(caplog: pytest.LogCaptureFixture) -> None:
-    task = instruction(generation={"max_new_tokens": 1})
-    with caplog.at_level(logging.INFO, logger="llmkit"):
-        task.predict(task.encode(rows(4)), engine_of(task))
-    assert "answers: 4 of 4 (100.0%) reached generation.max_new_tokens" in caplog.text
-
-
 def test_the_limit_is_the_99th_percentile_of_the_training_answers_unless_the_recipe_has_one() -> None:
     silent, told = instruction(), instruction(generation={"max_new_tokens": 7})
     for task in (silent, told):
