@@ -33,7 +33,7 @@ USES: Mapping[Verb, Use] = {
     "classify": Use("classification", ("classification",)),
     "embed": Use("embedding", ("masked-lm", "span-corruption"), "sentence-transformers/all-MiniLM-L6-v2"),
     "fill": Use("masked-lm", ("masked-lm",), "google-bert/bert-base-uncased"),
-    "generate": Use("causal-lm", ("causal-lm", "instruction", "text-to-text"), "openai-community/gpt2"),
+    "generate": Use("causal-lm", ("causal-lm", "text-to-text"), "openai-community/gpt2"),
     "summarize": Use("seq2seq-lm", ("summarization",), "google-t5/t5-small"),
     "tag": Use("token-classification", ("token-classification",)),
     "translate": Use("seq2seq-lm", ("translation",), "google-t5/t5-small"),

@@ -39,7 +39,8 @@ def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
         raise ModelError(f"a {family} model has no {head} head. {_ONE_SIDED}.")
     if (family, head) not in classes:
         fits = [VERBS[other] for (of, other) in classes if of == family]
-        raise ModelError(f"a {family} model has no {head} head; `llmkit {fits[0]}` fits it.")
+        article = "an" if family == "lstm" else "a"
+        raise ModelError(f"{article} {family} model has no {head} head; `llmkit {fits[0]}` fits it.")
     return classes[family, head]
 
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 Pooling = Literal["mean", "first"]
 """How the states of a text's tokens become one vector: their mean, or the state of the first token."""
-WRITING_HEADS: frozenset[str] = frozenset({"causal-lm", "seq2seq-lm"})
-"""Heads that write text."""
 Batch = Mapping[str, "Tensor"]
 """The model's keyword arguments, plus `labels`: what each output should be, -100 where nothing counts in the loss."""
 
