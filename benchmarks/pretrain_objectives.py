@@ -47,8 +47,8 @@ def write_model(objective: str, folder: Path) -> None:
     """Random weights and a tokenizer, in a folder that both sides open."""
     from llmkit.api import read_texts
     from llmkit.models.export import model_files
+    from llmkit.models.heads import model_class
     from llmkit.models.loaded import LoadedModel
-    from llmkit.models.loading import model_class
     from llmkit.models.tokenizers import train_tokenizer
     from llmkit.recipe.blocks import TokenizerBlock
     from llmkit.tasks import RECIPES, TASKS

@@ -14,9 +14,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llmkit.api import evaluate_model, finetune, load, plot, pretrain, score_files
+    from llmkit.api import evaluate_model, finetune, load, merge, plot, pretrain, score_files
 
-__all__ = ["evaluate_model", "finetune", "load", "plot", "pretrain", "score_files"]
+__all__ = ["evaluate_model", "finetune", "load", "merge", "plot", "pretrain", "score_files"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,7 +15,8 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,48 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise _machine_error(path, error) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the name of a new file to write; when the block ends well, it takes the place of `path` in one step.
+
+    Through a link: the file that it points to is replaced, not the link.
+
+    Raises:
+        MachineError: the file system refuses, or `path` is no regular file.
+    """
+    target = check_replaceable(path)
+    temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
+    try:
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise _machine_error(path, error, next_step="start again") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def check_replaceable(path: Path) -> Path:
+    """Refuse a place that cannot become a file, before hours of work for it; give the file behind a link.
+
+    Raises:
+        MachineError: there is no such folder, or it or the file must not be written, or it is no regular file.
+    """
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        kind = "a folder" if target.is_dir() else "no regular file"
+        raise MachineError(f"{path}: cannot be written, it is {kind}. Give the name of a file.")
+    if not target.parent.is_dir():
+        raise MachineError(f"{path}: cannot be written, there is no folder {target.parent}.")
+    if not os.access(target.parent, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
+        raise MachineError(f"{path}: cannot be written (Permission denied).")
+    return target
 
 
 def publish_folder(target: Path, files: Mapping[str, bytes], *, about: Mapping[str, Any]) -> None:
@@ -172,8 +215,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _machine_error(path: Path, error: OSError) -> MachineError:
+def _machine_error(path: Path, error: OSError, *, next_step: str = "--resume") -> MachineError:
     if error.errno == errno.ENOSPC:
         free = shutil.disk_usage(path.parent).free
-        return MachineError(f"{path}: the disk is full ({free / 2**20:,.0f} MiB free). Make room, then --resume.")
+        return MachineError(f"{path}: the disk is full ({free / 2**20:,.0f} MiB free). Make room, then {next_step}.")
     return MachineError(f"{path}: cannot be written ({error.strerror}).")

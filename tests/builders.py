@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import random
+import re
 import resource
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -19,12 +21,16 @@ from torch import Tensor
 from transformers import (
     BertConfig,
     BertForMaskedLM,
+    BertForQuestionAnswering,
     BertForSequenceClassification,
+    BertForTokenClassification,
     GPT2Config,
+    GPT2ForSequenceClassification,
     GPT2LMHeadModel,
     PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
+    T5ForTokenClassification,
 )
 
 from llmkit.data.examples import Examples
@@ -32,32 +38,69 @@ from llmkit.data.rows import Row
 from llmkit.models.export import own_tensors
 from llmkit.models.first_token import read_first_token_only
 from llmkit.models.loaded import Family, Head, LoadedModel
+from llmkit.models.loading import suit_head
+from llmkit.models.lstm import LstmConfig, LstmForSequenceClassification
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock, TrainBlock
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Scores, Task, count_targets
 from llmkit.tasks.causal_lm import CausalLMRecipe
 from llmkit.tasks.classification import ClassificationRecipe
+from llmkit.tasks.instruction import InstructionRecipe
 from llmkit.tasks.masked_lm import MaskedLMRecipe
+from llmkit.tasks.question_answering import QuestionAnsweringRecipe
 from llmkit.tasks.span_corruption import SpanCorruptionRecipe
 from llmkit.tasks.summarization import SummarizationRecipe
+from llmkit.tasks.text_to_text import TextToTextRecipe
+from llmkit.tasks.token_classification import TokenClassificationRecipe
+from llmkit.tasks.translation import TranslationRecipe
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore
 from llmkit.training.loop import Validation, fit
 from llmkit.training.progress import Event, StepResult
 from llmkit.training.schedule import Plan
 
-TaskName = Literal["classification", "causal-lm", "masked-lm", "span-corruption", "summarization"]
-TASK_NAMES: tuple[TaskName, ...] = ("classification", "causal-lm", "masked-lm", "span-corruption", "summarization")
+TaskName = Literal[
+    "classification",
+    "causal-lm",
+    "instruction",
+    "masked-lm",
+    "question-answering",
+    "span-corruption",
+    "summarization",
+    "text-to-text",
+    "token-classification",
+    "translation",
+]
+TASK_NAMES: tuple[TaskName, ...] = (
+    "classification",
+    "causal-lm",
+    "instruction",
+    "masked-lm",
+    "question-answering",
+    "span-corruption",
+    "summarization",
+    "token-classification",
+    "translation",
+)
+"""text-to-text is left out of what is done with every task: it runs the very code of the two beside it."""
 ONE_OF_EACH_FAMILY: tuple[TaskName, ...] = ("classification", "causal-lm", "summarization")
 """For what depends on the model alone."""
 FAMILY_OF: Mapping[TaskName, Family] = {
     "classification": "bert",
     "causal-lm": "gpt2",
+    "instruction": "gpt2",
     "masked-lm": "bert",
+    "question-answering": "bert",
     "span-corruption": "t5",
     "summarization": "t5",
+    "token-classification": "bert",
+    "translation": "t5",
+    "text-to-text": "t5",
 }
 LABELS = ("bad", "fair", "good")
+TAGS = ("O", "B-ANIMAL", "B-PLACE", "I-ANIMAL", "I-PLACE")
+TAGGER_WINDOW = 10
+"""Shorter than the longest sentences, so that every test of all tasks meets windows."""
 BATCH_SIZE = 32
 ROW_COUNT = 45
 """Not a multiple of the batch size: the last batch of an epoch is short."""
@@ -91,20 +134,56 @@ def sentence(number: int, *, most_words: int = 12) -> str:
     return " ".join(rng.choice(_WORDS) for _ in range(rng.randint(1, most_words)))
 
 
+def tags_of(words: Sequence[str]) -> list[str]:
+    """Animals and places; the second of two in a row goes on with the first."""
+    types = {"cat": "ANIMAL", "dog": "ANIMAL", "bird": "ANIMAL", "tree": "PLACE", "river": "PLACE", "stone": "PLACE"}
+    found = [types.get(word) for word in words]
+    before = [None, *found]
+    return [f"{'I' if one == last else 'B'}-{one}" if one else "O" for one, last in zip(found, before, strict=False)]
+
+
 def rows(count: int = ROW_COUNT) -> list[Row]:
     return [
         Row(
-            {"text": sentence(number), "label": LABELS[number % 3], "summary": sentence(1000 + number, most_words=4)},
+            {
+                "text": sentence(number),
+                "label": LABELS[number % 3],
+                "summary": sentence(1000 + number, most_words=4),
+                "words": sentence(number).split(),
+                "tags": tags_of(sentence(number).split()),
+                **asked(number),
+                "messages": conversation(number),
+                "source": sentence(number),
+                "target": sentence(2000 + number, most_words=8),
+            },
             f"rows.jsonl:{number + 1}",
         )
         for number in range(count)
     ]
 
 
+def asked(number: int) -> dict[str, Any]:
+    """A passage that may be longer than a tiny model's window, a question, and one of its words; every fourth has none."""
+    context = " ".join(sentence(2000 + number + part, most_words=30) for part in range(3))
+    word = random.Random(number).choice(list(re.finditer(r"\w+", context)))
+    answers = {"text": [word[0]], "answer_start": [word.start()]} if number % 4 else {"text": [], "answer_start": []}
+    return {"context": context, "question": sentence(3000 + number, most_words=6), "answers": answers}
+
+
+def conversation(number: int, *, exchanges: int | None = None, system: bool | None = None) -> list[dict[str, str]]:
+    """One or two short questions with answers; a system message in front of every fourth."""
+    turns = [{"role": "system", "content": "old"}] if (number % 4 == 0 if system is None else system) else []
+    for turn in range(1 + number % 2 if exchanges is None else exchanges):
+        seed = 7919 * number + 2 * turn
+        turns.append({"role": "user", "content": sentence(seed, most_words=2)})
+        turns.append({"role": "assistant", "content": sentence(seed + 1, most_words=4)})
+    return turns
+
+
 @cache
 def _trained_tokenizer(family: Family) -> PreTrainedTokenizerFast:
     texts = ["summarize: ", *(sentence(number) for number in range(60))]
-    vocab_size = {"bert": 120, "gpt2": 300, "t5": 420}[family]
+    vocab_size = {"bert": 120, "gpt2": 300, "lstm": 120, "t5": 420}[family]
     return train_tokenizer(family, texts, block=TokenizerBlock(vocab_size=vocab_size), max_tokens=None)
 
 
@@ -121,9 +200,12 @@ def tiny_model(
     layers: int = 1,
     width: int = 16,
     seed: int = 3,
+    labels: Sequence[str] = LABELS,
 ) -> LoadedModel:
     """Random weights, spread wide enough for gradients that differ; BERT is a classifier unless `head` says else."""
     tokenizer = tokenizer_of(family)
+    labels = TAGS if head == "token-classification" else labels
+    named = {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
     torch.manual_seed(seed)
     model: Any
     match family:
@@ -139,16 +221,21 @@ def tiny_model(
                 attention_probs_dropout_prob=dropout,
                 initializer_range=0.2,
                 pad_token_id=tokenizer.pad_token_id,
-                id2label=dict(enumerate(LABELS)),
-                label2id={label: index for index, label in enumerate(LABELS)},
+                **named,
             )
             if head == "masked-lm":
                 model = BertForMaskedLM(config)
+            elif head == "token-classification":
+                model = BertForTokenClassification(config)
+                tokenizer.model_max_length = TAGGER_WINDOW
+            elif head == "question-answering":
+                config.num_labels = 2
+                model = BertForQuestionAnswering(config)
             else:
                 model = BertForSequenceClassification(config)
                 read_first_token_only(model)
         case "gpt2":
-            model = GPT2LMHeadModel(
+            model = (GPT2ForSequenceClassification if head == "classification" else GPT2LMHeadModel)(
                 GPT2Config(
                     vocab_size=len(tokenizer),
                     n_embd=width,
@@ -161,10 +248,25 @@ def tiny_model(
                     initializer_range=0.2,
                     bos_token_id=tokenizer.eos_token_id,
                     eos_token_id=tokenizer.eos_token_id,
+                    **named,
+                )
+            )
+        case "lstm":
+            model = LstmForSequenceClassification(
+                LstmConfig(
+                    vocab_size=len(tokenizer),
+                    embedding_size=width,
+                    hidden_size=width // 2,
+                    num_hidden_layers=layers,
+                    dropout=dropout,
+                    initializer_range=0.5,
+                    pad_token_id=tokenizer.pad_token_id,
+                    id2label=dict(enumerate(LABELS)),
+                    label2id={label: index for index, label in enumerate(LABELS)},
                 )
             )
         case "t5":
-            model = T5ForConditionalGeneration(
+            model = (T5ForTokenClassification if head == "classification" else T5ForConditionalGeneration)(
                 T5Config(
                     vocab_size=len(tokenizer),
                     d_model=width,
@@ -176,9 +278,12 @@ def tiny_model(
                     pad_token_id=tokenizer.pad_token_id,
                     eos_token_id=tokenizer.eos_token_id,
                     decoder_start_token_id=tokenizer.pad_token_id,
+                    **named,
                 )
             )
-    return LoadedModel(model=model, tokenizer=tokenizer, family=family, name=f"tiny-{family}")
+    loaded = LoadedModel(model=model, tokenizer=tokenizer, family=family, name=f"tiny-{family}")
+    suit_head(loaded, head or "causal-lm")
+    return loaded
 
 
 def recipe_of(name: TaskName, **keys: Any) -> Any:
@@ -190,12 +295,22 @@ def recipe_of(name: TaskName, **keys: Any) -> Any:
             return ClassificationRecipe(**common, **keys)
         case "causal-lm":
             return CausalLMRecipe(**common, **{"block_tokens": 12, **keys})
+        case "instruction":
+            return InstructionRecipe(**common, **keys)
         case "masked-lm":
             return MaskedLMRecipe(**common, **{"block_tokens": 12, **keys})
+        case "question-answering":
+            return QuestionAnsweringRecipe(**common, **keys)
         case "span-corruption":
             return SpanCorruptionRecipe(**common, **{"block_tokens": 24, "mask_rate": 0.2, **keys})
         case "summarization":
             return SummarizationRecipe(**common, **keys)
+        case "token-classification":
+            return TokenClassificationRecipe(**common, **keys)
+        case "translation":
+            return TranslationRecipe(**common, **{"source_language": "en", "target_language": "de", **keys})
+        case "text-to-text":
+            return TextToTextRecipe(**common, **keys)
 
 
 def task_of(name: TaskName, *, loaded: LoadedModel | None = None, dropout: float = 0.0, **keys: Any) -> Task:
@@ -207,9 +322,10 @@ def task_of(name: TaskName, *, loaded: LoadedModel | None = None, dropout: float
 
 def without_key_biases(task: Task) -> Task:
     """Freeze the biases of attention keys, for comparing weights: they shift all scores of a query alike, so their
-    true gradient is 0, and Adam blows its rounding up to whole steps."""
+    true gradient is 0, and Adam blows its rounding up to whole steps. The same for what shifts all starts and ends."""
+    all_starts = ("qa_outputs.bias", "layer.0.output.LayerNorm.bias") if task.HEAD == "question-answering" else ()
     for name, weight in task.loaded.model.named_parameters():
-        if name.endswith(("key.bias", "c_attn.bias")):
+        if name.endswith(("key.bias", "c_attn.bias", *all_starts)):
             weight.requires_grad_(False)
     return task
 
@@ -268,8 +384,12 @@ def train(
     patience: int | None = None,
     stop_signal: Callable[[], int | None] = lambda: None,
     total_steps: int | None = None,
+    keys: Mapping[str, Any] = MappingProxyType({}),
 ) -> Trained:
-    """Run `fit` for `steps` steps; with `total_steps`, that many are planned and it is left after `steps`."""
+    """Run `fit` for `steps` steps; with `total_steps`, that many are planned and it is left after `steps`.
+
+    `keys` are others of the block `train`.
+    """
     trained = Trained(task)
     for event in events_of(
         task,
@@ -285,6 +405,7 @@ def train(
         resume=resume,
         patience=patience,
         stop_signal=stop_signal,
+        keys=keys,
     ):
         trained.events.append(event)
         if isinstance(event, StepResult) and event.step == steps and total_steps:
@@ -307,6 +428,7 @@ def events_of(
     resume: Checkpoint | None = None,
     patience: int | None = None,
     stop_signal: Callable[[], int | None] = lambda: None,
+    keys: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[Event]:
     examples = task.encode(rows(count))
     yield from fit(
@@ -319,6 +441,7 @@ def events_of(
             max_grad_norm=max_grad_norm,
             seed=seed,
             keep_checkpoints=2,
+            **keys,
         ),
         accelerator=Accelerator(cpu=True),
         validation=Validation(measured_loss(task, examples), best="loss", patience=patience),

@@ -41,10 +41,44 @@ block_tokens: 32
 train: {steps: 6, batch_size: 4}
 evaluation: {every: 3 steps}
 """
+ANSWER = """recipe: 1
+task: question-answering
+model: {architecture: bert, size: tiny, tokenizer: {vocab_size: 200}}
+data: {train: questions.json, validation: 20%}
+max_tokens: 24
+train: {steps: 30, batch_size: 16, learning_rate: 2e-3}
+evaluation: {every: 15 steps}
+"""
+INSTRUCT = """recipe: 1
+task: instruction
+model: {architecture: gpt2, size: tiny, tokenizer: {vocab_size: 300}}
+data: {train: rows.jsonl, validation: 20%, columns: {prompt: text, response: summary}}
+max_tokens: 128
+train: {steps: 30, batch_size: 8, learning_rate: 3e-3}
+evaluation: {every: 15 steps, max_rows: 4}
+"""
 SUMMARIZE = """recipe: 1
 task: summarization
 model: tiny-t5
 data: {train: rows.jsonl, validation: 20%}
+max_source_tokens: 48
+max_target_tokens: 8
+train: {steps: 6, batch_size: 4}
+evaluation: {every: 3 steps, max_rows: 4}
+"""
+TAG = """recipe: 1
+task: token-classification
+model: {architecture: bert, size: tiny, tokenizer: {vocab_size: 200}}
+data: {train: rows.conll, validation: 20%}
+max_tokens: 24
+train: {steps: 40, batch_size: 16, learning_rate: 2e-3}
+evaluation: {every: 20 steps}
+"""
+NAME = """recipe: 1
+task: text-to-text
+model: tiny-t5
+data: {train: rows.jsonl, validation: 20%, columns: {target: label}}
+prefix: "kind: "
 max_source_tokens: 48
 max_target_tokens: 8
 train: {steps: 6, batch_size: 4}
@@ -63,8 +97,37 @@ def rows(count: int = 80, *, seed: int = 0) -> list[dict[str, str]]:
     return made
 
 
+def write_questions(path: Path, *, count: int = 80) -> Path:
+    """The layout of SQuAD: which word of food is in this text about sport? Every fourth has none."""
+    rng = random.Random(0)
+    paragraphs = []
+    for index in range(count):
+        words = rng.choices(WORDS["sport"], k=8)
+        food = rng.choice(WORDS["food"])
+        words.insert(rng.randrange(8), food if index % 4 else "ball")
+        context = " ".join([*words, str(index)])
+        answers = [{"text": food, "answer_start": context.index(food)}] if index % 4 else []
+        question = {"id": str(index), "question": "which food", "answers": answers, "is_impossible": not answers}
+        paragraphs.append({"context": context, "qas": [question]})
+    path.write_text(json.dumps({"version": "v2.0", "data": [{"title": "Food", "paragraphs": paragraphs}]}))
+    return path
+
+
 def write_jsonl(path: Path, records: Sequence[dict[str, str]]) -> Path:
     path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+def write_conll(path: Path, *, count: int = 80) -> Path:
+    """Sentences in IOB1 with numbers outside: of the words of a kind, the first half begins an entity, the rest ends one."""
+    rng = random.Random(5)
+    lines = ["-DOCSTART- O", ""]
+    for index in range(count):
+        for label in rng.choices(sorted(WORDS), k=2):
+            parts = [rng.choice(WORDS[label][:4]), *rng.choices(WORDS[label][4:], k=rng.randint(0, 1))]
+            lines += [*(f"{word} I-{label.upper()}" for word in parts), f"{index % 10} O"]
+        lines.append("")
+    path.write_text("\n".join(lines))
     return path
 
 
@@ -73,6 +136,7 @@ def write_work(folder: Path) -> None:
     write_jsonl(folder / "rows.jsonl", rows())
     (folder / "classify.yaml").write_text(CLASSIFY)
     (folder / "write.yaml").write_text(WRITE)
+    (folder / "instruct.yaml").write_text(INSTRUCT)
     (folder / "summarize.yaml").write_text(SUMMARIZE)
     save_tiny_t5(folder / "tiny-t5")
 

@@ -14,13 +14,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with rows, recipes and a finished run of each: runs/classify-001, write-001 and summarize-001."""
+    """A folder with rows, recipes and a finished run of each: runs/classify-001, write-001, instruct-001, summarize-001."""
     folder = tmp_path_factory.mktemp("trained")
     write_work(folder)
     before = Path.cwd()
     os.chdir(folder)
     try:
-        for recipe in ("classify.yaml", "write.yaml", "summarize.yaml"):
+        for recipe in ("classify.yaml", "write.yaml", "instruct.yaml", "summarize.yaml"):
             outcome = llmkit("finetune", recipe)
             assert outcome.code == 0, outcome.err
     finally:
@@ -38,7 +38,7 @@ def here(trained: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def work(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of its own with rows and recipes, as the current one."""
-    for name in ("rows.jsonl", "classify.yaml", "write.yaml", "summarize.yaml"):
+    for name in ("rows.jsonl", "classify.yaml", "write.yaml", "instruct.yaml", "summarize.yaml"):
         shutil.copy(trained / name, tmp_path / name)
     shutil.copytree(trained / "tiny-t5", tmp_path / "tiny-t5")
     monkeypatch.chdir(tmp_path)

@@ -10,44 +10,95 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llmkit.api.measuring import Evaluation, evaluate_model, score_files
+    from llmkit.api.chats import load_conversation, save_conversation
+    from llmkit.api.measuring import Evaluation, baselines_record, evaluate_embeddings, evaluate_model, score_files
+    from llmkit.api.merging import Merged, merge
     from llmkit.api.options import generation_options, schema
     from llmkit.api.plotting import Plotted, plot
     from llmkit.api.pretraining import pretrain
-    from llmkit.api.texts import read_texts
+    from llmkit.api.texts import read_pairs, read_questions, read_texts
     from llmkit.api.training import Begun, Finetuned, count_devices, finetune
     from llmkit.api.using import Model, load
+    from llmkit.api.vectors import (
+        SavedVectors,
+        check_search,
+        check_vectors_file,
+        save_vectors,
+        saved_vectors,
+        short_numbers,
+    )
+    from llmkit.evaluation.comparing import Comparison
+    from llmkit.inference.classifying import Classification
+    from llmkit.inference.embedding import Found
+    from llmkit.inference.filling import Candidate, FilledMask, Filling
+    from llmkit.inference.tagging import Tagging
     from llmkit.training.progress import Evaluated, Saved, StepResult
 
 _PLACES = {
-    "llmkit.api.measuring": ("Evaluation", "evaluate_model", "score_files"),
+    "llmkit.api.chats": ("load_conversation", "save_conversation"),
+    "llmkit.api.measuring": ("Evaluation", "baselines_record", "evaluate_embeddings", "evaluate_model", "score_files"),
+    "llmkit.api.merging": ("Merged", "merge"),
     "llmkit.api.options": ("generation_options", "schema"),
     "llmkit.api.plotting": ("Plotted", "plot"),
     "llmkit.api.pretraining": ("pretrain",),
-    "llmkit.api.texts": ("read_texts",),
+    "llmkit.api.texts": ("read_pairs", "read_questions", "read_texts"),
+    "llmkit.inference.classifying": ("Classification",),
     "llmkit.api.training": ("Begun", "Finetuned", "count_devices", "finetune"),
     "llmkit.api.using": ("Model", "load"),
+    "llmkit.api.vectors": (
+        "SavedVectors",
+        "check_search",
+        "check_vectors_file",
+        "save_vectors",
+        "saved_vectors",
+        "short_numbers",
+    ),
+    "llmkit.inference.embedding": ("Found",),
+    "llmkit.inference.filling": ("Candidate", "FilledMask", "Filling"),
+    "llmkit.inference.tagging": ("Tagging",),
+    "llmkit.evaluation.comparing": ("Comparison",),
     "llmkit.training.progress": ("Evaluated", "Saved", "StepResult"),
 }
 __all__ = [
     "Begun",
+    "Candidate",
+    "Classification",
+    "Comparison",
     "Evaluated",
     "Evaluation",
+    "FilledMask",
+    "Filling",
     "Finetuned",
+    "Found",
+    "Merged",
     "Model",
     "Plotted",
     "Saved",
+    "SavedVectors",
     "StepResult",
+    "Tagging",
+    "baselines_record",
+    "check_search",
+    "check_vectors_file",
     "count_devices",
+    "evaluate_embeddings",
     "evaluate_model",
     "finetune",
     "generation_options",
     "load",
+    "load_conversation",
+    "merge",
     "plot",
     "pretrain",
+    "read_pairs",
+    "read_questions",
     "read_texts",
+    "save_conversation",
+    "save_vectors",
+    "saved_vectors",
     "schema",
     "score_files",
+    "short_numbers",
 ]
 
 

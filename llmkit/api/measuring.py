@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.api.preparing import Split, SplitRows, open_splits, reading_options
+from llmkit.api.preparing import check_metrics_fit
 from llmkit.api.resuming import check_sources
+from llmkit.api.splits import Split, SplitRows, open_splits, reading_options
 from llmkit.api.texts import read_column
+from llmkit.api.verbs import USES, own_verb
 from llmkit.atomic import replace_file
+from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import UsageError, nearest
-from llmkit.evaluation.metrics import RougeTokenizer, figures_of, score_texts
-from llmkit.recipe.blocks import Recipe
+from llmkit.evaluation.metrics import METRICS, RougeTokenizer, figures_of, neighbour_recall, score_texts
+from llmkit.models.chat import is_chat_model
+from llmkit.recipe.blocks import Kind, Recipe
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, open_run, write_json
 from llmkit.tasks import RECIPES, TASKS
+from llmkit.tasks.classification import keys_of
+from llmkit.tasks.seq2seq import task_entries
 
 if TYPE_CHECKING:
+    from llmkit.data.examples import Examples
+    from llmkit.evaluation.comparing import Comparison
     from llmkit.models.loaded import Head, LoadedModel
-    from llmkit.tasks.base import Scores
+    from llmkit.tasks.base import Pooling, Scores, Task
 
 _log = logging.getLogger("llmkit")
 
@@ -38,6 +46,8 @@ class Evaluation:
     rows: int
     scores: Scores
     predictions: list[Any]
+    comparison: Comparison | None = None
+    """With the task's baselines, where that was asked for."""
 
 
 def score_files(
@@ -59,7 +69,7 @@ def score_files(
         DataError: files that cannot be read, or have different numbers of rows.
     """
     if not metrics:
-        raise UsageError("give --metric, once or more: accuracy, precision, recall, f1, confusion, rouge.")
+        raise UsageError("give --metric, once or more, such as accuracy, f1 or rouge.")
     own = (column,) if column else ()
     predicted = read_column(predictions, columns=own or ("prediction", "text", "label", "summary"))
     wanted = read_column(references, columns=own or ("reference", "text", "label", "summary"))
@@ -74,6 +84,8 @@ def evaluate_model(
     columns: dict[str, str] | None = None,
     metrics: Sequence[str] | None = None,
     rouge_tokenizer: RougeTokenizer = "auto",
+    pooling: Pooling | None = None,
+    baseline: bool = False,
 ) -> Evaluation:
     """Figures of a model on the rows of `data`, or of a run on its recipe's test rows, else its validation rows.
 
@@ -84,10 +96,16 @@ def evaluate_model(
         model: a run, a folder or a hub model; without it, the newest finished run.
         data: sources as in a recipe.
         columns: role -> column; a run's own recipe gives the default.
+        pooling: for the metric `neighbour_recall`, which measures vectors; see `evaluate_embeddings`.
+        baseline: measure what costs nothing on the same rows, too, trained on the run's training rows.
     Raises:
-        UsageError: no rows are named, and the model is not a run.
+        UsageError: no rows are named, and the model is not a run; or a baseline must be trained, and it is not.
         DataError: rows that the task cannot use, or a run's data that have changed since.
     """
+    if metrics and len(metrics) == 1 and metrics[0] in METRICS and METRICS[metrics[0]].of_vectors:
+        return evaluate_embeddings(model, data=data, columns=columns, pooling=pooling or "mean")
+    if pooling is not None:
+        raise UsageError("--pooling is for the metric neighbour_recall, which measures vectors. Leave it out.")
     figures_of(metrics or ())  # an unknown name is told now, not after the model has read everything
     from accelerate import Accelerator
 
@@ -103,19 +121,81 @@ def evaluate_model(
             raise UsageError(f"{loaded.name} is not a run, so it has no rows of its own. Give --data.")
         recipe = _recipe_for(loaded, data)
     _check_request(recipe, columns=columns, metrics=metrics)
+    train = _baseline_rows(recipe, run) if baseline else None
     rows, described = _rows(recipe, run, data=data, columns=columns)
     task = TASKS[type(recipe)](recipe, loaded)
     examples = task.encode(rows)
     accelerator = Accelerator()
     engine = TransformersEngine(loaded, device=accelerator.device)
-    wanted = metrics or recipe.evaluation.metrics
+    wanted = metrics or recipe.metrics
     scores, predictions = measure(
         task, examples, engine=engine, accelerator=accelerator, metrics=wanted, rouge_tokenizer=rouge_tokenizer
     )
-    evaluation = Evaluation(str(run.folder) if run else loaded.name, described, examples.rows, scores, predictions)
+    comparison = None
+    if train is not None:
+        comparison = _compared(
+            task, scores, train=train, rows=rows, examples=examples, metrics=wanted, rouge_tokenizer=rouge_tokenizer
+        )
+    name = str(run.folder) if run else loaded.name
+    evaluation = Evaluation(name, described, examples.rows, scores, predictions, comparison)
     if run is not None:
         _write(run, evaluation, name="data" if data else described.split()[0], references=examples.references)
     return evaluation
+
+
+def evaluate_embeddings(
+    model: str | None = None,
+    *,
+    data: Sequence[str] | None,
+    columns: dict[str, str] | None = None,
+    pooling: Pooling = "mean",
+) -> Evaluation:
+    """Whether rows of one label lie near each other as vectors of a model: the metric `neighbour_recall`.
+
+    A run's result is also written to its folder, as `evaluation/neighbours.json`. The predictions are the labels of
+    the nearest other rows.
+
+    Args:
+        model: anything that `embed` takes; without it, what `embed` would take.
+        data: sources of labelled rows, as in a recipe.
+        columns: the columns of `text` and `label`, where they have other names.
+    Raises:
+        UsageError: no rows are named.
+        DataError: rows without a text or a label, or fewer than two.
+    """
+    from llmkit.api.using import load
+
+    roles: dict[str, Kind] = {"text": "text", "label": "label"}
+    if not data:
+        raise UsageError("neighbour_recall needs rows with a text and a label. Give --data.")
+    _check_roles(columns, roles, of="neighbour_recall")
+    rows = list(
+        open_rows(
+            list(data), roles=roles, columns=columns or {}, split="test", mapping="Map it with --column {role}={column}"
+        )
+    )
+    opened = load(model, verb="embed")
+    texts, labels = [row.fields["text"] for row in rows], [row.fields["label"] for row in rows]
+    if repeated := len(texts) - len(set(texts)):
+        count = f"{repeated:,} of {len(texts):,}"
+        _log.warning("%s texts stood there already: such rows are each other's nearest neighbours", count)
+    scores = neighbour_recall(opened.embed(texts, pooling=pooling), labels)
+    name = opened.loaded.name
+    scores = replace(scores, details={**scores.details, "pooling": pooling})
+    evaluation = Evaluation(name, ", ".join(data), len(rows), scores, scores.details.pop("nearest_labels"))
+    if (run := _run_of(name)) is not None:
+        _write(run, evaluation, name="neighbours", references=labels)
+    return evaluation
+
+
+def baselines_record(evaluation: Evaluation) -> dict[str, Any]:
+    """For JSON: what the model was held against, or nothing where that was not asked for."""
+    held_against = evaluation.comparison
+    if held_against is None:
+        return {}
+    baselines = {one.name: {"title": one.title, "figures": one.figures} for one in held_against.baselines}
+    verdict = {"figure": held_against.figure, "better": held_against.better, "text": held_against.verdict}
+    return {"baselines": baselines, "verdict": verdict, "baseline_train_rows": held_against.train_rows}
 
 
 def _run_of(model: str | None) -> Run | None:
@@ -129,34 +209,96 @@ def _run_of(model: str | None) -> Run | None:
 
 
 def _open(name: str, head: Head | None) -> LoadedModel:
-    """The model with this head, or with its family's."""
-    from llmkit.models.loading import family_of, load_model
+    """The model with this head, or with its own."""
+    from llmkit.models.loading import load_model
     from llmkit.models.places import find_model
 
-    heads: dict[str, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm"}
-    return load_model(name, head=head or heads[family_of(find_model(name))])
+    return load_model(name, head=head or USES[own_verb(find_model(name).config)].head)
 
 
 def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
-    """The task of a model that is no run, with the defaults of its recipe."""
-    tasks = {"bert": "classification", "gpt2": "causal-lm", "t5": "summarization"}
-    task = tasks[loaded.family]
-    written = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
-    if task == "summarization" and loaded.window < 512:
-        written["max_source_tokens"] = loaded.window
+    """The task of a model that is no run, with the defaults of its recipe and what the model remembers."""
+    entries = task_entries(loaded.model.config)
+    task = USES[own_verb(loaded.model.config.to_dict())].tasks[0]
+    if task == "causal-lm" and is_chat_model(loaded):
+        task = "instruction"
+    if task == "summarization":  # the class of all three
+        task = next((own for own in ("translation", "text-to-text") if own in entries), task)
+    written: dict[str, Any] = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
+    if task == "classification":
+        written.update(keys_of(loaded))
+    elif loaded.family == "t5":
+        # Of T5's own entries of 2019 only the prefix; llmkit's have the names of keys.
+        kept = ("prefix", "source_language", "target_language", "overflow", "window_overlap")
+        written |= {key: value for key, value in entries.get(task, {}).items() if key in kept}
+        if loaded.window < 512:
+            written["max_source_tokens"] = loaded.window
     return RECIPES[task].model_validate(written)
 
 
 def _check_request(recipe: Recipe, *, columns: Mapping[str, str] | None, metrics: Sequence[str] | None) -> None:
     """Refuse what the task would pass over without a word."""
-    unknown = [role for role in columns or () if role not in recipe.roles]
-    if unknown:
-        hint = nearest(unknown[0], recipe.roles)
-        raise UsageError(
-            f"--column: {unknown[0]!r} is not a role of {recipe.task}.{hint} Use {', '.join(recipe.roles)}."
-        )
+    _check_roles(columns, recipe.roles, of=recipe.task)
     if metrics and not recipe.own_metrics:
         raise UsageError(f"--metric: {recipe.task} has no predictions to measure, only its loss. Leave it out.")
+    check_metrics_fit(recipe, metrics or (), key="--metric")
+
+
+def _check_roles(columns: Mapping[str, str] | None, roles: Mapping[str, Kind], *, of: str) -> None:
+    unknown = [role for role in columns or () if role not in roles]
+    if unknown:
+        hint = nearest(unknown[0], roles)
+        raise UsageError(f"--column: {unknown[0]!r} is not a role of {of}.{hint} Use {', '.join(roles)}.")
+
+
+def _baseline_rows(recipe: Recipe, run: Run | None) -> Iterable[Row]:
+    """The run's training rows, or nothing where no baseline of the task learns.
+
+    Raises:
+        UsageError: there is no run to take them from.
+        DataError: they have changed since.
+    """
+    from llmkit.evaluation.comparing import needs_training_rows
+
+    if not needs_training_rows(recipe):
+        return ()
+    if run is None:
+        raise UsageError(
+            f"--baseline: the baselines of {recipe.task} are trained on a run's training rows, and this model is "
+            "not a run. Give the run's folder."
+        )
+    train = open_splits(recipe)["train"]
+    check_sources(run, {"train": train.source.fingerprint()})
+    return train
+
+
+def _compared(
+    task: Task,
+    scores: Scores,
+    *,
+    train: Iterable[Row],
+    rows: Iterable[Row],
+    examples: Examples,
+    metrics: Sequence[str],
+    rouge_tokenizer: RougeTokenizer,
+) -> Comparison | None:
+    from llmkit.evaluation.baselines import judged_by_loss
+    from llmkit.evaluation.comparing import compare_loss, compare_predictions
+
+    if judged_by_loss(task.recipe):
+        return compare_loss(task, scores.figures, train=task.encode(train), examples=examples)
+    comparison = compare_predictions(
+        task,
+        scores.figures,
+        train=train,
+        rows=list(rows),
+        examples=examples,
+        metrics=metrics,
+        rouge_tokenizer=rouge_tokenizer,
+    )
+    if comparison is None:
+        _log.warning("--baseline: %s has none for these rows and metrics", task.recipe.task)
+    return comparison
 
 
 def _rows(
@@ -168,13 +310,14 @@ def _rows(
             list(data),
             roles=recipe.roles,
             optional=recipe.OPTIONAL_ROLES,
+            groups=recipe.ROLE_GROUPS,
             columns=columns or recipe.data.columns,
             split="test",
             text_files=getattr(recipe, "text_files", "line"),
             mapping="Map it with --column {role}={column}",
         )
         return SplitRows(
-            source, "test", read_role=recipe.READ_ROLES[0], options=reading_options(recipe, columns=columns)
+            source, "test", read_roles=recipe.READ_ROLES, options=reading_options(recipe, columns=columns)
         ), ", ".join(data)
     assert run is not None, "a model that is no run was refused without data"
     splits = open_splits(recipe)
@@ -193,6 +336,7 @@ def _write(run: Run, evaluation: Evaluation, *, name: str, references: Sequence[
         "rows": evaluation.rows,
         "figures": evaluation.scores.figures,
         "details": evaluation.scores.details,
+        **baselines_record(evaluation),
     }
     write_json(folder / f"{name}.json", content)
     if evaluation.predictions:

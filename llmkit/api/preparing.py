@@ -7,29 +7,31 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from llmkit.api.resuming import check_data, warn_of_environment
+from llmkit.api.splits import Split, SplitRows, warn_of_shared_texts
 from llmkit.data.caches import cache_folder, one_at_a_time
 from llmkit.data.kinds import TEXT_KINDS, texts_in
-from llmkit.data.rows import Row, RowSource
-from llmkit.data.sources import open_rows
-from llmkit.data.splits import split_of
+from llmkit.data.rows import Row
 from llmkit.errors import DataError, UsageError
-from llmkit.evaluation.metrics import figures_of
-from llmkit.models.loaded import LABELLED_HEADS, LoadedModel
+from llmkit.evaluation.metrics import METRICS, figures_of
+from llmkit.models.adapters import add_adapter
+from llmkit.models.layers import freeze
+from llmkit.models.loaded import LABELLED_HEADS, Head, LoadedModel
 from llmkit.models.loading import create_model, load_model
-from llmkit.recipe.blocks import Recipe, ScratchModel, parse_share
+from llmkit.recipe.blocks import Recipe, ScratchModel
 from llmkit.runs.environment import environment
 from llmkit.runs.folder import Run
 from llmkit.tasks import TASKS
-from llmkit.tasks.base import Task
+from llmkit.tasks.base import Labelled, Settles, Task
 
 if TYPE_CHECKING:
+    import torch
     from accelerate import Accelerator
 
     from llmkit.data.examples import Examples
@@ -38,113 +40,6 @@ if TYPE_CHECKING:
     from llmkit.training.schedule import Plan
 
 _log = logging.getLogger("llmkit")
-Split = Literal["train", "validation", "test"]
-
-
-@dataclass(frozen=True)
-class SplitRows:
-    """The rows of one split, read anew at each iteration."""
-
-    source: RowSource
-    split: Split
-    validation: float = 0.0
-    """Shares that other splits take out of the same source."""
-    test: float = 0.0
-    deduplicate: bool = False
-    read_role: str = "text"
-    """Its value deals a row to its split."""
-    options: str = ""
-    """What else decides which rows the source gives, such as its columns."""
-    _told: set[str] = field(default_factory=set, repr=False, compare=False)
-    """What was logged: the rows are read several times, and their repeats told once."""
-
-    def __iter__(self) -> Iterator[Row]:
-        rows = iter(self.source) if not self.validation and not self.test else self._of_the_split()
-        return _once_each(rows, split=self.split, told=self._told) if self.deduplicate else rows
-
-    def identity(self) -> str:
-        """The files' contents and every option that decides which rows these are."""
-        return json.dumps(
-            [self.source.content, self.options, self.split, self.validation, self.test, self.deduplicate],
-            sort_keys=True,
-        )
-
-    def _of_the_split(self) -> Iterator[Row]:
-        for row in self.source:
-            if split_of(_read(row, self.read_role), validation=self.validation, test=self.test) == self.split:
-                yield row
-
-
-def _once_each(rows: Iterable[Row], *, split: Split, told: set[str]) -> Iterator[Row]:
-    """The rows without those that stood there before; these are counted at the end."""
-    seen: set[bytes] = set()
-    count = 0
-    for count, row in enumerate(rows, 1):  # noqa: B007  # read behind the loop
-        digest = hashlib.blake2b("\0".join(texts_in(row.fields)).encode(), digest_size=16).digest()
-        if digest not in seen:
-            seen.add(digest)
-            yield row
-    message = f"{split}: {count - len(seen):,} of {count:,} rows stood there already, left out"
-    if count > len(seen) and message not in told:
-        told.add(message)
-        _log.info(message)
-
-
-def _read(row: Row, role: str) -> str:
-    """What the model reads of a row, as one text: rows with the same one belong into the same split."""
-    return "\0".join(texts_in(row.fields[role]))
-
-
-def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
-    """The splits that the recipe names. A share is dealt by a hash of the text, so no text stands in two splits.
-
-    Raises:
-        DataError: a source that is missing, or lacks a column.
-    """
-    data = recipe.data
-    shares: dict[str, Any] = {name: _share(getattr(data, name)) for name in ("validation", "test")}
-    same: dict[str, Any] = {
-        "deduplicate": data.deduplicate,
-        "read_role": recipe.READ_ROLES[0],
-        "options": reading_options(recipe),
-    }
-    train = _open(recipe, data.train, split="train", max_rows=data.max_rows)
-    splits: dict[Split, SplitRows] = {"train": SplitRows(train, "train", **shares, **same)}
-    for name, held in (("validation", data.validation), ("test", data.test)):
-        split: Split = name  # type: ignore[assignment]  # the two literals above
-        if isinstance(held, tuple):
-            splits[split] = SplitRows(_open(recipe, held, split=split, max_rows=None), split, **same)
-        elif held is not None:
-            splits[split] = SplitRows(train, split, **shares, **same)
-    return splits
-
-
-def reading_options(recipe: Recipe, *, columns: Mapping[str, str] | None = None) -> str:
-    """For `SplitRows.options`.
-
-    Args:
-        columns: in place of the recipe's.
-    """
-    used = columns or recipe.data.columns
-    return json.dumps(
-        [dict(recipe.roles), used, recipe.data.max_rows, getattr(recipe, "text_files", None)], sort_keys=True
-    )
-
-
-def _share(held: str | tuple[str, ...] | None) -> float:
-    return (parse_share(held) or 0.0) if isinstance(held, str) else 0.0
-
-
-def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: int | None) -> RowSource:
-    return open_rows(
-        sources,
-        roles=recipe.roles,
-        optional=recipe.OPTIONAL_ROLES,
-        columns=recipe.data.columns,
-        max_rows=max_rows,
-        split=split,
-        text_files=getattr(recipe, "text_files", "line"),
-    )
 
 
 @dataclass(frozen=True)
@@ -164,14 +59,23 @@ class Prepared:
     """Where a resumed training goes on."""
     unigram: float | None
     """Nats per validation target of a guess by frequency alone, for a language model."""
+    checks: Mapping[str, str] | None
+    """What was tried before the first step, and found right; None where the recipe turns that off."""
 
     @property
     def best(self) -> str:
         """The figure that picks the best checkpoint."""
-        return self.recipe.best
+        return self.task.recipe.best  # a task may settle what its recipe leaves to the rows
 
     @property
     def parameters(self) -> int:
+        """Of the finished model; those of an adapter are merged into it."""
+        own = self.task.loaded.model.named_parameters()
+        return sum(parameter.numel() for name, parameter in own if ".lora_" not in name)
+
+    @property
+    def trained_parameters(self) -> int:
+        """Those that learn, an adapter's among them."""
         return sum(parameter.numel() for parameter in self.task.loaded.model.parameters() if parameter.requires_grad)
 
 
@@ -191,14 +95,19 @@ def prepare(
     from llmkit.training.precision import choose_precision
     from llmkit.training.schedule import plan_training
 
-    _warn_of_shared_texts(splits)
+    warn_of_shared_texts(splits)
     task = build_task(recipe, splits, checkpoint=checkpoint.folder if checkpoint else None)
     data = _describe_data(task, splits)
     if resumed is not None and checkpoint is not None:
         check_data(resumed, data)
-    train, validation = task.encode(splits["train"]), task.encode(_first_rows(splits["validation"], recipe))
+    train = task.encode(splits["train"])
+    if isinstance(task, Settles):
+        train = task.settle(train)
+    validation = task.encode(_first_rows(splits["validation"], recipe))
     _require_rows(len(train), split="train", recipe=recipe)
     _require_rows(len(validation), split="validation", recipe=recipe)
+    if isinstance(task, Labelled):
+        task.learn_labels(train, validation)
     family, scratch = task.loaded.family, isinstance(recipe.model, ScratchModel)
     precision = choose_precision(recipe.train.precision, family=family, device=PartialState().device)
     accelerator = Accelerator(mixed_precision=precision.accelerate)
@@ -208,7 +117,19 @@ def prepare(
         warn_of_environment(resumed, {**machine, "precision": precision.format})
     plan = plan_training(recipe, examples=len(train), family=family, from_scratch=scratch)
     unigram = None if recipe.metrics else unigram_loss(task, train, validation)
-    return Prepared(recipe, task, train, validation, plan, precision, accelerator, data, checkpoint, unigram)
+    checks = _checked(task, train, recipe, device=accelerator.device)
+    return Prepared(recipe, task, train, validation, plan, precision, accelerator, data, checkpoint, unigram, checks)
+
+
+def _checked(task: Task, train: Examples, recipe: Recipe, *, device: torch.device) -> dict[str, str] | None:
+    from llmkit.training.checks import check_before_training, refuse_idle_smoothing
+
+    if recipe.train.label_smoothing:
+        refuse_idle_smoothing(task, train, share=recipe.train.label_smoothing)
+    if not recipe.train.checks:
+        return None
+    passed = check_before_training(task, train, train=recipe.train, device=device)
+    return {check.name: check.found for check in passed}
 
 
 def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Path | None = None) -> Task:
@@ -223,7 +144,7 @@ def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Pa
     kind = TASKS[type(recipe)]
     labels = kind.labels(recipe, splits["train"])
     if checkpoint is not None:
-        loaded = load_model(str(checkpoint), head=kind.HEAD, labels=labels)
+        loaded = load_model(str(checkpoint), head=kind.HEAD, labels=labels, keep_adapter=True)
     elif isinstance(recipe.model, ScratchModel):
         cached = _tokenizer_file(recipe.model, splits["train"])
         with nullcontext() if cached is None else one_at_a_time(cached):
@@ -246,8 +167,18 @@ def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Pa
             seed=recipe.train.seed,
         )
     _set_window(recipe, loaded)
-    task: Task = kind(recipe, loaded)
+    task: Task = kind(recipe, _partly_trained(loaded, recipe, head=kind.HEAD))
     return task
+
+
+def _partly_trained(loaded: LoadedModel, recipe: Recipe, *, head: Head) -> LoadedModel:
+    """The model with an adapter, or with some of it frozen, where the recipe says so."""
+    train = recipe.train
+    if train.freeze is not None:
+        freeze(loaded, embeddings=train.freeze.embeddings, layers=train.freeze.layers)
+    if train.lora is not None and loaded.adapter is None:  # a checkpoint has brought its own
+        return add_adapter(loaded, train.lora, head=head, seed=train.seed)
+    return loaded
 
 
 def _tokenizer_file(model: ScratchModel, rows: SplitRows) -> Path | None:
@@ -264,7 +195,9 @@ def _texts(recipe: Recipe, rows: SplitRows) -> Iterator[str]:
     roles = [role for role, kind in recipe.roles.items() if kind in TEXT_KINDS]
     for row in rows:
         for role in roles:
-            yield from texts_in(row.fields.get(role))
+            value = row.fields.get(role)
+            # Words in one text: a tokenizer may hold all texts, and millions of single words would take far more.
+            yield from [" ".join(value)] if recipe.roles[role] == "words" and value else texts_in(value)
 
 
 def _set_window(recipe: Recipe, loaded: LoadedModel) -> None:
@@ -292,20 +225,6 @@ def _describe_data(task: Task, splits: dict[Split, SplitRows]) -> dict[str, Any]
         "labels": labels,
         "tokenizer_sha256": hashlib.sha256(tokenizer).hexdigest(),
     }
-
-
-def _warn_of_shared_texts(splits: dict[Split, SplitRows]) -> None:
-    """Tell of held-out texts that stand in the training rows too, where the splits are files of their own."""
-    own = [name for name, rows in splits.items() if name != "train" and rows.source is not splits["train"].source]
-    if not own:
-        return
-    role = splits["train"].read_role
-    trained = {hash(_read(row, role)) for row in splits["train"]}
-    for name in own:
-        texts = [_read(row, role) for row in splits[name]]
-        shared = sum(hash(text) in trained for text in texts)
-        if shared:
-            _log.warning("%s: %s of %s texts stand in the training rows too", name, f"{shared:,}", f"{len(texts):,}")
 
 
 def _require_rows(count: int, *, split: Split, recipe: Recipe) -> None:
@@ -338,13 +257,28 @@ def check_figures(recipe: Recipe) -> None:
     if recipe.evaluation.metrics and not recipe.own_metrics:
         raise UsageError(f"evaluation.metrics: {recipe.task} has no predictions to measure, only its loss. Remove it.")
     names = recipe.metrics
-    given = [*_of_the_model(figures_of(names)), "loss"] if names else ["loss", "perplexity", "bits_per_byte"]
+    check_metrics_fit(recipe, names, key="evaluation.metrics")
+    given = [*_of_the_model(figures_of(names)), *recipe.loss_figures]
     if recipe.best not in given:
         raise UsageError(
             f"evaluation.best: {recipe.best!r} is not among the figures of this evaluation: {', '.join(given)}."
         )
 
 
+def check_metrics_fit(recipe: Recipe, names: Iterable[str], *, key: str) -> None:
+    """Refuse a metric that such predictions cannot have, such as a correlation of labels.
+
+    Args:
+        key: where the names were given, for the message.
+    Raises:
+        UsageError: names those that fit.
+    """
+    fitting = recipe.fitting_metrics
+    odd = [name for name in names if name in METRICS and fitting is not None and name not in fitting]
+    if odd:
+        raise UsageError(f"{key}: {odd[0]} does not fit what this recipe predicts; use {', '.join(fitting or ())}.")
+
+
 def _of_the_model(figures: Iterable[str]) -> list[str]:
-    """Without the share of the commonest label, which no training can move."""
-    return [figure for figure in figures if figure != "majority_share"]
+    """Without the shares of the commonest label and tag, which no training can move."""
+    return [figure for figure in figures if figure not in ("majority_share", "majority_tag_share")]

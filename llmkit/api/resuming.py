@@ -17,8 +17,17 @@ if TYPE_CHECKING:
     from llmkit.training.schedule import Plan
 
 _log = logging.getLogger("llmkit")
-_FREE = {"train.save_every", "train.keep_checkpoints", "train.micro_batch_tokens"}
+_FREE = {
+    "train.checks",
+    "train.gradient_checkpointing",
+    "train.keep_checkpoints",
+    "train.lora.save",
+    "train.micro_batch_tokens",
+    "train.save_every",
+}
 """None of them changes an update, dropout's draws aside."""
+_ROUNDED = {"train.gradient_checkpointing", "train.micro_batch_tokens"}
+"""Of these, those that sum in another order."""
 _PLAN = {"train.steps", "train.epochs", "train.warmup"}
 """They may change where no step already done would have gone otherwise: `check_plan` tells."""
 
@@ -37,8 +46,8 @@ def check_recipe(kept: Recipe, wanted: Recipe, *, run: Run) -> None:
     if not _PLAN.issuperset(refused):
         listed = [f"{run.folder}: {key} was {_told(before, key)}, is now {_told(after, key)}" for key in refused]
         raise RecipeError([*listed, f"{run.folder}: only a new run can change this; start it without --resume."])
-    if "train.micro_batch_tokens" in changed:
-        _log.warning("train.micro_batch_tokens differs: the updates stay the same, but not bit for bit")
+    for key in _ROUNDED.intersection(changed):
+        _log.warning("%s differs: the updates stay the same, but not bit for bit", key)
 
 
 def is_replanned(kept: Recipe, wanted: Recipe) -> bool:

@@ -28,6 +28,41 @@ def read_texts(source: str | Path, *, column: str = "text", by_line: bool = True
     return (row.fields["text"] for row in rows)
 
 
+def read_questions(
+    source: str | Path, *, context_column: str = "context", question_column: str = "question"
+) -> Iterator[tuple[str, str]]:
+    """Question and passage of each row of a file with columns, read as a stream.
+
+    Raises:
+        DataError: missing, unreadable, plain text, or without the columns.
+    """
+    rows = open_rows(
+        [str(source)],
+        roles={"context": "text", "question": "text"},
+        columns={"context": context_column, "question": question_column},
+        mapping="Name another with --column (passages) or --question-column",
+    )
+    return ((row.fields["question"], row.fields["context"]) for row in rows)
+
+
+def read_pairs(
+    source: str | Path, *, column: str = "text", pair_column: str = "text_pair"
+) -> Iterator[tuple[str, str]]:
+    """Two texts a row of a source with columns, read as a stream.
+
+    Raises:
+        DataError: missing, unreadable, or without one of the columns.
+    """
+    columns = {"text": column, "text_pair": pair_column}
+    rows = open_rows(
+        [str(source)],
+        roles={"text": "text", "text_pair": "text"},
+        columns=columns,
+        mapping="Name the two columns with --column and --pair-column",
+    )
+    return ((row.fields["text"], row.fields["text_pair"]) for row in rows)
+
+
 def read_column(path: str | Path, *, columns: tuple[str, ...]) -> list[str]:
     """Every text of the first of these columns that a file has, empty ones too; of a text file, every line.
 

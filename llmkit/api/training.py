@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.api.plotting import draw_finished
-from llmkit.api.preparing import Prepared, check_figures, open_splits, prepare
+from llmkit.api.preparing import Prepared, check_figures, prepare
 from llmkit.api.resuming import check_plan, check_recipe, find_checkpoint, is_replanned
 from llmkit.api.signals import stop_signals
 from llmkit.api.speed import totals
+from llmkit.api.splits import open_splits
 from llmkit.atomic import replace_file, sweep
 from llmkit.errors import InterruptedRun, LlmkitError, UsageError
 from llmkit.recipe.blocks import Recipe
@@ -28,7 +29,7 @@ from llmkit.tasks import RECIPES, TASKS
 
 if TYPE_CHECKING:
     from llmkit.tasks.base import Scores
-    from llmkit.training.checkpoints import CheckpointStore
+    from llmkit.training.checkpoints import Checkpoint, CheckpointStore
     from llmkit.training.progress import Event
 
 
@@ -183,7 +184,9 @@ def _train(prepared: Prepared, store: CheckpointStore | None, record: Callable[[
 
     def validate() -> Scores:
         metrics = recipe.evaluation.metrics
-        return measure(task, prepared.validation, engine=engine, accelerator=accelerator, metrics=metrics)[0]
+        rows = prepared.validation
+        # Before the checkpoint of this step is saved, which thereby has what was tuned on its own weights.
+        return measure(task, rows, engine=engine, accelerator=accelerator, metrics=metrics, tune=True)[0]
 
     with stop_signals() as received:
         for event in fit(
@@ -222,6 +225,8 @@ def _describe(run: Run, prepared: Prepared) -> None:
         started=_now(),
         seed=prepared.recipe.train.seed,
         parameters=prepared.parameters,
+        trained_parameters=prepared.trained_parameters,
+        checks="off" if prepared.checks is None else dict(prepared.checks),
         precision={"format": prepared.precision.format, "reason": prepared.precision.reason},
         device=str(accelerator.device),
         world_size=world_size,
@@ -264,15 +269,36 @@ def _publish(run: Run, store: CheckpointStore, prepared: Prepared) -> Finetuned:
     best_step = _best_step(store)
     line = next(line for line in evaluations if line["step"] == best_step)
     figures = {key.removeprefix("evaluation/"): value for key, value in line.items() if key.startswith("evaluation/")}
-    files = store.at_step(best_step).model_files()
+    files = _finished_files(store.at_step(best_step), prepared)
     text = run.recipe.read_text(encoding="utf-8")
-    card = model_card(run.manifest(), recipe=text, figures=figures, use=prepared.task.USE.format(model="FOLDER"))
+    task = prepared.task
+    lora, adapter = prepared.recipe.train.lora, task.loaded.adapter
+    base = adapter.base if adapter is not None and lora is not None and lora.save == "adapter" else None
+    card = model_card(
+        run.manifest(),
+        recipe=text,
+        figures=figures,
+        use=task.USE.format(model="FOLDER"),
+        base=base,
+        library="llmkit" if task.loaded.family == "lstm" else "transformers" if base is None else "peft",
+    )
     run.publish_model({**files, "README.md": card.encode()}, step=best_step)
     run.update(
         status="finished", finished=_now(), best={"figure": prepared.best, "step": best_step, "validation": figures}
     )
     draw_finished(run)
     return _finished(run)
+
+
+def _finished_files(checkpoint: Checkpoint, prepared: Prepared) -> dict[str, bytes]:
+    """The checkpoint's own model; an adapter is merged into its base, unless the recipe keeps it."""
+    from llmkit.models.export import model_files
+    from llmkit.models.loading import load_model
+
+    lora = prepared.recipe.train.lora
+    if lora is None or lora.save == "adapter":
+        return checkpoint.model_files()
+    return model_files(load_model(str(checkpoint.folder), head=prepared.task.HEAD))
 
 
 def _best_step(store: CheckpointStore) -> int:

@@ -3,56 +3,42 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from llmkit.api.entries import summarization_entry, text_to_text_entry, translation_entry
 from llmkit.api.options import generation_options
-from llmkit.errors import UsageError
-from llmkit.inference.text import (
-    Classification,
-    Generation,
-    Overflow,
-    classify_texts,
-    generate_texts,
-    stream_text,
-    summarize_texts,
-)
+from llmkit.api.vectors import check_search
+from llmkit.api.verbs import USES, Verb, default_model, own_verb
+from llmkit.data.kinds import WANTED
+from llmkit.data.kinds import messages as conversation
+from llmkit.errors import ModelError, UsageError
+from llmkit.inference.answering import Answer, answer_questions
+from llmkit.inference.chatting import Reply, answer_chat, stream_chat
+from llmkit.inference.classifying import Classification, ClassifyOverflow, classify_texts, reads_pairs
+from llmkit.inference.embedding import Embedded, EmbedOverflow, Found, NearestRows, embed_texts
+from llmkit.inference.filling import Filling, FillOverflow, fill_texts
+from llmkit.inference.inputs import LONE_SURROGATE, Overflow
+from llmkit.inference.tagging import Tagging, TagOverflow, tag_texts
+from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_in_parts, summarize_texts
+from llmkit.models.chat import Messages, fault_in, is_chat_model
 from llmkit.recipe.blocks import GenerationBlock
-from llmkit.runs.folder import finished_runs
+from llmkit.tasks.base import Pooling
+from llmkit.tasks.question_answering import answer_options
+from llmkit.tasks.tags import has_prefixes
+from llmkit.tasks.word_pieces import overlap_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from llmkit.inference.engines.transformers import TransformersEngine
-    from llmkit.models.loaded import Head, LoadedModel
+    from llmkit.models.loaded import LoadedModel
 
 _log = logging.getLogger("llmkit")
-Verb = Literal["generate", "summarize", "classify"]
-
-
-@dataclass(frozen=True)
-class _Use:
-    """What a verb needs."""
-
-    head: Head
-    tasks: tuple[str, ...]
-    """A run of one of these fits; the first names the kind in messages."""
-    hub_default: str | None = None
-
-
-_USES: Mapping[Verb, _Use] = {
-    "classify": _Use("classification", ("classification",)),
-    "generate": _Use("causal-lm", ("causal-lm",), "openai-community/gpt2"),
-    "summarize": _Use("seq2seq-lm", ("summarization",), "google-t5/t5-small"),
-}
-_VERB_OF_HEAD: Mapping[str, Verb] = {
-    "LMHeadModel": "generate",
-    "ForConditionalGeneration": "summarize",
-    "ForSequenceClassification": "classify",
-}
-"""By the end of the class that config.json names."""
+Item = TypeVar("Item")
 _NEW_TOKENS = 128
 """Where neither the user nor the model says how much to write; transformers would stop at 20 without a word."""
-_T5_PREFIX = "summarize: "
 
 
 def load(name: str | None = None, *, verb: Verb | None = None, revision: str | None = None) -> Model:
@@ -75,32 +61,14 @@ def load(name: str | None = None, *, verb: Verb | None = None, revision: str | N
     if name is None:
         if verb is None:
             raise UsageError("give the model's name: a run, a folder or a hub id.")
-        name = _default_model(verb)
+        name = default_model(verb)
     if verb is None or verb == "generate":
-        verb = _own_verb(find_model(name, revision=revision).config, wanted=verb)
-    loaded = load_model(name, head=_USES[verb].head, revision=revision)
-    return Model(loaded, TransformersEngine(loaded, device=PartialState().device))
-
-
-def _default_model(verb: Verb) -> str:
-    use = _USES[verb]
-    for run in finished_runs():
-        if run.manifest()["task"] in use.tasks:
-            _log.info("model: %s, the newest finished run for %s", run.folder, verb)
-            return str(run.folder)
-    if use.hub_default is None:
-        raise UsageError(f"no finished {use.tasks[0]} run here. Give --model, a run, a folder or a hub id.")
-    _log.info("model: %s from the hub, since there is no finished %s run here", use.hub_default, use.tasks[0])
-    return use.hub_default
-
-
-def _own_verb(config: Mapping[str, Any], *, wanted: Verb | None) -> Verb:
-    """By the class of the model, else by its family; `generate` also takes T5, whose head is another."""
-    architecture = str((config.get("architectures") or [""])[0])
-    families: dict[str, Verb] = {"bert": "classify", "gpt2": "generate", "t5": "summarize"}
-    by_family = families.get(str(config.get("model_type")), wanted or "generate")
-    own = next((verb for end, verb in _VERB_OF_HEAD.items() if architecture.endswith(end)), by_family)
-    return own if wanted is None or own == "summarize" else wanted
+        verb = own_verb(find_model(name, revision=revision).config, wanted=verb)
+    loaded = load_model(name, head=USES[verb].head, revision=revision)
+    model = Model(loaded, TransformersEngine(loaded, device=PartialState().device))
+    if verb == "chat":
+        model.require_chat()
+    return model
 
 
 class Model:
@@ -111,65 +79,276 @@ class Model:
         self._engine = engine
 
     @property
-    def continues(self) -> bool:
-        """Whether what it writes goes on from the prompt (GPT-2), or answers it (T5)."""
-        return self.loaded.family == "gpt2"
+    def chats(self) -> bool:
+        """Whether it was trained on conversations."""
+        return is_chat_model(self.loaded)
 
-    def classify(self, texts: Iterable[str], *, overflow: Overflow = "truncate") -> Iterator[Classification]:
-        """Label and probabilities of each text; see `classify_texts` for errors and long texts."""
+    @property
+    def continues(self) -> bool:
+        """Whether what it writes goes on from the prompt (GPT-2), or answers it (T5, and chat models)."""
+        return self.loaded.family == "gpt2" and not self.chats
+
+    def require_chat(self) -> None:
+        """
+        Raises:
+            ModelError: it was not trained on conversations.
+        """
+        if not self.chats:
+            raise ModelError(
+                f"{self.loaded.name}: it has no chat template, so it was not trained on conversations. Train it with "
+                "`task: instruction`, or continue texts with `llmkit generate`."
+            )
+
+    def chat(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
+        """The assistant's next turn; the options are the keys of `GenerationBlock`.
+
+        Args:
+            messages: `role` (system, user, assistant) and `content` each, the last one the user's. Of a conversation
+                that is too long the oldest turns are not read; the log tells, and so does the answer.
+        """
+        block = self._chat_options(options)
+        return answer_chat(self.loaded, self._engine, self._checked(messages), options=block)
+
+    def stream_chat(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Generator[str, None, None]:
+        """The text of `chat` in pieces, as they come."""
+        block = self._chat_options(options)
+        yield from stream_chat(self.loaded, self._engine, self._checked(messages), options=block)
+
+    @property
+    def finds_entities(self) -> bool:
+        """Whether its tags are those of entities, or plain ones such as parts of speech."""
+        return has_prefixes(self.loaded.labels)
+
+    def answer(self, question: str, passage: str) -> Answer:
+        """The span of the passage that answers the question, or none; see `answer_questions` for errors."""
+        return next(self.answer_many([(question, passage)]))
+
+    def answer_many(self, pairs: Iterable[tuple[str, str]]) -> Iterator[Answer]:
+        """The answer to each (question, passage), in their order."""
+        return answer_questions(self.loaded, self._engine, pairs, options=answer_options(self.loaded))
+
+    @property
+    def reads_pairs(self) -> bool | None:
+        """Whether a classifier was trained on pairs of texts; None where its config does not say."""
+        return reads_pairs(self.loaded)
+
+    def classify(
+        self, texts: Iterable[str | tuple[str, str]], *, overflow: ClassifyOverflow | None = None
+    ) -> Iterator[Classification]:
+        """Label, labels or number of each text or (text, text_pair); see `classify_texts` for errors, and for what
+        becomes of long texts."""
         return classify_texts(self.loaded, self._engine, _several(texts), overflow=overflow)
 
-    def generate(self, prompts: Iterable[str], *, overflow: Overflow = "error", **options: Any) -> Iterator[Generation]:
-        """Continuations of each prompt; the options are the keys of `GenerationBlock`."""
-        block = self.options(options)
-        return generate_texts(self.loaded, self._engine, _several(prompts), options=block, overflow=overflow)
+    @property
+    def dimension(self) -> int:
+        """Numbers of a vector that `embed` gives."""
+        size: int = self.loaded.model.config.hidden_size
+        return size
 
-    def stream(self, prompt: str, **options: Any) -> Iterator[str]:
-        """The first continuation in pieces, as they come."""
-        return stream_text(self.loaded, self._engine, prompt, options=self.options(options))
+    def embed(
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: Pooling = "mean",
+        normalize: bool = True,
+        overflow: EmbedOverflow = "truncate",
+    ) -> NDArray[np.float32]:
+        """(N, D) the vector of each text, in their order; see `embed_texts` for the options, errors and long texts.
 
-    def summarize(
-        self, texts: Iterable[str], *, overflow: Overflow = "truncate", **options: Any
+        Raises:
+            UsageError: the model was opened for another verb.
+        """
+        import numpy as np
+
+        chunks = self.embed_stream(texts, pooling=pooling, normalize=normalize, overflow=overflow)
+        none = np.empty((0, self.dimension), dtype=np.float32)
+        return np.concatenate([none, *(chunk.vectors for chunk in chunks)])
+
+    def embed_stream(
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: Pooling = "mean",
+        normalize: bool = True,
+        overflow: EmbedOverflow = "truncate",
+    ) -> Iterator[Embedded]:
+        """As `embed`, some texts with their vectors at a time, in bounded memory."""
+        self._check_head("embed")
+        options: dict[str, Any] = {"pooling": pooling, "normalize": normalize, "overflow": overflow}
+        return embed_texts(self.loaded, self._engine, _several(texts), **options)
+
+    def search(
+        self,
+        queries: Iterable[str],
+        texts: Iterable[str],
+        *,
+        top_k: int = 5,
+        pooling: Pooling = "mean",
+        overflow: EmbedOverflow = "truncate",
+    ) -> list[list[Found]]:
+        """For each query the texts whose vectors are nearest to its own by cosine, the nearest first.
+
+        Exact, and in bounded memory: the texts are read once, and only the best are kept.
+
+        Raises:
+            UsageError: no query, `top_k` below 1, or the model was opened for another verb.
+        """
+        wanted = list(_several(queries))
+        check_search(wanted, top_k=top_k)
+        nearest = NearestRows(self.embed(wanted, pooling=pooling, overflow=overflow), top_k=top_k)
+        for some in self.embed_stream(texts, pooling=pooling, overflow=overflow):
+            nearest.add(some.texts, some.vectors)
+        return nearest.results()
+
+    def fill(self, texts: Iterable[str], *, top_k: int = 5, overflow: FillOverflow = "window") -> Iterator[Filling]:
+        """The likeliest tokens for each mask of each text; see `fill_texts` for masks, errors and long texts.
+
+        Raises:
+            UsageError: the model was opened for another verb.
+        """
+        self._check_head("fill")
+        return fill_texts(self.loaded, self._engine, _several(texts), top_k=top_k, overflow=overflow)
+
+    def _check_head(self, verb: Verb) -> None:
+        from llmkit.models.heads import model_class
+
+        if not isinstance(self.loaded.model, model_class(self.loaded.family, USES[verb].head)):
+            name = self.loaded.name
+            raise UsageError(f"{name} was opened for another use. Open it with llmkit.load({name!r}, verb={verb!r}).")
+
+    def generate(
+        self, prompts: Iterable[str], *, overflow: Overflow = "error", raw: bool = False, **options: Any
     ) -> Iterator[Generation]:
-        """A summary of each text; the options are the keys of `GenerationBlock`."""
-        block = self.options(options)
-        return summarize_texts(
-            self.loaded, self._engine, _several(texts), options=block, prefix=self._prefix(), overflow=overflow
+        """Continuations of each prompt; the options are the keys of `GenerationBlock`.
+
+        Args:
+            raw: a chat model, too, continues the prompt as it stands; else it answers it as what a user says.
+        """
+        return generate_texts(
+            self.loaded,
+            self._engine,
+            _several(prompts),
+            options=self.options(options),
+            prefix=self._prompt_prefix,
+            overflow=overflow,
+            as_turns=self.chats and not raw,
         )
 
-    def options(self, given: Mapping[str, Any]) -> GenerationBlock:
+    def stream(self, prompt: str, *, raw: bool = False, **options: Any) -> Iterator[str]:
+        """The first continuation in pieces, as they come."""
+        as_turn = self.chats and not raw
+        prefixed = self._prompt_prefix + prompt
+        return stream_text(self.loaded, self._engine, prefixed, options=self.options(options), as_turn=as_turn)
+
+    def summarize(
+        self, texts: Iterable[str], *, overflow: Overflow | Literal["window"] | None = None, **options: Any
+    ) -> Iterator[Generation]:
+        """A summary of each text; the options are the keys of `GenerationBlock`.
+
+        Args:
+            overflow: without it, `window` for a model that was trained so, else `truncate`.
+        """
+        entry = summarization_entry(self.loaded)
+        block, prefix = self.options(options, entry=entry), entry.get("prefix", "")
+        several = _several(texts)
+        overflow = overflow or entry.get("overflow", "truncate")
+        if overflow == "window":
+            overlap = entry.get("window_overlap")
+            return summarize_in_parts(
+                self.loaded, self._engine, several, options=block, prefix=prefix, overlap_tokens=overlap
+            )
+        return summarize_texts(self.loaded, self._engine, several, options=block, prefix=prefix, overflow=overflow)
+
+    def translate(
+        self,
+        texts: Iterable[str],
+        *,
+        source_language: str | None = None,
+        target_language: str | None = None,
+        overflow: Overflow = "truncate",
+        **options: Any,
+    ) -> Iterator[Generation]:
+        """A translation of each text; the options are the keys of `GenerationBlock`.
+
+        Args:
+            source_language: code or English name; needed where the model knows several pairs.
+            target_language: as `source_language`.
+        Raises:
+            UsageError: the model does not translate these languages; the message says which it does.
+            ModelError: the model does not translate.
+        """
+        entry = translation_entry(self.loaded, source=source_language, target=target_language)
+        block, prefix = self.options(options, entry=entry), entry["prefix"]
+        return summarize_texts(
+            self.loaded, self._engine, _several(texts), options=block, prefix=prefix, overflow=overflow
+        )
+
+    def tag(self, texts: Iterable[str], *, overflow: TagOverflow = "window") -> Iterator[Tagging]:
+        """Entities of each text, or tags of its words; see `tag_texts` for errors and long texts."""
+        overlap = overlap_of(self.loaded.window, self._window_overlap())
+        return tag_texts(self.loaded, self._engine, _several(texts), overflow=overflow, overlap=overlap)
+
+    def options(self, given: Mapping[str, Any], *, entry: Mapping[str, Any] | None = None) -> GenerationBlock:
         """The given options over the model's own, over llmkit's defaults.
 
+        Args:
+            entry: what the model says about the task in hand; see `entries.py`.
         Raises:
             UsageError: an option outside its range, with the range.
         """
         chosen = {key: value for key, value in given.items() if value is not None}
         generation_options(chosen)  # a fault of the user's is told before the model's own options are mixed in
-        return generation_options({**self._own_options(chosen), **chosen})
+        return generation_options({**self._own_options(chosen, entry or self._prompt_entry), **chosen})
 
-    def _own_options(self, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    def _own_options(self, chosen: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
         """Length and beams as the model's configs have them: ours in generation_config, T5's of 2019 by task."""
         generation = self.loaded.model.generation_config
-        tasks = getattr(self.loaded.model.config, "task_specific_params", None) or {}
-        by_task = tasks.get("summarization", {}) if self.loaded.family == "t5" else {}
         sampling = not {"temperature", "top_k", "top_p"}.isdisjoint(chosen)
-        beams = 1 if sampling else generation.num_beams or by_task.get("num_beams") or 1
-        new_tokens = generation.max_new_tokens or by_task.get("max_length") or self._room()
+        beams = 1 if sampling else generation.num_beams or entry.get("num_beams") or 1
+        new_tokens = generation.max_new_tokens or entry.get("max_length") or self._room()
         several = max(int(chosen.get("num_return_sequences") or 1), 1)
         own = {"repetition_penalty": generation.repetition_penalty} if generation.repetition_penalty else {}
         return {**own, "max_new_tokens": new_tokens, "beams": max(beams, 1 if sampling else several)}
+
+    def _chat_options(self, given: Mapping[str, Any]) -> GenerationBlock:
+        block = self.options(given)
+        if block.num_return_sequences > 1:
+            raise UsageError("num_return_sequences: a conversation goes on with one answer. Leave it out.")
+        return block
+
+    def _checked(self, messages: Sequence[Mapping[str, str]]) -> Messages:
+        self.require_chat()
+        found = conversation(list(messages))
+        if found is None:
+            raise UsageError(f"messages: give {WANTED['messages']}.")
+        if any(LONE_SURROGATE.search(message["content"]) for message in found):
+            raise UsageError("messages: one is not valid Unicode, it holds half a surrogate pair. Write it as UTF-8.")
+        fault = fault_in(found, last="user")
+        if fault is not None:
+            raise UsageError(f"{fault}.")
+        return found
 
     def _room(self) -> int:
         """At most half of the window, so that the default leaves room for a prompt."""
         return max(1, min(_NEW_TOKENS, self.loaded.window // 2))
 
-    def _prefix(self) -> str:
+    def _window_overlap(self) -> int | None:
+        """What a tagger was trained with; None for a model of another maker."""
         tasks = getattr(self.loaded.model.config, "task_specific_params", None) or {}
-        prefix: str = tasks.get("summarization", {}).get("prefix", _T5_PREFIX)
+        overlap: int | None = tasks.get("token-classification", {}).get("window_overlap")
+        return overlap
+
+    @property
+    def _prompt_entry(self) -> Mapping[str, Any]:
+        return text_to_text_entry(self.loaded) if self.loaded.family == "t5" else {}
+
+    @property
+    def _prompt_prefix(self) -> str:
+        prefix: str = self._prompt_entry.get("prefix", "")
         return prefix
 
 
-def _several(texts: Iterable[str]) -> Iterable[str]:
+def _several(texts: Iterable[Item]) -> Iterable[Item]:
     """Refuse a single text, which would be taken for the texts that its letters are."""
     if isinstance(texts, str):
         raise UsageError("give a list of texts, such as [text], not one text.")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from llmkit.api import Evaluation
+    from llmkit.api import Comparison, Evaluation
 
 _CLASSES_SHOWN = 20
 
@@ -29,7 +29,9 @@ def evaluate(
     references: Annotated[str | None, typer.Option(metavar="FILE", help="What they should be.")] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(help="accuracy, precision, recall, f1, confusion, rouge or evaluate:NAME; may be given again."),
+        typer.Option(
+            help="A metric of docs/metrics.md, such as accuracy or rouge, or evaluate:NAME; may be given again."
+        ),
     ] = None,
     column: Annotated[
         list[str] | None,
@@ -38,6 +40,13 @@ def evaluate(
     rouge_tokenizer: Annotated[
         Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE finds words.")
     ] = "auto",
+    pooling: Annotated[
+        Literal["mean", "first"] | None,
+        typer.Option(help="For neighbour_recall: mean of a text's tokens, the default, or its first."),
+    ] = None,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Show beside it what costs nothing on the same rows, and who wins.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object, with all details.")] = False,
 ) -> None:
     """Measure a model on rows, or predictions on references."""
@@ -46,6 +55,8 @@ def evaluate(
     if predictions is not None and references is not None:
         if model is not None or data:
             raise UsageError("give a model with --data, or --predictions with --references, not both.")
+        if baseline:
+            raise UsageError("--baseline needs a model: its training rows train the baseline.")
         from llmkit.api import score_files
 
         named = column[0] if column else None
@@ -56,7 +67,13 @@ def evaluate(
         from llmkit.api import evaluate_model
 
         evaluation = evaluate_model(
-            model, data=data, columns=_columns(column), metrics=metric, rouge_tokenizer=rouge_tokenizer
+            model,
+            data=data,
+            columns=_columns(column),
+            metrics=metric,
+            rouge_tokenizer=rouge_tokenizer,
+            pooling=pooling,
+            baseline=baseline,
         )
     _print(evaluation, as_json=as_json)
 
@@ -73,29 +90,81 @@ def _columns(given: list[str] | None) -> dict[str, str] | None:
 
 
 def _print(evaluation: Evaluation, *, as_json: bool) -> None:
+    from llmkit.api import baselines_record
+
     scores = evaluation.scores
     if as_json:
         record = {"model": evaluation.model, "data": evaluation.data, "rows": evaluation.rows}
-        print(json.dumps({**record, "figures": scores.figures, "details": scores.details}, ensure_ascii=False))
+        measured = {"figures": scores.figures, "details": scores.details, **baselines_record(evaluation)}
+        print(json.dumps({**record, **measured}, ensure_ascii=False))
         return
     unit = "rows" if evaluation.predictions else "blocks"  # without predictions it is a language model
     print(f"{evaluation.rows:,} {unit}: {evaluation.data}")
-    for name, value in scores.figures.items():
-        print(f"  {name:<16} {value:.4f}")
+    if evaluation.comparison is None:
+        width = max(16, *map(len, scores.figures))
+        for name, value in scores.figures.items():
+            print(f"  {name:<{width}} {value:.4f}")
+    else:
+        _print_comparison(scores.figures, evaluation.comparison)
+    for name, reason in scores.details.get("undefined", {}).items():
+        print(f"  {name} is not defined, and given as 0: {reason}")
     if "rouge" in scores.details:
         rouge = scores.details["rouge"]
         print(f"  rouge tokenizer: {rouge['tokenizer']} ({rouge['why']})")
+    if "squad" in scores.details:
+        _print_answers(scores.details["squad"])
+    _print_of_texts(scores.details)
     if "per_class" in scores.details:
-        _print_classes(scores.details["per_class"])
+        _print_classes(scores.details["per_class"], unit="rows")
+    if "per_type" in scores.details:
+        _print_classes(scores.details["per_type"], unit="entities")
     if "confusion" in scores.details:
         _print_confusion(scores.details["confusion"])
 
 
-def _print_classes(per_class: dict[str, dict[str, float]]) -> None:
+def _print_of_texts(details: dict[str, Any]) -> None:
+    """How BLEU found words, the signatures of sacrebleu, and how many texts ended at the limit of length."""
+    if "bleu" in details:
+        words = details["bleu"]["words"]
+        print(f"  bleu tokenizer: {words['tokenizer']} ({words['why']})")
+    for name in ("bleu", "chrf", "ter"):
+        if name in details:
+            print(f"  {name}: {details[name]['signature']}")
+    if "written" in details:
+        written = details["written"]
+        count = f"{written['reached_limit']:,} of {written['texts']:,}"
+        print(f"  texts that reached max_new_tokens {written['max_new_tokens']:,}: {count}")
+
+
+def _print_answers(parts: dict[str, dict[str, float]]) -> None:
+    for name, spoken in (("has_answer", "with an answer"), ("no_answer", "no answer")):
+        part = parts[name]
+        if part["rows"]:
+            print(
+                f"  {part['rows']:,} {spoken}: exact_match {part['exact_match']:.4f}, answer_f1 {part['answer_f1']:.4f}"
+            )
+
+
+def _print_comparison(figures: dict[str, float], comparison: Comparison) -> None:
+    """A figure a line: the model's, and that of each baseline where it has one."""
+    width = max(map(len, ["figure", *figures]))
+    titles = ["model", *(one.title for one in comparison.baselines)]
+    print(f"  {'figure':<{width}}  " + "  ".join(f"{title:>7}" for title in titles))
+    for name, value in figures.items():
+        cells = [value, *(one.figures.get(name) for one in comparison.baselines)]
+        shown = ["" if cell is None else f"{cell:.4f}" for cell in cells]
+        line = "  ".join(f"{cell:>{max(7, len(title))}}" for cell, title in zip(shown, titles, strict=True))
+        print(f"  {name:<{width}}  {line}".rstrip())
+    print(f"  {comparison.verdict}")
+
+
+def _print_classes(per_class: dict[str, dict[str, float]], *, unit: str) -> None:
     width = max(map(len, [*per_class, "label"]))
-    print(f"  {'label':<{width}}  precision  recall      f1    rows")
+    print(f"  {'label':<{width}}  precision  recall      f1  {unit:>6}")
     for label, row in list(per_class.items())[:_CLASSES_SHOWN]:
-        numbers = f"{row['precision']:9.4f}  {row['recall']:6.4f}  {row['f1']:6.4f}  {row['support']:6,.0f}"
+        numbers = (
+            f"{row['precision']:9.4f}  {row['recall']:6.4f}  {row['f1']:6.4f}  {row['support']:{max(6, len(unit))},.0f}"
+        )
         print(f"  {label:<{width}}  {numbers}")
     if len(per_class) > _CLASSES_SHOWN:
         print(f"  and {len(per_class) - _CLASSES_SHOWN} more labels; --json lists all")

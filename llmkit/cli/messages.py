@@ -12,6 +12,11 @@ def print_error(kind: str, message: str) -> None:
         print(f"error[{kind}]: {_escaped(line)}", file=sys.stderr)
 
 
+def print_note(message: str) -> None:
+    """One line to the person at the terminal, as a note of the log."""
+    print(_escaped(message), file=sys.stderr, flush=True)
+
+
 def send_log_to_stderr() -> None:
     """Show the package's log: notes as they are, warnings marked."""
     logger = logging.getLogger("llmkit")

@@ -13,6 +13,7 @@ from rich.table import Column
 
 if TYPE_CHECKING:
     from llmkit.api import Begun, Evaluated, Finetuned, Saved, StepResult
+    from llmkit.api.preparing import Prepared
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SMOOTHING = 0.9
@@ -66,13 +67,17 @@ class TrainingDisplay:
         self._total_steps = plan.total_steps
         lines = {
             "run": str(begun.run.folder),
-            "model": f"{ready.task.loaded.name}, {ready.parameters / 1e6:,.1f} M parameters",
+            "model": f"{ready.task.loaded.name}, {_parameters(ready)}",
             "data": f"{len(ready.train):,} training examples, {len(ready.validation):,} for validation",
             "training": f"{plan.total_steps:,} steps of {train.batch_size} examples, "
             f"{plan.steps_per_epoch:,} to an epoch; learning rate {plan.peak_learning_rate:g}, "
             f"{train.schedule} after {plan.warmup_steps:,} warm-up steps",
             "precision": f"{ready.precision.format} on {ready.accelerator.device}: {ready.precision.reason}",
         }
+        if ready.checks is None:
+            lines["checks"] = "off, as the recipe says"
+        else:
+            lines["checks"] = f"passed before the first step: {', '.join(ready.checks)}"
         if ready.unigram is not None:
             lines["unigram"] = f"{ready.unigram:.4f}, the validation loss of guessing by frequency alone"
         if ready.checkpoint is not None:
@@ -119,6 +124,13 @@ class TrainingDisplay:
             self._bar.console.print(line, markup=False)
         else:
             print(line, file=sys.stderr, flush=True)
+
+
+def _parameters(ready: Prepared) -> str:
+    """How many there are, and how many of them learn where these are not all."""
+    count, trained = ready.parameters, ready.trained_parameters
+    text = f"{count / 1e6:,.1f} M parameters"
+    return text if trained == count else f"{text}, {trained:,} of them trained ({trained / count:.1%})"
 
 
 def _work(manifest: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from llmkit.errors import DataError, MachineError, UsageError, nearest
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
-_FILES = (".txt", ".text", ".md", ".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+_FILES = (".txt", ".text", ".md", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 
 
 def input_texts(given: str | None, *, column: str, by_line: bool) -> Iterator[str]:
@@ -35,9 +35,30 @@ def input_texts(given: str | None, *, column: str, by_line: bool) -> Iterator[st
         from llmkit.api import read_texts
 
         return read_texts(given, column=column, by_line=by_line)
-    if given.lower().endswith(_FILES) and not any(char.isspace() for char in given):
+    if _has_extension(given):
         raise DataError(f"{given}: {_no_such_file(Path(given))} To use it as a text, pipe it in.")
     return iter([as_text(given)])
+
+
+def names_a_file(given: str) -> bool:
+    """Whether an argument is a file or another source of rows, or would be one by its name."""
+    return _is_file(given) or _has_extension(given)
+
+
+def input_pairs(given: str | None, *, column: str, pair_column: str) -> Iterator[tuple[str, str]]:
+    """The pairs of texts of a file with two columns.
+
+    Raises:
+        UsageError: no file was given.
+        DataError: it lacks a column.
+    """
+    if given is None or not _is_file(given):
+        raise UsageError(
+            f"pairs of texts come from a file with the columns {column} and {pair_column}; give one as the argument."
+        )
+    from llmkit.api import read_pairs
+
+    return read_pairs(given, column=column, pair_column=pair_column)
 
 
 def as_text(argument: str) -> str:
@@ -58,6 +79,10 @@ def _is_file(given: str) -> bool:
     with contextlib.suppress(OSError, ValueError):  # a long text is no possible name
         return bool(given) and Path(given).exists()
     return False
+
+
+def _has_extension(given: str) -> bool:
+    return given.lower().endswith(_FILES) and not any(char.isspace() for char in given)
 
 
 def _stdin_texts(*, by_line: bool) -> Iterator[str]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.texts import as_text, input_texts, results, shown
+from llmkit.cli.texts import as_text, input_pairs, input_texts, results, shown
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from llmkit.api import Model
+    from llmkit.api import Classification, Model
 
 Source = Annotated[str | None, typer.Argument(help="A text, a file (.txt .csv .tsv .jsonl .parquet), or - for a pipe.")]
 ModelName = Annotated[
@@ -45,13 +45,14 @@ def generate(
     stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; may be given again.")] = None,
     num_return_sequences: Annotated[int | None, typer.Option(help="Continuations of each prompt.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the sampling.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it stands, with a chat model too.")] = False,
     overflow: Overflow = "error",
     column: Column = "text",
     lines: Lines = False,
     as_json: Json = False,
     output: Output = None,
 ) -> None:
-    """Continue a prompt. Greedy, unless a temperature, --top-k or --top-p asks for sampling."""
+    """Continue a prompt, or answer it with a chat model. Greedy, unless --temperature, --top-k or --top-p samples."""
     if prompt is not None and source is not None:
         raise UsageError("give --prompt or a file, not both.")
     prompts = iter([as_text(prompt)]) if prompt is not None else input_texts(source, column=column, by_line=lines)
@@ -67,14 +68,14 @@ def generate(
         "seed": seed,
     }
     check_generation(options)
-    opened = _open(model, verb="generate")
+    opened = open_model(model, verb="generate")
     on_screen = sys.stdout.isatty() and not as_json and output is None
     if prompt is not None and on_screen and not num_return_sequences and overflow == "error":
-        _stream(opened, as_text(prompt), options)
+        _stream(opened, as_text(prompt), options, raw=raw)
         return
     with results(as_json=as_json, output=output) as write:
-        for result in opened.generate(prompts, overflow=overflow, **options):
-            lead = result.prompt if opened.continues else ""
+        for result in opened.generate(prompts, overflow=overflow, raw=raw, **options):
+            lead = result.prompt if _goes_on(opened, raw=raw) else ""
             plain = [lead + text for text in result.texts]
             write("\n---\n".join(plain), {"prompt": result.prompt, "texts": result.texts})
 
@@ -85,7 +86,13 @@ def summarize(
     max_new_tokens: MaxNewTokens = None,
     beams: Beams = None,
     repetition_penalty: Penalty = None,
-    overflow: Overflow = "truncate",
+    overflow: Annotated[
+        Literal["error", "truncate", "window"] | None,
+        typer.Option(
+            help="What to do with a text longer than the model's window; window summarizes it part by part. "
+            "Without it, as the model was trained, else truncate."
+        ),
+    ] = None,
     column: Column = "text",
     lines: Lines = False,
     as_json: Json = False,
@@ -99,35 +106,38 @@ def summarize(
         "repetition_penalty": repetition_penalty,
     }
     check_generation(options)
-    opened = _open(model, verb="summarize")
+    opened = open_model(model, verb="summarize")
     with results(as_json=as_json, output=output) as write:
         for result in opened.summarize(texts, overflow=overflow, **options):
             summary = result.texts[0]
-            cut = {"truncated_tokens": result.truncated_tokens}
+            cut = {"truncated_tokens": result.truncated_tokens, "parts": result.parts}
             write(summary, {"text": result.prompt, "summary": summary, **cut})
 
 
 def classify(
     source: Source = None,
     model: ModelName = None,
-    overflow: Overflow = "truncate",
+    overflow: Annotated[
+        Literal["error", "truncate", "window"] | None,
+        typer.Option(help="What to do with a text longer than the model's window; by default as it was trained."),
+    ] = None,
     column: Column = "text",
+    pair_column: Annotated[
+        str | None, typer.Option(help="Column of the second texts, for a model of pairs.", show_default="text_pair")
+    ] = None,
     lines: Lines = True,
     as_json: Json = False,
     output: Output = None,
 ) -> None:
-    """Name the label of each text, and its probability."""
-    texts = input_texts(source, column=column, by_line=lines)
-    opened = _open(model, verb="classify")
+    """Name the label or labels of each text with their probabilities, or its number."""
+    texts: Iterator[str] | Iterator[tuple[str, str]] = input_texts(source, column=column, by_line=lines)
+    pairs = None if pair_column is None else input_pairs(source, column=column, pair_column=pair_column)
+    opened = open_model(model, verb="classify")
+    if pairs is None and opened.reads_pairs:
+        pairs = input_pairs(source, column=column, pair_column="text_pair")
     with results(as_json=as_json, output=output) as write:
-        for result in opened.classify(texts, overflow=overflow):
-            record = {
-                "text": result.text,
-                "label": result.label,
-                "probabilities": result.probabilities,
-                "truncated_tokens": result.truncated_tokens,
-            }
-            write(f"{result.label}\t{result.probabilities[result.label]:.4f}", record)
+        for result in opened.classify(texts if pairs is None else pairs, overflow=overflow):
+            write(*_classified(result))
 
 
 COMMANDS = (generate, summarize, classify)
@@ -140,15 +150,37 @@ def check_generation(options: dict[str, Any]) -> None:
     generation_options(options)
 
 
-def _open(name: str | None, *, verb: Literal["generate", "summarize", "classify"]) -> Model:
+def _classified(result: Classification) -> tuple[str, dict[str, Any]]:
+    """A result as a line and as a record; a record has the keys of what the model answers, and no others."""
+    record: dict[str, Any] = {"text": result.text}
+    if result.text_pair is not None:
+        record["text_pair"] = result.text_pair
+    if result.value is not None:
+        plain = f"{result.value:.4f}"
+        record["value"] = result.value
+    else:
+        labels = result.labels if result.label is None else [result.label]
+        plain = "\t".join(f"{label}\t{result.probabilities[label]:.4f}" for label in labels) or "(none)"
+        record.update({"labels": labels} if result.label is None else {"label": result.label})
+        record["probabilities"] = result.probabilities
+    record["truncated_tokens"] = result.truncated_tokens
+    return plain, {**record, "windows": result.windows} if result.windows > 1 else record
+
+
+def open_model(name: str | None, *, verb: Literal["classify", "generate", "summarize", "translate"]) -> Model:
     from llmkit.api import load
 
     return load(name, verb=verb)
 
 
-def _stream(model: Model, prompt: str, options: dict[str, Any]) -> None:
-    print(shown(prompt) if model.continues else "", end="", flush=True)
-    pieces: Iterator[str] = model.stream(prompt, **options)
+def _goes_on(model: Model, *, raw: bool) -> bool:
+    """Whether the prompt is shown in front of what is written."""
+    return model.continues or (raw and model.chats)
+
+
+def _stream(model: Model, prompt: str, options: dict[str, Any], *, raw: bool) -> None:
+    print(shown(prompt) if _goes_on(model, raw=raw) else "", end="", flush=True)
+    pieces: Iterator[str] = model.stream(prompt, raw=raw, **options)
     for piece in pieces:
         print(shown(piece), end="", flush=True)
     print()

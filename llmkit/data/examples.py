@@ -25,7 +25,7 @@ class Ragged:
     """(N + 1,)"""
 
     @classmethod
-    def of(cls, sequences: Iterable[Sequence[int]]) -> Ragged:
+    def of(cls, sequences: Iterable[Sequence[int] | NDArray[np.int32]]) -> Ragged:
         import numpy as np
 
         held = [np.asarray(sequence, dtype=np.int32) for sequence in sequences]
@@ -47,7 +47,7 @@ class Ragged:
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
     def take(self, indices: Sequence[int]) -> Ragged:
-        return Ragged.of([self[index] for index in indices])  # type: ignore[misc]  # arrays are sequences of ints
+        return Ragged.of([self[index] for index in indices])
 
 
 class Column(Protocol):
@@ -73,8 +73,12 @@ class Examples:
     """`input_ids`, and `target_ids` where the task has a text to write or a class to name."""
     references: Sequence[Any] = ()
     """What a prediction is compared with, one a row; empty for tasks measured by their loss alone."""
+    sources: Sequence[Any] = ()
+    """What a prediction is made of besides ids, such as the passage that an answer is cut from; one a row, or none."""
     row_of: NDArray[np.int64] | None = None
     """(N,) which row each example was cut from, rising, where a row may become several; None where each is one."""
+    aligned: frozenset[str] = frozenset()
+    """Columns that run beside `input_ids`, value by value: they add no tokens."""
     utf8_bytes: int = 0
     """Size of the raw text behind the targets, for bits per byte; 0 where that has no meaning."""
 
@@ -97,16 +101,18 @@ class Examples:
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """(N,) tokens of an example, over all its columns."""
+        """(N,) tokens of an example, over its columns."""
         import numpy as np
 
-        if len(self.columns) == 1:
-            return self.columns["input_ids"].lengths
-        return np.sum([column.lengths for column in self.columns.values()], axis=0)  # type: ignore[no-any-return]
+        held = self._sequences()
+        return held[0].lengths if len(held) == 1 else np.sum([column.lengths for column in held], axis=0)
 
     def padded_tokens(self, indices: NDArray[np.int64]) -> int:
         """Positions of a micro-batch of these examples, padding included."""
-        return sum(len(indices) * int(column.lengths[indices].max()) for column in self.columns.values())
+        return sum(len(indices) * int(column.lengths[indices].max()) for column in self._sequences())
+
+    def _sequences(self) -> list[Column]:
+        return [column for name, column in self.columns.items() if name not in self.aligned]
 
     def take(self, indices: Sequence[int]) -> Examples:
         """All examples of these rows, in this order; the bytes stay with the whole."""
@@ -117,5 +123,6 @@ class Examples:
         examples = list(itertools.chain.from_iterable(chosen))
         columns = {name: column.take(examples) for name, column in self.columns.items()}
         references = [self.references[index] for index in indices] if self.references else ()
+        sources = [self.sources[index] for index in indices] if self.sources else ()
         row_of = None if self.row_of is None else np.repeat(np.arange(len(chosen)), [len(one) for one in chosen])
-        return Examples(columns=columns, references=references, row_of=row_of)
+        return Examples(columns=columns, references=references, sources=sources, row_of=row_of, aligned=self.aligned)

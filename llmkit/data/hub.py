@@ -69,16 +69,17 @@ class HubTable:
         return list(self._dataset.column_names)
 
     def records(self, wanted: Sequence[str]) -> Iterator[Record]:
-        """Rows from index 0; a column of class numbers gives the names of the classes, None where there is none."""
-        from datasets import ClassLabel
+        """Rows from index 0; a class number, or each of a list, becomes its class's name, None where there is none."""
+        from datasets import ClassLabel, LargeList, List
 
-        class_names = {
-            column: feature.names
-            for column, feature in self._dataset.features.items()
-            if column in wanted and isinstance(feature, ClassLabel)
-        }
+        class_names = {}
+        for column in wanted:
+            feature = self._dataset.features[column]
+            one = feature.feature if isinstance(feature, List | LargeList) else feature
+            if isinstance(one, ClassLabel):
+                class_names[column] = one.names
         for index, values in enumerate(self._dataset.select_columns(list(wanted))):
-            named = {column: _class_name(names, values[column]) for column, names in class_names.items()}
+            named = {column: _class_names(names, values[column]) for column, names in class_names.items()}
             yield index, {**values, **named}
 
     def place(self, number: int) -> str:
@@ -93,9 +94,11 @@ class HubTable:
         }
 
 
-def _class_name(names: Sequence[str], number: int | None) -> str | None:
+def _class_names(names: Sequence[str], numbers: int | list[int] | None) -> Any:
     """-1 is how test splits say that the label is kept secret."""
-    return None if number is None or number < 0 else names[number]
+    if isinstance(numbers, list):
+        return [_class_names(names, number) for number in numbers]
+    return None if numbers is None or numbers < 0 else names[numbers]
 
 
 def resolve_commit(source: HubSource) -> str:

@@ -50,21 +50,69 @@ def words(value: object) -> list[str] | None:
     return _each(_listed(value), lambda one: one if isinstance(one, str) and one.strip() else None)
 
 
-KINDS: Mapping[Kind, Read] = {"text": text, "label": label, "labels": labels, "number": number, "words": words}
-TEXT_KINDS: frozenset[Kind] = frozenset({"text", "words"})
+def spans(value: object) -> list[dict[str, Any]] | None:
+    """Labelled stretches of a text, none at all included: a list of objects, or the text of one in a file of cells.
+
+    Characters are counted from 0, and the end is the first one behind; other keys of an object are passed over.
+    """
+    return _each(_listed(value), _span)
+
+
+def answers(value: object) -> dict[str, list[Any]] | None:
+    """Answers and where each begins, in characters from 0: `{"text": [...], "answer_start": [...]}` or a list of pairs.
+
+    Either may be empty. In a file of cells, the text of either as JSON.
+    """
+    value = _listed(value)
+    if isinstance(value, list):
+        if not all(isinstance(one, dict) and {"text", "answer_start"} <= one.keys() for one in value):
+            return None
+        value = {key: [one[key] for one in value] for key in ("text", "answer_start")}
+    if not isinstance(value, dict):
+        return None
+    found = _each(value.get("text"), lambda one: one if isinstance(one, str) and one.strip() else None)
+    starts = _each(value.get("answer_start"), _place)
+    if found is None or starts is None or len(found) != len(starts):
+        return None
+    return {"text": found, "answer_start": starts}
+
+
+def messages(value: object) -> list[dict[str, str]] | None:
+    """A conversation: objects with a `role` and a `content`, both texts, or the text of such a JSON list.
+
+    Whether the roles take turns is for the task to judge. What else a message has is left out.
+    """
+    return _each(_listed(value), _message)
+
+
+KINDS: Mapping[Kind, Read] = {
+    "text": text,
+    "label": label,
+    "labels": labels,
+    "number": number,
+    "words": words,
+    "spans": spans,
+    "answers": answers,
+    "messages": messages,
+}
+TEXT_KINDS: frozenset[Kind] = frozenset({"text", "words", "messages"})
 """Kinds whose texts a model reads or writes, and a tokenizer is trained on."""
 WANTED: Mapping[Kind, str] = {
     "text": "text",
     "label": "a label",
-    "labels": "a list of labels",
+    "labels": 'a list of labels, such as ["a", "b"]',
     "number": "a number",
-    "words": "a list of words",
+    "words": "a list of words, none of them empty",
+    "spans": 'a list of objects such as {"start": 0, "end": 5, "label": "NAME"}',
+    "answers": 'such as {"text": ["1912"], "answer_start": [17]}, with empty lists for no answer',
+    "messages": 'a list of messages such as {"role": "user", "content": "..."}',
 }
 """What belongs there, for messages."""
 
 
 def texts_in(value: Any) -> Iterator[str]:
-    """Every text inside a value, in order: what a tokenizer is trained on, and what must be valid Unicode."""
+    """Every text inside a value, in order, the names of roles included: what a tokenizer is trained on, and what must
+    be valid Unicode."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -75,6 +123,30 @@ def texts_in(value: Any) -> Iterator[str]:
             yield from texts_in(one)
 
 
+def _span(value: object) -> dict[str, Any] | None:
+    if not isinstance(value, Mapping):
+        return None
+    bounds = {key: value.get(key) for key in ("start", "end")}
+    named = label(value.get("label"))
+    if named is None or any(isinstance(place, bool) or not isinstance(place, int) for place in bounds.values()):
+        return None
+    return {**bounds, "label": named}
+
+
+def texts_asked(value: Any) -> Iterator[str]:
+    """The texts that deal a row to its split: all of them, but of a conversation not the answers."""
+    if isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
+        value = [one["content"] for one in value if one["role"] != "assistant"]
+    yield from texts_in(value)
+
+
+def _message(value: object) -> dict[str, str] | None:
+    if not isinstance(value, Mapping):
+        return None
+    role, content = value.get("role"), value.get("content")
+    return {"role": role, "content": content} if isinstance(role, str) and isinstance(content, str) else None
+
+
 def _listed(value: object) -> object:
     if isinstance(value, str):
         try:
@@ -82,6 +154,10 @@ def _listed(value: object) -> object:
         except ValueError:
             return None
     return value
+
+
+def _place(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _each(values: object, read: Read) -> list[Any] | None:

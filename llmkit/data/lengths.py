@@ -43,12 +43,13 @@ class LengthCount:
         """Tokens behind the limit."""
         return sum(max(0, length - self.max_tokens) for length in self.lengths)
 
-    def report(self, *, key: str, targets: bool) -> None:
+    def report(self, *, key: str, targets: bool, done: str | None = None) -> None:
         """Log the lengths and what was done about them.
 
         Args:
             key: the recipe's key for the limit, for the message.
             targets: True where the tokens lost were targets of the loss.
+            done: what was done to rows that are too long, where that is not what the policy's name says.
         Raises:
             DataError: something is too long and the policy is `error`.
         """
@@ -68,8 +69,9 @@ class LengthCount:
                 f"Raise {key}, or set overflow to truncate or drop."
             )
         if self.overflow == "window":
-            _log.info("%s; %s over %s cut into overlapping windows", spread, share, f"{self.max_tokens:,}")
+            done = done or "cut into overlapping windows"
+            _log.info("%s; %s over %s %s", spread, share, f"{self.max_tokens:,}", done)
             return
-        done = "dropped" if self.overflow == "drop" else f"truncated, {self.lost_tokens:,} tokens lost"
+        done = done or ("dropped" if self.overflow == "drop" else f"truncated, {self.lost_tokens:,} tokens lost")
         kind = " (targets of the loss)" if targets else ""
         _log.warning("%s; %s over %s %s%s", spread, share, f"{self.max_tokens:,}", done, kind)

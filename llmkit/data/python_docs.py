@@ -5,11 +5,15 @@ of each package, picked by a hash of the path, so the rows depend on the install
 the docstring's first sentence or line, the text is the rest, `docstring` is both, the label is the package. Exact
 duplicates are dropped; near-duplicates are not: transformers repeats itself between models, so a score on these rows
 flatters a model.
+
+Other sets are derived from the same files: a module with its own `row_of` calls `load_rows` and `print_sample`, as
+`python_docs_entities.py` does.
 """
 
 from __future__ import annotations
 
 import ast
+import gc
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -22,9 +26,10 @@ import subprocess
 import sys
 import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from llmkit.data.caches import cache_folder, publish_file
 from llmkit.errors import MachineError
@@ -50,12 +55,25 @@ def load_python_docs() -> list[dict[str, str]]:
     Raises:
         MachineError: a package of `PACKAGES` is not installed, or the cache folder cannot be written to.
     """
+    return load_rows("python-docs", rules=_FORMAT, module="llmkit.data.python_docs")
+
+
+def load_rows(name: str, *, rules: int, module: str) -> list[dict[str, Any]]:
+    """The rows of a set that is derived from docstrings, in one fixed order; built once, then cached.
+
+    Args:
+        name: of the set, without `builtin:`.
+        rules: their version; raise it whenever they change, or old caches would be read as new ones.
+        module: what prints the rows of one package, as `print_sample` does, when it is run.
+    Raises:
+        MachineError: as `load_python_docs`.
+    """
     versions = python_docs_versions()
-    key = hashlib.sha256(json.dumps([_FORMAT, versions]).encode()).hexdigest()[:16]
-    path = cache_folder() / "python-docs" / f"{key}.jsonl"
+    key = hashlib.sha256(json.dumps([rules, versions]).encode()).hexdigest()[:16]
+    path = cache_folder() / name / f"{key}.jsonl"
     rows = read_cache(path)
     if rows is None:
-        rows = _build_rows()
+        rows = _build_rows(module)
         _write_cache(path, rows)
     return rows
 
@@ -80,22 +98,22 @@ def _missing(package: str) -> MachineError:
     return MachineError(f"builtin:python-docs needs the package {package}, which is not installed. {fix}")
 
 
-def _build_rows() -> list[dict[str, str]]:
+def _build_rows(module: str) -> list[dict[str, Any]]:
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:  # each waits for a process of its own
-        found = [row for rows in threads.map(_sample_apart, LABELS) for row in rows]
+        found = [row for rows in threads.map(lambda label: _sample_apart(label, module), LABELS) for row in rows]
     rows = without_shared_texts(found)
     # Labels must be mixed, for readers that stop early; and the order must not follow the hash that `split_of` uses.
     return sorted(rows, key=lambda row: (_hash(f"order {row['label']} {row['name']}"), row["text"]))
 
 
-def _sample_apart(label: str) -> list[dict[str, str]]:
+def _sample_apart(label: str, module: str) -> list[dict[str, Any]]:
     """`_sample` in another process: parsing takes seconds a package, and Python does it on one core only."""
-    command = [sys.executable, "-m", "llmkit.data.python_docs", label, str(_source_folder(label))]
+    command = [sys.executable, "-m", module, label, str(_source_folder(label))]
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         fault = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise MachineError(f"builtin:python-docs: reading {label} failed ({' '.join(fault)}).")
-    rows: list[dict[str, str]] = json.loads(done.stdout)
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
     return rows
 
 
@@ -108,14 +126,30 @@ def _source_folder(label: str) -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def _sample(label: str, folder: Path) -> list[dict[str, str]]:
+def print_sample(row_of: Callable[[Documented, str], dict[str, Any] | None], *, most_rows: int) -> None:
+    """Be the program that `load_rows` runs for a package: its arguments are the label and the folder of the sources.
+
+    Args:
+        row_of: the row of a definition with a docstring, None for none. Its `text` tells rows apart.
+        most_rows: stop after the file that reaches so many.
+    """
+    gc.disable()  # syntax trees have no cycles, and looking for some takes a quarter of the time
+    sys.stdout.write(json.dumps(_sample(sys.argv[1], Path(sys.argv[2]), row_of, most_rows)))
+
+
+def _sample(
+    label: str, folder: Path, row_of: Callable[[Documented, str], dict[str, Any] | None], most_rows: int
+) -> list[dict[str, Any]]:
     """The rows of one package: whole files in the order of their hashes, until there are enough rows."""
-    rows: dict[str, dict[str, str]] = {}  # by text with its white space levelled: the first one stays
+    rows: dict[str, dict[str, Any]] = {}  # by text with its white space levelled: the first one stays
     for relative in sorted(_python_files(folder), key=lambda path: _hash(f"{label}/{path}")):
-        if len(rows) >= _ROWS_PER_LABEL:
+        if len(rows) >= most_rows:
             break
-        for row in _file_rows(label, folder, relative):
-            rows.setdefault(_levelled(row["text"]), row)
+        for name, node in _file_definitions(label, folder, relative):
+            docstring = ast.get_docstring(node, clean=False)
+            row = row_of(node, docstring) if docstring else None
+            if row is not None:
+                rows.setdefault(_levelled(row["text"]), {**row, "label": label, "name": name})
     return list(rows.values())
 
 
@@ -128,7 +162,7 @@ def _python_files(folder: Path) -> Iterator[PurePosixPath]:
                 yield PurePosixPath(Path(parent, name).relative_to(folder).as_posix())
 
 
-def _file_rows(label: str, folder: Path, relative: PurePosixPath) -> Iterator[dict[str, str]]:
+def _file_definitions(label: str, folder: Path, relative: PurePosixPath) -> Iterator[tuple[str, Documented]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)  # "\d" in the text of others
@@ -139,23 +173,19 @@ def _file_rows(label: str, folder: Path, relative: PurePosixPath) -> Iterator[di
     parts = relative.with_suffix("").parts
     package = () if label == STANDARD_LIBRARY else (label,)
     module = ".".join(package + (parts[:-1] if parts[-1] == "__init__" else parts))
-    for name, node in definitions(tree, module):
-        docstring = ast.get_docstring(node, clean=False)
-        row = row_of(docstring) if docstring else None
-        if row is not None:
-            yield {**row, "label": label, "name": name}
+    yield from definitions(tree, module)
 
 
-_Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def definitions(tree: ast.Module, module: str) -> Iterator[tuple[str, _Documented]]:
+def definitions(tree: ast.Module, module: str) -> Iterator[tuple[str, Documented]]:
     """The module, its classes, functions and methods with their dotted names; no functions inside functions."""
     yield module, tree
     yield from _members(tree, module)
 
 
-def _members(node: ast.AST, prefix: str) -> Iterator[tuple[str, _Documented]]:
+def _members(node: ast.AST, prefix: str) -> Iterator[tuple[str, Documented]]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             name = f"{prefix}.{child.name}"
@@ -190,7 +220,7 @@ def _summary_length(lines: list[str]) -> int:
     return len(lines)
 
 
-def without_shared_texts(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+def without_shared_texts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Without the texts that stand under several labels: nobody could tell those apart."""
     labels: dict[str, set[str]] = {}
     for row in rows:
@@ -206,14 +236,14 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _write_cache(path: Path, rows: list[dict[str, str]]) -> None:
+def _write_cache(path: Path, rows: list[dict[str, Any]]) -> None:
     """The SHA-256 of the rows on the first line, then a row a line: one file, so the two cannot disagree."""
     body = "".join(json.dumps(row) + "\n" for row in rows).encode()
     header = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}) + "\n"
     publish_file(path, header.encode() + body)
 
 
-def read_cache(path: Path) -> list[dict[str, str]] | None:
+def read_cache(path: Path) -> list[dict[str, Any]] | None:
     """The rows, or None where the file is absent or damaged; it is then built again."""
     try:
         header, _, body = path.read_bytes().partition(b"\n")
@@ -227,7 +257,4 @@ def read_cache(path: Path) -> list[dict[str, str]] | None:
 
 
 if __name__ == "__main__":
-    import gc
-
-    gc.disable()  # syntax trees have no cycles, and looking for some takes a quarter of the time
-    sys.stdout.write(json.dumps(_sample(sys.argv[1], Path(sys.argv[2]))))
+    print_sample(lambda node, docstring: row_of(docstring), most_rows=_ROWS_PER_LABEL)

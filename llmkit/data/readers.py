@@ -16,7 +16,7 @@ from llmkit.data.files import MAX_LINE_CHARACTERS, detected_type, open_regular_f
 from llmkit.errors import DataError
 from llmkit.recipe.blocks import TextUnit
 
-Format = Literal["csv", "tsv", "jsonl", "parquet", "text"]
+Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "conll", "squad"]
 Record = tuple[int, Mapping[str, object]]
 """The line that the record starts in, or the index of its row where there are no lines; values by column."""
 
@@ -25,10 +25,15 @@ FORMATS: Mapping[str, Format] = {
     ".tsv": "tsv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "squad",
     ".parquet": "parquet",
     ".txt": "text",
     ".text": "text",
     ".md": "text",
+    ".conll": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+    ".iob2": "conll",
 }
 _MAX_JSON_DEPTH = 100
 _PARQUET_BATCH_ROWS = 1024
@@ -92,7 +97,7 @@ def _repeated(names: Sequence[str]) -> str | None:
 
 
 class _JsonFault(ValueError):
-    """Raised inside the JSON decoder; `read_jsonl` adds the place."""
+    """Raised inside the JSON decoder; who reads the file adds the place."""
 
 
 def read_jsonl(path: Path, name: str) -> Iterator[Record]:
@@ -101,12 +106,11 @@ def read_jsonl(path: Path, name: str) -> Iterator[Record]:
     Raises:
         DataError: also a line that is no object, with a key twice, NaN, or nested deeper than 100.
     """
-    decoder = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
     for number, line in enumerate(text_lines(path, name, translate=True), 1):
         if not line.strip():
             continue
         try:
-            yield number, _parse_object(line, decoder)
+            yield number, _parse_object(line)
         except json.JSONDecodeError as error:
             cut = "" if line.endswith("\n") else " The file may be cut off: this last line has no line end."
             fault = f"not valid JSON: {error.msg} at column {error.colno}. Write one object a line.{cut}"
@@ -115,13 +119,22 @@ def read_jsonl(path: Path, name: str) -> Iterator[Record]:
             raise DataError(f"{name}:{number}: {error}") from error
 
 
-def _parse_object(line: str, decoder: json.JSONDecoder) -> dict[str, object]:
+def parse_json(text: str) -> object:
+    """A JSON value, read strictly.
+
+    Raises:
+        ValueError: no JSON (then a JSONDecodeError), a key twice in an object, NaN, or nested deeper than 100.
+    """
     # The decoder recurses; a few thousand brackets would end in RecursionError, or in a crash.
-    if line.count("[") + line.count("{") > _MAX_JSON_DEPTH and _is_deep(line):
+    if text.count("[") + text.count("{") > _MAX_JSON_DEPTH and _is_deep(text):
         raise _JsonFault(f"nested deeper than {_MAX_JSON_DEPTH} levels.")
-    value = decoder.decode(line)
+    return _DECODER.decode(text)
+
+
+def _parse_object(line: str) -> dict[str, object]:
+    value = parse_json(line)
     if not isinstance(value, dict):
-        raise _JsonFault(f'found {_json_kind(value)} where an object such as {{"text": "..."}} belongs.')
+        raise _JsonFault(f'found {json_kind(value)} where an object such as {{"text": "..."}} belongs.')
     return value
 
 
@@ -146,7 +159,13 @@ def _refuse_constant(constant: str) -> NoReturn:
     raise _JsonFault(f"{constant} is not JSON. Write text or a finite number.")
 
 
-def _json_kind(value: object) -> str:
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+
+
+def json_kind(value: object) -> str:
+    """A JSON value in words, for messages."""
+    if isinstance(value, dict):
+        return "an object"
     if isinstance(value, list):
         return "an array"
     if isinstance(value, str):

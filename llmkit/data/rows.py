@@ -46,10 +46,11 @@ class RowSource:
         columns: Mapping[str, str],
         max_rows: int | None,
         optional: Collection[str] = (),
+        groups: Sequence[Sequence[str]] = (),
         keep_empty: bool = False,
         mapping: str = MAPPED_IN_RECIPE,
     ) -> None:
-        """See `open_rows`.
+        """See `open_rows`. A column may be a key of the objects in one: `translation.en`.
 
         Raises:
             DataError: columns are missing; one problem a line, for all tables.
@@ -58,6 +59,10 @@ class RowSource:
         self._roles = roles
         self._column_of = {role: columns.get(role, role) for role in roles}
         self._optional = {role for role in optional if role not in columns}
+        self._may_be_blank = frozenset(optional)
+        named = [group for group in groups if not columns.keys().isdisjoint(group)]
+        self._groups = [tuple(group) for group in named or groups]
+        self._rivals = {role for group in groups for role in group}
         self._max_rows = max_rows
         self._keep_empty = keep_empty
         self._mapping = mapping
@@ -112,16 +117,16 @@ class RowSource:
     def _fields_of(self, table: Table, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         """Number and fields of each record; optional roles only where the table has their column."""
         roles = {role: kind for role, kind in self._roles.items() if self._is_here(role, names)}
-        wanted = list(dict.fromkeys(self._column_of[role] for role in roles))
+        wanted = list(dict.fromkeys(_top(self._column_of[role], names) for role in roles))
         label_types: dict[str, type] = {}
         for number, values in table.records(wanted):
             fields = {}
             for role, kind in roles.items():
                 column = self._column_of[role]
                 place = table.place(number)
-                if column not in values:
+                if _top(column, values) not in values:
                     raise DataError(f"{place}: no {column!r} here; found {_listed(values)}. Every row needs it.")
-                value = values[column]
+                value = _value_at(column, values, place)
                 fields[role] = _checked(KINDS[kind](value), value, kind, column, place)
                 if kind == "label" and label_types.setdefault(role, type(value)) is not type(value):
                     fault = f"{column!r} is {_described(value)}; the rows before have another type"
@@ -129,12 +134,21 @@ class RowSource:
             yield number, fields
 
     def _is_here(self, role: str, names: Sequence[str]) -> bool:
-        return role not in self._optional or self._column_of[role] in names
+        if role in self._rivals:
+            return role in next(iter(self._whole_groups(names)), ())
+        column = self._column_of[role]
+        return role not in self._optional or _top(column, names) in names
+
+    def _whole_groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """The groups of roles whose columns a table has, all of them."""
+        return [group for group in self._groups if all(self._column_of[role] in names for role in group)]
 
     def _empty_text(self, fields: Mapping[str, Any]) -> str | None:
         """The first role with nothing to read or to write in it."""
         for role, value in fields.items():
             kind = self._roles[role]
+            if role in self._may_be_blank:
+                continue
             if (kind == "text" and not value.strip()) or (kind == "words" and not value):
                 return role
         return None
@@ -152,8 +166,12 @@ class RowSource:
 
     def _missing_columns(self, table: Table, names: Sequence[str]) -> str | None:
         """What is wrong with the columns of a table, and how to map them; a table without any has no rows either."""
+        if names and self._groups and len(self._whole_groups(names)) != 1:
+            return f"{table.name}: {self._group_fault(names)}"
         missing = [
-            role for role, column in self._column_of.items() if column not in names and self._is_here(role, names)
+            role
+            for role, column in self._column_of.items()
+            if _top(column, names) not in names and self._is_here(role, names)
         ]
         if not names or not missing:
             return None
@@ -165,11 +183,45 @@ class RowSource:
         fault = f"no column {column!r}; found {_listed(names)}.{nearest(column, unused)}"
         return f"{table.name}: {fault} {self._mapping.format(role=role, column=json.dumps(example))}"
 
+    def _group_fault(self, names: Sequence[str]) -> str:
+        """What to do about a table with the columns of two groups of roles, or of none."""
+        if hint := _wrong_delimiter(names):
+            return hint
+        spelt = [" and ".join(repr(self._column_of[role]) for role in group) for group in self._groups]
+        if self._whole_groups(names):
+            role = self._groups[0][0]
+            fix = self._mapping.format(role=role, column=json.dumps(self._column_of[role]))
+            return f"it has {' and also '.join(spelt)}; rows have one or the other. {fix}"
+        columns = [column for group in self._groups for role in group if (column := self._column_of[role]) not in names]
+        role = next(role for role, column in self._column_of.items() if column == columns[0])
+        unused = [name for name in names if name not in self._column_of.values()]
+        fix = self._mapping.format(role=role, column=json.dumps(next(iter(unused), "NAME")))
+        lacks = f"no column {columns[0]!r}" if len(spelt) == 1 else f"it has no {', nor '.join(spelt)}"
+        return f"{lacks}; found {_listed(names)}. {fix}"
+
+
+def _top(column: str, names: Collection[str]) -> str:
+    """The column that holds `translation.en`: `translation`, unless a column has just that name."""
+    return column if column in names else column.partition(".")[0]
+
+
+def _value_at(column: str, values: Mapping[str, object], place: str) -> object:
+    """What stands in a column, or in a key of the object in it: `translation.en`."""
+    if column in values:
+        return values[column]
+    outer, _, key = column.partition(".")
+    inside = values[outer]
+    if not isinstance(inside, Mapping) or key not in inside:
+        found = f"has {_listed(inside)}" if isinstance(inside, Mapping) else f"is {_described(inside)}"
+        raise DataError(f"{place}: no {column!r} here; {outer!r} {found}. Every row needs it.")
+    found_value: object = inside[key]
+    return found_value
+
 
 def _checked(found: Any, value: object, kind: Kind, column: str, place: str) -> Any:
     """The value that was read, or an error that names what stood there."""
     if found is None:
-        raise DataError(f"{place}: {column!r} is {_described(value)}. {_advice(value, kind)}")
+        raise DataError(f"{place}: {column!r} is {_described(value)}. {_advice(value, kind, column)}")
     for text in texts_in(found):
         if "\0" in text:
             raise DataError(f"{place}: {column!r} holds a NUL character. Remove it.")
@@ -187,10 +239,14 @@ def _described(value: object) -> str:
         return f"the boolean {json.dumps(value)}"
     if isinstance(value, int | float):
         return f"the number {value!r:.40}"
+    if isinstance(value, Mapping):
+        return f"an object with {_listed(value)}"
     return f"a {type(value).__name__}"
 
 
-def _advice(value: object, kind: Kind) -> str:
+def _advice(value: object, kind: Kind, column: str) -> str:
+    if isinstance(value, Mapping) and value and kind in ("text", "label", "number"):
+        return f"Name the key as well, such as {column}.{next(iter(value))}."
     if kind in ("text", "label") and isinstance(value, int | float):
         return f'Write it as text: "{value!r:.40}".'
     if kind in ("text", "label") or value is None:

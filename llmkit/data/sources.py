@@ -10,12 +10,13 @@ from pathlib import Path
 from llmkit.data.hub import HubTable, parse_hub_source
 from llmkit.data.readers import FORMATS
 from llmkit.data.rows import MAPPED_IN_RECIPE, RowSource
-from llmkit.data.tables import FileTable, PythonDocsTable, Table
+from llmkit.data.tables import BUILTINS, BuiltinTable, FileTable, Table
 from llmkit.errors import DataError, MachineError, nearest
 from llmkit.recipe.blocks import Kind, TextUnit
 
-_BUILTINS = ("python-docs",)
 _KNOWN = ", ".join(FORMATS)
+_IN_FOLDERS = tuple(extension for extension, known in FORMATS.items() if known != "squad")
+"""Without .json: in a folder of data it is about the data as a rule."""
 
 
 def open_rows(
@@ -24,6 +25,7 @@ def open_rows(
     roles: Mapping[str, Kind],
     columns: Mapping[str, str],
     optional: Collection[str] = (),
+    groups: Sequence[Sequence[str]] = (),
     max_rows: int | None = None,
     split: str | None = None,
     text_files: TextUnit = "line",
@@ -34,11 +36,13 @@ def open_rows(
 
     Args:
         sources: each a file, a glob, a folder (its files of a known type, sorted, no hidden ones, no folders below),
-            `hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]` or `builtin:python-docs`. Paths are relative to the current
+            `hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]` or `builtin:NAME`. Paths are relative to the current
             directory.
         roles: role of the task -> kind of its values; see kinds.py.
         columns: role -> name of its column, where the two differ.
         optional: roles used where `columns` names their column or a table has it, and absent from rows elsewhere.
+        groups: groups of roles of which each table has exactly one whole; where `columns` names roles of one of them,
+            it is that one.
         max_rows: stop after so many usable rows of all sources together.
         split: split of hub data sets that name none; without it, `train`.
         text_files: what a row of a .txt, .text or .md file is: a line that is not blank, the lines between
@@ -59,6 +63,7 @@ def open_rows(
         roles=roles,
         columns=columns,
         optional=optional,
+        groups=groups,
         max_rows=max_rows,
         keep_empty=keep_empty,
         mapping=mapping,
@@ -87,9 +92,10 @@ def _tables(
 
 def _builtin(source: str) -> Table:
     name = source.removeprefix("builtin:")
-    if name not in _BUILTINS:
-        raise DataError(f"{source}: no such built-in data set.{nearest(name, _BUILTINS)} There is builtin:python-docs.")
-    return PythonDocsTable()
+    if name not in BUILTINS:
+        there = ", ".join(f"builtin:{known}" for known in BUILTINS)
+        raise DataError(f"{source}: no such built-in data set.{nearest(name, BUILTINS)} There is {there}.")
+    return BuiltinTable(name)
 
 
 def _paths(source: str) -> list[Path]:
@@ -118,10 +124,10 @@ def _files_in(folder: Path) -> list[Path]:
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise MachineError(f"{folder.as_posix()}: cannot be listed ({error.strerror}). Check permissions.") from error
-    paths = [folder / name for name in names if Path(name).suffix.lower() in FORMATS]
+    paths = [folder / name for name in names if Path(name).suffix.lower() in _IN_FOLDERS]
     files = [path for path in paths if not path.is_dir()]
     if not files:
-        fix = f"It may hold {_KNOWN}; for folders below it, write a glob: {folder.as_posix()}/**/*.csv"
+        fix = f"It may hold {', '.join(_IN_FOLDERS)}; for folders below it, write a glob: {folder.as_posix()}/**/*.csv"
         raise DataError(f"{folder.as_posix()}: no data file in this folder. {fix}")
     return files
 

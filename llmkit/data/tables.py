@@ -8,12 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from llmkit.data.conll import conll_columns, read_conll
 from llmkit.data.files import open_regular_file
 from llmkit.data.python_docs import COLUMNS, load_python_docs, python_docs_versions
+from llmkit.data.python_docs_entities import COLUMNS as ENTITY_COLUMNS
+from llmkit.data.python_docs_entities import load_python_docs_entities
+from llmkit.data.python_docs_questions import QUESTION_COLUMNS, load_python_docs_questions
 from llmkit.data.readers import (
     FORMATS,
     Record,
@@ -25,6 +29,7 @@ from llmkit.data.readers import (
     take_header,
     with_header,
 )
+from llmkit.data.squad import SQUAD_COLUMNS, read_squad
 from llmkit.errors import DataError
 from llmkit.recipe.blocks import TextUnit
 
@@ -59,7 +64,7 @@ class FileTable:
     def __init__(self, path: Path, *, text_column: str, text_files: TextUnit) -> None:
         self.name = path.as_posix()
         self.format = FORMATS[path.suffix.lower()]
-        self.unit: Literal["line", "row"] = "row" if self.format == "parquet" else "line"
+        self.unit: Literal["line", "row"] = "row" if self.format in ("parquet", "squad") else "line"
         self._path = path
         self._text_column = text_column
         self._text_files = text_files
@@ -74,8 +79,12 @@ class FileTable:
                 return list(next(read_jsonl(self._path, self.name), (1, {}))[1])
             case "parquet":
                 return parquet_columns(self._path, self.name)
+            case "squad":
+                return SQUAD_COLUMNS if next(read_squad(self._path, self.name), None) else ()
             case "text":
                 return [self._text_column]
+            case "conll":
+                return conll_columns(self._path, self.name)
 
     def records(self, wanted: Sequence[str]) -> Iterator[Record]:
         self._check_unchanged()
@@ -86,8 +95,12 @@ class FileTable:
                 return read_jsonl(self._path, self.name)
             case "parquet":
                 return read_parquet(self._path, self.name, wanted)
+            case "squad":
+                return read_squad(self._path, self.name)
             case "text":
                 return read_text(self._path, self.name, column=self._text_column, unit=self._text_files)
+            case "conll":
+                return read_conll(self._path, self.name)
 
     def place(self, number: int) -> str:
         return f"{self.name}[{number}]" if self.unit == "row" else f"{self.name}:{number}"
@@ -113,17 +126,26 @@ class FileTable:
             raise DataError(f"{self.name}: changed since it was first read. Start again when it stays as it is.")
 
 
-class PythonDocsTable:
-    """`builtin:python-docs`."""
+BUILTINS: Mapping[str, tuple[Callable[[], Sequence[Mapping[str, object]]], Sequence[str]]] = {
+    "python-docs": (load_python_docs, COLUMNS),
+    "python-docs-entities": (load_python_docs_entities, ENTITY_COLUMNS),
+    "python-docs-questions": (load_python_docs_questions, QUESTION_COLUMNS),
+}
+"""Name behind `builtin:` -> what gives its rows, and their columns. All are made from `builtin:python-docs`."""
 
-    name = "builtin:python-docs"
+
+class BuiltinTable:
+    """A built-in data set."""
+
     unit: Literal["line", "row"] = "row"
 
-    def __init__(self) -> None:
-        self._rows = load_python_docs()
+    def __init__(self, name: str) -> None:
+        load, self._columns = BUILTINS[name]
+        self.name = f"builtin:{name}"
+        self._rows = load()
 
     def columns(self) -> Sequence[str]:
-        return COLUMNS
+        return self._columns
 
     def records(self, wanted: Sequence[str]) -> Iterator[Record]:
         return iter(enumerate(self._rows))

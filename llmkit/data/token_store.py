@@ -126,7 +126,7 @@ class Blocks:
         return self.stream.word_starts(*self.span(index))
 
     def take(self, indices: Sequence[int]) -> Ragged:
-        return Ragged.of([self[index] for index in indices])  # type: ignore[misc]  # arrays are sequences of ints
+        return Ragged.of([self[index] for index in indices])
 
 
 def stream_in_memory(parts: Iterable[Encoded], *, end_id: int) -> TokenStream:

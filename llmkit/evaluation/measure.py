@@ -11,9 +11,11 @@ import numpy as np
 from llmkit.data.examples import Examples
 from llmkit.data.order import Indices, cut_by_tokens
 from llmkit.errors import DataError
-from llmkit.evaluation.metrics import language_model_figures, score_texts
+from llmkit.evaluation.metrics import score_texts
+from llmkit.evaluation.metrics.language_model import loss_figures
 from llmkit.evaluation.metrics.rouge import RougeTokenizer
-from llmkit.tasks.base import Engine, Scores, Task, count_targets
+from llmkit.evaluation.written import Counts, WrittenLengths, written_details
+from llmkit.tasks.base import WRITING_HEADS, Engine, Scores, Task, Tunable, count_targets
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +33,7 @@ def measure(
     accelerator: Accelerator,
     metrics: Sequence[str] | None = None,
     rouge_tokenizer: RougeTokenizer = "auto",
+    tune: bool = False,
 ) -> tuple[Scores, list[Any]]:
     """The figures of all examples, and the predictions behind them, one a row in its order.
 
@@ -38,8 +41,10 @@ def measure(
 
     Args:
         metrics: of the predictions; None for the task's own.
+        tune: these are validation rows: what the task decides by them, it decides now, from all of them, and alike
+            on every process.
     Raises:
-        DataError: there are no examples.
+        DataError: there are no examples, or none with a loss, which the recipe picks checkpoints by.
     """
     if not len(examples):
         raise DataError("there are no rows to evaluate on.")
@@ -50,16 +55,41 @@ def measure(
     with accelerator.autocast():
         nats, targets = _loss_sum(task, examples, own, device=accelerator.device)
         share = examples.take(own_rows) if world_size > 1 and task.recipe.metrics else examples
-        predictions = task.predict(share, engine)
-    parts = _gathered((nats, targets, predictions), world_size)
+        lengths = WrittenLengths(engine)
+        predictions = task.predict(share, lengths if task.HEAD in WRITING_HEADS else engine)
+    parts = _gathered((nats, targets, predictions, lengths.counted), world_size)
     predictions = _in_order([part[2] for part in parts])
     nats, targets = sum(part[0] for part in parts), sum(part[1] for part in parts)
+    # Without targets every text is longer than the model reads at once, and was written about in parts.
+    if not targets and task.recipe.best == "loss":
+        raise DataError("evaluation.best: loss, but every text is too long to have one. Choose a figure of a metric.")
+    figures = loss_figures(task.recipe.loss_figures, nats, targets, examples.utf8_bytes) if targets else {}
     if not predictions:
-        return Scores(language_model_figures(nats, targets, examples.utf8_bytes)), []
-    scores = score_texts(
-        metrics or task.recipe.metrics, predictions, examples.references, rouge_tokenizer=rouge_tokenizer
+        return Scores(figures), []
+    if tune and isinstance(task, Tunable):
+        predictions = task.tune(predictions, examples.references)
+    wanted = metrics or task.recipe.metrics
+    scores = score_rows(task, predictions, examples.references, metrics=wanted, rouge_tokenizer=rouge_tokenizer)
+    details = {**scores.details, **written_details([part[3] for part in parts])}
+    return Scores({**figures, **scores.figures}, details), predictions
+
+
+def score_rows(
+    task: Task,
+    predictions: Sequence[Any],
+    references: Sequence[Any],
+    *,
+    metrics: Sequence[str],
+    rouge_tokenizer: RougeTokenizer,
+) -> Scores:
+    """The metrics of a task's predictions, be they the model's or a baseline's."""
+    return score_texts(
+        metrics,
+        predictions,
+        references,
+        rouge_tokenizer=rouge_tokenizer,
+        language=task.recipe.written_language,
     )
-    return Scores({"loss": nats / targets, **scores.figures}, scores.details), predictions
 
 
 def _loss_sum(task: Task, examples: Examples, own: Indices, *, device: torch.device) -> tuple[float, int]:
@@ -75,12 +105,16 @@ def _loss_sum(task: Task, examples: Examples, own: Indices, *, device: torch.dev
     return nats, targets
 
 
-def _gathered(part: tuple[float, int, list[Any]], world_size: int) -> list[tuple[float, int, list[Any]]]:
+_Part = tuple[float, int, list[Any], Counts]
+"""Nats, targets, predictions, and counts of what was written, of one process."""
+
+
+def _gathered(part: _Part, world_size: int) -> list[_Part]:
     if world_size == 1:
         return [part]
     from accelerate.utils import gather_object
 
-    parts: list[tuple[float, int, list[Any]]] = gather_object([part])
+    parts: list[_Part] = gather_object([part])
     return parts
 
 

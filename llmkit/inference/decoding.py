@@ -5,7 +5,7 @@ The one rule for what a generated text is; the engine's early stop, whole result
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from llmkit.models.loaded import LoadedModel
 
@@ -39,6 +39,21 @@ def settled_text(loaded: LoadedModel, text: str, stops: Sequence[str]) -> str:
         # "do n" becomes "don't" with its next token: a word is settled once the next one began.
         text = text[: max(text.rfind(" "), 0)]
     return text[: len(text) - max((_overlap(text, stop) for stop in stops), default=0)]
+
+
+def stripped(pieces: Iterator[str]) -> Iterator[str]:
+    """The pieces of a text without the white space at its two ends."""
+    held = ""
+    begun = False
+    for piece in pieces:
+        text = held + piece
+        if not begun:
+            text = text.lstrip()
+        kept = text.rstrip()
+        held = text[len(kept) :]
+        if kept:
+            begun = True
+            yield kept
 
 
 def _overlap(text: str, stop: str) -> int:

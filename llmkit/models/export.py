@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from llmkit.models.adapters import adapter_files
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,7 +19,14 @@ if TYPE_CHECKING:
 
 def model_files(loaded: LoadedModel) -> dict[str, bytes]:
     """File name -> content of a Hugging Face model folder, with its tokenizer."""
-    return {**tokenizer_files(loaded), **weight_files(loaded.model)}
+    return {**tokenizer_files(loaded), **changing_files(loaded)}
+
+
+def changing_files(loaded: LoadedModel) -> dict[str, bytes]:
+    """All of the folder but the tokenizer: the weights, or those of the adapter that is in the model."""
+    if loaded.adapter is not None:
+        return adapter_files(loaded.model, loaded.adapter)
+    return weight_files(loaded.model)
 
 
 def weight_files(model: PreTrainedModel) -> dict[str, bytes]:
@@ -40,6 +50,15 @@ def own_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
     return {
         name: tensor.detach().to("cpu").contiguous() for name, tensor in model.state_dict().items() if name not in tied
     }
+
+
+def weights_sha256(model: PreTrainedModel) -> str:
+    """One hash of all weights with their names, whatever the files that they came from."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(own_tensors(model).items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().data.cast("B"))
+    return digest.hexdigest()
 
 
 def tokenizer_files(loaded: LoadedModel) -> dict[str, bytes]:

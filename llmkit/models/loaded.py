@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-Family = Literal["gpt2", "bert", "t5"]
+    from llmkit.models.adapters import Adapter
+
+Family = Literal["gpt2", "bert", "t5", "lstm"]
 Head = Literal[
     "causal-lm", "classification", "embedding", "masked-lm", "question-answering", "seq2seq-lm", "token-classification"
 ]
@@ -28,6 +30,12 @@ class LoadedModel:
     name: str
     revision: str | None = None
     """The commit of a hub model."""
+    base: str | None = None
+    """Hub id or folder that has these very weights, for an adapter to name; None where nothing has them."""
+    new_weights: tuple[str, ...] = ()
+    """Parameters that the checkpoint lacked, and that were drawn at random."""
+    adapter: Adapter | None = None
+    """Of an adapter that is in the model, apart from its weights."""
 
     @property
     def window(self) -> int:

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from llmkit.errors import ModelError
+from llmkit.models.adapters import (
+    MODEL_CONFIG,
+)
 from llmkit.models.first_token import read_first_token_only
+from llmkit.models.heads import class_of, model_class
 from llmkit.models.loaded import LABELLED_HEADS, Family, Head, LoadedModel
 from llmkit.models.places import ModelPlace, find_model
 from llmkit.models.presets import scratch_config
 from llmkit.models.tokenizers import train_tokenizer
+from llmkit.models.weights import (
+    first_line,
+    has_weights,
+    load_weights,
+    merge_into_base,
+    put_adapter,
+    quiet_transformers,
+    temper_t5_classifier,
+)
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 
 if TYPE_CHECKING:
@@ -23,48 +35,19 @@ _log = logging.getLogger("llmkit")
 _NEEDED_TOKENS: dict[Family, tuple[str, ...]] = {
     "gpt2": ("eos", "pad"),
     "bert": ("cls", "sep", "pad"),
+    "lstm": ("pad",),
     "t5": ("eos", "pad"),
 }
-_NEW_HEADS = ("classifier.", "qa_outputs.", "bert.pooler.", "cls.")
-"""Weights that training may begin without."""
-_VERBS: dict[Head, str] = {
-    "causal-lm": "generate",
-    "classification": "classify",
-    "embedding": "embed",
-    "masked-lm": "fill",
-    "question-answering": "answer",
-    "seq2seq-lm": "summarize",
-    "token-classification": "tag",
+_TRANSFORMER_SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+_SIZES: dict[Family, tuple[str, ...]] = {
+    "gpt2": _TRANSFORMER_SIZES,
+    "bert": _TRANSFORMER_SIZES,
+    "lstm": ("embedding_size", "hidden_size", "num_hidden_layers", "vocab_size"),
+    "t5": _TRANSFORMER_SIZES,
 }
-
-
-def model_class(family: Family, head: Head) -> type[PreTrainedModel]:
-    """The transformers class of a family with a head.
-
-    Raises:
-        ModelError: the family has no such head here.
-    """
-    from transformers import (
-        BertForMaskedLM,
-        BertForQuestionAnswering,
-        BertForSequenceClassification,
-        BertForTokenClassification,
-        GPT2LMHeadModel,
-        T5ForConditionalGeneration,
-    )
-
-    classes: dict[tuple[Family, Head], type[PreTrainedModel]] = {
-        ("bert", "classification"): BertForSequenceClassification,
-        ("bert", "masked-lm"): BertForMaskedLM,
-        ("bert", "question-answering"): BertForQuestionAnswering,
-        ("bert", "token-classification"): BertForTokenClassification,
-        ("gpt2", "causal-lm"): GPT2LMHeadModel,
-        ("t5", "seq2seq-lm"): T5ForConditionalGeneration,
-    }
-    if (family, head) not in classes:
-        fits = [_VERBS[other] for (of, other) in classes if of == family]
-        raise ModelError(f"a {family} model has no {head} head; `llmkit {fits[0]}` fits it.")
-    return classes[family, head]
+"""Keys of a config that must be whole numbers."""
+_CLASSIFIERS = ("classifier.", "score.")
+"""Weights of the outputs that have names."""
 
 
 def create_model(
@@ -97,10 +80,12 @@ def create_model(
     with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU; no need to wake every GPU
         torch.manual_seed(seed)
         model = model_class(block.architecture, head)(config)
+    temper_t5_classifier(model)
     loaded = LoadedModel(
         model=_trimmed(model), tokenizer=tokenizer, family=block.architecture, name=f"{block.architecture}-{block.size}"
     )
     check_tokenizer(loaded)
+    suit_head(loaded, head)
     return loaded
 
 
@@ -111,48 +96,96 @@ def load_model(
     labels: tuple[str, ...] | None = None,
     revision: str | None = None,
     new_head: bool = False,
+    keep_adapter: bool = False,
     seed: int = 0,
 ) -> LoadedModel:
     """Open a run, a folder or a hub model, in float32.
 
+    An adapter is opened with its base, and merged into it.
+
     Args:
         labels: the classes that are wanted; compared with those of the checkpoint where it has a classifier.
         new_head: training may start from a body without this head, whose weights are then random, fixed by `seed`.
+        keep_adapter: leave an adapter beside the weights, ready to be trained on.
     Raises:
         ModelError: unknown or unsafe; of another family or with another head; labels that differ; a tokenizer that
             does not fit; weights that are missing or not finite.
     """
     place = find_model(name, revision=revision)
     family = family_of(place)
-    cls = model_class(family, head)
+    cls = class_of(place, family, head)
     config = _checked_config(cls, place)
     if head in LABELLED_HEADS:
         _settle_labels(config, place, labels)
-    model = _load_weights(cls, config, place, new_head=new_head, seed=seed)
+    elif head == "question-answering":
+        config.num_labels = 2  # start and end, whatever the model was before
+    weights = place.base or place
+    model, new_weights = load_weights(cls, config, weights, new_head=new_head or place.base is not None, seed=seed)
+    adapter = None
+    if place.adapter is not None:
+        adapter = put_adapter(model, place, new_weights=new_weights)
+        new_weights = ()
+        if not keep_adapter:
+            merge_into_base(model, name=place.name)
+    elif new_weights:
+        _log.info("%s: new weights for %s", place.name, ", ".join(new_weights))
     loaded = LoadedModel(
-        model=_trimmed(model), tokenizer=load_tokenizer(place), family=family, name=name, revision=place.revision
+        model=_trimmed(model),
+        tokenizer=load_tokenizer(place),
+        family=family,
+        name=name,
+        revision=place.revision,
+        base=_name_for_adapters(place),
+        new_weights=new_weights,
+        adapter=adapter if keep_adapter else None,
     )
     check_tokenizer(loaded)
+    suit_head(loaded, head)
     return loaded
+
+
+def _name_for_adapters(place: ModelPlace) -> str | None:
+    if place.base is not None:
+        return None
+    return str(place.folder.resolve()) if place.revision is None else place.name
+
+
+def suit_head(loaded: LoadedModel, head: Head) -> None:
+    """Let transformers find the last token of a text, which a GPT-2 classifier reads, also in a batch."""
+    if loaded.family == "gpt2" and head == "classification":
+        loaded.tokenizer.padding_side = "right"  # on the left it would shift the positions
+        loaded.model.config.pad_token_id = loaded.tokenizer.pad_token_id
+        loaded.model.config.use_cache = False
 
 
 def family_of(place: ModelPlace) -> Family:
     model_type = place.config.get("model_type")
+    if model_type == "mt5":
+        return "t5"
     for family in get_args(Family):
         if family == model_type:
             known: Family = family
             return known
-    raise ModelError(f"{place.name}: its type is {model_type!r}; llmkit works with {', '.join(get_args(Family))}.")
+    raise ModelError(f"{place.name}: its type is {model_type!r}; llmkit works with {', '.join(get_args(Family))}, mt5.")
 
 
 def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:
     """The folder's tokenizer; GPT-2's, which has no padding, is padded with its end of text, told by the mask."""
     from transformers import AutoTokenizer
 
+    if place.config.get("model_type") == "lstm":
+        from llmkit.models.lstm import register
+
+        register()
+    folder = place.folder
+    if place.base is not None and not (folder / "tokenizer_config.json").exists():
+        folder = place.base.folder  # an adapter that llmkit did not make
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place.folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever its parsers raise; the folder is at fault in every case
-        raise ModelError(f"{place.name}: its tokenizer cannot be read ({_first_line(error)}).") from error
+        raise ModelError(f"{place.name}: its tokenizer cannot be read ({first_line(error)}).") from error
+    if isinstance(tokenizer.chat_template, dict):  # several, by name: transformers takes this one, and so is it saved
+        tokenizer.chat_template = tokenizer.chat_template.get("default")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if place.config.get("model_type") == "gpt2":
@@ -191,11 +224,15 @@ def _trimmed(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _checked_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrainedConfig:
+    file = place.folder / MODEL_CONFIG if place.adapter is not None else place.folder / "config.json"
+    if not file.exists():  # an adapter that llmkit did not make
+        file = place.base.folder / "config.json" if place.base is not None else file
     try:
-        config = cls.config_class.from_pretrained(place.folder, local_files_only=True)
+        with quiet_transformers():
+            config = cls.config_class.from_pretrained(file, local_files_only=True)
     except Exception as error:  # as for tokenizers: any fault here is the folder's
-        raise ModelError(f"{place.name}: its config.json is not valid ({_first_line(error)}).") from error
-    for key in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"):
+        raise ModelError(f"{place.name}: its config.json is not valid ({first_line(error)}).") from error
+    for key in _SIZES[family_of(place)]:
         value = getattr(config, key)
         if not isinstance(value, int) or not 1 <= value <= 10_000_000:
             raise ModelError(f"{place.name}: config.json says {key}: {value!r}, which no model has.")
@@ -215,80 +252,10 @@ def _settle_labels(config: PreTrainedConfig, place: ModelPlace, labels: tuple[st
     if labels is None:
         return
     found = tuple(config.id2label[index] for index in sorted(config.id2label))
-    if _has_weights(place, prefix="classifier.") and found != labels:
+    if has_weights(place, prefixes=_CLASSIFIERS) and found != labels:
         raise ModelError(
             f"{place.name}: the labels differ. The model has: {', '.join(found)}. The recipe or its data has: "
             f"{', '.join(labels)}. Write the model's labels, in its order, as `labels:` in the recipe, or start "
             "from a model without a classifier."
         )
     _name_labels(config, labels)
-
-
-def _has_weights(place: ModelPlace, *, prefix: str) -> bool:
-    from safetensors import SafetensorError, safe_open
-
-    for file in sorted(place.folder.glob("model*.safetensors")):
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                names = list(tensors.keys())
-        except SafetensorError as error:
-            raise ModelError(f"{place.name}: {file.name} is damaged ({error}).") from error
-        if any(name.startswith(prefix) for name in names):
-            return True
-    return False
-
-
-def _load_weights(
-    cls: type[PreTrainedModel], config: PreTrainedConfig, place: ModelPlace, *, new_head: bool, seed: int
-) -> PreTrainedModel:
-    import torch
-
-    try:
-        with torch.random.fork_rng(devices=[]), _quiet_transformers():
-            torch.manual_seed(seed)
-            model, report = cls.from_pretrained(
-                place.folder,
-                config=config,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-    except Exception as error:  # damaged headers, shapes that differ, truncated files: all the folder's
-        raise ModelError(f"{place.name}: its weights cannot be loaded ({_first_line(error)}).") from error
-    _check_weights(model, report, place, new_head=new_head)
-    return model
-
-
-def _check_weights(model: PreTrainedModel, report: dict[str, Any], place: ModelPlace, *, new_head: bool) -> None:
-    import torch
-
-    missing = sorted(report["missing_keys"])
-    if missing and not (new_head and all(key.startswith(_NEW_HEADS) for key in missing)):
-        kind = ", ".join(place.config.get("architectures") or ["of an unknown kind"])
-        raise ModelError(f"{place.name}: it was saved as {kind} and lacks {', '.join(missing[:5])}. Finetune it first.")
-    if missing:
-        _log.info("%s: new weights for %s", place.name, ", ".join(missing))
-    damaged = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]
-    if damaged:
-        raise ModelError(f"{place.name}: weights that are not finite numbers: {', '.join(damaged[:5])}.")
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    """What matters of its loading report is checked and said by us; its progress bar and tables are not for users."""
-    from transformers.utils import logging as theirs
-
-    verbosity = theirs.get_verbosity()
-    theirs.set_verbosity_error()
-    theirs.disable_progress_bar()
-    try:
-        yield
-    finally:
-        theirs.set_verbosity(verbosity)
-        theirs.enable_progress_bar()
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}"

@@ -1,10 +1,13 @@
 """Losses summed in nats, which never hold all logits of a vocabulary at once.
 
-Legend: N positions, D hidden units, V vocabulary.
+Legend: N positions, D hidden units, C classes, V vocabulary.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -15,11 +18,37 @@ IGNORED = -100
 """The label of a position that is not a target."""
 _CHUNK_ELEMENTS = 4_000_000
 """Logits held at once: 16 MB in float32."""
+_smoothed_share: ContextVar[float] = ContextVar("smoothed_share", default=0.0)
 
 
-def cross_entropy_sum(logits: Tensor, labels: Tensor) -> Tensor:
-    """Nats of (N, V) logits over the labels (N,) that are not `IGNORED`, in float32."""
-    return functional.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
+@contextmanager
+def label_smoothing(share: float) -> Iterator[None]:
+    """Inside, both losses below spread `share` of each target evenly over all outputs (Szegedy et al. 2016, section 7).
+
+    The training step alone opens this around a task's `loss_sum`. So no task has to know of it, and whatever calls
+    `loss_sum` to measure gets the plain loss.
+    """
+    before = _smoothed_share.set(share)
+    try:
+        yield
+    finally:
+        _smoothed_share.reset(before)
+
+
+def cross_entropy_sum(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Nats of (N, C) logits over the labels (N,) that are not `IGNORED`, in float32.
+
+    Args:
+        weights: (C,) what a nat counts, by its label.
+    """
+    return functional.cross_entropy(
+        logits.float(),
+        labels,
+        weight=weights,
+        ignore_index=IGNORED,
+        reduction="sum",
+        label_smoothing=_smoothed_share.get(),
+    )
 
 
 def vocabulary_loss_sum(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -39,21 +68,31 @@ def vocabulary_loss_sum(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Te
     counted = (flat != IGNORED).nonzero().squeeze(1)  # the head runs only where something counts
     states = hidden.reshape(-1, hidden.shape[-1])[counted]  # (N, D)
     # Autograd asks for the gradient of a parameter even in inference mode; there it would be two thirds of the work.
-    trained = [states, weight] if bias is None else [states, weight, bias]
-    wants_gradient = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in trained)
-    total: Tensor = _VocabularyLoss.apply(states, weight, bias, flat[counted], wants_gradient)  # type: ignore[no-untyped-call]
+    # Of a frozen or an adapted model, the matrix's own gradient would be one third.
+    trained = tuple(
+        torch.is_grad_enabled() and tensor is not None and tensor.requires_grad for tensor in (states, weight, bias)
+    )
+    share = _smoothed_share.get()
+    total: Tensor = _VocabularyLoss.apply(states, weight, bias, flat[counted], trained, share)  # type: ignore[no-untyped-call]
     return total
 
 
 class _VocabularyLoss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, wants_gradient: bool
+        ctx: Any,
+        states: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Tensor,
+        trained: tuple[bool, bool, bool],
+        share: float,
     ) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=states.device)
-        states_gradient = torch.empty_like(states, dtype=torch.float32) if wants_gradient else None
-        weight_gradient = torch.zeros_like(weight, dtype=torch.float32) if wants_gradient else None
-        bias_gradient = torch.zeros_like(bias, dtype=torch.float32) if wants_gradient and bias is not None else None
+        states_gradient, weight_gradient, bias_gradient = (
+            torch.zeros_like(tensor, dtype=torch.float32) if wanted and tensor is not None else None
+            for tensor, wanted in zip((states, weight, bias), trained, strict=True)
+        )
         rows = max(1, _CHUNK_ELEMENTS // weight.shape[0])
         for start in range(0, len(states), rows):
             chunk, targets = states[start : start + rows], labels[start : start + rows]
@@ -61,17 +100,24 @@ class _VocabularyLoss(torch.autograd.Function):
             if bias is not None:
                 logits += bias.float()
             normaliser = logits.logsumexp(dim=-1)
-            total += (normaliser - logits.gather(1, targets[:, None]).squeeze(1)).sum()
-            if states_gradient is None or weight_gradient is None:
+            wanted_logits = (1 - share) * logits.gather(1, targets[:, None]).squeeze(1)
+            if share:
+                wanted_logits += share * logits.mean(dim=-1)
+            total += (normaliser - wanted_logits).sum()
+            if not any(trained):
                 continue
-            gradient = logits.sub_(normaliser[:, None]).exp_()  # softmax
-            gradient[torch.arange(len(targets), device=targets.device), targets] -= 1
+            gradient = logits.sub_(normaliser[:, None]).exp_()  # softmax, less the target distribution
+            if share:
+                gradient -= share / weight.shape[0]
+            gradient[torch.arange(len(targets), device=targets.device), targets] -= 1 - share
             if bias_gradient is not None:
                 bias_gradient += gradient.sum(dim=0)
             gradient = gradient.to(chunk.dtype)
-            states_gradient[start : start + rows] = gradient @ weight.to(chunk.dtype)
-            weight_gradient += gradient.T @ chunk
-        if wants_gradient:
+            if states_gradient is not None:
+                states_gradient[start : start + rows] = gradient @ weight.to(chunk.dtype)
+            if weight_gradient is not None:
+                weight_gradient += gradient.T @ chunk
+        if any(trained):
             ctx.save_for_backward(states_gradient, weight_gradient, bias_gradient)
             ctx.dtypes = states.dtype, weight.dtype, None if bias is None else bias.dtype
         return total
@@ -79,4 +125,4 @@ class _VocabularyLoss(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         made = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
-        return (*(None if one is None else (one * gradient).to(dtype) for one, dtype in made), None, None)
+        return (*(None if one is None else (one * gradient).to(dtype) for one, dtype in made), None, None, None)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from llmkit.errors import MachineError, ModelError, nearest
+from llmkit.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, MODEL_CONFIG, Adapter, read_adapter
 
-_FETCHED = ["*.json", "*.txt", "*.model", "model*.safetensors"]
+_FETCHED = ["*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors", ADAPTER_WEIGHTS]
 _CODE_KEYS = ("auto_map", "trust_remote_code")
 _ATTENTION_KEYS = ("attn_implementation", "_attn_implementation")
 _KNOWN_ATTENTION = (None, "eager", "sdpa")  # no set: what a config names may be anything, a dict too
@@ -30,6 +31,10 @@ class ModelPlace:
     revision: str | None
     """The commit of a hub model; None for a folder."""
     config: dict[str, Any]
+    """What the model's own config says; of an adapter, that of the whole model."""
+    base: ModelPlace | None = None
+    """What an adapter in the folder changes."""
+    adapter: Adapter | None = None
 
 
 def find_model(name: str, *, revision: str | None = None) -> ModelPlace:
@@ -40,17 +45,48 @@ def find_model(name: str, *, revision: str | None = None) -> ModelPlace:
             whose files would load code, pickle, or files from elsewhere.
         MachineError: the hub is needed and cannot be reached.
     """
+    folder, commit = _folder_of(name, revision=revision)
+    if (folder / ADAPTER_CONFIG).exists():
+        return _adapter_place(folder, name=name, commit=commit)
+    return ModelPlace(folder=folder, name=name, revision=commit, config=check_folder(folder, name=name))
+
+
+def _folder_of(name: str, *, revision: str | None) -> tuple[Path, str | None]:
+    """Where a model lies, and its commit if that is the hub's cache."""
     path = Path(name)
     if path.is_dir() and revision is not None:
         raise ModelError(f"{name}: a folder has no revision {revision!r}; that is for hub models.")
     if path.is_dir():
-        folder, commit = _of_run_or_folder(path), None
-    elif _looks_like_path(name):
+        return _of_run_or_folder(path), None
+    if _looks_like_path(name):
         raise ModelError(f"{name}: there is no such folder.{_sibling(path)}")
-    else:
-        folder = _fetched_from_hub(name, revision=revision)
-        commit = folder.name
-    return ModelPlace(folder=folder, name=name, revision=commit, config=check_folder(folder, name=name))
+    folder = _fetched_from_hub(name, revision=revision)
+    return folder, folder.name
+
+
+def _adapter_place(folder: Path, *, name: str, commit: str | None) -> ModelPlace:
+    """An adapter's folder, and the model that it changes, which is found and checked like any other.
+
+    transformers would load an adapter that it finds beside whole weights, and what that names, unasked.
+    """
+    if any((folder / file).exists() for file in ("config.json", "model.safetensors", "model.safetensors.index.json")):
+        raise ModelError(f"{name}: it is both a model and an adapter ({ADAPTER_CONFIG}). Keep them in two folders.")
+    _check_files(folder, name=name)
+    _check_inside(folder, ADAPTER_WEIGHTS, name=name)
+    content = _read_json(folder / ADAPTER_CONFIG, name=name)
+    _check_entries(content, name=name, file=ADAPTER_CONFIG)
+    adapter = read_adapter(content, name=name)
+    if (folder / BASE).exists():
+        adapter = replace(adapter, base_sha256=_read_json(folder / BASE, name=name).get("sha256"))
+    folder_of_base, commit_of_base = _folder_of(adapter.base, revision=adapter.revision)
+    if (folder_of_base / ADAPTER_CONFIG).exists():
+        raise ModelError(f"{name}: its base model {adapter.base} is itself an adapter. Merge that with `llmkit merge`.")
+    config = check_folder(folder_of_base, name=adapter.base)
+    base = ModelPlace(folder=folder_of_base, name=adapter.base, revision=commit_of_base, config=config)
+    if (folder / MODEL_CONFIG).exists():
+        config = _read_json(folder / MODEL_CONFIG, name=name)
+        _check_entries(config, name=name, file=MODEL_CONFIG)
+    return ModelPlace(folder=folder, name=name, revision=commit, config=config, base=base, adapter=adapter)
 
 
 def check_folder(folder: Path, *, name: str) -> dict[str, Any]:
@@ -59,15 +95,9 @@ def check_folder(folder: Path, *, name: str) -> dict[str, Any]:
     A config is an attack surface: `auto_map` imports code, an unknown `attn_implementation` reaches a loader of
     kernels, and a weight map with `../` reads files outside the folder.
     """
-    for file in folder.iterdir():
-        if file.exists() and not file.is_file() and not file.is_dir():
-            raise ModelError(f"{name}: {file.name} is no regular file; reading it could wait for ever.")
+    _check_files(folder, name=name)
     config = _read_json(folder / "config.json", name=name)
-    for key, value in _entries(config):
-        if key in _CODE_KEYS and value:
-            raise ModelError(f"{name}: config.json asks for code of its own ({key}), which llmkit never runs.")
-        if key in _ATTENTION_KEYS and value not in _KNOWN_ATTENTION:
-            raise ModelError(f"{name}: config.json names the attention {value!r}; eager and sdpa are allowed.")
+    _check_entries(config, name=name, file="config.json")
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
         pickled = [file.name for file in folder.iterdir() if file.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"}]
@@ -78,6 +108,20 @@ def check_folder(folder: Path, *, name: str) -> dict[str, Any]:
     for file in {*shards, *(file.name for file in weights)}:
         _check_inside(folder, file, name=name)
     return config
+
+
+def _check_files(folder: Path, *, name: str) -> None:
+    for file in folder.iterdir():
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise ModelError(f"{name}: {file.name} is no regular file; reading it could wait for ever.")
+
+
+def _check_entries(config: dict[str, Any], *, name: str, file: str) -> None:
+    for key, value in _entries(config):
+        if key in _CODE_KEYS and value:
+            raise ModelError(f"{name}: {file} asks for code of its own ({key}), which llmkit never runs.")
+        if key in _ATTENTION_KEYS and value not in _KNOWN_ATTENTION:
+            raise ModelError(f"{name}: {file} names the attention {value!r}; eager and sdpa are allowed.")
 
 
 def _of_run_or_folder(path: Path) -> Path:

@@ -5,6 +5,9 @@ Sources of the sizes:
   README); base and large from Devlin et al. 2019, section 3. Feed-forward 4 x hidden, a head per 64 units.
 - gpt2: small, medium, large and xl from Radford et al. 2019, table 2. That table starts at 124 M parameters; tiny and
   mini take width and depth of Turc et al., with GPT-2's own block.
+- lstm: tiny from Tai et al. 2015, "Improved Semantic Representations From Tree-Structured LSTMs", table 1 (168 units of
+  a direction for sentiment, on word vectors of 300); small from Zhang et al. 2015, "Character-level Convolutional
+  Networks for Text Classification", section 3.2 (512 units, word vectors of 300).
 - t5: tiny and mini from Tay et al. 2021, "Scale Efficiently", table 2; small, base, large and xl (3B) from Raffel et
   al. 2020, section 3.7.
 """
@@ -35,12 +38,20 @@ class Size:
     head_dim: int
 
 
+@dataclass(frozen=True)
+class LstmSize:
+    layers: int
+    hidden: int
+    """Units of each direction."""
+    embedding: int
+
+
 def _square(layers: int, hidden: int) -> Size:
     """The proportions of BERT and GPT-2: 64 units a head, feed-forward four times as wide."""
     return Size(layers=layers, hidden=hidden, heads=hidden // 64, feed_forward=4 * hidden, head_dim=64)
 
 
-SIZES: Mapping[Family, Mapping[str, Size]] = {
+SIZES: Mapping[Family, Mapping[str, Size | LstmSize]] = {
     "bert": {
         "tiny": _square(2, 128),
         "mini": _square(4, 256),
@@ -56,6 +67,10 @@ SIZES: Mapping[Family, Mapping[str, Size]] = {
         "medium": _square(24, 1024),
         "large": _square(36, 1280),
         "xl": Size(layers=48, hidden=1600, heads=25, feed_forward=6400, head_dim=64),
+    },
+    "lstm": {
+        "tiny": LstmSize(layers=1, hidden=168, embedding=300),
+        "small": LstmSize(layers=1, hidden=512, embedding=300),
     },
     "t5": {
         "tiny": Size(layers=4, hidden=256, heads=4, feed_forward=1024, head_dim=32),
@@ -79,6 +94,8 @@ def scratch_config(block: ScratchModel, tokenizer: PreTrainedTokenizerFast) -> P
         raise UsageError(f"model.size: {block.architecture} has no size {block.size!r}; use {', '.join(sizes)}.")
     size = sizes[block.size]
     attention_dropout = block.dropout if block.attention_dropout is None else block.attention_dropout
+    if isinstance(size, LstmSize):
+        return _lstm_config(size, tokenizer, dropout=block.dropout)
     match block.architecture:
         case "bert":
             return _bert_config(size, tokenizer, dropout=block.dropout, attention_dropout=attention_dropout)
@@ -86,6 +103,8 @@ def scratch_config(block: ScratchModel, tokenizer: PreTrainedTokenizerFast) -> P
             return _gpt2_config(size, tokenizer, dropout=block.dropout, attention_dropout=attention_dropout)
         case "t5":
             return _t5_config(size, tokenizer, dropout=block.dropout)
+        case "lstm":
+            raise AssertionError("its sizes are of another type")
 
 
 def _initial_spread(size: Size) -> float:
@@ -149,4 +168,17 @@ def _t5_config(size: Size, tokenizer: PreTrainedTokenizerFast, *, dropout: float
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         decoder_start_token_id=tokenizer.pad_token_id,  # Raffel et al.: the decoder starts from padding
+    )
+
+
+def _lstm_config(size: LstmSize, tokenizer: PreTrainedTokenizerFast, *, dropout: float) -> PreTrainedConfig:
+    from llmkit.models.lstm import LstmConfig
+
+    return LstmConfig(
+        vocab_size=len(tokenizer),
+        embedding_size=size.embedding,
+        hidden_size=size.hidden,
+        num_hidden_layers=size.layers,
+        dropout=dropout,
+        pad_token_id=tokenizer.pad_token_id,
     )

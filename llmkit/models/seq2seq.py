@@ -1,4 +1,4 @@
-"""The loss of T5's targets, for every task that writes text.
+"""The loss of T5's and mT5's targets, for every task that writes text.
 
 Legend: B batch, S input tokens, T target tokens, D hidden units.
 """
@@ -27,7 +27,12 @@ def target_loss_sum(model: Any, input_ids: Tensor, attention_mask: Tensor | None
         encoder_attention_mask=attention_mask,
         use_cache=False,
     )
-    hidden = decoder.last_hidden_state  # (B, T, D)
-    if model.config.scale_decoder_outputs:  # T5 1.0 with tied embeddings; not 1.1
-        hidden = hidden * model.model_dim**-0.5
+    hidden = head_input(model, decoder.last_hidden_state)  # (B, T, D)
     return vocabulary_loss_sum(hidden, model.lm_head.weight, labels)
+
+
+def head_input(model: Any, hidden: Tensor) -> Tensor:
+    """(..., D) what the vocabulary head reads of the decoder's last states (..., D)."""
+    # T5 1.0 with tied embeddings; neither 1.1 nor mT5
+    scales = model.config.model_type == "t5" and model.config.scale_decoder_outputs
+    return hidden * model.model_dim**-0.5 if scales else hidden

@@ -34,7 +34,15 @@ _SPECIAL: dict[Family, dict[str, str]] = {
     # GPT-2's padding is told by the attention mask, never by the id.
     "gpt2": {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT},
     "bert": {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")},
+    "lstm": {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")},
     "t5": {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
+}
+_INPUTS: dict[Family, dict[str, list[str]]] = {
+    "gpt2": {},
+    "lstm": {},
+    # Plain transformers must tell a saved BERT where the second text of a pair begins, as llmkit does.
+    "bert": {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]},
+    "t5": {},
 }
 _BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -51,7 +59,7 @@ def train_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """A tokenizer of the family's kind, trained on `texts`, of which `block.max_characters` are held at most.
 
-    gpt2: byte-level BPE, nothing is unknown. bert: WordPiece on BERT's own pre-tokenizer. t5: Unigram with the 100
+    gpt2: byte-level BPE, nothing is unknown. bert, lstm: WordPiece on BERT's own pre-tokenizer. t5: Unigram with the 100
     sentinels, and bytes for what the pieces do not cover.
 
     Decoding what gpt2's or t5's encoded gives any text back, all spaces included. The name of a special token in a
@@ -75,7 +83,7 @@ def train_tokenizer(
         if cached is not None:
             replace_file(cached, tokenizer.to_str().encode())
     padding_side = "left" if family == "gpt2" else "right"
-    return _wrapped(tokenizer, _SPECIAL[family], padding_side=padding_side, max_tokens=max_tokens)
+    return _wrapped(tokenizer, family, padding_side=padding_side, max_tokens=max_tokens)
 
 
 def _trained(family: Family, texts: Iterable[str], block: TokenizerBlock) -> Tokenizer:
@@ -84,7 +92,7 @@ def _trained(family: Family, texts: Iterable[str], block: TokenizerBlock) -> Tok
     match family:
         case "gpt2":
             tokenizer = _train_bpe(used, block)
-        case "bert":
+        case "bert" | "lstm":
             tokenizer = _train_wordpiece(list(used), block)
         case "t5":
             tokenizer = _train_unigram(list(used), block.vocab_size)
@@ -95,7 +103,7 @@ def _trained(family: Family, texts: Iterable[str], block: TokenizerBlock) -> Tok
 
 
 def _refuse_idle_options(family: Family, block: TokenizerBlock) -> None:
-    if family != "bert" and block.strip_accents is not None:
+    if family not in ("bert", "lstm") and block.strip_accents is not None:
         raise UsageError(f"model.tokenizer.strip_accents: {family}'s tokenizer keeps every character. Leave it out.")
     if family == "t5" and block.min_frequency > 1:
         raise UsageError(
@@ -146,7 +154,7 @@ def _sampled(texts: Iterable[str], *, most_characters: int) -> list[str]:
 
 
 def _wrapped(
-    tokenizer: Tokenizer, special: dict[str, str], *, padding_side: str, max_tokens: int | None
+    tokenizer: Tokenizer, family: Family, *, padding_side: str, max_tokens: int | None
 ) -> PreTrainedTokenizerFast:
     from transformers import PreTrainedTokenizerFast
 
@@ -155,7 +163,8 @@ def _wrapped(
         padding_side=padding_side,
         model_max_length=max_tokens or _UNBOUNDED,
         clean_up_tokenization_spaces=False,
-        **special,
+        **_SPECIAL[family],
+        **_INPUTS[family],
     )
 
 

@@ -44,7 +44,7 @@ def parse_share(text: str) -> float | None:
         return None
 
 
-Kind = Literal["text", "label", "labels", "number", "words"]
+Kind = Literal["text", "label", "labels", "number", "words", "spans", "answers", "messages"]
 """What values a role of a task holds; see llmkit/data/kinds.py."""
 TextUnit = Literal["line", "document", "file"]
 """What a row of a plain text file is: a line that is not blank, what stands between blank lines, or all of it."""
@@ -80,7 +80,7 @@ class TokenizerBlock(Block):
 class ScratchModel(Block):
     """A model with random weights."""
 
-    architecture: Literal["gpt2", "bert", "t5"]
+    architecture: Literal["gpt2", "bert", "t5", "lstm"]
     size: Literal["tiny", "mini", "small", "medium", "base", "large", "xl"]
     """A row of the published table of that family; see llmkit/models/presets.py."""
     tokenizer: str | TokenizerBlock = TokenizerBlock()
@@ -88,12 +88,13 @@ class ScratchModel(Block):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout on embeddings, residuals and feed-forward layers."""
     attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Dropout on attention weights; without it, the same as `dropout`. T5 has one rate for all."""
+    """Dropout on attention weights; without it, the same as `dropout`. T5 has one rate for all, an LSTM no attention."""
 
     @model_validator(mode="after")
-    def _one_rate_for_t5(self) -> ScratchModel:
-        if self.architecture == "t5" and self.attention_dropout is not None:
-            raise ValueError("attention_dropout: T5 has one rate for all, dropout")
+    def _one_rate_for_some(self) -> ScratchModel:
+        if self.architecture in ("t5", "lstm") and self.attention_dropout is not None:
+            reason = "T5 has one rate for all" if self.architecture == "t5" else "an LSTM has no attention"
+            raise ValueError(f"attention_dropout: {reason}; leave it out, and set dropout")
         return self
 
 
@@ -119,6 +120,36 @@ class DataBlock(Block):
         return self
 
 
+class LoraBlock(Block):
+    """Low-rank adaptation (Hu et al. 2021): the weights stay, and products of two thin matrices are learnt beside them."""
+
+    rank: Annotated[int, Field(ge=1, le=4096)] = 8
+    """Width of the thin matrices."""
+    alpha: Annotated[float, Field(gt=0, le=100_000)] = 16.0
+    """The product counts alpha / rank times."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout on what the thin matrices read."""
+    target: Annotated[Literal["auto", "all"] | Names, BeforeValidator(_frozen)] = "auto"
+    """Which matrices of the layers: `auto` the queries and values of attention, `all` every one, or a list of names."""
+    save: Literal["merged", "adapter"] = "merged"
+    """The finished model: `merged` into a plain model folder, or an `adapter` folder that needs its base model."""
+
+
+class FreezeBlock(Block):
+    """What stays as it is. A matrix that embeddings and head share stays in both."""
+
+    embeddings: bool = False
+    """The embeddings of tokens, positions and segments, with their norm."""
+    layers: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """The first so many layers; of T5, of encoder and decoder both."""
+
+    @model_validator(mode="after")
+    def _something(self) -> FreezeBlock:
+        if not self.embeddings and not self.layers:
+            raise ValueError("nothing is frozen: set embeddings: true, or a number of layers; or leave it out")
+        return self
+
+
 class TrainBlock(Block):
     epochs: Annotated[float, Field(gt=0, le=100_000)] | None = None
     """Passes over the training examples; 3 if neither this nor `steps` is given."""
@@ -136,6 +167,16 @@ class TrainBlock(Block):
     """Decoupled, on matrices only; never on biases, norms or other vectors."""
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
     """Clip the norm of the whole gradient to this; null for no clipping."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of each target that is spread over all outputs (Szegedy et al. 2016), in training only; 0 is off."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Layer l of L learns at this to the power of L - l times the rate (Clark et al. 2020); embeddings are layer 0."""
+    freeze: FreezeBlock | None = None
+    """What is not trained."""
+    lora: LoraBlock | None = None
+    """Train thin matrices beside the weights in place of the weights; new heads are trained in full."""
+    gradient_checkpointing: bool = False
+    """Compute each layer's activations again in the backward pass: less memory, about a third more time."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     micro_batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Tokens that a device holds at once, padding included. Changes memory and speed, never the update."""
@@ -144,6 +185,14 @@ class TrainBlock(Block):
     keep_checkpoints: PositiveInt = 2
     """The newest so many stay, and the best one always."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 17
+    checks: bool = True
+    """Try model and data before the first step: targets, labels, end of text, padding, saving and opening again."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> TrainBlock:
+        if self.lora is not None and self.freeze is not None:
+            raise ValueError("freeze: lora leaves all weights as they are already; give one of the two")
+        return self
 
     @model_validator(mode="after")
     def _one_length(self) -> TrainBlock:
@@ -211,9 +260,12 @@ class Recipe(Block):
     ROLES: ClassVar[Mapping[str, Kind]]
     """Role of a column -> its kind; see `roles`."""
     OPTIONAL_ROLES: ClassVar[frozenset[str]] = frozenset()
-    """Roles that rows may lack: used where a table has the column, or `data.columns` names one."""
+    """Roles that rows may lack: used where a table has the column, or `data.columns` names one. A blank text is as
+    none."""
+    ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Groups of roles of which a table has exactly one whole, or `data.columns` names one; empty where all belong."""
     READ_ROLES: ClassVar[tuple[str, ...]] = ("text",)
-    """Roles of what the model reads. The first deals the rows to the splits: equal values stay together."""
+    """Roles of what the model reads. The first that a row has deals it to its split: equal values stay together."""
     FAMILIES: ClassVar[tuple[str, ...]]
     """The model families that can do the task."""
     METRICS: ClassVar[tuple[str, ...]] = ()
@@ -248,6 +300,21 @@ class Recipe(Block):
         return self.BEST
 
     @property
+    def loss_figures(self) -> tuple[str, ...]:
+        """The figures that are made of the loss alone."""
+        return ("loss",) if self.own_metrics else ("loss", "perplexity", "bits_per_byte")
+
+    @property
+    def fitting_metrics(self) -> tuple[str, ...] | None:
+        """The metrics that its predictions can have, `evaluate:` modules aside; None for any."""
+        return None
+
+    @property
+    def written_language(self) -> str | None:
+        """The code of the language that the task writes, where the recipe says so; metrics find words by it."""
+        return None
+
+    @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics of its predictions: the recipe's choice, else the task's own; empty where it has none."""
         return (self.evaluation.metrics or self.own_metrics) if self.own_metrics else ()
@@ -275,4 +342,7 @@ class Recipe(Block):
                 )
             if self.revision is not None:
                 raise ValueError("revision: belongs to a hub model; these weights are random")
+            for key in ("lora", "freeze", "layer_decay"):
+                if getattr(self.train, key) is not None:
+                    raise ValueError(f"train.{key}: keeps what a model has learnt, and these weights are random")
         return self

@@ -9,7 +9,13 @@ from typing import TypeAlias
 Scalar: TypeAlias = "str | int | float | bool | None"
 Key: TypeAlias = "str | int"
 
-RIVALS = {"train.epochs": ("steps",), "train.steps": ("epochs",), "model": ("revision",)}
+RIVALS = {
+    "train.epochs": ("steps",),
+    "train.steps": ("epochs",),
+    "train.freeze": ("lora",),
+    "train.lora": ("freeze",),
+    "model": ("revision",),
+}
 """Key -> its neighbours that it replaces when it comes from a child or from `--set`.
 
 Without this nobody could override `epochs` with `steps`, and a revision would outlive its model. Only keys that exclude

@@ -6,17 +6,35 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def model_card(manifest: Mapping[str, Any], *, recipe: str, figures: Mapping[str, float | None], use: str) -> str:
+def model_card(
+    manifest: Mapping[str, Any],
+    *,
+    recipe: str,
+    figures: Mapping[str, float | None],
+    use: str,
+    library: str,
+    base: str | None = None,
+) -> str:
     """README.md of the model folder, with the metadata block that the hub reads.
 
     Args:
         use: the command that uses the model.
+        base: of an adapter, the model that it needs.
+        library: what opens the folder, as the hub names it: transformers, or llmkit for a model of its own.
     """
     rows = "\n".join(
         f"| {name} | {'not finite' if value is None else f'{value:.4f}'} |" for name, value in figures.items()
     )
+    if library == "llmkit":
+        opens = (
+            "Its files are those of a Hugging Face folder, but transformers has no such model: only llmkit opens it."
+        )
+    elif base is None:
+        opens = "It is a plain Hugging Face folder: transformers opens it too."
+    else:
+        opens = f"It is an adapter of {base}: peft opens it too."
     return f"""---
-library_name: transformers
+library_name: {library}
 tags: [llmkit, {manifest["task"]}]
 ---
 # {manifest["task"]} from {manifest["model"]}
@@ -36,7 +54,7 @@ in {manifest["precision"]["format"]} on {manifest["device"]}.
 {use}
 ```
 
-It is a plain Hugging Face folder: transformers opens it too.
+{opens}
 
 ## Recipe
 

@@ -8,16 +8,26 @@ from typing import Any
 from llmkit.recipe.blocks import Recipe
 from llmkit.tasks.causal_lm import CausalLMRecipe, CausalLMTask
 from llmkit.tasks.classification import ClassificationRecipe, ClassificationTask
+from llmkit.tasks.instruction import InstructionRecipe, InstructionTask
 from llmkit.tasks.masked_lm import MaskedLMRecipe, MaskedLMTask
+from llmkit.tasks.question_answering import QuestionAnsweringRecipe, QuestionAnsweringTask
 from llmkit.tasks.span_corruption import SpanCorruptionRecipe, SpanCorruptionTask
 from llmkit.tasks.summarization import SummarizationRecipe, SummarizationTask
+from llmkit.tasks.text_to_text import TextToTextRecipe, TextToTextTask
+from llmkit.tasks.token_classification import TokenClassificationRecipe, TokenClassificationTask
+from llmkit.tasks.translation import TranslationRecipe, TranslationTask
 
 RECIPES: Mapping[str, type[Recipe]] = {
     "classification": ClassificationRecipe,
     "causal-lm": CausalLMRecipe,
+    "instruction": InstructionRecipe,
     "masked-lm": MaskedLMRecipe,
+    "question-answering": QuestionAnsweringRecipe,
     "span-corruption": SpanCorruptionRecipe,
     "summarization": SummarizationRecipe,
+    "token-classification": TokenClassificationRecipe,
+    "translation": TranslationRecipe,
+    "text-to-text": TextToTextRecipe,
 }
 """What `task:` may say in a recipe."""
 
@@ -27,8 +37,13 @@ PRETRAINING = ("causal-lm", "masked-lm", "span-corruption")
 TASKS: Mapping[type[Recipe], Any] = {
     ClassificationRecipe: ClassificationTask,
     CausalLMRecipe: CausalLMTask,
+    InstructionRecipe: InstructionTask,
     MaskedLMRecipe: MaskedLMTask,
+    QuestionAnsweringRecipe: QuestionAnsweringTask,
     SpanCorruptionRecipe: SpanCorruptionTask,
     SummarizationRecipe: SummarizationTask,
+    TokenClassificationRecipe: TokenClassificationTask,
+    TranslationRecipe: TranslationTask,
+    TextToTextRecipe: TextToTextTask,
 }
 """Recipe class -> task class, which is built as `TASKS[type(recipe)](recipe, loaded)`."""

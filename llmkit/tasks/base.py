@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import Head, LoadedModel
     from llmkit.recipe.blocks import GenerationBlock, Recipe
 
+Pooling = Literal["mean", "first"]
+"""How the states of a text's tokens become one vector: their mean, or the state of the first token."""
 Batch = Mapping[str, "Tensor"]
 """The model's keyword arguments, plus `labels`: what each output should be, -100 where nothing counts in the loss."""
+
+WRITING_HEADS: frozenset[Head] = frozenset({"causal-lm", "seq2seq-lm"})
+"""Heads that write text."""
 
 
 def count_targets(batch: Batch) -> int:
@@ -101,7 +106,7 @@ class Task(Protocol):
         ...
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        """Scalar: nats summed over the batch's targets, never averaged."""
+        """Scalar: nats summed over the batch's targets, never averaged; what stands beside an example changes nothing."""
         ...
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
@@ -109,4 +114,35 @@ class Task(Protocol):
 
         Plain JSON values. Empty where the recipe has no metrics.
         """
+        ...
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """A task that settles something by its training rows: how long its texts may be, or whether answers are missing."""
+
+    def settle(self, train: Examples) -> Examples:
+        """Keep it with the model, and give the examples to train on. Called once, before any validation row is read."""
+        ...
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """A task that looks at the labels of its rows before the first step."""
+
+    def learn_labels(self, train: Examples, validation: Examples) -> None:
+        """Tell what they are like, and settle what depends on them. Called once.
+
+        Raises:
+            DataError: there is nothing to learn.
+        """
+        ...
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """A task whose predictions hang on something that the validation rows decide, such as a threshold."""
+
+    def tune(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
+        """Settle it on all validation rows, keep it with the model, and give the predictions that follow from it."""
         ...

@@ -2,7 +2,7 @@
 
 Documents are joined by the end-of-text token, which is learned like any other: a model that never sees it in the loss
 never stops. Blocks overlap by one token, so that every token is a target once.
-Legend: B batch, T tokens, D hidden units.
+Legend: B batch, T tokens.
 """
 
 from __future__ import annotations
@@ -73,14 +73,9 @@ class CausalLMTask:
         return {"input_ids": inputs, "attention_mask": mask, "labels": labels}
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        from llmkit.models.losses import vocabulary_loss_sum
+        from llmkit.models.causal import next_token_loss_sum
 
-        model = self.loaded.model
-        # A full mask is left out: the fused causal kernel is then used.
-        mask = None if batch["attention_mask"].all() else batch["attention_mask"]
-        body = model.transformer(input_ids=batch["input_ids"], attention_mask=mask, use_cache=False)
-        hidden = body.last_hidden_state  # (B, T, D)
-        return vocabulary_loss_sum(hidden, model.lm_head.weight, batch["labels"])
+        return next_token_loss_sum(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[str]:
         """Nothing: a language model is measured by its loss."""

@@ -1,23 +1,40 @@
-"""One label of many for a text, with BERT. Labels are names everywhere; ids live only inside a batch.
+"""One label of many, many labels or a number for a text or a pair of texts. Labels are names; ids live inside a batch.
 
-Legend: B batch, T tokens, C classes.
+Legend: N examples (texts or windows of them), B batch, T tokens, C classes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import assert_never
 
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError, nearest
 from llmkit.recipe.blocks import Kind, Names, Recipe
+from llmkit.tasks.answers import (
+    NUMBER_LABELS,
+    PROBLEM_TYPES,
+    Answer,
+    answer_of,
+    best_threshold,
+    chosen,
+    flattened,
+    predictions_of,
+    scores_of,
+    scores_of_rows,
+)
 from llmkit.tasks.base import Batch, Engine
-from llmkit.tasks.encoding import encode_texts, in_chunks
+from llmkit.tasks.classifier_memory import ClassifierMemory
+from llmkit.tasks.encoding import in_chunks
+from llmkit.tasks.label_report import even_weights, label_counts, report_references
 from llmkit.tasks.padding import attention_mask, padded
+from llmkit.tasks.text_inputs import Contents, TextInputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,20 +43,73 @@ if TYPE_CHECKING:
     from llmkit.data.rows import Row
     from llmkit.models.loaded import Head, LoadedModel
 
+Weight = Annotated[float, Field(gt=0)]
+_FITTING: Mapping[Answer, tuple[str, ...]] = {
+    "label": ("accuracy", "precision", "recall", "f1", "mcc", "confusion"),
+    "labels": ("accuracy", "precision", "recall", "f1", "map"),
+    "number": ("mse", "pearson", "spearman"),
+}
+_OWN: Mapping[Answer, tuple[tuple[str, ...], str]] = {
+    "label": (("accuracy", "f1"), "accuracy"),
+    "labels": (("precision", "recall", "f1", "map"), "f1_micro"),
+    "number": (("mse", "pearson", "spearman"), "mse"),
+}
+"""Metrics, and the figure that picks the best checkpoint."""
+
 
 class ClassificationRecipe(Recipe):
-    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "label": "label"}
-    FAMILIES: ClassVar[tuple[str, ...]] = ("bert",)
-    METRICS: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
-    BEST: ClassVar[str] = "accuracy"
+    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "text_pair": "text", "label": "label"}
+    OPTIONAL_ROLES: ClassVar[frozenset[str]] = frozenset({"text_pair"})
+    READ_ROLES: ClassVar[tuple[str, ...]] = ("text", "text_pair")
+    FAMILIES: ClassVar[tuple[str, ...]] = ("bert", "gpt2", "lstm", "t5")
+    METRICS: ClassVar[tuple[str, ...]] = _OWN["label"][0]
+    BEST: ClassVar[str] = _OWN["label"][1]
 
     task: Literal["classification"]
+    multilabel: bool = False
+    """Any number of labels a text, none included, in the role `labels`; each has a probability of its own."""
+    regression: bool = False
+    """A number in place of a label."""
     labels: Names | None = None
     """Their names in the order of the model's outputs; without it, those of the training rows, sorted."""
+    class_weights: Literal["auto"] | dict[str, Weight] | None = None
+    """What a row counts in the loss, by its label: `auto` weighs rare labels up, N / (C x count)."""
     max_tokens: Annotated[int, Field(ge=4)] | None = None
-    """The longest text, special tokens included; without it, the model's window."""
-    overflow: Literal["error", "truncate", "drop"] = "truncate"
+    """The longest text or pair, special tokens included; without it, the model's window."""
+    overflow: Literal["error", "truncate", "drop", "window"] = "truncate"
     """What happens to longer texts, always with counts."""
+    window_overlap: Annotated[int, Field(ge=0)] | None = None
+    """Tokens that neighbouring windows share, under `overflow: window`; without it, a quarter of the window."""
+
+    @property
+    def answer(self) -> Answer:
+        if self.regression:
+            return "number"
+        return "labels" if self.multilabel else "label"
+
+    @property
+    def roles(self) -> Mapping[str, Kind]:
+        match self.answer:
+            case "label":
+                return self.ROLES
+            case "labels":
+                return {"text": "text", "text_pair": "text", "labels": "labels"}
+            case "number":
+                return {"text": "text", "text_pair": "text", "label": "number"}
+            case other:
+                assert_never(other)
+
+    @property
+    def own_metrics(self) -> tuple[str, ...]:
+        return _OWN[self.answer][0]
+
+    @property
+    def own_best(self) -> str:
+        return _OWN[self.answer][1]
+
+    @property
+    def fitting_metrics(self) -> tuple[str, ...]:
+        return _FITTING[self.answer]
 
     @property
     def window_tokens(self) -> int | None:
@@ -53,6 +123,37 @@ class ClassificationRecipe(Recipe):
             raise ValueError(f"{twice[0]!r} stands there more than once")
         return labels
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> ClassificationRecipe:
+        if self.multilabel and self.regression:
+            raise ValueError("multilabel and regression exclude each other")
+        if self.regression and self.labels is not None:
+            raise ValueError("labels: a number has none; remove it, or regression")
+        if self.class_weights is not None and self.answer != "label":
+            raise ValueError("class_weights: only where a text has one label")
+        if self.window_overlap is not None and self.overflow != "window":
+            raise ValueError("window_overlap: belongs to overflow: window")
+        return self
+
+
+@dataclass
+class _Encoded:
+    """What `encode` has gathered so far."""
+
+    inputs: list[list[int]] = field(default_factory=list)
+    row_of: list[int] = field(default_factory=list)
+    targets: list[list[int]] = field(default_factory=list)
+    """Ids of the labels, one list an example."""
+    references: list[Any] = field(default_factory=list)
+    unseen: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Label that the model lacks -> its rows, and where the first one stands."""
+
+    def add(self, windows: Sequence[list[int]], target: list[int], reference: Any) -> None:
+        self.inputs.extend(windows)
+        self.row_of.extend([len(self.references)] * len(windows))
+        self.targets.extend([target] * len(windows))
+        self.references.append(reference)
+
 
 class ClassificationTask:
     HEAD: ClassVar[Head] = "classification"
@@ -61,65 +162,222 @@ class ClassificationTask:
     def __init__(self, recipe: ClassificationRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
+        self.answer = recipe.answer
         self.class_of = {label: index for index, label in enumerate(loaded.labels)}
+        self._memory = ClassifierMemory.of(loaded)
+        loaded.model.config.problem_type = PROBLEM_TYPES[self.answer]
+        self._check_weights()
+        self._remember(
+            overflow="truncate" if recipe.overflow == "drop" else recipe.overflow,  # in use, no row can be left out
+            window_overlap=recipe.window_overlap,
+            threshold=self._memory.threshold if self.answer == "labels" else None,
+            class_weights=self._memory.class_weights if recipe.class_weights == "auto" else recipe.class_weights,
+        )
 
     @staticmethod
     def labels(recipe: ClassificationRecipe, rows: Iterable[Row]) -> tuple[str, ...]:
-        """The recipe's labels, or those of the training rows, sorted.
+        """The recipe's labels, or those of the training rows, sorted; of a number, the name of its output.
 
         Raises:
-            DataError: there are fewer than two.
+            DataError: there are fewer than two, or none where a text may have many.
         """
-        found = recipe.labels or tuple(sorted({row.fields["label"] for row in rows}))
-        if len(found) < 2:
-            place = "the recipe names" if recipe.labels else "the training rows have"
-            raise DataError(f"classification needs two labels or more; {place} {', '.join(found) or 'none'}.")
+        if recipe.answer == "number":
+            return NUMBER_LABELS
+        found = recipe.labels
+        if found is None:
+            names = (row.fields["labels"] if recipe.multilabel else [row.fields["label"]] for row in rows)
+            found = tuple(sorted({label for one in names for label in one}))
+        if len(found) < (1 if recipe.multilabel else 2):
+            place = "the recipe names only" if recipe.labels else "the training rows have"
+            needed = "a label" if recipe.multilabel else "two labels or more"
+            raise DataError(f"classification needs {needed}; {place} {', '.join(found) or 'none'}.")
         return found
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         count = LengthCount(what="text", max_tokens=self.loaded.window, overflow=self.recipe.overflow)
-        inputs: list[list[int]] = []
-        labels: list[str] = []
-        unseen: Counter[str] = Counter()
-        place = ""
+        held = _Encoded()
         for chunk in in_chunks(rows):
-            encoded = encode_texts(self.loaded.tokenizer, [row.fields["text"] for row in chunk], chunk, count=count)
-            for row, ids in zip(chunk, encoded, strict=True):
-                label = row.fields["label"]
-                if label not in self.class_of:
-                    unseen[label] += 1
-                    place = place or row.place
-                elif ids is not None:
-                    inputs.append(ids)
-                    labels.append(label)
-        if unseen:
-            raise DataError(self._unseen(unseen, place))
+            inputs = self._inputs(chunk)
+            seconds = [row.fields["text_pair"] for row in chunk] if inputs.pairs else None
+            contents = inputs.read([row.fields["text"] for row in chunk], seconds)
+            for row, content in zip(chunk, contents, strict=True):
+                target, reference = self._target(row, held.unseen)
+                fits = count.fits(inputs.tokens(content), place=row.place)
+                if not held.unseen and (fits or self.recipe.overflow != "drop"):
+                    windows = [inputs.whole(content)] if fits else self._shortened(inputs, content, row)
+                    held.add(windows, target, reference)
+        if held.unseen:
+            raise DataError(self._unseen(held.unseen))
         count.report(key="max_tokens", targets=False)
-        columns = {"input_ids": Ragged.of(inputs), "target_ids": Ragged.of([[self.class_of[name]] for name in labels])}
-        return Examples(columns=columns, references=labels)
+        return self._examples(held)
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         inputs = examples.columns["input_ids"]
-        return {
+        batch = {
             "input_ids": padded(inputs, indices, value=self.loaded.tokenizer.pad_token_id),  # (B, T)
             "attention_mask": attention_mask(inputs, indices),  # (B, T)
-            "labels": padded(examples.columns["target_ids"], indices, value=0).squeeze(1),  # (B,)
         }
+        if self._memory.pairs and self.loaded.family == "bert":
+            from llmkit.models.segments import token_types
+
+            batch["token_type_ids"] = token_types(batch["input_ids"], self.loaded.tokenizer.sep_token_id)  # (B, T)
+        return {**batch, **self._wanted(examples, indices)}
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        from llmkit.models.losses import cross_entropy_sum
+        from torch.nn import functional
 
-        logits = self.loaded.model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
-        ).logits  # (B, C)
-        return cross_entropy_sum(logits, batch["labels"])
+        from llmkit.models.losses import cross_entropy_sum
+        from llmkit.models.text_logits import text_logits
+
+        inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", "values")}
+        logits = text_logits(self.loaded.model(**inputs).logits, batch["attention_mask"].sum(dim=1))  # (B, C)
+        match self.answer:
+            case "label":
+                held = self._memory.class_weights
+                weights = logits.new_tensor([held.get(name, 1.0) for name in self.class_of]) if held else None  # (C,)
+                return cross_entropy_sum(logits, batch["labels"], weights=weights)
+            case "labels":
+                return functional.binary_cross_entropy_with_logits(logits, batch["labels"].float(), reduction="sum")
+            case "number":
+                return functional.mse_loss(logits.squeeze(1), batch["values"], reduction="sum")
+            case other:
+                assert_never(other)
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
-        inputs = examples.columns["input_ids"]
-        logits = engine.class_logits([inputs[index].tolist() for index in range(len(inputs))])  # (N, C)
-        return [self.loaded.labels[index] for index in logits.argmax(axis=1)]
+        inputs, memory = examples.columns["input_ids"], self._memory
+        sequences = [inputs[index].tolist() for index in range(len(inputs))]
+        if not sequences:  # a process without a share
+            return []
+        scores = scores_of(engine.class_logits(sequences, pairs=bool(memory.pairs)), self.answer)  # (N, C)
+        of_rows = scores_of_rows(scores, inputs.lengths.tolist(), examples.examples_of())
+        return predictions_of(of_rows, self.answer, labels=self.loaded.labels, threshold=memory.threshold)
 
-    def _unseen(self, unseen: Counter[str], place: str) -> str:
-        listed = ", ".join(f"{label!r} ({count:,} rows)" for label, count in unseen.most_common(5))
-        hint = nearest(next(iter(unseen)), self.class_of)
-        return f"{place}: labels that the model does not have: {listed}.{hint} It has: {', '.join(self.class_of)}."
+    def learn_labels(self, train: Examples, validation: Examples) -> None:
+        """Tell what the labels are like before the first step, and settle `class_weights: auto`.
+
+        Raises:
+            DataError: there is nothing to learn.
+        """
+        recipe, labels = self.recipe, self.loaded.labels
+        report_references(
+            train.references,
+            validation.references,
+            answer=self.answer,
+            labels=labels,
+            weighted=recipe.class_weights is not None,
+        )
+        if recipe.class_weights == "auto":
+            # Of examples, not of rows: windows of a long text count one by one in the loss.
+            of_examples = [train.references[row] for row in _rows_of(train, range(len(train)))]
+            self._remember(class_weights=even_weights(label_counts(of_examples, labels)))
+
+    def tune(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
+        """Find the threshold of many labels on the validation rows, keep it with the model, and predict by it."""
+        if self.answer != "labels":
+            return predictions
+        found = best_threshold(*flattened(predictions, references))
+        if found is None:
+            return predictions
+        self._remember(threshold=found[0])
+        return [{**one, "labels": chosen(one["probabilities"], found[0])} for one in predictions]
+
+    def _remember(self, **changes: Any) -> None:
+        """Keep it in the model's config, so that every checkpoint has it."""
+        self._memory = self._memory.model_copy(update=changes)
+        self._memory.write(self.loaded)
+
+    def _check_weights(self) -> None:
+        weights = self.recipe.class_weights
+        odd = [name for name in weights if name not in self.class_of] if isinstance(weights, dict) else []
+        if odd:
+            hint = nearest(odd[0], self.class_of)
+            raise DataError(
+                f"class_weights: no label is called {odd[0]!r}.{hint} There are {', '.join(self.class_of)}."
+            )
+
+    def _inputs(self, rows: Sequence[Row]) -> TextInputs:
+        """For texts or for pairs, as the model was trained, else as the first row says; all rows must agree."""
+        if self._memory.pairs is None:
+            self._remember(pairs="text_pair" in rows[0].fields)
+        pairs = bool(self._memory.pairs)
+        odd = next((row for row in rows if ("text_pair" in row.fields) != pairs), None)
+        if odd is not None:
+            fault = "has no text_pair, and the rows before it or the model's own have one"
+            if not pairs:
+                fault = "has a text_pair, and the rows before it or the model's own have none"
+            raise DataError(f"{odd.place}: {fault}. Give all rows a pair, or none.")
+        return TextInputs(self.loaded, pairs=pairs, overlap=self.recipe.window_overlap)
+
+    def _shortened(self, inputs: TextInputs, content: Contents, row: Row) -> list[list[int]]:
+        """Under `error` a text is cut here all the same: the report of lengths raises for it."""
+        if self.recipe.overflow == "window":
+            return inputs.windows(content, place=row.place)
+        return [inputs.cut(content)]
+
+    def _target(self, row: Row, unseen: dict[str, tuple[int, str]]) -> tuple[list[int], Any]:
+        """Ids of the row's labels, and what a prediction is compared with; labels that the model lacks are counted."""
+        if self.answer == "number":
+            return [], row.fields["label"]
+        names = row.fields["labels"] if self.answer == "labels" else [row.fields["label"]]
+        for name in names:
+            if name not in self.class_of:
+                rows, place = unseen.get(name, (0, row.place))
+                unseen[name] = (rows + 1, place)
+        ids = sorted({self.class_of[name] for name in names if name in self.class_of})
+        reference = [self.loaded.labels[index] for index in ids]
+        return ids, reference if self.answer == "labels" else names[0]
+
+    def _examples(self, held: _Encoded) -> Examples:
+        import numpy as np
+
+        columns = {"input_ids": Ragged.of(held.inputs)}
+        if self.answer != "number":
+            columns["target_ids"] = Ragged.of(held.targets)
+        row_of = np.asarray(held.row_of) if len(held.inputs) > len(held.references) else None
+        return Examples(columns=columns, references=held.references, row_of=row_of)
+
+    def _wanted(self, examples: Examples, indices: Indices) -> Batch:
+        """`labels` (B,) or (B, C). A number is no label: its `values` (B,) may be -100 without being left out."""
+        import torch
+
+        if self.answer == "number":
+            values = [examples.references[row] for row in _rows_of(examples, indices.tolist())]
+            return {"labels": torch.zeros(len(values), dtype=torch.int64), "values": torch.tensor(values)}
+        targets = examples.columns["target_ids"]
+        if self.answer == "label":
+            return {"labels": padded(targets, indices, value=0).squeeze(1)}
+        labels = torch.zeros(len(indices), len(self.class_of), dtype=torch.int64)
+        for row, index in enumerate(indices):
+            labels[row, torch.from_numpy(targets[index]).long()] = 1
+        return {"labels": labels}
+
+    def _unseen(self, unseen: Mapping[str, tuple[int, str]]) -> str:
+        ranked = sorted(unseen, key=lambda label: -unseen[label][0])
+        counted = {
+            label: f"{rows:,} row{'s' if rows > 1 else ''}, first {place}" for label, (rows, place) in unseen.items()
+        }
+        shown = (f"{label!r} ({counted[label]})" for label in ranked[:5])
+        more = f" and {len(ranked) - 5} more" if len(ranked) > 5 else ""
+        first, hint = next(iter(unseen.values()))[1], nearest(next(iter(unseen)), self.class_of)
+        return (
+            f"{first}: labels that the model does not have: {', '.join(shown)}{more}.{hint} "
+            f"It has: {', '.join(self.class_of)}."
+        )
+
+
+def keys_of(loaded: LoadedModel) -> dict[str, Any]:
+    """The keys of a recipe that say what a trained model does, by its config."""
+    answer, memory = answer_of(loaded), ClassifierMemory.of(loaded)
+    keys: dict[str, Any] = {
+        "multilabel": answer == "labels",
+        "regression": answer == "number",
+        "overflow": memory.overflow,
+    }
+    if memory.overflow == "window":
+        keys["window_overlap"] = memory.window_overlap
+    return {key: value for key, value in keys.items() if value is not None}
+
+
+def _rows_of(examples: Examples, indices: Sequence[int]) -> list[int]:
+    """The row of each example."""
+    return list(indices) if examples.row_of is None else [int(examples.row_of[index]) for index in indices]

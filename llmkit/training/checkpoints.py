@@ -1,4 +1,5 @@
-"""Checkpoints: a model folder that plain transformers opens, the optimizer's state by name, and where training stands.
+"""Checkpoints: a model folder that plain transformers opens (or an adapter, that peft opens), the optimizer's state by
+name, and where training stands.
 
 Published whole (llmkit/atomic.py), found by scanning and verified byte by byte. No pickle.
 """
@@ -19,7 +20,8 @@ from torch.optim import Optimizer
 
 from llmkit.atomic import publish_folder, read_verified, remove_folder, verify_folder
 from llmkit.errors import RunError
-from llmkit.models.export import own_tensors, tokenizer_files, weight_files
+from llmkit.models.adapters import ADAPTER_WEIGHTS, put_tensors
+from llmkit.models.export import changing_files, own_tensors, tokenizer_files
 from llmkit.models.loaded import LoadedModel
 from llmkit.training.optimizer import optimizer_state, restore_optimizer
 from llmkit.training.progress import Progress
@@ -79,7 +81,7 @@ class CheckpointStore:
             self._tokenizer = tokenizer_files(loaded)
         files = {
             **self._tokenizer,
-            **weight_files(loaded.model),
+            **changing_files(loaded),
             _OPTIMIZER: save_tensors(optimizer_state(optimizer, loaded.model)),
             _STATE: json.dumps(progress.as_json()).encode(),
         }
@@ -139,14 +141,21 @@ def restore(checkpoint: Checkpoint, loaded: LoadedModel, optimizer: Optimizer) -
     Raises:
         RunError: the tensors are not those of this model.
     """
+    if loaded.adapter is not None:
+        put_tensors(loaded.model, load_tensors(checkpoint.read(ADAPTER_WEIGHTS)), name=str(checkpoint.folder))
+    else:
+        _put_weights(checkpoint, loaded)
+    restore_optimizer(optimizer, loaded.model, load_tensors(checkpoint.read(_OPTIMIZER)))
+    return progress_of(checkpoint)
+
+
+def _put_weights(checkpoint: Checkpoint, loaded: LoadedModel) -> None:
     tensors = load_tensors(checkpoint.read("model.safetensors"))
     own = own_tensors(loaded.model)
     odd = sorted(tensors.keys() ^ own.keys()) or [name for name in own if own[name].shape != tensors[name].shape]
     if odd:
         raise RunError(f"{checkpoint.folder}: its weights do not belong to this model: {', '.join(odd[:5])}.")
     loaded.model.load_state_dict(tensors, strict=False)  # tied second names are absent; the rest was just compared
-    restore_optimizer(optimizer, loaded.model, load_tensors(checkpoint.read(_OPTIMIZER)))
-    return progress_of(checkpoint)
 
 
 def scaler_state(checkpoint: Checkpoint) -> dict[str, Any] | None:

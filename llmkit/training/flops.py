@@ -20,7 +20,7 @@ _LOOKED_UP = re.compile(r"embeddings\.|\.wte\.|\.wpe\.|shared\.|embed_tokens\.|r
 _VOCABULARY = re.compile(r"lm_head\.|cls\.predictions\.decoder\.")
 _CROSS = re.compile(r"\.EncDecAttention\.[kv]\.")
 """Keys and values of the decoder's look at the source: products with source tokens, not with target tokens."""
-_ENCODER = re.compile(r"encoder\.|bert\.encoder\.|transformer\.h\.")
+_ENCODER = re.compile(r"(transformer\.)?encoder\.|bert\.encoder\.|transformer\.h\.|lstm\.")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def matrix_sizes(shapes: Mapping[str, Sequence[int]], *, config: PretrainedConfi
             target += elements
         else:
             head += elements
-    has_vocabulary = not any(name.startswith("classifier.") for name in shapes)
+    has_vocabulary = not any(name.startswith(("classifier.", "score.", "qa_outputs.")) for name in shapes)
     return MatrixSizes(source, target, head + has_vocabulary * config.vocab_size * config.hidden_size)
 
 
@@ -76,7 +76,10 @@ def train_flops_per_token(
         FLOPs a token, source and target tokens counted alike.
     """
     is_encoder_decoder = config.is_encoder_decoder
-    width = config.num_heads * config.d_kv if is_encoder_decoder else config.hidden_size
+    width = config.num_heads * config.d_kv if config.model_type == "t5" else config.hidden_size
+    if config.model_type == "lstm":  # each direction takes one step a token, and nothing attends
+        source_flops: float = 6 * (sizes.source * source_tokens + sizes.head * targets)
+        return source_flops / source_tokens
     products = sizes.source * source_tokens + sizes.target * target_tokens + sizes.head * targets
     attended = config.num_hidden_layers * source_tokens * source_tokens
     if is_encoder_decoder:  # a target token attends to the targets, and to the source

@@ -13,6 +13,7 @@ from llmkit.data.examples import Examples
 from llmkit.errors import InterruptedRun
 from llmkit.evaluation.metrics import is_better
 from llmkit.models.cpu import speed_up_on_cpu
+from llmkit.models.layers import recompute_activations
 from llmkit.recipe.blocks import TrainBlock
 from llmkit.tasks.base import Scores, Task
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore, restore, scaler_state
@@ -118,7 +119,11 @@ def _prepare(task: Task, *, examples: Examples, train: TrainBlock, accelerator: 
     if accelerator.device.type == "cpu":
         speed_up_on_cpu(model)
     model.to(accelerator.device)
-    module, optimizer = accelerator.prepare(LossModule(task), adamw(model, weight_decay=train.weight_decay))
+    if train.gradient_checkpointing:
+        recompute_activations(model)
+    loss = LossModule(task, smoothed_share=train.label_smoothing)
+    optimizer = adamw(model, weight_decay=train.weight_decay, layer_decay=train.layer_decay)
+    module, optimizer = accelerator.prepare(loss, optimizer)
     auto = _MICRO_BATCH_TOKENS.get(accelerator.device.type, 4096)
     return Stepper(
         task=task,

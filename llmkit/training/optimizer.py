@@ -1,25 +1,38 @@
-"""AdamW with decay on matrices only, and its state by parameter name."""
+"""AdamW with decay on matrices only, rates by layer, and its state by parameter name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from llmkit.errors import RunError
+from llmkit.models.layers import levels_from_top
 
+_SCALE = "rate_scale"
+"""A group's learning rate over the plan's."""
 _STATE = ("exp_avg", "exp_avg_sq", "step")
 
 
-def adamw(model: nn.Module, *, weight_decay: float) -> AdamW:
-    """The learning rate is written into the groups before each step, see `lr_at`."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [parameter for parameter in trained if parameter.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0},
-    ]
-    return AdamW(groups, lr=0.0, fused=True)  # one kernel for all parameters, on a CPU too
+def adamw(model: nn.Module, *, weight_decay: float, layer_decay: float | None = None) -> AdamW:
+    """The learning rate is written into the groups before each step, see `set_learning_rate`.
+
+    Args:
+        layer_decay: layer l of L learns at this to the power of L - l, as deeper ones hold what is more general
+            (Howard and Ruder 2018, section 3.2; Clark et al. 2020, appendix B): the last layer and all above it at
+            the full rate, embeddings as layer 0. None for one rate.
+    """
+    distances = levels_from_top(model) if layer_decay is not None else {}
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decay = weight_decay if parameter.ndim >= 2 else 0.0
+            scale = 1.0 if layer_decay is None else layer_decay ** distances[name]
+            empty: dict[str, Any] = {"params": [], "weight_decay": decay, _SCALE: scale}
+            groups.setdefault((decay, scale), empty)["params"].append(parameter)
+    return AdamW(list(groups.values()), lr=0.0, fused=True)  # one kernel for all parameters, on a CPU too
 
 
 def optimizer_state(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
@@ -59,5 +72,6 @@ def restore_optimizer(optimizer: Optimizer, model: nn.Module, state: Mapping[str
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    """`rate` is that of the head; groups of lower layers may have a share of it."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group[_SCALE]

@@ -19,8 +19,10 @@ Schedule = Literal["constant", "linear", "cosine"]
 # transformers documentation of T5 (1e-4 and 3e-4 work well) for T5; Radford et al. give none for GPT-2, 5e-5 is common.
 # From random weights, small models take a much larger step: 1e-3 reached the best validation loss of 3e-4, 1e-3 and
 # 3e-3 on a 2-layer BERT.
-_PRETRAINED_RATE: dict[Family, float] = {"bert": 5e-5, "gpt2": 5e-5, "t5": 3e-4}
-_RANDOM_RATE: dict[Family, float] = {"bert": 1e-3, "gpt2": 1e-3, "t5": 1e-3}
+_PRETRAINED_RATE: dict[Family, float] = {"bert": 5e-5, "gpt2": 5e-5, "t5": 3e-4, "lstm": 1e-3}
+_RANDOM_RATE: dict[Family, float] = {"bert": 1e-3, "gpt2": 1e-3, "t5": 1e-3, "lstm": 1e-3}
+# Adapters: Hu et al. 2021, appendix D (4e-4 to 5e-4 for RoBERTa base, 2e-4 for GPT-2); they have no T5, 1e-3 is common.
+_LORA_RATE: dict[Family, float] = {"bert": 4e-4, "gpt2": 2e-4, "t5": 1e-3, "lstm": 1e-3}
 _EPOCHS = 3.0
 
 
@@ -97,7 +99,7 @@ def plan_training(recipe: Recipe, *, examples: int, family: Family, from_scratch
     warmup = _warmup_steps(train, total)
     if warmup >= total > 1:
         raise UsageError(f"train.warmup: {warmup} steps, but the training has {total}; leave steps for the rest.")
-    rates = _RANDOM_RATE if from_scratch else _PRETRAINED_RATE
+    rates = _RANDOM_RATE if from_scratch else _PRETRAINED_RATE if train.lora is None else _LORA_RATE
     return Plan(
         total_steps=total,
         steps_per_epoch=per_epoch,

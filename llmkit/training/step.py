@@ -21,6 +21,7 @@ from torch.optim import AdamW
 from llmkit.data.examples import Examples
 from llmkit.data.order import Indices, batch_of_step, cut_by_tokens, share_of_rank, steps_per_epoch
 from llmkit.errors import DivergedError, MachineError
+from llmkit.models.losses import label_smoothing
 from llmkit.tasks.base import Batch, Task, count_targets
 from llmkit.training.optimizer import set_learning_rate
 from llmkit.training.randomness import seed_micro_batch
@@ -31,13 +32,15 @@ _log = logging.getLogger("llmkit")
 class LossModule(nn.Module):
     """The task's loss as a module, so that accelerate can wrap it for several devices and mixed precision."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, *, smoothed_share: float = 0.0) -> None:
         super().__init__()
         self.model = task.loaded.model
         self._loss_sum = task.loss_sum
+        self._smoothed_share = smoothed_share
 
     def forward(self, batch: Batch) -> Tensor:
-        return self._loss_sum(batch)
+        with label_smoothing(self._smoothed_share):
+            return self._loss_sum(batch)
 
 
 @dataclass(frozen=True)

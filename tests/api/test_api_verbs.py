@@ -140,7 +140,9 @@ def test_evaluation_uses_the_test_rows_where_the_recipe_has_them(work: Path) -> 
 
 def test_an_unseen_label_is_refused_with_its_count_and_the_labels_there_are(here: Path, tmp_path: Path) -> None:
     data = write_jsonl(tmp_path / "d.jsonl", [{"text": "a b", "label": "sports"}] * 2)
-    with pytest.raises(DataError, match=r"'sports' \(2 rows\)\. Did you mean 'sport'\? It has: food, sport\."):
+    with pytest.raises(
+        DataError, match=r"'sports' \(2 rows, first .*d\.jsonl:1\)\. Did you mean 'sport'\? It has: food, sport\."
+    ):
         llmkit.evaluate_model("runs/classify-001/model", data=[str(data)])
 
 

@@ -106,7 +106,7 @@ def test_the_best_of_all_evaluations_becomes_the_model_and_the_run_says_what_was
 
 
 def test_a_better_step_before_the_old_end_stays_the_best(work: Path) -> None:
-    worse_and_worse = ("train.learning_rate=1", "train.max_grad_norm=null", "train.keep_checkpoints=1")
+    worse_and_worse = ("train.learning_rate=10", "train.max_grad_norm=null", "train.keep_checkpoints=1")
     run = train("write", *CONSTANT, *worse_and_worse, run="short")
     before = manifest_of(run)["best"]
     assert lengthen(run, "train.steps=12").best_step == before["step"]

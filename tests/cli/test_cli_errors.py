@@ -13,7 +13,7 @@ from tiny_recipes import Outcome, listing, llmkit
 CASES = [
     ("usage", 2, "generate --prompt x --top-p 0", "--top-p 0.0: input should be greater than 0."),
     ("usage", 2, "finetune classify.yaml --run a --resume b", "give one of them"),
-    ("usage", 2, "classify x --overflow drop", "'drop' is not one of 'error', 'truncate'. See"),
+    ("usage", 2, "classify x --overflow drop", "'drop' is not one of 'error', 'truncate', 'window'. See"),
     ("usage", 2, "finetune classify.yaml --set evaluation.metrics=[rogue]", "Did you mean 'rouge'?"),
     ("recipe", 2, "finetune clasify.yaml", "clasify.yaml: no such file. Did you mean 'classify.yaml'?"),
     ("recipe", 2, "finetune classify.yaml --set train.stepz=1", "train.stepz: unknown key. Did you mean 'steps'?"),

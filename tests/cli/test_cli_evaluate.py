@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,8 @@ def test_a_column_can_be_named_and_a_wrong_one_names_those_there_are(tmp_path: P
             "'texts' is not a role of classification. Did you mean 'text'?",
         ),
         ("--model runs/write-001 --metric rouge", "causal-lm has no predictions to measure"),
+        ("--predictions rows.jsonl --references rows.jsonl --metric rouge --baseline", "--baseline needs a model"),
+        ("--model runs/classify-001/model --data rows.jsonl --baseline", "is not a run. Give the run's folder."),
         ("--model runs/classify-001/model", "is not a run, so it has no rows of its own. Give --data."),
     ],
 )
@@ -128,3 +131,33 @@ def test_rows_that_changed_since_the_training_are_refused_with_the_file_and_both
     outcome = llmkit("evaluate", "--model", "runs/classify-001")
     assert outcome.code == 3
     assert "error[data]: rows.jsonl has changed since runs/classify-001 began: sha256 " in outcome.err
+
+
+def test_baselines_stand_beside_the_model_in_one_table_in_json_and_in_the_run(own_runs: Path) -> None:
+    outcome = llmkit("evaluate", "--model", "runs/classify-001", "--baseline")
+    assert outcome.code == 0, outcome.err
+    assert re.search(r"^  figure +model +majority class +TF-IDF \+ logistic regression$", outcome.out, re.MULTILINE)
+    kept = json.loads((own_runs / "runs/classify-001/evaluation/validation.json").read_text())
+    assert set(kept["baselines"]) == {"majority", "tfidf-logistic"}
+    learnt = kept["baselines"]["tfidf-logistic"]["figures"]["accuracy"]
+    assert kept["verdict"]["better"] == (kept["figures"]["accuracy"] > learnt)
+    assert f"  {kept['verdict']['text']}\n" in outcome.out
+    (record,) = llmkit("evaluate", "--model", "runs/classify-001", "--baseline", "--json").records
+    assert record["baselines"] == kept["baselines"]
+    assert record["verdict"] == kept["verdict"]
+
+
+def test_a_baseline_that_learns_nothing_needs_no_run(here: Path) -> None:
+    arguments = ("--model", "runs/summarize-001/model", "--data", "rows.jsonl", "--baseline", "--json")
+    (record,) = llmkit("evaluate", *arguments).records
+    assert list(record["baselines"]) == ["lead-1"]  # type: ignore[call-overload]
+    assert record["baseline_train_rows"] == 0
+
+
+def test_training_rows_that_changed_are_refused_where_a_baseline_would_learn_from_them(own_runs: Path) -> None:
+    with (own_runs / "rows.jsonl").open("a") as file:
+        file.write('{"text": "a new row", "label": "sport", "summary": "new"}\n')
+    write_jsonl(own_runs / "other.jsonl", [{"text": "goal team", "label": "sport"}])
+    outcome = llmkit("evaluate", "--model", "runs/classify-001", "--data", "other.jsonl", "--baseline")
+    assert outcome.code == 3
+    assert "rows.jsonl has changed since runs/classify-001 began" in outcome.err

@@ -40,8 +40,20 @@ sys.exit(code)
         ("finetune good.yaml --processes 0", 2),
         ("generate --prompt x --temperature 0", 2),
         ("generate --prompt x --beams many", 2),
+        ("answer", 2),
+        ("answer --question x missing.txt", 3),
+        ("answer missing.jsonl", 3),
         ("summarize missing.txt", 3),
+        ("chat --top-p 0", 2),
+        ("chat --load missing.json", 3),
         ("classify missing.parquet", 3),
+        ("fill missing.txt", 3),
+        ("fill [MASK] --top-k 0", 2),
+        ("embed missing.txt", 3),
+        ("embed rows.jsonl -o vectors.bin", 2),
+        ("embed rows.jsonl -o missing/vectors.npy", 5),
+        ("embed rows.jsonl --search x --top-k 0", 2),
+        ("embed rows.jsonl --search x -o found.npy", 2),
         ("evaluate --predictions a.txt", 2),
         ("evaluate --predictions a.txt --references b.txt --metric rouge", 3),
         ("evaluate --model missing --metric rogue", 2),
@@ -70,7 +82,9 @@ def test_the_version_is_the_one_that_is_installed() -> None:
     assert llmkit("--version").out == f"llmkit {version('llmkit')}\n"
 
 
-@pytest.mark.parametrize("command", ["", "finetune", "generate", "summarize", "classify", "evaluate", "schema"])
+@pytest.mark.parametrize(
+    "command", ["", "finetune", "generate", "summarize", "classify", "fill", "embed", "evaluate", "schema"]
+)
 def test_help_fits_into_80_columns(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     outcome = llmkit(*command.split(), "--help")

@@ -102,7 +102,7 @@ BAD_FILES = [
     ("a.parquet", HEADER, ["a.parquet:", "not a Parquet file"]),
     ("a.parquet", b"PAR1" + b"x" * 50 + b"PAR1", ["a.parquet:", "damaged"]),
     ("a.csv.gz", gzip.compress(HEADER, mtime=0), ["a.csv.gz:", "'.gz'", ".jsonl"]),
-    ("a.json", b"{}", ["a.json:", "'.json'", ".jsonl"]),
+    ("a.json", b"{}", ["a.json:", "'data'", ".jsonl"]),
     ("a", b"text", ["a: has no extension"]),
     ("a.txt", b"hello\n", ["a.txt:", "no columns", "text, label", ".csv"]),
 ]

@@ -25,7 +25,7 @@ from llmkit.data.sources import open_rows
 from llmkit.errors import LlmkitError
 for source in sys.argv[1:]:
     try:
-        rows = open_rows([source], roles={"text": "text", "label": "label"}, columns={})
+        rows = open_rows([source], roles={"text": "text", "label": "label", "tags": "labels"}, columns={})
         print(repr(([tuple(row) for row in rows], rows.fingerprint())))
     except LlmkitError as error:
         print(repr((error.exit_code, str(error))))
@@ -34,10 +34,11 @@ for source in sys.argv[1:]:
 
 @pytest.fixture(scope="module")
 def hub() -> Iterator[FakeHub]:
-    rows = b'{"text": "good", "stars": 1}\n{"text": "bad", "stars": 0}\n'
+    rows = b'{"text": "good", "stars": 1, "tags": [0, 1]}\n{"text": "bad", "stars": 0, "tags": []}\n'
     card = b"---\nconfigs:\n- config_name: default\n  data_files: train.jsonl\n"
     card += b"dataset_info:\n  features:\n  - {name: text, dtype: string}\n"
-    card += b"  - name: label\n    dtype: {class_label: {names: {'0': neg, '1': pos}}}\n---\n"
+    card += b"  - name: label\n    dtype: {class_label: {names: {'0': neg, '1': pos}}}\n"
+    card += b"  - name: tags\n    list: {class_label: {names: {'0': O, '1': B-X}}}\n---\n"
     files = {"README.md": card, "train.jsonl": rows.replace(b"stars", b"label")}
     with serving(FakeHub(files)) as running:
         yield running
@@ -54,8 +55,8 @@ def home(hub: FakeHub, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 ROWS = [
-    ({"text": "good", "label": "pos"}, "hub:owner/reviews#train[0]"),
-    ({"text": "bad", "label": "neg"}, "hub:owner/reviews#train[1]"),
+    ({"text": "good", "label": "pos", "tags": ["O", "B-X"]}, "hub:owner/reviews#train[0]"),
+    ({"text": "bad", "label": "neg", "tags": []}, "hub:owner/reviews#train[1]"),
 ]
 FINGERPRINT = [
     {
@@ -64,7 +65,7 @@ FINGERPRINT = [
         "config": "default",
         "split": "train",
         "rows": 2,
-        "columns": ["text", "label"],
+        "columns": ["text", "label", "tags"],
     }
 ]
 

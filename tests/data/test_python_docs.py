@@ -21,7 +21,9 @@ from llmkit.data.python_docs import (
     row_of,
     without_shared_texts,
 )
+from llmkit.data.python_docs_questions import QUESTION_COLUMNS
 from llmkit.data.sources import open_rows
+from llmkit.recipe.blocks import Kind
 
 Docs = list[dict[str, str]]
 
@@ -98,6 +100,25 @@ def test_the_source_gives_rows_with_a_fingerprint_of_versions_and_content(
     assert (found["rows"], found["columns"]) == (len(docs), list(COLUMNS))
     assert set(found["versions"]) == set(LABELS)
     assert len(found["sha256"]) == 64
+
+
+def test_every_answer_of_the_questions_made_of_them_stands_where_it_says(
+    docs: Docs, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMKIT_CACHE", str(cache))
+    roles: dict[str, Kind] = {"context": "text", "question": "text", "answers": "answers"}
+    source = open_rows(["builtin:python-docs-questions"], roles=roles, columns={})
+    rows = list(source)
+    for row in rows:
+        answers = row.fields["answers"]
+        for text, start in zip(answers["text"], answers["answer_start"], strict=True):
+            assert row.fields["context"].startswith(text, start), row.place
+    unanswered = sum(not row.fields["answers"]["text"] for row in rows)
+    assert 0.15 < unanswered / len(rows) < 0.4
+    assert len(rows) > 3000
+    [found] = source.fingerprint()
+    assert (found["rows"], found["columns"]) == (len(rows), list(QUESTION_COLUMNS))
+    assert set(found["versions"]) == set(LABELS)
 
 
 def test_a_docstring_is_split_after_its_first_sentence() -> None:

@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from llmkit.errors import DataError, LlmkitError, MachineError, UsageError
-from llmkit.evaluation.metrics import FIGURES, METRICS, RougeTokenizer, is_better, rouge, score_texts
+from llmkit.evaluation.metrics import FIGURES, METRICS, RougeTokenizer, is_better, neighbour_recall, rouge, score_texts
 from llmkit.evaluation.metrics.external import compute_external
 from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_figures, perplexity
 from llmkit.evaluation.metrics.rouge import ROUGE_FIGURES
@@ -72,8 +74,21 @@ def columns(rows: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
 # --- the tables ---
 
 
+OF_TEXTS = [
+    name
+    for name, metric in METRICS.items()
+    if not metric.of_vectors and name not in ("map", "mse", "pearson", "spearman", "entities", "tag_accuracy", "squad")
+]
+"""Metrics of one text a row; the others want numbers, probabilities, tags or several answers."""
+
+
 def test_every_figure_that_a_metric_emits_has_a_scale_and_a_direction() -> None:
-    emitted = set(score_texts(list(METRICS), ["a b", "c"], ["a b", "d"]).figures)
+    emitted = set(score_texts(OF_TEXTS, ["a b", "c"], ["a b", "d"]).figures)
+    emitted |= set(score_texts(["mse", "pearson", "spearman"], [1.0, 2.0], [2.0, 3.0]).figures)
+    emitted |= set(score_texts(["map"], [{"labels": ["a"], "probabilities": {"a": 0.5}}], [["a"]]).figures)
+    emitted |= set(score_texts(["entities", "tag_accuracy"], [["B-A", "O"]], [["B-A", "O"]]).figures)
+    emitted |= set(score_texts(["squad"], ["a"], [["a", "b"]]).figures)
+    emitted |= set(neighbour_recall(np.eye(2), ["a", "b"]).figures)
     emitted |= set(language_model_figures(1.0, 1, 1))
     assert emitted == set(FIGURES)
 
@@ -144,11 +159,11 @@ def test_score_texts_hands_the_rouge_tokenizer_on() -> None:
 @settings(max_examples=15, deadline=None)
 def test_the_order_of_rows_changes_no_figure_and_no_detail(rows: list[tuple[str, str]], seed: int) -> None:
     shuffled = random.Random(seed).sample(rows, len(rows))
-    assert score_texts(list(METRICS), *columns(shuffled)) == score_texts(list(METRICS), *columns(rows))
+    assert score_texts(OF_TEXTS, *columns(shuffled)) == score_texts(OF_TEXTS, *columns(rows))
 
 
 def test_details_are_plain_enough_for_json() -> None:
-    scores = score_texts(list(METRICS), ["a", "b", "z"], ["a", "c", "c"])
+    scores = score_texts(OF_TEXTS, ["a", "b", "z"], ["a", "c", "c"])
     assert json.loads(json.dumps(scores.details)) == scores.details
 
 
@@ -619,3 +634,87 @@ def test_the_hub_is_not_asked_when_hf_hub_offline_is_set(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(MachineError, match="offline"):
         score_texts(["evaluate:someone/nothing"], ["a"], ["a"])
+
+
+# --- many labels and numbers ---
+
+
+def with_probabilities(rows: list[list[str]], labels: str = "abc") -> list[dict[str, Any]]:
+    return [{"labels": row, "probabilities": {one: 0.9 if one in row else 0.1 for one in labels}} for row in rows]
+
+
+def test_ratios_of_many_labels_by_hand() -> None:
+    found = with_probabilities([["a", "b"], [], ["c"], ["a"]])
+    wanted = [["a"], ["a"], ["c"], ["b"]]
+    scores = score_texts(["precision", "recall", "f1", "accuracy"], found, wanted)
+    assert scores.figures["precision_micro"] == pytest.approx(2 / 4)
+    assert scores.figures["recall_micro"] == pytest.approx(2 / 4)
+    assert scores.figures["f1_micro"] == pytest.approx(2 / 4)
+    assert scores.figures["precision_macro"] == pytest.approx((1 / 2 + 0 + 1) / 3)
+    assert scores.figures["f1_macro"] == pytest.approx((1 / 2 + 0 + 1) / 3)
+    assert (scores.figures["accuracy"], scores.figures["majority_share"]) == (0.25, 0.5)
+    assert scores.details["per_class"]["a"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
+
+
+def test_one_label_that_may_be_there_or_not_is_a_table_of_one_column() -> None:
+    scores = score_texts(["f1"], with_probabilities([["a"], [], ["a"]], "a"), [["a"], ["a"], []])
+    assert scores.figures == {"f1_micro": 0.5, "f1_macro": 0.5}
+    assert list(scores.details["per_class"]) == ["a"]
+
+
+def test_mean_average_precision_by_hand_leaves_out_labels_that_no_row_has() -> None:
+    shares = [{"a": 0.9, "b": 0.2, "c": 0.5}, {"a": 0.8, "b": 0.7, "c": 0.5}, {"a": 0.1, "b": 0.6, "c": 0.5}]
+    found = [{"labels": [], "probabilities": one} for one in shares]
+    scores = score_texts(["map"], found, [["a"], ["b"], ["a"]])
+    assert scores.details["average_precision"] == pytest.approx({"a": (1 + 2 / 3) / 2, "b": 1.0})
+    assert scores.figures["map"] == pytest.approx((5 / 6 + 1) / 2)
+    assert scores.details["labels_without_rows"] == ["c"]
+
+
+def test_mcc_of_two_labels_is_the_phi_coefficient_by_hand() -> None:
+    found, wanted = list("aaabbbbb"), list("aabbbbba")  # 2 hits of a, 1 false, 1 missed, 4 right b
+    expected = (2 * 4 - 1 * 1) / math.sqrt(3 * 3 * 5 * 5)
+    assert score_texts(["mcc"], found, wanted).figures["mcc"] == pytest.approx(expected)
+
+
+def test_a_correlation_does_not_depend_on_the_size_of_the_numbers() -> None:
+    for size in (1e-300, 1.0, 1e307):
+        found = [size * one for one in (1.0, 2.0, -4.0)]
+        assert score_texts(["pearson"], found, [2.0, 1.0, 5.0]).figures["pearson"] == pytest.approx(-0.9962709627734357)
+
+
+def test_numbers_by_hand_and_as_texts() -> None:
+    found, wanted = [1.0, 2.0, 4.0, 3.0], [1.0, 3.0, 9.0, 10.0]
+    figures = score_texts(["mse", "pearson", "spearman"], found, wanted).figures
+    assert figures["mse"] == pytest.approx((0 + 1 + 25 + 49) / 4)
+    assert figures["pearson"] == pytest.approx(15.5 / math.sqrt(5 * 58.75))
+    assert figures["spearman"] == pytest.approx(0.8)
+    texts = score_texts(["mse"], [f"{one}" for one in found], [f"{one:g}" for one in wanted])
+    assert texts.figures["mse"] == figures["mse"]
+    with pytest.raises(DataError, match="row 2: the prediction is 'much', which is no number"):
+        score_texts(["mse"], ["1", "much"], ["1", "2"])
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "wanted", "reason"),
+    [
+        ("pearson", [2.0, 2.0], [1.0, 3.0], "all predictions are 2"),
+        ("spearman", [1.0, 3.0], [2.0, 2.0], "all references are 2"),
+        ("mcc", ["a", "a"], ["a", "b"], "all predictions are 'a'"),
+        ("map", [{"labels": [], "probabilities": {"a": 0.5}}], [[]], "no row has a label"),
+    ],
+)
+def test_what_is_not_defined_is_0_and_told_and_never_nan(
+    name: str, found: list[Any], wanted: list[Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    scores = score_texts([name, "accuracy"], found, wanted)
+    assert scores.figures[name] == 0.0
+    assert reason in scores.details["undefined"][name]
+    assert reason in caplog.text
+    json.dumps([scores.figures, scores.details], allow_nan=False)
+
+
+def test_a_label_without_a_row_among_the_references_makes_no_nan() -> None:
+    scores = score_texts(["precision", "recall", "f1", "mcc", "confusion"], ["a", "b", "c"], ["a", "a", "a"])
+    json.dumps([scores.figures, scores.details], allow_nan=False)
+    assert scores.details["undefined"] == {"mcc": "all references are 'a'"}

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from llmkit.models.losses import IGNORED, cross_entropy_sum, vocabulary_loss_sum
+from llmkit.models.losses import IGNORED, cross_entropy_sum, label_smoothing, vocabulary_loss_sum
 
 
 def inputs(*shape: int, units: int = 8, vocabulary: int = 50, seed: int = 1) -> tuple[Tensor, Tensor, Tensor]:
@@ -138,3 +138,56 @@ def test_a_head_of_classes_sums_in_float32_over_the_labels_that_count() -> None:
     wanted = torch.tensor(1 + torch.e**-2).log() + torch.tensor(2.0).log()
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(float(wanted), rel=1e-6)
+
+
+# ---- label smoothing
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("shape", [(7,), (3, 5)])
+def test_a_smoothed_vocabulary_loss_has_the_value_and_the_gradients_of_torchs(
+    shape: tuple[int, ...], with_bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llmkit.models.losses._CHUNK_ELEMENTS", 150)  # three rows at a time
+    hidden, weight, labels = inputs(*shape)
+    bias = torch.randn(len(weight), requires_grad=True) if with_bias else None
+    with label_smoothing(0.3):
+        ours = vocabulary_loss_sum(hidden, weight, labels, bias=bias)
+    logits = functional.linear(hidden, weight, bias).reshape(-1, weight.shape[0])
+    theirs = functional.cross_entropy(
+        logits, labels.reshape(-1), ignore_index=IGNORED, reduction="sum", label_smoothing=0.3
+    )
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+    trained = (hidden, weight) if bias is None else (hidden, weight, bias)
+    for mine, wanted in zip(
+        torch.autograd.grad(ours / 3, trained), torch.autograd.grad(theirs / 3, trained), strict=True
+    ):
+        assert torch.allclose(mine, wanted, atol=1e-6)
+
+
+def test_a_smoothed_class_loss_is_torchs_sum() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, IGNORED, 3, 1])
+    with label_smoothing(0.1):
+        smoothed = cross_entropy_sum(logits, labels)
+    wanted = functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum", label_smoothing=0.1)
+    assert smoothed.item() == pytest.approx(wanted.item(), rel=1e-6)
+
+
+def test_smoothing_ends_with_its_block_even_by_an_error() -> None:
+    hidden, weight, labels = inputs(6)
+    plainly = vocabulary_loss_sum(hidden, weight, labels).item()
+    with label_smoothing(0.5):
+        assert vocabulary_loss_sum(hidden, weight, labels).item() != plainly
+    with pytest.raises(KeyError), label_smoothing(0.5):
+        raise KeyError
+    assert vocabulary_loss_sum(hidden, weight, labels).item() == plainly
+
+
+def test_a_frozen_matrix_gets_no_gradient_and_its_states_the_same() -> None:
+    hidden, weight, labels = inputs(6)
+    (wanted,) = torch.autograd.grad(vocabulary_loss_sum(hidden, weight, labels), hidden)
+    weight.requires_grad_(False)
+    vocabulary_loss_sum(hidden, weight, labels).backward()
+    assert weight.grad is None
+    assert torch.equal(hidden.grad, wanted)  # type: ignore[arg-type]  # it has one by now

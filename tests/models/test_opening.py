@@ -115,13 +115,38 @@ def test_labels_numbered_with_a_gap_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("family", "head", "verb"),
-    [("t5", "classification", "summarize"), ("bert", "causal-lm", "classify"), ("gpt2", "seq2seq-lm", "generate")],
+    [("bert", "causal-lm", "classify"), ("gpt2", "seq2seq-lm", "generate")],
 )
 def test_a_model_of_another_family_is_refused_with_the_command_that_fits(
     family: Family, head: Head, verb: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=f"a {family} model has no {head} head; `llmkit {verb}` fits it"):
         opened(saved(tmp_path / "model", tiny_model(family)), head=head)
+
+
+@pytest.mark.parametrize(("family", "verb"), [("t5", "summarize"), ("gpt2", "generate")])
+def test_a_model_with_another_head_is_refused_with_the_command_that_fits(
+    family: Family, verb: str, tmp_path: Path
+) -> None:
+    folder = saved(tmp_path / "model", tiny_model(family))
+    with pytest.raises(
+        ModelError, match=rf"lacks (classifier|score)\..*Finetune it first; as it is, `llmkit {verb}` fits it"
+    ):
+        opened(folder, head="classification")
+
+
+@pytest.mark.parametrize("family", ["t5", "gpt2"])
+def test_training_may_start_from_a_body_without_a_classifier(family: Family, tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model", tiny_model(family))
+    loaded = opened(folder, head="classification", labels=("no", "yes"), new_head=True)
+    assert loaded.labels == ("no", "yes")
+    head = {"t5": "classifier.weight", "gpt2": "score.weight"}[family]
+    weights = dict(loaded.model.named_parameters())
+    assert weights[head].shape[0] == 2
+    assert weights[head].std() < 0.5  # transformers draws that of T5 with 1
+    body = {"t5": "shared.weight", "gpt2": "transformer.wte.weight"}[family]
+    kept = load_file(folder / "model.safetensors")[body]
+    assert any(torch.equal(kept, weight) for weight in weights.values())
 
 
 def test_an_unknown_family_is_refused_with_those_that_work(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ import torch
 from builders import tokenizer_of
 
 from llmkit.errors import UsageError
+from llmkit.models.heads import model_class
 from llmkit.models.loaded import Family, Head
-from llmkit.models.loading import model_class
-from llmkit.models.presets import SIZES, scratch_config
+from llmkit.models.presets import SIZES, LstmSize, scratch_config
 from llmkit.recipe.blocks import ScratchModel
 
 HEADS: dict[Family, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm"}
@@ -48,9 +48,19 @@ def test_a_size_has_the_published_number_of_parameters(family: Family, size: str
 
 @pytest.mark.parametrize("family", SIZES)
 def test_sizes_grow(family: Family) -> None:
-    counts = [size.layers * (4 * size.hidden * size.heads * size.head_dim + 2 * size.hidden * size.feed_forward)
+    counts = [size.layers * size.hidden * (size.embedding if isinstance(size, LstmSize) else
+              4 * size.heads * size.head_dim + 2 * size.feed_forward)
               for size in SIZES[family].values()]  # fmt: skip
     assert counts == sorted(counts)
+
+
+def test_the_tiny_lstm_has_the_published_number_of_parameters_in_each_direction() -> None:
+    """315,840 in Tai et al. 2015, table 1; both directions share them there."""
+    config = scratch_config(ScratchModel(architecture="lstm", size="tiny"), tokenizer_of("lstm"))
+    with torch.device("meta"):
+        model = model_class("lstm", "classification")(config)
+    own = [weight.numel() for name, weight in model.named_parameters() if name.startswith("lstm.0.")]
+    assert sum(own) == 2 * 315_840
 
 
 def test_a_size_that_the_family_lacks_is_refused_with_those_it_has() -> None:

@@ -204,6 +204,14 @@ def test_a_word_that_readers_of_yaml_disagree_about_is_refused_for_text_and_numb
         ),
         ("train: {epochs: 1, steps: 1}", "6:8: train: give epochs or steps, not both."),
         (
+            "train: {lora: {}, freeze: {layers: 1}}",
+            "6:27: train.freeze: lora leaves all weights as they are already; give one of the two.",
+        ),
+        (
+            "train: {freeze: {}}",
+            "6:17: train.freeze: nothing is frozen: set embeddings: true, or a number of layers; or leave it out.",
+        ),
+        (
             "revision: false",
             '6:11: revision: expected text, or null, found the boolean false. Write "false" for the text.',
         ),
@@ -349,7 +357,7 @@ def test_all_problems_come_at_once_and_in_the_order_of_the_file() -> None:
         ("[a]", ["3:8: model: expected text, or a mapping with architecture, size, "]),
         (
             "{size: tiny, architecture: gpt3}",
-            ["3:35: model.architecture: expected gpt2, bert or t5, found the text 'gpt3'. Did you mean 'gpt2'?"],
+            ["3:35: model.architecture: expected gpt2, bert, t5 or lstm, found the text 'gpt3'. Did you mean 'gpt2'?"],
         ),
         ("{str: x, size: tiny, architecture: t5}", ["3:9: model.str: unknown key."]),
         (
@@ -442,7 +450,7 @@ def test_set_gives_one_value_in_yaml(override: str, key: str, value: object) -> 
         ("train.seed=!x 1", "train.seed: the tag !x is not allowed; a recipe holds plain values. Remove it."),
         ("train=[", "train: not YAML: expected the node content, but found '<stream end>' while parsing a flow node."),
         ("train.seed=-1", "train.seed: expected a whole number from 0 to 4294967295, found the number -1."),
-        ("model.size=tiny", "model.architecture: missing key. Expected gpt2, bert or t5."),
+        ("model.size=tiny", "model.architecture: missing key. Expected gpt2, bert, t5 or lstm."),
     ],
 )
 def test_a_wrong_set_is_reported_under_its_own_text(override: str, problem: str) -> None:
@@ -489,6 +497,7 @@ def test_extends_merges_mappings_and_replaces_lists() -> None:
         ("train: {epochs: 3}", "train: {steps: 9}", "train.epochs", None),
         ("train: {steps: 9}", "train: {epochs: 3}", "train.steps", None),
         ("train: {steps: 9}", "train: {epochs: null}", "train.steps", 9),
+        ("train: {freeze: {layers: 2}}", "train: {lora: {}}", "train.freeze", None),
         ("revision: main", "model: {architecture: t5, size: tiny}", "model.size", "tiny"),
     ],
 )

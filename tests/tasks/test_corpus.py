@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from llmkit.api.preparing import open_splits
+from llmkit.api.splits import open_splits
 from llmkit.data import token_store
 from llmkit.data.caches import one_at_a_time
 from llmkit.data.rows import Row

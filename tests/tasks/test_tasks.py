@@ -73,7 +73,7 @@ def test_unseen_labels_are_refused_with_first_place_counts_and_those_there_are()
     with pytest.raises(DataError) as caught:
         task.encode(labelled("good", "goood", "bad", "ugly", "goood"))
     assert str(caught.value) == (
-        "f.csv:3: labels that the model does not have: 'goood' (2 rows), 'ugly' (1 rows). Did you mean 'good'? "
+        "f.csv:3: labels that the model does not have: 'goood' (2 rows, first f.csv:3), 'ugly' (1 row, first f.csv:5). Did you mean 'good'? "
         "It has: bad, fair, good."
     )
 

@@ -73,7 +73,11 @@ def mean_loss_of_transformers(task: Task, batch: Batch) -> Tensor:
     """Nats per target by the model's own head over all positions, without any code of ours."""
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
     labels = batch["labels"]
-    if task.HEAD == "seq2seq-lm":
+    if task.HEAD == "question-answering":
+        output = task.loaded.model(**inputs)
+        padding = (1 - batch["attention_mask"]) * 1e9
+        logits = torch.stack([output.start_logits - padding, output.end_logits - padding], dim=1)  # (B, 2, T)
+    elif task.HEAD == "seq2seq-lm":
         logits = task.loaded.model(**inputs, labels=labels).logits
     else:
         logits = task.loaded.model(**inputs).logits

@@ -13,10 +13,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from llmkit.errors import DataError, UsageError, nearest
-from llmkit.evaluation.metrics.classification import accuracy, confusion, f1, precision, recall
+from llmkit.evaluation.metrics.answers import squad
+from llmkit.evaluation.metrics.classification import accuracy, confusion, f1, mcc, precision, recall
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX, compute_external
 from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_figures, perplexity
+from llmkit.evaluation.metrics.many_labels import mean_average_precision
+from llmkit.evaluation.metrics.neighbours import neighbour_recall
+from llmkit.evaluation.metrics.numbers import mse, pearson, spearman
 from llmkit.evaluation.metrics.rouge import RougeTokenizer, rouge
+from llmkit.evaluation.metrics.tagging import entities, tag_accuracy
+from llmkit.evaluation.metrics.translation import bleu, chrf, exact_text, ter
 from llmkit.tasks.base import Scores
 
 __all__ = [
@@ -30,6 +36,7 @@ __all__ = [
     "figures_of",
     "is_better",
     "language_model_figures",
+    "neighbour_recall",
     "perplexity",
     "rouge",
     "score_texts",
@@ -50,9 +57,11 @@ class Metric:
     """A pure function of (predictions, references), of one length and at least one row, that gives figures."""
 
     name: str
-    compute: Callable[[Sequence[Any], Sequence[Any]], Scores]
+    compute: Callable[[Any, Sequence[Any]], Scores]
     figures: tuple[str, ...]
     """Keys of `FIGURES` that it gives."""
+    of_vectors: bool = False
+    """The predictions are (N, D) vectors of the rows, not values to compare."""
 
 
 FIGURES: dict[str, Figure] = {
@@ -70,10 +79,33 @@ FIGURES: dict[str, Figure] = {
         Figure("recall_macro", "higher", "0..1, mean over labels"),
         Figure("f1_micro", "higher", "0..1, over rows"),
         Figure("f1_macro", "higher", "0..1, mean over labels"),
+        Figure("mcc", "higher", "-1..1, correlation"),
+        Figure("map", "higher", "0..1, mean over labels"),
+        Figure("mse", "lower", "squared units of the number, from 0"),
+        Figure("pearson", "higher", "-1..1, correlation"),
+        Figure("spearman", "higher", "-1..1, correlation of ranks"),
         Figure("rouge1", "higher", "0..1, mean F-measure over rows"),
         Figure("rouge2", "higher", "0..1, mean F-measure over rows"),
         Figure("rougeL", "higher", "0..1, mean F-measure over rows"),
         Figure("rougeLsum", "higher", "0..1, mean F-measure over rows"),
+        Figure("neighbour_recall_1", "higher", "0..1, share of rows"),
+        Figure("neighbour_recall_10", "higher", "0..1, share of rows"),
+        # As for majority_share: baselines that depend on the labels alone.
+        Figure("neighbour_chance_1", "higher", "0..1, expected share of rows"),
+        Figure("neighbour_chance_10", "higher", "0..1, expected share of rows"),
+        Figure("entity_precision", "higher", "0..1, over predicted entities"),
+        Figure("entity_recall", "higher", "0..1, over reference entities"),
+        Figure("entity_f1", "higher", "0..1, over entities"),
+        Figure("entity_f1_macro", "higher", "0..1, mean over types"),
+        Figure("tag_accuracy", "higher", "0..1, share of words"),
+        Figure("majority_tag_share", "higher", "0..1, share of the commonest reference tag"),
+        Figure("exact_match", "higher", "0..1, share of rows"),
+        Figure("answer_f1", "higher", "0..1, mean F1 over rows"),
+        # These three are on sacrebleu's own scale, as everybody prints them.
+        Figure("bleu", "higher", "0..100, over all rows"),
+        Figure("chrf", "higher", "0..100, over all rows"),
+        Figure("ter", "lower", "0..100 and beyond, edits in % of the references' words"),
+        Figure("exact_text", "higher", "0..1, share of rows"),
     )
 }
 
@@ -84,8 +116,26 @@ METRICS: dict[str, Metric] = {
         Metric("precision", precision, ("precision_micro", "precision_macro")),
         Metric("recall", recall, ("recall_micro", "recall_macro")),
         Metric("f1", f1, ("f1_micro", "f1_macro")),
+        Metric("mcc", mcc, ("mcc",)),
+        Metric("map", mean_average_precision, ("map",)),
+        Metric("mse", mse, ("mse",)),
+        Metric("pearson", pearson, ("pearson",)),
+        Metric("spearman", spearman, ("spearman",)),
         Metric("confusion", confusion, ()),
         Metric("rouge", rouge, ("rouge1", "rouge2", "rougeL", "rougeLsum")),
+        Metric(
+            "neighbour_recall",
+            neighbour_recall,
+            ("neighbour_recall_1", "neighbour_recall_10", "neighbour_chance_1", "neighbour_chance_10"),
+            of_vectors=True,
+        ),
+        Metric("entities", entities, ("entity_precision", "entity_recall", "entity_f1", "entity_f1_macro")),
+        Metric("tag_accuracy", tag_accuracy, ("tag_accuracy", "majority_tag_share")),
+        Metric("squad", squad, ("exact_match", "answer_f1")),
+        Metric("bleu", bleu, ("bleu",)),
+        Metric("chrf", chrf, ("chrf",)),
+        Metric("ter", ter, ("ter",)),
+        Metric("exact_text", exact_text, ("exact_text",)),
     )
 }
 
@@ -94,7 +144,7 @@ def figures_of(metric_names: Sequence[str]) -> list[str]:
     """Names of the figures with a direction that these metrics give; `evaluate:` modules give none that is known.
 
     Raises:
-        UsageError: no metric has this name.
+        UsageError: no metric has this name, or it is one of vectors, which no task predicts.
     """
     _check_metric_names(metric_names)
     return [figure for name in metric_names if name in METRICS for figure in METRICS[name].figures]
@@ -124,6 +174,7 @@ def score_texts(
     references: Sequence[Any],
     *,
     rouge_tokenizer: RougeTokenizer = "auto",
+    language: str | None = None,
 ) -> Scores:
     """Figures and details of several metrics on the same rows. All names are checked before the first one runs.
 
@@ -131,6 +182,7 @@ def score_texts(
         metric_names: keys of `METRICS`, or `evaluate:NAME` for a module of Hugging Face evaluate.
         predictions: one value a row, compared as it stands: nothing is stripped or lowercased but by the metric.
         references: one value a row, in the same order.
+        language: code of the references' language, where it is known.
     Raises:
         UsageError: an unknown metric, or an evaluate module that does not fit these texts.
         DataError: different numbers of rows, or none.
@@ -141,19 +193,26 @@ def score_texts(
     figures: dict[str, float] = {}
     details: dict[str, Any] = {}
     for name in metric_names:
-        scores = _compute(name, predictions, references, rouge_tokenizer)
+        scores = _compute(name, predictions, references, rouge_tokenizer, language)
         figures.update(scores.figures)
-        details.update(scores.details)
+        undefined = {**details.get("undefined", {}), **scores.details.get("undefined", {})}
+        details.update({**scores.details, **({"undefined": undefined} if undefined else {})})
     return Scores(figures, details)
 
 
 def _compute(
-    name: str, predictions: Sequence[Any], references: Sequence[Any], rouge_tokenizer: RougeTokenizer
+    name: str,
+    predictions: Sequence[Any],
+    references: Sequence[Any],
+    rouge_tokenizer: RougeTokenizer,
+    language: str | None,
 ) -> Scores:
     if name.startswith(EXTERNAL_PREFIX):
         return compute_external(name.removeprefix(EXTERNAL_PREFIX), predictions, references)
     if name == "rouge":
         return rouge(predictions, references, tokenizer=rouge_tokenizer)
+    if name in ("bleu", "ter"):
+        return (bleu if name == "bleu" else ter)(predictions, references, language=language)
     return METRICS[name].compute(predictions, references)
 
 
@@ -163,6 +222,11 @@ def _check_metric_names(metric_names: Sequence[str]) -> None:
             raise UsageError(
                 f"no metric is called {name!r}.{nearest(name, METRICS)} "
                 f"Metrics: {', '.join(METRICS)}, or {EXTERNAL_PREFIX}NAME."
+            )
+        if name in METRICS and METRICS[name].of_vectors:
+            raise UsageError(
+                f"{name} is measured on vectors, not on predictions. "
+                f"Ask for it alone: llmkit evaluate --metric {name} --data FILE"
             )
 
 

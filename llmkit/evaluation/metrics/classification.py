@@ -1,6 +1,6 @@
 """Metrics of one label a row, computed by scikit-learn. Labels are texts, and equal only if equal as they stand.
 
-A label that occurs only among the predictions or only among the references is a label like any other: it has its
+Where the references are lists, each row has many labels, and `many_labels.py` does the same for them. A label that occurs only among the predictions or only among the references is a label like any other: it has its
 row in every table and its place in the macro means. A ratio with nothing below the line is 0.0, never NaN.
 """
 
@@ -10,13 +10,20 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from llmkit.evaluation.metrics import many_labels
+from llmkit.evaluation.metrics.undefined import undefined
 from llmkit.tasks.base import Scores
 
 Ratio = Literal["precision", "recall", "f1"]
 
 
-def accuracy(predictions: Sequence[str], references: Sequence[str]) -> Scores:
-    """Share of rows whose label is right, and the share that always saying the commonest label would get."""
+def accuracy(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
+    """Share of rows whose label is right, and the share that always saying the commonest label would get.
+
+    Where a row has many labels, all of them must be right, and the commonest set of labels is meant.
+    """
+    if many_labels.are_many(references):
+        predictions, references = many_labels.as_texts(predictions), many_labels.as_texts(references)
     right = sum(prediction == reference for prediction, reference in zip(predictions, references, strict=True))
     commonest_rows = max(Counter(references).values())
     figures = {"accuracy": right / len(references), "majority_share": commonest_rows / len(references)}
@@ -36,6 +43,17 @@ def recall(predictions: Sequence[str], references: Sequence[str]) -> Scores:
 def f1(predictions: Sequence[str], references: Sequence[str]) -> Scores:
     """`f1_micro`, which is the accuracy where each row has one label, and `f1_macro`, the mean over labels."""
     return _ratio_scores("f1", predictions, references)
+
+
+def mcc(predictions: Sequence[str], references: Sequence[str]) -> Scores:
+    """`mcc`, Matthews' correlation for any number of labels (Gorodkin 2004); 0 where either side has one label only."""
+    from sklearn.metrics import matthews_corrcoef
+
+    labels = _labels(predictions, references)
+    if len(set(predictions)) == 1 or len(set(references)) == 1:
+        side = "predictions" if len(set(predictions)) == 1 else "references"
+        return undefined("mcc", f"all {side} are {(predictions if side == 'predictions' else references)[0]!r}")
+    return Scores({"mcc": float(matthews_corrcoef(_indices(references, labels), _indices(predictions, labels)))})
 
 
 def confusion(predictions: Sequence[str], references: Sequence[str]) -> Scores:
@@ -81,7 +99,9 @@ def per_class_details(predictions: Sequence[str], references: Sequence[str]) -> 
     }
 
 
-def _ratio_scores(ratio: Ratio, predictions: Sequence[str], references: Sequence[str]) -> Scores:
+def _ratio_scores(ratio: Ratio, predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
+    if many_labels.are_many(references):
+        return many_labels.ratio_scores(ratio, predictions, references)
     details = per_class_details(predictions, references)
     classes = details["per_class"].values()
     # One label a row: each wrong row is one false positive and one false negative, so that the three micro means

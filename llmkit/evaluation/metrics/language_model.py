@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable, Mapping, Sequence
 
 LARGEST_EXPONENT = math.log(sys.float_info.max)
 
@@ -41,11 +42,17 @@ def language_model_figures(total_nats: float, targets: int, utf8_bytes: int) -> 
     Raises:
         ValueError: `targets` or `utf8_bytes` is below 1.
     """
-    return {
-        "loss": _per("target", total_nats, targets),
-        "perplexity": perplexity(total_nats, targets),
-        "bits_per_byte": bits_per_byte(total_nats, utf8_bytes),
+    return loss_figures(("loss", "perplexity", "bits_per_byte"), total_nats, targets, utf8_bytes)
+
+
+def loss_figures(names: Sequence[str], total_nats: float, targets: int, utf8_bytes: int) -> dict[str, float]:
+    """Those of `loss`, `perplexity` and `bits_per_byte` that a task has, in its order."""
+    figures: Mapping[str, Callable[[], float]] = {
+        "loss": lambda: _per("target", total_nats, targets),
+        "perplexity": lambda: perplexity(total_nats, targets),
+        "bits_per_byte": lambda: bits_per_byte(total_nats, utf8_bytes),
     }
+    return {name: figures[name]() for name in names}
 
 
 def _per(unit: str, total_nats: float, count: int) -> float:

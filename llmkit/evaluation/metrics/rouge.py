@@ -108,14 +108,14 @@ def _build_tokenizer(chosen: ChosenTokenizer) -> _Tokenizer:
             own: _Tokenizer = DefaultTokenizer(use_stemmer=True)  # nltk's Porter stemmer, which reads no data files
             return own
         case "unicode":
-            return _UnicodeWords()
+            return UnicodeWords()
         case "characters":
             return _Characters()
         case _:
             assert_never(chosen)
 
 
-class _UnicodeWords:
+class UnicodeWords:
     """Words of any script: runs of letters, marks and digits, folded as Unicode's NFKC_Casefold folds them.
 
     One character (with its marks) is a token in Han, Hiragana, Katakana and Hangul, and in the scripts that need a

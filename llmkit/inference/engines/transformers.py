@@ -4,7 +4,7 @@ Of the tokenizer it takes the special ids where the model's configuration names 
 a stop text has been written. What a checkpoint's own generation config says about sampling, beams or lengths is
 never used: only `GenerationBlock` counts.
 
-Legend: N sequences, B batch, T tokens, C classes, V vocabulary.
+Legend: N sequences, B batch, T tokens, C classes, D hidden units, V vocabulary.
 """
 
 from __future__ import annotations
@@ -19,16 +19,21 @@ from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteriaList
 
 from llmkit.inference.batching import batches_by_length
+from llmkit.inference.engines.beam_search import beam_search
 from llmkit.inference.engines.choosing import StopTexts, logits_processors, refuse_non_finite, uniform_draws
 from llmkit.inference.engines.special_ids import SpecialIds, special_ids
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.segments import token_types
+from llmkit.models.text_logits import text_logits
 from llmkit.recipe.blocks import GenerationBlock
+from llmkit.tasks.base import Pooling
 
 CPU_CLASS_TOKENS = 768
 """Measured with a 6-layer, 384-wide BERT: 256 to 768 take the least processor time, 4096 40 % more (caches)."""
 CPU_GENERATE_TOKENS = 4096
 """Measured with GPT-2 small: each step reads all weights, so rows are nearly free up to here; 768 take 20 % more."""
+CPU_BEAM_TOKENS = 16384
+"""For our own beam search, whose beams share what they read."""
 CUDA_TOKENS = 32768  # not measured yet
 
 
@@ -50,8 +55,9 @@ class TransformersEngine:
         on_cpu = device.type == "cpu"
         self._class_tokens = CPU_CLASS_TOKENS if on_cpu else CUDA_TOKENS
         self._generate_tokens = CPU_GENERATE_TOKENS if on_cpu else CUDA_TOKENS
+        self._beam_tokens = CPU_BEAM_TOKENS if on_cpu else CUDA_TOKENS
         if max_batch_tokens is not None:
-            self._class_tokens = self._generate_tokens = max_batch_tokens
+            self._class_tokens = self._generate_tokens = self._beam_tokens = max_batch_tokens
 
     def class_logits(self, sequences: Sequence[Sequence[int]], *, pairs: bool = False) -> np.ndarray:
         """(N, C) float32 logits, in the order given.
@@ -61,7 +67,8 @@ class TransformersEngine:
         """
         logits = np.empty((len(sequences), self._model.config.num_labels), dtype=np.float32)  # (N, C)
         for indices, output in self._read(sequences, pairs=pairs):
-            logits[indices] = output.logits.float().cpu().numpy()
+            lengths = torch.tensor([len(sequences[index]) for index in indices], device=self._device)
+            logits[indices] = text_logits(output.logits, lengths).cpu().numpy()
         refuse_non_finite(torch.from_numpy(logits))
         return logits
 
@@ -82,8 +89,65 @@ class TransformersEngine:
                 found[index] = logits[row, : len(sequences[index])].numpy().copy()
         return found
 
-    def _read(self, sequences: Sequence[Sequence[int]], *, pairs: bool) -> Iterator[tuple[list[int], Any]]:
-        """The model's output for batches of sequences of similar length, and which sequences these are."""
+    def embeddings(self, sequences: Sequence[Sequence[int]], *, pooling: Pooling) -> np.ndarray:
+        """(N, D) float32: the mean of the last layer's states over a sequence's own tokens, or the first one's state.
+
+        Raises:
+            ModelError: a state is not finite.
+        """
+        vectors = np.empty((len(sequences), self._model.config.hidden_size), dtype=np.float32)  # (N, D)
+        for indices, output in self._read(sequences):
+            states = output.last_hidden_state.float()  # (B, T, D)
+            if pooling == "first":
+                pooled = states[:, 0]
+            else:
+                lengths = torch.tensor([len(sequences[index]) for index in indices], device=self._device)  # (B,)
+                own = torch.arange(states.shape[1], device=self._device) < lengths[:, None]  # (B, T)
+                pooled = (states * own[:, :, None]).sum(dim=1) / lengths[:, None]
+            vectors[indices] = pooled.cpu().numpy()  # (B, D)
+        refuse_non_finite(torch.from_numpy(vectors))
+        return vectors
+
+    def likeliest_tokens(
+        self,
+        sequences: Sequence[Sequence[int]],
+        positions: Sequence[Sequence[int]],
+        *,
+        top_k: int,
+        never: Sequence[int],
+    ) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+        """What BERT would put at some positions of each sequence; the vocabulary's head runs on these alone.
+
+        Args:
+            positions: for each sequence, those to tell about.
+            never: ids that are no candidates; their share of the probability is not given to others.
+        Returns:
+            For each position of each sequence, `top_k` ids and their probabilities, the likeliest first.
+        Raises:
+            ModelError: a logit is not finite.
+        """
+        found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in sequences]
+        for indices, output in self._read(sequences, model=self._model.bert):
+            places = [(row, position) for row, index in enumerate(indices) for position in positions[index]]
+            rows, columns = (list(each) for each in zip(*places, strict=True))
+            with torch.inference_mode():
+                states = output.last_hidden_state[rows, columns]  # (M, D), M positions of the batch
+                shares = self._model.cls(states).float().softmax(dim=-1)  # (M, V)
+                refuse_non_finite(shares)
+                shares[:, list(never)] = -1.0
+                best = shares.topk(top_k, dim=-1)  # (M, k)
+            for row, ids, probabilities in zip(rows, best.indices.cpu(), best.values.cpu(), strict=True):
+                found[indices[row]].append((ids.numpy(), probabilities.numpy()))
+        return found
+
+    def _read(
+        self, sequences: Sequence[Sequence[int]], *, pairs: bool = False, model: Any = None
+    ) -> Iterator[tuple[list[int], Any]]:
+        """The output for batches of sequences of similar length, and which sequences these are.
+
+        Args:
+            model: a part of the model, in place of all of it.
+        """
         lengths = [len(sequence) for sequence in sequences]
         pad_id = self._loaded.tokenizer.pad_token_id
         with _evaluating(self._model):
@@ -92,7 +156,7 @@ class TransformersEngine:
                 if pairs and self._loaded.family == "bert":
                     batch["token_type_ids"] = token_types(batch["input_ids"], self._loaded.tokenizer.sep_token_id)
                 with torch.inference_mode():  # not around the loop: it would leak into the caller at each yield
-                    output = self._model(**batch)
+                    output = (model or self._model)(**batch)
                 yield list(indices), output
 
     def generate(self, sequences: Sequence[Sequence[int]], options: GenerationBlock) -> list[list[list[int]]]:
@@ -109,13 +173,22 @@ class TransformersEngine:
         samples = options.num_return_sequences if options.beams == 1 else 1
         # Sampled copies are sequences of their own, so that a batch never holds more than its tokens.
         rows = [(index, sample) for index in range(len(sequences)) for sample in range(samples)]
-        lengths = [(len(sequences[index]) + limit) * options.beams for index, _ in rows]
+        searches = self._searches(options)
+        # Our own search holds a source once; generate() once for each beam.
+        lengths = [
+            len(sequences[index]) * (1 if searches else options.beams) + limit * options.beams for index, _ in rows
+        ]
+        max_tokens = self._beam_tokens if searches else self._generate_tokens
         results: list[list[list[int]]] = [[[]] * options.num_return_sequences for _ in sequences]
         ids = special_ids(self._loaded)
         with _evaluating(self._model), _own_generation_config(self._model, ids), torch.inference_mode():
-            for batch in batches_by_length(lengths, max_tokens=self._generate_tokens):
+            for batch in batches_by_length(lengths, max_tokens=max_tokens):
                 chosen = [rows[place] for place in batch]
-                new = self._generate_batch([sequences[index] for index, _ in chosen], chosen, options, ids)
+                prompts = [sequences[index] for index, _ in chosen]
+                if searches:
+                    new = self._search_batch(prompts, options, ids)
+                else:
+                    new = self._generate_batch(prompts, chosen, options, ids)
                 for (index, sample), lists in zip(chosen, new, strict=True):
                     results[index][sample : sample + len(lists)] = lists
         return results
@@ -146,6 +219,25 @@ class TransformersEngine:
                 yield token
                 if stop is not None and stop.written(new_ids):
                     return
+
+    def _searches(self, options: GenerationBlock) -> bool:
+        """Whether our own beam search does it; stop texts end a beam by what it wrote, which generate() knows."""
+        return bool(self._model.config.is_encoder_decoder) and options.beams > 1 and not options.stop
+
+    def _search_batch(
+        self, prompts: list[Sequence[int]], options: GenerationBlock, ids: SpecialIds
+    ) -> list[list[list[int]]]:
+        """As `_generate_batch`, for encoder-decoders with beams."""
+        processors: Any = logits_processors(options, padding=[0], prompt_tokens=1, draws=None, device=self._device)
+        found = beam_search(
+            self._model,
+            self._padded(prompts, pad_id=ids.pad, side="right"),
+            beams=options.beams,
+            max_new_tokens=_token_limit(options),
+            ids=ids,
+            process=processors if options.repetition_penalty != 1.0 else None,
+        )  # (B, K, 1 + L)
+        return [[ids.without(row[1:]) for row in rows[: options.num_return_sequences]] for rows in found.tolist()]
 
     def _generate_batch(
         self, prompts: list[Sequence[int]], rows: list[tuple[int, int]], options: GenerationBlock, ids: SpecialIds

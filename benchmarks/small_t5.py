@@ -1,0 +1,81 @@
+"""A T5 of the size of t5-small with random weights, which ends its texts at uneven lengths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+VOCABULARY = 32128
+LOGIT_SPREAD = 5.0
+"""Standard deviation of the logits: the likeliest token then has about a half of the probability, as after training."""
+END_SPREAD = 2.0
+"""That of the end of text, over the other tokens': so texts end at different lengths."""
+END_LOGIT = 35.0
+"""What the mean logit of the end of text rises to; others reach some 20."""
+END_STEP = 10
+"""Where it is 0: after n tokens it is END_LOGIT x (1 - END_STEP / n)."""
+FINAL_SCALE = 3.6
+"""Root mean square of the decoder's last hidden states before their norm, measured."""
+CONSTANT, START = 0, 1
+"""Hidden units that nothing random touches: 1 at every word, and the share of the start among what was written."""
+
+
+def write_t5(folder: Path) -> None:
+    """A model folder whose tokenizer has one token a word, `w3` to `w32127`."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(17)
+    special = ["<pad>", "</s>", "<unk>"]
+    vocabulary = {token: index for index, token in enumerate(special)}
+    vocabulary |= {f"w{index}": index for index in range(len(special), VOCABULARY)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    names = dict(zip(("pad_token", "eos_token", "unk_token"), special, strict=True))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **names).save_pretrained(folder)
+    model: Any = T5ForConditionalGeneration(T5Config(vocab_size=VOCABULARY, decoder_start_token_id=0))
+    with torch.no_grad():
+        _count_what_is_written(model)
+        model.lm_head.weight = torch.nn.Parameter(_head(model))
+    model.all_tied_weights_keys.pop("lm_head.weight")
+    model.save_pretrained(folder)
+
+
+def _count_what_is_written(model: Any) -> None:
+    """Keep two hidden units of the decoder free, and have one head of its first layer average over all tokens so far.
+
+    A random T5 never ends a text: it goes round in circles, and knows no position. Of n tokens the start is 1/n.
+    """
+    embeddings = model.shared.weight
+    embeddings[:, CONSTANT], embeddings[:, START] = 1.0, 0.0
+    embeddings[0, CONSTANT], embeddings[0, START] = 0.0, 1.0  # texts start with padding
+    for block in model.decoder.block:
+        for output in (
+            block.layer[0].SelfAttention.o,
+            block.layer[1].EncDecAttention.o,
+            block.layer[2].DenseReluDense.wo,
+        ):
+            output.weight[[CONSTANT, START]] = 0.0
+    first = model.decoder.block[0].layer[0].SelfAttention
+    first.relative_attention_bias.weight[:, 0] = 0.0
+    first.q.weight[: model.config.d_kv] = 0.0
+    first.v.weight[0] = 0.0
+    first.v.weight[0, START] = 1.0
+    first.o.weight[:, 0] = 0.0
+    first.o.weight[START, 0] = 1.0
+
+
+def _head(model: Any) -> Any:
+    """The vocabulary's weights, of their own as in T5 1.1: tied ones would say the last token again and again."""
+    import torch
+
+    width = model.config.d_model
+    head = torch.randn(VOCABULARY, width) * LOGIT_SPREAD
+    head[:, [CONSTANT, START]] = 0.0
+    head[1] *= END_SPREAD
+    one = END_LOGIT * FINAL_SCALE * width**0.5
+    head[1, CONSTANT], head[1, START] = one, -one * END_STEP
+    head[0] = head[2] = 0.0  # padding and unknown words are never written
+    return head

@@ -1,0 +1,141 @@
+"""The rows of a recipe's splits: which sources, which share of them, which are left out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from llmkit.data.kinds import texts_asked, texts_in
+from llmkit.data.rows import Row, RowSource
+from llmkit.data.sources import open_rows
+from llmkit.data.splits import split_of
+from llmkit.recipe.blocks import Recipe, parse_share
+
+_log = logging.getLogger("llmkit")
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class SplitRows:
+    """The rows of one split, read anew at each iteration."""
+
+    source: RowSource
+    split: Split
+    validation: float = 0.0
+    """Shares that other splits take out of the same source."""
+    test: float = 0.0
+    deduplicate: bool = False
+    read_roles: tuple[str, ...] = ("text",)
+    """The value of the first that a row has deals it to its split."""
+    options: str = ""
+    """What else decides which rows the source gives, such as its columns."""
+    _told: set[str] = field(default_factory=set, repr=False, compare=False)
+    """What was logged: the rows are read several times, and their repeats told once."""
+
+    def __iter__(self) -> Iterator[Row]:
+        rows = iter(self.source) if not self.validation and not self.test else self._of_the_split()
+        return _once_each(rows, split=self.split, told=self._told) if self.deduplicate else rows
+
+    def identity(self) -> str:
+        """The files' contents and every option that decides which rows these are."""
+        return json.dumps(
+            [self.source.content, self.options, self.split, self.validation, self.test, self.deduplicate],
+            sort_keys=True,
+        )
+
+    def _of_the_split(self) -> Iterator[Row]:
+        for row in self.source:
+            if split_of(_read(row, self.read_roles), validation=self.validation, test=self.test) == self.split:
+                yield row
+
+
+def _once_each(rows: Iterable[Row], *, split: Split, told: set[str]) -> Iterator[Row]:
+    """The rows without those that stood there before; these are counted at the end."""
+    seen: set[bytes] = set()
+    count = 0
+    for count, row in enumerate(rows, 1):  # noqa: B007  # read behind the loop
+        numbers = (str(value) for value in row.fields.values() if isinstance(value, float))
+        digest = hashlib.blake2b("\0".join([*texts_in(row.fields), *numbers]).encode(), digest_size=16).digest()
+        if digest not in seen:
+            seen.add(digest)
+            yield row
+    message = f"{split}: {count - len(seen):,} of {count:,} rows stood there already, left out"
+    if count > len(seen) and message not in told:
+        told.add(message)
+        _log.info(message)
+
+
+def _read(row: Row, roles: Sequence[str]) -> str:
+    """What the model reads of a row, as one text: rows with the same one belong into the same split."""
+    return "\0".join(texts_asked(next(row.fields[role] for role in roles if role in row.fields)))
+
+
+def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
+    """The splits that the recipe names. A share is dealt by a hash of the text, so no text stands in two splits.
+
+    Raises:
+        DataError: a source that is missing, or lacks a column.
+    """
+    data = recipe.data
+    shares: dict[str, Any] = {name: _share(getattr(data, name)) for name in ("validation", "test")}
+    same: dict[str, Any] = {
+        "deduplicate": data.deduplicate,
+        "read_roles": recipe.READ_ROLES,
+        "options": reading_options(recipe),
+    }
+    train = _open(recipe, data.train, split="train", max_rows=data.max_rows)
+    splits: dict[Split, SplitRows] = {"train": SplitRows(train, "train", **shares, **same)}
+    for name, held in (("validation", data.validation), ("test", data.test)):
+        split: Split = name  # type: ignore[assignment]  # the two literals above
+        if isinstance(held, tuple):
+            splits[split] = SplitRows(_open(recipe, held, split=split, max_rows=None), split, **same)
+        elif held is not None:
+            splits[split] = SplitRows(train, split, **shares, **same)
+    return splits
+
+
+def reading_options(recipe: Recipe, *, columns: Mapping[str, str] | None = None) -> str:
+    """For `SplitRows.options`.
+
+    Args:
+        columns: in place of the recipe's.
+    """
+    used = columns or recipe.data.columns
+    return json.dumps(
+        [dict(recipe.roles), used, recipe.data.max_rows, getattr(recipe, "text_files", None)], sort_keys=True
+    )
+
+
+def _share(held: str | tuple[str, ...] | None) -> float:
+    return (parse_share(held) or 0.0) if isinstance(held, str) else 0.0
+
+
+def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: int | None) -> RowSource:
+    return open_rows(
+        sources,
+        roles=recipe.roles,
+        optional=recipe.OPTIONAL_ROLES,
+        groups=recipe.ROLE_GROUPS,
+        columns=recipe.data.columns,
+        max_rows=max_rows,
+        split=split,
+        text_files=getattr(recipe, "text_files", "line"),
+    )
+
+
+def warn_of_shared_texts(splits: dict[Split, SplitRows]) -> None:
+    """Tell of held-out texts that stand in the training rows too, where the splits are files of their own."""
+    own = [name for name, rows in splits.items() if name != "train" and rows.source is not splits["train"].source]
+    if not own:
+        return
+    roles = splits["train"].read_roles
+    trained = {hash(_read(row, roles)) for row in splits["train"]}
+    for name in own:
+        texts = [_read(row, roles) for row in splits[name]]
+        shared = sum(hash(text) in trained for text in texts)
+        if shared:
+            _log.warning("%s: %s of %s texts stand in the training rows too", name, f"{shared:,}", f"{len(texts):,}")

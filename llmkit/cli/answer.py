@@ -1,0 +1,65 @@
+"""`llmkit answer`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from llmkit.cli.texts import as_text, input_texts, names_a_file, results
+from llmkit.cli.use import Json, ModelName, Output
+from llmkit.errors import UsageError
+
+_NO_ANSWER = "no answer"
+
+
+def answer(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="With --question: the passage, a file of it, or - for a pipe. Else a file with a column of each "
+            "(.csv .tsv .jsonl .parquet, or .json as SQuAD has it)."
+        ),
+    ] = None,
+    question: Annotated[str | None, typer.Option("--question", "-q", help="What to find in the passage.")] = None,
+    model: ModelName = None,
+    column: Annotated[str, typer.Option(help="Column of the passages, in a file that has columns.")] = "context",
+    question_column: Annotated[str, typer.Option(help="Column of the questions, without --question.")] = "question",
+    as_json: Json = False,
+    output: Output = None,
+) -> None:
+    """Answer a question with a span of a passage, or say that it has none."""
+    pairs = _pairs(source, question, column=column, question_column=question_column)
+    from llmkit.api import load
+
+    opened = load(model, verb="answer")
+    with results(as_json=as_json, output=output) as write:
+        for found in opened.answer_many(pairs):
+            record = {
+                "question": found.question,
+                "answer": found.text,
+                "score": found.score,
+                "start": found.start,
+                "end": found.end,
+                "no_answer": found.no_answer,
+                "truncated_tokens": found.truncated_tokens,
+            }
+            write(_NO_ANSWER if found.text is None else " ".join(found.text.split()), record)
+
+
+COMMANDS = (answer,)
+
+
+def _pairs(source: str | None, question: str | None, *, column: str, question_column: str) -> Iterator[tuple[str, str]]:
+    """Question and passage, one pair after another."""
+    if question is None:
+        if source is None or not names_a_file(source):
+            raise UsageError('give --question "..." and a passage, or a file with a column of each.')
+        from llmkit.api import read_questions
+
+        return read_questions(source, context_column=column, question_column=question_column)
+    asked = as_text(question)
+    if not asked.strip():
+        raise UsageError("--question is empty. Ask something.")
+    return ((asked, passage) for passage in input_texts(source, column=column, by_line=False))

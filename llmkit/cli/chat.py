@@ -1,0 +1,199 @@
+"""`llmkit chat`: a conversation at the terminal, or a user's turn in each line of a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Generator
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from llmkit.cli.messages import print_error, print_note
+from llmkit.cli.texts import as_text, input_texts, results, shown
+from llmkit.cli.use import Beams, Json, MaxNewTokens, ModelName, Penalty, check_generation
+from llmkit.errors import LlmkitError, UsageError
+
+if TYPE_CHECKING:
+    from llmkit.api import Model
+
+_HELP = "/reset  /save FILE  /system TEXT  /quit;  //text says a text that begins with /;  Ctrl-C stops an answer"
+
+
+def chat(
+    model: ModelName = None,
+    system: Annotated[str | None, typer.Option(help="What the assistant is told before the first turn.")] = None,
+    load: Annotated[str | None, typer.Option(metavar="FILE", help="Go on with a saved conversation.")] = None,
+    save: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Keep the conversation here, after each turn.")
+    ] = None,
+    max_new_tokens: MaxNewTokens = None,
+    temperature: Annotated[float | None, typer.Option(help="Sample; below 1 likelier, above 1 wilder.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Sample from the so many likeliest tokens.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(help="Sample from the likeliest tokens of this total probability.")
+    ] = None,
+    beams: Beams = None,
+    repetition_penalty: Penalty = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; may be given again.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the sampling.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Talk with a model trained on conversations. In a pipe, each line is a user's turn."""
+    options: dict[str, Any] = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "beams": beams,
+        "repetition_penalty": repetition_penalty,
+        "stop": tuple(stop) if stop else None,
+        "seed": seed,
+    }
+    check_generation(options)
+    messages = _loaded(load)
+    from llmkit.api import load as open_model
+
+    conversation = _Conversation(open_model(model, verb="chat"), messages, options=options, file=save)
+    if system is not None:
+        conversation.set_system(as_text(system))
+    if sys.stdin is not None and sys.stdin.isatty() and not as_json:
+        _talk(conversation)
+        return
+    with results(as_json=as_json, output=None) as write:
+        for text in input_texts("-", column="text", by_line=True):
+            answer = "".join(conversation.say(text))
+            write(answer, {"prompt": text, "answer": answer})
+
+
+COMMANDS = (chat,)
+
+
+class _Conversation:
+    """The messages so far, and the model that answers. A turn without an answer leaves no trace."""
+
+    def __init__(
+        self, model: Model, messages: list[dict[str, str]], *, options: dict[str, Any], file: str | None
+    ) -> None:
+        self.messages = messages
+        self._model = model
+        self._options = options
+        self._file = file
+
+    def say(self, text: str) -> Generator[str, None, None]:
+        """The answer in pieces. Left early, what was written so far is the answer."""
+        asked = [*self.messages, {"role": "user", "content": text}]
+        pieces: list[str] = []
+        try:
+            with closing(self._model.stream_chat(asked, **self._options)) as stream:
+                for piece in stream:
+                    pieces.append(piece)
+                    yield piece
+            if not pieces:
+                print_note("the answer is empty; this turn is left out of the conversation")
+        finally:
+            if pieces:
+                self.messages = [*asked, {"role": "assistant", "content": "".join(pieces)}]
+                if self._file is not None:
+                    self.save(self._file)
+
+    def reset(self) -> None:
+        self.messages = self._system
+
+    def set_system(self, text: str) -> None:
+        """Say something else, or nothing, in front of the first turn; the turns stay."""
+        turns = self.messages[len(self._system) :]
+        self.messages = [*([{"role": "system", "content": text}] if text.strip() else []), *turns]
+
+    def save(self, file: str) -> None:
+        """
+        Raises:
+            UsageError: nothing was said yet.
+            MachineError: the file cannot be written.
+        """
+        from llmkit.api import save_conversation
+
+        if len(self.messages) == len(self._system):
+            raise UsageError("nothing was said yet, so there is nothing to save.")
+        save_conversation(file, self.messages)
+
+    @property
+    def _system(self) -> list[dict[str, str]]:
+        return [message for message in self.messages[:1] if message["role"] == "system"]
+
+
+def _loaded(file: str | None) -> list[dict[str, str]]:
+    if file is None:
+        return []
+    from llmkit.api import load_conversation
+
+    return load_conversation(file)
+
+
+def _talk(conversation: _Conversation) -> None:
+    """Turn by turn at a terminal, until the end of the input or /quit; an error ends a turn, not the conversation."""
+    with contextlib.suppress(ImportError):  # editing and history of the line, where the platform has it
+        import readline  # noqa: F401
+    print_note(_HELP)
+    while (line := _line()) is not None:
+        try:
+            if line.startswith("/") and not line.startswith("//"):
+                if line.split()[0] == "/quit":
+                    return
+                _obey(conversation, line)
+            elif line.strip():
+                _answer(conversation, line.removeprefix("/"))
+        except LlmkitError as error:
+            print_error(error.kind, str(error))
+
+
+def _line() -> str | None:
+    """The next line; None at the end of the input. Ctrl-C throws away what was begun."""
+    on_screen = sys.stdout.isatty()
+    while True:
+        try:
+            if not on_screen:
+                print("> ", end="", file=sys.stderr, flush=True)
+            return input("> " if on_screen else "")
+        except EOFError:
+            print(file=sys.stderr)
+            return None
+        except KeyboardInterrupt:
+            print(file=sys.stderr)
+            print_note("/quit or Ctrl-D ends the conversation")
+        except UnicodeDecodeError:
+            print_error("data", "this line is not UTF-8. Set the terminal to UTF-8.")
+
+
+def _obey(conversation: _Conversation, line: str) -> None:
+    name, _, rest = line.partition(" ")
+    rest = rest.strip()
+    match name:
+        case "/reset":
+            conversation.reset()
+            print_note("a new conversation")
+        case "/system":
+            conversation.set_system(rest)
+            print_note("system text set" if rest else "no system text")
+        case "/save" if rest:
+            conversation.save(rest)
+            print_note(f"saved to {rest}")
+        case "/save":
+            raise UsageError("/save needs the name of a file.")
+        case "/help":
+            print_note(_HELP)
+        case _:
+            raise UsageError(f"there is no command {name}. {_HELP}")
+
+
+def _answer(conversation: _Conversation, text: str) -> None:
+    """Print the answer as it comes; Ctrl-C stops it, and what was written stays part of the conversation."""
+    with closing(conversation.say(text)) as pieces:
+        try:
+            for piece in pieces:
+                print(shown(piece), end="", flush=True)
+            print(flush=True)
+        except KeyboardInterrupt:
+            print(flush=True)
+            print_note("stopped")

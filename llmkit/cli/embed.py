@@ -1,0 +1,131 @@
+"""`llmkit embed`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from llmkit.cli.texts import as_text, input_texts, results
+from llmkit.cli.use import Column, Json, Lines, ModelName, Source
+from llmkit.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from llmkit.api import Found, Model, SavedVectors
+
+Pooling = Literal["mean", "first"]
+Overflow = Literal["error", "truncate", "window"]
+_SHOWN_CHARACTERS = 200
+"""Of a row that was found, in plain output."""
+
+
+def embed(
+    source: Source = None,
+    model: ModelName = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write to this file: .npy, .parquet or .jsonl."),
+    ] = None,
+    pooling: Annotated[
+        Pooling | None, typer.Option(help="Mean of a text's tokens, which is the default, or its first token.")
+    ] = None,
+    normalize: Annotated[bool, typer.Option("--normalize/--no-normalize", help="Make each vector 1 long?")] = True,
+    overflow: Annotated[
+        Overflow, typer.Option(help="Of a text longer than the model's window: window is the mean of its windows.")
+    ] = "truncate",
+    search: Annotated[
+        list[str] | None,
+        typer.Option(metavar="QUERY", help="Show the rows nearest to this text; may be given again."),
+    ] = None,
+    top_k: Annotated[int, typer.Option(help="Rows to show for each --search.")] = 5,
+    column: Column = "text",
+    lines: Lines = True,
+    as_json: Json = False,
+) -> None:
+    """Turn texts into vectors, written as JSONL or to a file, or search in texts or in saved vectors."""
+    if search:
+        _search(
+            source,
+            [as_text(query) for query in search],
+            model=model, top_k=top_k, pooling=pooling, overflow=overflow,
+            column=column, by_line=lines, as_json=as_json, output=output,
+        )  # fmt: skip
+        return
+    from llmkit.api import check_vectors_file, save_vectors, short_numbers
+
+    file = None if output in (None, "-") else output
+    if file is not None:
+        check_vectors_file(Path(file))
+    texts = input_texts(source, column=column, by_line=lines)
+    opened = _open(model)
+    if file is not None:
+        save_vectors(opened, texts, file, pooling=pooling or "mean", normalize=normalize, overflow=overflow)
+        return
+    with results(as_json=True, output=None) as write:
+        for some in opened.embed_stream(texts, pooling=pooling or "mean", normalize=normalize, overflow=overflow):
+            for text, vector in zip(some.texts, some.vectors, strict=True):
+                write("", {"text": text, "vector": short_numbers(vector)})
+
+
+COMMANDS = (embed,)
+
+
+def _open(name: str | None) -> Model:
+    from llmkit.api import load  # not before the arguments are checked: it imports numpy
+
+    return load(name, verb="embed")
+
+
+def _search(
+    source: str | None,
+    queries: list[str],
+    *,
+    model: str | None,
+    top_k: int,
+    pooling: Pooling | None,
+    overflow: Overflow,
+    column: str,
+    by_line: bool,
+    as_json: bool,
+    output: str | None,
+) -> None:
+    from llmkit.api import check_search
+
+    check_search(queries, top_k=top_k)
+    if output is not None and Path(output).suffix.lower() in (".npy", ".parquet"):
+        raise UsageError(f"{output}: what --search finds is written as JSONL. Name a .jsonl file.")
+    saved = _saved(source, column=column)
+    if saved is not None:
+        opened = _open(model or saved.model)
+        found = saved.search(opened, queries, top_k=top_k, pooling=pooling, overflow=overflow)
+    else:
+        texts = input_texts(source, column=column, by_line=by_line)
+        opened = _open(model)
+        found = opened.search(queries, texts, top_k=top_k, pooling=pooling or "mean", overflow=overflow)
+    if not any(found):
+        raise DataError("there are no rows to search in.")
+    with results(as_json=as_json, output=output) as write:
+        for query, rows in zip(queries, found, strict=True):
+            heading = f"query: {_one_line(query)}\n" if len(queries) > 1 else ""
+            listed = [{"score": row.score, "row": row.row, "text": row.text} for row in rows]
+            write(heading + "\n".join(map(_plain, rows)), {"query": query, "results": listed})
+
+
+def _saved(source: str | None, *, column: str) -> SavedVectors | None:
+    """The vectors that the source already has."""
+    from llmkit.api import saved_vectors
+
+    if source is None or not source.lower().endswith((".npy", ".jsonl", ".ndjson", ".parquet")):
+        return None
+    return saved_vectors(source, column=column) if Path(source).is_file() else None
+
+
+def _plain(found: Found) -> str:
+    text = _one_line(found.text)
+    cut = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+    return f"{found.score:.4f}\t{found.row}\t{cut}"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,78 @@
+"""`llmkit fill`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from llmkit.cli.texts import input_texts, results
+from llmkit.cli.use import Column, Json, Lines, ModelName, Output
+from llmkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmkit.api import Candidate, FilledMask, Filling
+
+_SHOWN_CHARACTERS = 60
+"""Of a text, on either side of a mask, in plain output."""
+
+
+def fill(
+    source: Annotated[
+        str | None, typer.Argument(help="A text with [MASK] in it, a file of such texts, or - for a pipe.")
+    ] = None,
+    model: ModelName = None,
+    top_k: Annotated[int, typer.Option(help="Candidates for each mask.")] = 5,
+    overflow: Annotated[
+        Literal["error", "window"],
+        typer.Option(help="Of a text longer than the model's window: refuse it, or read what is around each mask."),
+    ] = "window",
+    column: Column = "text",
+    lines: Lines = True,
+    as_json: Json = False,
+    output: Output = None,
+) -> None:
+    """Find words for the masks of a text: the likeliest tokens, their probability, the text with each."""
+    if top_k < 1:
+        raise UsageError(f"--top-k {top_k}: ask for at least 1 candidate.")
+    texts = input_texts(source, column=column, by_line=lines)
+    from llmkit.api import load
+
+    opened = load(model, verb="fill")
+    with results(as_json=as_json, output=output) as write:
+        for result in opened.fill(texts, top_k=top_k, overflow=overflow):
+            write(_plain(result), _record(result))
+
+
+COMMANDS = (fill,)
+
+
+def _record(result: Filling) -> dict[str, Any]:
+    return {"text": result.text, "masks": [_mask_record(mask) for mask in result.masks]}
+
+
+def _mask_record(mask: FilledMask) -> dict[str, Any]:
+    candidates = [{"token": one.token, "probability": one.probability, "text": one.text} for one in mask.candidates]
+    return {"position": mask.position, "candidates": candidates, "truncated_tokens": mask.truncated_tokens}
+
+
+def _plain(result: Filling) -> str:
+    """A line for each candidate; where a text has several masks, a heading for each says that it is filled alone."""
+    several = len(result.masks) > 1
+    lines = []
+    for number, mask in enumerate(result.masks, 1):
+        if several:
+            lines.append(
+                f"mask {number} of {len(result.masks)}, at character {mask.position + 1:,}, filled on its own:"
+            )
+        lines += [_line(result.text, mask, one) for one in mask.candidates]
+    return "\n".join(lines)
+
+
+def _line(text: str, mask: FilledMask, candidate: Candidate) -> str:
+    behind = len(text) - mask.position - mask.length
+    end = len(candidate.text) - behind  # of the token in the filled text
+    first, last = max(mask.position - _SHOWN_CHARACTERS, 0), end + _SHOWN_CHARACTERS
+    shown = candidate.text[first:last].replace("\n", " ").replace("\t", " ")
+    lead, tail = "..." if first else "", "..." if last < len(candidate.text) else ""
+    return f"{candidate.token}\t{candidate.probability:.4f}\t{lead}{shown}{tail}"

@@ -1,0 +1,70 @@
+"""`llmkit tag`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from llmkit.cli.texts import input_texts, results
+from llmkit.cli.use import Column, Json, Lines, ModelName, Output, Source
+
+if TYPE_CHECKING:
+    from llmkit.api import Tagging
+
+Overflow = Annotated[
+    Literal["error", "truncate", "window"],
+    typer.Option(help="A text longer than the model's window: refuse it, cut it, or read it in windows."),
+]
+
+
+def tag(
+    source: Source = None,
+    model: ModelName = None,
+    overflow: Overflow = "window",
+    column: Column = "text",
+    lines: Lines = True,
+    as_json: Json = False,
+    output: Output = None,
+) -> None:
+    """Mark the names and other entities of each text, or tag its words, as the model was trained to."""
+    texts = input_texts(source, column=column, by_line=lines)
+    from llmkit.api import load
+
+    opened = load(model, verb="tag")
+    with results(as_json=as_json, output=output) as write:
+        for result in opened.tag(texts, overflow=overflow):
+            if opened.finds_entities:
+                write(_marked(result), _entities_record(result))
+            else:
+                write(" ".join(f"{word.text}/{word.tag}" for word in result.words), _words_record(result))
+
+
+COMMANDS = (tag,)
+
+
+def _marked(result: Tagging) -> str:
+    """The text with its entities in brackets: `[Ada Lovelace](PER) was born in [London](LOC).`"""
+    pieces, end = [], 0
+    for entity in result.entities:
+        pieces.append(f"{result.text[end : entity.start]}[{entity.text}]({entity.label})")
+        end = entity.end
+    return "".join([*pieces, result.text[end:]])
+
+
+def _entities_record(result: Tagging) -> dict[str, Any]:
+    entities = [dataclasses.asdict(entity) for entity in result.entities]
+    return {"text": result.text, "entities": entities, "truncated_tokens": result.truncated_tokens}
+
+
+def _words_record(result: Tagging) -> dict[str, Any]:
+    """`words` and `tags` are rows that a recipe can read."""
+    return {
+        "text": result.text,
+        "words": [word.text for word in result.words],
+        "tags": [word.tag for word in result.words],
+        "offsets": [[word.start, word.end] for word in result.words],
+        "scores": [word.score for word in result.words],
+        "truncated_tokens": result.truncated_tokens,
+    }

@@ -1,0 +1,59 @@
+"""`llmkit translate`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from llmkit.cli.texts import input_texts, results
+from llmkit.cli.use import (
+    Beams,
+    Column,
+    Json,
+    Lines,
+    MaxNewTokens,
+    ModelName,
+    Output,
+    Overflow,
+    Penalty,
+    Source,
+    check_generation,
+    open_model,
+)
+
+
+def translate(
+    source: Source = None,
+    from_language: Annotated[
+        str | None, typer.Option("--from", help="Language of the texts: a code such as en, or its English name.")
+    ] = None,
+    to_language: Annotated[str | None, typer.Option("--to", help="Language to write, likewise.")] = None,
+    model: ModelName = None,
+    max_new_tokens: MaxNewTokens = None,
+    beams: Beams = None,
+    repetition_penalty: Penalty = None,
+    overflow: Overflow = "truncate",
+    column: Column = "text",
+    lines: Lines = True,
+    as_json: Json = False,
+    output: Output = None,
+) -> None:
+    """Write each text in another language. A model that was trained for one pair needs neither --from nor --to."""
+    texts = input_texts(source, column=column, by_line=lines)
+    options: dict[str, Any] = {
+        "max_new_tokens": max_new_tokens,
+        "beams": beams,
+        "repetition_penalty": repetition_penalty,
+    }
+    check_generation(options)
+    opened = open_model(model, verb="translate")
+    languages = {"source_language": from_language, "target_language": to_language}
+    with results(as_json=as_json, output=output) as write:
+        for result in opened.translate(texts, overflow=overflow, **languages, **options):
+            translation = result.texts[0]
+            cut = {"truncated_tokens": result.truncated_tokens}
+            write(translation, {"text": result.prompt, "translation": translation, **cut})
+
+
+COMMANDS = (translate,)

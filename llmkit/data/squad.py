@@ -1,0 +1,107 @@
+"""The nested JSON that SQuAD 1 and 2 are published in: articles, their paragraphs, the questions on each.
+
+`{"data": [{"title", "paragraphs": [{"context", "qas": [{"id", "question", "answers": [{"text", "answer_start"}],
+"is_impossible"}]}]}]}` (Rajpurkar et al. 2016 and 2018). Judges the layout; `kinds.py` judges the values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from llmkit.data.files import text_lines
+from llmkit.data.readers import Record, json_kind, parse_json
+from llmkit.errors import DataError
+
+SQUAD_COLUMNS = ("id", "title", "context", "question", "answers")
+_LAYOUT = "llmkit reads .json in the layout of SQuAD only; write other rows as .jsonl, one object a line."
+
+
+def read_squad(path: Path, name: str) -> Iterator[Record]:
+    """One record a question, numbered from 0, with the columns of `SQUAD_COLUMNS`. The file is held whole.
+
+    A question that `is_impossible` has no answers, and its `plausible_answers` are passed over.
+
+    Raises:
+        DataError: no JSON, another layout, or a question that has answers and is impossible, with its path.
+    """
+    number = 0
+    for where, paragraph, title in _paragraphs(_load(path, name), name):
+        context = _text(paragraph, "context", where)
+        for index, question in enumerate(_list(paragraph, "qas", where)):
+            place = f"{where}.qas[{index}]"
+            fields = {"id": str(_mapping(question, place).get("id", "")), "title": title, "context": context}
+            yield (
+                number,
+                {**fields, "question": _text(question, "question", place), "answers": _answers(question, place)},
+            )
+            number += 1
+
+
+def _load(path: Path, name: str) -> object:
+    text = "".join(text_lines(path, name, translate=True))
+    if not text.strip():
+        return {"data": []}
+    try:
+        return parse_json(text)
+    except json.JSONDecodeError as error:
+        fault = f"not valid JSON: {error.msg} at column {error.colno}."
+        raise DataError(f"{name}:{error.lineno}: {fault} {_LAYOUT}") from error
+    except ValueError as error:
+        raise DataError(f"{name}: {error}") from error
+
+
+def _paragraphs(content: object, name: str) -> Iterator[tuple[str, Mapping[str, Any], str]]:
+    """Path, paragraph and title of its article, one after another."""
+    for index, article in enumerate(_list(content, "data", name)):
+        place = f"{name}: data[{index}]"
+        title = str(_mapping(article, place).get("title", ""))
+        for number, paragraph in enumerate(_list(article, "paragraphs", place)):
+            where = f"{place}.paragraphs[{number}]"
+            yield where, _mapping(paragraph, where), title
+
+
+def _answers(question: Mapping[str, Any], place: str) -> object:
+    impossible = question.get("is_impossible", False)
+    if not isinstance(impossible, bool):
+        raise DataError(f"{place}.is_impossible: expected true or false, found {json_kind(impossible)}.")
+    if not impossible:
+        return _list(question, "answers", place)
+    if question.get("answers"):
+        raise DataError(f"{place}: is_impossible is true, and there are answers. Keep one of the two.")
+    return []
+
+
+def _mapping(value: object, place: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise DataError(f"{place}: expected an object, found {json_kind(value)}. {_LAYOUT}")
+    return value
+
+
+def _value(holder: object, key: str, place: str) -> object:
+    """What stands under the key.
+
+    Raises:
+        DataError: nothing does.
+    """
+    fields = _mapping(holder, place)
+    if key not in fields:
+        found = ", ".join(repr(other) for other in list(fields)[:5]) or "nothing"
+        raise DataError(f"{place}: no {key!r} here; found {found}. {_LAYOUT}")
+    return fields[key]
+
+
+def _list(holder: object, key: str, place: str) -> list[Any]:
+    value = _value(holder, key, place)
+    if not isinstance(value, list):
+        raise DataError(f"{place}: {key!r}: expected an array, found {json_kind(value)}. {_LAYOUT}")
+    return value
+
+
+def _text(holder: object, key: str, place: str) -> str:
+    value = _value(holder, key, place)
+    if not isinstance(value, str):
+        raise DataError(f"{place}: {key!r}: expected text, found {json_kind(value)}. {_LAYOUT}")
+    return value

@@ -1,0 +1,243 @@
+"""Files of vectors: .npy, .jsonl and .parquet, written whole or not at all, read some rows at a time.
+
+Rows are (text, vector); .npy holds the vectors alone. Knows no models: what made the vectors is an object that
+.parquet carries along.
+Legend: N rows, D dimensions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from llmkit.atomic import check_replaceable, replacing
+from llmkit.data.files import open_regular_file
+from llmkit.data.readers import FORMATS, parquet_columns, read_jsonl
+from llmkit.errors import DataError, UsageError, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Add = Callable[[Sequence[str], np.ndarray], None]
+
+_VECTOR = "vector"
+_ABOUT = b"llmkit"
+"""Key of a Parquet file's own metadata."""
+_READ_ROWS = 1024
+
+
+class VectorRows(NamedTuple):
+    texts: list[str]
+    vectors: np.ndarray
+    """(N, D) float32"""
+
+
+def check_vectors_file(path: Path) -> None:
+    """Refuse a file that `writing_vectors` would refuse, before anything is computed.
+
+    Raises:
+        UsageError: an extension that says no format.
+        MachineError: a place that cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in _WRITERS:
+        found = f"the unknown extension {path.suffix!r}" if path.suffix else "no extension"
+        hint = nearest(suffix, _WRITERS)
+        raise UsageError(f"{path}: has {found}; vectors are written as {', '.join(_WRITERS)}.{hint}")
+    check_replaceable(path)
+
+
+@contextmanager
+def writing_vectors(path: Path, *, dimension: int, about: Mapping[str, Any]) -> Iterator[Add]:
+    """Give a function that appends texts with their (N, D) vectors; the file is there when the block ends well.
+
+    Args:
+        about: what made the vectors; kept in .parquet.
+    Raises:
+        UsageError, MachineError: as `check_vectors_file`, and a full disk.
+    """
+    check_vectors_file(path)
+    with replacing(path) as temporary, _WRITERS[path.suffix.lower()](temporary, dimension, about) as add:
+        yield add
+
+
+@contextmanager
+def _write_npy(path: Path, dimension: int, about: Mapping[str, Any]) -> Iterator[Add]:
+    """numpy leaves room in a header for a longer first axis, so that the right one fits in at the end."""
+    import numpy as np
+
+    rows = 0
+
+    def header() -> dict[str, Any]:
+        return {"descr": "<f4", "fortran_order": False, "shape": (rows, dimension)}
+
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header())
+        start = file.tell()
+
+        def add(texts: Sequence[str], vectors: np.ndarray) -> None:
+            nonlocal rows
+            rows += len(texts)
+            file.write(vectors.astype("<f4").tobytes())
+
+        yield add
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, header())
+        assert file.tell() == start, "the header has grown into the vectors"
+
+
+@contextmanager
+def _write_jsonl(path: Path, dimension: int, about: Mapping[str, Any]) -> Iterator[Add]:
+    with path.open("w", encoding="utf-8") as file:
+
+        def add(texts: Sequence[str], vectors: np.ndarray) -> None:
+            for text, vector in zip(texts, vectors, strict=True):
+                record = {"text": text, _VECTOR: short_numbers(vector)}
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+        yield add
+
+
+@contextmanager
+def _write_parquet(path: Path, dimension: int, about: Mapping[str, Any]) -> Iterator[Add]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [pa.field("text", pa.string()), pa.field(_VECTOR, pa.list_(pa.float32()))]
+    schema = pa.schema(columns, metadata={_ABOUT: json.dumps(about)})
+    with pq.ParquetWriter(path, schema) as writer:
+
+        def add(texts: Sequence[str], vectors: np.ndarray) -> None:
+            offsets = pa.array(range(0, vectors.size + 1, dimension), pa.int32())
+            values = pa.array(vectors.reshape(-1), pa.float32())
+            writer.write_table(pa.table([pa.array(texts), pa.ListArray.from_arrays(offsets, values)], schema=schema))
+
+        yield add
+
+
+_WRITERS: Mapping[str, Callable[[Path, int, Mapping[str, Any]], AbstractContextManager[Add]]] = {
+    ".npy": _write_npy,
+    ".jsonl": _write_jsonl,
+    ".parquet": _write_parquet,
+}
+
+
+def short_numbers(vector: np.ndarray) -> list[float]:
+    """A float32 vector as the shortest numbers that read back as the same float32."""
+    numbers: list[float] = vector.astype(str).astype(float).tolist()
+    return numbers
+
+
+class VectorFile:
+    """A .jsonl or .parquet file whose rows have a text and a vector."""
+
+    def __init__(self, path: Path, *, column: str) -> None:
+        """`column` is that of the texts."""
+        self.name = path.as_posix()
+        self._path = path
+        self._column = column
+
+    def about(self) -> dict[str, Any] | None:
+        """What made the vectors, where the file says so.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        if self._path.suffix.lower() != ".parquet":
+            return None
+        import pyarrow.parquet as pq
+
+        parquet_columns(self._path, self.name)  # refuses what is no Parquet
+        with open_regular_file(self._path, self.name) as file:
+            written = (pq.ParquetFile(file).schema_arrow.metadata or {}).get(_ABOUT)
+        if written is None:
+            return None
+        try:
+            about = json.loads(written)
+        except ValueError as error:
+            raise DataError(
+                f"{self.name}: its note on what made the vectors is damaged. Embed the texts again."
+            ) from error
+        if not isinstance(about, dict):
+            raise DataError(f"{self.name}: its note on what made the vectors is damaged. Embed the texts again.")
+        return about
+
+    def __iter__(self) -> Iterator[VectorRows]:
+        """All rows in order, some at a time, all of one dimension.
+
+        Raises:
+            DataError: a row without a text or a vector, a vector of another dimension or with no finite numbers.
+        """
+        import numpy as np
+
+        dimension: int | None = None
+        chunks = self._parquet_chunks() if self._path.suffix.lower() == ".parquet" else self._jsonl_chunks()
+        for places, texts, vectors in chunks:
+            made = []
+            for place, text, vector in zip(places, texts, vectors, strict=True):
+                if not isinstance(text, str):
+                    raise DataError(f"{place}: {self._column!r} is no text. Embed the texts again.")
+                made.append(_checked(vector, place, dimension=dimension))
+                dimension = dimension or len(made[-1])
+            yield VectorRows(list(texts), np.stack(made))
+
+    def _jsonl_chunks(self) -> Iterator[tuple[list[str], list[Any], list[Any]]]:
+        records = read_jsonl(self._path, self.name)
+        while some := list(islice(records, _READ_ROWS)):
+            texts = [record.get(self._column) for _, record in some]
+            yield [f"{self.name}:{number}" for number, _ in some], texts, [record.get(_VECTOR) for _, record in some]
+
+    def _parquet_chunks(self) -> Iterator[tuple[list[str], list[Any], list[Any]]]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        row = 0
+        with open_regular_file(self._path, self.name) as file:
+            try:
+                parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=65536)
+                for batch in parquet.iter_batches(batch_size=_READ_ROWS, columns=[self._column, _VECTOR]):
+                    texts, vectors = batch.column(self._column).to_pylist(), batch.column(_VECTOR)
+                    arrays = [one.values.to_numpy(zero_copy_only=False) if one.is_valid else None for one in vectors]
+                    yield [f"{self.name}[{row + at}]" for at in range(len(texts))], texts, arrays
+                    row += len(texts)
+            except (pa.ArrowException, OSError, UnicodeDecodeError, AttributeError) as error:
+                raise DataError(
+                    f"{self.name}[{row}]: damaged Parquet file ({error}). Embed the texts again."
+                ) from error
+
+
+def open_vectors(path: Path, *, column: str = "text") -> VectorFile | None:
+    """The file's vectors; None where it has none, such as a file of texts.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    match FORMATS.get(path.suffix.lower()):
+        case "parquet":
+            columns = parquet_columns(path, path.as_posix())
+        case "jsonl":
+            columns = list(next(read_jsonl(path, path.as_posix()), (1, {}))[1])
+        case _:
+            return None
+    return VectorFile(path, column=column) if {column, _VECTOR} <= set(columns) else None
+
+
+def _checked(value: Any, place: str, *, dimension: int | None) -> np.ndarray:
+    """(D,) float32"""
+    import numpy as np
+
+    try:
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused below
+            vector = np.asarray(value, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{place}: {_VECTOR!r} is no list of numbers. Embed the texts again.") from error
+    if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
+        raise DataError(f"{place}: {_VECTOR!r} is no list of finite numbers. Embed the texts again.")
+    if dimension is not None and len(vector) != dimension:
+        fault = f"{_VECTOR!r} has {len(vector):,} numbers, the rows before have {dimension:,}"
+        raise DataError(f"{place}: {fault}. Embed the texts again.")
+    return vector

@@ -1,0 +1,142 @@
+"""What costs nothing, or next to nothing, for each task: what a model has to beat on the same rows.
+
+A baseline takes training rows and test rows and gives predictions: the same JSON values as `Task.predict`. The work is
+done by functions of plain lists in the files of this folder. A new one is such a function and an entry in `BASELINES`,
+or in `LABELLED` where it depends on what the labels are. Language models have one of their own, the unigram loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmkit.data.rows import Row
+from llmkit.evaluation.baselines import answers, labels, tags, texts
+from llmkit.recipe.blocks import Kind, Recipe
+
+Rows = Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A way to get predictions without the model."""
+
+    name: str
+    """Its key in JSON."""
+    title: str
+    """What people call it."""
+    predict: Callable[[Recipe, Rows, Rows], list[Any]]
+    """(recipe, training rows, test rows) -> a prediction for each test row."""
+    learns: bool = True
+    """Whether it looks at the training rows."""
+    writes: bool = False
+    """Whether its predictions are texts that the caller is to cut at the model's own length limit."""
+    needs: tuple[str, ...] = ()
+    """Roles that every row must have, where a task has rows of several forms."""
+
+    def fits(self, rows: Rows) -> bool:
+        return all(role in row.fields for row in rows for role in self.needs)
+
+
+def baselines_of(recipe: Recipe) -> tuple[Baseline, ...]:
+    """The baselines of a recipe's task; none where nothing is predicted, or nobody has thought of one."""
+    if recipe.task == "classification":
+        return LABELLED[recipe.roles[_target_role(recipe)]]
+    return BASELINES.get(recipe.task, ())
+
+
+def judged_by_loss(recipe: Recipe) -> bool:
+    """Whether the baseline is the unigram loss: that of a task that writes text which no figure but the loss judges."""
+    return not recipe.metrics or (recipe.own_best == "loss" and not baselines_of(recipe))
+
+
+def _target_role(recipe: Recipe) -> str:
+    return next(role for role, kind in recipe.roles.items() if kind in LABELLED)
+
+
+def _targets(recipe: Recipe, rows: Rows) -> list[Any]:
+    role = _target_role(recipe)
+    return [row.fields[role] for row in rows]
+
+
+def _read_texts(recipe: Recipe, rows: Rows) -> list[tuple[str, ...]]:
+    """What a classifier reads of each row: its text, and the second one of a pair where the row has it."""
+    roles = [role for role, kind in recipe.roles.items() if kind == "text"]
+    return [tuple(row.fields[role] for role in roles if role in row.fields) for row in rows]
+
+
+def _majority(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
+    return labels.commonest(_targets(recipe, train), count=len(rows))
+
+
+def _majority_set(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
+    return labels.commonest_set(_targets(recipe, train), count=len(rows))
+
+
+def _mean(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
+    return labels.mean(_targets(recipe, train), count=len(rows))
+
+
+def _one_label(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
+    return labels.linear_label(_read_texts(recipe, train), _targets(recipe, train), _read_texts(recipe, rows))
+
+
+def _label_sets(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
+    return labels.linear_label_sets(_read_texts(recipe, train), _targets(recipe, train), _read_texts(recipe, rows))
+
+
+def _numbers(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
+    return labels.linear_numbers(_read_texts(recipe, train), _targets(recipe, train), _read_texts(recipe, rows))
+
+
+def _lead(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
+    return [texts.first_sentence(row.fields[recipe.READ_ROLES[0]]) for row in rows]
+
+
+def _copy(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
+    return [row.fields[recipe.READ_ROLES[0]] for row in rows]
+
+
+def _commonest_tags(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
+    def words(of: Rows) -> list[list[str]]:
+        return [row.fields["words"] for row in of]
+
+    return tags.commonest_tags(words(train), [row.fields["tags"] for row in train], words(rows))
+
+
+def _no_answer(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
+    return [""] * len(rows)
+
+
+def _closest_sentence(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
+    return [answers.closest_sentence(row.fields["context"], row.fields["question"]) for row in rows]
+
+
+_MAJORITY = Baseline("majority", "majority class", _majority)
+_LOGISTIC = "TF-IDF + logistic regression"
+_COPY = Baseline("copy", "copy of the source", _copy, learns=False, writes=True)
+
+LABELLED: Mapping[Kind, tuple[Baseline, ...]] = {
+    "label": (_MAJORITY, Baseline("tfidf-logistic", _LOGISTIC, _one_label)),
+    "labels": (
+        Baseline("majority", "commonest set of labels", _majority_set),
+        Baseline("tfidf-logistic", _LOGISTIC, _label_sets),
+    ),
+    "number": (Baseline("mean", "mean value", _mean), Baseline("tfidf-ridge", "TF-IDF + ridge regression", _numbers)),
+}
+"""Of classification, by the kind of its targets."""
+
+BASELINES: Mapping[str, tuple[Baseline, ...]] = {
+    "question-answering": (
+        Baseline("no-answer", "no answer", _no_answer, learns=False),
+        Baseline("closest-sentence", "sentence closest to the question", _closest_sentence, learns=False),
+    ),
+    "summarization": (Baseline("lead-1", "first sentence", _lead, learns=False, writes=True),),
+    "text-to-text": (_COPY,),
+    "token-classification": (
+        Baseline("commonest-tag", "each word's commonest tag", _commonest_tags, needs=("words", "tags")),
+    ),
+    "translation": (_COPY,),
+}
+"""Of the other tasks."""

@@ -1,0 +1,14 @@
+"""Answers to questions about a text without a model. Knows no tasks."""
+
+from __future__ import annotations
+
+from llmkit.evaluation.baselines.texts import sentences
+
+
+def closest_sentence(context: str, question: str) -> str:
+    """The sentence of the context with the most words of the question; of equals the first, "" where there is none."""
+    from llmkit.evaluation.metrics.rouge import UnicodeWords
+
+    find = UnicodeWords()
+    asked = set(find.tokenize(question))
+    return max(sentences(context), key=lambda sentence: len(asked & set(find.tokenize(sentence))), default="")

@@ -1,0 +1,27 @@
+"""Tags of words without a model: each word has the tag that it mostly had. Knows no tasks."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+OUTSIDE = "O"
+
+
+def commonest_tags(
+    words: Sequence[Sequence[str]], tags: Sequence[Sequence[str]], wanted: Sequence[Sequence[str]]
+) -> list[list[str]]:
+    """For each row of wanted words, the tag that each had most often in the rows of `words` and `tags`.
+
+    A word that never stood there is outside of everything where the tags know `O`, else has the commonest tag of all.
+    Of equally common tags the one that came first.
+    """
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    total: Counter[str] = Counter()
+    for of_row, their_tags in zip(words, tags, strict=True):
+        total.update(their_tags)
+        for word, tag in zip(of_row, their_tags, strict=True):
+            counts[word][tag] += 1
+    unseen = OUTSIDE if OUTSIDE in total else total.most_common(1)[0][0]
+    known = {word: of_word.most_common(1)[0][0] for word, of_word in counts.items()}
+    return [[known.get(word, unseen) for word in of_row] for of_row in wanted]

@@ -1,0 +1,190 @@
+"""A model's figures beside those of its task's baselines, on the same rows, and what follows in one sentence."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from llmkit.data.examples import Examples
+from llmkit.data.kinds import texts_in
+from llmkit.data.rows import Row
+from llmkit.evaluation.baselines import baselines_of, judged_by_loss
+from llmkit.evaluation.measure import score_rows
+from llmkit.evaluation.metrics import FIGURES, RougeTokenizer, is_better, perplexity
+from llmkit.recipe.blocks import Recipe
+from llmkit.tasks.base import Task
+
+_log = logging.getLogger("llmkit")
+MOST_ROWS = 100_000
+MOST_CHARACTERS = 50_000_000
+"""Training rows for a baseline. 51 million characters with two labels took 0.6 GB and half a minute of a core."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A baseline's figures."""
+
+    name: str
+    title: str
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a model was held against."""
+
+    baselines: tuple[Compared, ...]
+    figure: str
+    """What the verdict is about."""
+    better: bool
+    """Whether the model beats the best of the baselines in it."""
+    verdict: str
+    train_rows: int
+    """Rows that the baselines learnt from; 0 where none of them learns."""
+
+
+def needs_training_rows(recipe: Recipe) -> bool:
+    """Whether a baseline of this recipe's task learns something; the unigram loss does."""
+    return judged_by_loss(recipe) or any(baseline.learns for baseline in baselines_of(recipe))
+
+
+def compare_predictions(
+    task: Task,
+    figures: Mapping[str, float],
+    *,
+    train: Iterable[Row],
+    rows: Sequence[Row],
+    examples: Examples,
+    metrics: Sequence[str],
+    rouge_tokenizer: RougeTokenizer,
+) -> Comparison | None:
+    """The baselines on the rows that the model was measured on; None where the task has none, or no figure to compare.
+
+    Args:
+        figures: the model's.
+        train: the training rows, of which at most `MOST_ROWS` and `MOST_CHARACTERS` are held, drawn evenly.
+        rows: what `examples` was made of.
+        metrics: those that gave the model's figures.
+    """
+    baselines = baselines_of(task.recipe)
+    figure = compared_figure(figures, best=task.recipe.best)
+    if not baselines or figure is None:
+        return None
+    held = _drawn(train) if any(baseline.learns for baseline in baselines) else []
+    measured = _measured_rows(task, rows, count=examples.rows)
+    found = []
+    for baseline in baselines:
+        if not baseline.fits(held) or not baseline.fits(measured):
+            _log.warning("baselines: %s needs rows with %s; left out", baseline.title, " and ".join(baseline.needs))
+            continue
+        predictions = baseline.predict(task.recipe, held, measured)
+        if baseline.writes:
+            predictions = [_cut(task, text) for text in predictions]
+        scores = score_rows(task, predictions, examples.references, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
+        found.append(Compared(baseline.name, baseline.title, scores.figures))
+    return judge(figures, found, figure=figure, train_rows=len(held)) if found else None
+
+
+def compare_loss(task: Task, figures: Mapping[str, float], *, train: Examples, examples: Examples) -> Comparison:
+    """A language model beside a guess by frequency alone; its training rows are blocks."""
+    from llmkit.evaluation.baseline import unigram_loss
+
+    loss = unigram_loss(task, train, examples)
+    unigram = {"loss": loss, "perplexity": perplexity(loss, 1)}
+    if "bits_per_byte" in figures:  # of the same targets and bytes
+        unigram["bits_per_byte"] = figures["bits_per_byte"] * loss / figures["loss"]
+    compared = Compared("unigram", "frequency of each token", unigram)
+    return judge(figures, [compared], figure="loss", train_rows=len(train))
+
+
+def compared_figure(figures: Mapping[str, float], *, best: str) -> str | None:
+    """What to judge by: the figure that picked the checkpoint, else the first that predictions have a direction in."""
+    if best in figures and best != "loss":
+        return best
+    fits = (name for name in figures if name in FIGURES and name not in ("loss", "majority_share"))
+    return next(fits, None)
+
+
+def judge(figures: Mapping[str, float], found: Sequence[Compared], *, figure: str, train_rows: int) -> Comparison:
+    """Hold the model against the best of the baselines."""
+    best = found[0]
+    for one in found[1:]:
+        if is_better(figure, one.figures[figure], best.figures[figure]):
+            best = one
+    mine, its = figures[figure], best.figures[figure]
+    better = is_better(figure, mine, its)
+    shown, other = _apart(mine, its)
+    if better:
+        verdict = f"The model beats {best.title} in {figure}, {shown} to {other}."
+    elif mine == its:
+        verdict = f"The model is no better than {best.title} in {figure}, {shown} each: it is not worth its cost yet."
+    else:
+        verdict = f"The model loses to {best.title} in {figure}, {shown} to {other}: it is not worth its cost yet."
+    return Comparison(tuple(found), figure, better, verdict, train_rows)
+
+
+def _apart(first: float, second: float) -> tuple[str, str]:
+    """Both with as few decimals as tell them apart, from 2 to 6."""
+    for decimals in range(2, 7):
+        shown = f"{first:.{decimals}f}", f"{second:.{decimals}f}"
+        if shown[0] != shown[1]:
+            break
+    return (f"{first:.4f}", f"{second:.4f}") if first == second else shown
+
+
+def _drawn(rows: Iterable[Row], *, most_rows: int = MOST_ROWS, most_characters: int = MOST_CHARACTERS) -> list[Row]:
+    """All rows in their order; of more than there is room for, rows drawn evenly, always the same ones."""
+    draws = random.Random(0)
+    held: list[tuple[float, int, int, Row]] = []  # a heap: the highest number first; places differ, rows never compare
+    characters = count = 0
+    for place, row in enumerate(rows):
+        count += 1
+        size = sum(map(len, texts_in(row.fields)))
+        characters += size
+        heapq.heappush(held, (-draws.random(), place, size, row))
+        while len(held) > most_rows or (characters > most_characters and len(held) > 1):
+            characters -= heapq.heappop(held)[2]
+    if len(held) < count:
+        _log.warning("baselines: trained on %s of %s training rows, drawn evenly", f"{len(held):,}", f"{count:,}")
+    return [row for _, _, _, row in sorted(held, key=lambda entry: entry[1])]
+
+
+def _measured_rows(task: Task, rows: Sequence[Row], *, count: int) -> Sequence[Row]:
+    """The rows that became examples: `overflow: drop` leaves some out."""
+    if count == len(rows):
+        return rows
+    with _quiet():
+        return list(_kept(task, rows, count))
+
+
+def _kept(task: Task, rows: Sequence[Row], count: int) -> Iterator[Row]:
+    """Found by halves: what was dropped is seldom much."""
+    if count in (0, len(rows)):
+        yield from rows[:count]
+        return
+    middle = len(rows) // 2
+    first = task.encode(rows[:middle]).rows
+    yield from _kept(task, rows[:middle], first)
+    yield from _kept(task, rows[middle:], count - first)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What encoding says of these rows was said already."""
+    _log.disabled = True
+    try:
+        yield
+    finally:
+        _log.disabled = False
+
+
+def _cut(task: Task, text: str) -> str:
+    """The text up to the most tokens that the model itself may write."""
+    limit: int | None = task.loaded.model.generation_config.max_new_tokens
+    encoded = task.loaded.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    ends: list[tuple[int, int]] = encoded["offset_mapping"]
+    return text[: ends[limit - 1][1]] if limit is not None and len(ends) > limit else text

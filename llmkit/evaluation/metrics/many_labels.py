@@ -1,0 +1,94 @@
+"""Metrics of rows with any number of labels. A prediction is `{"labels": [...], "probabilities": {label: ...}}`.
+
+A label that occurs on one side only is a label like any other. A ratio with nothing below the line is 0.0, never NaN.
+
+Legend: R rows, C labels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import DataError
+from llmkit.evaluation.metrics.undefined import undefined
+from llmkit.tasks.base import Scores
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def are_many(references: Sequence[Any]) -> bool:
+    """Whether each row has a list of labels."""
+    return isinstance(references[0], list)
+
+
+def as_texts(rows: Sequence[Any]) -> list[str]:
+    """Each set of labels as one text, equal where the sets are."""
+    return [json.dumps(sorted(labels)) for labels in _sets(rows)]
+
+
+def ratio_scores(ratio: str, predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
+    """`{ratio}_micro` over all rows and labels, `{ratio}_macro` as the mean over labels; details `per_class`.
+
+    Args:
+        ratio: precision, recall or f1.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    told, wanted = _sets(predictions), _sets(references)
+    labels = sorted(set().union(*told, *wanted))
+    if not labels:
+        both = {f"{ratio}_micro": 0.0, f"{ratio}_macro": 0.0}
+        return Scores(both, undefined(ratio, "no row has a label, and none was predicted").details)
+    found, right = _table(told, labels), _table(wanted, labels)
+    columns = precision_recall_fscore_support(right, found, average=None, zero_division=0.0)
+    names = ("precision", "recall", "f1")
+    per_class = {
+        label: {**dict(zip(names, map(float, values[:3]), strict=True)), "support": int(values[3])}
+        for label, *values in zip(labels, *(column[: len(labels)] for column in columns), strict=True)
+    }
+    micro = precision_recall_fscore_support(right, found, average="micro", zero_division=0.0)
+    macro = sum(entry[ratio] for entry in per_class.values()) / len(labels)
+    figures = {f"{ratio}_micro": float(micro[names.index(ratio)]), f"{ratio}_macro": macro}
+    return Scores(figures, {"per_class": per_class})
+
+
+def mean_average_precision(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
+    """`map`: the area under precision over recall, the mean over labels that some row has; it needs no threshold.
+
+    Returns:
+        Details `average_precision` by label, and `labels_without_rows`, which have none.
+    """
+    from sklearn.metrics import average_precision_score
+
+    if not isinstance(predictions[0], Mapping):
+        raise DataError("map: needs a probability for each label, which these predictions do not have.")
+    labels = list(predictions[0]["probabilities"])
+    wanted = _sets(references)
+    each, empty = {}, []
+    for label in labels:
+        right = [label in one for one in wanted]
+        if any(right):
+            scores = [prediction["probabilities"][label] for prediction in predictions]
+            each[label] = float(average_precision_score(right, scores))
+        else:
+            empty.append(label)
+    if not each:
+        return undefined("map", "no row has a label")
+    mean = sum(each.values()) / len(each)
+    return Scores({"map": mean}, {"average_precision": each, "labels_without_rows": empty})
+
+
+def _sets(rows: Sequence[Any]) -> list[set[str]]:
+    return [set(row["labels"] if isinstance(row, Mapping) else row) for row in rows]
+
+
+def _table(rows: Sequence[set[str]], labels: Sequence[str]) -> NDArray[np.int64]:
+    """(R, C) 1 where a row has a label; at least two columns, since scikit-learn takes one for something else."""
+    import numpy as np
+
+    table = np.array([[label in row for label in labels] for row in rows], dtype=np.int64)
+    return np.pad(table, ((0, 0), (0, max(0, 2 - len(labels)))))

@@ -1,0 +1,82 @@
+"""Whether texts of one label lie near each other: recall of nearest neighbours among vectors.
+
+Legend: N rows, D dimensions, B rows of a block.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from math import comb
+from typing import TYPE_CHECKING
+
+from llmkit.errors import DataError
+from llmkit.tasks.base import Scores
+
+if TYPE_CHECKING:
+    import numpy as np
+
+NEIGHBOURS = 10
+_BLOCK_ELEMENTS = 4_000_000
+"""Cosines held at once: 16 MB in float32."""
+
+
+def neighbour_recall(vectors: np.ndarray, labels: Sequence[str]) -> Scores:
+    """Share of rows with a row of their own label among their nearest 1 and nearest 10 others, by cosine.
+
+    Beside each stands what as many others drawn at random would reach. A row is never its own neighbour. Of
+    others that are equally near, the first ones count.
+
+    Args:
+        vectors: (N, D), of any length.
+        labels: one a row.
+    Returns:
+        Details `nearest_labels`: for each row the label of its nearest other row.
+    Raises:
+        DataError: fewer than two rows.
+    """
+    import numpy as np
+
+    if len(labels) < 2:
+        raise DataError(f"neighbours need at least two labelled rows, found {len(labels)}.")
+    classes = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    ids = np.array([classes[label] for label in labels])  # (N,)
+    nearest = nearest_others(vectors, count=min(NEIGHBOURS, len(labels) - 1))  # (N, k)
+    same = ids[nearest] == ids[:, None]  # (N, k)
+    figures = {
+        "neighbour_recall_1": float(same[:, 0].mean()),
+        "neighbour_recall_10": float(same.any(axis=1).mean()),
+        "neighbour_chance_1": _chance(labels, drawn=1),
+        "neighbour_chance_10": _chance(labels, drawn=NEIGHBOURS),
+    }
+    return Scores(figures, {"nearest_labels": [labels[row] for row in nearest[:, 0]]})
+
+
+def nearest_others(vectors: np.ndarray, *, count: int) -> np.ndarray:
+    """(N, count) the rows nearest to each row by cosine, itself left out, the nearest first; exact, block by block."""
+    import numpy as np
+
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)  # (N, 1)
+    units = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)  # (N, D)
+    nearest = np.empty((len(units), count), dtype=np.int64)
+    block = max(1, _BLOCK_ELEMENTS // len(units))
+    for start in range(0, len(units), block):
+        cosines = units[start : start + block] @ units.T  # (B, N)
+        rows = np.arange(len(cosines))
+        cosines[rows, start + rows] = -np.inf
+        # The count-th largest of each row, then only what reaches it: a whole sort would take most of the time.
+        least = np.partition(cosines, -count, axis=1)[:, -count]  # (B,)
+        for row in rows:
+            candidates = np.flatnonzero(cosines[row] >= least[row])
+            order = np.argsort(-cosines[row, candidates], kind="stable")
+            nearest[start + row] = candidates[order[:count]]
+    return nearest
+
+
+def _chance(labels: Sequence[str], *, drawn: int) -> float:
+    """Mean over rows of the probability that at least one of so many others, drawn without return, has their label."""
+    others = len(labels) - 1
+    drawn = min(drawn, others)
+    draws = comb(others, drawn)
+    reached = sum(rows * (1 - comb(len(labels) - rows, drawn) / draws) for rows in Counter(labels).values())
+    return reached / len(labels)

@@ -1,0 +1,56 @@
+"""Metrics of a number a row; texts that spell numbers do as well, as files of predictions have them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from llmkit.errors import DataError
+from llmkit.evaluation.metrics.undefined import undefined
+from llmkit.tasks.base import Scores
+
+
+def mse(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
+    """The mean of the squared differences."""
+    pairs = zip(_numbers(predictions, "prediction"), _numbers(references, "reference"), strict=True)
+    differences = [found - wanted for found, wanted in pairs]
+    return Scores({"mse": sum(one * one for one in differences) / len(differences)})
+
+
+def pearson(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
+    """Linear correlation."""
+    return _correlation("pearson", predictions, references)
+
+
+def spearman(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
+    """Correlation of ranks; equal numbers share their mean rank."""
+    return _correlation("spearman", predictions, references)
+
+
+def _correlation(name: Literal["pearson", "spearman"], predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
+    import numpy as np
+    from scipy.stats import rankdata
+
+    sides = [_numbers(predictions, "prediction"), _numbers(references, "reference")]
+    for side, called in zip(sides, ("predictions", "references"), strict=True):
+        if max(side) == min(side):
+            return undefined(name, f"all {called} are {side[0]:g}")
+    if name == "spearman":
+        sides = [rankdata(side).tolist() for side in sides]
+    table = np.array(sides)
+    table /= np.abs(table).max(axis=1, keepdims=True)  # it changes no correlation, and no square is out of range
+    return Scores({name: float(np.corrcoef(table)[0, 1])})
+
+
+def _numbers(values: Sequence[Any], what: str) -> list[float]:
+    numbers = []
+    for row, value in enumerate(values, start=1):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise DataError(f"row {row:,}: the {what} is {value!r:.40}, which is no number.")
+        numbers.append(number)
+    return numbers

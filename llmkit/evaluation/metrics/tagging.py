@@ -1,0 +1,115 @@
+"""Metrics of a tag for each word: entities by seqeval in its strict mode, and plain tags.
+
+An entity is right if its first word, its last and its type are. Strict IOB2: one begins with `B-`, and an `I-` that
+goes on with nothing is none. References and predictions that mark ends (IOBES, BILOU) are put into BIO first.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+from llmkit.errors import DataError, UsageError
+from llmkit.tasks.base import Scores
+from llmkit.tasks.tags import OUTSIDE, has_prefixes, split_tag, to_bio
+
+Tagged = Sequence[Sequence[str]]
+"""The tags of each row's words."""
+
+
+def entities(predictions: Tagged, references: Tagged) -> Scores:
+    """Precision, recall and F1 over all entities, and the mean F1 over types.
+
+    Returns:
+        Details `per_type`: type -> precision, recall, f1 in 0..1, support and predicted, its entities among the
+        references and the predictions.
+    Raises:
+        UsageError: the reference tags have no prefixes.
+        DataError: a row with more or fewer predicted tags than words.
+    """
+    from seqeval.metrics.v1 import precision_recall_fscore_support
+    from seqeval.scheme import IOB2
+
+    _check(predictions, references)
+    tags = set(chain.from_iterable(references))
+    if tags - {OUTSIDE} and not has_prefixes(tags):
+        odd = sorted(tag for tag in tags if tag != OUTSIDE and not has_prefixes([tag]))[0]
+        raise UsageError(f"entities: the tag {odd!r} has no prefix such as B-. Use tag_accuracy for plain tags.")
+    wanted, found = _spelt(references), _spelt(predictions)
+    types = sorted({split_tag(tag)[1] for tag in chain(*wanted, *found)} - {""})
+    number_of = {label: f"{number:06}" for number, label in enumerate(types)}
+    # Types as numbers: seqeval cuts hyphens off their ends, and sorts by name.
+    wanted, found = _renamed(wanted, number_of), _renamed(found, number_of)
+    scored = _types_with_entities(wanted, found)
+    if not scored:
+        return Scores(dict.fromkeys(("entity_precision", "entity_recall", "entity_f1", "entity_f1_macro"), 0.0))
+    options: dict[str, Any] = {"scheme": IOB2, "zero_division": 0}
+    micro = precision_recall_fscore_support(wanted, found, average="micro", **options)
+    columns = precision_recall_fscore_support(wanted, found, average=None, **options)
+    predicted = Counter(split_tag(tag)[1] for tag in chain(*found) if split_tag(tag)[0] == "B")
+    name_of = {number: label for label, number in number_of.items()}
+    per_type = {
+        name_of[number]: {
+            "precision": float(p),
+            "recall": float(r),
+            "f1": float(f),
+            "support": int(support),
+            "predicted": predicted[number],
+        }
+        for number, p, r, f, support in zip(scored, *columns, strict=True)
+    }
+    figures = {
+        "entity_precision": float(micro[0]),
+        "entity_recall": float(micro[1]),
+        "entity_f1": float(micro[2]),
+        "entity_f1_macro": sum(row["f1"] for row in per_type.values()) / len(per_type),
+    }
+    return Scores(figures, {"per_type": per_type})
+
+
+def tag_accuracy(predictions: Tagged, references: Tagged) -> Scores:
+    """Share of words whose tag is right, and the share that always giving the commonest tag would get.
+
+    Raises:
+        DataError: a row with more or fewer predicted tags than words, or no words at all.
+    """
+    _check(predictions, references)
+    wanted = list(chain.from_iterable(references))
+    if not wanted:
+        raise DataError("the references have no words.")
+    pairs = zip(chain.from_iterable(predictions), wanted, strict=True)
+    right = sum(prediction == reference for prediction, reference in pairs)
+    commonest = max(Counter(wanted).values())
+    return Scores({"tag_accuracy": right / len(wanted), "majority_tag_share": commonest / len(wanted)})
+
+
+def _check(predictions: Tagged, references: Tagged) -> None:
+    for row, (prediction, reference) in enumerate(zip(predictions, references, strict=True), 1):
+        if isinstance(prediction, str) or isinstance(reference, str):
+            raise UsageError(f"row {row:,}: found text where the tags of words belong. Use another metric.")
+        if len(prediction) != len(reference):
+            raise DataError(
+                f"row {row:,}: {len(prediction):,} predicted tags for {len(reference):,} words; each needs one."
+            )
+
+
+def _spelt(rows: Tagged) -> list[list[str]]:
+    """In BIO where another scheme marks ends. Tags without a prefix are outside, as they name no entity."""
+    marks_ends = any(split_tag(tag)[0] in "ESLU" for tag in set(chain.from_iterable(rows)))
+    return [to_bio(row) if marks_ends else [tag if split_tag(tag)[1] else OUTSIDE for tag in row] for row in rows]
+
+
+def _renamed(rows: Tagged, number_of: dict[str, str]) -> list[list[str]]:
+    def renamed(tag: str) -> str:
+        prefix, label = split_tag(tag)
+        return f"{prefix}-{number_of[label]}" if label else OUTSIDE
+
+    return [[renamed(tag) for tag in row] for row in rows]
+
+
+def _types_with_entities(*sides: Tagged) -> list[str]:
+    """What seqeval has rows for: in strict mode, types with a `B-` somewhere."""
+    tags = {split_tag(tag) for tag in chain.from_iterable(chain(*sides))}
+    return sorted(label for prefix, label in tags if prefix == "B")

@@ -1,0 +1,137 @@
+"""BLEU, chrF and TER of whole data sets by sacrebleu, whose signatures go into the details.
+
+Their scales are sacrebleu's, 0 to 100. chrF needs no words. BLEU and TER do, and how words are found is decided here:
+by the language of the references where it is known, else by their script.
+"""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from typing import NamedTuple
+
+from llmkit.tasks.base import Scores
+
+_log = logging.getLogger("llmkit")
+_UNSPACED = {"th": "Thai", "lo": "Lao", "km": "Khmer", "my": "Burmese", "bo": "Tibetan", "dz": "Dzongkha"}
+"""Languages written without spaces between words, besides Chinese and Japanese; no tokenizer for them is at hand."""
+_LANGUAGE_OF_SCRIPT = {
+    "HIRAGANA": "ja",
+    "KATAKANA": "ja",
+    "CJK": "zh",
+    "HANGUL": "ko",
+    "THAI": "th",
+    "LAO": "lo",
+    "KHMER": "km",
+    "MYANMAR": "my",
+    "TIBETAN": "bo",
+}
+_SCRIPT_SHARE = 0.25
+"""Of the letters; kana make up no more of a Japanese text that is full of kanji."""
+
+
+class Words(NamedTuple):
+    """How words are found, and why so."""
+
+    tokenizer: str
+    """Of sacrebleu."""
+    why: str
+
+
+def bleu(predictions: Sequence[str], references: Sequence[str], *, language: str | None = None) -> Scores:
+    """BLEU (Papineni et al. 2002) with up to four words in a row, exponential smoothing.
+
+    Args:
+        language: code of the references' language; None to judge by their script.
+    """
+    from sacrebleu.metrics.bleu import BLEU
+
+    words = words_of(references, language=language)
+    # force: no warning about texts that look tokenized; they are what a model wrote.
+    metric = BLEU(tokenize=words.tokenizer, force=True)
+    score = metric.corpus_score(list(predictions), [list(references)])
+    details = {
+        "signature": metric.get_signature().format(),
+        "words": words._asdict(),
+        "precisions": list(score.precisions),
+        "brevity_penalty": score.bp,
+    }
+    return Scores({"bleu": score.score}, {"bleu": details})
+
+
+def chrf(predictions: Sequence[str], references: Sequence[str]) -> Scores:
+    """chrF2 (Popović 2015): F-score of up to six characters in a row, white space left out."""
+    from sacrebleu.metrics.chrf import CHRF
+
+    metric = CHRF()
+    score = metric.corpus_score(list(predictions), [list(references)])
+    return Scores({"chrf": score.score}, {"chrf": {"signature": metric.get_signature().format()}})
+
+
+def ter(predictions: Sequence[str], references: Sequence[str], *, language: str | None = None) -> Scores:
+    """Translation edit rate (Snover et al. 2006): edits and shifts of words for each word of the reference, in %.
+
+    Args:
+        language: as for `bleu`; where BLEU takes characters for words, so does this.
+    """
+    from sacrebleu.metrics.ter import TER
+    from sacrebleu.tokenizers.tokenizer_char import TokenizerChar
+
+    words = words_of(references, language=language)
+    asian = words.tokenizer in ("zh", "ja-mecab")
+    metric = TER(normalized=asian, asian_support=asian)
+    sides = [list(predictions), list(references)]
+    if words.tokenizer == "char":
+        spaced: Callable[[str], str] = TokenizerChar()  # type: ignore[no-untyped-call]
+        sides = [[spaced(text) for text in side] for side in sides]
+    score = metric.corpus_score(sides[0], [sides[1]])
+    unit = "characters" if words.tokenizer == "char" or asian else "words"
+    return Scores({"ter": score.score}, {"ter": {"signature": metric.get_signature().format(), "unit": unit}})
+
+
+def exact_text(predictions: Sequence[str], references: Sequence[str]) -> Scores:
+    """The share of rows whose texts are equal, letter by letter; runs of white space count as one space."""
+    equal = sum(a.split() == b.split() for a, b in zip(predictions, references, strict=True))
+    return Scores({"exact_text": equal / len(references)})
+
+
+def words_of(references: Sequence[str], *, language: str | None) -> Words:
+    """sacrebleu's tokenizer for a language: its own where it has one and it is installed, else 13a or characters."""
+    code = language or _language_by_script(references)
+    because = f"the language is {code}" if language else f"the references look like {code}"
+    if code in ("zh", "yue"):
+        return Words("zh", because)
+    for own, package in (("ja", "MeCab"), ("ko", "mecab_ko")):
+        if code == own:
+            if find_spec(package) is not None:
+                return Words(f"{own}-mecab", because)
+            _log.warning("BLEU counts characters: its tokenizer for %s needs `pip install sacrebleu[%s]`", own, own)
+            return Words("char", f"{because}, and sacrebleu[{own}] is not installed")
+    if code in _UNSPACED:
+        return Words("char", f"{because}, which has no spaces between words")
+    return Words("13a", because if language else "the references have spaces between words")
+
+
+def _language_by_script(references: Sequence[str]) -> str | None:
+    """A language whose script has no spaces between words, or Korean; None for all others."""
+    counts: Counter[str] = Counter()
+    letters = 0
+    for text in references:
+        if text.isascii():
+            letters += sum(map(str.isalpha, text))
+            continue
+        for character in text:
+            if character.isalpha():
+                letters += 1
+                counts[unicodedata.name(character, "").split(" ")[0].partition("-")[0]] += 1
+    found: Counter[str] = Counter()
+    for script, count in counts.items():
+        if script in _LANGUAGE_OF_SCRIPT:
+            found[_LANGUAGE_OF_SCRIPT[script]] += count
+    if found["ja"] and found["ja"] + found["zh"] >= _SCRIPT_SHARE * letters and found["ja"] >= 0.05 * letters:
+        return "ja"
+    code, count = max(found.items(), key=lambda item: item[1], default=("", 0))
+    return code if count and count >= _SCRIPT_SHARE * letters else None

@@ -1,0 +1,78 @@
+"""From questions and their passages to answers, over an engine and a tokenizer. Knows no files and no commands.
+
+A passage of any length is read whole, in overlapping windows. Rows are counted from 1.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from llmkit.errors import DataError
+from llmkit.inference.inputs import LONE_SURROGATE
+from llmkit.models.loaded import LoadedModel
+from llmkit.tasks.answering import AnswerOptions, encode_pairs, find_answer
+from llmkit.tasks.base import Engine
+from llmkit.tasks.encoding import in_chunks
+
+logger = logging.getLogger("llmkit")
+
+ANSWER_CHUNK_ROWS = 256
+"""Passages may be long, and all windows of a chunk stand in memory."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    question: str
+    text: str | None
+    """The answer as it stands in the passage; None where the model finds none."""
+    score: float
+    """Probability of what is said, be it a text or no answer."""
+    start: int | None
+    """The answer is `passage[start:end]`."""
+    end: int | None
+    no_answer: float
+    """Probability that the passage has no answer; 0 from a model that was trained on answers only."""
+    truncated_tokens: int
+    """Tokens at the end of the question that the model did not see. Of the passage it sees all."""
+
+
+def answer_questions(
+    loaded: LoadedModel, engine: Engine, pairs: Iterable[tuple[str, str]], *, options: AnswerOptions
+) -> Iterator[Answer]:
+    """The answer to each (question, passage), cut from the passage.
+
+    A question that takes more than half of the window is cut at its end; the number of these is logged once, as a
+    warning, when the results end.
+
+    Raises:
+        DataError: an empty question or passage, or one that is no valid Unicode.
+        ModelError: the model gives no finite numbers.
+    """
+    read = cut = 0
+    try:
+        for chunk in in_chunks(pairs, size=ANSWER_CHUNK_ROWS):
+            for row, (question, passage) in enumerate(chunk, start=read + 1):
+                _check(question, what="question", row=row)
+                _check(passage, what="passage", row=row)
+            read += len(chunk)
+            encoded = encode_pairs(loaded, chunk, overlap=options.window_overlap)
+            logits = iter(engine.token_logits([ids for pair in encoded for ids in pair.sequences], pairs=True))
+            for (question, passage), pair in zip(chunk, encoded, strict=True):
+                cut += pair.cut_tokens > 0
+                found = find_answer(pair.reading, [next(logits) for _ in pair.sequences], options)
+                text = None if found.start is None else passage[found.start : found.end]
+                yield Answer(question, text, found.score, found.start, found.end, found.no_answer, pair.cut_tokens)
+    finally:
+        if cut:
+            message = "%s of %s questions took more than half of %s's window (%s tokens) and were cut at their end"
+            logger.warning(message, f"{cut:,}", f"{read:,}", loaded.name, f"{loaded.window:,}")
+
+
+def _check(text: str, *, what: str, row: int) -> None:
+    if not text.strip():
+        raise DataError(f"row {row:,}: the {what} is empty; remove the row or fill it")
+    if surrogate := LONE_SURROGATE.search(text):
+        found = f"U+{ord(surrogate[0]):04X} at character {surrogate.start() + 1:,}"
+        raise DataError(f"row {row:,}: the {what} is not valid Unicode: half a surrogate pair, {found}")

@@ -1,0 +1,161 @@
+"""From texts to vectors, and from a vector to its nearest rows, over an engine and a tokenizer.
+
+Texts are pulled chunk by chunk and vectors keep their order, so that a file of any length runs in bounded memory.
+Knows no files and no commands.
+Legend: N texts, Q queries, D hidden units, k results.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from llmkit.inference.inputs import Cuts, check_texts, encode_whole, numbered_chunks, token_ids
+from llmkit.models.loaded import LoadedModel
+from llmkit.tasks.base import Pooling
+
+EMBED_CHUNK_ROWS = 2048
+"""Enough texts of each length for full batches."""
+_T5_TOKENS = 512
+"""What T5 read in its pretraining: the window where a model names none (mT5), since attention grows with its square."""
+
+EmbedOverflow = Literal["error", "truncate", "window"]
+_log = logging.getLogger("llmkit")
+
+
+class EmbeddingEngine(Protocol):
+    """An engine whose model ends in states, not in logits."""
+
+    def embeddings(self, sequences: Sequence[Sequence[int]], *, pooling: Pooling) -> np.ndarray:
+        """(N, D) float32, in the order given."""
+        ...
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Some texts with their vectors, in order."""
+
+    texts: list[str]
+    vectors: np.ndarray
+    """(N, D) float32"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A row that is near a query."""
+
+    score: float
+    """Cosine, -1 to 1."""
+    row: int
+    """From 1."""
+    text: str
+
+
+def embed_texts(
+    loaded: LoadedModel,
+    engine: EmbeddingEngine,
+    texts: Iterable[str],
+    *,
+    pooling: Pooling,
+    normalize: bool,
+    overflow: EmbedOverflow,
+) -> Iterator[Embedded]:
+    """A vector for each text, some texts at a time.
+
+    Args:
+        pooling: `mean` is over a text's own tokens, special ones included and padding not.
+        normalize: make each vector 1 long, so that a product of two is their cosine.
+        overflow: for a text longer than the window: cut its end, or take the mean of windows that do not overlap,
+            weighted by their tokens. The number of such texts is logged once when the results end.
+    Raises:
+        DataError: an empty text, one that is no valid Unicode, or one too long under `error`.
+        ModelError: the model gives no finite numbers.
+    """
+    window = loaded.window if loaded.window < 10**9 else _T5_TOKENS
+    cuts = Cuts(loaded, window=window)
+    rows = several = 0
+    try:
+        for first_row, chunk in numbered_chunks(texts, size=EMBED_CHUNK_ROWS):
+            check_texts(chunk, first_row=first_row, may_be_empty=False)
+            if overflow == "window":
+                windows = _windows(loaded, chunk, size=window)
+            else:
+                whole = encode_whole(loaded, chunk, first_row=first_row, overflow=overflow, window=window)
+                windows = [[one.ids] for one in whole]
+                cuts.count([one.truncated_tokens for one in whole])
+            rows += len(chunk)
+            several += sum(len(each) > 1 for each in windows)
+            vectors = _joined(engine, windows, pooling=pooling)
+            yield Embedded(chunk, unit_vectors(vectors) if normalize else vectors)
+    finally:
+        cuts.warn()
+        if several:
+            shown = (f"{several:,}", f"{rows:,}", f"{window:,}")
+            _log.info("%s of %s texts are longer than %s tokens: mean of their windows", *shown)
+
+
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
+    """(N, D) vectors, each 1 long; a vector of zeros stays one."""
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)  # (N, 1)
+    units: np.ndarray = (vectors / np.where(lengths > 0, lengths, 1.0)).astype(vectors.dtype)
+    return units
+
+
+class NearestRows:
+    """The `top_k` rows nearest to each query by cosine, exact, over chunks of rows that are each seen once."""
+
+    def __init__(self, queries: np.ndarray, *, top_k: int) -> None:
+        """`queries` are (Q, D), of any length."""
+        self._queries = unit_vectors(queries.astype(np.float64))  # (Q, D)
+        self._top_k = top_k
+        self._rows = 0
+        self._best: list[list[Found]] = [[] for _ in queries]
+
+    def add(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        """The next rows; `vectors` are (N, D), of any length."""
+        scores = self._queries @ unit_vectors(vectors.astype(np.float64)).T  # (Q, N)
+        for best, row_scores in zip(self._best, scores, strict=True):
+            nearest = np.argsort(-row_scores, kind="stable")[: self._top_k]  # of equal rows, the first one
+            best += [Found(float(row_scores[at]), self._rows + int(at) + 1, texts[at]) for at in nearest]
+            best.sort(key=lambda found: (-found.score, found.row))
+            del best[self._top_k :]
+        self._rows += len(texts)
+
+    def results(self) -> list[list[Found]]:
+        """For each query its nearest rows so far, the nearest first; fewer than `top_k` where there are fewer rows."""
+        return self._best
+
+
+def _windows(loaded: LoadedModel, texts: Sequence[str], *, size: int) -> list[list[list[int]]]:
+    """For each text its ids in windows of at most `size` and of like length, each with the special tokens around."""
+    windows = []
+    for text, ids in zip(texts, token_ids(loaded, texts, special=True), strict=True):
+        if len(ids) <= size:
+            windows.append([ids])
+            continue
+        (inner,) = token_ids(loaded, [text], special=False)
+        added = len(ids) - len(inner)
+        before = next(start for start in range(added + 1) if ids[start : start + len(inner)] == inner)
+        count = -(-len(inner) // (size - added))
+        edges = [len(inner) * number // count for number in range(count + 1)]
+        head, tail = ids[:before], ids[before + len(inner) :]
+        windows.append([[*head, *inner[edges[at] : edges[at + 1]], *tail] for at in range(count)])
+    return windows
+
+
+def _joined(engine: EmbeddingEngine, windows: Sequence[Sequence[list[int]]], *, pooling: Pooling) -> np.ndarray:
+    """(N, D): the mean of each text's windows, weighted by their tokens."""
+    vectors = engine.embeddings([ids for each in windows for ids in each], pooling=pooling)
+    if len(vectors) == len(windows):
+        return vectors
+    joined = np.empty((len(windows), vectors.shape[1]), dtype=np.float32)
+    start = 0
+    for text, each in enumerate(windows):
+        weights = [len(ids) for ids in each]
+        joined[text] = np.average(vectors[start : start + len(each)], axis=0, weights=weights)
+        start += len(each)
+    return joined

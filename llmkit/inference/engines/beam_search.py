@@ -1,0 +1,215 @@
+"""Beam search with T5 and mT5: what transformers finds, without the work that changes nothing.
+
+transformers copies the keys and values of the source for each beam, and again at each step to follow the beams; and a
+text that is finished is computed on until the last one of its batch is. Here the beams of a text share what is read of
+its source, as if they were several queries of one attention, and a text that can get no better leaves the batch.
+The rules of the search are those of `GenerationMixin._beam_search` with a length penalty of 1 and no early stopping.
+
+Legend: B texts, K beams, C candidates (K for each end of text, and K), S source tokens, L new tokens at most,
+H heads, D units of a head, W width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llmkit.inference.engines.choosing import refuse_non_finite
+from llmkit.inference.engines.special_ids import SpecialIds
+from llmkit.models.seq2seq import head_input
+
+_NEVER = -1.0e9
+"""Score of what cannot be chosen; transformers' number, since it is added and not put in place."""
+_LEAVE_SHARE = 8
+"""Texts leave the batch once they are one in so many: leaving copies what the others have read."""
+Processors = Callable[[Tensor, Tensor], Tensor]
+"""Ids written so far, the start included (rows, T), and log-probabilities (rows, V), to scores (rows, V)."""
+
+
+@dataclass
+class _Search:
+    """All that a search knows of its texts. Each tensor has a row for each text, so that texts can leave."""
+
+    text: Tensor
+    """(B,) which text a row is."""
+    mask: Tensor
+    """(B, 1, 1, S) what is added to the attention on padding."""
+    cross: list[Tensor]
+    """Of each layer the keys, then of each the values of the source: (B, H, S, D)."""
+    past: list[Tensor]
+    """Of each layer the keys, then of each the values of what was written: (B, K, H, L, D)."""
+    running: Tensor
+    """(B, K, 1 + L) what the beams wrote."""
+    running_scores: Tensor
+    """(B, K) sums of log-probabilities."""
+    finished: Tensor
+    """(B, K, 1 + L) the best ended texts."""
+    scores: Tensor
+    """(B, K) their mean log-probabilities."""
+    is_finished: Tensor
+    """(B, K) bool"""
+    can_improve: Tensor
+    """(B,) bool"""
+
+    def keep(self, rows: Tensor) -> None:
+        """Forget all other texts."""
+        for name in (one.name for one in fields(self)):
+            held = getattr(self, name)
+            setattr(self, name, [one[rows] for one in held] if isinstance(held, list) else held[rows])
+
+
+@torch.inference_mode()
+def beam_search(
+    model: Any,
+    inputs: dict[str, Tensor],
+    *,
+    beams: int,
+    max_new_tokens: int,
+    ids: SpecialIds,
+    process: Processors | None,
+) -> Tensor:
+    """(B, K, 1 + L) the best texts, best first, each with the decoder's start in front and padding behind.
+
+    Args:
+        inputs: `input_ids` (B, S) and `attention_mask` (B, S).
+        process: changes log-probabilities before the best are chosen; None where nothing does.
+    Raises:
+        ModelError: a logit is not finite.
+    """
+    search = _begin(model, inputs, beams=beams, max_new_tokens=max_new_tokens, ids=ids)
+    results = search.finished.clone()
+    bias = model.decoder.block[0].layer[0].SelfAttention.compute_bias(max_new_tokens, max_new_tokens)  # (1, H, L, L)
+    for step in range(max_new_tokens):
+        logits = _next_logits(model, search, bias, step=step)  # (B, K, V)
+        beam, token, totals = _candidates(logits, search, step=step, ends=ids.ends, process=process)  # (B, C) each
+        ended = torch.isin(token, torch.tensor(ids.ends, device=token.device))
+        if step == max_new_tokens - 1:
+            ended = torch.ones_like(ended)
+        _advance(search, beam, token, totals, ended, step=step)
+        done = ~search.can_improve
+        if step == max_new_tokens - 1 or bool(done.all()):
+            break
+        if int(done.sum()) * _LEAVE_SHARE >= len(done):
+            results[search.text[done]] = search.finished[done]
+            search.keep((~done).nonzero().squeeze(1))
+    results[search.text] = search.finished
+    return results
+
+
+def _begin(model: Any, inputs: dict[str, Tensor], *, beams: int, max_new_tokens: int, ids: SpecialIds) -> _Search:
+    states = model.get_encoder()(**inputs).last_hidden_state  # (B, S, W)
+    texts, device = len(states), states.device
+    layers = [block.layer[1].EncDecAttention for block in model.decoder.block]
+    keys = [_heads(layer.k(states), layer).transpose(1, 2).contiguous() for layer in layers]  # (B, H, S, D)
+    values = [_heads(layer.v(states), layer).transpose(1, 2).contiguous() for layer in layers]
+    mask = torch.zeros(inputs["attention_mask"].shape, dtype=keys[0].dtype, device=device)
+    mask.masked_fill_(inputs["attention_mask"] == 0, torch.finfo(mask.dtype).min)
+    shape = (texts, beams, keys[0].shape[1], max_new_tokens, keys[0].shape[3])
+    written = torch.full((texts, beams, 1 + max_new_tokens), ids.pad, dtype=torch.int64, device=device)
+    written[:, :, 0] = ids.decoder_start
+    running_scores = torch.full((texts, beams), _NEVER, device=device)
+    running_scores[:, 0] = 0.0  # all beams are alike at first: only one of them may be continued
+    return _Search(
+        text=torch.arange(texts, device=device),
+        mask=mask[:, None, None],
+        cross=[*keys, *values],
+        past=[torch.zeros(shape, dtype=keys[0].dtype, device=device) for _ in range(2 * len(layers))],
+        running=written,
+        running_scores=running_scores,
+        finished=written.clone(),
+        scores=torch.full((texts, beams), _NEVER, device=device),
+        is_finished=torch.zeros((texts, beams), dtype=torch.bool, device=device),
+        can_improve=torch.ones(texts, dtype=torch.bool, device=device),
+    )
+
+
+def _heads(states: Tensor, attention: Any) -> Tensor:
+    """(..., H x D) to (..., H, D)"""
+    return states.view(*states.shape[:-1], attention.n_heads, attention.key_value_proj_dim)
+
+
+def _next_logits(model: Any, search: _Search, bias: Tensor, *, step: int) -> Tensor:
+    """(B, K, V) of the token behind the one that each beam wrote last; T5's decoder for one position."""
+    hidden = model.decoder.embed_tokens(search.running[:, :, step])  # (B, K, W)
+    layers = len(model.decoder.block)
+    for number, block in enumerate(model.decoder.block):
+        own, cross, forward = block.layer
+        attention, normed = own.SelfAttention, own.layer_norm(hidden)
+        keys, values = search.past[number], search.past[layers + number]
+        keys[:, :, :, step] = _heads(attention.k(normed), attention)
+        values[:, :, :, step] = _heads(attention.v(normed), attention)
+        query = _heads(attention.q(normed), attention).unsqueeze(3)  # (B, K, H, 1, D)
+        mixed = _attend(
+            query, keys[:, :, :, : step + 1], values[:, :, :, : step + 1], bias[:, :, step, None, : step + 1]
+        )
+        hidden = hidden + attention.o(mixed.flatten(2))
+        attention, normed = cross.EncDecAttention, cross.layer_norm(hidden)
+        query = _heads(attention.q(normed), attention).transpose(1, 2)  # (B, H, K, D): the beams are the queries
+        mixed = _attend(query, search.cross[number], search.cross[layers + number], search.mask)
+        hidden = hidden + attention.o(mixed.transpose(1, 2).flatten(2))
+        hidden = forward(hidden)
+    states = head_input(model, model.decoder.final_layer_norm(hidden))  # (B, K, W)
+    logits: Tensor = model.lm_head(states).float()
+    return logits
+
+
+def _attend(query: Tensor, keys: Tensor, values: Tensor, added: Tensor) -> Tensor:
+    """(..., Q, D) for queries (..., Q, D), keys and values (..., T, D), and what is added to the scores."""
+    scores = query @ keys.transpose(-1, -2) + added  # T5 does not scale: its initial weights are small instead
+    return scores.softmax(dim=-1) @ values
+
+
+def _candidates(
+    logits: Tensor, search: _Search, *, step: int, ends: tuple[int, ...], process: Processors | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The best continuations of each text, best first: (B, C) of which beam, by which token, and their scores."""
+    texts, beams, vocabulary = logits.shape
+    count = max(2, 1 + len(ends)) * beams  # so many that K go on, whichever end
+    if process is None:
+        # The best of all are among the best of each beam; so the normaliser is taken off these alone.
+        best, token = logits.topk(min(count, vocabulary), dim=-1)  # (B, K, C)
+        normaliser = logits.logsumexp(dim=-1, keepdim=True)  # (B, K, 1)
+        refuse_non_finite(normaliser)
+        best = best - normaliser
+    else:
+        written = search.running[:, :, : step + 1].flatten(0, 1)
+        scores = process(written, logits.log_softmax(dim=-1).flatten(0, 1)).view(texts, beams, vocabulary)
+        best, token = scores.topk(min(count, vocabulary), dim=-1)
+    totals = (best + search.running_scores[:, :, None]).flatten(1)
+    each = best.shape[-1]
+    totals, place = totals.topk(count, dim=-1)
+    return place // each, token.flatten(1).gather(1, place), totals
+
+
+def _advance(search: _Search, beam: Tensor, token: Tensor, totals: Tensor, ended: Tensor, *, step: int) -> None:
+    """Take the candidates in: those that ended to the finished texts, the best others to the beams."""
+    beams = search.running.shape[1]
+    written = _of_beams(search.running, beam)  # (B, C, 1 + L)
+    written[:, :, step + 1] = token
+    open_totals = totals + ended * _NEVER
+    chosen = open_totals.topk(beams, dim=1).indices  # (B, K)
+    search.running = _of_beams(written, chosen)
+    search.running_scores = open_totals.gather(1, chosen)
+    parent = beam.gather(1, chosen)
+    if not bool((parent == torch.arange(beams, device=parent.device)).all()):
+        search.past = [_of_beams(held, parent) for held in search.past]
+
+    may_end = ended.clone()
+    may_end[:, beams:] = False  # the candidates behind the first K only stand by
+    means = totals / (step + 1) + (~search.can_improve)[:, None] * _NEVER + ~may_end * _NEVER
+    merged = torch.cat([search.scores, means], dim=1)
+    search.scores, best = merged.topk(beams, dim=1)
+    search.finished = _of_beams(torch.cat([search.finished, written], dim=1), best)
+    search.is_finished = torch.cat([search.is_finished, may_end], dim=1).gather(1, best)
+    hope = search.running_scores[:, :1] / (step + 1)
+    worst = torch.where(search.is_finished, search.scores.min(dim=1, keepdim=True).values, _NEVER)
+    search.can_improve = search.can_improve & (hope > worst).any(dim=1)
+
+
+def _of_beams(held: Tensor, beam: Tensor) -> Tensor:
+    """(B, K', ...) of (B, K, ...): for each text these of its beams."""
+    return held[torch.arange(len(held), device=held.device)[:, None], beam]

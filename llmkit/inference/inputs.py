@@ -1,0 +1,137 @@
+"""Texts on their way into a model: checked, encoded whole, and counted where the window is too small.
+
+Rows are counted from 1. What every verb does before it asks an engine; knows no engines.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from llmkit.errors import DataError
+from llmkit.models.loaded import LoadedModel
+from llmkit.tasks.encoding import Item, in_chunks
+
+logger = logging.getLogger("llmkit")
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+Overflow = Literal["error", "truncate"]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    ids: list[int]
+    truncated_tokens: int
+    """Tokens that the model will not see."""
+
+
+def numbered_chunks(texts: Iterable[Item], *, size: int) -> Iterator[tuple[int, list[Item]]]:
+    """Chunks with the number of their first row."""
+    first_row = 1
+    for chunk in in_chunks(texts, size=size):
+        yield first_row, chunk
+        first_row += len(chunk)
+
+
+def check_texts(texts: Sequence[str], *, first_row: int, may_be_empty: bool) -> None:
+    """Refuse what a tokenizer cannot take, or what holds nothing to read.
+
+    Raises:
+        DataError: with the number of the row.
+    """
+    for row, text in enumerate(texts, start=first_row):
+        if not may_be_empty and not text.strip():
+            raise DataError(f"row {row:,}: the text is empty; remove the row or fill it")
+        if surrogate := LONE_SURROGATE.search(text):
+            found = f"U+{ord(surrogate[0]):04X} at character {surrogate.start() + 1:,}"
+            raise DataError(f"row {row:,}: not valid Unicode: half a surrogate pair, {found}; write the text as UTF-8")
+
+
+def encode_whole(
+    loaded: LoadedModel,
+    texts: Sequence[str],
+    *,
+    first_row: int,
+    overflow: Overflow,
+    window: int | None = None,
+) -> list[Encoded]:
+    """Ids with the special tokens around them, at most `window` of them; without it, `loaded.window`."""
+    window = loaded.window if window is None else window
+    encoded = []
+    for row, ids in enumerate(token_ids(loaded, texts, special=True), start=first_row):
+        if len(ids) <= window:
+            encoded.append(Encoded(ids, 0))
+        elif overflow == "truncate":
+            # Again with a limit: the tokenizer knows which special tokens belong at the end.
+            kept = loaded.tokenizer(texts[row - first_row], truncation=True, max_length=window)["input_ids"]
+            encoded.append(Encoded(kept, len(ids) - len(kept)))
+        else:
+            raise DataError(
+                f"row {row:,}: the text has {len(ids):,} tokens, and {loaded.name} takes {window:,} at most; "
+                "shorten it, or allow it to be cut with overflow truncate"
+            )
+    return encoded
+
+
+def token_ids(loaded: LoadedModel, texts: Sequence[str], *, special: bool) -> list[list[int]]:
+    """All ids of each text, never cut."""
+    encoding = loaded.tokenizer(
+        list(texts),
+        add_special_tokens=special,
+        truncation=False,
+        padding=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,  # its own warning about long texts: ours has the numbers
+    )
+    ids: list[list[int]] = encoding["input_ids"]
+    return ids
+
+
+class Cuts:
+    """Counts what became of texts that were too long, for one message at the end."""
+
+    def __init__(self, loaded: LoadedModel, *, window: int | None = None) -> None:
+        self._name = loaded.name
+        self._window = loaded.window if window is None else window
+        self._texts = self._cut_texts = self._cut_tokens = self._parted_texts = self._windows = 0
+
+    def count(self, truncated_tokens: Sequence[int], windows: Sequence[int] = ()) -> None:
+        """
+        Args:
+            truncated_tokens: of each text.
+            windows: pieces of each text, where texts may be read in several.
+        """
+        self._texts += len(truncated_tokens)
+        self._cut_texts += sum(tokens > 0 for tokens in truncated_tokens)
+        self._cut_tokens += sum(truncated_tokens)
+        self._parted_texts += sum(pieces > 1 for pieces in windows)
+        self._windows += sum(pieces for pieces in windows if pieces > 1)
+
+    def warn(self) -> None:
+        if self._parted_texts:
+            logger.info(
+                "%s of %s texts were too long for %s (window %s tokens) and were read in %s windows",
+                *(f"{number:,}" for number in (self._parted_texts, self._texts)),
+                self._name,
+                *(f"{number:,}" for number in (self._window, self._windows)),
+            )
+        if self._cut_texts:
+            logger.warning(
+                "%s of %s texts were too long for %s (window %s tokens) and were cut: %s tokens were not read",
+                *(f"{number:,}" for number in (self._cut_texts, self._texts)),
+                self._name,
+                f"{self._window:,}",
+                f"{self._cut_tokens:,}",
+            )
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(N, C) float64 probabilities."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return shares

@@ -1,0 +1,310 @@
+"""LoRA adapters (Hu et al. 2021) by peft: put into a model, taken out as files, read back, merged.
+
+The model keeps its class, and every other part of llmkit uses it as before: only its adapted matrices become modules
+with two thin matrices beside them. What is stored is what is trained. The files are peft's own (`adapter_config.json`,
+`adapter_model.safetensors`), so that plain peft opens them; beside them lies the config of the whole model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import ModelError, UsageError, nearest
+from llmkit.models.layers import label_heads, layer_stacks
+from llmkit.models.loaded import Head
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from llmkit.models.loaded import LoadedModel
+    from llmkit.recipe.blocks import LoraBlock
+
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+MODEL_CONFIG, BASE = "model_config.json", "base.json"
+"""Ours, and left out by other makers: the config of the whole model, under a name by which transformers does not take
+the folder for one; and which weights the adapter was trained on."""
+ADAPTER_PREFIX = "base_model.model."
+"""In front of each name in peft's files."""
+_NAME = "default"
+"""peft's for the only adapter; it stands in the names of parameters, not in those of files."""
+_QUERIES_AND_VALUES = ("query", "value", "q", "v", "c_attn")
+"""What LoRA adapts unless told otherwise, as in its paper; GPT-2's queries, keys and values are one matrix."""
+_PEFT_TASKS: Mapping[Head, str] = {
+    "causal-lm": "CAUSAL_LM",
+    "classification": "SEQ_CLS",
+    "question-answering": "QUESTION_ANS",
+    "seq2seq-lm": "SEQ_2_SEQ_LM",
+    "token-classification": "TOKEN_CLS",
+}
+_SETTLED: Mapping[str, tuple[Any, ...]] = {
+    "bias": ("none",),
+    "megatron_core": ("megatron.core",),
+    "qalora_group_size": (16,),
+    "peft_type": ("LORA",),
+}
+"""Keys of adapter_config.json whose every other value asks for something that is not done here."""
+_IGNORED = {"auto_mapping", "inference_mode", "init_lora_weights", "peft_version", "task_type"}
+"""Keys that say nothing of the weights."""
+_READ = {
+    "base_model_name_or_path",
+    "fan_in_fan_out",
+    "lora_alpha",
+    "lora_dropout",
+    "modules_to_save",
+    "r",
+    "revision",
+    "target_modules",
+    "use_rslora",
+}
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What an adapter is, but for its weights."""
+
+    base: str
+    """Hub id or folder of the model that it changes."""
+    revision: str | None
+    rank: int
+    alpha: float
+    dropout: float
+    targets: tuple[str, ...]
+    """Modules with thin matrices beside them."""
+    whole: tuple[str, ...]
+    """Modules that are trained and stored in full, such as new heads."""
+    rank_stabilized: bool = False
+    """Scale by the root of the rank (Kalajdzievski 2023); never trained here, but read."""
+    peft_task: str | None = None
+    base_sha256: str | None = None
+    """Of the weights that it was trained on; None where whoever made it did not say."""
+
+
+def add_adapter(loaded: LoadedModel, block: LoraBlock, *, head: Head, seed: int) -> LoadedModel:
+    """The same model with a new adapter in it, and nothing else trainable but new and labelled heads.
+
+    The thin matrices are drawn by `seed`; their product is 0, so the model still gives what it gave.
+
+    Raises:
+        UsageError: no such matrix; a head that is new and would not be trained; a base that is itself an adapter.
+    """
+    model = loaded.model
+    if loaded.base is None:
+        raise UsageError(
+            f"train.lora: no folder has the weights of {loaded.name}, for an adapter to name. An adapter is made into "
+            "a model with `llmkit merge`."
+        )
+    whole = [*label_heads(model), *_owners(loaded.new_weights)]
+    vocabulary = model.get_output_embeddings()
+    for name in whole:
+        if any(module is vocabulary for module in model.get_submodule(name).modules()):
+            raise UsageError(
+                f"train.lora: {loaded.name} has no weights for {name}, and an adapter would leave them random. "
+                "Train without lora."
+            )
+    adapter = Adapter(
+        base=loaded.base,
+        revision=loaded.revision,
+        rank=block.rank,
+        alpha=block.alpha,
+        dropout=block.dropout,
+        targets=_targets(model, block, name=loaded.name),
+        whole=tuple(name for name in dict.fromkeys(whole) if not any(name.startswith(f"{one}.") for one in whole)),
+        peft_task=_PEFT_TASKS.get(head),
+    )
+    inject(model, adapter, seed=seed)
+    return replace(loaded, adapter=replace(adapter, base_sha256=base_hash(model)))
+
+
+def inject(model: PreTrainedModel, adapter: Adapter, *, seed: int) -> None:
+    """Put thin matrices into a model, their product 0; they and the modules in `whole` are what is trainable then."""
+    import torch
+    from peft import inject_adapter_in_model
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(_peft_config(adapter, model), model)
+    for name in adapter.whole:
+        model.get_submodule(name).requires_grad_(True)
+
+
+def adapter_files(model: PreTrainedModel, adapter: Adapter) -> dict[str, bytes]:
+    """File name -> content of a folder that peft opens, but for the tokenizer."""
+    from safetensors.torch import save
+
+    model.config.architectures = [type(model).__name__]
+    model.config.dtype = model.dtype
+    content = _peft_config(adapter, model).to_dict()
+    content.pop("runtime_config", None)
+    content |= {"inference_mode": True, "modules_to_save": list(adapter.whole) or None}
+    plain = {key: sorted(value) if isinstance(value, set) else value for key, value in content.items()}
+    base = {"name": adapter.base, "revision": adapter.revision, "sha256": adapter.base_sha256}
+    files = {
+        ADAPTER_WEIGHTS: save(trained_tensors(model), metadata={"format": "pt"}),
+        ADAPTER_CONFIG: _json(plain),
+        BASE: _json(base),
+        MODEL_CONFIG: model.config.to_json_string().encode(),
+    }
+    if model.can_generate():
+        files["generation_config.json"] = model.generation_config.to_json_string().encode()
+    return files
+
+
+def trained_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Thin matrices and heads under the names of peft's files, on the CPU."""
+    return {name: tensor.detach().to("cpu").contiguous() for name, tensor in _stored(model)}
+
+
+def put_tensors(model: PreTrainedModel, tensors: Mapping[str, Tensor], *, name: str) -> None:
+    """Set the adapter's weights.
+
+    Raises:
+        ModelError: names or shapes are not those of this adapter, or a weight is not finite.
+    """
+    import torch
+
+    own = dict(_stored(model))
+    odd = sorted(own.keys() ^ tensors.keys()) or [key for key in own if own[key].shape != tensors[key].shape]
+    if odd:
+        raise ModelError(f"{name}: its weights do not belong to this adapter: {', '.join(odd[:5])}.")
+    damaged = [key for key, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if damaged:
+        raise ModelError(f"{name}: weights that are not finite numbers: {', '.join(damaged[:5])}.")
+    with torch.no_grad():
+        for key, parameter in own.items():
+            parameter.copy_(tensors[key])
+
+
+def merge_adapter(model: PreTrainedModel) -> None:
+    """Add the products to the matrices that they stand beside, and give the model its own modules back."""
+    from peft.tuners.lora import LoraLayer
+
+    adapted = [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
+    for name, module in adapted:
+        module.merge(safe_merge=True)
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, module.get_base_layer())
+    del model.peft_config
+    model.requires_grad_(True)
+
+
+def read_adapter(content: Mapping[str, Any], *, name: str) -> Adapter:
+    """An adapter's config, of which only what is known is read: peft's has keys that fetch, run or compute.
+
+    Raises:
+        ModelError: it asks for what is not plain LoRA, or is damaged.
+    """
+    for key, value in content.items():
+        allowed = _SETTLED.get(key, (None, False, {}, []))
+        if key not in _READ | _IGNORED and value not in allowed:
+            raise ModelError(f"{name}: {ADAPTER_CONFIG} asks for {key}: {value!r}, which llmkit does not read.")
+    types: dict[str, tuple[type, ...]] = {
+        "base_model_name_or_path": (str,),
+        "revision": (str, type(None)),
+        "r": (int,),
+        "lora_alpha": (int, float),
+        "lora_dropout": (int, float),
+        "target_modules": (list,),
+        "modules_to_save": (list, type(None)),
+    }
+    for key, kinds in types.items():
+        value = content.get(key)
+        inside = value if isinstance(value, list) else ()
+        if not isinstance(value, kinds) or isinstance(value, bool) or not all(isinstance(one, str) for one in inside):
+            raise ModelError(f"{name}: {ADAPTER_CONFIG} says {key}: {value!r}, which is not what plain LoRA has there.")
+    for key, lowest, highest in (("r", 1, 100_000), ("lora_alpha", 1e-9, 1e9), ("lora_dropout", 0, 1)):
+        if not lowest <= content[key] <= highest:  # not a number is in no range
+            raise ModelError(f"{name}: {ADAPTER_CONFIG} says {key}: {content[key]}, which no adapter has.")
+    return Adapter(
+        base=content["base_model_name_or_path"],
+        revision=content["revision"],
+        rank=content["r"],
+        alpha=content["lora_alpha"],
+        dropout=content["lora_dropout"],
+        targets=tuple(content["target_modules"]),
+        whole=tuple(content["modules_to_save"] or ()),
+        rank_stabilized=content.get("use_rslora") is True,
+        peft_task=content.get("task_type"),
+    )
+
+
+def base_hash(model: PreTrainedModel) -> str:
+    """SHA-256 of the weights that an adapter leaves as they are, in the order of their names."""
+    digest = hashlib.sha256()
+    tensors = {
+        name.replace(".base_layer.", "."): parameter
+        for name, parameter in model.named_parameters()
+        if not parameter.requires_grad
+    }
+    for name in sorted(tensors):
+        digest.update(f"{name} {tuple(tensors[name].shape)}\n".encode())
+        digest.update(tensors[name].detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _peft_config(adapter: Adapter, model: PreTrainedModel) -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(
+        task_type=adapter.peft_task,
+        base_model_name_or_path=adapter.base,
+        revision=adapter.revision,
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,  # type: ignore[arg-type]  # peft multiplies by it; any number will do
+        lora_dropout=adapter.dropout,
+        target_modules=list(adapter.targets),
+        use_rslora=adapter.rank_stabilized,
+        fan_in_fan_out=model.config.model_type == "gpt2",  # its Conv1D holds matrices the other way round
+    )
+
+
+def _stored(model: PreTrainedModel) -> Iterator[tuple[str, nn.Parameter]]:
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad or f".{_NAME}." in name:
+            yield ADAPTER_PREFIX + name.replace(f".{_NAME}.", "."), parameter
+
+
+def _owners(weights: tuple[str, ...]) -> list[str]:
+    """The modules that these parameters belong to."""
+    return list(dict.fromkeys(name.rpartition(".")[0] for name in weights))
+
+
+def _targets(model: PreTrainedModel, block: LoraBlock, *, name: str) -> tuple[str, ...]:
+    """Full names of the matrices to adapt: short ones could mean modules outside of the layers too.
+
+    Raises:
+        UsageError: the layers have no matrix of that name.
+    """
+    matrices = dict(_matrices(model))
+    there = sorted(set(matrices.values()))
+    wanted: tuple[str, ...] = tuple(there)
+    if block.target == "auto":
+        wanted = tuple(one for one in there if one in _QUERIES_AND_VALUES)
+    elif block.target != "all":
+        wanted = tuple(block.target)
+    unknown = [one for one in wanted if one not in there]
+    if unknown:
+        raise UsageError(
+            f"train.lora.target: the layers of {name} have no {unknown[0]!r}.{nearest(unknown[0], there)} "
+            f"They have: {', '.join(there)}."
+        )
+    return tuple(full for full, short in matrices.items() if short in wanted)
+
+
+def _matrices(model: PreTrainedModel) -> Iterator[tuple[str, str]]:
+    """Full and last name of each linear map in the layers."""
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    for stack, layers in layer_stacks(model).items():
+        for inner, module in layers.named_modules():
+            if isinstance(module, nn.Linear | Conv1D):
+                yield f"{stack}.{inner}", inner.rpartition(".")[2]

@@ -1,0 +1,26 @@
+"""The loss of GPT-2's next tokens, for every task that trains it.
+
+Legend: B batch, T tokens, D hidden units.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from llmkit.models.losses import vocabulary_loss_sum
+
+
+def next_token_loss_sum(model: Any, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Tensor:
+    """Scalar: nats over the labels that count.
+
+    Args:
+        input_ids: (B, T)
+        attention_mask: (B, T)
+        labels: (B, T) what each output should be, one place before its token; `IGNORED` where nothing counts.
+    """
+    # A full mask is left out: the fused causal kernel is then used.
+    mask = None if attention_mask.all() else attention_mask
+    hidden = model.transformer(input_ids=input_ids, attention_mask=mask, use_cache=False).last_hidden_state  # (B, T, D)
+    return vocabulary_loss_sum(hidden, model.lm_head.weight, labels)

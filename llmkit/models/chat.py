@@ -1,0 +1,201 @@
+"""Conversations as token ids: their order of roles, our template for models that bring none, and how texts stay texts.
+
+A template is Jinja, kept in the tokenizer as everywhere in transformers. What a person wrote is never read as a special
+token: of the rendered text, only the names that the template itself wrote become special ids.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from llmkit.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from llmkit.models.loaded import LoadedModel
+
+Message = Mapping[str, str]
+"""`role` and `content`."""
+Messages = Sequence[Message]
+ROLES = ("system", "user", "assistant")
+
+TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{{- message['role'] | capitalize + ': ' + message['content'] | trim -}}"
+    "{{- eos_token if message['role'] == 'assistant' else '\\n' -}}"
+    "{%- endfor -%}"
+    "{{- 'Assistant:' if add_generation_prompt -}}"
+)
+"""`User: ...`, a new line, `Assistant: ...` and the end-of-text token; nothing stands between one answer and the next
+turn. The space behind `Assistant:` belongs to the answer: byte-level BPE joins it to the first word."""
+_NONCHARACTERS = tuple(chr(code) for code in range(0xFDD0, 0xFDF0))
+"""Code points that Unicode keeps out of every text."""
+
+
+@dataclass(frozen=True)
+class EncodedChat:
+    ids: list[int]
+    answers: list[tuple[int, int]]
+    """Start and end of each answer among the ids; the last one of each is the end-of-text."""
+
+
+def fault_in(messages: Messages, *, last: Literal["user", "assistant"]) -> str | None:
+    """What is wrong with the order or the contents, messages counted from 1; None for a sound conversation.
+
+    Sound is: at most one system message, in front; then user and assistant in turn; `last` has the last word.
+    """
+    turns = messages[1:] if messages and messages[0]["role"] == "system" else messages
+    first = 1 + len(messages) - len(turns)
+    for number, message in enumerate(messages, start=1):
+        role = message["role"]
+        if role not in ROLES:
+            return f"message {number}: the role is {role!r}; use {', '.join(ROLES)}"
+        wanted = "user" if (number - first) % 2 == 0 else "assistant"
+        if number >= first and role != wanted:
+            return f"message {number}: found the {role}'s where the {wanted}'s belongs; user and assistant take turns"
+        if not message["content"].strip():
+            return f"message {number}: the {role}'s content is empty"
+    if last == "assistant" and not any(message["role"] == "assistant" for message in turns):
+        return "no message is the assistant's, so there is no answer to learn"
+    if not turns or turns[-1]["role"] != last:
+        found = f"the {turns[-1]['role']}'s" if turns else "missing"
+        return f"the last message is {found}; it should be the {last}'s"
+    return None
+
+
+def without_oldest_exchange(messages: Messages) -> Messages:
+    """The conversation without its first question and answer; the system message stays."""
+    first = 1 if messages[0]["role"] == "system" else 0
+    return [*messages[:first], *messages[first + 2 :]]
+
+
+def is_chat_model(loaded: LoadedModel) -> bool:
+    """Whether it was trained on conversations: its tokenizer says how they are written."""
+    return loaded.tokenizer.chat_template is not None
+
+
+def encode_chats(loaded: LoadedModel, chats: Sequence[Messages]) -> list[EncodedChat]:
+    """Ids of whole conversations, each ended by an answer; those of `apply_chat_template`, but texts stay texts.
+
+    Raises:
+        ModelError: a template that fails, changes what it wrote before, or ends no answer with the end-of-text.
+    """
+    marks = _Marks(loaded, chats)
+    pieces = [list(_pieces(loaded, marks.hidden(chat))) for chat in chats]
+    ids = iter(marks.encode([text for chat in pieces for text, _ in chat]))
+    return [_joined(loaded, [(next(ids), is_answer) for _, is_answer in chat]) for chat in pieces]
+
+
+def encode_prompts(loaded: LoadedModel, chats: Sequence[Messages]) -> list[list[int]]:
+    """Ids of conversations up to where the assistant's next answer begins.
+
+    Raises:
+        ModelError: a template that fails.
+    """
+    marks = _Marks(loaded, chats)
+    return marks.encode([_rendered(loaded, marks.hidden(chat), asks=True) for chat in chats])
+
+
+def _pieces(loaded: LoadedModel, messages: Messages) -> Iterator[tuple[str, bool]]:
+    """The rendered text in parts, and whether each is an answer; cut where the text of a prompt ends in use, too."""
+    written = ""
+    for number, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        prompt = _rendered(loaded, messages[:number], asks=True)
+        whole = _rendered(loaded, messages[: number + 1], asks=False)
+        if not (prompt.startswith(written) and whole.startswith(prompt)):
+            raise ModelError(
+                f"{loaded.name}: its chat template writes earlier turns anew when a later one comes, so the answers "
+                "in a conversation cannot be told apart. Take a model with another template, or with none."
+            )
+        yield prompt[len(written) :], False
+        yield whole[len(prompt) :], True
+        written = whole
+
+
+def _rendered(loaded: LoadedModel, messages: Messages, *, asks: bool) -> str:
+    from jinja2 import TemplateError
+
+    try:
+        text = loaded.tokenizer.apply_chat_template(
+            [dict(message) for message in messages], tokenize=False, add_generation_prompt=asks
+        )
+    except (TemplateError, TypeError, ValueError) as error:  # a template is a program, and may fail in its own ways
+        raise ModelError(f"{loaded.name}: its chat template refuses this conversation ({error}).") from error
+    assert isinstance(text, str)  # a list only for a list of conversations
+    return text
+
+
+def _joined(loaded: LoadedModel, pieces: Sequence[tuple[list[int], bool]]) -> EncodedChat:
+    ids: list[int] = []
+    answers: list[tuple[int, int]] = []
+    end_id = loaded.tokenizer.eos_token_id
+    for piece, is_answer in pieces:
+        if is_answer:
+            if end_id not in piece:
+                raise ModelError(
+                    f"{loaded.name}: its chat template ends no answer with {loaded.tokenizer.eos_token}, so the model "
+                    "would never learn to stop. Take a model with another template, or with none."
+                )
+            last = len(piece) - 1 - piece[::-1].index(end_id)  # some templates write a line end behind it
+            answers.append((len(ids), len(ids) + last + 1))
+        ids += piece
+    return EncodedChat(ids, answers)
+
+
+class _Marks:
+    """Names of special tokens in a person's text, hidden from the tokenizer while the template writes its own."""
+
+    def __init__(self, loaded: LoadedModel, chats: Sequence[Messages]) -> None:
+        self._tokenizer = loaded.tokenizer
+        special = {token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special}
+        longest_first = sorted(special, key=lambda name: (-len(name), name))
+        self._names = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+        texts = [message["content"] for chat in chats for message in chat]
+        free = (mark for mark in _NONCHARACTERS if not any(mark in text for text in texts))
+        mark = next(free, None)
+        if mark is None:
+            raise DataError("these messages hold all of U+FDD0 to U+FDEF, which no text has. Remove them.")
+        self._mark = mark
+
+    def hidden(self, messages: Messages) -> Messages:
+        """The messages with a mark between the characters of each such name."""
+
+        def hide(found: re.Match[str]) -> str:
+            return self._mark.join(found[0]) + self._mark
+
+        return [{"role": one["role"], "content": self._names.sub(hide, one["content"])} for one in messages]
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of rendered texts: the names still there are the template's, and become special ids."""
+        cut = [self._cut(text) for text in texts]
+        parts = [part.replace(self._mark, "") for text in cut for part, is_name in text if not is_name]
+        plain: list[list[int]] = []
+        if parts:
+            plain = self._tokenizer(
+                parts, add_special_tokens=False, split_special_tokens=True, truncation=False, verbose=False
+            )["input_ids"]
+            # The wrapper leaves the backend as it was used last.
+            self._tokenizer.backend_tokenizer.encode_special_tokens = self._tokenizer.split_special_tokens
+        found = iter(plain)
+        return [
+            [
+                token
+                for part, is_name in text
+                for token in ([self._tokenizer.convert_tokens_to_ids(part)] if is_name else next(found))
+            ]
+            for text in cut
+        ]
+
+    def _cut(self, text: str) -> list[tuple[str, bool]]:
+        """Runs of text and names of special tokens, in order."""
+        parts: list[tuple[str, bool]] = []
+        start = 0
+        for found in self._names.finditer(text):
+            parts += [(text[start : found.start()], False), (found[0], True)]
+            start = found.end()
+        parts.append((text[start:], False))
+        return [(part, is_name) for part, is_name in parts if part]

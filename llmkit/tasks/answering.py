@@ -1,0 +1,208 @@
+"""Questions with their passages as windows of ids, and the best answer over all windows of a passage.
+
+`[CLS] question [SEP] a window of the passage [SEP]`, as BERT reads SQuAD (Devlin et al. 2018, section 4.2). Shared by
+the task and by those who use its models; draws nothing and knows no rows.
+
+Legend: T tokens of a passage, W tokens of a window's sequence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from llmkit.data.windows import window_starts
+from llmkit.errors import UsageError
+from llmkit.recipe.blocks import Block
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from transformers import PreTrainedTokenizerFast
+
+    from llmkit.models.loaded import LoadedModel
+
+_SPECIAL_TOKENS = 3
+
+
+class AnswerOptions(Block):
+    """How answers are found: what a trained model remembers of its recipe."""
+
+    window_overlap: Annotated[int, Field(ge=0)]
+    """Tokens of the passage that neighbouring windows share."""
+    max_answer_tokens: Annotated[int, Field(ge=1, le=1000)]
+    no_answer: bool
+    """Whether `no answer` may be said."""
+    no_answer_threshold: float
+    """It is said where its score is above the best answer's by more than this."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A text, and where its tokens stand in it."""
+
+    text: str
+    offsets: NDArray[np.int32]
+    """(T, 2) first character of each token, and the one behind its last."""
+
+    def tokens_of(self, start: int, end: int) -> tuple[int, int] | None:
+        """First and last token of a stretch of characters; None where it has none, such as invisible characters."""
+        import numpy as np
+
+        first = int(np.searchsorted(self.offsets[:, 1], start, side="right"))
+        last = int(np.searchsorted(self.offsets[:, 0], end, side="left")) - 1
+        return (first, last) if first <= last else None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Where the tokens of a passage stand in the sequences that were made of it."""
+
+    passage: Passage
+    starts: tuple[int, ...]
+    """The first token of the passage in each sequence."""
+    first: int
+    """Its position there."""
+    room: int
+    """The most tokens of the passage that a sequence holds."""
+
+
+@dataclass(frozen=True)
+class EncodedPair:
+    """A question and a passage, whole: nothing of the passage is left out."""
+
+    reading: Reading
+    sequences: list[list[int]]
+    """One a window, at most the model's window of ids each."""
+    whole_tokens: int
+    """Of one sequence without windows."""
+    cut_tokens: int
+    """Tokens at the end of the question that are in no sequence."""
+
+
+@dataclass(frozen=True)
+class FoundAnswer:
+    """What a model says about a question; `start` and `end` are characters of the passage, None for no answer."""
+
+    start: int | None
+    end: int | None
+    score: float
+    """Probability of what is said, among all spans that are allowed and, where that is allowed, no answer."""
+    no_answer: float
+    """Probability that the passage has no answer; 0 where the model may not say so."""
+
+
+def least_room(window: int) -> int:
+    """Tokens of a passage that fit beside the longest question."""
+    return window - longest_question(window) - _SPECIAL_TOKENS
+
+
+def longest_question(window: int) -> int:
+    """Half of the window belongs to the question, its two special tokens included."""
+    return window // 2 - 2
+
+
+def overlap_of(window: int, wanted: int | None) -> int:
+    """The overlap, a quarter of the window where none is wanted.
+
+    Raises:
+        UsageError: windows would not move on.
+    """
+    if wanted is None:
+        return window // 4
+    if wanted >= least_room(window):
+        raise UsageError(
+            f"window_overlap: {wanted:,} tokens leave no step forward: beside a long question a window of {window:,} "
+            f"holds {least_room(window):,} tokens of the passage. Use less than that."
+        )
+    return wanted
+
+
+def encode_pairs(loaded: LoadedModel, pairs: Iterable[tuple[str, str]], *, overlap: int) -> list[EncodedPair]:
+    """Each (question, passage) in windows of `loaded.window` tokens; equal passages share their tokens."""
+    tokenizer, window = loaded.tokenizer, loaded.window
+    held = list(pairs)
+    passages = _tokenize(tokenizer, [passage for _, passage in held])
+    questions = _tokenize(tokenizer, [question for question, _ in held])
+    most = longest_question(window)
+    encoded = []
+    for question, passage in held:
+        (_, asked), (whole, ids) = questions[question], passages[passage]
+        head = [tokenizer.cls_token_id, *asked[:most], tokenizer.sep_token_id]
+        room = window - len(head) - 1
+        starts = window_starts(len(ids), size=room, overlap=min(overlap, room - 1))
+        sequences = [[*head, *ids[start : start + room], tokenizer.sep_token_id] for start in starts]
+        reading = Reading(whole, tuple(starts), first=len(head), room=room)
+        cut = max(0, len(asked) - most)
+        encoded.append(EncodedPair(reading, sequences, whole_tokens=len(head) + len(ids) + 1, cut_tokens=cut))
+    return encoded
+
+
+def _tokenize(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> dict[str, tuple[Passage, list[int]]]:
+    """Each different text with its ids. The name of a special token is text here: a `[SEP]` would end the question."""
+    import numpy as np
+
+    different = list(dict.fromkeys(texts))
+    if not different:
+        return {}
+    encoding = tokenizer(
+        different,
+        add_special_tokens=False,
+        split_special_tokens=True,
+        truncation=False,
+        verbose=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        return_offsets_mapping=True,
+    )
+    tokens = zip(different, encoding["input_ids"], encoding["offset_mapping"], strict=True)
+    return {
+        text: (Passage(text, np.array(offsets, dtype=np.int32).reshape(-1, 2)), ids) for text, ids, offsets in tokens
+    }
+
+
+def find_answer(reading: Reading, logits: Sequence[NDArray[np.float32]], options: AnswerOptions) -> FoundAnswer:
+    """The span of the passage with the highest sum of start and end logits over all windows, or no answer.
+
+    A span in several windows has its best score of them. No answer has the score of [CLS], the least over the windows:
+    one window that is sure of an answer is enough (Devlin et al. 2018, section 4.3, and their code for windows).
+
+    Args:
+        logits: for each sequence (W, 2), start and end.
+    """
+    import numpy as np
+
+    scores = span_scores(reading, logits, most=options.max_answer_tokens)  # (T, most)
+    silent = min(float(one[0].sum()) for one in logits)
+    possible = np.append(scores.ravel(), silent if options.no_answer else -np.inf)
+    if not np.isfinite(possible).any():  # a passage without a token, and an answer is wanted
+        return FoundAnswer(None, None, score=1.0, no_answer=0.0)
+    powers = np.exp(possible - possible.max())
+    shares = powers / powers.sum()
+    no_answer = float(shares[-1])
+    best = int(scores.argmax()) if scores.size else None
+    if best is None or (options.no_answer and silent > scores.flat[best] + options.no_answer_threshold):
+        return FoundAnswer(None, None, score=no_answer, no_answer=no_answer)
+    first, more = divmod(best, scores.shape[1])
+    offsets = reading.passage.offsets
+    start, end = int(offsets[first, 0]), int(offsets[first + more, 1])
+    return FoundAnswer(start, end, score=float(shares[best]), no_answer=no_answer)
+
+
+def span_scores(reading: Reading, logits: Sequence[NDArray[np.float32]], *, most: int) -> NDArray[np.float64]:
+    """(T, most) the score of the span that begins at a token and goes on for so many more; -inf where there is none."""
+    import numpy as np
+
+    tokens = len(reading.passage.offsets)
+    scores = np.full((tokens, min(most, tokens)), -np.inf)
+    for start, window in zip(reading.starts, logits, strict=True):
+        inside = window[reading.first : -1].astype(np.float64)  # without the [SEP] behind it
+        count = len(inside)
+        for more in range(min(scores.shape[1], count)):
+            spans = inside[: count - more, 0] + inside[more:, 1]
+            place = scores[start : start + count - more, more]
+            np.maximum(place, spans, out=place)
+    return scores

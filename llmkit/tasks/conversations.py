@@ -1,0 +1,127 @@
+"""Conversations under a length limit: which turns are left out, and how that is counted and told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from llmkit.data.examples import Examples, Ragged
+from llmkit.data.lengths import LengthCount, Overflow
+from llmkit.models.chat import EncodedChat, Messages, encode_chats, without_oldest_exchange
+
+if TYPE_CHECKING:
+    from llmkit.models.loaded import LoadedModel
+
+_log = logging.getLogger("llmkit")
+
+
+@dataclass
+class FittedChats:
+    """Examples of conversations as they are made, and the counts of what did not fit."""
+
+    max_tokens: int
+    overflow: Overflow
+    ids: list[list[int]] = field(default_factory=list)
+    places: list[list[int]] = field(default_factory=list)
+    """Start and end of the answers that count, one after another."""
+    rows: list[int] = field(default_factory=list)
+    references: list[str] = field(default_factory=list)
+    exchanges_left_out: int = 0
+    """Questions with their answers that no example holds."""
+    rows_left_out: int = 0
+    """Those whose last exchange alone is too long."""
+    windows: int = 0
+
+    def __post_init__(self) -> None:
+        self.count = LengthCount(what="conversation", max_tokens=self.max_tokens, overflow=self.overflow)
+
+    def add(self, chats: Sequence[tuple[EncodedChat, int]], *, reference: str) -> None:
+        """A row: its examples, each with the number of its last answers that count in it."""
+        for chat, answers in chats:
+            self.ids.append(chat.ids)
+            self.places.append([place for span in chat.answers[-answers:] for place in span])
+            self.rows.append(len(self.references))
+        self.references.append(reference.strip())
+
+    def examples(self) -> Examples:
+        import numpy as np
+
+        return Examples(
+            columns={"input_ids": Ragged.of(self.ids), "answer_places": Ragged.of(self.places)},
+            references=self.references,
+            row_of=np.asarray(self.rows, dtype=np.int64),
+        )
+
+    def report(self) -> None:
+        """Log the lengths and what was done about them.
+
+        Raises:
+            DataError: something is too long and the policy is `error`.
+        """
+        done: str | None = None
+        if self.overflow == "truncate":
+            old = f"{self.exchanges_left_out:,} old questions left out with their answers"
+            alone = f"{self.rows_left_out:,} rows left out, whose last turn alone is longer"
+            counted = ((self.exchanges_left_out, old), (self.rows_left_out, alone))
+            done = "cut by whole turns: " + "; ".join(words for count, words in counted if count)
+        elif self.overflow == "window":
+            done = f"made {self.windows:,} more examples, one for each later answer"
+        self.count.report(key="max_tokens", targets=True, done=done)
+        if self.overflow == "window" and self.exchanges_left_out:
+            _log.warning("conversation: %s answers are left out: their turn alone is longer", self.exchanges_left_out)
+
+
+def fit_chats(loaded: LoadedModel, chats: Sequence[Messages], places: Sequence[str], *, into: FittedChats) -> None:
+    """Encode conversations and add what fits, under the policy of `into`."""
+    for chat, encoded, place in zip(chats, encode_chats(loaded, chats), places, strict=True):
+        if into.count.fits(len(encoded.ids), place=place):
+            into.add([(encoded, len(encoded.answers))], reference=chat[-1]["content"])
+        elif into.overflow == "truncate":
+            _truncate(loaded, chat, into=into)
+        elif into.overflow == "window":
+            _cut_into_windows(loaded, chat, into=into)
+
+
+def _truncate(loaded: LoadedModel, chat: Messages, *, into: FittedChats) -> None:
+    exchanges = len(chat) // 2
+    fitting = _with_history(loaded, chat, max_tokens=into.max_tokens)
+    if fitting is None:
+        into.rows_left_out += 1
+        return
+    into.exchanges_left_out += exchanges - len(fitting.answers)
+    into.add([(fitting, len(fitting.answers))], reference=chat[-1]["content"])
+
+
+def _cut_into_windows(loaded: LoadedModel, chat: Messages, *, into: FittedChats) -> None:
+    """As many exchanges as fit from the start, all answers counting; then each later answer with as much history as
+    fits, counting alone. So each answer counts once."""
+    found: list[tuple[EncodedChat, int]] = []
+    reference = ""
+    first = 1 if chat[0]["role"] == "system" else 0
+    for end in range(first + 2, len(chat) + 1, 2):
+        fitting = _with_history(loaded, chat[:end], max_tokens=into.max_tokens)
+        if fitting is None:
+            into.exchanges_left_out += 1
+            continue
+        reference = chat[end - 1]["content"]
+        grows = found and len(fitting.answers) == (end - first) // 2 == found[0][1] + 1
+        if grows:
+            found = [(fitting, len(fitting.answers))]
+        else:
+            found.append((fitting, 1))
+    if found:
+        into.windows += len(found) - 1
+        into.add(found, reference=reference)
+
+
+def _with_history(loaded: LoadedModel, chat: Messages, *, max_tokens: int) -> EncodedChat | None:
+    """The conversation with as many of its newest exchanges as fit; None where the last alone does not."""
+    while True:
+        encoded = encode_chats(loaded, [chat])[0]
+        if len(encoded.ids) <= max_tokens:
+            return encoded
+        if len(encoded.answers) == 1:
+            return None
+        chat = without_oldest_exchange(chat)

@@ -1,0 +1,191 @@
+"""Answers to what a user says, with GPT-2: dialogue, questions, writing to order.
+
+A row is a conversation; the loss is that of the assistant's answers, the end-of-text behind each included. How turns
+are written is a chat template in the tokenizer, so that any program that knows transformers writes them the same way.
+Legend: B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from llmkit.data.examples import Examples
+from llmkit.errors import DataError, UsageError
+from llmkit.models.chat import TEMPLATE, Messages, fault_in
+from llmkit.recipe.blocks import Block, GenerationBlock, Kind, PositiveInt, Recipe, ScratchModel
+from llmkit.tasks.base import Batch, Engine
+from llmkit.tasks.conversations import FittedChats, fit_chats
+from llmkit.tasks.encoding import in_chunks, length_limit
+from llmkit.tasks.padding import attention_mask, padded
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from llmkit.data.order import Indices
+    from llmkit.data.rows import Row
+    from llmkit.models.loaded import Head, LoadedModel
+
+_log = logging.getLogger("llmkit")
+_UNLEARNT_LENGTH = 128
+"""Limit of an answer before any training rows were seen."""
+
+
+class AnswerBlock(Block):
+    """How answers are written: greedily in evaluation; and with the saved model by default."""
+
+    max_new_tokens: PositiveInt | None = None
+    """Length limit; without it, the 99th percentile of the training answers."""
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    """Divides the scores of tokens already there (Keskar et al. 2019); 1 is off."""
+
+
+class InstructionRecipe(Recipe):
+    ROLES: ClassVar[Mapping[str, Kind]] = {
+        "prompt": "text",
+        "input": "text",
+        "response": "text",
+        "messages": "messages",
+    }
+    OPTIONAL_ROLES: ClassVar[frozenset[str]] = frozenset({"input"})
+    ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("prompt", "response"), ("messages",))
+    READ_ROLES: ClassVar[tuple[str, ...]] = ("prompt", "messages")
+    FAMILIES: ClassVar[tuple[str, ...]] = ("gpt2",)
+    METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
+    BEST: ClassVar[str] = "loss"
+
+    task: Literal["instruction"]
+    max_tokens: Annotated[int, Field(ge=16)] | None = None
+    """The longest conversation, template included; without it, the model's window."""
+    overflow: Literal["error", "truncate", "drop", "window"] = "truncate"
+    """What happens to longer ones, always with counts: `truncate` leaves out the oldest turns, `window` makes an example
+    of each later answer."""
+    generation: AnswerBlock = AnswerBlock()
+
+    @property
+    def window_tokens(self) -> int | None:
+        """Positions behind the longest example stay untrained where the weights were random."""
+        return self.max_tokens if isinstance(self.model, ScratchModel) else None
+
+    @property
+    def loss_figures(self) -> tuple[str, ...]:
+        return ("loss", "perplexity")
+
+    @model_validator(mode="after")
+    def _one_form_of_rows(self) -> InstructionRecipe:
+        named = self.data.columns.keys()
+        if "messages" in named and len(named) > 1:
+            raise ValueError("data.columns: rows have messages, or prompt and response; name the columns of one form")
+        return self
+
+
+class InstructionTask:
+    HEAD: ClassVar[Head] = "causal-lm"
+    USE: ClassVar[str] = "llmkit chat --model {model}"
+
+    def __init__(self, recipe: InstructionRecipe, loaded: LoadedModel) -> None:
+        self.recipe = recipe
+        self.loaded = loaded
+        if recipe.max_tokens is not None and recipe.max_tokens > loaded.window:
+            raise UsageError(
+                f"max_tokens: {recipe.max_tokens:,}, but {loaded.name} reads {loaded.window:,} tokens at most."
+            )
+        self._max_tokens = recipe.max_tokens or loaded.window
+        self._leave_word()
+
+    @staticmethod
+    def labels(recipe: InstructionRecipe, rows: Iterable[Row]) -> None:
+        """A conversation has no classes."""
+
+    def encode(self, rows: Iterable[Row]) -> Examples:
+        fitted = FittedChats(max_tokens=self._max_tokens, overflow=self.recipe.overflow)
+        for chunk in in_chunks(rows):
+            chats = [messages_of(row) for row in chunk]
+            fit_chats(self.loaded, chats, [row.place for row in chunk], into=fitted)
+        fitted.report()
+        return fitted.examples()
+
+    def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
+        from llmkit.models.losses import IGNORED
+
+        ids = examples.columns["input_ids"]
+        inputs = padded(ids, indices, value=self.loaded.tokenizer.pad_token_id)  # (B, T)
+        labels = inputs.new_full(inputs.shape, IGNORED)
+        for row, index in enumerate(indices):
+            for start, end in _answers_of(examples, int(index)):
+                labels[row, start - 1 : end - 1] = inputs[row, start:end]  # output t should be token t + 1
+        return {"input_ids": inputs, "attention_mask": attention_mask(ids, indices), "labels": labels}
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        from llmkit.models.causal import next_token_loss_sum
+
+        return next_token_loss_sum(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])
+
+    def predict(self, examples: Examples, engine: Engine) -> list[Any]:
+        """The answer to the last turn of each row, written greedily after all that stands in front of it."""
+        ids = examples.columns["input_ids"]
+        last = [each[-1] for each in examples.examples_of()]
+        prompts = [ids[index][: _answers_of(examples, index)[-1][0]].tolist() for index in last]
+        limits = [min(self._max_new_tokens, self.loaded.window - len(prompt)) for prompt in prompts]
+        written: list[list[int]] = [[]] * len(prompts)
+        for limit in sorted(set(limits)):  # of most prompts the same; less where the window ends first
+            rows = [row for row, own in enumerate(limits) if own == limit]
+            options = GenerationBlock(
+                max_new_tokens=limit, repetition_penalty=self.recipe.generation.repetition_penalty
+            )
+            for row, answers in zip(rows, engine.generate([prompts[row] for row in rows], options), strict=True):
+                written[row] = answers[0]
+        texts = self.loaded.tokenizer.batch_decode(
+            written, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return [text.strip() for text in texts]
+
+    def settle(self, train: Examples) -> Examples:
+        """Let nearly all answers of the training rows end by themselves; the model keeps the limit."""
+        if self.recipe.generation.max_new_tokens is None:
+            lengths = [end - start for index in range(len(train)) for start, end in _answers_of(train, index)]
+            limit = length_limit(lengths)
+            self.loaded.model.generation_config.max_new_tokens = limit
+            _log.info("answers: limited to %s new tokens, the 99th percentile of training", f"{limit:,}")
+        return train
+
+    @property
+    def _max_new_tokens(self) -> int:
+        kept: int | None = self.loaded.model.generation_config.max_new_tokens
+        return kept or min(_UNLEARNT_LENGTH, self._max_tokens)
+
+    def _leave_word(self) -> None:
+        """Give the tokenizer our template unless it has one, and write the options where later users look for them."""
+        tokenizer, generation = self.loaded.tokenizer, self.loaded.model.generation_config
+        if tokenizer.chat_template is None:
+            tokenizer.chat_template = TEMPLATE
+        generation.eos_token_id = tokenizer.eos_token_id  # what the template ends an answer with
+        generation.repetition_penalty = self.recipe.generation.repetition_penalty
+        if self.recipe.generation.max_new_tokens is not None:
+            generation.max_new_tokens = self.recipe.generation.max_new_tokens
+
+
+def messages_of(row: Row) -> Messages:
+    """A row of either form as a conversation.
+
+    Raises:
+        DataError: turns out of order, an empty one, or no answer at the end, with the place.
+    """
+    fields = row.fields
+    if "messages" in fields:
+        messages: Messages = fields["messages"]
+        fault = fault_in(messages, last="assistant")
+        if fault is not None:
+            raise DataError(f"{row.place}: {fault}.")
+        return messages
+    asked = [fields["prompt"], *([fields["input"]] if fields.get("input", "").strip() else [])]
+    return [{"role": "user", "content": "\n\n".join(asked)}, {"role": "assistant", "content": fields["response"]}]
+
+
+def _answers_of(examples: Examples, index: int) -> list[tuple[int, int]]:
+    """Start and end of each answer that counts."""
+    places = examples.columns["answer_places"][index].tolist()
+    return list(zip(places[::2], places[1::2], strict=True))

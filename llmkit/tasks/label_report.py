@@ -1,0 +1,99 @@
+"""What the labels or numbers of the rows are, told before training; refused where there is nothing to learn.
+
+Pure functions of the references of rows, which the tasks keep by name.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmkit.errors import DataError
+from llmkit.tasks.answers import Answer
+
+_log = logging.getLogger("llmkit")
+_SHOWN = 10
+_UNEVEN = 10
+"""So many times as many rows of the commonest label as of the rarest are worth a warning."""
+
+
+def report_references(
+    train: Sequence[Any], validation: Sequence[Any], *, answer: Answer, labels: Sequence[str], weighted: bool
+) -> None:
+    """Log how often each label stands there, and warn of what will be learnt or measured badly.
+
+    Args:
+        train: references of the training rows.
+        labels: those of the model.
+        weighted: labels weigh differently in the loss already.
+    Raises:
+        DataError: all training rows are alike.
+    """
+    if len({_key(one) for one in train}) == 1:
+        raise DataError(f"all {len(train):,} training rows have the same answer, {train[0]!r}: nothing to learn.")
+    if answer == "number":
+        _report_numbers(train)
+        return
+    counts = label_counts(train, labels)
+    ranked = sorted(labels, key=lambda label: -counts[label])
+    commonest, rarest = ranked[0], next(label for label in reversed(ranked) if counts[label])
+    ratio = counts[commonest] / counts[rarest]
+    without = sum(not one for one in train)
+    none = f"; {without:,} rows have none" if without else ""
+    _log.info("labels: %s of %s rows; %.1f to 1%s", _listed(counts, ranked), f"{len(train):,}", ratio, none)
+    if ratio > _UNEVEN and not weighted:
+        advice = "; class_weights: auto would even them out" if answer == "label" else ""
+        _log.warning(
+            "labels are uneven: %s are %r and %s are %r%s",
+            *(f"{counts[commonest]:,} rows", commonest, f"{counts[rarest]:,}", rarest, advice),
+        )
+    _warn_of_missing(labels, counts, label_counts(validation, labels))
+
+
+def label_counts(references: Sequence[Any], labels: Sequence[str]) -> dict[str, int]:
+    """Label -> rows that have it, 0 included."""
+    found = Counter(label for one in references for label in ([one] if isinstance(one, str) else one))
+    return {label: found[label] for label in labels}
+
+
+def even_weights(counts: Mapping[str, int]) -> dict[str, float]:
+    """N / (C x count) for each label that occurs: all labels together weigh the same, and a row 1 on average."""
+    held = {label: count for label, count in counts.items() if count}
+    return {label: sum(held.values()) / (len(held) * count) for label, count in held.items()}
+
+
+def _warn_of_missing(labels: Sequence[str], train: Mapping[str, int], validation: Mapping[str, int]) -> None:
+    empty = [label for label in labels if not train[label]]
+    if empty:
+        _log.warning("labels without a training row, which cannot be learnt: %s", _named(empty))
+    missing = {label: train[label] for label in labels if train[label] and not validation[label]}
+    if missing:
+        _log.warning("labels without a validation row, which no figure tells of: %s", _listed(missing, list(missing)))
+
+
+def _report_numbers(values: Sequence[float]) -> None:
+    mean = sum(values) / len(values)
+    deviation = (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
+    _log.info(
+        "numbers of %s rows: from %g to %g, mean %.4g, standard deviation %.4g",
+        *(f"{len(values):,}", min(values), max(values), mean, deviation),
+    )
+
+
+def _key(reference: Any) -> Any:
+    return tuple(reference) if isinstance(reference, list) else reference
+
+
+def _listed(counts: Mapping[str, int], labels: Sequence[str]) -> str:
+    shown = ", ".join(f"{label!r} {counts[label]:,}" for label in labels[:_SHOWN])
+    return shown + _rest(labels)
+
+
+def _named(labels: Sequence[str]) -> str:
+    return ", ".join(map(repr, labels[:_SHOWN])) + _rest(labels)
+
+
+def _rest(labels: Sequence[str]) -> str:
+    return f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""

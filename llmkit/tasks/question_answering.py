@@ -1,0 +1,268 @@
+"""The span of a passage that answers a question, or no answer, with BERT.
+
+Legend: B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, ValidationError
+
+from llmkit.data.answers import locate_answer
+from llmkit.data.examples import Examples, Ragged
+from llmkit.data.lengths import LengthCount
+from llmkit.errors import DataError, ModelError
+from llmkit.recipe.blocks import Kind, Recipe
+from llmkit.tasks.answering import AnswerOptions, EncodedPair, Reading, encode_pairs, find_answer, overlap_of
+from llmkit.tasks.base import Batch, Engine
+from llmkit.tasks.encoding import in_chunks
+from llmkit.tasks.padding import attention_mask, padded
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from llmkit.data.order import Indices
+    from llmkit.data.rows import Row
+    from llmkit.models.loaded import Head, LoadedModel
+
+_NAME = "question-answering"
+_CHUNK_ROWS = 1000
+_CLS = 0
+_log = logging.getLogger("llmkit")
+
+
+class QuestionAnsweringRecipe(Recipe):
+    ROLES: ClassVar[Mapping[str, Kind]] = {"context": "text", "question": "text", "answers": "answers"}
+    READ_ROLES: ClassVar[tuple[str, ...]] = ("context", "question")
+    FAMILIES: ClassVar[tuple[str, ...]] = ("bert",)
+    METRICS: ClassVar[tuple[str, ...]] = ("squad",)
+    BEST: ClassVar[str] = "answer_f1"
+
+    task: Literal["question-answering"]
+    max_tokens: Annotated[int, Field(ge=16)] | None = None
+    """The longest sequence of question, passage and special tokens; without it, the model's window."""
+    window_overlap: Annotated[int, Field(ge=0)] | None = None
+    """Tokens that neighbouring windows of a passage share; without it, a quarter of the window."""
+    overflow: Literal["error", "truncate", "drop", "window"] = "window"
+    """What happens to longer passages, always with counts."""
+    max_answer_tokens: Annotated[int, Field(ge=1, le=1000)] = 30
+    """The longest answer that is looked for."""
+    no_answer_threshold: float = 0.0
+    """No answer is given where its score is above the best answer's by more than this."""
+
+    @property
+    def window_tokens(self) -> int | None:
+        return self.max_tokens
+
+
+class QuestionAnsweringTask:
+    HEAD: ClassVar[Head] = "question-answering"
+    USE: ClassVar[str] = 'llmkit answer --question "..." FILE --model {model}'
+
+    def __init__(self, recipe: QuestionAnsweringRecipe, loaded: LoadedModel) -> None:
+        self.recipe = recipe
+        self.loaded = loaded
+        self.options = AnswerOptions(
+            window_overlap=overlap_of(loaded.window, recipe.window_overlap),
+            max_answer_tokens=recipe.max_answer_tokens,
+            no_answer=answer_options(loaded).no_answer,
+            no_answer_threshold=recipe.no_answer_threshold,
+        )
+        self._leave_word()
+
+    @staticmethod
+    def labels(recipe: QuestionAnsweringRecipe, rows: Iterable[Row]) -> None:
+        """A span has no classes."""
+
+    def settle(self, train: Examples) -> Examples:
+        """Remember whether any question of the training has no answer: what was never seen is never said."""
+        no_answer = any(not answers for answers in train.references)
+        self.options = self.options.model_copy(update={"no_answer": no_answer})
+        self._leave_word()
+        return train
+
+    def encode(self, rows: Iterable[Row]) -> Examples:
+        window = self.loaded.window
+        length = LengthCount(what="question and passage", max_tokens=window, overflow=self.recipe.overflow)
+        kept = _Kept(max_answer_tokens=self.options.max_answer_tokens)
+        for chunk in in_chunks(rows, size=_CHUNK_ROWS):
+            pairs = [(row.fields["question"], row.fields["context"]) for row in chunk]
+            encoded = encode_pairs(self.loaded, pairs, overlap=self.options.window_overlap)
+            for row, pair in zip(chunk, encoded, strict=True):
+                fits = length.fits(pair.whole_tokens, place=row.place)
+                if fits or self.recipe.overflow == "window":
+                    kept.add(row, pair, windows=len(pair.sequences))
+                elif self.recipe.overflow != "drop":
+                    kept.add(row, pair, windows=1)
+        length.report(key="max_tokens", targets=False)
+        kept.report(window=window)
+        return kept.examples()
+
+    def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
+        from llmkit.models.losses import IGNORED
+        from llmkit.models.segments import token_types
+
+        inputs, tokenizer = examples.columns["input_ids"], self.loaded.tokenizer
+        input_ids = padded(inputs, indices, value=tokenizer.pad_token_id)  # (B, T)
+        return {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask(inputs, indices),  # (B, T)
+            "token_type_ids": token_types(input_ids, tokenizer.sep_token_id),  # (B, T)
+            "labels": padded(examples.columns["target_ids"], indices, value=IGNORED),  # (B, 2): start and end
+        }
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        import torch
+
+        from llmkit.models.losses import cross_entropy_sum
+
+        inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+        output = self.loaded.model(**inputs)
+        logits = torch.stack([output.start_logits, output.end_logits], dim=1).float()  # (B, 2, T)
+        # Padding is no place for an answer; with it, the loss would depend on what a batch is padded to.
+        logits = logits.masked_fill(batch["attention_mask"].unsqueeze(1) == 0, float("-inf"))
+        return cross_entropy_sum(logits.flatten(0, 1), batch["labels"].flatten())
+
+    def predict(self, examples: Examples, engine: Engine) -> list[Any]:
+        inputs = examples.columns["input_ids"]
+        sequences = [inputs[index].tolist() for index in range(len(inputs))]
+        logits = engine.token_logits(sequences, pairs=True)  # for each (T, 2)
+        predictions = []
+        for reading, windows in zip(examples.sources, examples.examples_of(), strict=True):
+            found = find_answer(reading, [logits[index] for index in windows], self.options)
+            predictions.append("" if found.start is None else reading.passage.text[found.start : found.end])
+        return predictions
+
+    def _leave_word(self) -> None:
+        """Write the options into the model's config, where its later users look for them."""
+        self.loaded.model.config.task_specific_params = {_NAME: self.options.model_dump()}
+
+
+def answer_options(loaded: LoadedModel) -> AnswerOptions:
+    """What the model remembers of its training, over the defaults of a recipe. A model of others may say no answer.
+
+    Raises:
+        ModelError: its config.json has values that cannot be.
+    """
+    fields = QuestionAnsweringRecipe.model_fields
+    own: dict[str, Any] = {name: fields[name].default for name in ("max_answer_tokens", "no_answer_threshold")}
+    kept = (getattr(loaded.model.config, "task_specific_params", None) or {}).get(_NAME, {})
+    written = {name: kept[name] for name in AnswerOptions.model_fields if name in kept}
+    overlap = overlap_of(loaded.window, None)
+    try:
+        options = AnswerOptions.model_validate({**own, "window_overlap": overlap, "no_answer": True, **written})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = f"task_specific_params.{_NAME}.{fault['loc'][0]}"
+        raise ModelError(f"{loaded.name}: config.json has {key} {fault['input']!r:.40}: {fault['msg']}.") from error
+    return options
+
+
+@dataclass
+class _Kept:
+    """The examples of the rows so far, and what is told about them at the end."""
+
+    max_answer_tokens: int
+    inputs: list[NDArray[np.int32]] = field(default_factory=list)
+    targets: list[tuple[int, int]] = field(default_factory=list)
+    references: list[list[str]] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+    row_of: list[int] = field(default_factory=list)
+    questions: int = 0
+    cut_questions: int = 0
+    cut_tokens: int = 0
+    unanswered: int = 0
+    moved: int = 0
+    out_of_reach: int = 0
+    too_long: int = 0
+
+    def add(self, row: Row, pair: EncodedPair, *, windows: int) -> None:
+        """Take the first so many windows of a row.
+
+        Raises:
+            DataError: an answer that is not in the passage.
+        """
+        import numpy as np
+
+        spans = self._located(row)
+        reading = Reading(pair.reading.passage, pair.reading.starts[:windows], pair.reading.first, pair.reading.room)
+        self.questions += 1
+        self.cut_questions += pair.cut_tokens > 0
+        self.cut_tokens += pair.cut_tokens
+        self.unanswered += not spans
+        self.inputs += [np.array(sequence, dtype=np.int32) for sequence in pair.sequences[:windows]]
+        self.targets += self._targets(reading, spans)
+        self.row_of += [len(self.readings)] * windows
+        self.readings.append(reading)
+        self.references.append(row.fields["answers"]["text"])
+
+    def examples(self) -> Examples:
+        import numpy as np
+
+        columns = {"input_ids": Ragged.of(self.inputs), "target_ids": Ragged.of(self.targets)}
+        row_of = np.array(self.row_of, dtype=np.int64)
+        return Examples(columns=columns, references=self.references, sources=self.readings, row_of=row_of)
+
+    def report(self, *, window: int) -> None:
+        questions = f"{self.questions:,}"
+        if self.unanswered:
+            _log.info("answers: %s of %s questions have none", f"{self.unanswered:,}", questions)
+        for count, fault in (
+            (self.moved, "stood elsewhere in the passage than answer_start says, and were moved there"),
+            (self.out_of_reach, "stand whole in no window and cannot be learnt; raise window_overlap or max_tokens"),
+            (self.too_long, f"are longer than max_answer_tokens {self.max_answer_tokens:,} and will not be found"),
+        ):
+            if count:
+                _log.warning("answers: %s (of %s questions) %s", f"{count:,}", questions, fault)
+        if self.cut_questions:
+            message = "questions: %s of %s take more than half of the window (%s tokens) and were cut, %s tokens lost"
+            counts = (f"{count:,}" for count in (self.cut_questions, self.questions, window, self.cut_tokens))
+            _log.warning(message, *counts)
+
+    def _located(self, row: Row) -> list[tuple[int, int]]:
+        """Characters of each answer in the passage."""
+        context, answers = row.fields["context"], row.fields["answers"]
+        spans = []
+        for text, start in zip(answers["text"], answers["answer_start"], strict=True):
+            span = locate_answer(context, text, start)
+            if span is None:
+                there = context[start : start + len(text)]
+                raise DataError(
+                    f"{row.place}: the answer {text!r:.60} does not stand at character {start:,} of the context, where "
+                    f"{there!r:.60} is, and not once elsewhere. Correct the text or its start, counted from 0."
+                )
+            self.moved += span[0] != start + len(text) - len(text.lstrip())
+            spans.append(span)
+        return spans
+
+    def _targets(self, reading: Reading, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Start and end in each window, of the first answer; [CLS] where a window has nothing of it."""
+        from llmkit.models.losses import IGNORED
+
+        if not spans:
+            return [(_CLS, _CLS)] * len(reading.starts)
+        tokens = reading.passage.tokens_of(*spans[0])
+        if tokens is None:
+            self.out_of_reach += 1
+            return [(IGNORED, IGNORED)] * len(reading.starts)
+        first, last = tokens
+        self.too_long += last - first >= self.max_answer_tokens
+        whole = [start <= first and last < start + reading.room for start in reading.starts]
+        self.out_of_reach += not any(whole)
+        targets = []
+        for start, holds in zip(reading.starts, whole, strict=True):
+            begin = reading.first + first - start
+            part = first < start + reading.room and last >= start
+            if holds:
+                targets.append((begin, begin + last - first))
+            elif part and not any(whole):  # neither the answer, nor a window without it
+                targets.append((IGNORED, IGNORED))
+            else:
+                targets.append((_CLS, _CLS))
+        return targets

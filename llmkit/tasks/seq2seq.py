@@ -1,0 +1,214 @@
+"""Writing a text for a text with T5 and mT5: what summarization, translation and text-to-text have in common.
+
+Each of the three is a recipe class and a task class that names it; all that they do stands here.
+Legend: B batch, S source tokens, T target tokens, D hidden units.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from llmkit.data.examples import Examples, Ragged
+from llmkit.data.lengths import LengthCount, Overflow
+from llmkit.recipe.blocks import Block, GenerationBlock, PositiveInt, Recipe
+from llmkit.tasks.base import Batch, Engine
+from llmkit.tasks.encoding import encode_texts, in_chunks, length_limit
+from llmkit.tasks.padding import attention_mask, padded
+from llmkit.tasks.parts import Cut, write_in_rounds
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from llmkit.data.order import Indices
+    from llmkit.data.rows import Row
+    from llmkit.models.loaded import Head, LoadedModel
+
+_log = logging.getLogger("llmkit")
+
+
+class WritingBlock(Block):
+    """How texts are written: in evaluation, and with the saved model by default."""
+
+    max_new_tokens: PositiveInt | None = None
+    """Length limit; without it, what 99 % of the training targets need."""
+    beams: Annotated[int, Field(ge=1, le=64)] = 1
+    """Width of the search; 1 takes the likeliest token each time."""
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    """Divides the scores of tokens already there (Keskar et al. 2019); 1 is off."""
+
+
+class Seq2SeqRecipe(Recipe):
+    """The keys of all three; each gives its own defaults for the lengths."""
+
+    FAMILIES: ClassVar[tuple[str, ...]] = ("t5",)
+    SOURCE: ClassVar[str]
+    """The role that is read."""
+    TARGET: ClassVar[str]
+    """The role that is written."""
+
+    prefix: str | None = None
+    """Stands in front of every text, in training and in use; without it, the task's own for T5, none for mT5."""
+    max_source_tokens: Annotated[int, Field(ge=4)]
+    max_target_tokens: Annotated[int, Field(ge=2)]
+    overflow: Overflow = "truncate"
+    generation: WritingBlock = WritingBlock()
+
+    @property
+    def window_tokens(self) -> int | None:
+        return self.max_source_tokens
+
+    @property
+    def own_prefix(self) -> str:
+        """The words that T5 was taught the task with, if any."""
+        return ""
+
+    @property
+    def remembered(self) -> dict[str, Any]:
+        """What the model's later users need besides the prefix."""
+        return {}
+
+
+class Seq2SeqTask:
+    HEAD: ClassVar[Head] = "seq2seq-lm"
+    USE: ClassVar[str]
+
+    def __init__(self, recipe: Seq2SeqRecipe, loaded: LoadedModel) -> None:
+        self.recipe = recipe
+        self.loaded = loaded
+        # mT5 was pretrained on text alone: no prefix means anything to it.
+        own = "" if loaded.model.config.model_type == "mt5" else recipe.own_prefix
+        self.prefix = own if recipe.prefix is None else recipe.prefix
+        kept: int | None = loaded.model.generation_config.max_new_tokens  # of a model that this task trained
+        self.options = GenerationBlock(
+            max_new_tokens=recipe.generation.max_new_tokens or kept or recipe.max_target_tokens,
+            beams=recipe.generation.beams,
+            repetition_penalty=recipe.generation.repetition_penalty,
+        )
+        self._leave_word()
+
+    @staticmethod
+    def labels(recipe: Seq2SeqRecipe, rows: Iterable[Row]) -> None:
+        """A text has no classes."""
+
+    def encode(self, rows: Iterable[Row]) -> Examples:
+        """As `Task.encode`. Under overflow `window` a text that is too long has an example for each part of it, and
+        none of them has targets: what was written about the whole belongs to no part."""
+        recipe, tokenizer = self.recipe, self.loaded.tokenizer
+        in_parts = recipe.overflow == "window"
+        sources = LengthCount(recipe.SOURCE, recipe.max_source_tokens, recipe.overflow)
+        targets = LengthCount(recipe.TARGET, recipe.max_target_tokens, "error" if in_parts else recipe.overflow)
+        kept: list[tuple[list[list[int]], list[int], str]] = []
+        for chunk in in_chunks(rows):
+            texts = [self._prefix_of(row) + row.fields[recipe.SOURCE] for row in chunk]
+            inputs = encode_texts(tokenizer, texts, chunk, count=sources)
+            outputs = encode_texts(tokenizer, [row.fields[recipe.TARGET] for row in chunk], chunk, count=targets)
+            lengths = sources.lengths[-len(chunk) :]
+            for row, length, source, target in zip(chunk, lengths, inputs, outputs, strict=True):
+                if source is None or target is None:
+                    continue
+                if in_parts and length > recipe.max_source_tokens:
+                    kept.append((self._cut(row).parts(row.fields[recipe.SOURCE]), [], row.fields[recipe.TARGET]))
+                else:
+                    kept.append(([source], target, row.fields[recipe.TARGET]))
+        sources.report(key="max_source_tokens", targets=False)
+        targets.report(key="max_target_tokens", targets=True)
+        return _examples(kept, in_parts=in_parts)
+
+    def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
+        import torch
+
+        from llmkit.models.losses import IGNORED
+
+        sources, targets = examples.columns["input_ids"], examples.columns["target_ids"]
+        labels = padded(targets, indices, value=IGNORED)  # (B, T)
+        if labels.shape[1] == 0:  # parts only, which have no targets; the decoder needs one position all the same
+            labels = torch.full((len(indices), 1), IGNORED)
+        return {
+            "input_ids": padded(sources, indices, value=self.loaded.tokenizer.pad_token_id),  # (B, S)
+            "attention_mask": attention_mask(sources, indices),  # (B, S)
+            "labels": labels,
+        }
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        from llmkit.models.seq2seq import target_loss_sum
+
+        return target_loss_sum(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])
+
+    def predict(self, examples: Examples, engine: Engine) -> list[Any]:
+        sources = examples.columns["input_ids"]
+        parts = [[sources[index].tolist() for index in own] for own in examples.examples_of()]
+        return write_in_rounds(
+            parts, write=lambda sequences: self._write(sequences, engine), cut=lambda text: self._cut().parts(text)
+        )
+
+    def settle(self, train: Examples) -> Examples:
+        """These without the rows that are too long to be paired with their target, which are counted.
+
+        Their targets also decide how much the model writes, where the recipe does not.
+        """
+        targets = train.columns["target_ids"].lengths
+        whole = [row for row, own in enumerate(train.examples_of()) if targets[own[0]]]
+        if len(whole) < train.rows:
+            _log.warning(
+                "train: %s of %s rows left out: their %s is longer than max_source_tokens %s, and a %s of the whole "
+                "belongs to no part of it. Use overflow: truncate to train on their beginnings",
+                *(f"{train.rows - len(whole):,}", f"{train.rows:,}", self.recipe.SOURCE),
+                *(f"{self.recipe.max_source_tokens:,}", self.recipe.TARGET),
+            )
+            train = train.take(whole)
+        if self.recipe.generation.max_new_tokens is None and len(train):
+            self._limit_to(train)
+        return train
+
+    def _limit_to(self, examples: Examples) -> None:
+        """Take the length limit from these targets, which are never longer than `max_target_tokens`."""
+        limit = length_limit(examples.columns["target_ids"].lengths)
+        name = "99th percentile of the training targets"
+        _log.info("generation.max_new_tokens: %s, the %s, end of text included", f"{limit:,}", name)
+        self.options = self.options.model_copy(update={"max_new_tokens": limit})
+        self._leave_word()
+
+    def _write(self, sequences: list[list[int]], engine: Engine) -> list[str]:
+        written = engine.generate(sequences, self.options)
+        return [self.loaded.tokenizer.decode(first[0], skip_special_tokens=True).strip() for first in written]
+
+    def _prefix_of(self, row: Row) -> str:
+        own: str = row.fields.get("prefix", self.prefix)  # rows of text-to-text may bring one
+        return own
+
+    def _cut(self, row: Row | None = None) -> Cut:
+        size = self.recipe.max_source_tokens
+        overlap = self.recipe.remembered.get("window_overlap", 0)
+        return Cut(self.loaded.tokenizer, self._prefix_of(row) if row else self.prefix, size, overlap)
+
+    def _leave_word(self) -> None:
+        """Write prefix and options into the model's configs, where its later users look for them."""
+        config, generation = self.loaded.model.config, self.loaded.model.generation_config
+        config.task_specific_params = {self.recipe.task: {"prefix": self.prefix, **self.recipe.remembered}}
+        generation.max_new_tokens = self.options.max_new_tokens
+        generation.num_beams = self.options.beams
+        generation.repetition_penalty = self.options.repetition_penalty
+
+
+def _examples(kept: list[tuple[list[list[int]], list[int], str]], *, in_parts: bool) -> Examples:
+    """Examples of rows, each a source in one or more parts, a target and a reference."""
+    import numpy as np
+
+    columns = {
+        "input_ids": Ragged.of([ids for parts, _, _ in kept for ids in parts]),
+        "target_ids": Ragged.of([target for parts, target, _ in kept for _ in parts]),
+    }
+    examples = Examples(columns=columns, references=[reference for _, _, reference in kept])
+    if not in_parts:
+        return examples
+    return replace(examples, row_of=np.repeat(np.arange(len(kept)), [len(parts) for parts, _, _ in kept]))
+
+
+def task_entries(config: Any) -> Mapping[str, Mapping[str, Any]]:
+    """What a model says about its tasks: ours by the name of the task, T5's of 2019 by `translation_en_to_de`."""
+    return getattr(config, "task_specific_params", None) or {}

@@ -1,0 +1,99 @@
+"""What a row of either layout says of its words: `words` with `tags`, or a `text` with `spans`. Checked with its place."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llmkit.data.rows import Row
+from llmkit.errors import DataError
+from llmkit.tasks.tags import OUTSIDE
+
+_log = logging.getLogger("llmkit")
+
+
+def has_words(row: Row) -> bool:
+    """Which of the two layouts a row has."""
+    return "words" in row.fields
+
+
+def given_tags(row: Row) -> list[str]:
+    """The tags of a row with words.
+
+    Raises:
+        DataError: there are more or fewer of them than words.
+    """
+    words, tags = row.fields["words"], row.fields["tags"]
+    if len(words) != len(tags):
+        raise DataError(f"{row.place}: {len(words):,} words and {len(tags):,} tags. Give each word one tag.")
+    named: list[str] = tags
+    return named
+
+
+@dataclass
+class SpanCount:
+    """Spans that do not end where words do, for one warning at the end."""
+
+    spans: int = 0
+    _widened: int = 0
+    _lost: int = 0
+    _first_place: str = ""
+
+    def bio(self, row: Row, words: Sequence[tuple[int, int]]) -> list[str]:
+        """The spans of a row as BIO tags of its words. A span that cuts a word is widened to it, and counted.
+
+        Args:
+            words: their characters in the text, the end exclusive.
+        Raises:
+            DataError: a span that lies outside the text, overlaps another, or holds no word.
+        """
+        tags = [OUTSIDE] * len(words)
+        for span in _checked(row):
+            self.spans += 1
+            start, end = span["start"], span["end"]
+            covered = [index for index, (first, last) in enumerate(words) if first < end and last > start]
+            if not covered:
+                raise DataError(f"{row.place}: the span {_shown(span)} holds no word. Move it to one or remove it.")
+            free = [index for index in covered if tags[index] == OUTSIDE]
+            cut = words[covered[0]][0] < start or words[covered[-1]][1] > end
+            if cut:
+                self._widened += 1
+                self._first_place = self._first_place or row.place
+            if not free:
+                self._lost += 1
+            for index in free:
+                tags[index] = f"{'B' if index == free[0] else 'I'}-{span['label']}"
+        return tags
+
+    def report(self) -> None:
+        if self._widened:
+            lost = f"; {self._lost:,} of them were lost to a span before them in the same word" if self._lost else ""
+            _log.warning(
+                "spans: %s of %s cut a word, the first at %s; widened to whole words%s",
+                f"{self._widened:,}",
+                f"{self.spans:,}",
+                self._first_place,
+                lost,
+            )
+
+
+def _checked(row: Row) -> list[dict[str, Any]]:
+    """The spans in the order of the text."""
+    text: str = row.fields["text"]
+    spans: list[dict[str, Any]] = sorted(row.fields["spans"], key=lambda span: (span["start"], span["end"]))
+    before = None
+    for span in spans:
+        if not 0 <= span["start"] < span["end"] <= len(text):
+            fix = "Characters are counted from 0, and the end is the first one behind."
+            raise DataError(f"{row.place}: the span {_shown(span)} lies outside the text of {len(text):,}. {fix}")
+        if before is not None and span["start"] < before["end"]:
+            both = f"{_shown(before)} and {_shown(span)}"
+            raise DataError(f"{row.place}: the spans {both} overlap. Keep one: a word has one tag.")
+        before = span
+    return spans
+
+
+def _shown(span: dict[str, Any]) -> str:
+    return f"{span['start']}..{span['end']} {span['label']!r:.40}"

@@ -1,0 +1,130 @@
+"""Tags of words: schemes of prefixes, what entities they mean, and one spelling for all of them, BIO (IOB2).
+
+BIO: `B-` begins an entity, `I-` goes on with one of the same type, `O` is outside. IOB1 writes `B-` only between two
+entities of one type (Ramshaw and Marcus 1995); IOBES and BILOU mark ends and single words too. One rule reads them all:
+an `I-` that goes on with nothing begins an entity, as conlleval has it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+OUTSIDE = "O"
+_PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
+_GOING_ON, _OPEN = "IEL", "BI"
+_TAGS_SHOWN = 20
+
+_log = logging.getLogger("llmkit")
+
+
+class EntityWords(NamedTuple):
+    """Words `start` to `end`, the end exclusive."""
+
+    start: int
+    end: int
+    label: str
+
+
+def has_prefixes(tags: Iterable[str]) -> bool:
+    """Whether these are tags of entities: `O` and others with a prefix, and nothing else."""
+    inside = set(tags) - {OUTSIDE}
+    return bool(inside) and all(_PREFIXED.fullmatch(tag) for tag in inside)
+
+
+def split_tag(tag: str) -> tuple[str, str]:
+    """`B-PER` as B and PER; `O`, or what has no prefix, as O and nothing."""
+    match = _PREFIXED.fullmatch(tag)
+    return (match[1], match[2]) if match else (OUTSIDE, "")
+
+
+def bio_labels(types: Iterable[str]) -> tuple[str, ...]:
+    """`O` first, then `B-` and `I-` of each type, sorted: also where no training row goes on with an entity."""
+    return (OUTSIDE, *sorted(f"{prefix}-{one}" for one in set(types) for prefix in _OPEN))
+
+
+def to_bio(tags: Sequence[str]) -> list[str]:
+    """The same entities in BIO, whatever scheme of prefixes the tags are in."""
+    made = []
+    open_type = ""
+    for tag in tags:
+        prefix, label = split_tag(tag)
+        if prefix == OUTSIDE:
+            made.append(OUTSIDE)
+            open_type = ""
+            continue
+        goes_on = prefix in _GOING_ON and label == open_type
+        made.append(f"I-{label}" if goes_on else f"B-{label}")
+        open_type = label if prefix in _OPEN else ""
+    return made
+
+
+def entities_of(tags: Sequence[str]) -> list[EntityWords]:
+    """The entities that tags of any scheme mean, in order."""
+    found: list[EntityWords] = []
+    for index, tag in enumerate(to_bio(tags)):
+        prefix, label = split_tag(tag)
+        if prefix == "B":
+            found.append(EntityWords(index, index + 1, label))
+        elif prefix == "I":
+            found[-1] = found[-1]._replace(end=index + 1)
+    return found
+
+
+@dataclass
+class TagCount:
+    """What the tags of some rows were, for one report at the end."""
+
+    tags: Counter[str] = field(default_factory=Counter)
+    """In the spelling that the model gets."""
+    _prefixes: Counter[str] = field(default_factory=Counter)
+    _opened_by_inside: int = 0
+    _first_place: str = ""
+    _needless_begins: int = 0
+    """`B-` where IOB1 would write `I-`."""
+
+    def plain(self, tags: Sequence[str]) -> list[str]:
+        self.tags.update(tags)
+        return list(tags)
+
+    def bio(self, tags: Sequence[str], *, place: str) -> list[str]:
+        """The tags in BIO, counted together with what they were before."""
+        made = to_bio(tags)
+        self.tags.update(made)
+        before = OUTSIDE, ""
+        for tag, bio in zip(tags, made, strict=True):
+            prefix, label = split_tag(tag)
+            self._prefixes[prefix] += 1
+            if prefix == "I" and bio.startswith("B-"):
+                self._opened_by_inside += 1
+                self._first_place = self._first_place or place
+            if prefix == "B" and label != before[1]:
+                self._needless_begins += 1
+            before = prefix, label
+        return made
+
+    def report(self) -> None:
+        """Log the scheme, where it was not BIO, and how often each tag is there."""
+        words = self.tags.total()
+        if not words:
+            return
+        entities = sum(count for tag, count in self.tags.items() if split_tag(tag)[0] == "B")
+        if set("ESLU").intersection(self._prefixes):
+            scheme = "BILOU" if set("LU").intersection(self._prefixes) else "IOBES"
+            _log.info("tags: %s, converted to BIO", scheme)
+        elif self._opened_by_inside and not self._needless_begins:
+            _log.info("tags: IOB1 (%s entities begin with I-), converted to BIO", f"{self._opened_by_inside:,}")
+        elif self._opened_by_inside:
+            _log.warning(
+                "tags: %s of %s entities begin with I- in place of B-, the first at %s; taken as B-",
+                f"{self._opened_by_inside:,}",
+                f"{entities:,}",
+                self._first_place,
+            )
+        shown = ", ".join(f"{tag} {count:,}" for tag, count in self.tags.most_common(_TAGS_SHOWN))
+        more = f" and {len(self.tags) - _TAGS_SHOWN} more" if len(self.tags) > _TAGS_SHOWN else ""
+        _log.info("tags of %s words: %s%s", f"{words:,}", shown, more)

@@ -1,0 +1,156 @@
+"""A text, or a pair of texts, as the ids that a classifier reads: whole, cut at its limit, or in overlapping windows.
+
+For training and for use alike. Which special tokens stand around a text is asked of the tokenizer; GPT-2's has none,
+and puts nothing between two texts, so its end-of-text stands there, as between the documents of its pretraining.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llmkit.data.windows import window_starts
+from llmkit.errors import DataError, ModelError, UsageError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from llmkit.models.loaded import LoadedModel
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Ids of one row without special tokens."""
+
+    first: list[int]
+    second: list[int] | None
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """The special tokens of a row."""
+
+    before: list[int]
+    between: list[int]
+    behind: list[int]
+
+    def __len__(self) -> int:
+        return len(self.before) + len(self.between) + len(self.behind)
+
+
+class TextInputs:
+    """Texts, or pairs of them, for one model."""
+
+    def __init__(self, loaded: LoadedModel, *, pairs: bool, overlap: int | None = None) -> None:
+        """
+        Args:
+            overlap: tokens that neighbouring windows share; None for a quarter of the model's window.
+        Raises:
+            UsageError: the window has no room for text, or the overlap fills it.
+            ModelError: a BERT that knows one segment only cannot be told a pair.
+        """
+        if pairs and loaded.family == "bert" and loaded.model.config.type_vocab_size < 2:
+            raise ModelError(f"{loaded.name}: it knows one segment only (type_vocab_size), so it cannot read pairs.")
+        self.pairs = pairs
+        self.window = loaded.window
+        self._tokenizer = loaded.tokenizer
+        self._frame = _frame_of(loaded, pairs=pairs)
+        self._room = self.window - len(self._frame)
+        least = self._room - self._most_of_second  # for the first text, in a window
+        if least < 1:
+            raise UsageError(
+                f"max_tokens {self.window:,} leaves no room beside {len(self._frame)} special tokens. Raise it."
+            )
+        self._overlap = min(self.window // 4, least - 1) if overlap is None else overlap
+        if self._overlap >= least:
+            raise UsageError(
+                f"window_overlap {self._overlap:,} leaves no step forward: a window has room for {least:,} tokens of "
+                f"text. Use {least - 1:,} or less."
+            )
+
+    def read(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> list[Contents]:
+        """All ids of each row, never cut.
+
+        Args:
+            seconds: the other text of each row, for pairs.
+        """
+        first = self._ids(texts)
+        if not self.pairs:
+            return [Contents(ids, None) for ids in first]
+        assert seconds is not None, "pairs have two texts"
+        return [Contents(*both) for both in zip(first, self._ids(seconds), strict=True)]
+
+    def tokens(self, row: Contents) -> int:
+        """Of the whole row, special ones included."""
+        return len(self._frame) + len(row.first) + len(row.second or ())
+
+    def whole(self, row: Contents) -> list[int]:
+        return self._framed(row.first, row.second)
+
+    def cut(self, row: Contents) -> list[int]:
+        """At most a window: of a pair, the longer text loses its end first."""
+        if row.second is None:
+            return self._framed(row.first[: self._room], None)
+        first, second = _longest_first(len(row.first), len(row.second), room=self._room)
+        return self._framed(row.first[:first], row.second[:second])
+
+    def windows(self, row: Contents, *, place: str) -> list[list[int]]:
+        """Overlapping windows over the first text; the second one stands whole in each.
+
+        Raises:
+            DataError: the second text takes more than half of a window.
+        """
+        second = len(row.second or ())
+        if second > self._most_of_second:
+            raise DataError(
+                f"{place}: text_pair has {second:,} tokens. Under overflow window it stands whole in every window, and "
+                f"may fill half of one, {self._most_of_second:,}. Swap the two columns, or set overflow to truncate."
+            )
+        size = self._room - second
+        starts = window_starts(len(row.first), size=size, overlap=self._overlap)
+        return [self._framed(row.first[start : start + size], row.second) for start in starts]
+
+    @property
+    def _most_of_second(self) -> int:
+        return self._room // 2 if self.pairs else 0
+
+    def _framed(self, first: list[int], second: list[int] | None) -> list[int]:
+        frame = self._frame
+        if second is None:
+            return [*frame.before, *first, *frame.behind]
+        return [*frame.before, *first, *frame.between, *second, *frame.behind]
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        encoding = self._tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            truncation=False,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,  # its own warning about long texts: ours has the numbers
+        )
+        ids: list[list[int]] = encoding["input_ids"]
+        return ids
+
+
+def _frame_of(loaded: LoadedModel, *, pairs: bool) -> _Frame:
+    tokenizer: PreTrainedTokenizerFast = loaded.tokenizer
+    encoding = tokenizer("a", "b") if pairs else tokenizer("a")
+    ids: list[int] = encoding["input_ids"]
+    sides = encoding.sequence_ids(0)  # 0 and 1 at the two texts, None at a special token
+    texts = [place for place, side in enumerate(sides) if side is not None]
+    between = [ids[place] for place in range(texts[0], texts[-1]) if sides[place] is None]
+    if pairs and not between:
+        between = [int(tokenizer.eos_token_id)]
+    return _Frame(before=ids[: texts[0]], between=between, behind=ids[texts[-1] + 1 :])
+
+
+def _longest_first(first: int, second: int, *, room: int) -> tuple[int, int]:
+    """Tokens that stay of each text: as if the longer one lost its last token until both fit."""
+    shorter = min(first, second, room // 2)
+    longer = min(max(first, second), room - shorter)
+    return (longer, shorter) if first > second else (shorter, longer)

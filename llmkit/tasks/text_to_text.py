@@ -1,0 +1,31 @@
+"""Any text for any text, with T5 or mT5: a correction, a query, a name, an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from llmkit.recipe.blocks import Kind
+from llmkit.tasks.seq2seq import Seq2SeqRecipe, Seq2SeqTask
+
+
+class TextToTextRecipe(Seq2SeqRecipe):
+    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "target": "text", "prefix": "text"}
+    OPTIONAL_ROLES: ClassVar[frozenset[str]] = frozenset({"prefix"})
+    READ_ROLES: ClassVar[tuple[str, ...]] = ("text", "prefix")
+    METRICS: ClassVar[tuple[str, ...]] = ("rouge", "exact_text")
+    BEST: ClassVar[str] = "rougeL"
+    SOURCE: ClassVar[str] = "text"
+    TARGET: ClassVar[str] = "target"
+
+    task: Literal["text-to-text"]
+    max_source_tokens: Annotated[int, Field(ge=4)] = 512
+    max_target_tokens: Annotated[int, Field(ge=2)] = 128
+    overflow: Literal["error", "truncate", "drop"] = "truncate"
+    """What happens to longer texts and targets, always with counts."""
+
+
+class TextToTextTask(Seq2SeqTask):
+    USE: ClassVar[str] = "llmkit generate FILE --model {model}"

@@ -1,0 +1,344 @@
+"""One tag for each word of a text, with BERT: names and other entities in BIO, or plain tags such as parts of speech.
+
+Legend: B batch, T tokens, C classes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from llmkit.data.examples import Examples, Ragged
+from llmkit.data.lengths import LengthCount
+from llmkit.errors import DataError, ModelError, UsageError, nearest
+from llmkit.recipe.blocks import Kind, Names, Recipe
+from llmkit.tasks.base import Batch, Engine
+from llmkit.tasks.encoding import in_chunks
+from llmkit.tasks.padding import attention_mask, padded
+from llmkit.tasks.tagged_rows import SpanCount, given_tags, has_words
+from llmkit.tasks.tags import OUTSIDE, TagCount, bio_labels, has_prefixes, split_tag, to_bio
+from llmkit.tasks.word_pieces import (
+    SPECIAL_TOKENS,
+    Window,
+    WordPieces,
+    first_window,
+    overlap_of,
+    pieces_of_texts,
+    pieces_of_words,
+    sequence_of,
+    windows_of,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from llmkit.data.order import Indices
+    from llmkit.data.rows import Row
+    from llmkit.models.loaded import Head, LoadedModel
+
+_TAGS_SHOWN = 5
+_PREDICT_EXAMPLES = 2048
+"""Logits held at once; enough sequences of each length for full batches."""
+_log = logging.getLogger("llmkit")
+
+
+class TokenClassificationRecipe(Recipe):
+    ROLES: ClassVar[Mapping[str, Kind]] = {"words": "words", "tags": "labels", "text": "text", "spans": "spans"}
+    ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("words", "tags"), ("text", "spans"))
+    READ_ROLES: ClassVar[tuple[str, ...]] = ("words", "text")
+    FAMILIES: ClassVar[tuple[str, ...]] = ("bert",)
+    METRICS: ClassVar[tuple[str, ...]] = ("entities",)
+    BEST: ClassVar[str] = "entity_f1"
+
+    task: Literal["token-classification"]
+    labels: Names | None = None
+    """The tags in the order of the model's outputs; without it, those of the training rows, sorted, `O` first."""
+    scheme: Literal["auto", "bio", "plain"] = "auto"
+    """What the tags are: entities with prefixes, which become BIO, or plain tags; `auto` goes by the prefixes."""
+    max_tokens: Annotated[int, Field(ge=4)] | None = None
+    """The longest sequence, special tokens included; without it, the model's window."""
+    overflow: Literal["error", "truncate", "drop", "window"] = "window"
+    """What happens to longer texts, always with counts. Windows lose no tag, so they are the default."""
+    window_overlap: Annotated[int, Field(ge=0)] | None = None
+    """Tokens that neighbouring windows share; without it, a quarter of the window."""
+
+    @property
+    def window_tokens(self) -> int | None:
+        return self.max_tokens
+
+    @property
+    def own_metrics(self) -> tuple[str, ...]:
+        return ("tag_accuracy",) if self.scheme == "plain" else self.METRICS
+
+    @property
+    def own_best(self) -> str:
+        asked = self.evaluation.metrics or self.own_metrics
+        return self.BEST if "entities" in asked else "tag_accuracy"
+
+    @field_validator("labels")
+    @classmethod
+    def _once_each(cls, labels: Names | None) -> Names | None:
+        twice = [label for label, count in Counter(labels or ()).items() if count > 1]
+        if twice:
+            raise ValueError(f"{twice[0]!r} stands there more than once")
+        return labels
+
+    @model_validator(mode="after")
+    def _windows_and_schemes_fit(self) -> TokenClassificationRecipe:
+        if self.window_overlap is not None and self.overflow != "window":
+            raise ValueError(f"window_overlap: belongs to overflow: window, and overflow is {self.overflow}")
+        if self.labels is None or self.scheme == "plain" or not has_prefixes(self.labels):
+            return self
+        if OUTSIDE not in self.labels:
+            raise ValueError(f"labels: tags of entities need {OUTSIDE!r} for the words outside")
+        other = next((label for label in self.labels if split_tag(label)[0] in "ESLU"), None)
+        if other is not None:
+            raise ValueError(f"labels: {other!r} is not BIO; rows become BIO, so name B-TYPE and I-TYPE")
+        return self
+
+
+class TokenClassificationTask:
+    HEAD: ClassVar[Head] = "token-classification"
+    USE: ClassVar[str] = 'llmkit tag "a text" --model {model}'
+
+    def __init__(self, recipe: TokenClassificationRecipe, loaded: LoadedModel) -> None:
+        """Raises:
+        ModelError: labels in a scheme that is not BIO, or a tokenizer without an unknown token.
+        UsageError: figures of entities are asked for, and the tags are plain; an overlap as long as the window.
+        """
+        _check_model(loaded)
+        scheme = recipe.scheme
+        if scheme == "auto":
+            scheme = "bio" if has_prefixes(loaded.labels) else "plain"
+        self.recipe = recipe.model_copy(update={"scheme": scheme})
+        self.loaded = loaded
+        self.class_of = {label: index for index, label in enumerate(loaded.labels)}
+        self._overlap = overlap_of(loaded.window, recipe.window_overlap)
+        self._check_figures()
+        self._leave_word()
+
+    @staticmethod
+    def labels(recipe: TokenClassificationRecipe, rows: Iterable[Row]) -> tuple[str, ...]:
+        """The recipe's labels, or those of the training rows, sorted, `O` first; of entities, `B-` and `I-` of each.
+
+        Raises:
+            DataError: there are fewer than two, or they do not fit the recipe's scheme.
+        """
+        if recipe.labels:
+            return recipe.labels
+        tags: set[str] = set()
+        for row in rows:
+            tags.update(given_tags(row) if has_words(row) else (f"B-{span['label']}" for span in row.fields["spans"]))
+        prefixed = has_prefixes(tags)
+        if recipe.scheme == "bio" and not prefixed and tags - {OUTSIDE}:
+            odd = sorted(tag for tag in tags - {OUTSIDE} if not has_prefixes([tag]))
+            raise DataError(f"scheme: bio, but the tag {odd[0]!r} has no prefix such as B-. Take scheme: plain.")
+        if prefixed and recipe.scheme != "plain":
+            return bio_labels(split_tag(tag)[1] for tag in tags - {OUTSIDE})
+        _warn_of_mixture(tags)
+        if len(tags) < 2:
+            found = ", ".join(tags) or "none"
+            raise DataError(f"token-classification needs two tags or more; the training rows have {found}.")
+        return tuple(sorted(tags, key=lambda tag: (tag != OUTSIDE, tag)))
+
+    def encode(self, rows: Iterable[Row]) -> Examples:
+        count = LengthCount(what="text", max_tokens=self.loaded.window, overflow=self.recipe.overflow)
+        reader = _TagReader(self.recipe.scheme, self.class_of)
+        held = _Encoded()
+        for chunk in in_chunks(rows):
+            for row, pieces in zip(chunk, self._pieces(chunk), strict=True):
+                tags = reader.tags(row, pieces)
+                fits = count.fits(len(pieces.ids) + SPECIAL_TOKENS, place=row.place)
+                if fits or self.recipe.overflow != "drop":
+                    self._add(held, pieces, tags)
+        reader.report()
+        count.report(key="max_tokens", targets=True)
+        return held.examples()
+
+    def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
+        from llmkit.models.losses import IGNORED
+
+        inputs = examples.columns["input_ids"]
+        return {
+            "input_ids": padded(inputs, indices, value=self.loaded.tokenizer.pad_token_id),  # (B, T)
+            "attention_mask": attention_mask(inputs, indices),  # (B, T)
+            "labels": padded(examples.columns["target_ids"], indices, value=IGNORED),  # (B, T)
+        }
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        from llmkit.models.losses import cross_entropy_sum
+
+        logits = self.loaded.model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+        ).logits  # (B, T, C)
+        return cross_entropy_sum(logits.flatten(0, 1), batch["labels"].flatten())
+
+    def predict(self, examples: Examples, engine: Engine) -> list[Any]:
+        """The tags of each row's words, in valid BIO where they are entities; `O` for words that were cut off."""
+        predicted = self._predicted(examples, engine)
+        made = []
+        for of_row, reference in zip(examples.examples_of(), examples.references, strict=True):
+            tags = [tag for _ in of_row for tag in next(predicted)]
+            tags += [OUTSIDE] * (len(reference) - len(tags))
+            made.append(to_bio(tags) if self.recipe.scheme == "bio" else tags)
+        return made
+
+    def _predicted(self, examples: Examples, engine: Engine) -> Iterator[list[str]]:
+        """For each example the tags of its targets, in their order."""
+        from llmkit.models.losses import IGNORED
+
+        inputs, targets = examples.columns["input_ids"], examples.columns["target_ids"]
+        for chunk in in_chunks(range(len(examples)), size=_PREDICT_EXAMPLES):
+            logits = engine.token_logits([inputs[index].tolist() for index in chunk])
+            for index, of_tokens in zip(chunk, logits, strict=True):  # (T, C)
+                classes = of_tokens[targets[index] != IGNORED].argmax(axis=1)
+                yield [self.loaded.labels[one] for one in classes]
+
+    def _pieces(self, chunk: Sequence[Row]) -> Iterator[WordPieces]:
+        """Of each row; both layouts may stand beside each other, in two sources."""
+        tokenizer = self.loaded.tokenizer
+        of_words = iter(pieces_of_words(tokenizer, [row.fields["words"] for row in chunk if has_words(row)]))
+        of_texts = iter(pieces_of_texts(tokenizer, [row.fields["text"] for row in chunk if not has_words(row)]))
+        return (next(of_words if has_words(row) else of_texts) for row in chunk)
+
+    def _add(self, held: _Encoded, pieces: WordPieces, tags: list[str]) -> None:
+        """A row with one example for each of its windows; under `error` it is cut, and the report raises for it."""
+        window_tokens = self.loaded.window
+        windows: Iterable[Window] = (
+            windows_of(pieces, window_tokens=window_tokens, overlap=self._overlap)
+            if self.recipe.overflow == "window"
+            else [first_window(pieces, window_tokens=window_tokens)]
+        )
+        classes = [self.class_of.get(tag, 0) for tag in tags]  # a tag that is not there is an error at the end
+        for window in windows:
+            if window.words:
+                sequence = sequence_of(self.loaded, pieces, window)
+                held.inputs.append(sequence)
+                held.targets.append(
+                    _targets(len(sequence), window.positions(pieces), [classes[w] for w in window.words])
+                )
+                held.row_of.append(len(held.references))
+        held.references.append(tags)
+
+    def _check_figures(self) -> None:
+        asked = [*(self.recipe.evaluation.metrics or ()), self.recipe.evaluation.best or ""]
+        if self.recipe.scheme == "plain" and any(name == "entities" or name.startswith("entity_") for name in asked):
+            raise UsageError(
+                "evaluation: figures of entities need tags with prefixes (B-PER, I-PER, O); these are plain. "
+                "Use tag_accuracy."
+            )
+
+    def _leave_word(self) -> None:
+        """Write the overlap into the model's config, where its later users look for it."""
+        self.loaded.model.config.task_specific_params = {"token-classification": {"window_overlap": self._overlap}}
+
+
+@dataclass
+class _Encoded:
+    """Examples as they are made."""
+
+    inputs: list[list[int]] = field(default_factory=list)
+    targets: list[list[int]] = field(default_factory=list)
+    row_of: list[int] = field(default_factory=list)
+    references: list[list[str]] = field(default_factory=list)
+
+    def examples(self) -> Examples:
+        import numpy as np
+
+        return Examples(
+            columns={"input_ids": Ragged.of(self.inputs), "target_ids": Ragged.of(self.targets)},
+            references=self.references,
+            row_of=np.array(self.row_of, dtype=np.int64),
+            aligned=frozenset({"target_ids"}),
+        )
+
+
+class _TagReader:
+    """The tags of rows as the model gets them; counts what is odd about them, and refuses it at the end."""
+
+    def __init__(self, scheme: str, known: Collection[str]) -> None:
+        self._scheme = scheme
+        self._known = known
+        self._name_of = {tag: tag for tag in known}  # one text for all words of a tag
+        self._tags = TagCount()
+        self._spans = SpanCount()
+        self._unseen_at: dict[str, str] = {}
+        self._unwritten = 0
+        self._unwritten_at = ""
+
+    def tags(self, row: Row, pieces: WordPieces) -> list[str]:
+        if pieces.unwritten:
+            self._unwritten += pieces.unwritten
+            self._unwritten_at = self._unwritten_at or row.place
+        tags = given_tags(row) if has_words(row) else self._of_spans(row, pieces)
+        tags = self._tags.bio(tags, place=row.place) if self._scheme == "bio" else self._tags.plain(tags)
+        for tag in tags:
+            if tag not in self._name_of:
+                self._unseen_at.setdefault(tag, row.place)
+        return [self._name_of.get(tag, tag) for tag in tags]
+
+    def report(self) -> None:
+        """Log what was counted.
+
+        Raises:
+            DataError: tags that the model does not have, with counts and places.
+        """
+        if self._unseen_at:
+            raise DataError(self._unseen())
+        self._tags.report()
+        self._spans.report()
+        if self._unwritten:
+            _log.info(
+                "words: %s that the tokenizer has no piece for, such as the first at %s; read as its unknown token",
+                f"{self._unwritten:,}",
+                self._unwritten_at,
+            )
+
+    def _of_spans(self, row: Row, pieces: WordPieces) -> list[str]:
+        if self._scheme == "plain":
+            raise DataError(f"{row.place}: spans are entities, and the tags are plain. Take scheme: bio, or words.")
+        return self._spans.bio(row, pieces.spans)
+
+    def _unseen(self) -> str:
+        commonest = sorted(self._unseen_at, key=lambda tag: -self._tags.tags[tag])[:_TAGS_SHOWN]
+        listed = ", ".join(
+            f"{tag!r} ({self._tags.tags[tag]:,} times, first at {self._unseen_at[tag]})" for tag in commonest
+        )
+        place, first = next((place, tag) for tag, place in self._unseen_at.items())
+        more = f" and {len(self._unseen_at) - _TAGS_SHOWN} more" if len(self._unseen_at) > _TAGS_SHOWN else ""
+        hint = nearest(first, self._known)
+        return f"{place}: tags that the model does not have: {listed}{more}.{hint} It has: {', '.join(self._known)}."
+
+
+def _targets(length: int, positions: Sequence[int], classes: Sequence[int]) -> list[int]:
+    """The class at the first piece of each word that is predicted here, and nothing anywhere else."""
+    from llmkit.models.losses import IGNORED
+
+    targets = [IGNORED] * length
+    for position, one in zip(positions, classes, strict=True):
+        targets[position] = one
+    return targets
+
+
+def _check_model(loaded: LoadedModel) -> None:
+    if loaded.tokenizer.unk_token_id is None:
+        raise ModelError(f"{loaded.name}: its tokenizer has no unknown token, which a tagger needs for odd words.")
+    other = next((label for label in loaded.labels if split_tag(label)[0] in "ESLU"), None)
+    if other is not None and has_prefixes(loaded.labels):
+        raise ModelError(
+            f"{loaded.name}: its label {other!r} is not BIO, the scheme that llmkit trains and measures in. "
+            "`llmkit tag` uses it all the same."
+        )
+
+
+def _warn_of_mixture(tags: Collection[str]) -> None:
+    """Tags of which some look like entities are plain ones, but hardly meant so."""
+    prefixed = sorted(tag for tag in tags if split_tag(tag)[0] in "BI")
+    bare = sorted(tag for tag in tags if split_tag(tag)[0] == OUTSIDE and tag != OUTSIDE)
+    if prefixed and bare:
+        _log.warning("tags: %r has a prefix and %r has none; all are taken as plain tags", prefixed[0], bare[0])

@@ -1,0 +1,250 @@
+"""Checks of model, data and task before the first step, on the real thing: what they find would cost a whole training.
+
+The losses of three examples cost less than a step, the targets of the first epoch are looked at up to a limit, and
+saving costs a third of a checkpoint in time, and less memory than AdamW will need. Nothing is changed: the training
+takes the same steps with and without them.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from llmkit.data.examples import Examples
+from llmkit.data.order import batch_of_step, steps_per_epoch
+from llmkit.errors import DataError, ModelError, UsageError
+from llmkit.models.adapters import merge_adapter
+from llmkit.models.export import changing_files, own_tensors, tokenizer_files
+from llmkit.models.loaded import LABELLED_HEADS, Head, LoadedModel
+from llmkit.models.loading import load_model
+from llmkit.models.losses import IGNORED, label_smoothing
+from llmkit.recipe.blocks import TrainBlock
+from llmkit.tasks.base import Batch, Task
+
+_WRITING: frozenset[Head] = frozenset({"causal-lm", "seq2seq-lm"})
+_VOCABULARY: frozenset[Head] = frozenset({"causal-lm", "masked-lm", "seq2seq-lm"})
+_MOST_ELEMENTS = 2_000_000
+"""Of the batches looked at, inputs and masks included."""
+_ROUNDING = 1e-4
+"""Relative; float32 sums of some thousand terms differ by 1e-6 or so, a wrong mask by 1e-2 or more."""
+_OFF = "train.checks: false trains all the same."
+
+
+@dataclass(frozen=True)
+class Check:
+    """One that passed: what was looked at."""
+
+    name: str
+    found: str
+
+
+def check_before_training(task: Task, examples: Examples, *, train: TrainBlock, device: torch.device) -> list[Check]:
+    """Run all checks, and return what they looked at.
+
+    Raises:
+        DataError, ModelError: the first that fails, with what was found.
+    """
+    model = task.loaded.model
+    model.to(device).eval()
+    with torch.no_grad():  # not inference mode: what a task computes once and keeps is used in training too
+        return [
+            *_check_targets(task, examples, train=train),
+            _check_padding(task, examples),
+            _check_saving(task, examples),
+        ]
+
+
+def refuse_idle_smoothing(task: Task, examples: Examples, *, share: float) -> None:
+    """Raise UsageError if label smoothing would change nothing, since the task's loss is no cross-entropy."""
+    task.loaded.model.eval()
+    few = _few(examples)
+    with torch.no_grad():
+        plain = _loss(task, examples, few)
+        with label_smoothing(share):
+            smoothed = _loss(task, examples, few)
+    if smoothed == plain:
+        raise UsageError(f"train.label_smoothing: the loss of {task.recipe.task} is no cross-entropy; leave it out.")
+
+
+# ---- targets
+
+
+@dataclass
+class _Seen:
+    """Counts over the batches looked at."""
+
+    batches: int = 0
+    examples: int = 0
+    targets: int = 0
+    ends: int = 0
+    """End-of-text tokens among the targets."""
+    without_targets: int = 0
+    """Examples with none."""
+
+
+def _check_targets(task: Task, examples: Examples, *, train: TrainBlock) -> Iterator[Check]:
+    end_id = task.loaded.tokenizer.eos_token_id if task.HEAD in _WRITING else None
+    seen = _Seen()
+    for number, batch in enumerate(_first_batches(task, examples, train=train)):
+        labels = batch["labels"]
+        counted = labels != IGNORED
+        _check_range(task, batch, labels[counted])
+        seen.batches += 1
+        seen.examples += len(labels)
+        seen.targets += int(counted.sum())
+        seen.ends += int((labels[counted] == end_id).sum()) if end_id is not None else 0
+        seen.without_targets += int((~counted.reshape(len(labels), -1).any(dim=1)).sum())
+        if not counted.any() and len(labels) > 1:  # the last block of a corpus may be one token, and a batch by itself
+            raise _failed(
+                "targets",
+                f"the {len(labels):,} examples of batch {number + 1:,} have none; it would teach nothing",
+                kind=DataError,
+            )
+    if not seen.targets:
+        raise _failed("targets", f"there is none in {seen.examples:,} examples", kind=DataError)
+    of_all = steps_per_epoch(len(examples), batch_size=train.batch_size)
+    looked = f"{seen.targets:,} in {min(seen.batches, of_all):,} of the {of_all:,} batches of the first epoch"
+    lacking = f", none in {seen.without_targets:,} of {seen.examples:,} examples" if seen.without_targets else ""
+    yield Check("targets", looked + lacking)
+    yield Check("labels", _bounds(task))
+    if end_id is not None:
+        if not seen.ends:
+            raise _failed(
+                "end of text",
+                f"token {end_id} is not among the {seen.targets:,} targets of {seen.batches:,} batches; a model that "
+                "never learns to end a text never stops",
+                kind=DataError,
+            )
+        yield Check("end of text", f"{seen.ends:,} among the targets")
+
+
+def _first_batches(task: Task, examples: Examples, *, train: TrainBlock) -> Iterator[Batch]:
+    """Those of the first epoch, as far as they are looked at, then the last example: a corpus that is one text has its
+    only end there."""
+    elements = 0
+    for step in range(steps_per_epoch(len(examples), batch_size=train.batch_size)):
+        indices = batch_of_step(step, count=len(examples), batch_size=train.batch_size, seed=train.seed)
+        batch = task.collate(examples, indices, epoch=0)
+        elements += sum(tensor.numel() for tensor in batch.values())
+        yield batch
+        if elements >= _MOST_ELEMENTS:
+            yield task.collate(examples, np.arange(len(examples) - 1, len(examples)), epoch=0)
+            return
+
+
+def _check_range(task: Task, batch: Batch, targets: Tensor) -> None:
+    """A target that the head has no output for is an index error, on a GPU one that stops the device."""
+    limit = _outputs(task, batch)
+    if limit is None or targets.is_floating_point() or not len(targets):
+        return
+    lowest, highest = int(targets.min()), int(targets.max())
+    if lowest < 0 or highest >= limit:
+        odd = lowest if lowest < 0 else highest
+        raise _failed("labels", f"{odd} is among them, and the head has the outputs 0 to {limit - 1:,}", kind=DataError)
+
+
+def _outputs(task: Task, batch: Batch) -> int | None:
+    """Outputs of the head; None where they are no classes."""
+    model = task.loaded.model
+    if task.HEAD in LABELLED_HEADS:
+        return int(model.config.num_labels)
+    if task.HEAD in _VOCABULARY:
+        return int(model.get_output_embeddings().weight.shape[0])
+    return int(batch["input_ids"].shape[-1]) if task.HEAD == "question-answering" else None
+
+
+def _bounds(task: Task) -> str:
+    if task.HEAD in LABELLED_HEADS:
+        return f"within the {task.loaded.model.config.num_labels:,} of the head"
+    return "within the vocabulary" if task.HEAD in _VOCABULARY else "within the text"
+
+
+# ---- the model
+
+
+def _check_padding(task: Task, examples: Examples) -> Check:
+    """Losses of a few examples together against those of each alone."""
+    few = _few(examples)
+    together = _loss(task, examples, few)
+    alone = sum(_loss(task, examples, few[[place]]) for place in range(len(few)))
+    lengths = ", ".join(f"{examples.lengths[index]:,}" for index in few)
+    if not _same(together, alone):
+        raise _failed(
+            "padding",
+            f"examples of {lengths} tokens have a loss of {together:.6g} together, and of {alone:.6g} one by one; "
+            "what stands beside an example must not change it",
+            kind=ModelError,
+        )
+    return Check("padding", f"same loss of examples of {lengths} tokens, together and alone")
+
+
+def _check_saving(task: Task, examples: Examples) -> Check:
+    """Write the model as a checkpoint does, open it as every verb does, and compare."""
+    files = {**tokenizer_files(task.loaded), **changing_files(task.loaded)}
+    with tempfile.TemporaryDirectory() as name:
+        for file, content in files.items():
+            (Path(name) / file).write_bytes(content)
+        size = sum(map(len, files.values()))
+        del files
+        try:
+            opened = load_model(name, head=task.HEAD, keep_adapter=True)
+        except ModelError as error:
+            raise _failed("saving", f"what was saved cannot be opened ({error})", kind=ModelError) from error
+    _compare_weights(task.loaded, opened)
+    if opened.adapter is not None:
+        merge_adapter(opened.model)  # as every verb uses it
+    opened.model.to(task.loaded.model.device).eval()
+    kind: Any = type(task)
+    again: Task = kind(task.recipe, opened)
+    for index in _few(examples):
+        one = np.asarray([index])
+        before, after = _loss(task, examples, one), _loss(again, examples, one)
+        if not _same(before, after):
+            raise _failed(
+                "saving",
+                f"an example has a loss of {before:.6g}, and {after:.6g} with the model that was saved and opened "
+                "again; something of the model is not in its files",
+                kind=ModelError,
+            )
+    return Check("saving", f"same weights and losses of the model opened again, {size / 1e6:,.1f} MB")
+
+
+def _compare_weights(before: LoadedModel, after: LoadedModel) -> None:
+    own, read = own_tensors(before.model), own_tensors(after.model)
+    odd = sorted(own.keys() ^ read.keys()) or [name for name in own if not torch.equal(own[name], read[name])]
+    if odd:
+        listed = ", ".join(odd[:5])
+        raise _failed("saving", f"weights that come back otherwise than they were: {listed}", kind=ModelError)
+
+
+def _few(examples: Examples) -> np.ndarray:
+    """The shortest, the middle and the longest example, each once."""
+    order = np.argsort(examples.lengths, kind="stable")
+    return np.unique(order[[0, len(order) // 2, -1]])
+
+
+def _loss(task: Task, examples: Examples, indices: np.ndarray) -> float:
+    return float(task.loss_sum(_on_device(task, task.collate(examples, indices, epoch=0))))
+
+
+def _on_device(task: Task, batch: Batch) -> Batch:
+    device = task.loaded.model.device
+    return {name: tensor.to(device) for name, tensor in batch.items()}
+
+
+def _same(first: float, second: float) -> bool:
+    if not math.isfinite(first) and not math.isfinite(second):
+        return True  # no matter for a comparison: the first step refuses such a loss, and says what to do
+    return abs(first - second) <= _ROUNDING * max(1.0, abs(first))
+
+
+def _failed(name: str, found: str, *, kind: type[DataError] | type[ModelError]) -> DataError | ModelError:
+    return kind(f"check before training: {name}: {found}. {_OFF}")

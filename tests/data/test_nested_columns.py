@@ -1,0 +1,75 @@
+"""Columns that are keys of objects, as translations are stored: `translation.en`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from llmkit.data.sources import open_rows
+from llmkit.errors import DataError
+from llmkit.recipe.blocks import Kind
+
+ROLES: dict[str, Kind] = {"source": "text", "target": "text"}
+COLUMNS = {"source": "translation.en", "target": "translation.de"}
+RECORDS = [{"translation": {"en": "a dog", "de": "ein Hund"}}, {"translation": {"en": "a cat", "de": "eine Katze"}}]
+
+
+def jsonl(folder: Path, *records: object) -> Path:
+    path = folder / "rows.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def read(path: Path, columns: dict[str, str]) -> list[dict[str, str]]:
+    return [row.fields for row in open_rows([str(path)], roles=ROLES, columns=columns)]
+
+
+@pytest.mark.parametrize("extension", ["jsonl", "parquet"])
+def test_a_column_may_be_a_key_of_the_objects_in_one(tmp_path: Path, extension: str) -> None:
+    path = jsonl(tmp_path, *RECORDS)
+    if extension == "parquet":
+        path = tmp_path / "rows.parquet"
+        pq.write_table(pa.Table.from_pylist(RECORDS), path)
+    assert read(path, COLUMNS) == [
+        {"source": "a dog", "target": "ein Hund"},
+        {"source": "a cat", "target": "eine Katze"},
+    ]
+
+
+def test_a_column_with_a_dot_in_its_name_is_that_column(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("translation.en,translation.de\na,b\n")
+    assert read(path, COLUMNS) == [{"source": "a", "target": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("record", "columns", "message"),
+    [
+        ({"other": 1}, COLUMNS, "no column 'translation.en'; found 'other'"),
+        ({"translation": {"fr": "x"}}, COLUMNS, ":1: no 'translation.en' here; 'translation' has 'fr'."),
+        ({"translation": "x"}, COLUMNS, ":1: no 'translation.en' here; 'translation' is text."),
+        ({"translation": {"en": 7, "de": "x"}}, COLUMNS, ":1: 'translation.en' is the number 7."),
+        (
+            RECORDS[0],
+            {"source": "translation", "target": "translation.de"},
+            "'translation' is an object with 'en', 'de'. Name the key as well, such as translation.en.",
+        ),
+    ],
+)
+def test_a_key_that_is_not_there_is_told_with_what_is(
+    tmp_path: Path, record: dict[str, object], columns: dict[str, str], message: str
+) -> None:
+    with pytest.raises(DataError) as caught:
+        read(jsonl(tmp_path, record), columns)
+    assert message in str(caught.value)
+
+
+def test_an_optional_role_may_be_blank(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, {"text": "a", "prefix": ""}, {"text": " ", "prefix": "b"})
+    rows = open_rows([str(path)], roles={"text": "text", "prefix": "text"}, columns={}, optional={"prefix"})
+    assert [row.fields for row in rows] == [{"text": "a", "prefix": ""}]
+    assert rows.skipped == {"an empty text": 1}

@@ -1,0 +1,225 @@
+"""Baselines: what each says by hand, what becomes of too many rows, and the sentence that follows from two figures."""
+
+from __future__ import annotations
+
+import logging
+import random
+
+import pytest
+from builders import TASK_NAMES, recipe_of, rows, task_of, tiny_model
+
+from llmkit.data.rows import Row
+from llmkit.errors import LlmkitError
+from llmkit.evaluation import comparing
+from llmkit.evaluation.baselines import BASELINES, LABELLED, baselines_of, judged_by_loss
+from llmkit.evaluation.baselines.answers import closest_sentence
+from llmkit.evaluation.baselines.labels import (
+    commonest,
+    commonest_set,
+    linear_label,
+    linear_label_sets,
+    linear_numbers,
+    mean,
+)
+from llmkit.evaluation.baselines.tags import commonest_tags
+from llmkit.evaluation.baselines.texts import first_sentence, sentences
+from llmkit.evaluation.comparing import Compared, compare_loss, compare_predictions, compared_figure, judge
+from llmkit.tasks import RECIPES
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("One. Two! Three?", ["One.", "Two!", "Three?"]),
+        ("He said “Stop.” Then he left.", ["He said “Stop.”", "Then he left."]),
+        ("Mr. J. Smith of the U.S. Army paid 3.5 dollars. He left.", ["Mr. J. Smith of the U.S. Army paid 3.5 dollars.", "He left."]),
+        ("Use llmkit.load first. then wait. Done", ["Use llmkit.load first. then wait.", "Done"]),
+        ("今天很好。明天呢？真的！「好。」他说", ["今天很好。", "明天呢？", "真的！", "「好。」", "他说"]),
+        ("वह गया। वह आया।", ["वह गया।", "वह आया।"]),
+        ("A heading\n\nIts text.", ["A heading", "Its text."]),
+        (" \n ", []),
+    ],
+)  # fmt: skip
+def test_sentences_end_where_a_reader_of_the_script_would_end_them(text: str, parts: list[str]) -> None:
+    assert sentences(text) == parts
+    assert first_sentence(text) == (parts[0] if parts else "")
+
+
+def test_the_commonest_of_equals_is_the_first_and_a_set_of_labels_counts_as_one() -> None:
+    assert commonest(["b", "a", "a", "b"], count=2) == ["b", "b"]
+    most, again = commonest_set([["x"], ["y", "x"], ["x", "y"], ["x", "z"]], count=2)
+    assert most == again == {"labels": ["x", "y"], "probabilities": {"x": 1.0, "y": 0.5, "z": 0.25}}
+    assert commonest_set([[], [], ["x"]], count=1)[0]["labels"] == []
+    assert mean([1.0, 2.0, 6.0], count=2) == [3.0, 3.0]
+
+
+def test_a_linear_classifier_learns_words_and_pairs_of_neighbours() -> None:
+    texts = [("not good",), ("good",), ("not bad",), ("bad",)] * 8
+    labels = ["no", "yes", "yes", "no"] * 8
+    assert linear_label(texts, labels, texts[:4]) == labels[:4]
+
+
+def test_text_without_spaces_is_learnt_by_its_characters() -> None:
+    texts = [("这部电影很好看",), ("太难看了不喜欢",), ("我很喜欢",), ("浪费时间",)] * 4
+    labels = ["good", "bad", "good", "bad"] * 4
+    assert linear_label(texts, labels, [("他很喜欢这部",), ("浪费了太多",)]) == ["good", "bad"]
+
+
+def test_the_order_of_the_training_rows_does_not_change_a_prediction() -> None:
+    made = [(row.fields["text"], row.fields["label"]) for row in rows(40)]
+    shuffled = random.Random(1).sample(made, len(made))
+    wanted = [(row.fields["text"],) for row in rows(60)]
+    first, again, other = (
+        linear_label([(text,) for text, _ in order], [label for _, label in order], wanted)
+        for order in (made, made, shuffled)
+    )
+    assert first == again == other
+
+
+def test_several_labels_may_hold_or_none_and_one_that_always_holds_is_always_given() -> None:
+    texts = [("red",), ("red round",), ("round",), ("plain",)] * 8
+    labels = [["any", "colour"], ["any", "colour", "shape"], ["any", "shape"], ["any"]] * 8
+    found = linear_label_sets(texts, labels, texts[:4])
+    assert [row["labels"] for row in found] == labels[:4]
+    assert all(row["probabilities"]["any"] == 1 for row in found)
+    assert found[0]["probabilities"]["colour"] > 0.5 > found[0]["probabilities"]["shape"] > 0
+
+
+def test_numbers_are_learnt_and_a_pair_is_told_by_what_its_texts_share() -> None:
+    words = [chr(97 + index) * 3 for index in range(20)]
+    same = [((word, word), 5.0) for word in words]
+    other = [((word, words[index - 1]), 0.0) for index, word in enumerate(words)]
+    pairs, numbers = zip(*same, *other, strict=True)
+    equal, different = linear_numbers(pairs, numbers, [("new words", "new words"), ("new words", "old things")])
+    assert equal > 3 > 2 > different
+
+
+def test_a_word_has_its_commonest_tag_and_an_unseen_one_is_outside() -> None:
+    words, tags = [["Paris", "is", "Paris"], ["Paris", "Hilton"]], [["B-LOC", "O", "B-LOC"], ["B-PER", "I-PER"]]
+    assert commonest_tags(words, tags, [["Paris", "Rome"], []]) == [["B-LOC", "O"], []]
+    assert commonest_tags([["run", "run", "dog"]], [["V", "V", "N"]], [["cat"]]) == [["V"]]
+
+
+def test_the_closest_sentence_shares_most_words_with_the_question() -> None:
+    context = "Rome is old. The Seine flows through Paris. Nobody knows."
+    assert closest_sentence(context, "What flows through Paris?") == "The Seine flows through Paris."
+    assert closest_sentence(context, "Why?") == "Rome is old."
+    assert closest_sentence(" ", "Why?") == ""
+
+
+# ---- the table
+
+
+@pytest.mark.parametrize("task", ["classification", "summarization"])
+def test_a_baseline_gives_a_prediction_for_each_row_of_the_kind_that_the_task_gives(task: str) -> None:
+    recipe, train, test = recipe_of(task), rows(30), rows(7)  # type: ignore[arg-type]  # its names are literals
+    for baseline in baselines_of(recipe):
+        predictions = baseline.predict(recipe, train, test)
+        assert len(predictions) == 7
+        assert all(isinstance(prediction, str) for prediction in predictions)
+
+
+def test_each_task_whose_predictions_are_judged_has_a_baseline() -> None:
+    named = {*BASELINES, "classification"}
+    assert {name for name, recipe in RECIPES.items() if recipe.METRICS and recipe.BEST != "loss"} <= named
+    assert set(LABELLED) == {"label", "labels", "number"}
+
+
+def test_a_baseline_says_which_rows_it_can_read() -> None:
+    (tags,) = BASELINES["token-classification"]
+    assert tags.fits([Row({"words": ["a"], "tags": ["O"]}, "1")])
+    assert not tags.fits([Row({"words": ["a"], "tags": ["O"]}, "1"), Row({"text": "a", "spans": []}, "2")])
+
+
+def test_only_what_no_other_figure_judges_is_judged_by_its_loss() -> None:
+    judged = {name for name in TASK_NAMES if judged_by_loss(recipe_of(name))}
+    assert judged == {"causal-lm", "instruction", "masked-lm", "span-corruption"}
+    assert not judged_by_loss(recipe_of("classification", evaluation={"best": "loss"}))
+
+
+# ---- compared on the same rows
+
+
+def test_rows_that_the_task_drops_are_left_out_for_the_baselines_too() -> None:
+    loaded = tiny_model("t5")
+    long, short = {"text": "the cat " * 30, "summary": "long"}, {"text": "the dog", "summary": "the dog"}
+    made = [Row(dict(fields), f"{index}") for index, fields in enumerate([long, short, short, long, short, long, long])]
+    task = task_of("summarization", loaded=loaded, max_source_tokens=20, overflow="drop")
+    examples = task.encode(made)
+    assert examples.rows == 3
+    figures = {"loss": 1.0, "rouge1": 0.0, "rouge2": 0.0, "rougeL": 0.0, "rougeLsum": 0.0}
+    compared = compare_predictions(
+        task, figures, train=(), rows=made, examples=examples, metrics=["rouge"], rouge_tokenizer="auto"
+    )
+    assert compared is not None
+    assert compared.baselines[0].figures["rougeL"] == 1
+    assert not logging.getLogger("llmkit").disabled
+
+
+def test_a_written_baseline_is_cut_at_the_models_own_limit() -> None:
+    task = task_of("summarization", max_target_tokens=4)
+    row = Row({"text": "the old dog walks over the green river", "summary": "the"}, "1")
+    examples = task.encode([row])
+    cut = comparing._cut(task, row.fields["text"])
+    assert row.fields["text"].startswith(cut)
+    assert len(task.loaded.tokenizer(cut, add_special_tokens=False)["input_ids"]) == 4
+    assert examples.rows == 1
+
+
+def test_training_rows_beyond_the_limit_are_drawn_evenly_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    many = [Row({"text": "x" * 10}, str(number)) for number in range(1000)]
+    drawn = comparing._drawn(iter(many), most_rows=100)
+    assert drawn == comparing._drawn(iter(many), most_rows=100)
+    places = [int(row.place) for row in drawn]
+    assert len(places) == 100
+    assert places == sorted(places)
+    assert 350 < sum(places) / 100 < 650
+    assert "baselines: trained on 100 of 1,000 training rows, drawn evenly" in caplog.messages
+    assert len(comparing._drawn(iter(many), most_characters=50)) == 5
+
+
+def test_a_language_model_is_held_against_token_frequencies_in_all_its_figures() -> None:
+    task = task_of("causal-lm")
+    examples = task.encode(rows(20))
+    figures = {"loss": 2.0, "perplexity": 7.4, "bits_per_byte": 1.0}
+    compared = compare_loss(task, figures, train=examples, examples=examples)
+    (unigram,) = compared.baselines
+    assert unigram.figures["bits_per_byte"] == pytest.approx(unigram.figures["loss"] / 2)
+    assert compared.better == (unigram.figures["loss"] > 2)
+
+
+# ---- the sentence
+
+
+@pytest.mark.parametrize(
+    ("figure", "model", "baselines", "verdict"),
+    [
+        ("accuracy", 0.88, [0.3, 0.85], "The model beats b1 in accuracy, 0.88 to 0.85."),
+        ("accuracy", 0.85, [0.88, 0.3], "The model loses to b0 in accuracy, 0.85 to 0.88: it is not worth its cost yet."),
+        ("loss", 2.0, [2.0004], "The model beats b0 in loss, 2.0000 to 2.0004."),
+        ("loss", 2.5, [3.0, 2.0], "The model loses to b1 in loss, 2.50 to 2.00: it is not worth its cost yet."),
+        ("accuracy", 0.5, [0.5], "The model is no better than b0 in accuracy, 0.5000 each: it is not worth its cost yet."),
+    ],
+)  # fmt: skip
+def test_the_verdict_is_on_the_best_baseline_in_the_figures_own_direction(
+    figure: str, model: float, baselines: list[float], verdict: str
+) -> None:
+    found = [Compared(f"{index}", f"b{index}", {figure: value}) for index, value in enumerate(baselines)]
+    judged = judge({figure: model}, found, figure=figure, train_rows=0)
+    assert judged.verdict == verdict
+    assert judged.better == ("beats" in verdict)
+
+
+def test_the_figure_is_the_one_that_picks_the_checkpoint_where_it_was_measured() -> None:
+    figures = {"loss": 1.0, "majority_share": 0.5, "accuracy": 0.5, "f1_macro": 0.4}
+    assert compared_figure(figures, best="f1_macro") == "f1_macro"
+    assert compared_figure(figures, best="loss") == "accuracy"
+    assert compared_figure({"loss": 1.0, "evaluate:x": 0.5}, best="accuracy") is None
+
+
+def test_a_baseline_that_fails_does_not_leave_the_log_silent() -> None:
+    task = task_of("summarization", max_source_tokens=20, overflow="error")
+    long = Row({"text": "the cat " * 30, "summary": "long"}, "1")
+    with pytest.raises(LlmkitError):
+        comparing._measured_rows(task, [long, long], count=1)
+    assert not logging.getLogger("llmkit").disabled

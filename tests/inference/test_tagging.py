@@ -1,0 +1,166 @@
+"""Entities and tags of raw texts: exact in characters of the text as given, whole over any length."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from small_models import WINDOW, FakeEngine, small_bert
+from transformers import BertForTokenClassification
+
+from llmkit.api.using import Model
+from llmkit.errors import DataError, UsageError
+from llmkit.inference.engines.transformers import TransformersEngine
+from llmkit.inference.tagging import Tagging, tag_texts
+from llmkit.models.loaded import LoadedModel
+
+LABELS = ("O", "B-X", "I-X", "B-Y", "I-Y")
+
+
+@pytest.fixture
+def tagger() -> LoadedModel:
+    bert = small_bert()
+    config = bert.model.config
+    config.id2label = dict(enumerate(LABELS))
+    config.label2id = {label: index for index, label in enumerate(LABELS)}
+    torch.manual_seed(1)
+    return LoadedModel(BertForTokenClassification(config).eval(), bert.tokenizer, "bert", "small-tagger")
+
+
+def tagged(
+    loaded: LoadedModel, texts: Sequence[str], tag_of: dict[str, str] | None = None, **keys: str
+) -> list[Tagging]:
+    """By an engine that gives each word of `tag_of` its tag by its first piece, and the others `O`, all at 2:1 or so."""
+    ids = {
+        loaded.tokenizer(word, add_special_tokens=False)["input_ids"][0]: tag for word, tag in (tag_of or {}).items()
+    }
+    engine = FakeEngine(logits=lambda one: [4.0 * (ids.get(one[0], "O") == label) for label in LABELS])
+    overflow = keys.get("overflow", "window")
+    return list(tag_texts(loaded, engine, texts, overflow=overflow, overlap=8))  # type: ignore[arg-type]
+
+
+def test_entities_have_the_characters_of_the_text_their_label_and_a_mean_score(tagger: LoadedModel) -> None:
+    text = "A  small\tdog, then rain."
+    [found] = tagged(tagger, [text], {"small": "B-X", "dog": "I-X", "rain": "I-Y"})
+    assert [(one.start, one.end, one.label, one.text) for one in found.entities] == [
+        (3, 12, "X", "small\tdog"),
+        (19, 23, "Y", "rain"),
+    ]
+    share = np.exp(4) / (np.exp(4) + 4)
+    assert [one.score for one in found.entities] == pytest.approx([share, share])
+    assert [word.text for word in found.words] == ["A", "small", "dog", ",", "then", "rain", "."]
+    assert found.truncated_tokens == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "日本語dog日本",
+        "naïve dog",
+        "e\u0301tude dog\u0301 x",
+        "🙂👩\u200d👩 dog\ufe0f",
+        "\u200bdog\u00ad",
+        "\u00a0dog\u2009x",
+        "‏דוג dog",
+        "DOG",
+        "[SEP] dog [MASK]",
+        "ﬁne dog",
+        "İ dog",
+    ],
+)
+def test_offsets_are_exact_in_any_script(tagger: LoadedModel, text: str) -> None:
+    [found] = tagged(tagger, [text], {"dog": "B-X"})
+    [entity] = found.entities
+    assert entity.text == text[entity.start : entity.end]
+    start = text.lower().find("dog") if "İ" not in text else 2
+    assert entity.start == start
+    assert entity.text.rstrip("\u0301\ufe0f\u00ad").lower() == "dog"
+    ends = [(word.start, word.end) for word in found.words]
+    assert ends == sorted(ends)
+    assert all(first[1] <= second[0] for first, second in itertools.pairwise(ends))
+    left = "".join(
+        text[end:start] for end, start in zip([0, *(e for _, e in ends)], [*(s for s, _ in ends), None], strict=True)
+    )
+    assert not left.strip("\u200b\u200f \u00a0\u2009\u200d")  # nothing but white space and marks is between words
+
+
+def test_an_accent_behind_a_letter_belongs_to_its_word(tagger: LoadedModel) -> None:
+    [found] = tagged(tagger, ["dog\u0301 x"], {"dog": "B-X"})
+    assert found.entities[0].text == "dog\u0301"
+
+
+def test_each_character_of_chinese_is_a_word(tagger: LoadedModel) -> None:
+    [found] = tagged(tagger, ["日本語 dog"])
+    assert [word.text for word in found.words] == ["日", "本", "語", "dog"]
+
+
+def test_an_entity_at_every_position_of_a_long_text_keeps_its_characters(tagger: LoadedModel) -> None:
+    count = 3 * WINDOW
+    for at in range(0, count, 5):
+        words = ["the"] * count
+        words[at] = "dog"
+        [found] = tagged(tagger, [" ".join(words)], {"dog": "B-X"})
+        assert [(one.start, one.end) for one in found.entities] == [(4 * at, 4 * at + 3)]
+        assert len(found.words) == count
+
+
+def test_an_entity_that_lies_across_two_windows_stays_one(tagger: LoadedModel) -> None:
+    text = " ".join(["the"] * 30 + ["dog"] * 60 + ["the"] * 30)
+    [found] = tagged(tagger, [text], {"dog": "I-X"})
+    assert [one.text for one in found.entities] == [" ".join(["dog"] * 60)]
+
+
+def test_a_cut_text_is_counted_and_its_words_end_there(tagger: LoadedModel, caplog: pytest.LogCaptureFixture) -> None:
+    long = " ".join(["the"] * 100)
+    found = tagged(tagger, ["the dog", long], overflow="truncate")
+    assert [one.truncated_tokens for one in found] == [0, 102 - WINDOW]
+    assert [len(one.words) for one in found] == [2, WINDOW - 2]
+    [message] = caplog.messages
+    assert f"1 texts were too long for small-tagger (window {WINDOW} tokens)" in message
+
+
+def test_a_long_text_is_an_error_under_error(tagger: LoadedModel) -> None:
+    with pytest.raises(DataError, match=f"row 2: the text has 102 tokens, .* takes {WINDOW} at most; shorten it, or"):
+        tagged(tagger, ["the", " ".join(["the"] * 100)], overflow="error")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("", "row 2: the text is empty"), (" \n", "row 2: the text is empty"), ("a\ud83d", "U\\+D83D")],
+)
+def test_impossible_texts_are_errors_with_their_row(tagger: LoadedModel, text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        tagged(tagger, ["the", text])
+
+
+def test_a_text_without_words_has_nothing_to_tag(tagger: LoadedModel) -> None:
+    found = tagged(tagger, ["\u200b", "dog", "\u200b\u00ad"], {"dog": "B-X"})
+    assert [len(one.words) for one in found] == [0, 1, 0]
+    assert [len(one.entities) for one in found] == [0, 1, 0]
+
+
+def test_plain_tags_are_no_entities(tagger: LoadedModel) -> None:
+    tagger.model.config.id2label = dict(enumerate(["NOUN", "VERB", "DET", "X", "Y"]))
+    [found] = list(
+        tag_texts(tagger, FakeEngine(logits=lambda ids: [0, 1, 0, 0, 0]), ["the dog"], overflow="error", overlap=8)
+    )
+    assert [word.tag for word in found.words] == ["VERB", "VERB"]
+    assert found.entities == []
+
+
+def test_the_verb_of_a_loaded_model_gives_what_plain_transformers_gives(tagger: LoadedModel) -> None:
+    model = Model(tagger, TransformersEngine(tagger, device=torch.device("cpu")))
+    text = "The small dog runs"
+    [found] = model.tag([text])
+    encoding = tagger.tokenizer(text, return_tensors="pt", return_token_type_ids=False)
+    with torch.inference_mode():
+        shares = tagger.model(**encoding).logits[0].softmax(dim=-1)  # (T, C)
+    firsts = [encoding.char_to_token(word.start) for word in found.words]
+    assert [word.tag for word in found.words] == [LABELS[int(shares[at].argmax())] for at in firsts]
+    assert [word.score for word in found.words] == pytest.approx([float(shares[at].max()) for at in firsts], abs=1e-6)
+    assert model.finds_entities
+    with pytest.raises(UsageError, match="give a list of texts"):
+        model.tag("one text")
