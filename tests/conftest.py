@@ -22,3 +22,8 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)  # tiny models: more threads only wait for each other
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The README's commands first: they take longest, and at the end one worker would be alone with them."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")  # stable: all else keeps its order

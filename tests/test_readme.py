@@ -26,7 +26,7 @@ OWN_PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]  # recipes and Python
 PAGES = [*OWN_PAGES, *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-_SHORT = {"train.steps": "2", "data.max_rows": "1200", "evaluation.max_rows": "50"}
+_SHORT = {"train.steps": "1", "data.max_rows": "700", "evaluation.max_rows": "20"}
 
 
 def blocks(page: Path, language: str) -> list[str]:

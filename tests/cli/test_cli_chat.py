@@ -197,6 +197,9 @@ def test_two_turns_with_a_reset_between_them_and_a_file_at_the_end(here: Path, t
         assert f"{first}\r\n> " in terminal.until("\r\n> ")
         terminal.type("/reset\n")
         assert "a new conversation" in terminal.until("\r\n> ")
+        terminal.type("abc")
+        terminal.until("abc")
+        time.sleep(0.5)  # readline looks for signals only once it waits for a key, a moment after it shows the last one
         terminal.type("\x03")
         assert "/quit or Ctrl-D ends the conversation" in terminal.until("\r\n> ")
         terminal.type("/bogus\n")
