@@ -12,7 +12,7 @@ from llmkit.models.adapters import (
     MODEL_CONFIG,
 )
 from llmkit.models.first_token import read_first_token_only
-from llmkit.models.heads import class_of, model_class
+from llmkit.models.heads import VERBS, class_of, model_class, model_classes
 from llmkit.models.loaded import LABELLED_HEADS, Family, Head, LoadedModel
 from llmkit.models.places import ModelPlace, find_model
 from llmkit.models.presets import scratch_config
@@ -116,6 +116,8 @@ def load_model(
     cls = class_of(place, family, head)
     config = _checked_config(cls, place)
     if head in LABELLED_HEADS:
+        if not new_head:
+            _refuse_other_labels(config, cls, place)
         _settle_labels(config, place, labels)
     elif head == "question-answering":
         config.num_labels = 2  # start and end, whatever the model was before
@@ -243,6 +245,14 @@ def _name_labels(config: PreTrainedConfig, labels: tuple[str, ...] | None) -> No
     if labels is not None:
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: index for index, label in enumerate(labels)}
+
+
+def _refuse_other_labels(config: PreTrainedConfig, cls: type[PreTrainedModel], place: ModelPlace) -> None:
+    """Labels of texts and labels of tokens have weights of the same names and shapes: the config tells them apart."""
+    kind = (config.architectures or [""])[0]
+    verbs = {known.__name__: VERBS[head] for (_, head), known in model_classes().items() if head in LABELLED_HEADS}
+    if kind != cls.__name__ and kind in verbs:
+        raise ModelError(f"{place.name}: it was saved as {kind}; `llmkit {verbs[kind]}` fits it.")
 
 
 def _settle_labels(config: PreTrainedConfig, place: ModelPlace, labels: tuple[str, ...] | None) -> None:

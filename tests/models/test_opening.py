@@ -370,3 +370,15 @@ def test_the_same_seed_gives_the_same_new_weights_whatever_was_drawn_before(fami
 def test_each_family_is_tested() -> None:
     assert set(HEADS) == set(FAMILY_OF.values())
     assert all(tokenizer_of(family).pad_token_id is not None for family in HEADS)
+
+
+@pytest.mark.parametrize(
+    ("saved", "wanted", "verb"),
+    [("classification", "token-classification", "classify"), ("token-classification", "classification", "tag")],
+)
+def test_labels_of_texts_and_of_tokens_are_told_apart(saved: Head, wanted: Head, verb: str, tmp_path: Path) -> None:
+    """Their weights have the same names and shapes; only the config says which they are."""
+    for name, content in model_files(tiny_model("bert", head=saved)).items():
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=f"`llmkit {verb}` fits it"):
+        load_model(str(tmp_path), head=wanted)
