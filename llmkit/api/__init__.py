@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         saved_vectors,
         short_numbers,
     )
+    from llmkit.api.verbs import Verb
     from llmkit.evaluation.comparing import Comparison
     from llmkit.inference.classifying import Classification
     from llmkit.inference.embedding import Found
@@ -45,6 +46,7 @@ _PLACES = {
     "llmkit.inference.classifying": ("Classification",),
     "llmkit.api.training": ("Begun", "Finetuned", "count_devices", "finetune"),
     "llmkit.api.using": ("Model", "load"),
+    "llmkit.api.verbs": ("Verb",),
     "llmkit.api.vectors": (
         "SavedVectors",
         "check_search",
@@ -77,6 +79,7 @@ __all__ = [
     "SavedVectors",
     "StepResult",
     "Tagging",
+    "Verb",
     "baselines_record",
     "check_search",
     "check_vectors_file",

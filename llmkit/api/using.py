@@ -23,7 +23,7 @@ from llmkit.inference.tagging import Tagging, TagOverflow, tag_texts
 from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_in_parts, summarize_texts
 from llmkit.models.chat import Messages, fault_in, is_chat_model
 from llmkit.recipe.blocks import GenerationBlock
-from llmkit.tasks.base import Pooling
+from llmkit.tasks.base import WRITING_HEADS, Pooling
 from llmkit.tasks.question_answering import answer_options
 from llmkit.tasks.tags import has_prefixes
 from llmkit.tasks.word_pieces import overlap_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llmkit.inference.engines.transformers import TransformersEngine
-    from llmkit.models.loaded import LoadedModel
+    from llmkit.models.loaded import Head, LoadedModel
 
 _log = logging.getLogger("llmkit")
 Item = TypeVar("Item")
@@ -65,7 +65,7 @@ def load(name: str | None = None, *, verb: Verb | None = None, revision: str | N
     if verb is None or verb == "generate":
         verb = own_verb(find_model(name, revision=revision).config, wanted=verb)
     loaded = load_model(name, head=USES[verb].head, revision=revision)
-    model = Model(loaded, TransformersEngine(loaded, device=PartialState().device))
+    model = Model(loaded, TransformersEngine(loaded, device=PartialState().device), head=USES[verb].head)
     if verb == "chat":
         model.require_chat()
     return model
@@ -74,9 +74,11 @@ def load(name: str | None = None, *, verb: Verb | None = None, revision: str | N
 class Model:
     """A model with an engine. All verbs take any number of texts, keep their order, and yield as they go."""
 
-    def __init__(self, loaded: LoadedModel, engine: TransformersEngine) -> None:
+    def __init__(self, loaded: LoadedModel, engine: TransformersEngine, *, head: Head) -> None:
+        """`head` is the one that the model was opened with."""
         self.loaded = loaded
         self._engine = engine
+        self._head = head
 
     @property
     def chats(self) -> bool:
@@ -125,6 +127,7 @@ class Model:
 
     def answer_many(self, pairs: Iterable[tuple[str, str]]) -> Iterator[Answer]:
         """The answer to each (question, passage), in their order."""
+        self._check_head("answer")
         return answer_questions(self.loaded, self._engine, pairs, options=answer_options(self.loaded))
 
     @property
@@ -137,6 +140,7 @@ class Model:
     ) -> Iterator[Classification]:
         """Label, labels or number of each text or (text, text_pair); see `classify_texts` for errors, and for what
         becomes of long texts."""
+        self._check_head("classify")
         return classify_texts(self.loaded, self._engine, _several(texts), overflow=overflow)
 
     @property
@@ -210,9 +214,12 @@ class Model:
         return fill_texts(self.loaded, self._engine, _several(texts), top_k=top_k, overflow=overflow)
 
     def _check_head(self, verb: Verb) -> None:
-        from llmkit.models.heads import model_class
-
-        if not isinstance(self.loaded.model, model_class(self.loaded.family, USES[verb].head)):
+        """
+        Raises:
+            UsageError: the model was opened for another verb, whose results this one would misread.
+        """
+        fitting = WRITING_HEADS if verb == "generate" else {USES[verb].head}  # T5 writes, too, with a head of its own
+        if self._head not in fitting:
             name = self.loaded.name
             raise UsageError(f"{name} was opened for another use. Open it with llmkit.load({name!r}, verb={verb!r}).")
 
@@ -224,6 +231,7 @@ class Model:
         Args:
             raw: a chat model, too, continues the prompt as it stands; else it answers it as what a user says.
         """
+        self._check_head("generate")
         return generate_texts(
             self.loaded,
             self._engine,
@@ -236,6 +244,7 @@ class Model:
 
     def stream(self, prompt: str, *, raw: bool = False, **options: Any) -> Iterator[str]:
         """The first continuation in pieces, as they come."""
+        self._check_head("generate")
         as_turn = self.chats and not raw
         prefixed = self._prompt_prefix + prompt
         return stream_text(self.loaded, self._engine, prefixed, options=self.options(options), as_turn=as_turn)
@@ -248,6 +257,7 @@ class Model:
         Args:
             overflow: without it, `window` for a model that was trained so, else `truncate`.
         """
+        self._check_head("summarize")
         entry = summarization_entry(self.loaded)
         block, prefix = self.options(options, entry=entry), entry.get("prefix", "")
         several = _several(texts)
@@ -277,6 +287,7 @@ class Model:
             UsageError: the model does not translate these languages; the message says which it does.
             ModelError: the model does not translate.
         """
+        self._check_head("translate")
         entry = translation_entry(self.loaded, source=source_language, target=target_language)
         block, prefix = self.options(options, entry=entry), entry["prefix"]
         return summarize_texts(
@@ -285,6 +296,7 @@ class Model:
 
     def tag(self, texts: Iterable[str], *, overflow: TagOverflow = "window") -> Iterator[Tagging]:
         """Entities of each text, or tags of its words; see `tag_texts` for errors and long texts."""
+        self._check_head("tag")
         overlap = overlap_of(self.loaded.window, self._window_overlap())
         return tag_texts(self.loaded, self._engine, _several(texts), overflow=overflow, overlap=overlap)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from llmkit.cli.texts import as_text, input_texts, names_a_file, results
-from llmkit.cli.use import Json, ModelName, Output
+from llmkit.cli.use import Json, ModelName, Output, open_model
 from llmkit.errors import UsageError
 
 _NO_ANSWER = "no answer"
@@ -31,9 +31,7 @@ def answer(
 ) -> None:
     """Answer a question with a span of a passage, or say that it has none."""
     pairs = _pairs(source, question, column=column, question_column=question_column)
-    from llmkit.api import load
-
-    opened = load(model, verb="answer")
+    opened = open_model(model, verb="answer")
     with results(as_json=as_json, output=output) as write:
         for found in opened.answer_many(pairs):
             record = {

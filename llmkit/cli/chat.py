@@ -12,7 +12,20 @@ import typer
 
 from llmkit.cli.messages import print_error, print_note
 from llmkit.cli.texts import as_text, input_texts, results, shown
-from llmkit.cli.use import Beams, Json, MaxNewTokens, ModelName, Penalty, check_generation
+from llmkit.cli.use import (
+    Beams,
+    Json,
+    MaxNewTokens,
+    ModelName,
+    Penalty,
+    Seed,
+    Stop,
+    Temperature,
+    TopK,
+    TopP,
+    check_generation,
+    open_model,
+)
 from llmkit.errors import LlmkitError, UsageError
 
 if TYPE_CHECKING:
@@ -29,15 +42,13 @@ def chat(
         str | None, typer.Option(metavar="FILE", help="Keep the conversation here, after each turn.")
     ] = None,
     max_new_tokens: MaxNewTokens = None,
-    temperature: Annotated[float | None, typer.Option(help="Sample; below 1 likelier, above 1 wilder.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Sample from the so many likeliest tokens.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Sample from the likeliest tokens of this total probability.")
-    ] = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
     beams: Beams = None,
     repetition_penalty: Penalty = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; may be given again.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the sampling.")] = None,
+    stop: Stop = None,
+    seed: Seed = None,
     as_json: Json = False,
 ) -> None:
     """Talk with a model trained on conversations. In a pipe, each line is a user's turn."""
@@ -53,7 +64,6 @@ def chat(
     }
     check_generation(options)
     messages = _loaded(load)
-    from llmkit.api import load as open_model
 
     conversation = _Conversation(open_model(model, verb="chat"), messages, options=options, file=save)
     if system is not None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from llmkit.cli.texts import as_text, input_texts, results
-from llmkit.cli.use import Column, Json, Lines, ModelName, Source
+from llmkit.cli.use import Column, Json, Lines, ModelName, Source, open_model
 from llmkit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from llmkit.api import Found, Model, SavedVectors
+    from llmkit.api import Found, SavedVectors
 
 Pooling = Literal["mean", "first"]
 Overflow = Literal["error", "truncate", "window"]
@@ -58,7 +58,7 @@ def embed(
     if file is not None:
         check_vectors_file(Path(file))
     texts = input_texts(source, column=column, by_line=lines)
-    opened = _open(model)
+    opened = open_model(model, verb="embed")
     if file is not None:
         save_vectors(opened, texts, file, pooling=pooling or "mean", normalize=normalize, overflow=overflow)
         return
@@ -69,12 +69,6 @@ def embed(
 
 
 COMMANDS = (embed,)
-
-
-def _open(name: str | None) -> Model:
-    from llmkit.api import load  # not before the arguments are checked: it imports numpy
-
-    return load(name, verb="embed")
 
 
 def _search(
@@ -97,11 +91,11 @@ def _search(
         raise UsageError(f"{output}: what --search finds is written as JSONL. Name a .jsonl file.")
     saved = _saved(source, column=column)
     if saved is not None:
-        opened = _open(model or saved.model)
+        opened = open_model(model or saved.model, verb="embed")
         found = saved.search(opened, queries, top_k=top_k, pooling=pooling, overflow=overflow)
     else:
         texts = input_texts(source, column=column, by_line=by_line)
-        opened = _open(model)
+        opened = open_model(model, verb="embed")
         found = opened.search(queries, texts, top_k=top_k, pooling=pooling or "mean", overflow=overflow)
     if not any(found):
         raise DataError("there are no rows to search in.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from llmkit.cli.texts import input_texts, results
-from llmkit.cli.use import Column, Json, Lines, ModelName, Output
+from llmkit.cli.use import Column, Json, Lines, ModelName, Output, open_model
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ def fill(
     if top_k < 1:
         raise UsageError(f"--top-k {top_k}: ask for at least 1 candidate.")
     texts = input_texts(source, column=column, by_line=lines)
-    from llmkit.api import load
-
-    opened = load(model, verb="fill")
+    opened = open_model(model, verb="fill")
     with results(as_json=as_json, output=output) as write:
         for result in opened.fill(texts, top_k=top_k, overflow=overflow):
             write(_plain(result), _record(result))

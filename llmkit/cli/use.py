@@ -12,7 +12,7 @@ from llmkit.cli.texts import as_text, input_pairs, input_texts, results, shown
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from llmkit.api import Classification, Model
+    from llmkit.api import Classification, Model, Verb
 
 Source = Annotated[str | None, typer.Argument(help="A text, a file (.txt .csv .tsv .jsonl .parquet), or - for a pipe.")]
 ModelName = Annotated[
@@ -28,6 +28,11 @@ Overflow = Annotated[
 MaxNewTokens = Annotated[int | None, typer.Option(help="Length limit of what is written, in tokens.")]
 Beams = Annotated[int | None, typer.Option(help="Width of the beam search; 1 is greedy.")]
 Penalty = Annotated[float | None, typer.Option("--repetition-penalty", help="Above 1: repeat less.")]
+Temperature = Annotated[float | None, typer.Option(help="Sample; below 1 likelier, above 1 wilder.")]
+TopK = Annotated[int | None, typer.Option(help="Sample from the so many likeliest tokens.")]
+TopP = Annotated[float | None, typer.Option(help="Sample from the likeliest tokens of this total probability.")]
+Stop = Annotated[list[str] | None, typer.Option(help="Stop before this text; may be given again.")]
+Seed = Annotated[int | None, typer.Option(help="Of the sampling.")]
 
 
 def generate(
@@ -35,16 +40,14 @@ def generate(
     prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="The text to continue.")] = None,
     model: ModelName = None,
     max_new_tokens: MaxNewTokens = None,
-    temperature: Annotated[float | None, typer.Option(help="Sample; below 1 likelier, above 1 wilder.")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Sample from the so many likeliest tokens.")] = None,
-    top_p: Annotated[
-        float | None, typer.Option(help="Sample from the likeliest tokens of this total probability.")
-    ] = None,
+    temperature: Temperature = None,
+    top_k: TopK = None,
+    top_p: TopP = None,
     beams: Beams = None,
     repetition_penalty: Penalty = None,
-    stop: Annotated[list[str] | None, typer.Option(help="Stop before this text; may be given again.")] = None,
+    stop: Stop = None,
     num_return_sequences: Annotated[int | None, typer.Option(help="Continuations of each prompt.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the sampling.")] = None,
+    seed: Seed = None,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it stands, with a chat model too.")] = False,
     overflow: Overflow = "error",
     column: Column = "text",
@@ -167,7 +170,7 @@ def _classified(result: Classification) -> tuple[str, dict[str, Any]]:
     return plain, {**record, "windows": result.windows} if result.windows > 1 else record
 
 
-def open_model(name: str | None, *, verb: Literal["classify", "generate", "summarize", "translate"]) -> Model:
+def open_model(name: str | None, *, verb: Verb) -> Model:
     from llmkit.api import load
 
     return load(name, verb=verb)

@@ -14,9 +14,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from llmkit.inference.inputs import Cuts, check_texts, encode_whole, numbered_chunks, token_ids
+from llmkit.inference.inputs import Cuts, check_texts, encode_whole, numbered_chunks
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.base import Pooling
+from llmkit.tasks.encoding import token_ids
 
 EMBED_CHUNK_ROWS = 2048
 """Enough texts of each length for full batches."""
@@ -133,11 +134,11 @@ class NearestRows:
 def _windows(loaded: LoadedModel, texts: Sequence[str], *, size: int) -> list[list[list[int]]]:
     """For each text its ids in windows of at most `size` and of like length, each with the special tokens around."""
     windows = []
-    for text, ids in zip(texts, token_ids(loaded, texts, special=True), strict=True):
+    for text, ids in zip(texts, token_ids(loaded.tokenizer, texts, special=True), strict=True):
         if len(ids) <= size:
             windows.append([ids])
             continue
-        (inner,) = token_ids(loaded, [text], special=False)
+        (inner,) = token_ids(loaded.tokenizer, [text], special=False)
         added = len(ids) - len(inner)
         before = next(start for start in range(added + 1) if ids[start : start + len(inner)] == inner)
         count = -(-len(inner) // (size - added))

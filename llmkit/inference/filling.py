@@ -15,8 +15,9 @@ from typing import Literal, Protocol
 import numpy as np
 
 from llmkit.errors import DataError, ModelError, UsageError
-from llmkit.inference.inputs import check_texts, numbered_chunks, token_ids
+from llmkit.inference.inputs import check_texts, numbered_chunks
 from llmkit.models.loaded import LoadedModel
+from llmkit.tasks.encoding import token_ids
 
 MASK = "[MASK]"
 """Understood with every model, beside its own spelling."""
@@ -157,7 +158,7 @@ def _asked(
     room = loaded.window - 2  # [CLS] and [SEP] stand around
     pattern = re.compile(_mask_pattern(loaded))
     spelt = [pattern.sub(lambda _: mask_token, text) for text in texts]
-    for number, ids in enumerate(token_ids(loaded, spelt, special=False)):
+    for number, ids in enumerate(token_ids(loaded.tokenizer, spelt, special=False)):
         places = [place for place, token in enumerate(ids) if token == mask_id]
         if len(places) != len(spans[number]):
             raise ModelError(f"{loaded.name}: its tokenizer does not read {mask_token} as one token; fill needs that.")

@@ -15,7 +15,7 @@ import numpy as np
 
 from llmkit.errors import DataError
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.encoding import Item, in_chunks
+from llmkit.tasks.encoding import Item, in_chunks, token_ids
 
 logger = logging.getLogger("llmkit")
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -62,7 +62,7 @@ def encode_whole(
     """Ids with the special tokens around them, at most `window` of them; without it, `loaded.window`."""
     window = loaded.window if window is None else window
     encoded = []
-    for row, ids in enumerate(token_ids(loaded, texts, special=True), start=first_row):
+    for row, ids in enumerate(token_ids(loaded.tokenizer, texts, special=True), start=first_row):
         if len(ids) <= window:
             encoded.append(Encoded(ids, 0))
         elif overflow == "truncate":
@@ -75,21 +75,6 @@ def encode_whole(
                 "shorten it, or allow it to be cut with overflow truncate"
             )
     return encoded
-
-
-def token_ids(loaded: LoadedModel, texts: Sequence[str], *, special: bool) -> list[list[int]]:
-    """All ids of each text, never cut."""
-    encoding = loaded.tokenizer(
-        list(texts),
-        add_special_tokens=special,
-        truncation=False,
-        padding=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,  # its own warning about long texts: ours has the numbers
-    )
-    ids: list[list[int]] = encoding["input_ids"]
-    return ids
 
 
 class Cuts:

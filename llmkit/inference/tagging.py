@@ -6,16 +6,14 @@ in windows that overlap, as in evaluation. Knows no files and no commands.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from llmkit.errors import DataError
-from llmkit.inference.inputs import check_texts, softmax
+from llmkit.inference.inputs import Cuts, check_texts, numbered_chunks, softmax
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.base import Engine
-from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.tags import entities_of, has_prefixes
 from llmkit.tasks.word_pieces import (
     SPECIAL_TOKENS,
@@ -30,8 +28,6 @@ from llmkit.tasks.word_pieces import (
 TagOverflow = Literal["error", "truncate", "window"]
 _CHUNK_ROWS = 512
 """Enough texts of each length for full batches; a long one becomes many windows."""
-
-logger = logging.getLogger("llmkit")
 
 
 @dataclass(frozen=True)
@@ -80,24 +76,20 @@ def tag_texts(
         DataError: an empty text, one that is no valid Unicode, or one too long under `error`.
         ModelError: the model gives no finite numbers.
     """
-    first_row, cut_texts, cut_tokens = 1, 0, 0
+    cuts = Cuts(loaded)
     try:
-        for chunk in in_chunks(texts, size=_CHUNK_ROWS):
+        for first_row, chunk in numbered_chunks(texts, size=_CHUNK_ROWS):
             check_texts(chunk, first_row=first_row, may_be_empty=False)
             pieces = pieces_of_texts(loaded.tokenizer, chunk)
             _check_lengths(loaded, pieces, first_row=first_row, overflow=overflow)
-            for text, one, tagged in zip(chunk, pieces, _read(loaded, engine, pieces, overflow, overlap), strict=True):
-                over = len(one.ids) + SPECIAL_TOKENS - loaded.window if overflow == "truncate" else 0
-                cut_texts += over > 0
-                cut_tokens += max(over, 0)
-                yield _tagging(loaded, text, one, tagged, truncated_tokens=max(over, 0))
-            first_row += len(chunk)
+            over = [max(len(one.ids) + SPECIAL_TOKENS - loaded.window, 0) for one in pieces]
+            lost = over if overflow == "truncate" else [0] * len(pieces)
+            cuts.count(lost)
+            read = _read(loaded, engine, pieces, overflow, overlap)
+            for text, one, tagged, unread in zip(chunk, pieces, read, lost, strict=True):
+                yield _tagging(loaded, text, one, tagged, truncated_tokens=unread)
     finally:
-        if cut_texts:
-            logger.warning(
-                "%s texts were too long for %s (window %s tokens) and were cut: %s tokens were not read",
-                *(f"{cut_texts:,}", loaded.name, f"{loaded.window:,}", f"{cut_tokens:,}"),
-            )
+        cuts.warn()
 
 
 def _read(

@@ -23,12 +23,12 @@ from llmkit.inference.inputs import (
     check_texts,
     encode_whole,
     numbered_chunks,
-    token_ids,
 )
 from llmkit.models.chat import encode_prompts
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Engine
+from llmkit.tasks.encoding import token_ids
 from llmkit.tasks.parts import Cut, write_in_rounds
 
 logger = logging.getLogger("llmkit")
@@ -244,7 +244,7 @@ def _encode(
         ids = encode_prompts(loaded, [[{"role": "user", "content": prompt}] for prompt in prompts])
         return _fitted(loaded, ids, first_row=first_row, options=options, overflow=overflow)
     if loaded.family == "gpt2":
-        ids = token_ids(loaded, prompts, special=False)
+        ids = token_ids(loaded.tokenizer, prompts, special=False)
         return _fitted(loaded, ids, first_row=first_row, options=options, overflow=overflow)
     return encode_whole(loaded, prompts, first_row=first_row, overflow=overflow)
 

@@ -6,10 +6,11 @@ A task adds its own keys in a subclass of `Recipe` beside its task class. Knows 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
@@ -48,7 +49,17 @@ Kind = Literal["text", "label", "labels", "number", "words", "spans", "answers",
 """What values a role of a task holds; see llmkit/data/kinds.py."""
 TextUnit = Literal["line", "document", "file"]
 """What a row of a plain text file is: a line that is not blank, what stands between blank lines, or all of it."""
+
+
+def _once_each(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"{twice[0]!r} stands there more than once")
+    return names
+
+
 Names = Annotated[tuple[str, ...], BeforeValidator(_frozen), Field(min_length=1)]
+DistinctNames = Annotated[Names, AfterValidator(_once_each)]
 Sources = Annotated[
     tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...]), Field(min_length=1)
 ]

@@ -5,18 +5,17 @@ Legend: N examples (texts or windows of them), B batch, T tokens, C classes.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import assert_never
 
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError, nearest
-from llmkit.recipe.blocks import Kind, Names, Recipe
+from llmkit.recipe.blocks import DistinctNames, Kind, Recipe
 from llmkit.tasks.answers import (
     NUMBER_LABELS,
     PROBLEM_TYPES,
@@ -70,7 +69,7 @@ class ClassificationRecipe(Recipe):
     """Any number of labels a text, none included, in the role `labels`; each has a probability of its own."""
     regression: bool = False
     """A number in place of a label."""
-    labels: Names | None = None
+    labels: DistinctNames | None = None
     """Their names in the order of the model's outputs; without it, those of the training rows, sorted."""
     class_weights: Literal["auto"] | dict[str, Weight] | None = None
     """What a row counts in the loss, by its label: `auto` weighs rare labels up, N / (C x count)."""
@@ -114,14 +113,6 @@ class ClassificationRecipe(Recipe):
     @property
     def window_tokens(self) -> int | None:
         return self.max_tokens
-
-    @field_validator("labels")
-    @classmethod
-    def _once_each(cls, labels: Names | None) -> Names | None:
-        twice = [label for label, count in Counter(labels or ()).items() if count > 1]
-        if twice:
-            raise ValueError(f"{twice[0]!r} stands there more than once")
-        return labels
 
     @model_validator(mode="after")
     def _fits_together(self) -> ClassificationRecipe:

@@ -47,7 +47,7 @@ def encode_texts(
     Under `error` a text is cut here all the same: the report that follows raises for it.
     """
     encoded: list[list[int] | None] = []
-    for text, row, ids in zip(texts, rows, _ids(tokenizer, texts), strict=True):
+    for text, row, ids in zip(texts, rows, token_ids(tokenizer, texts, special=True), strict=True):
         if count.fits(len(ids), place=row.place):
             encoded.append(ids)
         elif count.overflow == "drop":
@@ -59,9 +59,20 @@ def encode_texts(
     return encoded
 
 
-def _ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
-    """Without the tokenizer's own limit, which it would only warn about."""
-    ids: list[list[int]] = tokenizer(list(texts), truncation=False, verbose=False, return_attention_mask=False)[
-        "input_ids"
-    ]
+def token_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, special: bool) -> list[list[int]]:
+    """All ids of each text, never cut.
+
+    Args:
+        special: with the tokens that stand around a text.
+    """
+    encoding = tokenizer(
+        list(texts),
+        add_special_tokens=special,
+        truncation=False,
+        padding=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        verbose=False,  # its own warning about long texts: ours has the numbers
+    )
+    ids: list[list[int]] = encoding["input_ids"]
     return ids

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from llmkit.models.loaded import LoadedModel
+from llmkit.tasks.encoding import token_ids
 
 Pair = tuple[str, str]
 
@@ -77,11 +78,11 @@ class TextInputs:
         Args:
             seconds: the other text of each row, for pairs.
         """
-        first = self._ids(texts)
+        first = token_ids(self._tokenizer, texts, special=False)
         if not self.pairs:
             return [Contents(ids, None) for ids in first]
         assert seconds is not None, "pairs have two texts"
-        return [Contents(*both) for both in zip(first, self._ids(seconds), strict=True)]
+        return [Contents(*both) for both in zip(first, token_ids(self._tokenizer, seconds, special=False), strict=True)]
 
     def tokens(self, row: Contents) -> int:
         """Of the whole row, special ones included."""
@@ -122,19 +123,6 @@ class TextInputs:
         if second is None:
             return [*frame.before, *first, *frame.behind]
         return [*frame.before, *first, *frame.between, *second, *frame.behind]
-
-    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
-        encoding = self._tokenizer(
-            list(texts),
-            add_special_tokens=False,
-            truncation=False,
-            padding=False,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,  # its own warning about long texts: ours has the numbers
-        )
-        ids: list[list[int]] = encoding["input_ids"]
-        return ids
 
 
 def _frame_of(loaded: LoadedModel, *, pairs: bool) -> _Frame:

@@ -6,17 +6,16 @@ Legend: B batch, T tokens, C classes.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError, ModelError, UsageError, nearest
-from llmkit.recipe.blocks import Kind, Names, Recipe
+from llmkit.recipe.blocks import DistinctNames, Kind, Recipe
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
@@ -56,7 +55,7 @@ class TokenClassificationRecipe(Recipe):
     BEST: ClassVar[str] = "entity_f1"
 
     task: Literal["token-classification"]
-    labels: Names | None = None
+    labels: DistinctNames | None = None
     """The tags in the order of the model's outputs; without it, those of the training rows, sorted, `O` first."""
     scheme: Literal["auto", "bio", "plain"] = "auto"
     """What the tags are: entities with prefixes, which become BIO, or plain tags; `auto` goes by the prefixes."""
@@ -79,14 +78,6 @@ class TokenClassificationRecipe(Recipe):
     def own_best(self) -> str:
         asked = self.evaluation.metrics or self.own_metrics
         return self.BEST if "entities" in asked else "tag_accuracy"
-
-    @field_validator("labels")
-    @classmethod
-    def _once_each(cls, labels: Names | None) -> Names | None:
-        twice = [label for label, count in Counter(labels or ()).items() if count > 1]
-        if twice:
-            raise ValueError(f"{twice[0]!r} stands there more than once")
-        return labels
 
     @model_validator(mode="after")
     def _windows_and_schemes_fit(self) -> TokenClassificationRecipe:

@@ -149,3 +149,20 @@ def test_an_unseen_label_is_refused_with_its_count_and_the_labels_there_are(here
 def test_resuming_what_is_no_run_is_refused(here: Path) -> None:
     with pytest.raises(RunError, match=r"is not a run: it has no run\.json"):
         llmkit.finetune(resume="tiny-t5")
+
+
+def test_a_model_that_was_opened_for_another_verb_says_how_to_open_it(trained: Path) -> None:
+    classifier = llmkit.load(str(trained / "runs/classify-001"))
+    writer = llmkit.load(str(trained / "runs/write-001"))
+    for use in (
+        lambda: classifier.tag([SPORT]),
+        lambda: classifier.answer("who", SPORT),
+        lambda: classifier.generate([SPORT]),
+        lambda: classifier.stream(SPORT),
+        lambda: writer.classify([SPORT]),
+        lambda: writer.summarize([SPORT]),
+        lambda: writer.translate([SPORT]),
+        lambda: writer.embed([SPORT]),
+    ):
+        with pytest.raises(UsageError, match=r"opened for another use\. Open it with llmkit\.load\("):
+            use()

@@ -27,7 +27,11 @@ TEXTS = [sentence(number) for number in range(30)]
 
 def opened(name: str, *, folder: Path | None = None, max_batch_tokens: int | None = None) -> Model:
     loaded = load_model(str((folder or encoder_folders()) / name), head="embedding")
-    return Model(loaded, TransformersEngine(loaded, device=torch.device("cpu"), max_batch_tokens=max_batch_tokens))
+    return Model(
+        loaded,
+        TransformersEngine(loaded, device=torch.device("cpu"), max_batch_tokens=max_batch_tokens),
+        head="embedding",
+    )
 
 
 def plain_vector(name: str, text: str, *, pooling: str) -> np.ndarray:

@@ -119,7 +119,7 @@ def test_a_cut_text_is_counted_and_its_words_end_there(tagger: LoadedModel, capl
     assert [one.truncated_tokens for one in found] == [0, 102 - WINDOW]
     assert [len(one.words) for one in found] == [2, WINDOW - 2]
     [message] = caplog.messages
-    assert f"1 texts were too long for small-tagger (window {WINDOW} tokens)" in message
+    assert f"1 of 2 texts were too long for small-tagger (window {WINDOW} tokens)" in message
 
 
 def test_a_long_text_is_an_error_under_error(tagger: LoadedModel) -> None:
@@ -152,7 +152,7 @@ def test_plain_tags_are_no_entities(tagger: LoadedModel) -> None:
 
 
 def test_the_verb_of_a_loaded_model_gives_what_plain_transformers_gives(tagger: LoadedModel) -> None:
-    model = Model(tagger, TransformersEngine(tagger, device=torch.device("cpu")))
+    model = Model(tagger, TransformersEngine(tagger, device=torch.device("cpu")), head="token-classification")
     text = "The small dog runs"
     [found] = model.tag([text])
     encoding = tagger.tokenizer(text, return_tensors="pt", return_token_type_ids=False)
