@@ -69,10 +69,10 @@ def train_with_llmkit(task: Any, examples: Any, *, unit: str, each_step: float) 
 
 
 def train_with_trainer(
-    model: Any, data: Any, collator: Any, *, train: Any, unit: str, each_step: float
+    model: Any, data: Any, collator: Any, *, train: Any, unit: str, each_step: float, seq2seq: bool = False
 ) -> dict[str, float]:
     """Train with transformers' Trainer on a CPU, with the steps or epochs, batches and rate of llmkit's `train`."""
-    from transformers import Trainer, TrainerCallback, TrainingArguments
+    from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, Trainer, TrainerCallback, TrainingArguments
 
     steps: list[float] = []
 
@@ -81,7 +81,7 @@ def train_with_trainer(
             steps.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as output:
-        arguments = TrainingArguments(
+        arguments = (Seq2SeqTrainingArguments if seq2seq else TrainingArguments)(
             output_dir=output,
             max_steps=train.steps or -1,
             num_train_epochs=train.epochs or 1,
@@ -95,7 +95,8 @@ def train_with_trainer(
             use_cpu=True,
             seed=train.seed,
         )
-        trainer = Trainer(model=model, args=arguments, train_dataset=data, data_collator=collator, callbacks=[Clock()])
+        side = {"train_dataset": data, "data_collator": collator, "callbacks": [Clock()]}
+        trainer = (Seq2SeqTrainer if seq2seq else Trainer)(model=model, args=arguments, **side)
         before = peak_mib()
         trainer.train()
     return _result(steps, before, unit=unit, each_step=each_step)

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 
-def write_bert(folder: Path, words: Sequence[str], **config: Any) -> None:
+def write_bert(folder: Path, words: Sequence[str], *, head: str = "classification", **config: Any) -> None:
     """A model folder whose tokenizer has one token a word.
 
     Args:
+        head: the task whose head it has, such as `token-classification`.
         config: what else goes into the model's config, such as its labels.
     """
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+    from transformers import BertConfig, PreTrainedTokenizerFast
+
+    from llmkit.models.heads import model_classes
 
     torch.manual_seed(17)
     vocabulary = {token: index for index, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
@@ -26,4 +29,5 @@ def write_bert(folder: Path, words: Sequence[str], **config: Any) -> None:
     special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **special).save_pretrained(folder)
     sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-    BertForSequenceClassification(BertConfig(vocab_size=len(vocabulary), **sizes, **config)).save_pretrained(folder)
+    heads: Any = {name: made for (family, name), made in model_classes().items() if family == "bert"}
+    heads[head](BertConfig(vocab_size=len(vocabulary), **sizes, **config)).save_pretrained(folder)

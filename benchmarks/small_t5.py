@@ -1,10 +1,12 @@
-"""A T5 of the size of t5-small with random weights, which ends its texts at uneven lengths."""
+"""Two T5 with random weights: one of the size of t5-small that ends its texts at uneven lengths, and a smaller one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+SPECIAL = ("<pad>", "</s>", "<unk>")
 VOCABULARY = 32128
 LOGIT_SPREAD = 5.0
 """Standard deviation of the logits: the likeliest token then has about a half of the probability, as after training."""
@@ -23,24 +25,40 @@ CONSTANT, START = 0, 1
 def write_t5(folder: Path) -> None:
     """A model folder whose tokenizer has one token a word, `w3` to `w32127`."""
     import torch
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+    from transformers import T5Config, T5ForConditionalGeneration
 
     torch.manual_seed(17)
-    special = ["<pad>", "</s>", "<unk>"]
-    vocabulary = {token: index for index, token in enumerate(special)}
-    vocabulary |= {f"w{index}": index for index in range(len(special), VOCABULARY)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    names = dict(zip(("pad_token", "eos_token", "unk_token"), special, strict=True))
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **names).save_pretrained(folder)
+    _write_tokenizer(folder, [f"w{index}" for index in range(len(SPECIAL), VOCABULARY)])
     model: Any = T5ForConditionalGeneration(T5Config(vocab_size=VOCABULARY, decoder_start_token_id=0))
     with torch.no_grad():
         _count_what_is_written(model)
         model.lm_head.weight = torch.nn.Parameter(_head(model))
     model.all_tied_weights_keys.pop("lm_head.weight")
     model.save_pretrained(folder)
+
+
+def write_words_t5(folder: Path, words: Sequence[str]) -> None:
+    """Six layers of 384 units, as the BERT of small_bert.py, and one token a word."""
+    import torch
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(17)
+    _write_tokenizer(folder, words)
+    sizes = {"d_model": 384, "d_kv": 32, "d_ff": 1536, "num_layers": 6, "num_heads": 12}
+    config = T5Config(vocab_size=len(SPECIAL) + len(words), decoder_start_token_id=0, **sizes)
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+
+
+def _write_tokenizer(folder: Path, words: Sequence[str]) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {token: index for index, token in enumerate([*SPECIAL, *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    names = dict(zip(("pad_token", "eos_token", "unk_token"), SPECIAL, strict=True))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **names).save_pretrained(folder)
 
 
 def _count_what_is_written(model: Any) -> None:

@@ -168,8 +168,11 @@ class TrainBlock(Block):
     """Optimizer steps, in place of `epochs`."""
     batch_size: PositiveInt = 32
     """Sequences per optimizer step, over all devices."""
+    optimizer: Literal["adamw", "adamw-scaled"] = "adamw"
+    """`adamw-scaled` multiplies the rate of each weight matrix by its root mean square (Nawrot 2023), as T5 needs from
+    random weights."""
     learning_rate: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] = "auto"
-    """The peak; `auto` takes the family's, which depends on whether the weights are random."""
+    """The peak; `auto` takes the family's, which depends on the optimizer and on whether the weights are random."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
     """What follows the warm-up: nothing, or a fall to 0 at the last step."""
     warmup: Annotated[int, Field(ge=0)] | str = "10%"
@@ -203,6 +206,8 @@ class TrainBlock(Block):
     def _one_way(self) -> TrainBlock:
         if self.lora is not None and self.freeze is not None:
             raise ValueError("freeze: lora leaves all weights as they are already; give one of the two")
+        if self.lora is not None and self.optimizer == "adamw-scaled":
+            raise ValueError("optimizer: adapters start at zero, by which adamw-scaled would multiply; take adamw")
         return self
 
     @model_validator(mode="after")

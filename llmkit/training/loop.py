@@ -122,7 +122,8 @@ def _prepare(task: Task, *, examples: Examples, train: TrainBlock, accelerator: 
     if train.gradient_checkpointing:
         recompute_activations(model)
     loss = LossModule(task, smoothed_share=train.label_smoothing)
-    optimizer = adamw(model, weight_decay=train.weight_decay, layer_decay=train.layer_decay)
+    scaled = train.optimizer == "adamw-scaled"
+    optimizer = adamw(model, weight_decay=train.weight_decay, layer_decay=train.layer_decay, scaled=scaled)
     module, optimizer = accelerator.prepare(loss, optimizer)
     auto = _MICRO_BATCH_TOKENS.get(accelerator.device.type, 4096)
     return Stepper(

@@ -1,4 +1,4 @@
-"""AdamW with decay on matrices only, rates by layer, and its state by parameter name."""
+"""AdamW with decay on matrices only, rates by layer or by a weight's own size, and its state by parameter name."""
 
 from __future__ import annotations
 
@@ -13,25 +13,33 @@ from llmkit.models.layers import levels_from_top
 
 _SCALE = "rate_scale"
 """A group's learning rate over the plan's."""
+_SCALED = "scaled_by_size"
+"""Whether that is multiplied by the root mean square of the group's one parameter."""
+_SMALLEST = 1e-3
+"""Root mean square below which a weight's size is no longer counted (Shazeer and Stern 2018, section 8)."""
 _STATE = ("exp_avg", "exp_avg_sq", "step")
 
 
-def adamw(model: nn.Module, *, weight_decay: float, layer_decay: float | None = None) -> AdamW:
+def adamw(model: nn.Module, *, weight_decay: float, layer_decay: float | None = None, scaled: bool = False) -> AdamW:
     """The learning rate is written into the groups before each step, see `set_learning_rate`.
 
     Args:
+        scaled: multiply the rate of each parameter by its own root mean square, as AdaFactor does (Shazeer and Stern
+            2018, section 8) and nanoT5 with AdamW (Nawrot 2023, arXiv 2309.02373). T5 needs it: its embeddings spread
+            by 1.0 and its projections by a sixteenth and less, and no one rate suits both.
         layer_decay: layer l of L learns at this to the power of L - l, as deeper ones hold what is more general
             (Howard and Ruder 2018, section 3.2; Clark et al. 2020, appendix B): the last layer and all above it at
             the full rate, embeddings as layer 0. None for one rate.
     """
     distances = levels_from_top(model) if layer_decay is not None else {}
-    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    groups: dict[tuple[object, ...], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             decay = weight_decay if parameter.ndim >= 2 else 0.0
             scale = 1.0 if layer_decay is None else layer_decay ** distances[name]
-            empty: dict[str, Any] = {"params": [], "weight_decay": decay, _SCALE: scale}
-            groups.setdefault((decay, scale), empty)["params"].append(parameter)
+            empty: dict[str, Any] = {"params": [], "weight_decay": decay, _SCALE: scale, _SCALED: scaled}
+            key = (name,) if scaled else (decay, scale)  # one rate a group
+            groups.setdefault(key, empty)["params"].append(parameter)
     return AdamW(list(groups.values()), lr=0.0, fused=True)  # one kernel for all parameters, on a CPU too
 
 
@@ -72,6 +80,10 @@ def restore_optimizer(optimizer: Optimizer, model: nn.Module, state: Mapping[str
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """`rate` is that of the head; groups of lower layers may have a share of it."""
+    """`rate` is that of the head; groups of lower layers may have a share of it, and scaled ones multiply it."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group[_SCALE]
+        if group[_SCALED]:
+            (parameter,) = group["params"]
+            size = parameter.detach().float().square().mean().sqrt().clamp(min=_SMALLEST)
+            group["lr"] = group["lr"] * size  # a tensor, so that a GPU need not be waited for

@@ -23,6 +23,9 @@ _PRETRAINED_RATE: dict[Family, float] = {"bert": 5e-5, "gpt2": 5e-5, "t5": 3e-4,
 _RANDOM_RATE: dict[Family, float] = {"bert": 1e-3, "gpt2": 1e-3, "t5": 1e-3, "lstm": 1e-3}
 # Adapters: Hu et al. 2021, appendix D (4e-4 to 5e-4 for RoBERTa base, 2e-4 for GPT-2); they have no T5, 1e-3 is common.
 _LORA_RATE: dict[Family, float] = {"bert": 4e-4, "gpt2": 2e-4, "t5": 1e-3, "lstm": 1e-3}
+# With `optimizer: adamw-scaled`, shares of a weight's own size. Nawrot 2023 (nanoT5, optim.base_lr) from random weights;
+# Raffel et al. 2020, section 3.1.2 (AdaFactor at 1e-3) from pretrained ones.
+_SCALED_RATE = {"random": 2e-2, "pretrained": 1e-3}
 _EPOCHS = 3.0
 
 
@@ -99,15 +102,23 @@ def plan_training(recipe: Recipe, *, examples: int, family: Family, from_scratch
     warmup = _warmup_steps(train, total)
     if warmup >= total > 1:
         raise UsageError(f"train.warmup: {warmup} steps, but the training has {total}; leave steps for the rest.")
-    rates = _RANDOM_RATE if from_scratch else _PRETRAINED_RATE if train.lora is None else _LORA_RATE
     return Plan(
         total_steps=total,
         steps_per_epoch=per_epoch,
         warmup_steps=warmup,
-        peak_learning_rate=rates[family] if train.learning_rate == "auto" else train.learning_rate,
+        peak_learning_rate=_automatic_rate(train, family, from_scratch=from_scratch)
+        if train.learning_rate == "auto"
+        else train.learning_rate,
         evaluate_every_steps=_interval_steps(recipe.evaluation.every, per_epoch),
         save_every_steps=train.save_every,
     )
+
+
+def _automatic_rate(train: TrainBlock, family: Family, *, from_scratch: bool) -> float:
+    if train.optimizer == "adamw-scaled":
+        return _SCALED_RATE["random" if from_scratch else "pretrained"]
+    rates = _RANDOM_RATE if from_scratch else _PRETRAINED_RATE if train.lora is None else _LORA_RATE
+    return rates[family]
 
 
 def _warmup_steps(train: TrainBlock, total: int) -> int:

@@ -208,6 +208,10 @@ def test_a_word_that_readers_of_yaml_disagree_about_is_refused_for_text_and_numb
             "6:27: train.freeze: lora leaves all weights as they are already; give one of the two.",
         ),
         (
+            "train: {lora: {}, optimizer: adamw-scaled}",
+            "6:30: train.optimizer: adapters start at zero, by which adamw-scaled would multiply; take adamw.",
+        ),
+        (
             "train: {freeze: {}}",
             "6:17: train.freeze: nothing is frozen: set embeddings: true, or a number of layers; or leave it out.",
         ),

@@ -75,10 +75,13 @@ def test_a_warm_up_that_fills_the_training_is_refused() -> None:
         plan_of({"steps": 5, "warmup": 5})
 
 
-@pytest.mark.parametrize(("scratch", "rate"), [(True, 1e-3), (False, 5e-5)])
-def test_the_peak_is_the_familys_or_the_recipes(scratch: bool, rate: float) -> None:
-    assert plan_of({}, scratch=scratch).peak_learning_rate == rate
-    assert plan_of({"learning_rate": 0.3}, scratch=scratch).peak_learning_rate == 0.3
+@pytest.mark.parametrize(
+    ("optimizer", "scratch", "rate"),
+    [("adamw", True, 1e-3), ("adamw", False, 5e-5), ("adamw-scaled", True, 2e-2), ("adamw-scaled", False, 1e-3)],
+)
+def test_the_peak_is_that_of_family_and_optimizer_or_the_recipes(optimizer: str, scratch: bool, rate: float) -> None:
+    assert plan_of({"optimizer": optimizer}, scratch=scratch).peak_learning_rate == rate
+    assert plan_of({"optimizer": optimizer, "learning_rate": 0.3}, scratch=scratch).peak_learning_rate == 0.3
 
 
 @pytest.mark.parametrize(

@@ -141,8 +141,8 @@ def test_without_clipping_a_first_step_is_as_large_as_its_layers_rate() -> None:
     assert step("bert.embeddings.token_type_embeddings.weight") <= 1.1e-4
 
 
-def test_rates_by_layer_resumed_are_those_uninterrupted(tmp_path: Path) -> None:
-    keys = {"layer_decay": 0.5}
+@pytest.mark.parametrize("keys", [{"layer_decay": 0.5}, {"optimizer": "adamw-scaled"}])
+def test_rates_of_their_own_resumed_are_those_uninterrupted(tmp_path: Path, keys: dict[str, object]) -> None:
     whole = run(task_of("classification", dropout=0.2), keys=keys)
     store = store_in(tmp_path / "resumed")
     interrupted(task_of("classification", dropout=0.2), store, at=2, keys=keys)

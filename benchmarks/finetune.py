@@ -1,0 +1,157 @@
+"""How fast the four kinds of fine-tuning are on a CPU, and in how much memory, beside transformers' Trainer.
+
+    python benchmarks/finetune.py [TASK ...]
+
+A 6-layer, 384-wide BERT, and a T5 of that size, with the published dropout; the same 160 rows of 8 to 500 tokens on
+both sides, the same batches of 32 rows, AdamW and precision. The Trainer (for T5 the Seq2SeqTrainer) gets encoded rows
+and transformers' own collator for the task. Each side of each round is a process of its own, in turn, so that a busy
+machine slows them alike and the peak of one is not hidden behind the other's. Rows per second are those of the steps
+behind the first; memory is what training adds to the process that holds the model and the rows.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from side_by_side import measured_in_turn, print_ratios, train_with_llmkit, train_with_trainer
+from small_bert import write_bert
+from small_t5 import write_words_t5
+
+ROWS = 160
+BATCH_SIZE = 32
+ROUNDS = 3
+LABELS = {
+    "classification": ("no", "yes"),
+    "token-classification": ("O", "B-NAME", "I-NAME"),
+    "question-answering": None,
+    "summarization": None,
+}
+WORDS = [f"word{number}" for number in range(4000)]
+TARGETS = {"rows_per_second": "at least 2.3", "training_mib": "at most 0.5"}
+
+
+def main() -> None:
+    if sys.argv[1:] and sys.argv[1].partition(":")[0] in SIDES:
+        side, _, task = sys.argv[1].partition(":")
+        print(json.dumps(SIDES[side](task, Path(sys.argv[2]))))
+        return
+    for task in sys.argv[1:] or LABELS:
+        with tempfile.TemporaryDirectory() as folder:
+            write_model(task, Path(folder))
+            names = [f"{side}:{task}" for side in SIDES]
+            measured = measured_in_turn(__file__, names, folder=folder, rounds=ROUNDS)
+        print(f"\n{task}")
+        ours, theirs = (measured[name] for name in names)
+        print_ratios(ours, theirs, targets=TARGETS)
+
+
+def write_model(task: str, folder: Path) -> None:
+    """A folder with random weights and a tokenizer of one token a word, so that the lengths are known."""
+    labels = LABELS[task]
+    names: dict[str, Any] = {}
+    if labels is not None:
+        names = {"id2label": dict(enumerate(labels)), "label2id": {label: i for i, label in enumerate(labels)}}
+    if task == "summarization":
+        write_words_t5(folder, WORDS)
+    else:
+        write_bert(folder, WORDS, head=task, **names)
+
+
+def uneven_rows(task: str) -> list[dict[str, Any]]:
+    """Log-normal lengths with a median of 64 tokens, as reviews and tickets have them; summaries have 16."""
+    rng = random.Random(17)
+    make: Callable[[random.Random, list[str]], dict[str, Any]] = {
+        "classification": classified,
+        "token-classification": tagged,
+        "question-answering": questioned,
+        "summarization": summarized,
+    }[task]
+    lengths = [uneven(rng, median=64, most=500) for _ in range(ROWS)]
+    return [make(rng, rng.choices(WORDS, k=length - 2)) for length in lengths]
+
+
+def uneven(rng: random.Random, *, median: int, most: int) -> int:
+    return min(max(round(median * rng.lognormvariate(0, 0.9)), 8), most)
+
+
+def classified(rng: random.Random, words: list[str]) -> dict[str, Any]:
+    return {"text": " ".join(words), "label": rng.choice(("no", "yes"))}
+
+
+def tagged(rng: random.Random, words: list[str]) -> dict[str, Any]:
+    return {"words": words, "tags": rng.choices(("O", "B-NAME"), weights=(9, 1), k=len(words))}
+
+
+def questioned(rng: random.Random, words: list[str]) -> dict[str, Any]:
+    """A question of three words about the rest, whose answer is one of them."""
+    question, passage = words[:3], words[3:]
+    place = rng.randrange(len(passage))
+    start = len(" ".join([*passage[:place], ""]))
+    answers = {"text": [passage[place]], "answer_start": [start]}
+    return {"question": " ".join(question), "context": " ".join(passage), "answers": answers}
+
+
+def summarized(rng: random.Random, words: list[str]) -> dict[str, Any]:
+    return {"text": " ".join(words), "summary": " ".join(rng.choices(words, k=uneven(rng, median=16, most=60)))}
+
+
+def task_and_examples(name: str, folder: Path) -> tuple[Any, Any]:
+    """The task around the folder's model, and all rows as it encodes them."""
+    from llmkit.data.rows import Row
+    from llmkit.models.loading import load_model
+    from llmkit.tasks import RECIPES, TASKS
+
+    logging.getLogger("llmkit").setLevel(logging.ERROR)
+    written = {"recipe": 1, "task": name, "model": str(folder), "data": {"train": "made here"}}
+    settings = {"epochs": 1, "batch_size": BATCH_SIZE, "learning_rate": 1e-5, "precision": "fp32"}
+    recipe = RECIPES[name].model_validate({**written, "train": settings})
+    kind = TASKS[type(recipe)]
+    task = kind(recipe, load_model(str(folder), head=kind.HEAD))
+    return task, task.encode([Row(values, str(number)) for number, values in enumerate(uneven_rows(name))])
+
+
+def llmkit_side(name: str, folder: Path) -> dict[str, float]:
+    task, examples = task_and_examples(name, folder)
+    return train_with_llmkit(task, examples, unit="rows", each_step=BATCH_SIZE)
+
+
+def trainer_side(name: str, folder: Path) -> dict[str, float]:
+    import transformers
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    task, examples = task_and_examples(name, folder)
+    model, tokenizer = task.loaded.model, task.loaded.tokenizer
+    data = [plain_example(name, task.collate(examples, [row])) for row in range(len(examples))]
+    collator: Any = {
+        "classification": lambda: transformers.DataCollatorWithPadding(tokenizer),
+        "token-classification": lambda: transformers.DataCollatorForTokenClassification(tokenizer),
+        "question-answering": lambda: transformers.DataCollatorWithPadding(tokenizer),
+        "summarization": lambda: transformers.DataCollatorForSeq2Seq(tokenizer, model),
+    }[name]()
+    train = task.recipe.train
+    return train_with_trainer(
+        model, data, collator, train=train, unit="rows", each_step=BATCH_SIZE, seq2seq=name == "summarization"
+    )
+
+
+def plain_example(name: str, batch: Any) -> dict[str, Any]:
+    """A batch of one as transformers' collators take it."""
+    values = {key: tensor[0].tolist() for key, tensor in batch.items()}
+    if name == "question-answering":
+        values["start_positions"], values["end_positions"] = values.pop("labels")
+    return values
+
+
+SIDES = {"llmkit": llmkit_side, "trainer": trainer_side}
+
+
+if __name__ == "__main__":
+    main()
