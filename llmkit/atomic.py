@@ -29,9 +29,11 @@ DELETED = ".del-"
 _OWN_HASH = "manifest_sha256"
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes, *, next_step: str = "--resume") -> None:
     """Put `content` in the place of a file in one step.
 
+    Args:
+        next_step: what to do once a full disk has room again.
     Raises:
         MachineError: the file system refuses.
     """
@@ -41,8 +43,9 @@ def replace_file(path: Path, content: bytes) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise _machine_error(path, error) from error
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise _machine_error(path, error, next_step=next_step) from error
 
 
 @contextmanager
@@ -87,7 +90,9 @@ def check_replaceable(path: Path) -> Path:
     return target
 
 
-def publish_folder(target: Path, files: Mapping[str, bytes], *, about: Mapping[str, Any]) -> None:
+def publish_folder(
+    target: Path, files: Mapping[str, bytes], *, about: Mapping[str, Any], next_step: str = "--resume"
+) -> None:
     """Publish `files` as the new folder `target`; `about` goes into its manifest.
 
     Raises:
@@ -108,7 +113,7 @@ def publish_folder(target: Path, files: Mapping[str, bytes], *, about: Mapping[s
         temporary.rename(target)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise _machine_error(target, error) from error
+        raise _machine_error(target, error, next_step=next_step) from error
     try:
         _sync_folder(target.parent)
         verify_folder(target)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmkit.api.chats import load_conversation, save_conversation
-    from llmkit.api.measuring import Evaluation, baselines_record, evaluate_embeddings, evaluate_model, score_files
+    from llmkit.api.measuring import Evaluation, evaluate_embeddings, evaluate_model, evaluation_record, score_files
     from llmkit.api.merging import Merged, merge
     from llmkit.api.options import generation_options, schema
     from llmkit.api.plotting import Plotted, plot
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "llmkit.api.chats": ("load_conversation", "save_conversation"),
-    "llmkit.api.measuring": ("Evaluation", "baselines_record", "evaluate_embeddings", "evaluate_model", "score_files"),
+    "llmkit.api.measuring": ("Evaluation", "evaluation_record", "evaluate_embeddings", "evaluate_model", "score_files"),
     "llmkit.api.merging": ("Merged", "merge"),
     "llmkit.api.options": ("generation_options", "schema"),
     "llmkit.api.plotting": ("Plotted", "plot"),
@@ -80,12 +80,12 @@ __all__ = [
     "StepResult",
     "Tagging",
     "Verb",
-    "baselines_record",
     "check_search",
     "check_vectors_file",
     "count_devices",
     "evaluate_embeddings",
     "evaluate_model",
+    "evaluation_record",
     "finetune",
     "generation_options",
     "load",

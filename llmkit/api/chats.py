@@ -24,7 +24,7 @@ def load_conversation(path: str | Path) -> list[dict[str, str]]:
     """
     text = "".join(text_lines(Path(path), str(path), translate=True))
     if Path(path).suffix.lower() in _LINES:
-        lines = [line for line in text.splitlines() if line.strip()]
+        lines = [line for line in text.split("\n") if line.strip()]
         if len(lines) != 1:
             raise DataError(f"{path}: found {len(lines):,} conversations, a line each; keep one.")
     found = messages(_messages_of(_parsed(text, path)))
@@ -47,7 +47,8 @@ def save_conversation(path: str | Path, conversation: Messages) -> None:
         raise MachineError(f"{path}: cannot be written, it is a folder. Give the name of a file.")
     indent = None if target.suffix.lower() in _LINES else 2
     content = {"messages": [dict(message) for message in conversation]}
-    replace_file(target, (json.dumps(content, ensure_ascii=False, indent=indent) + "\n").encode())
+    text = json.dumps(content, ensure_ascii=False, indent=indent) + "\n"
+    replace_file(target, text.encode(), next_step="save again")
 
 
 def _parsed(text: str, path: str | Path) -> Any:

@@ -17,14 +17,15 @@ from llmkit.api.verbs import USES, own_verb
 from llmkit.atomic import replace_file
 from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
-from llmkit.errors import UsageError, nearest
+from llmkit.errors import ModelError, UsageError, nearest
 from llmkit.evaluation.metrics import METRICS, RougeTokenizer, figures_of, neighbour_recall, score_texts
 from llmkit.models.chat import is_chat_model
 from llmkit.recipe.blocks import Kind, Recipe
 from llmkit.recipe.loading import load_recipe
-from llmkit.runs.folder import Run, finished_runs, open_run, write_json
+from llmkit.runs.folder import Run, finished_runs, finite, open_run, write_json
 from llmkit.tasks import RECIPES, TASKS
 from llmkit.tasks.classification import keys_of
+from llmkit.tasks.question_answering import answer_options
 from llmkit.tasks.seq2seq import task_entries
 
 if TYPE_CHECKING:
@@ -103,6 +104,8 @@ def evaluate_model(
         DataError: rows that the task cannot use, or a run's data that have changed since.
     """
     if metrics and len(metrics) == 1 and metrics[0] in METRICS and METRICS[metrics[0]].of_vectors:
+        if baseline:
+            raise UsageError("--baseline: neighbour_recall has none; chance is beside it. Leave it out.")
         return evaluate_embeddings(model, data=data, columns=columns, pooling=pooling or "mean")
     if pooling is not None:
         raise UsageError("--pooling is for the metric neighbour_recall, which measures vectors. Leave it out.")
@@ -127,7 +130,7 @@ def evaluate_model(
     examples = task.encode(rows)
     accelerator = Accelerator()
     engine = TransformersEngine(loaded, device=accelerator.device)
-    wanted = metrics or recipe.metrics
+    wanted = metrics or task.recipe.metrics  # the task's own recipe knows what `auto` came to
     scores, predictions = measure(
         task, examples, engine=engine, accelerator=accelerator, metrics=wanted, rouge_tokenizer=rouge_tokenizer
     )
@@ -188,14 +191,26 @@ def evaluate_embeddings(
     return evaluation
 
 
-def baselines_record(evaluation: Evaluation) -> dict[str, Any]:
-    """For JSON: what the model was held against, or nothing where that was not asked for."""
-    held_against = evaluation.comparison
-    if held_against is None:
-        return {}
-    baselines = {one.name: {"title": one.title, "figures": one.figures} for one in held_against.baselines}
-    verdict = {"figure": held_against.figure, "better": held_against.better, "text": held_against.verdict}
-    return {"baselines": baselines, "verdict": verdict, "baseline_train_rows": held_against.train_rows}
+def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
+    """For JSON: rows, figures, details, and what the model was held against where that was asked for."""
+    record: dict[str, Any] = {
+        "data": evaluation.data,
+        "rows": evaluation.rows,
+        "figures": evaluation.scores.figures,
+        "details": evaluation.scores.details,
+    }
+    if (held_against := evaluation.comparison) is not None:
+        record |= {
+            "baselines": {one.name: {"title": one.title, "figures": one.figures} for one in held_against.baselines},
+            "verdict": {
+                "figure": held_against.figure,
+                "better": held_against.better,
+                "text": held_against.verdict,
+            },
+            "baseline_train_rows": held_against.train_rows,
+        }
+    checked: dict[str, Any] = finite(record)
+    return checked
 
 
 def _run_of(model: str | None) -> Run | None:
@@ -209,11 +224,20 @@ def _run_of(model: str | None) -> Run | None:
 
 
 def _open(name: str, head: Head | None) -> LoadedModel:
-    """The model with this head, or with its own."""
+    """The model with this head, or with its own.
+
+    Raises:
+        ModelError: it has none.
+    """
     from llmkit.models.loading import load_model
     from llmkit.models.places import find_model
 
-    return load_model(name, head=head or USES[own_verb(find_model(name).config)].head)
+    if head is None:
+        verb = own_verb(find_model(name).config)
+        if verb == "embed":
+            raise ModelError(f"{name} gives vectors alone. Measure them with --metric neighbour_recall.")
+        head = USES[verb].head
+    return load_model(name, head=head)
 
 
 def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
@@ -225,15 +249,29 @@ def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
     if task == "summarization":  # the class of all three
         task = next((own for own in ("translation", "text-to-text") if own in entries), task)
     written: dict[str, Any] = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
+    return RECIPES[task].model_validate({**written, **_remembered(loaded, task, entries.get(task, {}))})
+
+
+def _remembered(loaded: LoadedModel, task: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a recipe that a model carries with it, so that it is measured as its verb uses it."""
     if task == "classification":
-        written.update(keys_of(loaded))
-    elif loaded.family == "t5":
-        # Of T5's own entries of 2019 only the prefix; llmkit's have the names of keys.
-        kept = ("prefix", "source_language", "target_language", "overflow", "window_overlap")
-        written |= {key: value for key, value in entries.get(task, {}).items() if key in kept}
-        if loaded.window < 512:
-            written["max_source_tokens"] = loaded.window
-    return RECIPES[task].model_validate(written)
+        return dict(keys_of(loaded))
+    if task == "question-answering":
+        return answer_options(loaded).model_dump(exclude={"no_answer"})
+    if task == "token-classification":
+        return {key: value for key, value in entry.items() if key == "window_overlap"}
+    if task not in ("instruction", "summarization", "translation", "text-to-text"):
+        return {}
+    generation = loaded.model.generation_config
+    written = {"beams": generation.num_beams or 1, "repetition_penalty": generation.repetition_penalty or 1.0}
+    if task == "instruction":
+        return {"generation": written}
+    # Of T5's own entries of 2019 only the prefix; llmkit's have the names of keys.
+    kept = ("prefix", "source_language", "target_language", "overflow", "window_overlap")
+    found = {key: value for key, value in entry.items() if key in kept}
+    if loaded.window < 10**9:  # a tokenizer without a limit says more
+        found["max_source_tokens"] = loaded.window
+    return {**found, "generation": written}
 
 
 def _check_request(recipe: Recipe, *, columns: Mapping[str, str] | None, metrics: Sequence[str] | None) -> None:
@@ -331,14 +369,7 @@ def _rows(
 def _write(run: Run, evaluation: Evaluation, *, name: str, references: Sequence[Any]) -> None:
     folder = run.folder / "evaluation"
     folder.mkdir(exist_ok=True)
-    content: dict[str, Any] = {
-        "data": evaluation.data,
-        "rows": evaluation.rows,
-        "figures": evaluation.scores.figures,
-        "details": evaluation.scores.details,
-        **baselines_record(evaluation),
-    }
-    write_json(folder / f"{name}.json", content)
+    write_json(folder / f"{name}.json", evaluation_record(evaluation))
     if evaluation.predictions:
         pairs = zip(evaluation.predictions, references, strict=True)
         lines = (json.dumps({"prediction": p, "reference": r}, ensure_ascii=False) + "\n" for p, r in pairs)

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from llmkit.api.verbs import USES, own_verb
 from llmkit.atomic import publish_folder
-from llmkit.errors import ModelError, UsageError
-
-if TYPE_CHECKING:
-    from llmkit.models.loaded import Head
-
-_HEADS: Mapping[str, Head] = {
-    "ForConditionalGeneration": "seq2seq-lm",
-    "ForMaskedLM": "masked-lm",
-    "ForQuestionAnswering": "question-answering",
-    "ForSequenceClassification": "classification",
-    "ForTokenClassification": "token-classification",
-    "LMHeadModel": "causal-lm",
-}
-"""By the end of the class that the model's config names."""
+from llmkit.errors import MachineError, ModelError, UsageError
 
 
 @dataclass(frozen=True)
@@ -54,15 +40,13 @@ def merge(model: str, *, output: str | Path) -> Merged:
     place = find_model(model)
     if place.adapter is None:
         raise ModelError(f"{model} is no adapter but a whole model; there is nothing to merge.")
-    loaded = load_model(model, head=_head(place.config, name=model))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    publish_folder(folder, model_files(loaded), about={"format": 1, "adapter": model, "base": place.adapter.base})
+    if not place.config.get("architectures"):
+        raise ModelError(f"{model}: its config names no class (architectures), so its head is not known.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"--output {folder}: its folder cannot be made ({error.strerror}).") from error
+    loaded = load_model(model, head=USES[own_verb(place.config)].head)
+    about = {"format": 1, "adapter": model, "base": place.adapter.base}
+    publish_folder(folder, model_files(loaded), about=about, next_step="merge again")
     return Merged(folder, place.adapter.base)
-
-
-def _head(config: Mapping[str, Any], *, name: str) -> Head:
-    architecture = str((config.get("architectures") or [""])[0])
-    for end, head in _HEADS.items():
-        if architecture.endswith(end):
-            return head
-    raise ModelError(f"{name}: its config names no head that llmkit knows, but {architecture or 'none'}.")

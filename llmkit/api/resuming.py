@@ -146,12 +146,18 @@ def check_sources(run: Run, now: Mapping[str, Any]) -> dict[str, Any]:
     """
     before = read_json(run.folder / "data.json")
     for split, tables in now.items():
-        for old, new in zip(before["sources"].get(split, ()), tables, strict=False):
+        kept = before["sources"].get(split, [])
+        for old, new in zip(kept, tables, strict=False):
             if old != new:
                 raise DataError(
                     f"{old['name']} has changed since {run.folder} began: sha256 {str(old.get('sha256'))[:12]} then, "
                     f"{str(new.get('sha256'))[:12]} now. Put the old content back, or start a new run."
                 )
+        if len(kept) != len(tables):
+            raise DataError(
+                f"data.{split} names {len(tables):,} tables now, and {len(kept):,} when {run.folder} began. Put back "
+                "what was there, or start a new run."
+            )
     return before
 
 

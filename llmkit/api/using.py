@@ -309,7 +309,6 @@ class Model:
             UsageError: an option outside its range, with the range.
         """
         chosen = {key: value for key, value in given.items() if value is not None}
-        generation_options(chosen)  # a fault of the user's is told before the model's own options are mixed in
         return generation_options({**self._own_options(chosen, entry or self._prompt_entry), **chosen})
 
     def _own_options(self, chosen: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -318,9 +317,8 @@ class Model:
         sampling = not {"temperature", "top_k", "top_p"}.isdisjoint(chosen)
         beams = 1 if sampling else generation.num_beams or entry.get("num_beams") or 1
         new_tokens = generation.max_new_tokens or entry.get("max_length") or self._room()
-        several = max(int(chosen.get("num_return_sequences") or 1), 1)
         own = {"repetition_penalty": generation.repetition_penalty} if generation.repetition_penalty else {}
-        return {**own, "max_new_tokens": new_tokens, "beams": max(beams, 1 if sampling else several)}
+        return {**own, "max_new_tokens": new_tokens, "beams": beams}
 
     def _chat_options(self, given: Mapping[str, Any]) -> GenerationBlock:
         block = self.options(given)

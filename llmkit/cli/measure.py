@@ -12,6 +12,8 @@ from llmkit.errors import UsageError
 if TYPE_CHECKING:
     from llmkit.api import Comparison, Evaluation
 
+_ANY_WIDTH = 1_000_000
+"""Columns of text: more than any table takes."""
 _CLASSES_SHOWN = 20
 
 
@@ -57,6 +59,10 @@ def evaluate(
             raise UsageError("give a model with --data, or --predictions with --references, not both.")
         if baseline:
             raise UsageError("--baseline needs a model: its training rows train the baseline.")
+        if pooling is not None:
+            raise UsageError("--pooling is for the metric neighbour_recall of a model. Leave it out.")
+        if column and len(column) > 1:
+            raise UsageError("--column: give one, the column of both files.")
         from llmkit.api import score_files
 
         named = column[0] if column else None
@@ -90,18 +96,16 @@ def _columns(given: list[str] | None) -> dict[str, str] | None:
 
 
 def _print(evaluation: Evaluation, *, as_json: bool) -> None:
-    from llmkit.api import baselines_record
+    from llmkit.api import evaluation_record
 
     scores = evaluation.scores
     if as_json:
-        record = {"model": evaluation.model, "data": evaluation.data, "rows": evaluation.rows}
-        measured = {"figures": scores.figures, "details": scores.details, **baselines_record(evaluation)}
-        print(json.dumps({**record, **measured}, ensure_ascii=False))
+        print(json.dumps({"model": evaluation.model, **evaluation_record(evaluation)}, ensure_ascii=False))
         return
     unit = "rows" if evaluation.predictions else "blocks"  # without predictions it is a language model
     print(f"{evaluation.rows:,} {unit}: {evaluation.data}")
     if evaluation.comparison is None:
-        width = max(16, *map(len, scores.figures))
+        width = max([16, *map(len, scores.figures)])
         for name, value in scores.figures.items():
             print(f"  {name:<{width}} {value:.4f}")
     else:
@@ -171,10 +175,16 @@ def _print_classes(per_class: dict[str, dict[str, float]], *, unit: str) -> None
 
 
 def _print_confusion(confusion: dict[str, list[str] | list[list[int]]]) -> None:
+    """A line for each label that rows have; on a terminal cut to its width, else whole."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
+    from rich.text import Text
 
-    table = Table("is \\ predicted", *confusion["labels"], box=None)
-    for label, row in zip(confusion["labels"], confusion["rows"], strict=True):
-        table.add_row(str(label), *map(str, row))
-    Console().print(table)
+    names = [Text(str(label)) for label in confusion["labels"]]  # not as markup: `[neg]` is a label
+    table = Table("is \\ predicted", *map(Column, names), box=None)
+    for name, row in zip(names, confusion["rows"], strict=True):
+        table.add_row(name, *map(str, row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=Console(width=_ANY_WIDTH).measure(table).maximum)
+    console.print(table)

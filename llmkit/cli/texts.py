@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from llmkit.errors import DataError, MachineError, UsageError, nearest
 
@@ -137,19 +137,24 @@ def results(*, as_json: bool, output: str | None) -> Iterator[Write]:
 
         yield to_stdout
         return
-    path = Path(output).resolve()  # through a link: the file it points to is replaced, not the link
-    if path.is_dir():
-        raise MachineError(f"{output}: cannot be written, it is a folder. Give the name of a file.")
-    special = path.exists() and not path.is_file()
-    temporary = path if special else path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path = Path(output)
+    special = path.exists() and not path.is_file() and not path.is_dir()
+    with _opened_as_it_is(path) if special else _replaced(path) as file:
+        yield lambda plain, record: print(json.dumps(record, ensure_ascii=False), file=file)
+
+
+@contextmanager
+def _opened_as_it_is(path: Path) -> Iterator[IO[str]]:
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            yield lambda plain, record: print(json.dumps(record, ensure_ascii=False), file=file)
-        if not special:
-            temporary.replace(path)
+        with path.open("w", encoding="utf-8") as file:
+            yield file
     except OSError as error:
-        raise MachineError(f"{output}: cannot be written ({error.strerror}).") from error
-    finally:
-        if not special:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        raise MachineError(f"{path}: cannot be written ({error.strerror}).") from error
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[IO[str]]:
+    from llmkit.atomic import replacing
+
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        yield file

@@ -64,10 +64,9 @@ class Run:
         write_json(self.folder / "run.json", {**self.manifest(), **changes})
 
     def log(self, step: int, figures: Mapping[str, float | int]) -> None:
-        """Add a line to metrics.jsonl; JSON has no infinity, so what is not finite becomes null."""
-        finite = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        """Add a line to metrics.jsonl; see `finite`."""
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, **finite}) + "\n")
+            file.write(json.dumps(finite({"step": step, **figures})) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a last line that a kill cut short is left out.
@@ -197,7 +196,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    replace_file(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    replace_file(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def finite(value: Any) -> Any:
+    """The same for JSON, which has no infinity: numbers that are not finite become null, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _begun(run: Run) -> Run:

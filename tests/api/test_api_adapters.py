@@ -42,6 +42,15 @@ def test_a_run_saved_as_adapter_measures_and_merges_as_the_merged_one(own_runs: 
     assert Path("folder/merged/model.safetensors").read_bytes() == Path("whole/model/model.safetensors").read_bytes()
 
 
+def test_the_adapter_of_a_t5_classifier_merges_too(own_runs: Path) -> None:
+    sets = ["model=tiny-t5", "train.lora={rank: 2, save: adapter}", "train.steps=2"]
+    assert api.finetune("classify.yaml", overrides=sets, run="thin") is not None
+    api.merge("thin", output="merged")
+    texts = [SPORT, "soup bread"]
+    merged, thin = (api.load(name, verb="classify").classify(texts) for name in ("merged", "thin"))
+    assert [one.label for one in merged] == [one.label for one in thin]
+
+
 def test_a_run_saved_as_adapter_is_used_by_the_verbs_and_trained_on(own_runs: Path) -> None:
     adapt("classify", "thin")
     (result,) = api.load("thin", verb="classify").classify([SPORT])

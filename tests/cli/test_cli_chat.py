@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 from tiny_recipes import SPORT, command, environment, llmkit
 
-from llmkit.api import Model, load, load_conversation
+from llmkit.api import Model, load, load_conversation, save_conversation
 from llmkit.cli.chat import _answer, _Conversation
-from llmkit.errors import ModelError, UsageError
+from llmkit.errors import MachineError, ModelError, UsageError
 
 CHAT = ("chat", "--model", "runs/instruct-001", "--repetition-penalty", "1")
 
@@ -71,6 +71,18 @@ def test_without_a_model_the_newest_instruction_run_is_taken(here: Path) -> None
     outcome = llmkit("chat", stdin=b"soup\n")
     assert outcome.code == 0
     assert "model: runs/instruct-001, the newest finished run for chat" in outcome.err
+
+
+def test_a_message_with_other_line_ends_is_kept(tmp_path: Path) -> None:
+    talk = [user("one\u2028two\u2029three\x85four\x0bfive"), {"role": "assistant", "content": "yes\nno"}]
+    save_conversation(tmp_path / "talk.jsonl", talk)
+    assert load_conversation(tmp_path / "talk.jsonl") == talk
+
+
+def test_a_place_below_a_file_cannot_be_saved_to(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(MachineError, match="cannot be written"):
+        save_conversation(tmp_path / "notes.txt/talk.json", [user("a")])
 
 
 @pytest.mark.parametrize(

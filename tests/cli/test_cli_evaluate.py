@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+from encoder_folders import encoder_folders
 from tiny_recipes import llmkit, write_jsonl
 
 
@@ -77,6 +79,15 @@ def test_a_column_can_be_named_and_a_wrong_one_names_those_there_are(tmp_path: P
         ),
         ("--model runs/write-001 --metric rouge", "causal-lm has no predictions to measure"),
         ("--predictions rows.jsonl --references rows.jsonl --metric rouge --baseline", "--baseline needs a model"),
+        ("--predictions rows.jsonl --references rows.jsonl --metric rouge --pooling first", "--pooling is for"),
+        (
+            "--predictions rows.jsonl --references rows.jsonl --metric rouge --column text --column label",
+            "--column: give one",
+        ),
+        (
+            "--model runs/classify-001 --data rows.jsonl --metric neighbour_recall --baseline",
+            "--baseline: neighbour_recall has none",
+        ),
         ("--model runs/classify-001/model --data rows.jsonl --baseline", "is not a run. Give the run's folder."),
         ("--model runs/classify-001/model", "is not a run, so it has no rows of its own. Give --data."),
     ],
@@ -131,6 +142,51 @@ def test_rows_that_changed_since_the_training_are_refused_with_the_file_and_both
     outcome = llmkit("evaluate", "--model", "runs/classify-001")
     assert outcome.code == 3
     assert "error[data]: rows.jsonl has changed since runs/classify-001 began: sha256 " in outcome.err
+
+
+def test_files_that_came_or_went_since_the_training_are_refused(work: Path) -> None:
+    Path("data").mkdir()
+    for name in ("a", "b"):
+        shutil.copy("rows.jsonl", f"data/{name}.jsonl")
+    outcome = llmkit("finetune", "classify.yaml", "--set", "data.train=data", "--set", "train.steps=1")
+    assert outcome.code == 0, outcome.err
+    shutil.copy("rows.jsonl", "data/c.jsonl")
+    added = llmkit("evaluate", "--model", "runs/classify-001")
+    assert added.code == 3
+    assert "data.validation names 3 tables now, and 2 when runs/classify-001 began." in added.err
+    Path("data/c.jsonl").unlink()
+    Path("data/b.jsonl").unlink()
+    assert "data.validation names 1 tables now" in llmkit("evaluate", "--model", "runs/classify-001").err
+
+
+def test_a_confusion_table_shows_any_label_and_every_count_in_a_pipe(tmp_path: Path) -> None:
+    labels = ["[neg]", "[/x]", *(f"a label with a long name {number}" for number in range(30))]
+    (tmp_path / "labels.txt").write_text("".join(f"{label}\n" for label in labels for _ in range(1234)))
+    files = ("--predictions", tmp_path / "labels.txt", "--references", tmp_path / "labels.txt")
+    outcome = llmkit("evaluate", *files, "--metric", "confusion")
+    assert outcome.code == 0, outcome.err
+    table = outcome.out.split("predicted", 1)[1]
+    assert all(table.count(label) == 2 for label in labels[:2])
+    assert table.count("1234") == len(labels)
+    assert "…" not in table
+
+
+def test_a_model_folder_is_measured_as_its_run_is(own_runs: Path) -> None:
+    sets = ("generation.beams=3", "generation.repetition_penalty=1.5", "max_source_tokens=12")
+    outcome = llmkit("finetune", "summarize.yaml", "--run", "own", *(part for key in sets for part in ("--set", key)))
+    assert outcome.code == 0, outcome.err
+    (by_run,) = llmkit("evaluate", "--model", "own", "--data", "rows.jsonl", "--json").records
+    (by_folder,) = llmkit("evaluate", "--model", "own/model", "--data", "rows.jsonl", "--json").records
+    assert (by_folder["figures"], by_folder["details"]) == (by_run["figures"], by_run["details"])
+
+
+def test_a_model_without_a_head_is_sent_to_the_metric_of_vectors(here: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(encoder_folders() / "masked-lm", tmp_path / "encoder")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["BertModel"]}))
+    outcome = llmkit("evaluate", "--model", folder, "--data", "rows.jsonl")
+    assert outcome.code == 4
+    assert "gives vectors alone. Measure them with --metric neighbour_recall." in outcome.err
 
 
 def test_baselines_stand_beside_the_model_in_one_table_in_json_and_in_the_run(own_runs: Path) -> None:

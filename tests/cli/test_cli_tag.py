@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,11 @@ def test_plain_tags_are_measured_by_accuracy_and_written_behind_their_words(
     outcome = llmkit("finetune", "pos.yaml")
     assert outcome.code == 0, outcome.err
     assert outcome.out.startswith("runs/pos-001  tag_accuracy 1.0000")
+    for model in ("runs/pos-001", "runs/pos-001/model"):
+        baseline = ("--baseline",) if model == "runs/pos-001" else ()
+        measured = llmkit("evaluate", "--model", model, "--data", "rows.jsonl", *baseline)
+        assert measured.code == 0, measured.err
+        assert re.search(r"^  tag_accuracy +1\.0000", measured.out, re.MULTILINE)
     assert llmkit("tag", "goal 7 soup").out == "goal/N 7/CD soup/N\n"
     (record,) = llmkit("tag", "--json", "goal  7").records
     assert (record["words"], record["tags"], record["offsets"]) == (["goal", "7"], ["N", "CD"], [[0, 4], [6, 7]])

@@ -25,6 +25,7 @@ from llmkit.evaluation.baselines.tags import commonest_tags
 from llmkit.evaluation.baselines.texts import first_sentence, sentences
 from llmkit.evaluation.comparing import Compared, compare_loss, compare_predictions, compared_figure, judge
 from llmkit.tasks import RECIPES
+from llmkit.tasks.token_classification import TokenClassificationRecipe
 
 
 @pytest.mark.parametrize(
@@ -92,6 +93,18 @@ def test_numbers_are_learnt_and_a_pair_is_told_by_what_its_texts_share() -> None
     pairs, numbers = zip(*same, *other, strict=True)
     equal, different = linear_numbers(pairs, numbers, [("new words", "new words"), ("new words", "old things")])
     assert equal > 3 > 2 > different
+
+
+def test_the_commonest_tags_are_in_bio_as_the_references_are() -> None:
+    """IOB1 begins an entity with I-; BIO predicted word by word may go on with what never began."""
+    recipe = TokenClassificationRecipe.model_validate(
+        {"recipe": 1, "task": "token-classification", "model": "x", "data": {"train": "x"}, "scheme": "bio"}
+    )
+    train = [Row({"words": ["in", "New", "York"], "tags": ["O", "I-LOC", "I-LOC"]}, "1")]
+    (baseline,) = baselines_of(recipe)
+    assert baseline.predict(recipe, train, train) == [["O", "B-LOC", "I-LOC"]]
+    alone = [Row({"words": ["York"], "tags": ["B-LOC"]}, "1")]
+    assert baseline.predict(recipe, train, alone) == [["B-LOC"]]
 
 
 def test_a_word_has_its_commonest_tag_and_an_unseen_one_is_outside() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from llmkit.data.rows import Row
 from llmkit.evaluation.baselines import answers, labels, tags, texts
 from llmkit.recipe.blocks import Kind, Recipe
+from llmkit.tasks.tags import to_bio
 
 Rows = Sequence[Row]
 
@@ -99,10 +100,14 @@ def _copy(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
 
 
 def _commonest_tags(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
+    """In BIO where the task's tags are, as references and the model's own are."""
+
     def words(of: Rows) -> list[list[str]]:
         return [row.fields["words"] for row in of]
 
-    return tags.commonest_tags(words(train), [row.fields["tags"] for row in train], words(rows))
+    in_scheme = to_bio if getattr(recipe, "scheme", None) == "bio" else list
+    given = [in_scheme(row.fields["tags"]) for row in train]
+    return [in_scheme(one) for one in tags.commonest_tags(words(train), given, words(rows))]
 
 
 def _no_answer(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
