@@ -174,6 +174,8 @@ def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Pa
 def _partly_trained(loaded: LoadedModel, recipe: Recipe, *, head: Head) -> LoadedModel:
     """The model with an adapter, or with some of it frozen, where the recipe says so."""
     train = recipe.train
+    if train.gradient_checkpointing and not loaded.model.supports_gradient_checkpointing:
+        raise UsageError(f"train.gradient_checkpointing: {loaded.name} has no layers to compute again; leave it out.")
     if train.freeze is not None:
         freeze(loaded, embeddings=train.freeze.embeddings, layers=train.freeze.layers)
     if train.lora is not None and loaded.adapter is None:  # a checkpoint has brought its own

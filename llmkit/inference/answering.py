@@ -9,8 +9,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from llmkit.errors import DataError
-from llmkit.inference.inputs import LONE_SURROGATE
+from llmkit.inference.inputs import check_texts
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.answering import AnswerOptions, encode_pairs, find_answer
 from llmkit.tasks.base import Engine
@@ -54,8 +53,8 @@ def answer_questions(
     try:
         for chunk in in_chunks(pairs, size=ANSWER_CHUNK_ROWS):
             for row, (question, passage) in enumerate(chunk, start=read + 1):
-                _check(question, what="question", row=row)
-                _check(passage, what="passage", row=row)
+                check_texts([question], first_row=row, may_be_empty=False, what="question")
+                check_texts([passage], first_row=row, may_be_empty=False, what="passage")
             read += len(chunk)
             encoded = encode_pairs(loaded, chunk, overlap=options.window_overlap)
             logits = iter(engine.token_logits([ids for pair in encoded for ids in pair.sequences], pairs=True))
@@ -68,11 +67,3 @@ def answer_questions(
         if cut:
             message = "%s of %s questions took more than half of %s's window (%s tokens) and were cut at their end"
             logger.warning(message, f"{cut:,}", f"{read:,}", loaded.name, f"{loaded.window:,}")
-
-
-def _check(text: str, *, what: str, row: int) -> None:
-    if not text.strip():
-        raise DataError(f"row {row:,}: the {what} is empty; remove the row or fill it")
-    if surrogate := LONE_SURROGATE.search(text):
-        found = f"U+{ord(surrogate[0]):04X} at character {surrogate.start() + 1:,}"
-        raise DataError(f"row {row:,}: the {what} is not valid Unicode: half a surrogate pair, {found}")

@@ -47,7 +47,7 @@ class Candidate:
     token: str
     """As the vocabulary has it; `##` begins a piece that goes on with the word before."""
     probability: float
-    """Over the whole vocabulary; special tokens have a share, and are no candidates."""
+    """Over all the model's ids; special tokens, and ids that the tokenizer lacks, have a share and are no candidates."""
     text: str
     """The text with this token in the mask's place."""
 
@@ -98,8 +98,8 @@ def fill_texts(
     """
     if loaded.tokenizer.mask_token is None:
         raise ModelError(f"{loaded.name}: its tokenizer has no mask token; fill needs one such as {MASK}.")
-    special = sorted(set(loaded.tokenizer.all_special_ids))
-    most = loaded.model.config.vocab_size - len(special)
+    never = _no_candidates(loaded)
+    most = loaded.model.config.vocab_size - len(never)
     if not 1 <= top_k <= most:
         raise UsageError(f"top_k is {top_k:,}; {loaded.name} can give 1 to {most:,} candidates for a mask.")
     rows = wide = 0
@@ -109,7 +109,7 @@ def fill_texts(
             spans = [_mask_spans(loaded, text, row=row) for row, text in enumerate(chunk, first_row)]
             asked = list(_asked(loaded, chunk, spans, first_row=first_row, overflow=overflow))
             found = engine.likeliest_tokens(
-                [one.ids for one in asked], [one.positions for one in asked], top_k=top_k, never=special
+                [one.ids for one in asked], [one.positions for one in asked], top_k=top_k, never=never
             )
             tokens = _by_text(loaded, asked, found)
             rows += len(chunk)
@@ -125,6 +125,12 @@ def fill_texts(
                 loaded.name,
                 f"{loaded.window:,}",
             )
+
+
+def _no_candidates(loaded: LoadedModel) -> list[int]:
+    """Ids of special tokens, and those that the tokenizer lacks where the model's table of embeddings is longer."""
+    words = set(loaded.tokenizer.get_vocab().values()) - set(loaded.tokenizer.all_special_ids)
+    return [token for token in range(loaded.model.config.vocab_size) if token not in words]
 
 
 def _mask_spans(loaded: LoadedModel, text: str, *, row: int) -> list[tuple[int, int]]:

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from llmkit.errors import DataError
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.encoding import Item, in_chunks, token_ids
@@ -37,18 +35,22 @@ def numbered_chunks(texts: Iterable[Item], *, size: int) -> Iterator[tuple[int, 
         first_row += len(chunk)
 
 
-def check_texts(texts: Sequence[str], *, first_row: int, may_be_empty: bool) -> None:
+def check_texts(texts: Sequence[str], *, first_row: int, may_be_empty: bool, what: str = "text") -> None:
     """Refuse what a tokenizer cannot take, or what holds nothing to read.
 
+    Args:
+        what: they are, for the message.
     Raises:
         DataError: with the number of the row.
     """
     for row, text in enumerate(texts, start=first_row):
         if not may_be_empty and not text.strip():
-            raise DataError(f"row {row:,}: the text is empty; remove the row or fill it")
+            raise DataError(f"row {row:,}: the {what} is empty; remove the row or fill it")
         if surrogate := LONE_SURROGATE.search(text):
             found = f"U+{ord(surrogate[0]):04X} at character {surrogate.start() + 1:,}"
-            raise DataError(f"row {row:,}: not valid Unicode: half a surrogate pair, {found}; write the text as UTF-8")
+            raise DataError(
+                f"row {row:,}: the {what} is not valid Unicode: half a surrogate pair, {found}; write it as UTF-8"
+            )
 
 
 def encode_whole(
@@ -113,10 +115,3 @@ class Cuts:
                 f"{self._window:,}",
                 f"{self._cut_tokens:,}",
             )
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """(N, C) float64 probabilities."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
-    return shares

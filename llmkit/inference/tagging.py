@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llmkit.errors import DataError
-from llmkit.inference.inputs import Cuts, check_texts, numbered_chunks, softmax
+from llmkit.inference.inputs import Cuts, check_texts, numbered_chunks
 from llmkit.models.loaded import LoadedModel
+from llmkit.tasks.answers import scores_of
 from llmkit.tasks.base import Engine
 from llmkit.tasks.tags import entities_of, has_prefixes
 from llmkit.tasks.word_pieces import (
@@ -108,7 +109,7 @@ def _read(
     for one, of_text in zip(pieces, windows, strict=True):
         tagged: list[tuple[str, float]] = []
         for window in of_text:
-            shares = softmax(next(logits)[window.positions(one)])  # (words, C)
+            shares = scores_of(next(logits)[window.positions(one)], "label")  # (words, C)
             classes = shares.argmax(axis=1)
             tagged += [
                 (loaded.labels[index], float(row[index])) for index, row in zip(classes.tolist(), shares, strict=True)

@@ -94,11 +94,16 @@ def summarize_in_parts(
     Args:
         overlap_tokens: that a part shares with the one before it; None for a quarter of the window.
     Raises:
-        UsageError: several summaries of each text are asked for.
+        UsageError: several summaries of each text are asked for, or sampled ones.
         DataError, ModelError: as `summarize_texts`.
     """
     if options.num_return_sequences > 1:
         raise UsageError("overflow window writes one summary of each text; leave num_return_sequences out")
+    if options.samples:  # draws go by a sequence's number, and a part's depends on the texts before it
+        raise UsageError(
+            "overflow window writes no sampled summaries; leave temperature, top_k and top_p out, or have long texts "
+            "cut with overflow truncate"
+        )
     overlap = loaded.window // 4 if overlap_tokens is None else overlap_tokens
     cut = Cut(loaded.tokenizer, prefix, loaded.window, overlap)
     texts_read = long_texts = 0

@@ -48,11 +48,14 @@ _SETTLED: Mapping[str, tuple[Any, ...]] = {
     "peft_type": ("LORA",),
 }
 """Keys of adapter_config.json whose every other value asks for something that is not done here."""
-_IGNORED = {"auto_mapping", "inference_mode", "init_lora_weights", "peft_version", "task_type"}
+_IGNORED = {"auto_mapping", "inference_mode", "peft_version", "task_type"}
 """Keys that say nothing of the weights."""
+_STARTS: tuple[Any, ...] = (None, True, False, "gaussian", "eva", "orthogonal", "mica")
+"""How an adapter began, where its base stayed as it was; pissa and its like take the adapter's start out of the base."""
 _READ = {
     "base_model_name_or_path",
     "fan_in_fan_out",
+    "init_lora_weights",
     "lora_alpha",
     "lora_dropout",
     "modules_to_save",
@@ -202,6 +205,12 @@ def read_adapter(content: Mapping[str, Any], *, name: str) -> Adapter:
         allowed = _SETTLED.get(key, (None, False, {}, []))
         if key not in _READ | _IGNORED and value not in allowed:
             raise ModelError(f"{name}: {ADAPTER_CONFIG} asks for {key}: {value!r}, which llmkit does not read.")
+    start = content.get("init_lora_weights")
+    if start not in _STARTS:
+        raise ModelError(
+            f"{name}: {ADAPTER_CONFIG} says init_lora_weights: {start!r}, which changes the base's own weights. Save it "
+            "by peft as plain LoRA, with path_initial_model_for_weight_conversion."
+        )
     types: dict[str, tuple[type, ...]] = {
         "base_model_name_or_path": (str,),
         "revision": (str, type(None)),
@@ -221,12 +230,12 @@ def read_adapter(content: Mapping[str, Any], *, name: str) -> Adapter:
             raise ModelError(f"{name}: {ADAPTER_CONFIG} says {key}: {content[key]}, which no adapter has.")
     return Adapter(
         base=content["base_model_name_or_path"],
-        revision=content["revision"],
+        revision=content.get("revision"),
         rank=content["r"],
         alpha=content["lora_alpha"],
         dropout=content["lora_dropout"],
         targets=tuple(content["target_modules"]),
-        whole=tuple(content["modules_to_save"] or ()),
+        whole=tuple(content.get("modules_to_save") or ()),
         rank_stabilized=content.get("use_rslora") is True,
         peft_task=content.get("task_type"),
     )
@@ -281,10 +290,14 @@ def _targets(model: PreTrainedModel, block: LoraBlock, *, name: str) -> tuple[st
     """Full names of the matrices to adapt: short ones could mean modules outside of the layers too.
 
     Raises:
-        UsageError: the layers have no matrix of that name.
+        UsageError: the layers have no matrix, or none of that name.
     """
     matrices = dict(_matrices(model))
     there = sorted(set(matrices.values()))
+    if not there:  # an LSTM's are not modules of their own
+        raise UsageError(
+            f"train.lora: the layers of {name} have no matrix to put an adapter beside. Train without lora."
+        )
     wanted: tuple[str, ...] = tuple(there)
     if block.target == "auto":
         wanted = tuple(one for one in there if one in _QUERIES_AND_VALUES)

@@ -133,14 +133,14 @@ def merge_into_base(model: PreTrainedModel, *, name: str) -> None:
 
 
 def temper_t5_classifier(model: PreTrainedModel) -> None:
-    """Scale a new linear head of T5 as transformers scales its other new heads.
+    """Scale a new linear head of T5 or mT5 as transformers scales its other new heads.
 
-    For this class it draws with a standard deviation of 1 (5.x), which gives logits in the tens before the first step.
+    For these classes it draws with a standard deviation of 1 (5.x), which gives logits in the tens before the first step.
     """
     import torch
-    from transformers import T5ForTokenClassification
+    from transformers import MT5ForTokenClassification, T5ForTokenClassification
 
-    if isinstance(model, T5ForTokenClassification):
+    if isinstance(model, (T5ForTokenClassification, MT5ForTokenClassification)):
         with torch.no_grad():
             model.classifier.weight.mul_(model.config.d_model**-0.5)
 

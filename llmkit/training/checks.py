@@ -27,9 +27,8 @@ from llmkit.models.loaded import LABELLED_HEADS, Head, LoadedModel
 from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED, label_smoothing
 from llmkit.recipe.blocks import TrainBlock
-from llmkit.tasks.base import Batch, Task
+from llmkit.tasks.base import WRITING_HEADS, Batch, Task
 
-_WRITING: frozenset[Head] = frozenset({"causal-lm", "seq2seq-lm"})
 _VOCABULARY: frozenset[Head] = frozenset({"causal-lm", "masked-lm", "seq2seq-lm"})
 _MOST_ELEMENTS = 2_000_000
 """Of the batches looked at, inputs and masks included."""
@@ -63,13 +62,18 @@ def check_before_training(task: Task, examples: Examples, *, train: TrainBlock, 
 
 
 def refuse_idle_smoothing(task: Task, examples: Examples, *, share: float) -> None:
-    """Raise UsageError if label smoothing would change nothing, since the task's loss is no cross-entropy."""
+    """Raise UsageError if label smoothing would change nothing, since the task's loss is no cross-entropy, or would
+    make the loss infinite."""
     task.loaded.model.eval()
     few = _few(examples)
     with torch.no_grad():
         plain = _loss(task, examples, few)
         with label_smoothing(share):
             smoothed = _loss(task, examples, few)
+    if not math.isfinite(plain):
+        return  # the first step refuses it, and says what to do
+    if not math.isfinite(smoothed):
+        raise UsageError(f"train.label_smoothing: it makes the loss of {task.recipe.task} {smoothed}; leave it out.")
     if smoothed == plain:
         raise UsageError(f"train.label_smoothing: the loss of {task.recipe.task} is no cross-entropy; leave it out.")
 
@@ -91,7 +95,7 @@ class _Seen:
 
 
 def _check_targets(task: Task, examples: Examples, *, train: TrainBlock) -> Iterator[Check]:
-    end_id = task.loaded.tokenizer.eos_token_id if task.HEAD in _WRITING else None
+    end_id = task.loaded.tokenizer.eos_token_id if task.HEAD in WRITING_HEADS else None
     seen = _Seen()
     for number, batch in enumerate(_first_batches(task, examples, train=train)):
         labels = batch["labels"]
@@ -152,10 +156,11 @@ def _check_range(task: Task, batch: Batch, targets: Tensor) -> None:
 
 
 def _outputs(task: Task, batch: Batch) -> int | None:
-    """Outputs of the head; None where they are no classes."""
+    """Values that a target may have, from 0 on; None where any will do."""
     model = task.loaded.model
     if task.HEAD in LABELLED_HEADS:
-        return int(model.config.num_labels)
+        has_or_not = model.config.problem_type == "multi_label_classification"  # a target for each output
+        return 2 if has_or_not else int(model.config.num_labels)
     if task.HEAD in _VOCABULARY:
         return int(model.get_output_embeddings().weight.shape[0])
     return int(batch["input_ids"].shape[-1]) if task.HEAD == "question-answering" else None

@@ -76,7 +76,7 @@ def train_flops_per_token(
         FLOPs a token, source and target tokens counted alike.
     """
     is_encoder_decoder = config.is_encoder_decoder
-    width = config.num_heads * config.d_kv if config.model_type == "t5" else config.hidden_size
+    width = config.num_heads * config.d_kv if config.model_type in ("t5", "mt5") else config.hidden_size
     if config.model_type == "lstm":  # each direction takes one step a token, and nothing attends
         source_flops: float = 6 * (sizes.source * source_tokens + sizes.head * targets)
         return source_flops / source_tokens

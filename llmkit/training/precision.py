@@ -30,8 +30,10 @@ def choose_precision(
     """Weights stay in float32; this is what matrix products are computed in.
 
     Raises:
-        UsageError: fp16 for T5, whose activations overflow in it, or on a CPU.
+        UsageError: fp16 for T5, whose activations overflow in it, or on a CPU; bf16 for an LSTM on a GPU.
     """
+    if family == "lstm" and device.type == "cuda" and wanted in ("auto", "bf16"):
+        return _of_lstm_on_gpu(wanted)
     if wanted == "fp16":
         if family == "t5":
             raise UsageError("train.precision: T5's activations overflow in fp16; use bf16, or fp32.")
@@ -48,3 +50,11 @@ def choose_precision(
     if device.type == "cpu" and torch.cpu._is_amx_tile_supported():
         return Precision("bf16", "the CPU multiplies bf16 matrices (AMX)")
     return Precision("fp32", f"the {device.type.upper()} is no faster in bf16")
+
+
+def _of_lstm_on_gpu(wanted: Literal["auto", "bf16"]) -> Precision:
+    """Under torch's autocast cuDNN's LSTM computes in fp16, whichever format is asked for: in bf16, without the scaling
+    of the loss that fp16 needs."""
+    if wanted == "bf16":
+        raise UsageError("train.precision: in bf16 a GPU computes an LSTM in unscaled fp16; use auto, fp32 or fp16.")
+    return Precision("fp32", "a GPU has no LSTM in bf16")

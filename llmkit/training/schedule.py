@@ -21,7 +21,8 @@ Schedule = Literal["constant", "linear", "cosine"]
 # 3e-3 on a 2-layer BERT.
 _PRETRAINED_RATE: dict[Family, float] = {"bert": 5e-5, "gpt2": 5e-5, "t5": 3e-4, "lstm": 1e-3}
 _RANDOM_RATE: dict[Family, float] = {"bert": 1e-3, "gpt2": 1e-3, "t5": 1e-3, "lstm": 1e-3}
-# Adapters: Hu et al. 2021, appendix D (4e-4 to 5e-4 for RoBERTa base, 2e-4 for GPT-2); they have no T5, 1e-3 is common.
+# Adapters: Hu et al. 2021, appendix D (4e-4 to 5e-4 for RoBERTa base, 2e-4 for GPT-2). They have no T5: 1e-3 is what
+# peft's own example takes for mt0-large, an mT5 (examples/conditional_generation/peft_lora_seq2seq.ipynb).
 _LORA_RATE: dict[Family, float] = {"bert": 4e-4, "gpt2": 2e-4, "t5": 1e-3, "lstm": 1e-3}
 # With `optimizer: adamw-scaled`, shares of a weight's own size. Nawrot 2023 (nanoT5, optim.base_lr) from random weights;
 # Raffel et al. 2020, section 3.1.2 (AdaFactor at 1e-3) from pretrained ones.

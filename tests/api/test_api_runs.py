@@ -11,6 +11,7 @@ from tiny_recipes import listing, rows, write_jsonl
 
 import llmkit
 from llmkit.api.splits import open_splits
+from llmkit.errors import UsageError
 from llmkit.recipe.loading import load_recipe
 from llmkit.tasks import RECIPES
 
@@ -99,6 +100,20 @@ def test_shares_put_no_text_into_two_splits_and_lose_none(tmp_path: Path, monkey
         assert not set(texts[one]) & set(texts[other])  # type: ignore[index]
     assert 50 < len(texts["validation"]) < 130
     assert 50 < len(texts["test"]) < 130
+
+
+def test_an_lstm_is_refused_recomputed_activations_before_there_is_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(tmp_path / "rows.jsonl", rows(40))
+    (tmp_path / "r.yaml").write_text(
+        "recipe: 1\ntask: classification\nmodel: {architecture: lstm, size: tiny, tokenizer: {vocab_size: 200}}\n"
+        "data: {train: rows.jsonl, validation: 20%}\ntrain: {steps: 1, gradient_checkpointing: true}\n"
+    )
+    with pytest.raises(UsageError, match=r"train\.gradient_checkpointing: lstm-tiny has no layers to compute again"):
+        llmkit.finetune("r.yaml", run="mine")
+    assert not Path("mine").exists()
 
 
 def test_held_out_texts_that_stand_in_the_training_rows_are_counted_in_a_warning(

@@ -85,7 +85,7 @@ def test_a_long_text_is_read_in_windows_unless_it_is_to_be_cut(here: Path) -> No
     ("arguments", "code", "message"),
     [
         (["tag", ""], 3, "error[data]: row 1: the text is empty"),
-        (["tag", "a\udcffb"], 3, "error[data]: row 1: not valid Unicode"),
+        (["tag", "a\udcffb"], 3, "error[data]: row 1: the text is not valid Unicode"),
         (["tag", "x", "--overflow", "drop"], 2, "error[usage]:"),
         (["classify", "x", "--model", "runs/tag-001"], 4, "`llmkit tag` fits it"),
         (["evaluate", "--metric", "tag_acuracy"], 2, "Did you mean 'tag_accuracy'?"),

@@ -59,6 +59,19 @@ def test_special_tokens_are_no_candidates_but_keep_their_probability(bert: Loade
     assert special > 1e-4
 
 
+def test_ids_that_the_tokenizer_lacks_are_no_candidates() -> None:
+    loaded = tiny_model("bert", head="masked-lm")
+    known = len(loaded.tokenizer)
+    loaded.model.resize_token_embeddings(known + 9)
+    with torch.no_grad():
+        loaded.model.cls.predictions.bias[known:] = 50.0  # the likeliest of all
+    most = known - len(loaded.tokenizer.all_special_ids)
+    ((mask,),) = (result.masks for result in filled(loaded, ["a [MASK] cat"], top_k=most))
+    assert len({one.token for one in mask.candidates}) == most
+    with pytest.raises(UsageError, match=f"can give 1 to {most} candidates"):
+        filled(loaded, ["a [MASK] cat"], top_k=most + 1)
+
+
 def test_a_result_does_not_depend_on_the_texts_beside_it(bert: LoadedModel) -> None:
     texts = [f"[MASK] {sentence(number)} [MASK]" for number in range(12)]
     together = filled(bert, texts, max_batch_tokens=10_000)
@@ -100,7 +113,7 @@ def test_the_mask_may_be_written_as_the_tokenizer_spells_it() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [("a cat", r"row 2: the text has no mask; write \[MASK\] where"), ("", "row 2: the text is empty"),
-     ("[MASK] \ud800", "row 2: not valid Unicode"), ("[mask] cat", "has no mask")],
+     ("[MASK] \ud800", "row 2: the text is not valid Unicode"), ("[mask] cat", "has no mask")],
 )  # fmt: skip
 def test_a_text_that_cannot_be_filled_is_refused_with_its_row(bert: LoadedModel, text: str, fault: str) -> None:
     with pytest.raises(DataError, match=fault):

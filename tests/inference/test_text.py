@@ -12,6 +12,7 @@ from llmkit.inference.text import (
     GENERATE_CHUNK_ROWS,
     generate_texts,
     stream_text,
+    summarize_in_parts,
     summarize_texts,
 )
 from llmkit.models.loaded import LoadedModel
@@ -37,10 +38,15 @@ def test_an_empty_text_is_an_error_with_its_row(t5: LoadedModel, text: str) -> N
 
 
 def test_a_lone_surrogate_is_an_error_with_its_row(gpt2: LoadedModel) -> None:
-    with pytest.raises(DataError, match="row 1: not valid Unicode"):
+    with pytest.raises(DataError, match="row 1: the text is not valid Unicode"):
         list(generate_texts(gpt2, FakeEngine(), ["\udc00"], options=GREEDY, overflow="error"))
-    with pytest.raises(DataError, match="row 1: not valid Unicode"):
+    with pytest.raises(DataError, match="row 1: the text is not valid Unicode"):
         list(stream_text(gpt2, FakeEngine(), "\udc00", options=GREEDY))
+
+
+def test_parts_get_no_sampled_summaries_since_their_draws_would_hang_on_the_texts_before(t5: LoadedModel) -> None:
+    with pytest.raises(UsageError, match=r"no sampled summaries; leave temperature, .* or have long texts cut with"):
+        next(summarize_in_parts(t5, FakeEngine(), ["dog"], options=SAMPLED, prefix="", overlap_tokens=None))
 
 
 def test_an_endless_source_of_prompts_is_read_one_chunk_at_a_time(gpt2: LoadedModel) -> None:

@@ -20,7 +20,7 @@ from builders import (
     task_of,
     tiny_model,
 )
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import BertForSequenceClassification
@@ -171,6 +171,39 @@ def test_an_adapter_that_peft_made_is_opened_without_a_config_or_a_hash_of_ours(
     assert opened.tokenizer("the cat")["input_ids"] == loaded.tokenizer("the cat")["input_ids"]
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
+@pytest.mark.parametrize("start", [True, False, "gaussian", "orthogonal", "mica"])
+def test_an_adapter_may_begin_in_any_way_that_leaves_its_base_as_it_was(start: bool | str, tmp_path: Path) -> None:
+    """Each is asked of peft itself."""
+    base = load_model(str(saved(tiny_model("bert"), tmp_path / "base")), head="classification").model
+    before = base.bert.encoder.layer[0].attention.self.query.weight.clone()
+    config = LoraConfig(r=2, target_modules=["query"], init_lora_weights=start)  # type: ignore[arg-type]  # from above
+    peft = get_peft_model(base, config)
+    assert torch.equal(base.bert.encoder.layer[0].attention.self.query.base_layer.weight, before)
+    peft.save_pretrained(tmp_path / "adapter")
+    edited(tmp_path / "adapter", "adapter_config.json", base_model_name_or_path=str(tmp_path / "base"))
+    opened = load_model(str(tmp_path / "adapter"), head="classification")
+    ids = torch.arange(5, 12)[None]
+    with torch.inference_mode():
+        assert torch.allclose(opened.model.eval()(ids).logits, peft.eval()(input_ids=ids).logits, atol=1e-5)
+
+
+@pytest.mark.parametrize("key", ["revision", "modules_to_save"])
+def test_a_key_that_plain_lora_may_lack_is_taken_for_none(key: str, tmp_path: Path) -> None:
+    folder = saved(adapted("causal-lm", tmp_path / "base"), tmp_path / "adapter")
+    content = json.loads((folder / "adapter_config.json").read_text())
+    del content[key]
+    (folder / "adapter_config.json").write_text(json.dumps(content))
+    load_model(str(folder), head="causal-lm")
+
+
+@pytest.mark.parametrize("target", ["auto", "all", ("weight_ih",)])
+def test_an_lstm_is_refused_an_adapter_since_its_layers_have_no_matrices(target: Any, tmp_path: Path) -> None:
+    loaded = load_model(str(saved(tiny_model("lstm"), tmp_path / "base")), head="classification")
+    with pytest.raises(UsageError, match="have no matrix to put an adapter beside"):
+        add_adapter(loaded, LoraBlock(target=target), head="classification", seed=1)
+
+
 def whole_model_beside_it(folder: Path) -> None:
     for name, content in model_files(tiny_model("gpt2")).items():
         (folder / name).write_bytes(content)
@@ -213,6 +246,10 @@ def config(**keys: Any) -> Callable[[Path], None]:
         (config(base_model_name_or_path=None), "base_model_name_or_path: None"),
         (config(base_model_name_or_path="https://x.example/evil.bin"), "no such folder"),
         (config(corda_config={"cache_file": "evil.pt"}), "asks for corda_config"),
+        (config(init_lora_weights="pissa"), "init_lora_weights: 'pissa', which changes the base's own weights"),
+        (config(init_lora_weights="pissa_niter_4"), "init_lora_weights: 'pissa_niter_4'"),
+        (config(init_lora_weights="olora"), "init_lora_weights: 'olora'"),
+        (config(init_lora_weights={}), "init_lora_weights: {}"),
         (config(use_dora=True), "asks for use_dora: True"),
         (config(bias="all"), "asks for bias: 'all'"),
         (config(peft_type="IA3"), "asks for peft_type: 'IA3'"),

@@ -149,6 +149,16 @@ def test_training_may_start_from_a_body_without_a_classifier(family: Family, tmp
     assert any(torch.equal(kept, weight) for weight in weights.values())
 
 
+def test_a_new_classifier_on_mt5_begins_as_one_on_t5(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model", tiny_model("t5"))
+    heads = []
+    for kind in ("t5", "mt5"):
+        loaded = opened(edited(folder, model_type=kind), labels=LABELS, new_head=True, seed=4)
+        assert loaded.model.config.model_type == kind
+        heads.append(loaded.model.classifier.weight.detach())
+    assert torch.equal(*heads)
+
+
 def test_an_unknown_family_is_refused_with_those_that_work(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="its type is 'llama'; llmkit works with gpt2, bert, t5"):
         opened(edited(saved(tmp_path / "model"), model_type="llama"))

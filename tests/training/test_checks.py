@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 from adapted import adapted, disturbed
-from builders import TASK_NAMES, TaskName, rows, same_bits, task_of, tiny_model, train
+from builders import LABELS, TASK_NAMES, TaskName, rows, same_bits, task_of, tiny_model, train
 from torch import Tensor
+from torch.nn import functional
 
 from llmkit.data.examples import Examples
+from llmkit.data.rows import Row
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.export import own_tensors
-from llmkit.models.losses import IGNORED
+from llmkit.models.losses import IGNORED, cross_entropy_sum
 from llmkit.recipe.blocks import TrainBlock
 from llmkit.tasks.base import Batch, Task
 from llmkit.tasks.causal_lm import CausalLMTask
@@ -133,6 +135,28 @@ def test_a_label_that_the_head_has_no_output_for_is_found(name: TaskName, label:
         checked(Changed(mislabel).task(name))
 
 
+@pytest.mark.parametrize("labels", [("good",), ("bad", "fair", "good")])
+def test_many_labels_pass_whatever_their_number(labels: tuple[str, ...]) -> None:
+    """0 and 1 are targets of each output, not numbers of outputs."""
+    some = [
+        Row({"text": row.fields["text"], "labels": labels[: number % 2]}, row.place)
+        for number, row in enumerate(rows(9))
+    ]
+    task = task_of("classification", loaded=tiny_model("bert", labels=labels), multilabel=True)
+    passed = check_before_training(task, task.encode(some), train=TrainBlock(batch_size=4), device=CPU)
+    assert "labels" in {check.name for check in passed}
+
+
+def test_a_target_that_is_neither_there_nor_not_is_found() -> None:
+    def count_twice(batch: dict[str, Tensor], _: np.ndarray) -> None:
+        batch["labels"] = torch.full((len(batch["input_ids"]), len(LABELS)), 2)
+
+    whole = Changed(count_twice).task("classification")
+    whole.loaded.model.config.problem_type = "multi_label_classification"
+    with pytest.raises(DataError, match="labels: 2 is among them"):
+        checked(whole)
+
+
 def test_padding_that_is_attended_to_is_found() -> None:
     def forget_mask(batch: dict[str, Tensor], _: np.ndarray) -> None:
         batch["attention_mask"][:] = 1
@@ -198,3 +222,18 @@ def test_smoothing_is_refused_where_the_loss_is_no_cross_entropy() -> None:
     refuse_idle_smoothing(whole, whole.encode(rows(9)), share=0.1)
     with pytest.raises(UsageError, match="label_smoothing: the loss of classification is no cross-entropy"):
         refuse_idle_smoothing(Squared(whole.recipe, whole.loaded), whole.encode(rows(9)), share=0.1)
+
+
+class Overflowing(ClassificationTask):
+    """A loss that smoothing makes infinite."""
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        apart, wanted = torch.tensor([[0.0, 1.0]]), torch.tensor([0])
+        is_smoothed = cross_entropy_sum(apart, wanted) != functional.cross_entropy(apart, wanted)
+        return torch.tensor(float("inf") if is_smoothed else 1.0)
+
+
+def test_smoothing_is_refused_where_it_makes_the_loss_infinite() -> None:
+    whole = task_of("classification")
+    with pytest.raises(UsageError, match=r"label_smoothing: it makes the loss of classification inf; leave it out\."):
+        refuse_idle_smoothing(Overflowing(whole.recipe, whole.loaded), whole.encode(rows(9)), share=0.1)

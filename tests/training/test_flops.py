@@ -15,6 +15,8 @@ from transformers import (
     BertForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
+    MT5Config,
+    MT5ForConditionalGeneration,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -55,6 +57,8 @@ def small(kind: str) -> Any:
             return BertForMaskedLM._from_config(BertConfig(**BERT), **eager)
         case "t5":
             return T5ForConditionalGeneration._from_config(T5Config(**T5), **eager)
+        case "mt5":
+            return MT5ForConditionalGeneration._from_config(MT5Config(**T5), **eager)
         case "t5, gated":
             return T5ForConditionalGeneration._from_config(T5Config(**T5, feed_forward_proj="gated-gelu"), **eager)
         case "gpt2, untied":
@@ -92,7 +96,7 @@ def test_one_stack_needs_exactly_what_torch_counts(kind: str, targets: int) -> N
     assert each * BATCH * SOURCE == pytest.approx(counted(model, input_ids=tokens), rel=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["t5", "t5, gated"])
+@pytest.mark.parametrize("kind", ["t5", "t5, gated", "mt5"])
 def test_encoder_and_decoder_need_exactly_what_torch_counts(kind: str) -> None:
     model = small(kind)
     source, target = (torch.ones(BATCH, length, dtype=torch.long) for length in (SOURCE, TARGET))

@@ -42,6 +42,15 @@ def test_auto_on_a_cpu_is_bf16_only_where_it_multiplies_bf16_matrices() -> None:
     assert "CPU" in chosen.reason
 
 
+def test_an_lstm_on_a_gpu_is_never_computed_in_unscaled_fp16() -> None:
+    """torch's autocast takes cuDNN's LSTM to fp16, also where bf16 is asked for."""
+    assert choose_precision("auto", family="lstm", device=CUDA).format == "fp32"
+    with pytest.raises(UsageError, match="in bf16 a GPU computes an LSTM in unscaled fp16; use auto, fp32 or fp16"):
+        choose_precision("bf16", family="lstm", device=CUDA)
+    assert choose_precision("fp16", family="lstm", device=CUDA).format == "fp16"  # its loss is scaled
+    assert choose_precision("bf16", family="lstm", device=CPU).format == "bf16"
+
+
 def test_auto_on_another_device_is_fp32() -> None:
     assert choose_precision("auto", family="gpt2", device=MPS).format == "fp32"
 
