@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from builders import recipe_of, tiny_model
 from transformers import PreTrainedTokenizerFast
 
@@ -20,7 +21,7 @@ from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.export import model_files
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
-from llmkit.models.losses import IGNORED
+from llmkit.models.losses import IGNORED, label_smoothing
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import GenerationBlock, TokenizerBlock
 from llmkit.tasks.answering import AnswerOptions, encode_pairs, find_answer
@@ -144,6 +145,16 @@ def test_an_answer_that_stands_whole_in_no_window_teaches_nothing_and_is_told(ca
     assert [target.tolist() for target in cut.columns["target_ids"]] == [[IGNORED] * 2, [IGNORED] * 2, [0, 0]]  # type: ignore[attr-defined]
     assert "1 (of 1 questions) stand whole in no window" in caplog.text
     assert len(whole) == len(cut) == 3
+
+
+def test_a_smoothed_loss_does_not_depend_on_the_padding() -> None:
+    task = task_of_window()
+    examples = task.encode([row("gold", "gold"), row("bird bird gold bird", "gold")])
+    short, both = task.collate(examples, np.array([0])), task.collate(examples, np.array([0, 1]))
+    with label_smoothing(0.1), torch.inference_mode():
+        alone, beside = (float(task.loss_sum(batch)) for batch in (short, {key: both[key][:1] for key in both}))
+    assert math.isfinite(alone)
+    assert beside == pytest.approx(alone, rel=1e-5)
 
 
 def test_an_answer_longer_than_is_looked_for_is_told(caplog: pytest.LogCaptureFixture) -> None:
