@@ -58,7 +58,7 @@ _OWN: Mapping[Answer, tuple[tuple[str, ...], str]] = {
 
 class ClassificationRecipe(Recipe):
     ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "text_pair": "text", "label": "label"}
-    OPTIONAL_ROLES: ClassVar[frozenset[str]] = frozenset({"text_pair"})
+    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"text_pair": False}
     READ_ROLES: ClassVar[tuple[str, ...]] = ("text", "text_pair")
     FAMILIES: ClassVar[tuple[str, ...]] = ("bert", "gpt2", "lstm", "t5")
     METRICS: ClassVar[tuple[str, ...]] = _OWN["label"][0]

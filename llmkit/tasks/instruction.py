@@ -50,7 +50,7 @@ class InstructionRecipe(Recipe):
         "response": "text",
         "messages": "messages",
     }
-    OPTIONAL_ROLES: ClassVar[frozenset[str]] = frozenset({"input"})
+    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"input": True}
     ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("prompt", "response"), ("messages",))
     READ_ROLES: ClassVar[tuple[str, ...]] = ("prompt", "messages")
     FAMILIES: ClassVar[tuple[str, ...]] = ("gpt2",)
