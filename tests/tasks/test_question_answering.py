@@ -25,6 +25,7 @@ from llmkit.models.losses import IGNORED, label_smoothing
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import GenerationBlock, TokenizerBlock
 from llmkit.tasks.answering import AnswerOptions, encode_pairs, find_answer
+from llmkit.tasks.base import count_targets
 from llmkit.tasks.question_answering import QuestionAnsweringTask, answer_options
 
 WINDOW = 32
@@ -212,7 +213,9 @@ def test_overflow_truncate_keeps_the_first_window_and_tells_of_the_lost_answer(
     task = task_of_window(overflow="truncate")
     examples = task.encode(LONG)
     assert (len(examples), examples.rows) == (2, 2)
-    assert examples.columns["target_ids"][1].tolist() == [0, 0]
+    assert examples.columns["target_ids"][1].tolist() == [IGNORED, IGNORED]  # it was learnt as no answer
+    batch = task.collate(examples, np.array([1]))
+    assert (count_targets(batch), float(task.loss_sum(batch).detach())) == (0, 0.0)
     assert "truncated, 16 tokens lost" in caplog.text
     assert "1 (of 2 questions) stand whole in no window" in caplog.text
 
