@@ -81,7 +81,7 @@ def test_words_and_tags_may_be_keys_of_one_object(tmp_path: Path) -> None:
 def test_of_two_nested_columns_the_one_that_is_missing_is_named(tmp_path: Path) -> None:
     path = jsonl(tmp_path, {"ex": {"tokens": ["Ada"]}})
     columns = {"words": "ex.tokens", "tags": "other.tags"}
-    with pytest.raises(DataError, match="no column 'other.tags'; found 'ex'"):
+    with pytest.raises(DataError, match=r"no column 'other\.tags'; found 'ex'"):
         open_rows(
             [str(path)],
             roles=TokenClassificationRecipe.ROLES,
