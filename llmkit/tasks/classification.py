@@ -325,7 +325,7 @@ class ClassificationTask:
         if self.answer != "number":
             columns["target_ids"] = Ragged.of(held.targets)
         row_of = np.asarray(held.row_of) if len(held.inputs) > len(held.references) else None
-        return Examples(columns=columns, references=held.references, row_of=row_of)
+        return Examples(columns=columns, references=held.references, row_of=row_of, aligned=frozenset({"target_ids"}))
 
     def _wanted(self, examples: Examples, indices: Indices) -> Batch:
         """`labels` (B,) or (B, C). A number is no label: its `values` (B,) may be -100 without being left out."""

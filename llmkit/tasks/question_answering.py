@@ -207,7 +207,13 @@ class _Kept:
 
         columns = {"input_ids": Ragged.of(self.inputs), "target_ids": Ragged.of(self.targets)}
         row_of = np.array(self.row_of, dtype=np.int64)
-        return Examples(columns=columns, references=self.references, sources=self.readings, row_of=row_of)
+        return Examples(
+            columns=columns,
+            references=self.references,
+            sources=self.readings,
+            row_of=row_of,
+            aligned=frozenset({"target_ids"}),
+        )
 
     def report(self, *, window: int) -> None:
         questions = f"{self.questions:,}"
