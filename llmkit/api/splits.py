@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from llmkit.data.kinds import texts_asked, texts_in
+from llmkit.data.kinds import texts_asked
 from llmkit.data.rows import Row, RowSource
 from llmkit.data.sources import open_rows
 from llmkit.data.splits import split_of
@@ -58,8 +58,8 @@ def _once_each(rows: Iterable[Row], *, split: Split, told: set[str]) -> Iterator
     seen: set[bytes] = set()
     count = 0
     for count, row in enumerate(rows, 1):  # noqa: B007  # read behind the loop
-        numbers = (str(value) for value in row.fields.values() if isinstance(value, float))
-        digest = hashlib.blake2b("\0".join([*texts_in(row.fields), *numbers]).encode(), digest_size=16).digest()
+        content = json.dumps(row.fields, sort_keys=True, ensure_ascii=False)
+        digest = hashlib.blake2b(content.encode(), digest_size=16).digest()
         if digest not in seen:
             seen.add(digest)
             yield row

@@ -78,7 +78,7 @@ class Examples:
     row_of: NDArray[np.int64] | None = None
     """(N,) which row each example was cut from, rising, where a row may become several; None where each is one."""
     aligned: frozenset[str] = frozenset()
-    """Columns that run beside `input_ids`, value by value: they add no tokens."""
+    """Columns that add no tokens to those of `input_ids`: classes of tokens or of texts, and places among them."""
     utf8_bytes: int = 0
     """Size of the raw text behind the targets, for bits per byte; 0 where that has no meaning."""
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from llmkit.data.readers import parse_json
 from llmkit.recipe.blocks import Kind
 
 Read = Callable[[object], Any]
@@ -35,14 +36,15 @@ def labels(value: object) -> list[str] | None:
 
 def number(value: object) -> float | None:
     """A finite number, or text that spells one."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
-    return float(value)
+    if isinstance(value, str) and "_" in value:  # 1_000 is a number in Python only
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
 
 
 def words(value: object) -> list[str] | None:
@@ -150,7 +152,7 @@ def _message(value: object) -> dict[str, str] | None:
 def _listed(value: object) -> object:
     if isinstance(value, str):
         try:
-            return json.loads(value)
+            return parse_json(value)
         except ValueError:
             return None
     return value

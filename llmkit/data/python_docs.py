@@ -55,7 +55,7 @@ def load_python_docs() -> list[dict[str, str]]:
     Raises:
         MachineError: a package of `PACKAGES` is not installed, or the cache folder cannot be written to.
     """
-    return load_rows("python-docs", rules=_FORMAT, module="llmkit.data.python_docs")
+    return load_rows("python-docs", rules=0, module="llmkit.data.python_docs")
 
 
 def load_rows(name: str, *, rules: int, module: str) -> list[dict[str, Any]]:
@@ -63,13 +63,14 @@ def load_rows(name: str, *, rules: int, module: str) -> list[dict[str, Any]]:
 
     Args:
         name: of the set, without `builtin:`.
-        rules: their version; raise it whenever they change, or old caches would be read as new ones.
+        rules: version of the set's own, beside those of this file; raise it whenever they change, or old caches would
+            be read as new ones.
         module: what prints the rows of one package, as `print_sample` does, when it is run.
     Raises:
         MachineError: as `load_python_docs`.
     """
     versions = python_docs_versions()
-    key = hashlib.sha256(json.dumps([rules, versions]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([_FORMAT, rules, versions]).encode()).hexdigest()[:16]
     path = cache_folder() / name / f"{key}.jsonl"
     rows = read_cache(path)
     if rows is None:

@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from llmkit.data.kinds import KINDS, WANTED, texts_in
@@ -45,7 +46,7 @@ class RowSource:
         roles: Mapping[str, Kind],
         columns: Mapping[str, str],
         max_rows: int | None,
-        optional: Collection[str] = (),
+        optional: Mapping[str, bool] = MappingProxyType({}),
         groups: Sequence[Sequence[str]] = (),
         keep_empty: bool = False,
         mapping: str = MAPPED_IN_RECIPE,
@@ -59,7 +60,7 @@ class RowSource:
         self._roles = roles
         self._column_of = {role: columns.get(role, role) for role in roles}
         self._optional = {role for role in optional if role not in columns}
-        self._may_be_blank = frozenset(optional)
+        self._may_be_blank = {role for role, blank_is_none in optional.items() if blank_is_none}
         named = [group for group in groups if not columns.keys().isdisjoint(group)]
         self._groups = [tuple(group) for group in named or groups]
         self._rivals = {role for group in groups for role in group}
@@ -115,16 +116,21 @@ class RowSource:
         return [{**table.fingerprint(), "rows": rows, "columns": columns} for table, rows, columns in counted]
 
     def _fields_of(self, table: Table, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Number and fields of each record; optional roles only where the table has their column."""
-        roles = {role: kind for role, kind in self._roles.items() if self._is_here(role, names)}
-        wanted = list(dict.fromkeys(_top(self._column_of[role], names) for role in roles))
+        """Number and fields of each record; optional roles only where it has their column."""
+        roles = {
+            role: kind for role, kind in self._roles.items() if role in self._optional or self._is_here(role, names)
+        }
+        columns = [self._column_of[role] for role in roles]
+        wanted = list(dict.fromkeys(_top(column, names) for column in columns if _is_in(column, names)))
         label_types: dict[str, type] = {}
         for number, values in table.records(wanted):
             fields = {}
             for role, kind in roles.items():
                 column = self._column_of[role]
                 place = table.place(number)
-                if _top(column, values) not in values:
+                if not _is_in(column, values):
+                    if role in self._optional:
+                        continue
                     raise DataError(f"{place}: no {column!r} here; found {_listed(values)}. Every row needs it.")
                 value = _value_at(column, values, place)
                 fields[role] = _checked(KINDS[kind](value), value, kind, column, place)
@@ -136,12 +142,11 @@ class RowSource:
     def _is_here(self, role: str, names: Sequence[str]) -> bool:
         if role in self._rivals:
             return role in next(iter(self._whole_groups(names)), ())
-        column = self._column_of[role]
-        return role not in self._optional or _top(column, names) in names
+        return role not in self._optional or _is_in(self._column_of[role], names)
 
     def _whole_groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
         """The groups of roles whose columns a table has, all of them."""
-        return [group for group in self._groups if all(self._column_of[role] in names for role in group)]
+        return [group for group in self._groups if all(_is_in(self._column_of[role], names) for role in group)]
 
     def _empty_text(self, fields: Mapping[str, Any]) -> str | None:
         """The first role with nothing to read or to write in it."""
@@ -169,9 +174,7 @@ class RowSource:
         if names and self._groups and len(self._whole_groups(names)) != 1:
             return f"{table.name}: {self._group_fault(names)}"
         missing = [
-            role
-            for role, column in self._column_of.items()
-            if _top(column, names) not in names and self._is_here(role, names)
+            role for role, column in self._column_of.items() if not _is_in(column, names) and self._is_here(role, names)
         ]
         if not names or not missing:
             return None
@@ -192,17 +195,22 @@ class RowSource:
             role = self._groups[0][0]
             fix = self._mapping.format(role=role, column=json.dumps(self._column_of[role]))
             return f"it has {' and also '.join(spelt)}; rows have one or the other. {fix}"
-        columns = [column for group in self._groups for role in group if (column := self._column_of[role]) not in names]
-        role = next(role for role, column in self._column_of.items() if column == columns[0])
+        roles = (role for group in self._groups for role in group)
+        role = next(role for role in roles if not _is_in(self._column_of[role], names))
         unused = [name for name in names if name not in self._column_of.values()]
         fix = self._mapping.format(role=role, column=json.dumps(next(iter(unused), "NAME")))
-        lacks = f"no column {columns[0]!r}" if len(spelt) == 1 else f"it has no {', nor '.join(spelt)}"
+        lacks = f"no column {self._column_of[role]!r}" if len(spelt) == 1 else f"it has no {', nor '.join(spelt)}"
         return f"{lacks}; found {_listed(names)}. {fix}"
 
 
 def _top(column: str, names: Collection[str]) -> str:
     """The column that holds `translation.en`: `translation`, unless a column has just that name."""
     return column if column in names else column.partition(".")[0]
+
+
+def _is_in(column: str, names: Collection[str]) -> bool:
+    """Whether there is that column, or the one whose objects may have it as a key."""
+    return _top(column, names) in names
 
 
 def _value_at(column: str, values: Mapping[str, object], place: str) -> object:

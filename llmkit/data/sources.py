@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from llmkit.data.hub import HubTable, parse_hub_source
 from llmkit.data.readers import FORMATS
@@ -24,7 +25,7 @@ def open_rows(
     *,
     roles: Mapping[str, Kind],
     columns: Mapping[str, str],
-    optional: Collection[str] = (),
+    optional: Mapping[str, bool] = MappingProxyType({}),
     groups: Sequence[Sequence[str]] = (),
     max_rows: int | None = None,
     split: str | None = None,
@@ -40,7 +41,8 @@ def open_rows(
             directory.
         roles: role of the task -> kind of its values; see kinds.py.
         columns: role -> name of its column, where the two differ.
-        optional: roles used where `columns` names their column or a table has it, and absent from rows elsewhere.
+        optional: roles used where `columns` names their column or a record has it, and absent from rows elsewhere;
+            True where a blank text is as none, and no reason to pass over its row.
         groups: groups of roles of which each table has exactly one whole; where `columns` names roles of one of them,
             it is that one.
         max_rows: stop after so many usable rows of all sources together.

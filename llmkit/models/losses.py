@@ -39,16 +39,19 @@ def cross_entropy_sum(logits: Tensor, labels: Tensor, weights: Tensor | None = N
     """Nats of (N, C) logits over the labels (N,) that are not `IGNORED`, in float32.
 
     Args:
+        logits: -inf at an output that is impossible; smoothing spreads nothing there.
         weights: (C,) what a nat counts, by its label.
     """
-    return functional.cross_entropy(
-        logits.float(),
-        labels,
-        weight=weights,
-        ignore_index=IGNORED,
-        reduction="sum",
-        label_smoothing=_smoothed_share.get(),
-    )
+    logits, share = logits.float(), _smoothed_share.get()
+    total = functional.cross_entropy(logits, labels, weight=weights, ignore_index=IGNORED, reduction="sum")
+    if not share:
+        return total
+    impossible = logits.isneginf()
+    spread = -logits.log_softmax(dim=-1).masked_fill(impossible, 0.0)  # (N, C) nats of each output
+    if weights is not None:
+        spread = spread * weights
+    even = spread.sum(dim=-1) / (~impossible).sum(dim=-1)
+    return (1 - share) * total + share * even[labels != IGNORED].sum()
 
 
 def vocabulary_loss_sum(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -275,9 +275,9 @@ class Recipe(Block):
 
     ROLES: ClassVar[Mapping[str, Kind]]
     """Role of a column -> its kind; see `roles`."""
-    OPTIONAL_ROLES: ClassVar[frozenset[str]] = frozenset()
-    """Roles that rows may lack: used where a table has the column, or `data.columns` names one. A blank text is as
-    none."""
+    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {}
+    """Roles that rows may lack: used where a row has the column, or `data.columns` names one. True where a blank text
+    is as none; elsewhere its row is passed over."""
     ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Groups of roles of which a table has exactly one whole, or `data.columns` names one; empty where all belong."""
     READ_ROLES: ClassVar[tuple[str, ...]] = ("text",)

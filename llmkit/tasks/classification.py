@@ -58,7 +58,7 @@ _OWN: Mapping[Answer, tuple[tuple[str, ...], str]] = {
 
 class ClassificationRecipe(Recipe):
     ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "text_pair": "text", "label": "label"}
-    OPTIONAL_ROLES: ClassVar[frozenset[str]] = frozenset({"text_pair"})
+    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"text_pair": False}
     READ_ROLES: ClassVar[tuple[str, ...]] = ("text", "text_pair")
     FAMILIES: ClassVar[tuple[str, ...]] = ("bert", "gpt2", "lstm", "t5")
     METRICS: ClassVar[tuple[str, ...]] = _OWN["label"][0]
@@ -325,7 +325,7 @@ class ClassificationTask:
         if self.answer != "number":
             columns["target_ids"] = Ragged.of(held.targets)
         row_of = np.asarray(held.row_of) if len(held.inputs) > len(held.references) else None
-        return Examples(columns=columns, references=held.references, row_of=row_of)
+        return Examples(columns=columns, references=held.references, row_of=row_of, aligned=frozenset({"target_ids"}))
 
     def _wanted(self, examples: Examples, indices: Indices) -> Batch:
         """`labels` (B,) or (B, C). A number is no label: its `values` (B,) may be -100 without being left out."""

@@ -52,6 +52,7 @@ class FittedChats:
             columns={"input_ids": Ragged.of(self.ids), "answer_places": Ragged.of(self.places)},
             references=self.references,
             row_of=np.asarray(self.rows, dtype=np.int64),
+            aligned=frozenset({"answer_places"}),
         )
 
     def report(self) -> None:

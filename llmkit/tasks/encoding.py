@@ -59,15 +59,20 @@ def encode_texts(
     return encoded
 
 
-def token_ids(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, special: bool) -> list[list[int]]:
+def token_ids(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, special: bool, names_are_text: bool = False
+) -> list[list[int]]:
     """All ids of each text, never cut.
 
     Args:
         special: with the tokens that stand around a text.
+        names_are_text: the name of a special token in a text does not become that token, save T5's `<pad>` and `</s>`,
+            which its vocabulary holds among the pieces of text.
     """
     encoding = tokenizer(
         list(texts),
         add_special_tokens=special,
+        split_special_tokens=names_are_text or tokenizer.split_special_tokens,
         truncation=False,
         padding=False,
         return_attention_mask=False,

@@ -50,7 +50,7 @@ class InstructionRecipe(Recipe):
         "response": "text",
         "messages": "messages",
     }
-    OPTIONAL_ROLES: ClassVar[frozenset[str]] = frozenset({"input"})
+    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"input": True}
     ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("prompt", "response"), ("messages",))
     READ_ROLES: ClassVar[tuple[str, ...]] = ("prompt", "messages")
     FAMILIES: ClassVar[tuple[str, ...]] = ("gpt2",)
@@ -145,7 +145,7 @@ class InstructionTask:
 
     def settle(self, train: Examples) -> Examples:
         """Let nearly all answers of the training rows end by themselves; the model keeps the limit."""
-        if self.recipe.generation.max_new_tokens is None:
+        if self.recipe.generation.max_new_tokens is None and len(train):
             lengths = [end - start for index in range(len(train)) for start, end in _answers_of(train, index)]
             limit = length_limit(lengths)
             self.loaded.model.generation_config.max_new_tokens = limit

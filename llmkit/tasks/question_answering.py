@@ -197,7 +197,7 @@ class _Kept:
         self.cut_tokens += pair.cut_tokens
         self.unanswered += not spans
         self.inputs += [np.array(sequence, dtype=np.int32) for sequence in pair.sequences[:windows]]
-        self.targets += self._targets(reading, spans)
+        self.targets += self._targets(reading, spans, cut=windows < len(pair.sequences))
         self.row_of += [len(self.readings)] * windows
         self.readings.append(reading)
         self.references.append(row.fields["answers"]["text"])
@@ -207,7 +207,13 @@ class _Kept:
 
         columns = {"input_ids": Ragged.of(self.inputs), "target_ids": Ragged.of(self.targets)}
         row_of = np.array(self.row_of, dtype=np.int64)
-        return Examples(columns=columns, references=self.references, sources=self.readings, row_of=row_of)
+        return Examples(
+            columns=columns,
+            references=self.references,
+            sources=self.readings,
+            row_of=row_of,
+            aligned=frozenset({"target_ids"}),
+        )
 
     def report(self, *, window: int) -> None:
         questions = f"{self.questions:,}"
@@ -241,8 +247,12 @@ class _Kept:
             spans.append(span)
         return spans
 
-    def _targets(self, reading: Reading, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Start and end in each window, of the first answer; [CLS] where a window has nothing of it."""
+    def _targets(self, reading: Reading, spans: list[tuple[int, int]], *, cut: bool) -> list[tuple[int, int]]:
+        """Start and end in each window, of the first answer; [CLS] where a window has nothing of it.
+
+        Args:
+            cut: these are not all windows of the passage; an answer that none holds may stand behind them.
+        """
         from llmkit.models.losses import IGNORED
 
         if not spans:
@@ -261,7 +271,7 @@ class _Kept:
             part = first < start + reading.room and last >= start
             if holds:
                 targets.append((begin, begin + last - first))
-            elif part and not any(whole):  # neither the answer, nor a window without it
+            elif (part or cut) and not any(whole):  # neither the answer, nor a window without it
                 targets.append((IGNORED, IGNORED))
             else:
                 targets.append((_CLS, _CLS))

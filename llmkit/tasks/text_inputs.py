@@ -73,16 +73,17 @@ class TextInputs:
             )
 
     def read(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> list[Contents]:
-        """All ids of each row, never cut.
+        """All ids of each row, never cut. The name of a special token is text here: a `[SEP]` would end the first text.
 
         Args:
             seconds: the other text of each row, for pairs.
         """
-        first = token_ids(self._tokenizer, texts, special=False)
+        first = token_ids(self._tokenizer, texts, special=False, names_are_text=True)
         if not self.pairs:
             return [Contents(ids, None) for ids in first]
         assert seconds is not None, "pairs have two texts"
-        return [Contents(*both) for both in zip(first, token_ids(self._tokenizer, seconds, special=False), strict=True)]
+        second = token_ids(self._tokenizer, seconds, special=False, names_are_text=True)
+        return [Contents(*both) for both in zip(first, second, strict=True)]
 
     def tokens(self, row: Contents) -> int:
         """Of the whole row, special ones included."""

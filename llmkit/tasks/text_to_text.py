@@ -13,7 +13,7 @@ from llmkit.tasks.seq2seq import Seq2SeqRecipe, Seq2SeqTask
 
 class TextToTextRecipe(Seq2SeqRecipe):
     ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "target": "text", "prefix": "text"}
-    OPTIONAL_ROLES: ClassVar[frozenset[str]] = frozenset({"prefix"})
+    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"prefix": True}
     READ_ROLES: ClassVar[tuple[str, ...]] = ("text", "prefix")
     METRICS: ClassVar[tuple[str, ...]] = ("rouge", "exact_text")
     BEST: ClassVar[str] = "rougeL"

@@ -6,6 +6,7 @@ Legend: B batch, T tokens, C classes.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -83,7 +84,11 @@ class TokenClassificationRecipe(Recipe):
     def _windows_and_schemes_fit(self) -> TokenClassificationRecipe:
         if self.window_overlap is not None and self.overflow != "window":
             raise ValueError(f"window_overlap: belongs to overflow: window, and overflow is {self.overflow}")
-        if self.labels is None or self.scheme == "plain" or not has_prefixes(self.labels):
+        if self.labels is None or self.scheme == "plain":
+            return self
+        if not has_prefixes(self.labels):
+            if self.scheme == "bio":
+                raise ValueError("labels: scheme: bio takes O, and tags with a prefix such as B-; else scheme: plain")
             return self
         if OUTSIDE not in self.labels:
             raise ValueError(f"labels: tags of entities need {OUTSIDE!r} for the words outside")
@@ -258,6 +263,7 @@ class _TagReader:
         self._name_of = {tag: tag for tag in known}  # one text for all words of a tag
         self._tags = TagCount()
         self._spans = SpanCount()
+        self._unseen: Counter[str] = Counter()
         self._unseen_at: dict[str, str] = {}
         self._unwritten = 0
         self._unwritten_at = ""
@@ -266,11 +272,13 @@ class _TagReader:
         if pieces.unwritten:
             self._unwritten += pieces.unwritten
             self._unwritten_at = self._unwritten_at or row.place
-        tags = given_tags(row) if has_words(row) else self._of_spans(row, pieces)
-        tags = self._tags.bio(tags, place=row.place) if self._scheme == "bio" else self._tags.plain(tags)
-        for tag in tags:
-            if tag not in self._name_of:
-                self._unseen_at.setdefault(tag, row.place)
+        given = given_tags(row) if has_words(row) else self._of_spans(row, pieces)
+        tags = self._tags.bio(given, place=row.place) if self._scheme == "bio" else self._tags.plain(given)
+        for before, tag in zip(given, tags, strict=True):
+            wanted = before if tag == OUTSIDE else tag  # in BIO a tag without a prefix has become `O`
+            if wanted not in self._name_of:
+                self._unseen[wanted] += 1
+                self._unseen_at.setdefault(wanted, row.place)
         return [self._name_of.get(tag, tag) for tag in tags]
 
     def report(self) -> None:
@@ -279,8 +287,8 @@ class _TagReader:
         Raises:
             DataError: tags that the model does not have, with counts and places.
         """
-        if self._unseen_at:
-            raise DataError(self._unseen())
+        if self._unseen:
+            raise DataError(self._unseen_fault())
         self._tags.report()
         self._spans.report()
         if self._unwritten:
@@ -295,12 +303,10 @@ class _TagReader:
             raise DataError(f"{row.place}: spans are entities, and the tags are plain. Take scheme: bio, or words.")
         return self._spans.bio(row, pieces.spans)
 
-    def _unseen(self) -> str:
-        commonest = sorted(self._unseen_at, key=lambda tag: -self._tags.tags[tag])[:_TAGS_SHOWN]
-        listed = ", ".join(
-            f"{tag!r} ({self._tags.tags[tag]:,} times, first at {self._unseen_at[tag]})" for tag in commonest
-        )
-        place, first = next((place, tag) for tag, place in self._unseen_at.items())
+    def _unseen_fault(self) -> str:
+        commonest = self._unseen.most_common(_TAGS_SHOWN)
+        listed = ", ".join(f"{tag!r} ({count:,} times, first at {self._unseen_at[tag]})" for tag, count in commonest)
+        first, place = next(iter(self._unseen_at.items()))
         more = f" and {len(self._unseen_at) - _TAGS_SHOWN} more" if len(self._unseen_at) > _TAGS_SHOWN else ""
         hint = nearest(first, self._known)
         return f"{place}: tags that the model does not have: {listed}{more}.{hint} It has: {', '.join(self._known)}."

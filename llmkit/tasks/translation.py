@@ -54,9 +54,16 @@ class TranslationRecipe(Seq2SeqRecipe):
 
     @model_validator(mode="after")
     def _two_languages(self) -> TranslationRecipe:
-        if self.source_language.casefold() == self.target_language.casefold():
+        if _is_same(self.source_language, self.target_language):
             raise ValueError(f"target_language: is the source_language, {self.source_language}")
         return self
+
+
+def _is_same(first: str, second: str) -> bool:
+    """Whether two languages are one, by whatever names; that of a region is another than that of the next."""
+    spelt = {language.casefold().replace("_", "-") for language in (first, second)}
+    has_region = any("-" in language for language in spelt)
+    return len(spelt) == 1 or (not has_region and language_code(first) == language_code(second))
 
 
 class TranslationTask(Seq2SeqTask):

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import recipe_of
 from tiny_recipes import WORDS, save_tiny_t5, write_jsonl
 from tiny_recipes import llmkit as command_line
 
 import llmkit
 from llmkit.api import Saved
+from llmkit.api.splits import open_splits
 from llmkit.errors import DataError, UsageError
 from llmkit.runs.folder import Run
+from llmkit.tasks.token_classification import TokenClassificationRecipe
 
 RECIPE = """recipe: 1
 task: classification
@@ -169,6 +172,17 @@ def test_equal_texts_with_other_numbers_are_no_repeats(folder: Path) -> None:
     recipe = write_recipe(folder, "bert", "number", keys="regression: true", steps=1)
     outcome = command_line("finetune", recipe, "--set", "data.deduplicate=true")
     assert "train: 1 of 3 rows stood there already, left out" in outcome.err
+
+
+def test_rows_are_repeats_only_where_all_their_numbers_are_equal(folder: Path) -> None:
+    """Whole numbers did not count: the same text with its spans elsewhere was left out."""
+    names = [{"start": 0, "end": 3, "label": "PER"}], [{"start": 8, "end": 11, "label": "PER"}]
+    rows = [{"text": "Ada met Ada", "spans": spans} for spans in (*names, names[0])]
+    write_jsonl(folder / "names.jsonl", rows)
+    recipe = recipe_of("token-classification").model_dump()
+    recipe["data"] |= {"train": ("names.jsonl",), "deduplicate": True}
+    train = open_splits(TokenClassificationRecipe.model_validate(recipe))["train"]
+    assert [row.fields["spans"][0]["start"] for row in train] == [0, 8]
 
 
 def kill_behind(step: int) -> Callable[[Any], None]:

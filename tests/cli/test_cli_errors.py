@@ -94,3 +94,9 @@ def test_a_failed_training_leaves_no_run_behind(work: Path) -> None:
     assert "data.validation: no usable rows" in outcome.err
     assert listing(work) == before
     assert not (work / "runs").exists()
+
+
+def test_training_rows_of_which_none_fits_are_refused(work: Path) -> None:
+    outcome = llmkit("finetune", "instruct.yaml", "--set", "max_tokens=16", "--set", "overflow=drop")
+    assert outcome.code == 3
+    assert "data.train: no usable rows in rows.jsonl." in outcome.err

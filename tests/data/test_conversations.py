@@ -41,6 +41,11 @@ def opened(folder: Path, *records: Mapping[str, Any], columns: Mapping[str, str]
             {"prompt": "instruction", "response": "output"},
             {"prompt": "a", "input": "c", "response": "b"},
         ),
+        (
+            {"turn": {"q": "a", "a": "b"}},
+            {"prompt": "turn.q", "response": "turn.a"},
+            {"prompt": "a", "response": "b"},
+        ),
         ({"messages": TALK, "prompt": "a"}, {}, {"messages": TALK}),  # a hub data set repeats the first turn so
         ({"messages": json.dumps(TALK)}, {}, {"messages": TALK}),  # a cell of CSV
         ({"messages": [{**TALK[0], "id": 3}, TALK[1]]}, {}, {"messages": TALK}),
@@ -106,6 +111,18 @@ def test_an_empty_prompt_is_passed_over_and_an_empty_input_is_not(tmp_path: Path
     )
     assert len(list(source)) == 1
     assert source.skipped == {"an empty prompt": 1, "an empty response": 1}
+
+
+def test_an_optional_column_counts_in_the_rows_that_have_it(tmp_path: Path) -> None:
+    """What the first row of a JSONL file lacked was left out of all others, without a word."""
+    rows = opened(tmp_path, *({"prompt": "a", "response": "b", **more} for more in ({}, {"input": "c"}, {})))
+    assert [row.fields.get("input") for row in rows] == [None, "c", None]
+
+
+def test_an_optional_column_that_is_named_is_needed_in_every_row(tmp_path: Path) -> None:
+    records = ({"prompt": "a", "response": "b", **more} for more in ({"input": "c"}, {}))
+    with pytest.raises(DataError, match=":2: no 'input' here"):
+        list(opened(tmp_path, *records, columns={"input": "input"}))
 
 
 def test_conversations_with_the_same_questions_fall_into_the_same_split(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
 from llmkit.recipe.blocks import Kind
+from llmkit.tasks import RECIPES
+from llmkit.tasks.token_classification import TokenClassificationRecipe
 
 ROLES: dict[str, Kind] = {"source": "text", "target": "text"}
 COLUMNS = {"source": "translation.en", "target": "translation.de"}
@@ -68,8 +70,45 @@ def test_a_key_that_is_not_there_is_told_with_what_is(
     assert message in str(caught.value)
 
 
+def test_words_and_tags_may_be_keys_of_one_object(tmp_path: Path) -> None:
+    roles = TokenClassificationRecipe.ROLES
+    path = jsonl(tmp_path, {"ex": {"tokens": ["Ada"], "tags": ["B-PER"]}})
+    columns = {"words": "ex.tokens", "tags": "ex.tags"}
+    rows = open_rows([str(path)], roles=roles, columns=columns, groups=TokenClassificationRecipe.ROLE_GROUPS)
+    assert [row.fields for row in rows] == [{"words": ["Ada"], "tags": ["B-PER"]}]
+
+
+def test_of_two_nested_columns_the_one_that_is_missing_is_named(tmp_path: Path) -> None:
+    path = jsonl(tmp_path, {"ex": {"tokens": ["Ada"]}})
+    columns = {"words": "ex.tokens", "tags": "other.tags"}
+    with pytest.raises(DataError, match=r"no column 'other\.tags'; found 'ex'"):
+        open_rows(
+            [str(path)],
+            roles=TokenClassificationRecipe.ROLES,
+            columns=columns,
+            groups=TokenClassificationRecipe.ROLE_GROUPS,
+        )
+
+
+@pytest.mark.parametrize(("blank_is_none", "used"), [(True, 2), (False, 1)])
+def test_a_row_with_a_blank_optional_text_is_passed_over_where_that_is_not_none(
+    tmp_path: Path, blank_is_none: bool, used: int
+) -> None:
+    """A blank text_pair was trained on without a word."""
+    path = jsonl(tmp_path, {"text": "a", "text_pair": " "}, {"text": "b", "text_pair": "c"})
+    roles: dict[str, Kind] = {"text": "text", "text_pair": "text"}
+    rows = open_rows([str(path)], roles=roles, columns={}, optional={"text_pair": blank_is_none})
+    assert len(list(rows)) == used
+    assert rows.skipped == ({} if blank_is_none else {"an empty text_pair": 1})
+
+
+def test_only_a_second_text_is_more_than_none_where_it_is_blank() -> None:
+    found = {role: blank for recipe in RECIPES.values() for role, blank in recipe.OPTIONAL_ROLES.items()}
+    assert found == {"text_pair": False, "input": True, "prefix": True}
+
+
 def test_an_optional_role_may_be_blank(tmp_path: Path) -> None:
     path = jsonl(tmp_path, {"text": "a", "prefix": ""}, {"text": " ", "prefix": "b"})
-    rows = open_rows([str(path)], roles={"text": "text", "prefix": "text"}, columns={}, optional={"prefix"})
+    rows = open_rows([str(path)], roles={"text": "text", "prefix": "text"}, columns={}, optional={"prefix": True})
     assert [row.fields for row in rows] == [{"text": "a", "prefix": ""}]
     assert rows.skipped == {"an empty text": 1}

@@ -165,12 +165,15 @@ def test_a_smoothed_vocabulary_loss_has_the_value_and_the_gradients_of_torchs(
         assert torch.allclose(mine, wanted, atol=1e-6)
 
 
-def test_a_smoothed_class_loss_is_torchs_sum() -> None:
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 2.0, 1.0, 3.0])])
+def test_a_smoothed_class_loss_is_torchs_sum(weights: Tensor | None) -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, IGNORED, 3, 1])
     with label_smoothing(0.1):
-        smoothed = cross_entropy_sum(logits, labels)
-    wanted = functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum", label_smoothing=0.1)
+        smoothed = cross_entropy_sum(logits, labels, weights)
+    wanted = functional.cross_entropy(
+        logits, labels, weight=weights, ignore_index=IGNORED, reduction="sum", label_smoothing=0.1
+    )
     assert smoothed.item() == pytest.approx(wanted.item(), rel=1e-6)
 
 
@@ -191,3 +194,15 @@ def test_a_frozen_matrix_gets_no_gradient_and_its_states_the_same() -> None:
     vocabulary_loss_sum(hidden, weight, labels).backward()
     assert weight.grad is None
     assert torch.equal(hidden.grad, wanted)  # type: ignore[arg-type]  # it has one by now
+
+
+def test_smoothing_spreads_over_the_outputs_that_are_possible() -> None:
+    """With -inf at the padding of a passage, the share of a target that was spread there made the loss infinite."""
+    torch.manual_seed(4)
+    logits, labels = torch.randn(3, 5, requires_grad=True), torch.tensor([2, IGNORED, 4])
+    padding = torch.full((3, 2), float("-inf"))
+    with label_smoothing(0.2):
+        alone, padded = cross_entropy_sum(logits, labels), cross_entropy_sum(torch.cat([logits, padding], 1), labels)
+    assert padded.item() == pytest.approx(alone.item(), rel=1e-6)
+    for mine, wanted in zip(torch.autograd.grad(padded, logits), torch.autograd.grad(alone, logits), strict=True):
+        assert torch.allclose(mine, wanted, atol=1e-6)

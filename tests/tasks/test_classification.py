@@ -283,6 +283,18 @@ def test_gpt2_has_its_end_of_text_between_a_pair_and_nothing_around_it() -> None
     assert inputs.whole(TextInputs(loaded, pairs=False).read(["the cat"])[0]) == first
 
 
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_the_name_of_a_special_token_in_a_text_is_text(family: Family) -> None:
+    """A `[SEP]` in the first text of a pair began BERT's second segment there."""
+    loaded = tiny_model(family, head="classification")
+    inputs = TextInputs(loaded, pairs=True)
+    names = " ".join(loaded.tokenizer.all_special_tokens)
+    [contents] = inputs.read([f"the {names} cat"], [names])
+    assert contents.second
+    special = {*loaded.tokenizer.all_special_ids} - {loaded.tokenizer.unk_token_id}
+    assert not special.intersection(contents.first + contents.second)
+
+
 def test_bert_is_told_which_text_of_a_pair_a_token_belongs_to_in_training_and_in_use() -> None:
     task = task_for()
     examples = task.encode(rows_for(pairs=True))

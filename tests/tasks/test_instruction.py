@@ -349,6 +349,14 @@ def test_the_limit_is_the_99th_percentile_of_the_training_answers_unless_the_rec
     assert length_limit([10] * 98 + [500] * 2) == 500
 
 
+def test_no_limit_is_learnt_where_no_conversation_fits() -> None:
+    """The percentile of nothing was an error before anyone could say that there are no rows."""
+    task = instruction(max_tokens=16, overflow="drop")
+    before = task.loaded.model.generation_config.max_new_tokens
+    assert len(task.settle(task.encode([long_row()]))) == 0
+    assert task.loaded.model.generation_config.max_new_tokens == before
+
+
 def test_only_tasks_that_write_learn_a_length() -> None:
     assert not isinstance(task_of("classification"), Settles)
 

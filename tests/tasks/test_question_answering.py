@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from builders import recipe_of, tiny_model
 from transformers import PreTrainedTokenizerFast
 
@@ -20,10 +21,11 @@ from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.export import model_files
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
-from llmkit.models.losses import IGNORED
+from llmkit.models.losses import IGNORED, label_smoothing
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import GenerationBlock, TokenizerBlock
 from llmkit.tasks.answering import AnswerOptions, encode_pairs, find_answer
+from llmkit.tasks.base import count_targets
 from llmkit.tasks.question_answering import QuestionAnsweringTask, answer_options
 
 WINDOW = 32
@@ -146,6 +148,16 @@ def test_an_answer_that_stands_whole_in_no_window_teaches_nothing_and_is_told(ca
     assert len(whole) == len(cut) == 3
 
 
+def test_a_smoothed_loss_does_not_depend_on_the_padding() -> None:
+    task = task_of_window()
+    examples = task.encode([row("gold", "gold"), row("bird bird gold bird", "gold")])
+    short, both = task.collate(examples, np.array([0])), task.collate(examples, np.array([0, 1]))
+    with label_smoothing(0.1), torch.inference_mode():
+        alone, beside = (float(task.loss_sum(batch)) for batch in (short, {key: both[key][:1] for key in both}))
+    assert math.isfinite(alone)
+    assert beside == pytest.approx(alone, rel=1e-5)
+
+
 def test_an_answer_longer_than_is_looked_for_is_told(caplog: pytest.LogCaptureFixture) -> None:
     task = task_of_window(max_answer_tokens=2)
     task.encode([row("bird gold bird find", "gold bird find"), row("bird gold bird find", "bird find")])
@@ -201,7 +213,9 @@ def test_overflow_truncate_keeps_the_first_window_and_tells_of_the_lost_answer(
     task = task_of_window(overflow="truncate")
     examples = task.encode(LONG)
     assert (len(examples), examples.rows) == (2, 2)
-    assert examples.columns["target_ids"][1].tolist() == [0, 0]
+    assert examples.columns["target_ids"][1].tolist() == [IGNORED, IGNORED]  # it was learnt as no answer
+    batch = task.collate(examples, np.array([1]))
+    assert (count_targets(batch), float(task.loss_sum(batch).detach())) == (0, 0.0)
     assert "truncated, 16 tokens lost" in caplog.text
     assert "1 (of 2 questions) stand whole in no window" in caplog.text
 

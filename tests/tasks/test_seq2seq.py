@@ -113,6 +113,11 @@ def test_a_row_of_text_to_text_may_bring_its_own_prefix() -> None:
         ({"source_language": "Germn"}, "no language is known as 'Germn'. Did you mean 'german'?"),
         ({"target_language": "xx"}, "no language is known as 'xx'"),
         ({"source_language": "de"}, "target_language: is the source_language, de"),
+        ({"source_language": "German"}, "target_language: is the source_language, German"),
+        (
+            {"source_language": "pt-BR", "target_language": "pt_br"},
+            "target_language: is the source_language, pt-BR",
+        ),
     ],
 )
 def test_languages_that_cannot_be_are_refused(keys: dict[str, str], words: str) -> None:

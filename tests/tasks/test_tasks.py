@@ -227,6 +227,14 @@ def test_a_batch_is_as_wide_as_its_longest_and_masked_by_length(name: TaskName) 
         assert (batch["labels"][:, -1] == IGNORED).all()
 
 
+@pytest.mark.parametrize("name", ["classification", "instruction", "question-answering", "token-classification"])
+def test_labels_and_places_are_no_tokens(name: TaskName) -> None:
+    """Two of each window of a passage, and one of each label, were counted among the tokens of a step."""
+    examples = task_of(name).encode(rows(5))
+    assert len(examples.columns) == 2
+    assert examples.lengths.tolist() == examples.columns["input_ids"].lengths.tolist()
+
+
 def test_a_pad_token_that_is_the_end_of_text_is_still_told_apart() -> None:
     """GPT-2 pads with its end of text: told by id, every end of text would drop out of mask and loss."""
     task = task_of("causal-lm", block_tokens=8)

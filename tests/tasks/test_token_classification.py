@@ -104,6 +104,7 @@ def test_a_mixture_of_tags_is_warned_of(caplog: pytest.LogCaptureFixture) -> Non
     [
         ({"labels": ("O", "B-X", "B-X")}, "'B-X' stands there more than once"),
         ({"labels": ("B-X", "I-X")}, "tags of entities need 'O'"),
+        ({"labels": ("O", "PER"), "scheme": "bio"}, "labels: scheme: bio takes O, and tags with a prefix such as B-"),
         ({"labels": ("O", "S-X")}, "'S-X' is not BIO; rows become BIO, so name B-TYPE and I-TYPE"),
         ({"window_overlap": 4, "overflow": "truncate"}, "window_overlap: belongs to overflow: window"),
     ],
@@ -122,6 +123,14 @@ def test_unseen_tags_are_refused_with_counts_and_places() -> None:
         "'I-ANIMALS' (1 times, first at f.conll:0). Did you mean 'B-ANIMAL'? "
         "It has: O, B-ANIMAL, B-PLACE, I-ANIMAL, I-PLACE."
     )
+
+
+def test_a_tag_without_a_prefix_is_no_outside_where_tags_are_entities() -> None:
+    """It became `O` before anyone asked whether the model has it, and its entities were gone."""
+    with pytest.raises(DataError) as caught:
+        tagger(scheme="bio").encode(tagged("a cat sees", "a dog b", tags="O ANIMAL PLACE"))
+    words = "'ANIMAL' (2 times, first at f.conll:0), 'PLACE' (2 times, first at f.conll:0)"
+    assert f"f.conll:0: tags that the model does not have: {words}." in str(caught.value)
 
 
 def test_words_and_tags_of_different_lengths_are_refused_with_their_place() -> None:
