@@ -98,7 +98,7 @@ def make_missing(arguments: list[str], folder: Path, recipe: str | None) -> None
             path.write_text(recipe, encoding="utf-8")
             columns = load_recipe(path, kinds=RECIPES).recipe.data.columns
             names += re.findall(r"[\w./-]+\.(?:csv|jsonl|txt)\b", recipe)
-    made = [{**row, **{column: row[role] for role, column in columns.items()}} for row in rows(60)]
+    made = [{**row, **{column: row.get(role, row["text"]) for role, column in columns.items()}} for row in rows(60)]
     for name in names:
         path = folder / name
         if path.exists() or any(char.isspace() for char in name) or path.suffix not in {".txt", ".jsonl", ".csv"}:
