@@ -11,16 +11,13 @@ behind the first; memory is what training adds to the process that holds the mod
 
 from __future__ import annotations
 
-import json
 import logging
 import random
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from side_by_side import measured_in_turn, print_ratios, train_with_llmkit, train_with_trainer
+from side_by_side import compare, train_with_llmkit, train_with_trainer
 from small_bert import write_bert
 from small_t5 import write_words_t5
 
@@ -38,18 +35,7 @@ TARGETS = {"rows_per_second": "at least 2.3", "training_mib": "at most 0.5"}
 
 
 def main() -> None:
-    if sys.argv[1:] and sys.argv[1].partition(":")[0] in SIDES:
-        side, _, task = sys.argv[1].partition(":")
-        print(json.dumps(SIDES[side](task, Path(sys.argv[2]))))
-        return
-    for task in sys.argv[1:] or LABELS:
-        with tempfile.TemporaryDirectory() as folder:
-            write_model(task, Path(folder))
-            names = [f"{side}:{task}" for side in SIDES]
-            measured = measured_in_turn(__file__, names, folder=folder, rounds=ROUNDS)
-        print(f"\n{task}")
-        ours, theirs = (measured[name] for name in names)
-        print_ratios(ours, theirs, targets=TARGETS)
+    compare(__file__, list(LABELS), SIDES, write_model=write_model, rounds=ROUNDS, targets=TARGETS)
 
 
 def write_model(task: str, folder: Path) -> None:

@@ -11,14 +11,11 @@ process that holds the model and the blocks.
 
 from __future__ import annotations
 
-import json
 import logging
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from side_by_side import measured_in_turn, print_ratios, train_with_llmkit, train_with_trainer
+from side_by_side import compare, train_with_llmkit, train_with_trainer
 
 STEPS = 6
 BATCH_SIZE = 32
@@ -29,18 +26,7 @@ TARGETS = {"tokens_per_second": "more than 1", "training_mib": "less than 1"}
 
 
 def main() -> None:
-    if sys.argv[1:] and sys.argv[1].partition(":")[0] in SIDES:
-        side, _, objective = sys.argv[1].partition(":")
-        print(json.dumps(SIDES[side](objective, Path(sys.argv[2]))))
-        return
-    for objective in sys.argv[1:] or FAMILIES:
-        with tempfile.TemporaryDirectory() as folder:
-            write_model(objective, Path(folder))
-            names = [f"{side}:{objective}" for side in SIDES]
-            measured = measured_in_turn(__file__, names, folder=folder, rounds=ROUNDS)
-        print(f"\n{objective}")
-        ours, theirs = (measured[name] for name in names)
-        print_ratios(ours, theirs, targets=TARGETS)
+    compare(__file__, list(FAMILIES), SIDES, write_model=write_model, rounds=ROUNDS, targets=TARGETS)
 
 
 def write_model(objective: str, folder: Path) -> None:

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -24,6 +25,36 @@ def measured_in_turn(
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             results.append(json.loads(output.splitlines()[-1]))
     return measured
+
+
+def compare(
+    script: str,
+    names: Sequence[str],
+    sides: Mapping[str, Callable[[str, Path], dict[str, float]]],
+    *,
+    write_model: Callable[[str, Path], None],
+    rounds: int,
+    targets: Mapping[str, str],
+) -> None:
+    """The program of a benchmark: `[NAME ...]` compares both sides by each name, `SIDE:NAME FOLDER` runs one of them.
+
+    Args:
+        names: of all that can be compared.
+        sides: ours first; each takes a name and the folder of its model.
+    """
+    given = sys.argv[1:]
+    if given and given[0].partition(":")[0] in sides:
+        side, _, name = given[0].partition(":")
+        print(json.dumps(sides[side](name, Path(given[1]))))
+        return
+    for name in given or names:
+        with tempfile.TemporaryDirectory() as folder:
+            write_model(name, Path(folder))
+            runs = [f"{side}:{name}" for side in sides]
+            measured = measured_in_turn(script, runs, folder=folder, rounds=rounds)
+        print(f"\n{name}")
+        ours, theirs = (measured[run] for run in runs)
+        print_ratios(ours, theirs, targets=targets)
 
 
 def print_ratios(

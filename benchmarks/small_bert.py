@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmkit.models.loaded import Head
 
 
-def write_bert(folder: Path, words: Sequence[str], *, head: str = "classification", **config: Any) -> None:
+def write_bert(folder: Path, words: Sequence[str], *, head: Head = "classification", **config: Any) -> None:
     """A model folder whose tokenizer has one token a word.
 
     Args:
@@ -18,7 +21,7 @@ def write_bert(folder: Path, words: Sequence[str], *, head: str = "classificatio
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, PreTrainedTokenizerFast
 
-    from llmkit.models.heads import model_classes
+    from llmkit.models.heads import model_class
 
     torch.manual_seed(17)
     vocabulary = {token: index for index, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
@@ -29,5 +32,5 @@ def write_bert(folder: Path, words: Sequence[str], *, head: str = "classificatio
     special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **special).save_pretrained(folder)
     sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-    heads: Any = {name: made for (family, name), made in model_classes().items() if family == "bert"}
-    heads[head](BertConfig(vocab_size=len(vocabulary), **sizes, **config)).save_pretrained(folder)
+    config = BertConfig(vocab_size=len(vocabulary), **sizes, **config)
+    model_class("bert", head)(config).save_pretrained(folder)

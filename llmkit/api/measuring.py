@@ -105,7 +105,9 @@ def evaluate_model(
     """
     if metrics and len(metrics) == 1 and metrics[0] in METRICS and METRICS[metrics[0]].of_vectors:
         if baseline:
-            raise UsageError("--baseline: neighbour_recall has none; chance is beside it. Leave it out.")
+            raise UsageError(
+                "--baseline: neighbour_recall has none; its figures have chance beside them. Leave it out."
+            )
         return evaluate_embeddings(model, data=data, columns=columns, pooling=pooling or "mean")
     if pooling is not None:
         raise UsageError("--pooling is for the metric neighbour_recall, which measures vectors. Leave it out.")
@@ -269,7 +271,7 @@ def _remembered(loaded: LoadedModel, task: str, entry: Mapping[str, Any]) -> dic
     # Of T5's own entries of 2019 only the prefix; llmkit's have the names of keys.
     kept = ("prefix", "source_language", "target_language", "overflow", "window_overlap")
     found = {key: value for key, value in entry.items() if key in kept}
-    if loaded.window < 10**9:  # a tokenizer without a limit says more
+    if loaded.is_bounded:
         found["max_source_tokens"] = loaded.window
     return {**found, "generation": written}
 

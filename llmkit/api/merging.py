@@ -45,7 +45,9 @@ def merge(model: str, *, output: str | Path) -> Merged:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise MachineError(f"--output {folder}: its folder cannot be made ({error.strerror}).") from error
+        raise MachineError(
+            f"--output {folder}: the folder {folder.parent} cannot be made ({error.strerror})."
+        ) from error
     loaded = load_model(model, head=USES[own_verb(place.config)].head)
     about = {"format": 1, "adapter": model, "base": place.adapter.base}
     publish_folder(folder, model_files(loaded), about=about, next_step="merge again")

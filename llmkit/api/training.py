@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -316,7 +317,8 @@ def _finished(run: Run, *, already_complete: bool = False) -> Finetuned:
     manifest = run.manifest()
     best = manifest["best"]
     use = TASKS[RECIPES[manifest["task"]]].USE.format(model=run.folder)
-    return Finetuned(run, best["figure"], best["step"], best["validation"], use, already_complete=already_complete)
+    figures = {name: math.inf if value is None else value for name, value in best["validation"].items()}
+    return Finetuned(run, best["figure"], best["step"], figures, use, already_complete=already_complete)
 
 
 def _now() -> str:

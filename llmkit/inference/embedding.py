@@ -76,7 +76,7 @@ def embed_texts(
         DataError: an empty text, one that is no valid Unicode, or one too long under `error`.
         ModelError: the model gives no finite numbers.
     """
-    window = loaded.window if loaded.window < 10**9 else _T5_TOKENS
+    window = loaded.window if loaded.is_bounded else _T5_TOKENS
     cuts = Cuts(loaded, window=window)
     rows = several = 0
     try:

@@ -47,6 +47,11 @@ class LoadedModel:
         return min(limit, positions or limit)
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether anything limits a sequence; where nothing does, `window` is the huge number of such a tokenizer."""
+        return self.window < 10**9
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """Names of the classes in the order of the logits."""
         id2label: dict[int, str] = self.model.config.id2label

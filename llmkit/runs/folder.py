@@ -196,7 +196,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    replace_file(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    """Put an object in the place of a file; see `finite`."""
+    replace_file(path, (json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def finite(value: Any) -> Any:

@@ -80,7 +80,7 @@ def restore_optimizer(optimizer: Optimizer, model: nn.Module, state: Mapping[str
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """`rate` is that of the head; groups of lower layers may have a share of it, and scaled ones multiply it."""
+    """`rate` is that of the head; groups of lower layers may have a share of it, scaled ones that times their size."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group[_SCALE]
         if group[_SCALED]:

@@ -107,15 +107,15 @@ def plan_training(recipe: Recipe, *, examples: int, family: Family, from_scratch
         total_steps=total,
         steps_per_epoch=per_epoch,
         warmup_steps=warmup,
-        peak_learning_rate=_automatic_rate(train, family, from_scratch=from_scratch)
-        if train.learning_rate == "auto"
-        else train.learning_rate,
+        peak_learning_rate=_peak_rate(train, family, from_scratch=from_scratch),
         evaluate_every_steps=_interval_steps(recipe.evaluation.every, per_epoch),
         save_every_steps=train.save_every,
     )
 
 
-def _automatic_rate(train: TrainBlock, family: Family, *, from_scratch: bool) -> float:
+def _peak_rate(train: TrainBlock, family: Family, *, from_scratch: bool) -> float:
+    if train.learning_rate != "auto":
+        return train.learning_rate
     if train.optimizer == "adamw-scaled":
         return _SCALED_RATE["random" if from_scratch else "pretrained"]
     rates = _RANDOM_RATE if from_scratch else _PRETRAINED_RATE if train.lora is None else _LORA_RATE

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from llmkit.errors import LlmkitError, MachineError, RunError
-from llmkit.runs.folder import Run, create_run, finished_runs, open_run
+from llmkit.runs.folder import Run, create_run, finished_runs, open_run, write_json
 from llmkit.runs.lock import locked
 
 # ---- names
@@ -219,3 +219,11 @@ def test_a_lock_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "lock").mkdir()
     with pytest.raises(MachineError, match="lock: cannot be written"), locked(tmp_path):
         pass
+
+
+def test_a_manifest_with_an_infinite_figure_is_valid_json(tmp_path: Path) -> None:
+    write_json(
+        tmp_path / "run.json", {"best": {"validation": {"perplexity": float("inf"), "loss": [1.0, float("nan")]}}}
+    )
+    kept = json.loads((tmp_path / "run.json").read_text(), parse_constant=pytest.fail)
+    assert kept == {"best": {"validation": {"perplexity": None, "loss": [1.0, None]}}}
