@@ -216,16 +216,15 @@ def _set_window(recipe: Recipe, loaded: LoadedModel) -> None:
 
 def _describe_data(task: Task, splits: dict[Split, SplitRows]) -> dict[str, Any]:
     """data.json: what the numbers of a run depend on. Two runs with equal content saw equal data."""
-    from llmkit.models.export import tokenizer_files
+    from llmkit.models.export import tokenization_sha256
 
-    tokenizer = tokenizer_files(task.loaded)["tokenizer.json"]
     labels = list(task.loaded.labels) if task.HEAD in LABELLED_HEADS else None
     shares = {name: {"validation": rows.validation, "test": rows.test} for name, rows in splits.items()}
     return {
         "sources": {name: rows.source.fingerprint() for name, rows in splits.items()},
         "shares": shares,
         "labels": labels,
-        "tokenizer_sha256": hashlib.sha256(tokenizer).hexdigest(),
+        "tokenization_sha256": tokenization_sha256(task.loaded.tokenizer),
     }
 
 

@@ -12,7 +12,7 @@ from llmkit.models.adapters import adapter_files
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from llmkit.models.loaded import LoadedModel
 
@@ -59,6 +59,24 @@ def weights_sha256(model: PreTrainedModel) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.numpy().data.cast("B"))
     return digest.hexdigest()
+
+
+def tokenization_sha256(tokenizer: PreTrainedTokenizerFast) -> str:
+    """One hash of all that decides which ids a text or a conversation becomes, and how many of them are read.
+
+    The same before and after a tokenizer is used, saved and loaded. The bytes of its files are not: a published
+    tokenizer.json has truncation and padding in it, or lacks keys that newer libraries write.
+    """
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())
+    roles = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+    content = {
+        "backend": {key: value for key, value in backend.items() if key not in ("truncation", "padding")},
+        "special": {role: getattr(tokenizer, f"{role}_token_id") for role in roles},
+        "split_special_tokens": tokenizer.split_special_tokens,
+        "max_tokens": tokenizer.model_max_length,
+        "chat_template": tokenizer.chat_template,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def tokenizer_files(loaded: LoadedModel) -> dict[str, bytes]:

@@ -186,6 +186,9 @@ def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises whatever its parsers raise; the folder is at fault in every case
         raise ModelError(f"{place.name}: its tokenizer cannot be read ({first_line(error)}).") from error
+    # A published tokenizer.json may cut and pad all texts alike; llmkit cuts and pads by itself, and counts it.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
     if isinstance(tokenizer.chat_template, dict):  # several, by name: transformers takes this one, and so is it saved
         tokenizer.chat_template = tokenizer.chat_template.get("default")
     if tokenizer.pad_token_id is None:

@@ -21,6 +21,7 @@ from llmkit.models.heads import NEW_HEADS, VERBS, model_classes
 from llmkit.models.places import ModelPlace
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedConfig, PreTrainedModel
 
 
@@ -44,7 +45,19 @@ def load_weights(
             )
     except Exception as error:  # damaged headers, shapes that differ, truncated files: all the folder's
         raise ModelError(f"{place.name}: its weights cannot be loaded ({first_line(error)}).") from error
+    into_own_memory(model)
     return model, _check_weights(model, report, place, new_head=new_head)
+
+
+def into_own_memory(model: nn.Module) -> None:
+    """Copy parameters and buffers out of the memory of the file that they were read from.
+
+    A file's tensors lie at any multiple of 8 bytes, torch's own at multiples of 64, and matrix products add up in
+    another order where the alignment differs: a resumed training would not be the uninterrupted one, bit for bit, and
+    the same model would give other numbers for being stored under another header.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
 
 
 def _without_pooler(cls: type[PreTrainedModel]) -> dict[str, bool]:

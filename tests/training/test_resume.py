@@ -70,7 +70,7 @@ def interrupted_and_resumed(name: TaskName, folder: Path, *, at: int) -> tuple[C
 
 
 def run_to_the_end(task: Task, store: CheckpointStore, **more: object) -> Trained:
-    return train(task, steps=TOTAL, batch_size=BATCH_SIZE, micro_batch_tokens=50, store=store, **more)  # type: ignore[arg-type]
+    return train(task, steps=TOTAL, batch_size=BATCH_SIZE, micro_batch_tokens=20, store=store, **more)  # type: ignore[arg-type]
 
 
 @cache

@@ -1,0 +1,97 @@
+"""A training that begins from a model folder of somebody else is killed, goes on, and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import FAMILY_OF, TASK_NAMES, TaskName, rows
+from published_models import published_folder
+from safetensors.torch import load_file
+from tiny_recipes import write_jsonl
+
+import llmkit
+from llmkit.api import Finetuned
+from llmkit.errors import DataError
+from llmkit.tasks import TASKS
+from llmkit.training.progress import Saved
+
+STEPS, KILLED_AT = 6, 3
+_OWN_KEYS: Mapping[TaskName, Mapping[str, Any]] = {
+    "classification": {"max_tokens": 24},
+    "causal-lm": {"block_tokens": 16},
+    "instruction": {"max_tokens": 64},
+    "masked-lm": {"block_tokens": 16},
+    "question-answering": {"max_tokens": 32},
+    "span-corruption": {"block_tokens": 16},
+    "summarization": {"max_source_tokens": 64, "max_target_tokens": 32},
+    "text-to-text": {"max_source_tokens": 64, "max_target_tokens": 32},
+    "token-classification": {"max_tokens": 32},
+    "translation": {
+        "source_language": "en",
+        "target_language": "de",
+        "max_source_tokens": 64,
+        "max_target_tokens": 32,
+    },
+}
+
+
+class Killed(BaseException):
+    """As sudden as SIGKILL: nothing of llmkit catches it."""
+
+
+def overrides_of(name: TaskName, *, lora: bool) -> list[str]:
+    train = {"steps": STEPS, "batch_size": 8, "save_every": 1, "micro_batch_tokens": 20, "checks": "false"}
+    keys = {**_OWN_KEYS[name], **{f"train.{key}": value for key, value in train.items()}}
+    if lora:
+        keys["train.lora.rank"] = 2
+    keys |= {"evaluation.every": f"{STEPS} steps", "evaluation.max_rows": 4}
+    return [f"{key}={value}" for key, value in keys.items()]
+
+
+def trained(name: TaskName, run: Path, *, lora: bool = False, killed: bool = False) -> Finetuned:
+    """A whole training; if `killed`, one that is killed after a checkpoint and goes on."""
+    recipe = run.parent / "recipe.yaml"
+    recipe.write_text(f"recipe: 1\ntask: {name}\nmodel: published\ndata: {{train: rows.jsonl, validation: 20%}}\n")
+
+    def kill(event: object) -> None:
+        if killed and isinstance(event, Saved) and event.step == KILLED_AT:
+            raise Killed
+
+    overrides = overrides_of(name, lora=lora)
+    if killed:
+        with pytest.raises(Killed):
+            llmkit.finetune(recipe, overrides=overrides, run=run, report=kill)
+        finished = llmkit.finetune(resume=run)
+    else:
+        finished = llmkit.finetune(recipe, overrides=overrides, run=run)
+    assert finished is not None
+    return finished
+
+
+def weights(run: Path) -> dict[str, bytes]:
+    (file,) = (run / "model").glob("*.safetensors")
+    return {name: tensor.numpy().tobytes() for name, tensor in load_file(file).items()}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_jsonl(tmp_path / "rows.jsonl", [dict(row.fields) for row in rows()])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("lora", [False, True], ids=["whole", "lora"])
+@pytest.mark.parametrize("name", TASK_NAMES)
+def test_a_killed_training_of_a_published_model_goes_on_bit_for_bit(name: TaskName, lora: bool, place: Path) -> None:
+    family = FAMILY_OF[name]
+    assert family != "lstm"
+    head = "masked-lm" if name == "masked-lm" else None
+    published_folder(place / "published", family, head=head, dropout=0.1)
+    trained(name, place / "whole", lora=lora)
+    trained(name, place / "resumed", lora=lora, killed=True)
+    assert weights(place / "resumed") == weights(place / "whole")
