@@ -4,6 +4,9 @@
 PYTHON ?= python3
 # Processes of the test suite, at most; each one loads torch.
 WORKERS ?= 4
+# Of `make torture`.
+KILLS ?= 50
+SEED ?= 0
 
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
@@ -13,7 +16,7 @@ PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 .DEFAULT_GOAL := help
 BENCHMARKS := classify_file summarize_file finetune pretrain_objectives corpus_memory
 
-.PHONY: help install install-dev demo test smoke check format bench clean
+.PHONY: help install install-dev demo test smoke torture check format bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -65,6 +68,9 @@ test: .venv/.installed-test  ## Run the tests, in several processes
 
 smoke: .venv/.installed-test  ## Train, use and measure a tiny model of each family
 	$(PYTEST) tests/smoke -q
+
+torture: .venv/.installed-test  ## Kill KILLS trainings (50) by SIGKILL, drawn by SEED (0), and compare what they leave
+	$(BIN)/python tests/slow/kills.py --kills $(KILLS) --seed $(SEED)
 
 check: .venv/.installed-dev  ## Check format, lint, types and the import rule
 	$(BIN)/ruff format --check .

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from builders import tiny_model, tokenizer_of
+from builders import TaskName, tiny_model, tokenizer_of
 from tokenizers import AddedToken, Tokenizer
 
 from llmkit.models.loaded import Head
@@ -22,6 +22,24 @@ TRUNCATED_AT = 8
 """What `tokenizer.json` truncates and pads every text to, unless told otherwise: shorter than most sentences."""
 ADDED, ADDED_SPECIAL = "old-stone", "<keep>"
 """Tokens beyond the trained vocabulary: a word and a special token."""
+RECIPE_KEYS: Mapping[TaskName, Mapping[str, Any]] = {
+    "classification": {"max_tokens": 24},
+    "causal-lm": {"block_tokens": 16},
+    "instruction": {"max_tokens": 64},
+    "masked-lm": {"block_tokens": 16},
+    "question-answering": {"max_tokens": 32},
+    "span-corruption": {"block_tokens": 16},
+    "summarization": {"max_source_tokens": 64, "max_target_tokens": 32},
+    "text-to-text": {"max_source_tokens": 64, "max_target_tokens": 32},
+    "token-classification": {"max_tokens": 32},
+    "translation": {
+        "source_language": "en",
+        "target_language": "de",
+        "max_source_tokens": 64,
+        "max_target_tokens": 32,
+    },
+}
+"""What a recipe for such a model and rows like `builders.rows` needs besides them."""
 _CLASS = {"bert": "BertTokenizer", "gpt2": "GPT2Tokenizer", "t5": "T5Tokenizer"}
 _SPECIAL: Mapping[PublishedFamily, Mapping[str, str]] = {
     "bert": {

@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from builders import FAMILY_OF, TASK_NAMES, TaskName, rows
-from published_models import published_folder
+from published_models import RECIPE_KEYS, published_folder
 from safetensors.torch import load_file
 from tiny_recipes import write_jsonl
 
 import llmkit
 from llmkit.api import Finetuned
-from llmkit.errors import DataError
-from llmkit.tasks import TASKS
 from llmkit.training.progress import Saved
 
 STEPS, KILLED_AT = 6, 3
-_OWN_KEYS: Mapping[TaskName, Mapping[str, Any]] = {
-    "classification": {"max_tokens": 24},
-    "causal-lm": {"block_tokens": 16},
-    "instruction": {"max_tokens": 64},
-    "masked-lm": {"block_tokens": 16},
-    "question-answering": {"max_tokens": 32},
-    "span-corruption": {"block_tokens": 16},
-    "summarization": {"max_source_tokens": 64, "max_target_tokens": 32},
-    "text-to-text": {"max_source_tokens": 64, "max_target_tokens": 32},
-    "token-classification": {"max_tokens": 32},
-    "translation": {
-        "source_language": "en",
-        "target_language": "de",
-        "max_source_tokens": 64,
-        "max_target_tokens": 32,
-    },
-}
 
 
 class Killed(BaseException):
@@ -46,7 +23,7 @@ class Killed(BaseException):
 
 def overrides_of(name: TaskName, *, lora: bool) -> list[str]:
     train = {"steps": STEPS, "batch_size": 8, "save_every": 1, "micro_batch_tokens": 20, "checks": "false"}
-    keys = {**_OWN_KEYS[name], **{f"train.{key}": value for key, value in train.items()}}
+    keys = {**RECIPE_KEYS[name], **{f"train.{key}": value for key, value in train.items()}}
     if lora:
         keys["train.lora.rank"] = 2
     keys |= {"evaluation.every": f"{STEPS} steps", "evaluation.max_rows": 4}
