@@ -22,7 +22,28 @@ from pathlib import Path
 from typing import Any
 
 STEPS, MIDDLE = 12, 6
-WORDS = "the a cat dog bird tree river stone walks sees finds under over red green small old quiet morning light".split()
+WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "bird",
+    "tree",
+    "river",
+    "stone",
+    "walks",
+    "sees",
+    "finds",
+    "under",
+    "over",
+    "red",
+    "green",
+    "small",
+    "old",
+    "quiet",
+    "morning",
+    "light",
+]
 ANIMALS, PLACES = {"cat", "dog", "bird"}, {"tree", "river", "stone"}
 _BERT, _GPT2, _T5 = (
     {"architecture": family, "size": "tiny", "tokenizer": {"vocab_size": size}}
