@@ -280,8 +280,8 @@ def _fitted(
 
 
 def _start_id(loaded: LoadedModel) -> int:
-    """What stands before a text in training: GPT-2's end-of-text."""
-    for token in (loaded.tokenizer.bos_token_id, loaded.tokenizer.eos_token_id):
+    """What stands before a text in training: the end of the one before."""
+    for token in (loaded.tokenizer.eos_token_id, loaded.tokenizer.bos_token_id):
         if token is not None:
             return int(token)
     raise UsageError(f"the prompt is empty, and {loaded.name} has no token that begins a text; give a prompt")

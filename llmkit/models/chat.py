@@ -30,6 +30,8 @@ TEMPLATE = (
 )
 """`User: ...`, a new line, `Assistant: ...` and the end-of-text token; nothing stands between one answer and the next
 turn. The space behind `Assistant:` belongs to the answer: byte-level BPE joins it to the first word."""
+_EXCHANGE: Messages = ({"role": "user", "content": "question"}, {"role": "assistant", "content": "qxanswerxq"})
+"""To see how a template ends an answer; no template writes this one itself."""
 _NONCHARACTERS = tuple(chr(code) for code in range(0xFDD0, 0xFDF0))
 """Code points that Unicode keeps out of every text."""
 
@@ -38,7 +40,7 @@ _NONCHARACTERS = tuple(chr(code) for code in range(0xFDD0, 0xFDF0))
 class EncodedChat:
     ids: list[int]
     answers: list[tuple[int, int]]
-    """Start and end of each answer among the ids; the last one of each is the end-of-text."""
+    """Start and end of each answer among the ids; the last one of each is what ends it."""
 
 
 def fault_in(messages: Messages, *, last: Literal["user", "assistant"]) -> str | None:
@@ -80,12 +82,27 @@ def encode_chats(loaded: LoadedModel, chats: Sequence[Messages]) -> list[Encoded
     """Ids of whole conversations, each ended by an answer; those of `apply_chat_template`, but texts stay texts.
 
     Raises:
-        ModelError: a template that fails, changes what it wrote before, or ends no answer with the end-of-text.
+        ModelError: a template that fails, changes what it wrote before, or ends no answer with a special token.
     """
     marks = _Marks(loaded, chats)
     pieces = [list(_pieces(loaded, marks.hidden(chat))) for chat in chats]
     ids = iter(marks.encode([text for chat in pieces for text, _ in chat]))
-    return [_joined(loaded, [(next(ids), is_answer) for _, is_answer in chat]) for chat in pieces]
+    ends = answer_ends(loaded)
+    return [_joined(loaded, [(next(ids), is_answer) for _, is_answer in chat], ends=ends) for chat in pieces]
+
+
+def answer_ends(loaded: LoadedModel) -> tuple[int, ...]:
+    """Ids of the special and added tokens that the chat template writes behind an answer, in order.
+
+    Raises:
+        ModelError: a template that fails.
+    """
+    rendered = _rendered(loaded, _EXCHANGE, asks=False)
+    if _EXCHANGE[1]["content"] not in rendered:
+        return ()
+    behind = rendered.rpartition(_EXCHANGE[1]["content"])[2]
+    added = loaded.tokenizer.added_tokens_decoder
+    return tuple(token for token in _Marks(loaded, [_EXCHANGE]).encode([behind])[0] if token in added)
 
 
 def encode_prompts(loaded: LoadedModel, chats: Sequence[Messages]) -> list[list[int]]:
@@ -129,18 +146,19 @@ def _rendered(loaded: LoadedModel, messages: Messages, *, asks: bool) -> str:
     return text
 
 
-def _joined(loaded: LoadedModel, pieces: Sequence[tuple[list[int], bool]]) -> EncodedChat:
+def _joined(loaded: LoadedModel, pieces: Sequence[tuple[list[int], bool]], *, ends: Sequence[int]) -> EncodedChat:
     ids: list[int] = []
     answers: list[tuple[int, int]] = []
-    end_id = loaded.tokenizer.eos_token_id
     for piece, is_answer in pieces:
         if is_answer:
-            if end_id not in piece:
+            # The last one: some templates write a line end behind it.
+            last = max((place for place, token in enumerate(piece) if token in ends), default=None)
+            if last is None:
                 raise ModelError(
-                    f"{loaded.name}: its chat template ends no answer with {loaded.tokenizer.eos_token}, so the model "
-                    "would never learn to stop. Take a model with another template, or with none."
+                    f"{loaded.name}: its chat template ends no answer with {loaded.tokenizer.eos_token} or another "
+                    "special token, so the model would never learn to stop. Take a model with another template, or "
+                    "with none."
                 )
-            last = len(piece) - 1 - piece[::-1].index(end_id)  # some templates write a line end behind it
             answers.append((len(ids), len(ids) + last + 1))
         ids += piece
     return EncodedChat(ids, answers)

@@ -11,6 +11,7 @@ from llmkit.errors import ModelError
 from llmkit.models.adapters import (
     MODEL_CONFIG,
 )
+from llmkit.models.ends import refuse_impossible_ids
 from llmkit.models.first_token import read_first_token_only
 from llmkit.models.heads import VERBS, class_of, model_class, model_classes
 from llmkit.models.loaded import LABELLED_HEADS, Family, Head, LoadedModel
@@ -24,6 +25,7 @@ from llmkit.models.weights import (
     merge_into_base,
     put_adapter,
     quiet_transformers,
+    take_generation_config,
     temper_t5_classifier,
 )
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
@@ -126,6 +128,7 @@ def load_model(
     adapter = None
     if place.adapter is not None:
         adapter = put_adapter(model, place, new_weights=new_weights)
+        take_generation_config(model, place)
         new_weights = ()
         if not keep_adapter:
             merge_into_base(model, name=place.name)
@@ -217,6 +220,8 @@ def check_tokenizer(loaded: LoadedModel) -> None:
             f"{loaded.name}: the tokenizer has ids up to {largest:,}, the model embeds {rows:,}. "
             "They do not belong together; use the tokenizer that the model was trained with."
         )
+    if loaded.model.can_generate():
+        refuse_impossible_ids(loaded)
 
 
 def _trimmed(model: PreTrainedModel) -> PreTrainedModel:

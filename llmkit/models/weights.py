@@ -138,6 +138,22 @@ def put_adapter(model: PreTrainedModel, place: ModelPlace, *, new_weights: tuple
     return adapter
 
 
+def take_generation_config(model: PreTrainedModel, place: ModelPlace) -> None:
+    """Write as the adapter of a place was trained to: its end of text and its limit, not those of its base.
+
+    Raises:
+        ModelError: the file is not valid.
+    """
+    from transformers import GenerationConfig
+
+    if not model.can_generate() or not (place.folder / "generation_config.json").exists():
+        return  # peft's own adapters have none
+    try:
+        model.generation_config = GenerationConfig.from_pretrained(place.folder, local_files_only=True)
+    except Exception as error:  # as for configs: any fault here is the folder's
+        raise ModelError(f"{place.name}: its generation_config.json is not valid ({first_line(error)}).") from error
+
+
 def merge_into_base(model: PreTrainedModel, *, name: str) -> None:
     try:
         merge_adapter(model)

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from llmkit.data.examples import Examples
 from llmkit.data.token_store import Blocks
+from llmkit.models.ends import name_special_ids
 from llmkit.recipe.blocks import Kind, Recipe, ScratchModel, TextUnit
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.corpus import block_tokens_of, token_stream
@@ -50,6 +51,7 @@ class CausalLMTask:
     def __init__(self, recipe: CausalLMRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
+        name_special_ids(loaded, taught=loaded.tokenizer.eos_token_id)
 
     @staticmethod
     def labels(recipe: CausalLMRecipe, rows: Iterable[Row]) -> None:

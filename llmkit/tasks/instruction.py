@@ -1,6 +1,6 @@
 """Answers to what a user says, with GPT-2: dialogue, questions, writing to order.
 
-A row is a conversation; the loss is that of the assistant's answers, the end-of-text behind each included. How turns
+A row is a conversation; the loss is that of the assistant's answers, what the template writes to end each included. How turns
 are written is a chat template in the tokenizer, so that any program that knows transformers writes them the same way.
 Legend: B batch, T tokens.
 """
@@ -15,7 +15,8 @@ from pydantic import Field, model_validator
 
 from llmkit.data.examples import Examples
 from llmkit.errors import DataError, UsageError
-from llmkit.models.chat import TEMPLATE, Messages, fault_in
+from llmkit.models.chat import TEMPLATE, Messages, answer_ends, fault_in
+from llmkit.models.ends import name_special_ids
 from llmkit.recipe.blocks import Block, GenerationBlock, Kind, PositiveInt, Recipe, ScratchModel
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.conversations import FittedChats, fit_chats
@@ -162,7 +163,7 @@ class InstructionTask:
         tokenizer, generation = self.loaded.tokenizer, self.loaded.model.generation_config
         if tokenizer.chat_template is None:
             tokenizer.chat_template = TEMPLATE
-        generation.eos_token_id = tokenizer.eos_token_id  # what the template ends an answer with
+        name_special_ids(self.loaded, taught=next(iter(answer_ends(self.loaded)), tokenizer.eos_token_id))
         generation.repetition_penalty = self.recipe.generation.repetition_penalty
         if self.recipe.generation.max_new_tokens is not None:
             generation.max_new_tokens = self.recipe.generation.max_new_tokens

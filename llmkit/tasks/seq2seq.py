@@ -15,6 +15,7 @@ from pydantic import Field
 
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount, Overflow
+from llmkit.models.ends import name_special_ids
 from llmkit.recipe.blocks import Block, GenerationBlock, PositiveInt, Recipe
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import encode_texts, in_chunks, length_limit
@@ -189,6 +190,7 @@ class Seq2SeqTask:
     def _leave_word(self) -> None:
         """Write prefix and options into the model's configs, where its later users look for them."""
         config, generation = self.loaded.model.config, self.loaded.model.generation_config
+        name_special_ids(self.loaded, taught=self.loaded.tokenizer.eos_token_id)
         config.task_specific_params = {self.recipe.task: {"prefix": self.prefix, **self.recipe.remembered}}
         generation.max_new_tokens = self.options.max_new_tokens
         generation.num_beams = self.options.beams

@@ -18,6 +18,7 @@ from pydantic import Field
 from llmkit.data.examples import Examples
 from llmkit.data.token_store import Blocks
 from llmkit.errors import DataError, ModelError, UsageError
+from llmkit.models.ends import name_special_ids
 from llmkit.recipe.blocks import Kind, Recipe, TextUnit
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.corpus import token_stream
@@ -57,6 +58,7 @@ class SpanCorruptionTask:
     def __init__(self, recipe: SpanCorruptionRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
+        name_special_ids(loaded, taught=loaded.tokenizer.eos_token_id)
 
     @staticmethod
     def labels(recipe: SpanCorruptionRecipe, rows: Iterable[Row]) -> None:

@@ -95,7 +95,7 @@ class _Seen:
 
 
 def _check_targets(task: Task, examples: Examples, *, train: TrainBlock) -> Iterator[Check]:
-    end_id = task.loaded.tokenizer.eos_token_id if task.HEAD in WRITING_HEADS else None
+    end_id = task.loaded.model.config.eos_token_id if task.HEAD in WRITING_HEADS else None  # the one that is taught
     seen = _Seen()
     for number, batch in enumerate(_first_batches(task, examples, train=train)):
         labels = batch["labels"]

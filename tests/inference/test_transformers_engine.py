@@ -88,7 +88,7 @@ def test_greedy_ids_are_the_argmax_of_a_plain_forward_pass(gpt2: LoadedModel) ->
 def test_results_end_before_end_of_text(gpt2: LoadedModel) -> None:
     prompt = prompts_of(gpt2)[4]
     full = engine_of(gpt2).generate([prompt], GREEDY)[0][0]
-    gpt2.model.generation_config.eos_token_id = full[4]
+    gpt2.tokenizer.eos_token = gpt2.tokenizer.convert_ids_to_tokens(full[4])
     ended = full[: full.index(full[4])]
     assert engine_of(gpt2).generate([prompt], GREEDY)[0][0] == ended
     assert list(engine_of(gpt2).generate_stream(prompt, GREEDY)) == ended
@@ -97,7 +97,7 @@ def test_results_end_before_end_of_text(gpt2: LoadedModel) -> None:
 def test_padding_that_a_model_writes_is_part_of_no_result(t5: LoadedModel) -> None:
     prompt = prompts_of(t5)[4]
     full = engine_of(t5).generate([prompt], GREEDY)[0][0]
-    t5.model.generation_config.pad_token_id = full[2]
+    t5.tokenizer.pad_token = t5.tokenizer.convert_ids_to_tokens(full[2])
     kept = [token for token in full if token != full[2]]
     assert engine_of(t5).generate([prompt], GREEDY)[0][0] == kept
     assert list(engine_of(t5).generate_stream(prompt, GREEDY)) == kept

@@ -1,0 +1,121 @@
+"""Which token ids end a text, begin one and pad one, where tokenizer, config.json and generation_config.json differ.
+
+A model learns to end its texts as its tokenizer and its chat template say. A config may say otherwise: that of a model
+whose tokenizer was changed later still has the old end, and a default such as GPT-2's 50256 may be a word.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import ModelError
+from llmkit.models.chat import answer_ends
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from llmkit.models.loaded import LoadedModel
+
+_FILES = {"generation_config": "generation_config.json", "config": "config.json"}
+"""Attribute of a model -> file, in the order in which they are believed."""
+
+
+def end_ids(loaded: LoadedModel) -> tuple[int, ...]:
+    """The ids that end a text: the tokenizer's end, the template's end of an answer, and those of generation_config
+    that are special tokens. A word never ends a text, whatever a config says.
+
+    Raises:
+        ModelError: there is none, so that nothing could say when a text is complete; or a config names an impossible one.
+    """
+    own = loaded.tokenizer.eos_token_id
+    listed = [token for file, _, token in _named(loaded, "eos_token_id") if file == "generation_config.json"]
+    special = _special_tokens(loaded)
+    ends = [*([] if own is None else [own]), *_template_end(loaded), *(token for token in listed if token in special)]
+    if not ends:
+        raise ModelError(f"{loaded.name}: has no end-of-text token; set eos_token in its tokenizer_config.json")
+    return tuple(dict.fromkeys(ends))
+
+
+def decoder_start_id(loaded: LoadedModel) -> int:
+    """What a decoder reads in front of its first token; T5's is padding.
+
+    Raises:
+        ModelError: a config names an impossible one.
+    """
+    named = [token for _, _, token in _named(loaded, "decoder_start_token_id")]
+    return named[0] if named else pad_id(loaded)
+
+
+def pad_id(loaded: LoadedModel) -> int:
+    """The tokenizer's padding; its end of text where it has none (GPT-2), under an attention mask."""
+    own: int | None = loaded.tokenizer.pad_token_id
+    return end_ids(loaded)[0] if own is None else own
+
+
+def refuse_impossible_ids(loaded: LoadedModel) -> None:
+    """
+    Raises:
+        ModelError: a config of a model that writes names an end of text or a start that is no id of its vocabulary.
+    """
+    for key in ("eos_token_id", "decoder_start_token_id"):
+        list(_named(loaded, key))
+
+
+def name_special_ids(loaded: LoadedModel, *, taught: int) -> None:
+    """Let both configs name what a training teaches, so that the saved model writes and ends as well in transformers.
+
+    Args:
+        taught: the end of text in the targets.
+    """
+    tokenizer, config, generation = loaded.tokenizer, loaded.model.config, loaded.model.generation_config
+    ends = tuple(dict.fromkeys((taught, *end_ids(loaded))))
+    start = decoder_start_id(loaded)
+    config.eos_token_id = taught
+    generation.eos_token_id = taught if len(ends) == 1 else list(ends)
+    first: int = taught if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    for one in (config, generation):
+        if getattr(one, "bos_token_id", None) is not None:
+            one.bos_token_id = first
+        if config.is_encoder_decoder or getattr(one, "pad_token_id", None) is not None:
+            one.pad_token_id = pad_id(loaded)
+        if config.is_encoder_decoder:
+            one.decoder_start_token_id = start
+
+
+def _template_end(loaded: LoadedModel) -> tuple[int, ...]:
+    if loaded.tokenizer.chat_template is None:
+        return ()
+    try:
+        return answer_ends(loaded)[:1]
+    except ModelError:  # a template that refuses a plain exchange; whoever chats with it is told then
+        return ()
+
+
+def _special_tokens(loaded: LoadedModel) -> set[int]:
+    """Ids that are no text; without those that stand in for text."""
+    tokenizer = loaded.tokenizer
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return {*special, *tokenizer.all_special_ids} - {tokenizer.unk_token_id, tokenizer.mask_token_id}
+
+
+def _named(loaded: LoadedModel, key: str) -> Iterator[tuple[str, str, int]]:
+    """File, key and each id that a config names there.
+
+    The default of the config's class (GPT-2's 50256) is passed over where the vocabulary is smaller: nobody chose it.
+
+    Raises:
+        ModelError: one that the vocabulary does not have.
+    """
+    model: Any = loaded.model
+    size: int = model.get_input_embeddings().num_embeddings
+    for attribute, file in _FILES.items():
+        value = getattr(getattr(model, attribute), key, None)
+        for token in value if isinstance(value, list) else [] if value is None else [value]:
+            if isinstance(token, int) and not isinstance(token, bool) and 0 <= token < size:
+                yield file, key, token
+            elif token != getattr(type(model.config)(), key, None):
+                raise ModelError(
+                    f"{loaded.name}: {key} in its {file} is {token!r}, and its vocabulary has the ids 0 to "
+                    f"{size - 1:,}. Write one of these, such as {loaded.tokenizer.eos_token_id}, which its tokenizer "
+                    f"calls {loaded.tokenizer.eos_token}."
+                )
