@@ -22,6 +22,7 @@ from llmkit.inference.inputs import LONE_SURROGATE, Overflow
 from llmkit.inference.tagging import Tagging, TagOverflow, tag_texts
 from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_in_parts, summarize_texts
 from llmkit.models.chat import Messages, fault_in, is_chat_model
+from llmkit.models.threads import one_load_at_a_time
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import WRITING_HEADS, Pooling
 from llmkit.tasks.question_answering import answer_options
@@ -41,6 +42,7 @@ _NEW_TOKENS = 128
 """Where neither the user nor the model says how much to write; transformers would stop at 20 without a word."""
 
 
+@one_load_at_a_time
 def load(name: str | None = None, *, verb: Verb | None = None, revision: str | None = None) -> Model:
     """Open a run, a folder or a hub model.
 
@@ -65,6 +67,7 @@ def load(name: str | None = None, *, verb: Verb | None = None, revision: str | N
     if verb is None or verb == "generate":
         verb = own_verb(find_model(name, revision=revision).config, wanted=verb)
     loaded = load_model(name, head=USES[verb].head, revision=revision)
+    loaded.model.eval()  # for good: threads that share it switch nothing
     model = Model(loaded, TransformersEngine(loaded, device=PartialState().device), head=USES[verb].head)
     if verb == "chat":
         model.require_chat()

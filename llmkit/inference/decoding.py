@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from llmkit.models.loaded import LoadedModel
+from llmkit.models.threads import own_turn
 
 HALF_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 """What a byte-level tokenizer writes for bytes that are no character, or not yet."""
@@ -15,10 +16,11 @@ HALF_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 def decode_new(loaded: LoadedModel, ids: Sequence[int]) -> str:
     """The text of new ids, without special tokens and without half a character at the end."""
-    if loaded.family == "gpt2":  # "clean up" deletes spaces that a byte-level model did write
-        text = loaded.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-    else:
-        text = loaded.tokenizer.decode(list(ids), skip_special_tokens=True)
+    with own_turn(loaded.tokenizer):
+        if loaded.family == "gpt2":  # "clean up" deletes spaces that a byte-level model did write
+            text = loaded.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        else:
+            text = loaded.tokenizer.decode(list(ids), skip_special_tokens=True)
     assert isinstance(text, str)  # a list only for a list of lists
     return text.rstrip(HALF_CHARACTER)
 

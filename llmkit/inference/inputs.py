@@ -13,7 +13,7 @@ from typing import Literal
 
 from llmkit.errors import DataError
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.encoding import Item, in_chunks, token_ids
+from llmkit.tasks.encoding import Item, cut_ids, in_chunks, token_ids
 
 logger = logging.getLogger("llmkit")
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -68,8 +68,7 @@ def encode_whole(
         if len(ids) <= window:
             encoded.append(Encoded(ids, 0))
         elif overflow == "truncate":
-            # Again with a limit: the tokenizer knows which special tokens belong at the end.
-            kept = loaded.tokenizer(texts[row - first_row], truncation=True, max_length=window)["input_ids"]
+            kept = cut_ids(loaded.tokenizer, texts[row - first_row], max_tokens=window)
             encoded.append(Encoded(kept, len(ids) - len(kept)))
         else:
             raise DataError(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from llmkit.errors import DataError, ModelError
+from llmkit.models.threads import own_turn
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
@@ -193,11 +194,10 @@ class _Marks:
         parts = [part.replace(self._mark, "") for text in cut for part, is_name in text if not is_name]
         plain: list[list[int]] = []
         if parts:
-            plain = self._tokenizer(
-                parts, add_special_tokens=False, split_special_tokens=True, truncation=False, verbose=False
-            )["input_ids"]
-            # The wrapper leaves the backend as it was used last.
-            self._tokenizer.backend_tokenizer.encode_special_tokens = self._tokenizer.split_special_tokens
+            with own_turn(self._tokenizer):
+                plain = self._tokenizer(
+                    parts, add_special_tokens=False, split_special_tokens=True, truncation=False, verbose=False
+                )["input_ids"]
         found = iter(plain)
         return [
             [

@@ -17,6 +17,7 @@ from llmkit.models.heads import VERBS, class_of, model_class, model_classes
 from llmkit.models.loaded import LABELLED_HEADS, Family, Head, LoadedModel
 from llmkit.models.places import ModelPlace, find_model
 from llmkit.models.presets import scratch_config
+from llmkit.models.threads import one_load_at_a_time
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.models.weights import (
     first_line,
@@ -52,6 +53,7 @@ _CLASSIFIERS = ("classifier.", "score.")
 """Weights of the outputs that have names."""
 
 
+@one_load_at_a_time
 def create_model(
     block: ScratchModel,
     *,
@@ -91,6 +93,7 @@ def create_model(
     return loaded
 
 
+@one_load_at_a_time
 def load_model(
     name: str,
     *,

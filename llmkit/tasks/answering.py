@@ -16,6 +16,7 @@ from pydantic import Field
 
 from llmkit.data.windows import window_starts
 from llmkit.errors import UsageError
+from llmkit.models.threads import own_turn
 from llmkit.recipe.blocks import Block
 
 if TYPE_CHECKING:
@@ -148,16 +149,17 @@ def _tokenize(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> dict[
     different = list(dict.fromkeys(texts))
     if not different:
         return {}
-    encoding = tokenizer(
-        different,
-        add_special_tokens=False,
-        split_special_tokens=True,
-        truncation=False,
-        verbose=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        return_offsets_mapping=True,
-    )
+    with own_turn(tokenizer):
+        encoding = tokenizer(
+            different,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            truncation=False,
+            verbose=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            return_offsets_mapping=True,
+        )
     tokens = zip(different, encoding["input_ids"], encoding["offset_mapping"], strict=True)
     return {
         text: (Passage(text, np.array(offsets, dtype=np.int32).reshape(-1, 2)), ids) for text, ids, offsets in tokens

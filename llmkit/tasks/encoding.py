@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from llmkit.data.lengths import LengthCount
+from llmkit.models.threads import own_turn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,11 +53,16 @@ def encode_texts(
             encoded.append(ids)
         elif count.overflow == "drop":
             encoded.append(None)
-        else:  # the tokenizer cuts in front of its closing special token
-            encoded.append(tokenizer(text, truncation=True, max_length=count.max_tokens)["input_ids"])
-    # A tokenizer keeps how it last cut, and would be saved with it: another tokenizer.json, which cuts without a word.
-    tokenizer.backend_tokenizer.no_truncation()
+        else:
+            encoded.append(cut_ids(tokenizer, text, max_tokens=count.max_tokens))
     return encoded
+
+
+def cut_ids(tokenizer: PreTrainedTokenizerFast, text: str, *, max_tokens: int) -> list[int]:
+    """Ids of a text that is too long, cut in front of its closing special token, which the tokenizer knows."""
+    with own_turn(tokenizer):
+        ids: list[int] = tokenizer(text, truncation=True, max_length=max_tokens)["input_ids"]
+    return ids
 
 
 def token_ids(
@@ -69,15 +75,16 @@ def token_ids(
         names_are_text: the name of a special token in a text does not become that token, save T5's `<pad>` and `</s>`,
             which its vocabulary holds among the pieces of text.
     """
-    encoding = tokenizer(
-        list(texts),
-        add_special_tokens=special,
-        split_special_tokens=names_are_text or tokenizer.split_special_tokens,
-        truncation=False,
-        padding=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        verbose=False,  # its own warning about long texts: ours has the numbers
-    )
+    with own_turn(tokenizer):
+        encoding = tokenizer(
+            list(texts),
+            add_special_tokens=special,
+            split_special_tokens=names_are_text or tokenizer.split_special_tokens,
+            truncation=False,
+            padding=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,  # its own warning about long texts: ours has the numbers
+        )
     ids: list[list[int]] = encoding["input_ids"]
     return ids

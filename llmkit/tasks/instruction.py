@@ -17,6 +17,7 @@ from llmkit.data.examples import Examples
 from llmkit.errors import DataError, UsageError
 from llmkit.models.chat import TEMPLATE, Messages, answer_ends, fault_in
 from llmkit.models.ends import name_special_ids
+from llmkit.models.threads import own_turn
 from llmkit.recipe.blocks import Block, GenerationBlock, Kind, PositiveInt, Recipe, ScratchModel
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.conversations import FittedChats, fit_chats
@@ -139,9 +140,10 @@ class InstructionTask:
             )
             for row, answers in zip(rows, engine.generate([prompts[row] for row in rows], options), strict=True):
                 written[row] = answers[0]
-        texts = self.loaded.tokenizer.batch_decode(
-            written, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        with own_turn(self.loaded.tokenizer):
+            texts = self.loaded.tokenizer.batch_decode(
+                written, skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
         return [text.strip() for text in texts]
 
     def settle(self, train: Examples) -> Examples:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import UsageError
+from llmkit.models.threads import own_turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -63,14 +64,16 @@ class Cut:
         return [*self._fitting(piece[:middle].rstrip()), *self._fitting(piece[middle:])]
 
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(self.prefix + text, truncation=False, verbose=False)["input_ids"]
+        with own_turn(self.tokenizer):
+            ids: list[int] = self.tokenizer(self.prefix + text, truncation=False, verbose=False)["input_ids"]
         return ids
 
     def _starts(self, text: str) -> list[int]:
         """The character that each token of the text begins with, rising; a token of white space counts as the next."""
-        encoded: Any = self.tokenizer(
-            text, add_special_tokens=False, truncation=False, verbose=False, return_offsets_mapping=True
-        )
+        with own_turn(self.tokenizer):
+            encoded: Any = self.tokenizer(
+                text, add_special_tokens=False, truncation=False, verbose=False, return_offsets_mapping=True
+            )
         starts = []
         for start, end in encoded["offset_mapping"]:
             while start < end and text[start].isspace():

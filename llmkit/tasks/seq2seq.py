@@ -16,6 +16,7 @@ from pydantic import Field
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount, Overflow
 from llmkit.models.ends import name_special_ids
+from llmkit.models.threads import own_turn
 from llmkit.recipe.blocks import Block, GenerationBlock, PositiveInt, Recipe
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import encode_texts, in_chunks, length_limit
@@ -176,7 +177,8 @@ class Seq2SeqTask:
 
     def _write(self, sequences: list[list[int]], engine: Engine) -> list[str]:
         written = engine.generate(sequences, self.options)
-        return [self.loaded.tokenizer.decode(first[0], skip_special_tokens=True).strip() for first in written]
+        with own_turn(self.loaded.tokenizer):
+            return [self.loaded.tokenizer.decode(first[0], skip_special_tokens=True).strip() for first in written]
 
     def _prefix_of(self, row: Row) -> str:
         own: str = row.fields.get("prefix", self.prefix)  # rows of text-to-text may bring one

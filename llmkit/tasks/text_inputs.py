@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from llmkit.data.windows import window_starts
 from llmkit.errors import DataError, ModelError, UsageError
+from llmkit.models.threads import own_turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -128,7 +129,8 @@ class TextInputs:
 
 def _frame_of(loaded: LoadedModel, *, pairs: bool) -> _Frame:
     tokenizer: PreTrainedTokenizerFast = loaded.tokenizer
-    encoding = tokenizer("a", "b") if pairs else tokenizer("a")
+    with own_turn(tokenizer):
+        encoding = tokenizer("a", "b") if pairs else tokenizer("a")
     ids: list[int] = encoding["input_ids"]
     sides = encoding.sequence_ids(0)  # 0 and 1 at the two texts, None at a special token
     texts = [place for place, side in enumerate(sides) if side is not None]

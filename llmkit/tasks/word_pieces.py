@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.data.windows import window_starts
 from llmkit.errors import UsageError
+from llmkit.models.threads import own_turn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -133,17 +134,18 @@ def overlap_of(window_tokens: int, wanted: int | None) -> int:
 
 def _encoded(tokenizer: PreTrainedTokenizerFast, texts: Sequence[Any], *, words_given: bool) -> Any:
     """Without the tokenizer's own limit; the name of a special token in a text is text."""
-    return tokenizer(
-        texts,
-        is_split_into_words=words_given,
-        add_special_tokens=False,
-        split_special_tokens=True,
-        truncation=False,
-        return_attention_mask=False,
-        return_token_type_ids=False,
-        return_offsets_mapping=True,
-        verbose=False,
-    )
+    with own_turn(tokenizer):
+        return tokenizer(
+            texts,
+            is_split_into_words=words_given,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            truncation=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            return_offsets_mapping=True,
+            verbose=False,
+        )
 
 
 def _unknown(tokenizer: PreTrainedTokenizerFast) -> int:

@@ -9,6 +9,7 @@ Legend: N sequences, B batch, T tokens, C classes, D hidden units, V vocabulary.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -181,7 +182,7 @@ class TransformersEngine:
         max_tokens = self._beam_tokens if searches else self._generate_tokens
         results: list[list[list[int]]] = [[[]] * options.num_return_sequences for _ in sequences]
         ids = special_ids(self._loaded)
-        with _evaluating(self._model), _own_generation_config(self._model, ids), torch.inference_mode():
+        with _evaluating(self._model), torch.inference_mode():
             for batch in batches_by_length(lengths, max_tokens=max_tokens):
                 chosen = [rows[place] for place in batch]
                 prompts = [sequences[index] for index, _ in chosen]
@@ -249,7 +250,7 @@ class TransformersEngine:
         stopping = StoppingCriteriaList()
         if options.stop:
             stopping.append(StopTexts(self._loaded, options.stop, prompt_tokens=prompt_tokens, skip=ids.both))
-        output = self._model.generate(
+        output = _without_generation_config(self._model, ids).generate(
             **batch,
             generation_config=_generation_config(options, ids),
             logits_processor=logits_processors(
@@ -332,20 +333,20 @@ def _generation_config(options: GenerationBlock, ids: SpecialIds) -> GenerationC
     )
 
 
-@contextmanager
-def _own_generation_config(model: Any, ids: SpecialIds) -> Iterator[None]:
-    """generate() fills each value that its argument leaves unset from the model's config: hide that one."""
-    stored = model.generation_config
-    model.generation_config = GenerationConfig(**ids.as_generation_keys())
-    try:
-        yield
-    finally:
-        model.generation_config = stored
+def _without_generation_config(model: Any, ids: SpecialIds) -> Any:
+    """The same model, weights and all, for one call of generate(), which fills each value that its argument leaves unset
+    from the model's own generation config. The model itself stays as it is, since other threads may use it."""
+    alike = copy.copy(model)
+    alike.generation_config = GenerationConfig(**ids.as_generation_keys())
+    return alike
 
 
 @contextmanager
 def _evaluating(model: Any) -> Iterator[None]:
-    """Evaluation mode inside, and the mode from before afterwards."""
+    """Evaluation mode inside, and the mode from before afterwards; nothing is switched where no part is in training."""
+    if not any(module.training for module in model.modules()):
+        yield
+        return
     was_training = model.training
     model.eval()
     try:

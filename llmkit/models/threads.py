@@ -1,0 +1,50 @@
+"""What threads that share a model, or open several at once, must not do at the same time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+# Re-entrant, so that one function that loads may call another.
+_LOADING = threading.RLock()
+_TOKENIZING = threading.RLock()
+
+
+def one_load_at_a_time(load: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Loading seeds torch's global random numbers for new weights, and silences transformers for as long as it takes."""
+
+    @wraps(load)
+    def alone(*args: _Arguments.args, **keys: _Arguments.kwargs) -> _Result:
+        with _LOADING:
+            return load(*args, **keys)
+
+    return alone
+
+
+@contextmanager
+def own_turn(tokenizer: PreTrainedTokenizerFast) -> Iterator[None]:
+    """For one call of a tokenizer: no other thread's call runs meanwhile, and the tokenizer is then as it was before.
+
+    A fast tokenizer keeps how it cut, padded and read names of special tokens last; that would hold for the calls of
+    other threads, and would be saved. Nothing that waits, such as a `yield`, belongs inside.
+    """
+    with _TOKENIZING:
+        backend = tokenizer.backend_tokenizer
+        truncation, padding, names_are_text = backend.truncation, backend.padding, backend.encode_special_tokens
+        try:
+            yield
+        finally:
+            if backend.truncation != truncation:
+                backend.no_truncation() if truncation is None else backend.enable_truncation(**truncation)
+            if backend.padding != padding:
+                backend.no_padding() if padding is None else backend.enable_padding(**padding)
+            if backend.encode_special_tokens != names_are_text:
+                backend.encode_special_tokens = names_are_text
