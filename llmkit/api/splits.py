@@ -106,7 +106,8 @@ def reading_options(recipe: Recipe, *, columns: Mapping[str, str] | None = None)
     """
     used = columns or recipe.data.columns
     return json.dumps(
-        [dict(recipe.roles), used, recipe.data.max_rows, getattr(recipe, "text_files", None)], sort_keys=True
+        [dict(recipe.roles), used, recipe.data.max_rows, getattr(recipe, "text_files", None), recipe.data.quoting],
+        sort_keys=True,
     )
 
 
@@ -124,6 +125,7 @@ def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: i
         max_rows=max_rows,
         split=split,
         text_files=getattr(recipe, "text_files", "line"),
+        quoting=recipe.data.quoting,
     )
 
 

@@ -9,29 +9,42 @@ from typing import Literal
 from llmkit.data.files import text_lines
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
+from llmkit.recipe.blocks import Quoting
 
 _NAMED_BY_OPTION = "Name another with --column {column}"
 
 
-def read_texts(source: str | Path, *, column: str = "text", by_line: bool = True) -> Iterator[str]:
+def read_texts(
+    source: str | Path, *, column: str = "text", by_line: bool = True, quoting: Quoting = "auto"
+) -> Iterator[str]:
     """One text a row of a file, folder, `hub:` or `builtin:` source, read as a stream.
 
     Args:
         by_line: a plain text file has a text in each line; else it is one text.
+        quoting: what quotation marks mean in .csv and .tsv files, as `data.quoting` in a recipe.
     Raises:
         DataError: missing, unreadable, or without the column.
     """
     unit: Literal["line", "file"] = "line" if by_line else "file"
     rows = open_rows(
-        [str(source)], roles={"text": "text"}, columns={"text": column}, text_files=unit, mapping=_NAMED_BY_OPTION
+        [str(source)],
+        roles={"text": "text"},
+        columns={"text": column},
+        text_files=unit,
+        quoting=quoting,
+        mapping=_NAMED_BY_OPTION,
     )
     return (row.fields["text"] for row in rows)
 
 
 def read_questions(
-    source: str | Path, *, context_column: str = "context", question_column: str = "question"
+    source: str | Path,
+    *,
+    context_column: str = "context",
+    question_column: str = "question",
+    quoting: Quoting = "auto",
 ) -> Iterator[tuple[str, str]]:
-    """Question and passage of each row of a file with columns, read as a stream.
+    """Question and passage of each row of a file with columns, read as a stream; `quoting` as for `read_texts`.
 
     Raises:
         DataError: missing, unreadable, plain text, or without the columns.
@@ -40,15 +53,16 @@ def read_questions(
         [str(source)],
         roles={"context": "text", "question": "text"},
         columns={"context": context_column, "question": question_column},
+        quoting=quoting,
         mapping="Name another with --column (passages) or --question-column",
     )
     return ((row.fields["question"], row.fields["context"]) for row in rows)
 
 
 def read_pairs(
-    source: str | Path, *, column: str = "text", pair_column: str = "text_pair"
+    source: str | Path, *, column: str = "text", pair_column: str = "text_pair", quoting: Quoting = "auto"
 ) -> Iterator[tuple[str, str]]:
-    """Two texts a row of a source with columns, read as a stream.
+    """Two texts a row of a source with columns, read as a stream; `quoting` as for `read_texts`.
 
     Raises:
         DataError: missing, unreadable, or without one of the columns.
@@ -58,6 +72,7 @@ def read_pairs(
         [str(source)],
         roles={"text": "text", "text_pair": "text"},
         columns=columns,
+        quoting=quoting,
         mapping="Name the two columns with --column and --pair-column",
     )
     return ((row.fields["text"], row.fields["text_pair"]) for row in rows)

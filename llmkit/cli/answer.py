@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from llmkit.cli.texts import as_text, input_texts, names_a_file, results
-from llmkit.cli.use import Json, ModelName, Output, open_model
+from llmkit.cli.use import Json, ModelName, Output, Quoting, open_model
 from llmkit.errors import UsageError
 
 _NO_ANSWER = "no answer"
@@ -26,11 +26,12 @@ def answer(
     model: ModelName = None,
     column: Annotated[str, typer.Option(help="Column of the passages, in a file that has columns.")] = "context",
     question_column: Annotated[str, typer.Option(help="Column of the questions, without --question.")] = "question",
+    quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
 ) -> None:
     """Answer a question with a span of a passage, or say that it has none."""
-    pairs = _pairs(source, question, column=column, question_column=question_column)
+    pairs = _pairs(source, question, column=column, question_column=question_column, quoting=quoting)
     opened = open_model(model, verb="answer")
     with results(as_json=as_json, output=output) as write:
         for found in opened.answer_many(pairs):
@@ -49,15 +50,17 @@ def answer(
 COMMANDS = (answer,)
 
 
-def _pairs(source: str | None, question: str | None, *, column: str, question_column: str) -> Iterator[tuple[str, str]]:
+def _pairs(
+    source: str | None, question: str | None, *, column: str, question_column: str, quoting: Quoting
+) -> Iterator[tuple[str, str]]:
     """Question and passage, one pair after another."""
     if question is None:
         if source is None or not names_a_file(source):
             raise UsageError('give --question "..." and a passage, or a file with a column of each.')
         from llmkit.api import read_questions
 
-        return read_questions(source, context_column=column, question_column=question_column)
+        return read_questions(source, context_column=column, question_column=question_column, quoting=quoting)
     asked = as_text(question)
     if not asked.strip():
         raise UsageError("--question is empty. Ask something.")
-    return ((asked, passage) for passage in input_texts(source, column=column, by_line=False))
+    return ((asked, passage) for passage in input_texts(source, column=column, by_line=False, quoting=quoting))

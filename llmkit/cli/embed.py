@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from llmkit.cli.texts import as_text, input_texts, results
-from llmkit.cli.use import Column, Json, Lines, ModelName, Source, open_model
+from llmkit.cli.use import Column, Json, Lines, ModelName, Quoting, Source, open_model
 from llmkit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def embed(
     top_k: Annotated[int, typer.Option(help="Rows to show for each --search.")] = 5,
     column: Column = "text",
     lines: Lines = True,
+    quoting: Quoting = "auto",
     as_json: Json = False,
 ) -> None:
     """Turn texts into vectors, written as JSONL or to a file, or search in texts or in saved vectors."""
@@ -49,7 +50,7 @@ def embed(
             source,
             [as_text(query) for query in search],
             model=model, top_k=top_k, pooling=pooling, overflow=overflow,
-            column=column, by_line=lines, as_json=as_json, output=output,
+            column=column, by_line=lines, quoting=quoting, as_json=as_json, output=output,
         )  # fmt: skip
         return
     from llmkit.api import check_vectors_file, save_vectors, short_numbers
@@ -57,7 +58,7 @@ def embed(
     file = None if output in (None, "-") else output
     if file is not None:
         check_vectors_file(Path(file))
-    texts = input_texts(source, column=column, by_line=lines)
+    texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
     opened = open_model(model, verb="embed")
     if file is not None:
         save_vectors(opened, texts, file, pooling=pooling or "mean", normalize=normalize, overflow=overflow)
@@ -81,6 +82,7 @@ def _search(
     overflow: Overflow,
     column: str,
     by_line: bool,
+    quoting: Quoting,
     as_json: bool,
     output: str | None,
 ) -> None:
@@ -94,7 +96,7 @@ def _search(
         opened = open_model(model or saved.model, verb="embed")
         found = saved.search(opened, queries, top_k=top_k, pooling=pooling, overflow=overflow)
     else:
-        texts = input_texts(source, column=column, by_line=by_line)
+        texts = input_texts(source, column=column, by_line=by_line, quoting=quoting)
         opened = open_model(model, verb="embed")
         found = opened.search(queries, texts, top_k=top_k, pooling=pooling or "mean", overflow=overflow)
     if not any(found):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from llmkit.cli.texts import input_texts, results
-from llmkit.cli.use import Column, Json, Lines, ModelName, Output, open_model
+from llmkit.cli.use import Column, Json, Lines, ModelName, Output, Quoting, open_model
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,13 +29,14 @@ def fill(
     ] = "window",
     column: Column = "text",
     lines: Lines = True,
+    quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
 ) -> None:
     """Find words for the masks of a text: the likeliest tokens, their probability, the text with each."""
     if top_k < 1:
         raise UsageError(f"--top-k {top_k}: ask for at least 1 candidate.")
-    texts = input_texts(source, column=column, by_line=lines)
+    texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
     opened = open_model(model, verb="fill")
     with results(as_json=as_json, output=output) as write:
         for result in opened.fill(texts, top_k=top_k, overflow=overflow):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from llmkit.cli.texts import input_texts, results
-from llmkit.cli.use import Column, Json, Lines, ModelName, Output, Source, open_model
+from llmkit.cli.use import Column, Json, Lines, ModelName, Output, Quoting, Source, open_model
 
 if TYPE_CHECKING:
     from llmkit.api import Tagging
@@ -25,11 +25,12 @@ def tag(
     overflow: Overflow = "window",
     column: Column = "text",
     lines: Lines = True,
+    quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
 ) -> None:
     """Mark the names and other entities of each text, or tag its words, as the model was trained to."""
-    texts = input_texts(source, column=column, by_line=lines)
+    texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
     opened = open_model(model, verb="tag")
     with results(as_json=as_json, output=output) as write:
         for result in opened.tag(texts, overflow=overflow):

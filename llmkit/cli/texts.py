@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Literal, Protocol
 
 from llmkit.errors import DataError, MachineError, UsageError, nearest
 
@@ -17,7 +17,11 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) i
 _FILES = (".txt", ".text", ".md", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 
 
-def input_texts(given: str | None, *, column: str, by_line: bool) -> Iterator[str]:
+Quoting = Literal["auto", "csv", "none"]
+"""What quotation marks mean in .csv and .tsv files."""
+
+
+def input_texts(given: str | None, *, column: str, by_line: bool, quoting: Quoting = "auto") -> Iterator[str]:
     """The texts of an argument: a text, the name of a file, or `-` or nothing for standard input.
 
     Args:
@@ -34,7 +38,7 @@ def input_texts(given: str | None, *, column: str, by_line: bool) -> Iterator[st
     if _is_file(given):
         from llmkit.api import read_texts
 
-        return read_texts(given, column=column, by_line=by_line)
+        return read_texts(given, column=column, by_line=by_line, quoting=quoting)
     if _has_extension(given):
         raise DataError(f"{given}: {_no_such_file(Path(given))} To use it as a text, pipe it in.")
     return iter([as_text(given)])
@@ -45,7 +49,9 @@ def names_a_file(given: str) -> bool:
     return _is_file(given) or _has_extension(given)
 
 
-def input_pairs(given: str | None, *, column: str, pair_column: str) -> Iterator[tuple[str, str]]:
+def input_pairs(
+    given: str | None, *, column: str, pair_column: str, quoting: Quoting = "auto"
+) -> Iterator[tuple[str, str]]:
     """The pairs of texts of a file with two columns.
 
     Raises:
@@ -58,7 +64,7 @@ def input_pairs(given: str | None, *, column: str, pair_column: str) -> Iterator
         )
     from llmkit.api import read_pairs
 
-    return read_pairs(given, column=column, pair_column=pair_column)
+    return read_pairs(given, column=column, pair_column=pair_column, quoting=quoting)
 
 
 def as_text(argument: str) -> str:

@@ -17,6 +17,7 @@ from llmkit.cli.use import (
     Output,
     Overflow,
     Penalty,
+    Quoting,
     Source,
     check_generation,
     open_model,
@@ -36,11 +37,12 @@ def translate(
     overflow: Overflow = "truncate",
     column: Column = "text",
     lines: Lines = True,
+    quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
 ) -> None:
     """Write each text in another language. A model that was trained for one pair needs neither --from nor --to."""
-    texts = input_texts(source, column=column, by_line=lines)
+    texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "beams": beams,

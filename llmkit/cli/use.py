@@ -20,6 +20,10 @@ ModelName = Annotated[
 ]
 Column = Annotated[str, typer.Option(help="Column of the texts, in a file that has columns.")]
 Lines = Annotated[bool, typer.Option("--lines/--whole", help="Is each line of plain text one text, or all of it?")]
+Quoting = Annotated[
+    Literal["auto", "csv", "none"],
+    typer.Option(help="Quotation marks in .csv and .tsv: csv encloses cells in them, none keeps them as text."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSONL.")]
 Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write JSONL to this file.")]
 Overflow = Annotated[
@@ -52,13 +56,18 @@ def generate(
     overflow: Overflow = "error",
     column: Column = "text",
     lines: Lines = False,
+    quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
 ) -> None:
     """Continue a prompt, or answer it with a chat model. Greedy, unless --temperature, --top-k or --top-p samples."""
     if prompt is not None and source is not None:
         raise UsageError("give --prompt or a file, not both.")
-    prompts = iter([as_text(prompt)]) if prompt is not None else input_texts(source, column=column, by_line=lines)
+    prompts = (
+        iter([as_text(prompt)])
+        if prompt is not None
+        else input_texts(source, column=column, by_line=lines, quoting=quoting)
+    )
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
@@ -98,11 +107,12 @@ def summarize(
     ] = None,
     column: Column = "text",
     lines: Lines = False,
+    quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
 ) -> None:
     """Write a short text for each long one."""
-    texts = input_texts(source, column=column, by_line=lines)
+    texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "beams": beams,
@@ -129,15 +139,20 @@ def classify(
         str | None, typer.Option(help="Column of the second texts, for a model of pairs.", show_default="text_pair")
     ] = None,
     lines: Lines = True,
+    quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
 ) -> None:
     """Name the label or labels of each text with their probabilities, or its number."""
-    texts: Iterator[str] | Iterator[tuple[str, str]] = input_texts(source, column=column, by_line=lines)
-    pairs = None if pair_column is None else input_pairs(source, column=column, pair_column=pair_column)
+    texts: Iterator[str] | Iterator[tuple[str, str]] = input_texts(
+        source, column=column, by_line=lines, quoting=quoting
+    )
+    pairs = (
+        None if pair_column is None else input_pairs(source, column=column, pair_column=pair_column, quoting=quoting)
+    )
     opened = open_model(model, verb="classify")
     if pairs is None and opened.reads_pairs:
-        pairs = input_pairs(source, column=column, pair_column="text_pair")
+        pairs = input_pairs(source, column=column, pair_column="text_pair", quoting=quoting)
     with results(as_json=as_json, output=output) as write:
         for result in opened.classify(texts if pairs is None else pairs, overflow=overflow):
             write(*_classified(result))

@@ -41,15 +41,19 @@ _BRACKET = re.compile(r"[\[\]{}]")
 _JSON_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 
-def read_csv(path: Path, name: str, *, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def read_csv(path: Path, name: str, *, delimiter: str, quoted: bool = True) -> Iterator[tuple[int, list[str]]]:
     """The line that each row starts in, and its cells; the header is the first one. Blank lines are passed over.
 
+    Args:
+        quoted: quotation marks enclose cells; otherwise they are text, and each line is a row.
     Raises:
         DataError: also a quote that is never closed, or that text follows, with the line that the row starts in.
     """
     csv.field_size_limit(MAX_LINE_CHARACTERS)  # of the whole process; the 128 KiB it starts with is short for articles
     start = 1
-    reader = csv.reader(text_lines(path, name, translate=False), delimiter=delimiter, strict=True)
+    lines = text_lines(path, name, translate=False)
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     try:
         for cells in reader:
             if cells:

@@ -50,6 +50,7 @@ class RowSource:
         groups: Sequence[Sequence[str]] = (),
         keep_empty: bool = False,
         mapping: str = MAPPED_IN_RECIPE,
+        origins: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """See `open_rows`. A column may be a key of the objects in one: `translation.en`.
 
@@ -67,6 +68,7 @@ class RowSource:
         self._max_rows = max_rows
         self._keep_empty = keep_empty
         self._mapping = mapping
+        self._origins = origins
         self._columns = [list(table.columns()) for table in tables]
         self._rows_used: list[int] | None = None
         self.skipped: dict[str, int] = {}
@@ -183,7 +185,7 @@ class RowSource:
         role, column = missing[0], self._column_of[missing[0]]
         unused = [name for name in names if name not in self._column_of.values()]
         example = next(iter([name for name in unused if nearest(column, [name])] or unused), "NAME")
-        fault = f"no column {column!r}; found {_listed(names)}.{nearest(column, unused)}"
+        fault = f"no column {column!r}; found {_listed(names)}.{nearest(column, unused)}{self._origin(role)}"
         return f"{table.name}: {fault} {self._mapping.format(role=role, column=json.dumps(example))}"
 
     def _group_fault(self, names: Sequence[str]) -> str:
@@ -200,7 +202,11 @@ class RowSource:
         unused = [name for name in names if name not in self._column_of.values()]
         fix = self._mapping.format(role=role, column=json.dumps(next(iter(unused), "NAME")))
         lacks = f"no column {self._column_of[role]!r}" if len(spelt) == 1 else f"it has no {', nor '.join(spelt)}"
-        return f"{lacks}; found {_listed(names)}. {fix}"
+        return f"{lacks}; found {_listed(names)}.{self._origin(role)} {fix}"
+
+    def _origin(self, role: str) -> str:
+        """Who says that the role has this column, where it was not the user just now."""
+        return f" {self._origins[role]}" if role in self._origins else ""
 
 
 def _top(column: str, names: Collection[str]) -> str:

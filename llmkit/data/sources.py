@@ -13,7 +13,7 @@ from llmkit.data.readers import FORMATS
 from llmkit.data.rows import MAPPED_IN_RECIPE, RowSource
 from llmkit.data.tables import BUILTINS, BuiltinTable, FileTable, Table
 from llmkit.errors import DataError, MachineError, nearest
-from llmkit.recipe.blocks import Kind, TextUnit
+from llmkit.recipe.blocks import Kind, Quoting, TextUnit
 
 _KNOWN = ", ".join(FORMATS)
 _IN_FOLDERS = tuple(extension for extension, known in FORMATS.items() if known != "squad")
@@ -30,8 +30,10 @@ def open_rows(
     max_rows: int | None = None,
     split: str | None = None,
     text_files: TextUnit = "line",
+    quoting: Quoting = "auto",
     keep_empty: bool = False,
     mapping: str = MAPPED_IN_RECIPE,
+    origins: Mapping[str, str] = MappingProxyType({}),
 ) -> RowSource:
     """Check all sources and the columns of every table; rows are read when the result is iterated.
 
@@ -50,15 +52,26 @@ def open_rows(
         text_files: what a row of a .txt, .text or .md file is: a line that is not blank, the lines between
             blank ones, or the whole file. Such files
             serve tasks with a single role only, a text.
+        quoting: what quotation marks mean in .csv and .tsv files; `auto` judges each .tsv file as a whole.
         keep_empty: give rows with an empty text too, where rows of two files must stay side by side.
         mapping: the advice for a missing column, a template of `{role}` and `{column}`.
+        origins: role -> a sentence that says who named its column, for the message about a missing one.
     Raises:
         DataError: a source that is not there, cannot be told apart or read, or lacks a column.
         MachineError: a file that may not be read, or hub data that is neither cached nor to be reached.
     """
     tables: list[Table] = []
     for source in sources:
-        tables.extend(_tables(source, roles=roles, columns=columns, split=split or "train", text_files=text_files))
+        tables.extend(
+            _tables(
+                source,
+                roles=roles,
+                columns=columns,
+                split=split or "train",
+                text_files=text_files,
+                quoting=quoting,
+            )
+        )
     _refuse_repeated(tables)
     return RowSource(
         tables,
@@ -69,6 +82,7 @@ def open_rows(
         max_rows=max_rows,
         keep_empty=keep_empty,
         mapping=mapping,
+        origins=origins,
     )
 
 
@@ -79,6 +93,7 @@ def _tables(
     columns: Mapping[str, str],
     split: str,
     text_files: TextUnit,
+    quoting: Quoting,
 ) -> Iterator[Table]:
     if source.startswith("hub:"):
         yield HubTable(parse_hub_source(source, default_split=split))
@@ -89,7 +104,7 @@ def _tables(
     else:
         for path in _paths(source):
             role = _single_text_role(path, roles)
-            yield FileTable(path, text_column=columns.get(role, role), text_files=text_files)
+            yield FileTable(path, text_column=columns.get(role, role), text_files=text_files, quoting=quoting)
 
 
 def _builtin(source: str) -> Table:

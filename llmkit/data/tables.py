@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -18,6 +19,7 @@ from llmkit.data.python_docs import COLUMNS, load_python_docs, python_docs_versi
 from llmkit.data.python_docs_entities import COLUMNS as ENTITY_COLUMNS
 from llmkit.data.python_docs_entities import load_python_docs_entities
 from llmkit.data.python_docs_questions import QUESTION_COLUMNS, load_python_docs_questions
+from llmkit.data.quoting import tsv_is_quoted
 from llmkit.data.readers import (
     FORMATS,
     Record,
@@ -31,7 +33,7 @@ from llmkit.data.readers import (
 )
 from llmkit.data.squad import SQUAD_COLUMNS, read_squad
 from llmkit.errors import DataError
-from llmkit.recipe.blocks import TextUnit
+from llmkit.recipe.blocks import Quoting, TextUnit
 
 
 class Table(Protocol):
@@ -61,13 +63,14 @@ class Table(Protocol):
 class FileTable:
     """A local file. Its size and time of change are noted when it is first met, and checked at every opening."""
 
-    def __init__(self, path: Path, *, text_column: str, text_files: TextUnit) -> None:
+    def __init__(self, path: Path, *, text_column: str, text_files: TextUnit, quoting: Quoting = "auto") -> None:
         self.name = path.as_posix()
         self.format = FORMATS[path.suffix.lower()]
         self.unit: Literal["line", "row"] = "row" if self.format in ("parquet", "squad") else "line"
         self._path = path
         self._text_column = text_column
         self._text_files = text_files
+        self._quoting = quoting
         self._stamp = self._current_stamp()
 
     def columns(self) -> Sequence[str]:
@@ -114,7 +117,14 @@ class FileTable:
         return {"name": self.name, "bytes": self._stamp[0], "sha256": digest.hexdigest()}
 
     def _csv_rows(self) -> Iterator[tuple[int, list[str]]]:
-        return read_csv(self._path, self.name, delimiter="\t" if self.format == "tsv" else ",")
+        delimiter = "\t" if self.format == "tsv" else ","
+        return read_csv(self._path, self.name, delimiter=delimiter, quoted=self._is_quoted)
+
+    @cached_property
+    def _is_quoted(self) -> bool:
+        if self._quoting == "auto":
+            return self.format == "csv" or tsv_is_quoted(self._path, self.name)
+        return self._quoting == "csv"
 
     def _current_stamp(self) -> tuple[int, int]:
         with open_regular_file(self._path, self.name) as file:

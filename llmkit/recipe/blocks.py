@@ -49,6 +49,8 @@ Kind = Literal["text", "label", "labels", "number", "words", "spans", "answers",
 """What values a role of a task holds; see llmkit/data/kinds.py."""
 TextUnit = Literal["line", "document", "file"]
 """What a row of a plain text file is: a line that is not blank, what stands between blank lines, or all of it."""
+Quoting = Literal["auto", "csv", "none"]
+"""What quotation marks mean in a file of cells: they enclose cells as in CSV, or are characters like any other."""
 
 
 def _once_each(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -120,6 +122,9 @@ class DataBlock(Block):
     """Role of the task -> column of the file, where the two differ."""
     max_rows: PositiveInt | None = None
     """Read at most so many rows of `train`, from its start."""
+    quoting: Quoting = "auto"
+    """Quotation marks in .csv and .tsv: `csv` encloses cells in them, `none` keeps them as text; `auto` is `csv` for
+    .csv, and for .tsv what the file itself shows."""
     deduplicate: bool = False
     """Leave out rows that stand there already, word for word, and count them; within each split."""
 

@@ -1,0 +1,92 @@
+"""What quotation marks mean in a TSV file: they enclose cells, as in CSV, or are characters like any other.
+
+Both are in use, and nothing in a file says which. Each function reads the file as a stream.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from llmkit.data.files import text_lines
+from llmkit.data.readers import read_csv
+from llmkit.errors import DataError
+
+
+def tsv_is_quoted(path: Path, name: str) -> bool:
+    """Whether quotation marks enclose cells of a TSV file.
+
+    A file can be read with quotes or without where each of its rows then has as many cells as its header. If it can be
+    read in one way only, that is the way. If in both, it is quoted where a column's name stands in quotes, or where it
+    is, line by line, what Python's `csv.writer` writes for its rows.
+
+    Returns:
+        True also where no cell begins with a quote, and both readings are the same.
+    Raises:
+        DataError: both readings are possible and differ, with the first line where they do.
+    """
+    header = _header_if_quotes_matter(path, name)
+    if header is None or any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in header):
+        return True
+    breaks_unquoted, breaks_quoted = (_broken_line(path, name, quoted=quoted) for quoted in (False, True))
+    if math.inf not in (breaks_unquoted, breaks_quoted):
+        return breaks_quoted >= breaks_unquoted  # neither can be read; the error is that of the one that got further
+    if breaks_unquoted != breaks_quoted:
+        return breaks_quoted > breaks_unquoted
+    line = _first_line_in_doubt(path, name)
+    if line is None:
+        return True
+    raise DataError(
+        f"{name}:{line}: a cell begins with a quotation mark, which may be text or open a quoted cell: both readings of "
+        "the file are possible, and differ from this line on. In the recipe write data.quoting: none (marks are text) "
+        "or csv (marks enclose cells); a command has the option --quoting."
+    )
+
+
+def _header_if_quotes_matter(path: Path, name: str) -> list[str] | None:
+    """The cells of the first line, quotes included; None where no cell of the file begins with a quote."""
+    header: list[str] | None = None
+    matter = False
+    for line in text_lines(path, name, translate=False):  # to its end: what is no text at all is told now
+        header = line.rstrip("\r\n").split("\t") if header is None and line.strip("\r\n") else header
+        matter = matter or ('"' in line and (line[0] == '"' or '\t"' in line))
+    return header if matter else None
+
+
+def _broken_line(path: Path, name: str, *, quoted: bool) -> float:
+    """The line of the first row that cannot be read so, or has not as many cells as the header; else infinity."""
+    line = width = 0
+    try:
+        for line, cells in read_csv(path, name, delimiter="\t", quoted=quoted):
+            width = width or len(cells)
+            if len(cells) != width:
+                return line
+    except DataError:
+        return line + 1  # the row behind the last good one
+    return math.inf
+
+
+def _first_line_in_doubt(path: Path, name: str) -> int | None:
+    """The first line that the two readings see differently; None where `csv.writer` has written all lines as they are."""
+    first: int | None = None
+    as_written = True
+    readings = (read_csv(path, name, delimiter="\t", quoted=quoted) for quoted in (False, True))
+    for (line, unquoted), (_, quoted) in zip(*readings, strict=False):
+        if first is None and unquoted != quoted:
+            first = line
+        as_written = as_written and _is_written_as(quoted, "\t".join(unquoted))
+        if first is not None and not as_written:
+            return first
+    return None
+
+
+def _is_written_as(cells: Sequence[str], line: str) -> bool:
+    """Whether `csv.writer` writes these cells as this line; a cell with a line end in it takes more than one."""
+    if '"' not in line:
+        return True
+    written = io.StringIO(newline="")
+    csv.writer(written, dialect="excel-tab", lineterminator="").writerow(cells)
+    return written.getvalue() == line
