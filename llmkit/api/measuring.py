@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.api.preparing import check_metrics_fit
 from llmkit.api.resuming import check_sources
-from llmkit.api.splits import Split, SplitRows, open_splits, reading_options
+from llmkit.api.splits import Split, SplitRows, open_splits, reading_as, reading_options
 from llmkit.api.texts import read_column
 from llmkit.api.verbs import USES, own_verb
 from llmkit.atomic import replace_file
@@ -20,7 +20,7 @@ from llmkit.data.sources import open_rows
 from llmkit.errors import ModelError, UsageError, nearest
 from llmkit.evaluation.metrics import METRICS, RougeTokenizer, figures_of, neighbour_recall, score_texts
 from llmkit.models.chat import is_chat_model
-from llmkit.recipe.blocks import Kind, Recipe
+from llmkit.recipe.blocks import Kind, Quoting, Recipe
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, finite, open_run, write_json
 from llmkit.tasks import RECIPES, TASKS
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.base import Pooling, Scores, Task
 
 _log = logging.getLogger("llmkit")
+_MAPPED_BY_OPTION = "Map it with --column {role}={column}"
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def evaluate_model(
     model: str | None = None,
     *,
     data: Sequence[str] | None = None,
-    columns: dict[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    quoting: Quoting | None = None,
     metrics: Sequence[str] | None = None,
     rouge_tokenizer: RougeTokenizer = "auto",
     pooling: Pooling | None = None,
@@ -96,11 +98,13 @@ def evaluate_model(
     Args:
         model: a run, a folder or a hub model; without it, the newest finished run.
         data: sources as in a recipe.
-        columns: role -> column; a run's own recipe gives the default.
+        columns: role -> column, for `data`; a run's own recipe says where the other roles are.
+        quoting: what quotation marks mean in .csv and .tsv files of `data`; without it, as a run's own recipe says.
         pooling: for the metric `neighbour_recall`, which measures vectors; see `evaluate_embeddings`.
         baseline: measure what costs nothing on the same rows, too, trained on the run's training rows.
     Raises:
-        UsageError: no rows are named, and the model is not a run; or a baseline must be trained, and it is not.
+        UsageError: no rows are named, and the model is not a run; or a baseline must be trained, and it is not; or
+            columns or quoting without rows of their own.
         DataError: rows that the task cannot use, or a run's data that have changed since.
     """
     if metrics and len(metrics) == 1 and metrics[0] in METRICS and METRICS[metrics[0]].of_vectors:
@@ -108,7 +112,9 @@ def evaluate_model(
             raise UsageError(
                 "--baseline: neighbour_recall has none; its figures have chance beside them. Leave it out."
             )
-        return evaluate_embeddings(model, data=data, columns=columns, pooling=pooling or "mean")
+        return evaluate_embeddings(
+            model, data=data, columns=columns, quoting=quoting or "auto", pooling=pooling or "mean"
+        )
     if pooling is not None:
         raise UsageError("--pooling is for the metric neighbour_recall, which measures vectors. Leave it out.")
     figures_of(metrics or ())  # an unknown name is told now, not after the model has read everything
@@ -126,8 +132,11 @@ def evaluate_model(
             raise UsageError(f"{loaded.name} is not a run, so it has no rows of its own. Give --data.")
         recipe = _recipe_for(loaded, data)
     _check_request(recipe, columns=columns, metrics=metrics)
+    if not data and (columns or quoting):
+        option = "--column" if columns else "--quoting"
+        raise UsageError(f"{option}: the run's own rows are read as its recipe says. Give --data, or leave it out.")
     train = _baseline_rows(recipe, run) if baseline else None
-    rows, described = _rows(recipe, run, data=data, columns=columns)
+    rows, described = _rows(recipe, run, data=data, columns=columns or {}, quoting=quoting)
     task = TASKS[type(recipe)](recipe, loaded)
     examples = task.encode(rows)
     accelerator = Accelerator()
@@ -152,7 +161,8 @@ def evaluate_embeddings(
     model: str | None = None,
     *,
     data: Sequence[str] | None,
-    columns: dict[str, str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    quoting: Quoting = "auto",
     pooling: Pooling = "mean",
 ) -> Evaluation:
     """Whether rows of one label lie near each other as vectors of a model: the metric `neighbour_recall`.
@@ -176,7 +186,12 @@ def evaluate_embeddings(
     _check_roles(columns, roles, of="neighbour_recall")
     rows = list(
         open_rows(
-            list(data), roles=roles, columns=columns or {}, split="test", mapping="Map it with --column {role}={column}"
+            list(data),
+            roles=roles,
+            columns=columns or {},
+            split="test",
+            quoting=quoting,
+            mapping=_MAPPED_BY_OPTION,
         )
     )
     opened = load(model, verb="embed")
@@ -342,23 +357,34 @@ def _compared(
 
 
 def _rows(
-    recipe: Recipe, run: Run | None, *, data: Sequence[str] | None, columns: dict[str, str] | None
+    recipe: Recipe,
+    run: Run | None,
+    *,
+    data: Sequence[str] | None,
+    columns: Mapping[str, str],
+    quoting: Quoting | None,
 ) -> tuple[SplitRows, str]:
     """The rows to measure on, and what to call them."""
     if data:
+        reading = reading_as(recipe, columns=columns, quoting=quoting)
         source = open_rows(
             list(data),
             roles=recipe.roles,
             optional=recipe.OPTIONAL_ROLES,
             groups=recipe.ROLE_GROUPS,
-            columns=columns or recipe.data.columns,
+            columns=reading.columns,
             split="test",
             text_files=getattr(recipe, "text_files", "line"),
-            mapping="Map it with --column {role}={column}",
+            quoting=reading.quoting,
+            mapping=_MAPPED_BY_OPTION,
+            origins={
+                role: f"{run.recipe if run else 'The recipe'} has data.columns: {{{role}: {column}}}."
+                for role, column in reading.columns.items()
+                if role not in columns
+            },
         )
-        return SplitRows(
-            source, "test", read_roles=recipe.READ_ROLES, options=reading_options(recipe, columns=columns)
-        ), ", ".join(data)
+        options = reading_options(recipe, reading=reading)
+        return SplitRows(source, "test", read_roles=recipe.READ_ROLES, options=options), ", ".join(data)
     assert run is not None, "a model that is no run was refused without data"
     splits = open_splits(recipe)
     name: Split = "test" if "test" in splits else "validation"

@@ -13,7 +13,7 @@ from llmkit.data.kinds import texts_asked
 from llmkit.data.rows import Row, RowSource
 from llmkit.data.sources import open_rows
 from llmkit.data.splits import split_of
-from llmkit.recipe.blocks import Recipe, parse_share
+from llmkit.recipe.blocks import DataBlock, Quoting, Recipe, parse_share
 
 _log = logging.getLogger("llmkit")
 Split = Literal["train", "validation", "test"]
@@ -98,15 +98,30 @@ def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
     return splits
 
 
-def reading_options(recipe: Recipe, *, columns: Mapping[str, str] | None = None) -> str:
+def reading_as(recipe: Recipe, *, columns: Mapping[str, str], quoting: Quoting | None) -> DataBlock:
+    """The recipe's `data` for rows of which the user says where some roles are: the other roles stay where they were.
+
+    Where the given roles are those of another form of rows, such as `messages` in place of `prompt` and `response`,
+    none of the recipe's columns are looked for.
+    """
+    groups = recipe.ROLE_GROUPS
+    chosen = {role for group in groups if not columns.keys().isdisjoint(group) for role in group}
+    rivals = {role for group in groups for role in group} - chosen if chosen else set()
+    kept = recipe.data.columns if rivals.isdisjoint(recipe.data.columns) else {}
+    return recipe.data.model_copy(
+        update={"columns": {**kept, **columns}, "quoting": quoting or recipe.data.quoting},
+    )
+
+
+def reading_options(recipe: Recipe, *, reading: DataBlock | None = None) -> str:
     """For `SplitRows.options`.
 
     Args:
-        columns: in place of the recipe's.
+        reading: in place of the recipe's `data`.
     """
-    used = columns or recipe.data.columns
+    data = reading or recipe.data
     return json.dumps(
-        [dict(recipe.roles), used, recipe.data.max_rows, getattr(recipe, "text_files", None), recipe.data.quoting],
+        [dict(recipe.roles), data.columns, data.max_rows, getattr(recipe, "text_files", None), data.quoting],
         sort_keys=True,
     )
 

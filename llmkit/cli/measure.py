@@ -39,6 +39,13 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="[ROLE=]COLUMN", help="Where a role of the rows has another name, such as text=body."),
     ] = None,
+    quoting: Annotated[
+        Literal["auto", "csv", "none"] | None,
+        typer.Option(
+            help="Quotation marks in .csv and .tsv: csv encloses cells in them, none keeps them as text. "
+            "With a run, as its recipe says."
+        ),
+    ] = None,
     rouge_tokenizer: Annotated[
         Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE finds words.")
     ] = "auto",
@@ -76,6 +83,7 @@ def evaluate(
             model,
             data=data,
             columns=_columns(column),
+            quoting=quoting,
             metrics=metric,
             rouge_tokenizer=rouge_tokenizer,
             pooling=pooling,
@@ -90,9 +98,14 @@ COMMANDS = (evaluate,)
 def _columns(given: list[str] | None) -> dict[str, str] | None:
     if not given:
         return None
-    if not all("=" in pair for pair in given):
-        raise UsageError("--column with a model is ROLE=COLUMN, such as text=body.")
-    return dict(pair.split("=", 1) for pair in given)
+    columns: dict[str, str] = {}
+    for pair in given:
+        role, equals, column = pair.partition("=")
+        if not (role and equals and column):
+            raise UsageError("--column with a model is ROLE=COLUMN, such as text=body.")
+        if columns.setdefault(role, column) != column:
+            raise UsageError(f"--column: {role} is given two columns, {columns[role]} and {column}. Give one.")
+    return columns
 
 
 def _print(evaluation: Evaluation, *, as_json: bool) -> None:

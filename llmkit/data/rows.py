@@ -184,7 +184,8 @@ class RowSource:
             return f"{table.name}: {hint}"
         role, column = missing[0], self._column_of[missing[0]]
         unused = [name for name in names if name not in self._column_of.values()]
-        example = next(iter([name for name in unused if nearest(column, [name])] or unused), "NAME")
+        alike = [name for name in unused if name == role or nearest(column, [name])]
+        example = next(iter(alike or unused), "NAME")
         fault = f"no column {column!r}; found {_listed(names)}.{nearest(column, unused)}{self._origin(role)}"
         return f"{table.name}: {fault} {self._mapping.format(role=role, column=json.dumps(example))}"
 
