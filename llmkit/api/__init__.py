@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmkit.api.chats import load_conversation, save_conversation
-    from llmkit.api.measuring import Evaluation, evaluate_embeddings, evaluate_model, evaluation_record, score_files
+    from llmkit.api.measuring import Evaluation, evaluate_embeddings, evaluate_model, evaluation_record
     from llmkit.api.merging import Merged, merge
     from llmkit.api.options import generation_options, schema
     from llmkit.api.plotting import Plotted, plot
     from llmkit.api.pretraining import pretrain
+    from llmkit.api.scoring import score_files
     from llmkit.api.texts import read_pairs, read_questions, read_texts
     from llmkit.api.training import Begun, Finetuned, count_devices, finetune
     from llmkit.api.using import Model, load
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "llmkit.api.chats": ("load_conversation", "save_conversation"),
-    "llmkit.api.measuring": ("Evaluation", "evaluation_record", "evaluate_embeddings", "evaluate_model", "score_files"),
+    "llmkit.api.measuring": ("Evaluation", "evaluation_record", "evaluate_embeddings", "evaluate_model"),
+    "llmkit.api.scoring": ("score_files",),
     "llmkit.api.merging": ("Merged", "merge"),
     "llmkit.api.options": ("generation_options", "schema"),
     "llmkit.api.plotting": ("Plotted", "plot"),

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 from llmkit.api.preparing import check_metrics_fit
 from llmkit.api.resuming import check_sources
 from llmkit.api.splits import Split, SplitRows, open_splits, reading_as, reading_options
-from llmkit.api.texts import read_column
 from llmkit.api.verbs import USES, own_verb
 from llmkit.atomic import replace_file
 from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import ModelError, UsageError, nearest
-from llmkit.evaluation.metrics import METRICS, RougeTokenizer, figures_of, neighbour_recall, score_texts
+from llmkit.evaluation.metrics import METRICS, RougeTokenizer, figures_of, neighbour_recall
 from llmkit.models.chat import is_chat_model
-from llmkit.recipe.blocks import Kind, Quoting, Recipe
+from llmkit.recipe.blocks import DataBlock, Kind, Quoting, Recipe
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, finite, open_run, write_json
 from llmkit.tasks import RECIPES, TASKS
@@ -50,33 +49,9 @@ class Evaluation:
     predictions: list[Any]
     comparison: Comparison | None = None
     """With the task's baselines, where that was asked for."""
-
-
-def score_files(
-    predictions: str | Path,
-    references: str | Path,
-    *,
-    metrics: Sequence[str],
-    column: str | None = None,
-    rouge_tokenizer: RougeTokenizer = "auto",
-) -> Evaluation:
-    """Figures of predicted texts against reference texts, row by row.
-
-    Args:
-        predictions: one a line in .txt; elsewhere the column `prediction`, `text`, `label` or `summary`.
-        references: as predictions, the column `reference`, `text`, `label` or `summary`.
-        column: the column of both, where it has another name.
-    Raises:
-        UsageError: an unknown metric, or none.
-        DataError: files that cannot be read, or have different numbers of rows.
-    """
-    if not metrics:
-        raise UsageError("give --metric, once or more, such as accuracy, f1 or rouge.")
-    own = (column,) if column else ()
-    predicted = read_column(predictions, columns=own or ("prediction", "text", "label", "summary"))
-    wanted = read_column(references, columns=own or ("reference", "text", "label", "summary"))
-    scores = score_texts(metrics, predicted, wanted, rouge_tokenizer=rouge_tokenizer)
-    return Evaluation(None, f"{predictions} against {references}", len(wanted), scores, predicted)
+    columns: Mapping[str, str | None] | None = None
+    """Where files were compared, the column of the `predictions` and that of the `references`; None for plain text.
+    Where a model was measured on given rows, the columns of roles that have another name."""
 
 
 def evaluate_model(
@@ -136,7 +111,8 @@ def evaluate_model(
         option = "--column" if columns else "--quoting"
         raise UsageError(f"{option}: the run's own rows are read as its recipe says. Give --data, or leave it out.")
     train = _baseline_rows(recipe, run) if baseline else None
-    rows, described = _rows(recipe, run, data=data, columns=columns or {}, quoting=quoting)
+    reading = reading_as(recipe, columns=columns or {}, quoting=quoting)
+    rows, described = _rows(recipe, run, data=data, columns=columns or {}, reading=reading)
     task = TASKS[type(recipe)](recipe, loaded)
     examples = task.encode(rows)
     accelerator = Accelerator()
@@ -151,7 +127,8 @@ def evaluate_model(
             task, scores, train=train, rows=rows, examples=examples, metrics=wanted, rouge_tokenizer=rouge_tokenizer
         )
     name = str(run.folder) if run else loaded.name
-    evaluation = Evaluation(name, described, examples.rows, scores, predictions, comparison)
+    mapped = reading.columns if data else None
+    evaluation = Evaluation(name, described, examples.rows, scores, predictions, comparison, mapped or None)
     if run is not None:
         _write(run, evaluation, name="data" if data else described.split()[0], references=examples.references)
     return evaluation
@@ -202,7 +179,9 @@ def evaluate_embeddings(
     scores = neighbour_recall(opened.embed(texts, pooling=pooling), labels)
     name = opened.loaded.name
     scores = replace(scores, details={**scores.details, "pooling": pooling})
-    evaluation = Evaluation(name, ", ".join(data), len(rows), scores, scores.details.pop("nearest_labels"))
+    nearest_labels = scores.details.pop("nearest_labels")
+    mapped = dict(columns) if columns else None
+    evaluation = Evaluation(name, ", ".join(data), len(rows), scores, nearest_labels, columns=mapped)
     if (run := _run_of(name)) is not None:
         _write(run, evaluation, name="neighbours", references=labels)
     return evaluation
@@ -216,6 +195,8 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
         "figures": evaluation.scores.figures,
         "details": evaluation.scores.details,
     }
+    if evaluation.columns is not None:
+        record["columns"] = dict(evaluation.columns)
     if (held_against := evaluation.comparison) is not None:
         record |= {
             "baselines": {one.name: {"title": one.title, "figures": one.figures} for one in held_against.baselines},
@@ -362,11 +343,10 @@ def _rows(
     *,
     data: Sequence[str] | None,
     columns: Mapping[str, str],
-    quoting: Quoting | None,
+    reading: DataBlock,
 ) -> tuple[SplitRows, str]:
     """The rows to measure on, and what to call them."""
     if data:
-        reading = reading_as(recipe, columns=columns, quoting=quoting)
         source = open_rows(
             list(data),
             roles=recipe.roles,

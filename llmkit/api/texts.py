@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from llmkit.data.files import text_lines
 from llmkit.data.sources import open_rows
-from llmkit.errors import DataError
 from llmkit.recipe.blocks import Quoting
 
 _NAMED_BY_OPTION = "Name another with --column {column}"
@@ -76,28 +74,3 @@ def read_pairs(
         mapping="Name the two columns with --column and --pair-column",
     )
     return ((row.fields["text"], row.fields["text_pair"]) for row in rows)
-
-
-def read_column(path: str | Path, *, columns: tuple[str, ...]) -> list[str]:
-    """Every text of the first of these columns that a file has, empty ones too; of a text file, every line.
-
-    Raises:
-        DataError: it has none of them.
-    """
-    if Path(path).suffix.lower() in {".txt", ".text", ".md"}:
-        return [line.rstrip("\n") for line in text_lines(Path(path), str(path), translate=True)]
-    faults = []
-    for column in columns:
-        try:
-            rows = open_rows(
-                [str(path)],
-                roles={"text": "text"},
-                columns={"text": column},
-                keep_empty=True,
-                mapping=_NAMED_BY_OPTION,
-            )
-        except DataError as error:
-            faults.append(error)
-            continue
-        return [row.fields["text"] for row in rows]
-    raise faults[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -37,7 +38,17 @@ def evaluate(
     ] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(metavar="[ROLE=]COLUMN", help="Where a role of the rows has another name, such as text=body."),
+        typer.Option(
+            metavar="[ROLE=]COLUMN",
+            help="With a model, where a role of the rows has another name, such as text=body. "
+            "With files, the column of both.",
+        ),
+    ] = None,
+    prediction_column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of --predictions; without it, the one that fits.")
+    ] = None,
+    reference_column: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of --references; without it, the one that fits.")
     ] = None,
     quoting: Annotated[
         Literal["auto", "csv", "none"] | None,
@@ -69,14 +80,27 @@ def evaluate(
         if pooling is not None:
             raise UsageError("--pooling is for the metric neighbour_recall of a model. Leave it out.")
         if column and len(column) > 1:
-            raise UsageError("--column: give one, the column of both files.")
+            raise UsageError(
+                "--column: give one, the column of both files, or --prediction-column and --reference-column."
+            )
         from llmkit.api import score_files
 
-        named = column[0] if column else None
         evaluation = score_files(
-            predictions, references, metrics=metric or (), column=named, rouge_tokenizer=rouge_tokenizer
+            predictions,
+            references,
+            metrics=metric or (),
+            column=column[0] if column else None,
+            prediction_column=prediction_column,
+            reference_column=reference_column,
+            quoting=quoting or "auto",
+            rouge_tokenizer=rouge_tokenizer,
         )
     else:
+        if prediction_column is not None or reference_column is not None:
+            option = "--reference-column" if prediction_column is None else "--prediction-column"
+            raise UsageError(
+                f"{option} belongs to --predictions. With a model, name columns with --column ROLE=COLUMN."
+            )
         from llmkit.api import evaluate_model
 
         evaluation = evaluate_model(
@@ -117,6 +141,8 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
         return
     unit = "rows" if evaluation.predictions else "blocks"  # without predictions it is a language model
     print(f"{evaluation.rows:,} {unit}: {evaluation.data}")
+    if evaluation.columns is not None:
+        print(f"  columns: {', '.join(_column_texts(evaluation.columns))}")
     if evaluation.comparison is None:
         width = max([16, *map(len, scores.figures)])
         for name, value in scores.figures.items():
@@ -137,6 +163,11 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
         _print_classes(scores.details["per_type"], unit="entities")
     if "confusion" in scores.details:
         _print_confusion(scores.details["confusion"])
+
+
+def _column_texts(columns: Mapping[str, str | None]) -> Iterator[str]:
+    for name, column in columns.items():
+        yield f"{name} {'the lines of the file' if column is None else repr(column)}"
 
 
 def _print_of_texts(details: dict[str, Any]) -> None:

@@ -52,6 +52,11 @@ def words(value: object) -> list[str] | None:
     return _each(_listed(value), lambda one: one if isinstance(one, str) and one.strip() else None)
 
 
+def texts(value: object) -> list[str] | None:
+    """Texts in their order, blank ones too: a list, or the text of a JSON list in a file of cells."""
+    return _each(_listed(value), text)
+
+
 def spans(value: object) -> list[dict[str, Any]] | None:
     """Labelled stretches of a text, none at all included: a list of objects, or the text of one in a file of cells.
 
@@ -87,6 +92,11 @@ def messages(value: object) -> list[dict[str, str]] | None:
     return _each(_listed(value), _message)
 
 
+def anything(value: object) -> list[object]:
+    """The value itself, in a list of one, so that null is a value as well."""
+    return [value]
+
+
 KINDS: Mapping[Kind, Read] = {
     "text": text,
     "label": label,
@@ -96,6 +106,7 @@ KINDS: Mapping[Kind, Read] = {
     "spans": spans,
     "answers": answers,
     "messages": messages,
+    "any": anything,
 }
 TEXT_KINDS: frozenset[Kind] = frozenset({"text", "words", "messages"})
 """Kinds whose texts a model reads or writes, and a tokenizer is trained on."""
@@ -108,6 +119,7 @@ WANTED: Mapping[Kind, str] = {
     "spans": 'a list of objects such as {"start": 0, "end": 5, "label": "NAME"}',
     "answers": 'such as {"text": ["1912"], "answer_start": [17]}, with empty lists for no answer',
     "messages": 'a list of messages such as {"role": "user", "content": "..."}',
+    "any": "any value",
 }
 """What belongs there, for messages."""
 

@@ -137,7 +137,7 @@ class RowSource:
                 value = _value_at(column, values, place)
                 fields[role] = _checked(KINDS[kind](value), value, kind, column, place)
                 if kind == "label" and label_types.setdefault(role, type(value)) is not type(value):
-                    fault = f"{column!r} is {_described(value)}; the rows before have another type"
+                    fault = f"{column!r} is {described(value)}; the rows before have another type"
                     raise DataError(f"{place}: {fault}. Write all labels the same way.")
             yield number, fields
 
@@ -227,7 +227,7 @@ def _value_at(column: str, values: Mapping[str, object], place: str) -> object:
     outer, _, key = column.partition(".")
     inside = values[outer]
     if not isinstance(inside, Mapping) or key not in inside:
-        found = f"has {_listed(inside)}" if isinstance(inside, Mapping) else f"is {_described(inside)}"
+        found = f"has {_listed(inside)}" if isinstance(inside, Mapping) else f"is {described(inside)}"
         raise DataError(f"{place}: no {column!r} here; {outer!r} {found}. Every row needs it.")
     found_value: object = inside[key]
     return found_value
@@ -236,7 +236,7 @@ def _value_at(column: str, values: Mapping[str, object], place: str) -> object:
 def _checked(found: Any, value: object, kind: Kind, column: str, place: str) -> Any:
     """The value that was read, or an error that names what stood there."""
     if found is None:
-        raise DataError(f"{place}: {column!r} is {_described(value)}. {_advice(value, kind, column)}")
+        raise DataError(f"{place}: {column!r} is {described(value)}. {_advice(value, kind, column)}")
     for text in texts_in(found):
         if "\0" in text:
             raise DataError(f"{place}: {column!r} holds a NUL character. Remove it.")
@@ -245,7 +245,8 @@ def _checked(found: Any, value: object, kind: Kind, column: str, place: str) -> 
     return found
 
 
-def _described(value: object) -> str:
+def described(value: object) -> str:
+    """What kind of value this is, in words, for messages."""
     if value is None:
         return "null"
     if isinstance(value, str):

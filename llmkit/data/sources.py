@@ -86,6 +86,16 @@ def open_rows(
     )
 
 
+def column_names(source: str, *, quoting: Quoting = "auto") -> list[str]:
+    """Names of the columns of the first table of a source; none where it has no row, nor a header.
+
+    Raises:
+        DataError, MachineError: as `open_rows`, for plain text as well.
+    """
+    tables = _tables(source, roles={"value": "any"}, columns={}, split="train", text_files="line", quoting=quoting)
+    return list(next(tables).columns())
+
+
 def _tables(
     source: str,
     *,

@@ -45,7 +45,7 @@ def parse_share(text: str) -> float | None:
         return None
 
 
-Kind = Literal["text", "label", "labels", "number", "words", "spans", "answers", "messages"]
+Kind = Literal["text", "label", "labels", "number", "words", "spans", "answers", "messages", "any"]
 """What values a role of a task holds; see llmkit/data/kinds.py."""
 TextUnit = Literal["line", "document", "file"]
 """What a row of a plain text file is: a line that is not blank, what stands between blank lines, or all of it."""

@@ -8,7 +8,7 @@ and one direction, written here once. A new metric is one function in a file of 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from llmkit.evaluation.metrics.numbers import mse, pearson, spearman
 from llmkit.evaluation.metrics.rouge import RougeTokenizer, rouge
 from llmkit.evaluation.metrics.tagging import entities, tag_accuracy
 from llmkit.evaluation.metrics.translation import bleu, chrf, exact_text, ter
+from llmkit.evaluation.values import ValueKind
 from llmkit.tasks.base import Scores
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Metric",
     "RougeTokenizer",
     "bits_per_byte",
+    "check_rows",
     "compute_external",
     "figures_of",
     "is_better",
@@ -40,6 +42,8 @@ __all__ = [
     "perplexity",
     "rouge",
     "score_texts",
+    "together",
+    "values_of",
 ]
 
 
@@ -60,6 +64,8 @@ class Metric:
     compute: Callable[[Any, Sequence[Any]], Scores]
     figures: tuple[str, ...]
     """Keys of `FIGURES` that it gives."""
+    values: ValueKind
+    """What it compares."""
     of_vectors: bool = False
     """The predictions are (N, D) vectors of the rows, not values to compare."""
 
@@ -112,30 +118,31 @@ FIGURES: dict[str, Figure] = {
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
-        Metric("accuracy", accuracy, ("accuracy", "majority_share")),
-        Metric("precision", precision, ("precision_micro", "precision_macro")),
-        Metric("recall", recall, ("recall_micro", "recall_macro")),
-        Metric("f1", f1, ("f1_micro", "f1_macro")),
-        Metric("mcc", mcc, ("mcc",)),
-        Metric("map", mean_average_precision, ("map",)),
-        Metric("mse", mse, ("mse",)),
-        Metric("pearson", pearson, ("pearson",)),
-        Metric("spearman", spearman, ("spearman",)),
-        Metric("confusion", confusion, ()),
-        Metric("rouge", rouge, ("rouge1", "rouge2", "rougeL", "rougeLsum")),
+        Metric("accuracy", accuracy, ("accuracy", "majority_share"), "label or labels"),
+        Metric("precision", precision, ("precision_micro", "precision_macro"), "label or labels"),
+        Metric("recall", recall, ("recall_micro", "recall_macro"), "label or labels"),
+        Metric("f1", f1, ("f1_micro", "f1_macro"), "label or labels"),
+        Metric("mcc", mcc, ("mcc",), "label"),
+        Metric("map", mean_average_precision, ("map",), "labels with probabilities"),
+        Metric("mse", mse, ("mse",), "number"),
+        Metric("pearson", pearson, ("pearson",), "number"),
+        Metric("spearman", spearman, ("spearman",), "number"),
+        Metric("confusion", confusion, (), "label"),
+        Metric("rouge", rouge, ("rouge1", "rouge2", "rougeL", "rougeLsum"), "text"),
         Metric(
             "neighbour_recall",
             neighbour_recall,
             ("neighbour_recall_1", "neighbour_recall_10", "neighbour_chance_1", "neighbour_chance_10"),
+            "any",
             of_vectors=True,
         ),
-        Metric("entities", entities, ("entity_precision", "entity_recall", "entity_f1", "entity_f1_macro")),
-        Metric("tag_accuracy", tag_accuracy, ("tag_accuracy", "majority_tag_share")),
-        Metric("squad", squad, ("exact_match", "answer_f1")),
-        Metric("bleu", bleu, ("bleu",)),
-        Metric("chrf", chrf, ("chrf",)),
-        Metric("ter", ter, ("ter",)),
-        Metric("exact_text", exact_text, ("exact_text",)),
+        Metric("entities", entities, ("entity_precision", "entity_recall", "entity_f1", "entity_f1_macro"), "entities"),
+        Metric("tag_accuracy", tag_accuracy, ("tag_accuracy", "majority_tag_share"), "tags"),
+        Metric("squad", squad, ("exact_match", "answer_f1"), "answer"),
+        Metric("bleu", bleu, ("bleu",), "text"),
+        Metric("chrf", chrf, ("chrf",), "text"),
+        Metric("ter", ter, ("ter",), "text"),
+        Metric("exact_text", exact_text, ("exact_text",), "text"),
     )
 }
 
@@ -148,6 +155,11 @@ def figures_of(metric_names: Sequence[str]) -> list[str]:
     """
     _check_metric_names(metric_names)
     return [figure for name in metric_names if name in METRICS for figure in METRICS[name].figures]
+
+
+def values_of(metric_name: str) -> ValueKind:
+    """What a metric compares; modules of Hugging Face evaluate get the values as they stand."""
+    return METRICS[metric_name].values if metric_name in METRICS else "any"
 
 
 def is_better(name: str, new: float, old: float) -> bool:
@@ -189,11 +201,15 @@ def score_texts(
         MachineError: an evaluate module that cannot be fetched or lacks a package.
     """
     _check_metric_names(metric_names)
-    _check_rows(predictions, references)
+    check_rows(predictions, references)
+    return together(_compute(name, predictions, references, rouge_tokenizer, language) for name in metric_names)
+
+
+def together(several: Iterable[Scores]) -> Scores:
+    """The figures and details of several metrics of the same rows."""
     figures: dict[str, float] = {}
     details: dict[str, Any] = {}
-    for name in metric_names:
-        scores = _compute(name, predictions, references, rouge_tokenizer, language)
+    for scores in several:
         figures.update(scores.figures)
         undefined = {**details.get("undefined", {}), **scores.details.get("undefined", {})}
         details.update({**scores.details, **({"undefined": undefined} if undefined else {})})
@@ -230,7 +246,11 @@ def _check_metric_names(metric_names: Sequence[str]) -> None:
             )
 
 
-def _check_rows(predictions: Sequence[Any], references: Sequence[Any]) -> None:
+def check_rows(predictions: Sequence[Any], references: Sequence[Any]) -> None:
+    """
+    Raises:
+        DataError: different numbers of rows, or none.
+    """
     if len(predictions) != len(references):
         raise DataError(f"{len(predictions)} predictions for {len(references)} references; each row needs one of each.")
     if not references:

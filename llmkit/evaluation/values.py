@@ -1,0 +1,207 @@
+"""The values that metrics compare, as they stand in files: labels, numbers, tags, answers, texts.
+
+Knows no files: who reads them brings each value with its place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from llmkit.data import kinds
+from llmkit.data.rows import described
+from llmkit.errors import DataError
+
+ValueKind = Literal[
+    "text", "label", "label or labels", "labels with probabilities", "number", "tags", "entities", "answer", "any"
+]
+NEEDED: Mapping[ValueKind, str] = {
+    "text": "a text",
+    "label": "one label: text or a whole number",
+    "label or labels": "a label (text or a whole number) or a list of labels",
+    "labels with probabilities": "a list of labels, and of predictions a probability for each label",
+    "number": "a number",
+    "tags": "a list with the tag of each word",
+    "entities": "a list with the tag of each word, or on both sides a list of spans with start, end and label",
+    "answer": "a text, or for references a list of all right answers",
+    "any": "a value",
+}
+"""What each kind is, for messages."""
+
+
+class Value(NamedTuple):
+    """One value of a file."""
+
+    value: object
+    place: str
+    """Such as `gold.csv:7`."""
+    name: str
+    """Its column in quotes, or `this line`."""
+    advice: str = ""
+    """What to do where another value is meant."""
+
+
+def fits(kind: ValueKind, value: object, *, predicted: bool) -> bool:
+    """Whether a value is of this kind."""
+    return _reader(kind, predicted=predicted)(value) is not None
+
+
+def values_for(
+    metric: str, kind: ValueKind, predictions: Sequence[Value], references: Sequence[Value]
+) -> tuple[list[Any], list[Any]]:
+    """What a metric compares, row by row, from as many predictions as references.
+
+    Raises:
+        DataError: a value of another kind, or the two sides have different ones; with its place.
+    """
+    if kind == "label or labels":
+        return _labels_of_each(metric, predictions, references)
+    if kind == "entities":
+        return _tags_of_each(metric, predictions, references)
+    sides = (
+        _read(metric, kind, predictions, _reader(kind, predicted=True)),
+        _read(metric, kind, references, _reader(kind, predicted=False)),
+    )
+    if kind == "labels with probabilities":
+        _check_same_labels(predictions, sides[0])
+    return sides
+
+
+def _reader(kind: ValueKind, *, predicted: bool) -> Callable[[object], Any]:
+    """What reads a value of this kind, and gives None where it is of another."""
+    readers: Mapping[ValueKind, tuple[Callable[[object], Any], Callable[[object], Any]]] = {
+        "text": (_text, _text),
+        "label": (_label, _label),
+        "label or labels": (_label_or_labels, _label_or_labels),
+        "labels with probabilities": (_scored_labels, _labels),
+        "number": (kinds.number, kinds.number),
+        "tags": (kinds.labels, kinds.labels),
+        "entities": (_tags_or_spans, _tags_or_spans),
+        "answer": (_answer, _right_answers),
+        "any": (kinds.anything, kinds.anything),
+    }
+    return readers[kind][0 if predicted else 1]
+
+
+def _read(metric: str, kind: ValueKind, values: Sequence[Value], read: Callable[[object], Any]) -> list[Any]:
+    if kind == "any":
+        return [one.value for one in values]
+    found = [read(one.value) for one in values]
+    for one, value in zip(values, found, strict=True):
+        if value is None:
+            needed = f"{metric} needs {NEEDED[kind]}."
+            raise DataError(f"{one.place}: {one.name} is {_described(one.value)}. {needed}{one.advice}")
+    return found
+
+
+def _labels_of_each(
+    metric: str, predictions: Sequence[Value], references: Sequence[Value]
+) -> tuple[list[Any], list[Any]]:
+    """Lists of labels where each row of both sides has one; else one label a row. A cell may have a list as JSON."""
+    many = [all(_labels(one.value) is not None for one in side) for side in (predictions, references)]
+    kind: ValueKind = "label or labels"
+    if all(many):
+        return _read(metric, kind, predictions, _labels), _read(metric, kind, references, _labels)
+    if any(many) and not any(_is_listed(one.value) for one in (references if many[0] else predictions)):
+        one, other = (predictions[0], references[0]) if many[0] else (references[0], predictions[0])
+        raise DataError(
+            f"{one.place}: {one.name} is a list of labels, and {other.place}: {other.name} is "
+            f"{_described(other.value)}. {metric} needs one label a row on both sides, or a list on both."
+        )
+    for side in (predictions, references):
+        if any(_is_listed(one.value) for one in side):  # some rows only: name the first row that has none
+            _read(metric, kind, side, _labels)
+    return _read(metric, kind, predictions, _label), _read(metric, kind, references, _label)
+
+
+def _tags_of_each(
+    metric: str, predictions: Sequence[Value], references: Sequence[Value]
+) -> tuple[list[Any], list[Any]]:
+    """The tags of the words; of spans in a text, the tags of its characters, which have the same entities."""
+    spans = [any(_has_spans(one.value) for one in side) for side in (predictions, references)]
+    if not any(spans):
+        return _read(metric, "tags", predictions, kinds.labels), _read(metric, "tags", references, kinds.labels)
+    sides = [_read(metric, "entities", side, kinds.spans) for side in (predictions, references)]
+    lengths = [max([0, *(span["end"] for span in (*row, *other))]) for row, other in zip(*sides, strict=True)]
+    tagged = [
+        [_character_tags(spans, length, one) for spans, length, one in zip(side, lengths, values, strict=True)]
+        for side, values in zip(sides, (predictions, references), strict=True)
+    ]
+    return tagged[0], tagged[1]
+
+
+def _character_tags(spans: Sequence[Mapping[str, Any]], length: int, one: Value) -> list[str]:
+    tags = ["O"] * length
+    for span in spans:
+        start, end, label = span["start"], span["end"], span["label"]
+        if not 0 <= start < end or any(tag != "O" for tag in tags[start:end]):
+            raise DataError(f"{one.place}: the span {start} to {end} of {one.name} is empty or overlaps with another.")
+        tags[start:end] = [f"B-{label}", *[f"I-{label}"] * (end - start - 1)]
+    return tags
+
+
+def _check_same_labels(values: Sequence[Value], predictions: Sequence[Mapping[str, Any]]) -> None:
+    labels = predictions[0]["probabilities"].keys()
+    for one, prediction in zip(values, predictions, strict=True):
+        if prediction["probabilities"].keys() != labels:
+            raise DataError(f"{one.place}: {one.name} has probabilities of other labels than {values[0].place}.")
+
+
+def _text(value: object) -> str | None:
+    """A text, or the only one of a list, as `generate` writes it."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value if isinstance(value, str) else None
+
+
+def _label(value: object) -> str | None:
+    """As in the rows of a task, but a prediction may be empty, and is wrong then."""
+    return value if isinstance(value, str) else kinds.label(value)
+
+
+def _labels(value: object) -> list[str] | None:
+    return kinds.labels(value["labels"] if isinstance(value, Mapping) and "labels" in value else value)
+
+
+def _label_or_labels(value: object) -> str | list[str] | None:
+    found = _labels(value)
+    return _label(value) if found is None else found
+
+
+def _scored_labels(value: object) -> dict[str, Any] | None:
+    labels = _labels(value)
+    if labels is None or not isinstance(value, Mapping) or not isinstance(value.get("probabilities"), Mapping):
+        return None
+    probabilities = {label: kinds.number(number) for label, number in value["probabilities"].items()}
+    return None if None in probabilities.values() else {"labels": labels, "probabilities": probabilities}
+
+
+def _tags_or_spans(value: object) -> list[Any] | None:
+    tags = kinds.labels(value)
+    return kinds.spans(value) if tags is None else tags
+
+
+def _answer(value: object) -> str | None:
+    """Null is how `answer` writes that there is none."""
+    return "" if value is None else _text(value)
+
+
+def _right_answers(value: object) -> str | list[str] | None:
+    if value is None:
+        return []
+    found = kinds.answers(value)
+    texts = kinds.texts(value) if found is None else found["text"]
+    return value if texts is None and isinstance(value, str) else texts
+
+
+def _is_listed(value: object) -> bool:
+    return isinstance(value, list | Mapping)
+
+
+def _has_spans(value: object) -> bool:
+    return kinds.labels(value) is None and kinds.spans(value) is not None
+
+
+def _described(value: object) -> str:
+    return f"the text {json.dumps(value, ensure_ascii=False):.40}" if isinstance(value, str) else described(value)
