@@ -363,6 +363,8 @@ def _rows(
                 if role not in columns
             },
         )
+        if reading.columns:
+            _log.info("columns: %s", ", ".join(f"{role} {column!r}" for role, column in reading.columns.items()))
         options = reading_options(recipe, reading=reading)
         return SplitRows(source, "test", read_roles=recipe.READ_ROLES, options=options), ", ".join(data)
     assert run is not None, "a model that is no run was refused without data"

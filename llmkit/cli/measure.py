@@ -141,7 +141,7 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
         return
     unit = "rows" if evaluation.predictions else "blocks"  # without predictions it is a language model
     print(f"{evaluation.rows:,} {unit}: {evaluation.data}")
-    if evaluation.columns is not None:
+    if evaluation.model is None and evaluation.columns is not None:
         print(f"  columns: {', '.join(_column_texts(evaluation.columns))}")
     if evaluation.comparison is None:
         width = max([16, *map(len, scores.figures)])

@@ -98,3 +98,10 @@ def test_the_recipe_says_how_quotes_are_read_until_an_option_does(mapped: Path) 
     assert llmkit.evaluate_model("runs/mapped", data=["new.tsv"]).rows == 6
     with pytest.raises(UsageError, match="--quoting"):
         llmkit.evaluate_model("runs/mapped", quoting="csv")
+
+
+def test_the_columns_of_all_roles_are_told(mapped: Path) -> None:
+    arguments = ("evaluate", "--model", "runs/mapped", "--data", "new.jsonl", "--column", "text=body", "--json")
+    outcome = command_line(*arguments)
+    assert outcome.records[0]["columns"] == {"text": "body", "label": "kind"}
+    assert "text 'body', label 'kind'" in outcome.err
