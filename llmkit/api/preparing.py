@@ -24,11 +24,12 @@ from llmkit.models.adapters import add_adapter
 from llmkit.models.layers import freeze
 from llmkit.models.loaded import LABELLED_HEADS, Head, LoadedModel
 from llmkit.models.loading import create_model, load_model
+from llmkit.models.target_scale import folded_modules
 from llmkit.recipe.blocks import Recipe, ScratchModel
 from llmkit.runs.environment import environment
 from llmkit.runs.folder import Run
 from llmkit.tasks import TASKS
-from llmkit.tasks.base import Labelled, Settles, Task
+from llmkit.tasks.base import Labelled, Settles, Standardising, Task
 
 if TYPE_CHECKING:
     import torch
@@ -108,6 +109,8 @@ def prepare(
     _require_rows(len(validation), split="validation", recipe=recipe)
     if isinstance(task, Labelled):
         task.learn_labels(train, validation)
+    if isinstance(task, Standardising):
+        data |= _standardise(task, train, checkpoint=checkpoint)
     family, scratch = task.loaded.family, isinstance(recipe.model, ScratchModel)
     precision = choose_precision(recipe.train.precision, family=family, device=PartialState().device)
     accelerator = Accelerator(mixed_precision=precision.accelerate)
@@ -119,6 +122,21 @@ def prepare(
     unigram = None if recipe.metrics else unigram_loss(task, train, validation)
     checks = _checked(task, train, recipe, device=accelerator.device)
     return Prepared(recipe, task, train, validation, plan, precision, accelerator, data, checkpoint, unigram, checks)
+
+
+def _standardise(task: Standardising, train: Examples, *, checkpoint: Checkpoint | None) -> dict[str, Any]:
+    """Have a regression learn standardised numbers; a resumed run goes on with its own scale, or without one.
+
+    Returns:
+        The entry of data.json.
+    """
+    from llmkit.training.checkpoints import saved_scale
+
+    scale = task.target_scale(train) if checkpoint is None else saved_scale(checkpoint)
+    if scale is None:
+        return {}
+    task.standardise(scale)
+    return {"targets": {"rows": train.rows, "mean": scale.mean, "standard_deviation": scale.deviation}}
 
 
 def _checked(task: Task, train: Examples, recipe: Recipe, *, device: torch.device) -> dict[str, str] | None:
@@ -179,7 +197,9 @@ def _partly_trained(loaded: LoadedModel, recipe: Recipe, *, head: Head) -> Loade
     if train.freeze is not None:
         freeze(loaded, embeddings=train.freeze.embeddings, layers=train.freeze.layers)
     if train.lora is not None and loaded.adapter is None:  # a checkpoint has brought its own
-        return add_adapter(loaded, train.lora, head=head, seed=train.seed)
+        # All that a regression's scale is folded into has to be in the adapter.
+        whole = folded_modules(loaded.family) if getattr(recipe, "regression", False) else ()
+        return add_adapter(loaded, train.lora, head=head, seed=train.seed, whole=whole)
     return loaded
 
 

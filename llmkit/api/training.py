@@ -218,6 +218,8 @@ def _describe(run: Run, prepared: Prepared) -> None:
     write_json(run.folder / "data.json", prepared.data)
     if prepared.checkpoint is None:  # later, the model's name is the checkpoint's
         run.update(model=prepared.task.loaded.name, model_revision=prepared.task.loaded.revision)
+    if "targets" in prepared.data:
+        run.update(targets=prepared.data["targets"])
     run.update(
         error=None,
         task=prepared.recipe.task,

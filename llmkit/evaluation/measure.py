@@ -102,7 +102,7 @@ def _loss_sum(task: Task, examples: Examples, own: Indices, *, device: torch.dev
             batch = task.collate(examples, cut)
             targets += count_targets(batch)
             nats += float(task.loss_sum({name: tensor.to(device) for name, tensor in batch.items()}))
-    return nats, targets
+    return nats * task.loaded.loss_unit, targets
 
 
 _Part = tuple[float, int, list[Any], Counts]

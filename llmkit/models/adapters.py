@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -87,11 +87,15 @@ class Adapter:
     """Of the weights that it was trained on; None where whoever made it did not say."""
 
 
-def add_adapter(loaded: LoadedModel, block: LoraBlock, *, head: Head, seed: int) -> LoadedModel:
+def add_adapter(
+    loaded: LoadedModel, block: LoraBlock, *, head: Head, seed: int, whole: Sequence[str] = ()
+) -> LoadedModel:
     """The same model with a new adapter in it, and nothing else trainable but new and labelled heads.
 
     The thin matrices are drawn by `seed`; their product is 0, so the model still gives what it gave.
 
+    Args:
+        whole: more modules to train and store in full.
     Raises:
         UsageError: no such matrix; a head that is new and would not be trained; a base that is itself an adapter.
     """
@@ -101,7 +105,7 @@ def add_adapter(loaded: LoadedModel, block: LoraBlock, *, head: Head, seed: int)
             f"train.lora: no folder has the weights of {loaded.name}, for an adapter to name. An adapter is made into "
             "a model with `llmkit merge`."
         )
-    whole = [*label_heads(model), *_owners(loaded.new_weights)]
+    whole = [*label_heads(model), *_owners(loaded.new_weights), *whole]
     vocabulary = model.get_output_embeddings()
     for name in whole:
         if any(module is vocabulary for module in model.get_submodule(name).modules()):

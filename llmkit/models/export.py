@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.models.adapters import adapter_files
+from llmkit.models.target_scale import in_target_units
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,9 +25,10 @@ def model_files(loaded: LoadedModel) -> dict[str, bytes]:
 
 def changing_files(loaded: LoadedModel) -> dict[str, bytes]:
     """All of the folder but the tokenizer: the weights, or those of the adapter that is in the model."""
-    if loaded.adapter is not None:
-        return adapter_files(loaded.model, loaded.adapter)
-    return weight_files(loaded.model)
+    with in_target_units(loaded):
+        if loaded.adapter is not None:
+            return adapter_files(loaded.model, loaded.adapter)
+        return weight_files(loaded.model)
 
 
 def weight_files(model: PreTrainedModel) -> dict[str, bytes]:

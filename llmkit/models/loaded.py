@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from llmkit.models.adapters import Adapter
+    from llmkit.models.target_scale import TargetScale
 
 Family = Literal["gpt2", "bert", "t5", "lstm"]
 Head = Literal[
@@ -33,9 +34,11 @@ class LoadedModel:
     base: str | None = None
     """Hub id or folder that has these very weights, for an adapter to name; None where nothing has them."""
     new_weights: tuple[str, ...] = ()
-    """Parameters that the checkpoint lacked, and that were drawn at random."""
+    """Parameters that were drawn at random: those that the checkpoint lacked, or all."""
     adapter: Adapter | None = None
     """Of an adapter that is in the model, apart from its weights."""
+    target_scale: TargetScale | None = None
+    """Of a regression that is being trained: what its outputs are standardised by; None where they are as they are."""
 
     @property
     def window(self) -> int:
@@ -50,6 +53,11 @@ class LoadedModel:
     def is_bounded(self) -> bool:
         """Whether anything limits a sequence; where nothing does, `window` is the huge number of such a tokenizer."""
         return self.window < 10**9
+
+    @property
+    def loss_unit(self) -> float:
+        """What a loss is multiplied by for reports: the variance, where it is one of standardised numbers."""
+        return 1.0 if self.target_scale is None else self.target_scale.deviation**2
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -86,7 +86,11 @@ def create_model(
         model = model_class(block.architecture, head)(config)
     temper_t5_classifier(model)
     loaded = LoadedModel(
-        model=_trimmed(model), tokenizer=tokenizer, family=block.architecture, name=f"{block.architecture}-{block.size}"
+        model=_trimmed(model),
+        tokenizer=tokenizer,
+        family=block.architecture,
+        name=f"{block.architecture}-{block.size}",
+        new_weights=tuple(name for name, _ in model.named_parameters()),
     )
     check_tokenizer(loaded)
     suit_head(loaded, head)

@@ -33,6 +33,15 @@ def model_card(
         opens = "It is a plain Hugging Face folder: transformers opens it too."
     else:
         opens = f"It is an adapter of {base}: peft opens it too."
+    targets = manifest.get("targets")
+    standardised = (
+        ""
+        if targets is None
+        else f"""
+
+It was trained on standardised numbers (mean {targets["mean"]:.6g}, standard deviation
+{targets["standard_deviation"]:.6g} of {targets["rows"]:,} training rows); its output is in the unit of the rows."""
+    )
     return f"""---
 library_name: {library}
 tags: [llmkit, {manifest["task"]}]
@@ -40,7 +49,7 @@ tags: [llmkit, {manifest["task"]}]
 # {manifest["task"]} from {manifest["model"]}
 
 {manifest["parameters"]:,} parameters, trained by llmkit {manifest["llmkit"]} with seed {manifest["seed"]},
-in {manifest["precision"]["format"]} on {manifest["device"]}.
+in {manifest["precision"]["format"]} on {manifest["device"]}.{standardised}
 
 ## Figures on the validation rows
 

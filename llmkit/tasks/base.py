@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
     from llmkit.models.loaded import Head, LoadedModel
+    from llmkit.models.target_scale import TargetScale
     from llmkit.recipe.blocks import GenerationBlock, Recipe
 
 Pooling = Literal["mean", "first"]
@@ -136,6 +137,26 @@ class Labelled(Protocol):
         Raises:
             DataError: there is nothing to learn.
         """
+        ...
+
+
+@runtime_checkable
+class Standardising(Protocol):
+    """A task whose targets may be numbers, which are learnt best with mean 0 and standard deviation 1."""
+
+    loaded: LoadedModel
+
+    def target_scale(self, train: Examples) -> TargetScale | None:
+        """Of the training rows' numbers; None where its targets are no numbers.
+
+        Raises:
+            DataError: they cannot be standardised.
+        """
+        ...
+
+    def standardise(self, scale: TargetScale) -> None:
+        """Train on numbers of this scale from now on. Losses are those of standardised numbers then, to be multiplied
+        by `loaded.loss_unit` for reports; predictions stay in the unit of the rows. Called once, before training."""
         ...
 
 

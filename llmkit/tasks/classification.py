@@ -5,6 +5,7 @@ Legend: N examples (texts or windows of them), B batch, T tokens, C classes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
     from llmkit.models.loaded import Head, LoadedModel
+    from llmkit.models.target_scale import TargetScale
 
+_log = logging.getLogger("llmkit")
 Weight = Annotated[float, Field(gt=0)]
 _FITTING: Mapping[Answer, tuple[str, ...]] = {
     "label": ("accuracy", "precision", "recall", "f1", "mcc", "confusion"),
@@ -240,6 +243,8 @@ class ClassificationTask:
         if not sequences:  # a process without a share
             return []
         scores = scores_of(engine.class_logits(sequences, pairs=bool(memory.pairs)), self.answer)  # (N, C)
+        if (scale := self.loaded.target_scale) is not None:
+            scores = scores * scale.deviation + scale.mean
         of_rows = scores_of_rows(scores, inputs.lengths.tolist(), examples.examples_of())
         return predictions_of(of_rows, self.answer, labels=self.loaded.labels, threshold=memory.threshold)
 
@@ -261,6 +266,21 @@ class ClassificationTask:
             # Of examples, not of rows: windows of a long text count one by one in the loss.
             of_examples = [train.references[row] for row in _rows_of(train, range(len(train)))]
             self._remember(class_weights=even_weights(label_counts(of_examples, labels)))
+
+    def target_scale(self, train: Examples) -> TargetScale | None:
+        from llmkit.models.target_scale import TargetScale
+
+        return TargetScale.of(train.references) if self.answer == "number" else None
+
+    def standardise(self, scale: TargetScale) -> None:
+        from llmkit.models.target_scale import standardised
+
+        self.loaded = standardised(self.loaded, scale)
+        _log.info(
+            "numbers are standardised in training (mean %.4g, standard deviation %.4g of the training rows); figures "
+            "and predictions are in the unit of the data",
+            *(scale.mean, scale.deviation),
+        )
 
     def tune(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
         """Find the threshold of many labels on the validation rows, keep it with the model, and predict by it."""
@@ -328,11 +348,14 @@ class ClassificationTask:
         return Examples(columns=columns, references=held.references, row_of=row_of, aligned=frozenset({"target_ids"}))
 
     def _wanted(self, examples: Examples, indices: Indices) -> Batch:
-        """`labels` (B,) or (B, C). A number is no label: its `values` (B,) may be -100 without being left out."""
+        """`labels` (B,) or (B, C). A number is no label: its `values` (B,), standardised in training, may be -100
+        without being left out."""
         import torch
 
         if self.answer == "number":
             values = [examples.references[row] for row in _rows_of(examples, indices.tolist())]
+            if (scale := self.loaded.target_scale) is not None:  # before they are rounded to float32
+                values = [scale.standardise(value) for value in values]
             return {"labels": torch.zeros(len(values), dtype=torch.int64), "values": torch.tensor(values)}
         targets = examples.columns["target_ids"]
         if self.answer == "label":

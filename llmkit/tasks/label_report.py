@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmkit.errors import DataError
+from llmkit.models.target_scale import mean_and_deviation
 from llmkit.tasks.answers import Answer
 
 _log = logging.getLogger("llmkit")
@@ -74,8 +75,7 @@ def _warn_of_missing(labels: Sequence[str], train: Mapping[str, int], validation
 
 
 def _report_numbers(values: Sequence[float]) -> None:
-    mean = sum(values) / len(values)
-    deviation = (sum((value - mean) ** 2 for value in values) / len(values)) ** 0.5
+    mean, deviation = mean_and_deviation(values)
     _log.info(
         "numbers of %s rows: from %g to %g, mean %.4g, standard deviation %.4g",
         *(f"{len(values):,}", min(values), max(values), mean, deviation),

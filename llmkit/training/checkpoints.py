@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch.optim import Optimizer
@@ -23,12 +24,14 @@ from llmkit.errors import RunError
 from llmkit.models.adapters import ADAPTER_WEIGHTS, put_tensors
 from llmkit.models.export import changing_files, own_tensors, tokenizer_files
 from llmkit.models.loaded import LoadedModel
+from llmkit.models.target_scale import TargetScale, head_tensors, put_head
 from llmkit.training.optimizer import optimizer_state, restore_optimizer
 from llmkit.training.progress import Progress
 
 _log = logging.getLogger("llmkit")
 _OPTIMIZER, _STATE, _SCALER = "optimizer.safetensors", "trainer_state.json", "scaler.json"
-_OWN = {_OPTIMIZER, _STATE, _SCALER}
+_HEAD, _MEAN, _DEVIATION = "standardised_head.safetensors", "target_mean", "target_deviation"
+_OWN = {_OPTIMIZER, _STATE, _SCALER, _HEAD}
 """What a checkpoint has besides the model."""
 
 
@@ -87,6 +90,8 @@ class CheckpointStore:
         }
         if scaler:
             files[_SCALER] = json.dumps(scaler).encode()
+        if loaded.target_scale is not None:
+            files[_HEAD] = _head_file(loaded, loaded.target_scale)
         target = self.folder / f"step-{progress.step:08d}"
         self.folder.mkdir(exist_ok=True)
         if target.exists():  # resumed from a damaged newer one: it was passed over, and is made again
@@ -145,6 +150,8 @@ def restore(checkpoint: Checkpoint, loaded: LoadedModel, optimizer: Optimizer) -
         put_tensors(loaded.model, load_tensors(checkpoint.read(ADAPTER_WEIGHTS)), name=str(checkpoint.folder))
     else:
         _put_weights(checkpoint, loaded)
+    if loaded.target_scale is not None:  # folding rounds, and the model's files are folded
+        put_head(loaded, load_tensors(checkpoint.read(_HEAD)))
     restore_optimizer(optimizer, loaded.model, load_tensors(checkpoint.read(_OPTIMIZER)))
     return progress_of(checkpoint)
 
@@ -156,6 +163,21 @@ def _put_weights(checkpoint: Checkpoint, loaded: LoadedModel) -> None:
     if odd:
         raise RunError(f"{checkpoint.folder}: its weights do not belong to this model: {', '.join(odd[:5])}.")
     loaded.model.load_state_dict(tensors, strict=False)  # tied second names are absent; the rest was just compared
+
+
+def _head_file(loaded: LoadedModel, scale: TargetScale) -> bytes:
+    """The head of a regression as it is trained, and the scale of its numbers."""
+    numbers = {_MEAN: scale.mean, _DEVIATION: scale.deviation}
+    exact = {name: torch.tensor(number, dtype=torch.float64) for name, number in numbers.items()}
+    return save_tensors({**head_tensors(loaded), **exact})
+
+
+def saved_scale(checkpoint: Checkpoint) -> TargetScale | None:
+    """The scale of a regression's numbers in training; None where they were not standardised."""
+    if _HEAD not in checkpoint.manifest["files"]:
+        return None
+    tensors = load_tensors(checkpoint.read(_HEAD))
+    return TargetScale(mean=float(tensors[_MEAN]), deviation=float(tensors[_DEVIATION]))
 
 
 def scaler_state(checkpoint: Checkpoint) -> dict[str, Any] | None:

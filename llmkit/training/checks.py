@@ -26,6 +26,7 @@ from llmkit.models.export import changing_files, own_tensors, tokenizer_files
 from llmkit.models.loaded import LABELLED_HEADS, Head, LoadedModel
 from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED, label_smoothing
+from llmkit.models.target_scale import in_target_units
 from llmkit.recipe.blocks import TrainBlock
 from llmkit.tasks.base import WRITING_HEADS, Batch, Task
 
@@ -54,11 +55,11 @@ def check_before_training(task: Task, examples: Examples, *, train: TrainBlock, 
     model = task.loaded.model
     model.to(device).eval()
     with torch.no_grad():  # not inference mode: what a task computes once and keeps is used in training too
-        return [
-            *_check_targets(task, examples, train=train),
-            _check_padding(task, examples),
-            _check_saving(task, examples),
-        ]
+        checks = [*_check_targets(task, examples, train=train), _check_padding(task, examples)]
+        with in_target_units(task.loaded) as loaded:
+            kind: Any = type(task)
+            saved: Task = task if loaded is task.loaded else kind(task.recipe, loaded)
+            return [*checks, _check_saving(saved, examples)]
 
 
 def refuse_idle_smoothing(task: Task, examples: Examples, *, share: float) -> None:

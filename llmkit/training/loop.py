@@ -96,7 +96,7 @@ def fit(
         yield StepResult(
             step=progress.step,
             epoch=progress.step / plan.steps_per_epoch,
-            loss=totals.nats / max(1, totals.targets),
+            loss=task.loaded.loss_unit * totals.nats / max(1, totals.targets),
             learning_rate=rate,
             gradient_norm=totals.gradient_norm,
             targets=totals.targets,

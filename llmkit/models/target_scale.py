@@ -1,0 +1,145 @@
+"""The numbers of a regression: standardised while its head learns, and as the rows have them in every file.
+
+AdamW moves a weight by about the learning rate in each step, whatever the scale of the numbers is: a head that starts
+near 0 does not reach numbers in the hundreds. So it learns numbers with mean 0 and standard deviation 1. Files get the
+scale folded into the head, so that whatever opens them gives the numbers themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from llmkit.errors import DataError, ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+    from llmkit.models.loaded import Family, LoadedModel
+
+_LARGEST, _SMALLEST = 1e16, 1e-16
+"""Beyond these a squared difference may leave the range of float32."""
+_LARGEST_RATIO = 1e6
+"""Of mean to standard deviation: float32 has 24 bits, and tells no numbers apart that differ by less."""
+
+
+@dataclass(frozen=True)
+class TargetScale:
+    """A head's output times `deviation`, plus `mean`, is a number as the rows have it."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> TargetScale:
+        """Mean and standard deviation of the training rows' numbers.
+
+        Raises:
+            DataError: float32 weights cannot tell the numbers apart, or cannot reach them.
+        """
+        scale = cls(*mean_and_deviation(values))
+        largest = max(map(abs, values))
+        if largest > _LARGEST or scale.deviation < _SMALLEST:
+            raise DataError(
+                f"the numbers of the training rows go up to {largest:g} in size, with a standard deviation of "
+                f"{scale.deviation:g}; float32 weights need at most {_LARGEST:g} and at least {_SMALLEST:g}. Give them "
+                "in another unit."
+            )
+        if abs(scale.mean) > _LARGEST_RATIO * scale.deviation:
+            raise DataError(
+                f"the numbers of the training rows have mean {scale.mean:g} and standard deviation "
+                f"{scale.deviation:g}, too little for float32 weights to tell them apart. Subtract the mean from them."
+            )
+        return scale
+
+    @property
+    def inverse(self) -> TargetScale:
+        return TargetScale(mean=-self.mean / self.deviation, deviation=1 / self.deviation)
+
+    def standardise(self, value: float) -> float:
+        return (value - self.mean) / self.deviation
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """The mean, and the standard deviation of the population (divided by N), in any order of the values the same."""
+    mean = math.fsum(value / len(values) for value in values)
+    largest = max(abs(value - mean) for value in values)
+    if not largest:
+        return mean, 0.0
+    squares = math.fsum(((value - mean) / largest) ** 2 for value in values)  # of at most 1: nothing overflows
+    return mean, largest * math.sqrt(squares / len(values))
+
+
+def standardised(loaded: LoadedModel, scale: TargetScale) -> LoadedModel:
+    """The model ready to learn standardised numbers, changed in place.
+
+    A head that has been trained gives the same numbers as before, at another scale; a new one is left as it was drawn.
+    """
+    if not set(_parameters(loaded)) & set(loaded.new_weights):
+        _rescale(loaded, scale.inverse)
+    return replace(loaded, target_scale=scale)
+
+
+@contextmanager
+def in_target_units(loaded: LoadedModel) -> Iterator[LoadedModel]:
+    """The model with its scale folded into the head; afterwards its weights are what they were, bit for bit."""
+    if loaded.target_scale is None:
+        yield loaded
+        return
+    before = head_tensors(loaded)
+    _rescale(loaded, loaded.target_scale)
+    try:
+        yield replace(loaded, target_scale=None)
+    finally:
+        put_head(loaded, before)
+
+
+def head_tensors(loaded: LoadedModel) -> dict[str, Tensor]:
+    """Copies of what folding changes, by the names of the parameters, on the CPU."""
+    return {name: loaded.model.get_parameter(name).detach().cpu().clone() for name in _parameters(loaded)}
+
+
+def put_head(loaded: LoadedModel, tensors: Mapping[str, Tensor]) -> None:
+    """Set what `head_tensors` gave."""
+    import torch
+
+    with torch.no_grad():
+        for name in _parameters(loaded):
+            loaded.model.get_parameter(name).copy_(tensors[name])
+
+
+def folded_modules(family: Family) -> tuple[str, ...]:
+    """Names of the modules that folding changes. GPT-2's head has no bias: the norm in front of it has one."""
+    return ("score", "transformer.ln_f") if family == "gpt2" else ("classifier",)
+
+
+def _parameters(loaded: LoadedModel) -> tuple[str, str]:
+    """Names of the head's weight (1, D), and of the bias that moves its output."""
+    modules = folded_modules(loaded.family)
+    return f"{modules[0]}.weight", f"{modules[-1]}.bias"
+
+
+def _rescale(loaded: LoadedModel, scale: TargetScale) -> None:
+    """Have the head give `deviation` times what it gave, plus `mean`. In float64, rounded once.
+
+    Raises:
+        ModelError: the head is 0 and has no bias.
+    """
+    import torch
+
+    model: PreTrainedModel = loaded.model
+    weight, bias = (model.get_parameter(name) for name in _parameters(loaded))
+    with torch.no_grad():
+        weight.copy_(weight.double() * scale.deviation)
+        if loaded.family != "gpt2":
+            bias.copy_(bias.double() * scale.deviation + scale.mean)
+            return
+        direction = weight[0].double()  # (D,)
+        square = float(direction @ direction)
+        if not square:
+            raise ModelError(f"{loaded.name}: all weights of its head are 0, so it cannot give a number.")
+        bias.copy_(bias.double() + scale.mean / square * direction)  # the head of this addition is the mean
