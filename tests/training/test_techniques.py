@@ -194,7 +194,7 @@ def test_recomputing_activations_changes_no_loss_and_no_weight(name: TaskName, d
     assert recomputed.steps[0].loss == kept.steps[0].loss
     assert [step.loss for step in recomputed.steps] == pytest.approx([step.loss for step in kept.steps], rel=1e-5)
     # Layers that share a bias of positions (T5) add up its gradient in another order.
-    assert largest_difference(recomputed.weights, kept.weights) < 2e-5
+    assert largest_difference(recomputed.weights, kept.weights) < 1e-4  # 3.4e-5 on one CPU, less on others
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH_FAMILY)
