@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from llmkit.errors import ModelError
-from llmkit.models.adapters import (
-    MODEL_CONFIG,
-)
+from llmkit.models.configs import family_of, read_config
 from llmkit.models.ends import refuse_impossible_ids
 from llmkit.models.first_token import read_first_token_only
 from llmkit.models.heads import VERBS, class_of, model_class, model_classes
@@ -18,15 +16,13 @@ from llmkit.models.loaded import LABELLED_HEADS, Family, Head, LoadedModel
 from llmkit.models.places import ModelPlace, find_model
 from llmkit.models.presets import scratch_config
 from llmkit.models.threads import one_load_at_a_time
+from llmkit.models.tokenizer_files import TOKENIZER_CONFIG, read_tokenizer
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.models.weights import (
-    first_line,
     has_weights,
     load_weights,
     merge_into_base,
     put_adapter,
-    quiet_transformers,
-    take_generation_config,
     temper_t5_classifier,
 )
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
@@ -41,14 +37,6 @@ _NEEDED_TOKENS: dict[Family, tuple[str, ...]] = {
     "lstm": ("pad",),
     "t5": ("eos", "pad"),
 }
-_TRANSFORMER_SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
-_SIZES: dict[Family, tuple[str, ...]] = {
-    "gpt2": _TRANSFORMER_SIZES,
-    "bert": _TRANSFORMER_SIZES,
-    "lstm": ("embedding_size", "hidden_size", "num_hidden_layers", "vocab_size"),
-    "t5": _TRANSFORMER_SIZES,
-}
-"""Keys of a config that must be whole numbers."""
 _CLASSIFIERS = ("classifier.", "score.")
 """Weights of the outputs that have names."""
 
@@ -123,20 +111,17 @@ def load_model(
     place = find_model(name, revision=revision)
     family = family_of(place)
     cls = class_of(place, family, head)
-    config = _checked_config(cls, place)
+    config = read_config(cls, place)
     if head in LABELLED_HEADS:
         if not new_head:
             _refuse_other_labels(config, cls, place)
         _settle_labels(config, place, labels)
     elif head == "question-answering":
         config.num_labels = 2  # start and end, whatever the model was before
-    weights = place.base or place
-    model, new_weights = load_weights(cls, config, weights, new_head=new_head or place.base is not None, seed=seed)
+    model, new_weights = load_weights(cls, config, place, new_head=new_head, seed=seed)
     adapter = None
     if place.adapter is not None:
-        adapter = put_adapter(model, place, new_weights=new_weights)
-        take_generation_config(model, place)
-        new_weights = ()
+        adapter = put_adapter(model, place)
         if not keep_adapter:
             merge_into_base(model, name=place.name)
     elif new_weights:
@@ -170,43 +155,24 @@ def suit_head(loaded: LoadedModel, head: Head) -> None:
         loaded.model.config.use_cache = False
 
 
-def family_of(place: ModelPlace) -> Family:
-    model_type = place.config.get("model_type")
-    if model_type == "mt5":
-        return "t5"
-    for family in get_args(Family):
-        if family == model_type:
-            known: Family = family
-            return known
-    raise ModelError(f"{place.name}: its type is {model_type!r}; llmkit works with {', '.join(get_args(Family))}, mt5.")
-
-
 def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:
     """The folder's tokenizer; GPT-2's, which has no padding, is padded with its end of text, told by the mask."""
-    from transformers import AutoTokenizer
-
     if place.config.get("model_type") == "lstm":
         from llmkit.models.lstm import register
 
         register()
     folder = place.folder
-    if place.base is not None and not (folder / "tokenizer_config.json").exists():
+    if place.base is not None and not (folder / TOKENIZER_CONFIG).exists():
         folder = place.base.folder  # an adapter that llmkit did not make
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # transformers raises whatever its parsers raise; the folder is at fault in every case
-        raise ModelError(f"{place.name}: its tokenizer cannot be read ({first_line(error)}).") from error
+    tokenizer = read_tokenizer(folder, place.config, name=place.name)
     # A published tokenizer.json may cut and pad all texts alike; llmkit cuts and pads by itself, and counts it.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
-    if isinstance(tokenizer.chat_template, dict):  # several, by name: transformers takes this one, and so is it saved
-        tokenizer.chat_template = tokenizer.chat_template.get("default")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if place.config.get("model_type") == "gpt2":
         tokenizer.padding_side = "left"  # generation continues the right end of a prompt
-    loaded: PreTrainedTokenizerFast = tokenizer
-    return loaded
+    return tokenizer
 
 
 def check_tokenizer(loaded: LoadedModel) -> None:
@@ -238,22 +204,6 @@ def _trimmed(model: PreTrainedModel) -> PreTrainedModel:
     if isinstance(model, BertForSequenceClassification):
         read_first_token_only(model)
     return model
-
-
-def _checked_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrainedConfig:
-    file = place.folder / MODEL_CONFIG if place.adapter is not None else place.folder / "config.json"
-    if not file.exists():  # an adapter that llmkit did not make
-        file = place.base.folder / "config.json" if place.base is not None else file
-    try:
-        with quiet_transformers():
-            config = cls.config_class.from_pretrained(file, local_files_only=True)
-    except Exception as error:  # as for tokenizers: any fault here is the folder's
-        raise ModelError(f"{place.name}: its config.json is not valid ({first_line(error)}).") from error
-    for key in _SIZES[family_of(place)]:
-        value = getattr(config, key)
-        if not isinstance(value, int) or not 1 <= value <= 10_000_000:
-            raise ModelError(f"{place.name}: config.json says {key}: {value!r}, which no model has.")
-    return config
 
 
 def _name_labels(config: PreTrainedConfig, labels: tuple[str, ...] | None) -> None:

@@ -6,7 +6,6 @@ JSON, text and safetensors are fetched. Nothing here reads weights.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,8 +14,15 @@ from typing import Any
 
 from llmkit.errors import MachineError, ModelError, nearest
 from llmkit.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, MODEL_CONFIG, Adapter, read_adapter
+from llmkit.models.files import find_file, read_json
+from llmkit.models.stored import INDEX, WEIGHTS, weight_files
+from llmkit.models.tokenizer_files import OTHER_TEMPLATES, TOKENIZER_FILES
 
 _FETCHED = ["*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors", ADAPTER_WEIGHTS]
+CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
+_READ = (CONFIG, GENERATION_CONFIG, WEIGHTS, INDEX, ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, BASE)
+_OTHER_LOADERS = ("transformers_weights", "quantization_config", "fusion_config", "configuration_files")
+"""Keys that make transformers read weights or configs in another way; None and empty are as if they were absent."""
 _CODE_KEYS = ("auto_map", "trust_remote_code")
 _ATTENTION_KEYS = ("attn_implementation", "_attn_implementation")
 _KNOWN_ATTENTION = (None, "eager", "sdpa")  # no set: what a config names may be anything, a dict too
@@ -46,7 +52,7 @@ def find_model(name: str, *, revision: str | None = None) -> ModelPlace:
         MachineError: the hub is needed and cannot be reached.
     """
     folder, commit = _folder_of(name, revision=revision)
-    if (folder / ADAPTER_CONFIG).exists():
+    if os.path.lexists(folder / ADAPTER_CONFIG):
         return _adapter_place(folder, name=name, commit=commit)
     return ModelPlace(folder=folder, name=name, revision=commit, config=check_folder(folder, name=name))
 
@@ -65,27 +71,25 @@ def _folder_of(name: str, *, revision: str | None) -> tuple[Path, str | None]:
 
 
 def _adapter_place(folder: Path, *, name: str, commit: str | None) -> ModelPlace:
-    """An adapter's folder, and the model that it changes, which is found and checked like any other.
-
-    transformers would load an adapter that it finds beside whole weights, and what that names, unasked.
-    """
-    if any((folder / file).exists() for file in ("config.json", "model.safetensors", "model.safetensors.index.json")):
+    """An adapter's folder, and the model that it changes, which is found and checked like any other."""
+    if any(os.path.lexists(folder / file) for file in (CONFIG, WEIGHTS, INDEX)):
         raise ModelError(f"{name}: it is both a model and an adapter ({ADAPTER_CONFIG}). Keep them in two folders.")
     _check_files(folder, name=name)
-    _check_inside(folder, ADAPTER_WEIGHTS, name=name)
-    content = _read_json(folder / ADAPTER_CONFIG, name=name)
+    if find_file(folder, ADAPTER_WEIGHTS, name=name) is None:
+        raise ModelError(f"{name}: the weight file {ADAPTER_WEIGHTS} is missing.")
+    content = _needed_json(folder, ADAPTER_CONFIG, name=name)
     _check_entries(content, name=name, file=ADAPTER_CONFIG)
     adapter = read_adapter(content, name=name)
-    if (folder / BASE).exists():
-        adapter = replace(adapter, base_sha256=_read_json(folder / BASE, name=name).get("sha256"))
+    adapter = replace(adapter, base_sha256=(read_json(folder, BASE, name=name) or {}).get("sha256"))
     folder_of_base, commit_of_base = _folder_of(adapter.base, revision=adapter.revision)
-    if (folder_of_base / ADAPTER_CONFIG).exists():
+    if os.path.lexists(folder_of_base / ADAPTER_CONFIG):
         raise ModelError(f"{name}: its base model {adapter.base} is itself an adapter. Merge that with `llmkit merge`.")
     config = check_folder(folder_of_base, name=adapter.base)
     base = ModelPlace(folder=folder_of_base, name=adapter.base, revision=commit_of_base, config=config)
-    if (folder / MODEL_CONFIG).exists():
-        config = _read_json(folder / MODEL_CONFIG, name=name)
-        _check_entries(config, name=name, file=MODEL_CONFIG)
+    own_config = read_json(folder, MODEL_CONFIG, name=name)  # an adapter that llmkit did not make has none
+    if own_config is not None:
+        _check_config(own_config, name=name, file=MODEL_CONFIG)
+        config = own_config
     return ModelPlace(folder=folder, name=name, revision=commit, config=config, base=base, adapter=adapter)
 
 
@@ -93,27 +97,34 @@ def check_folder(folder: Path, *, name: str) -> dict[str, Any]:
     """Refuse a folder that is not a plain safetensors model; return its config.
 
     A config is an attack surface: `auto_map` imports code, an unknown `attn_implementation` reaches a loader of
-    kernels, and a weight map with `../` reads files outside the folder.
+    kernels, `transformers_weights` and a weight map with `../` read other files, pickles among them.
     """
     _check_files(folder, name=name)
-    config = _read_json(folder / "config.json", name=name)
-    _check_entries(config, name=name, file="config.json")
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        pickled = [file.name for file in folder.iterdir() if file.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl"}]
-        found = f"it has {pickled[0]}, a pickle, which can run code" if pickled else "it has no weights"
-        raise ModelError(f"{name}: only safetensors weights are read; {found}.")
-    index = folder / "model.safetensors.index.json"
-    shards = _read_json(index, name=name).get("weight_map", {}).values() if index.exists() else ()
-    for file in {*shards, *(file.name for file in weights)}:
-        _check_inside(folder, file, name=name)
+    config = _needed_json(folder, CONFIG, name=name)
+    _check_config(config, name=name, file=CONFIG)
+    weight_files(folder, name=name)
     return config
 
 
 def _check_files(folder: Path, *, name: str) -> None:
+    """Refuse a folder of which something that could be opened lies elsewhere, or is no regular file."""
     for file in folder.iterdir():
         if file.exists() and not file.is_file() and not file.is_dir():
             raise ModelError(f"{name}: {file.name} is no regular file; reading it could wait for ever.")
+    templates = folder / OTHER_TEMPLATES
+    others = [f"{OTHER_TEMPLATES}/{file.name}" for file in templates.iterdir()] if templates.is_dir() else []
+    for known in (*_READ, *TOKENIZER_FILES, *others):
+        find_file(folder, known, name=name)
+
+
+def _check_config(config: dict[str, Any], *, name: str, file: str) -> None:
+    _check_entries(config, name=name, file=file)
+    for key in _OTHER_LOADERS:
+        if config.get(key):
+            raise ModelError(f"{name}: {file} has {key}: {str(config[key])[:80]!r}, which llmkit does not read.")
+    architectures = config.get("architectures") or []
+    if not isinstance(architectures, list) or not all(isinstance(one, str) for one in architectures):
+        raise ModelError(f"{name}: {file} says architectures: {str(architectures)[:80]!r}, which is no list of names.")
 
 
 def _check_entries(config: dict[str, Any], *, name: str, file: str) -> None:
@@ -128,9 +139,12 @@ def _of_run_or_folder(path: Path) -> Path:
     """A run's finished model, or the folder itself."""
     if not (path / "run.json").exists():
         return path
-    if not (path / "model").is_dir():
+    model = path / "model"
+    if not model.is_dir():
         raise ModelError(f"{path}: the run has no finished model. Continue it with `llmkit finetune --resume {path}`.")
-    return path / "model"
+    if model.resolve().parent != path.resolve():
+        raise ModelError(f"{path}: its model is a link to {model.resolve()}, outside the run; give that path instead.")
+    return model
 
 
 def _looks_like_path(name: str) -> bool:
@@ -182,17 +196,10 @@ def _fetched_from_hub(name: str, *, revision: str | None) -> Path:
         ) from error
 
 
-def _read_json(path: Path, *, name: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ModelError(f"{name}: not a model, it has no {path.name}.") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelError(f"{name}: {path.name} is not valid JSON.") from error
-    except OSError as error:
-        raise ModelError(f"{name}: {path.name} cannot be read ({error.strerror}).") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"{name}: {path.name} is not a JSON object.")
+def _needed_json(folder: Path, file: str, *, name: str) -> dict[str, Any]:
+    content = read_json(folder, file, name=name)
+    if content is None:
+        raise ModelError(f"{name}: not a model, it has no {file}.")
     return content
 
 
@@ -206,16 +213,3 @@ def _entries(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             waiting += value.values()
         elif isinstance(value, list):
             waiting += value
-
-
-def _check_inside(folder: Path, file: object, *, name: str) -> None:
-    """A hub cache links its snapshots to blobs of the same model; no other link, nor a path, may lead elsewhere."""
-    if not isinstance(file, str) or not file or Path(file).name != file:
-        raise ModelError(f"{name}: the weight index names {file!r}, which is outside the folder.")
-    path = folder / file
-    cache = folder.resolve().parent.parent
-    linked_in_cache = folder.resolve().parent.name == "snapshots" and path.resolve().parent == cache / "blobs"
-    if path.is_symlink() and not linked_in_cache:
-        raise ModelError(f"{name}: {file} is a link; copy the weights into the folder.")
-    if not path.is_file():
-        raise ModelError(f"{name}: the weight file {file} is missing.")

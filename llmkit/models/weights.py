@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmkit.errors import ModelError
 from llmkit.models.adapters import (
+    ADAPTER_CONFIG,
     ADAPTER_PREFIX,
     ADAPTER_WEIGHTS,
     Adapter,
@@ -17,8 +18,11 @@ from llmkit.models.adapters import (
     merge_adapter,
     put_tensors,
 )
+from llmkit.models.files import find_file, read_json
+from llmkit.models.fitting import fit
 from llmkit.models.heads import NEW_HEADS, VERBS, model_classes
-from llmkit.models.places import ModelPlace
+from llmkit.models.places import GENERATION_CONFIG, ModelPlace
+from llmkit.models.stored import StoredTensor, read_tensors, stored_tensors, tensors_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,25 +32,40 @@ if TYPE_CHECKING:
 def load_weights(
     cls: type[PreTrainedModel], config: PreTrainedConfig, place: ModelPlace, *, new_head: bool, seed: int
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
-    """The model, and its parameters that the checkpoint lacks."""
-    import torch
+    """The model, and its parameters that the checkpoint lacks; of an adapter, its base with the adapter's own heads.
 
+    transformers is given tensors, never a folder: it would open whatever it finds there.
+
+    Raises:
+        ModelError: weights that are damaged, missing, of no use, of other shapes or not finite.
+    """
+    import torch
+    from transformers.initialization import no_init_weights
+
+    source = place.base or place
+    stored, heads = stored_tensors(source.folder, name=source.name), _adapter_heads(place)
+    parts = _without_pooler(cls)
+    with no_init_weights():
+        fitting, missing = fit(lambda: cls(config, **parts), cls, config, stored, instead=heads, name=place.name)
+    _refuse_missing(missing, cls, place, new_head=new_head)
+    tensors = read_tensors(fitting, name=place.name)
     try:
         with torch.random.fork_rng(devices=[]), quiet_transformers():
             torch.manual_seed(seed)
             model, report = cls.from_pretrained(
-                place.folder,
-                config=config,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-                **_without_pooler(cls),
+                None, config=config, state_dict=tensors, dtype=torch.float32, output_loading_info=True, **parts
             )
-    except Exception as error:  # damaged headers, shapes that differ, truncated files: all the folder's
+    except Exception as error:  # whatever is left is the folder's fault, too
         raise ModelError(f"{place.name}: its weights cannot be loaded ({first_line(error)}).") from error
     into_own_memory(model)
-    return model, _check_weights(model, report, place, new_head=new_head)
+    _refuse_missing(report["missing_keys"], cls, place, new_head=new_head)
+    if "classifier.weight" in report["missing_keys"]:
+        temper_t5_classifier(model)
+    damaged = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]
+    if damaged:
+        raise ModelError(f"{place.name}: weights that are not finite numbers: {', '.join(damaged[:5])}.")
+    _put_generation_config(model, place)
+    return model, tuple(sorted(report["missing_keys"]))
 
 
 def into_own_memory(model: nn.Module) -> None:
@@ -67,69 +86,89 @@ def _without_pooler(cls: type[PreTrainedModel]) -> dict[str, bool]:
     return {"add_pooling_layer": False} if cls is BertModel else {}
 
 
-def _check_weights(
-    model: PreTrainedModel, report: dict[str, Any], place: ModelPlace, *, new_head: bool
-) -> tuple[str, ...]:
-    import torch
+def _refuse_missing(names: Iterable[str], cls: type[PreTrainedModel], place: ModelPlace, *, new_head: bool) -> None:
+    missing = sorted(names)
+    heads = all(key.startswith(NEW_HEADS) for key in missing)
+    if not missing or (new_head and heads and place.adapter is None):
+        return
+    lacking = ", ".join(missing[:5])
+    if place.adapter is not None and heads:
+        raise ModelError(
+            f"{place.name}: neither it nor {place.adapter.base} has weights for {lacking}. To train it for another "
+            "task, merge it first with `llmkit merge`."
+        )
+    source = place.base or place
+    kind = ", ".join(source.config.get("architectures") or ["of an unknown kind"])
+    others = {known.__name__: VERBS[head] for (_, head), known in model_classes().items() if known is not cls}
+    other = f"; as it is, `llmkit {others[kind]}` fits it" if kind in others else ""
+    raise ModelError(f"{source.name}: it was saved as {kind} and lacks {lacking}. Finetune it first{other}.")
 
-    missing = sorted(report["missing_keys"])
-    if missing and not (new_head and all(key.startswith(NEW_HEADS) for key in missing)):
-        kind = ", ".join(place.config.get("architectures") or ["of an unknown kind"])
-        others = {cls.__name__: VERBS[head] for (_, head), cls in model_classes().items() if cls is not type(model)}
-        other = f"; as it is, `llmkit {others[kind]}` fits it" if kind in others else ""
-        lacking = ", ".join(missing[:5])
-        raise ModelError(f"{place.name}: it was saved as {kind} and lacks {lacking}. Finetune it first{other}.")
-    if "classifier.weight" in missing:
-        temper_t5_classifier(model)
-    damaged = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]
-    if damaged:
-        raise ModelError(f"{place.name}: weights that are not finite numbers: {', '.join(damaged[:5])}.")
-    return tuple(missing)
+
+def _put_generation_config(model: PreTrainedModel, place: ModelPlace) -> None:
+    """What transformers reads beside a model that writes: its own file, else what old configs have among the rest.
+
+    An adapter writes as it was trained to: its end of text and its limit go before those of its base.
+    """
+    from transformers import GenerationConfig
+
+    if not model.can_generate():
+        return
+    content = read_json(place.folder, GENERATION_CONFIG, name=place.name)
+    if content is None and place.base is not None:  # peft's own adapters have none
+        content = read_json(place.base.folder, GENERATION_CONFIG, name=place.base.name)
+    config = place.config if place.base is None else place.base.config
+    replaced = [key for key in content or {} if callable(getattr(GenerationConfig, key, None))]
+    try:
+        if replaced:
+            raise ValueError(f"the key {replaced[0]!r} would replace a part of transformers")
+        if content is None:
+            model.generation_config = GenerationConfig.from_model_config(dict(config))
+        else:
+            model.generation_config = GenerationConfig.from_dict(content)
+    except Exception as error:  # as for the config
+        raise ModelError(f"{place.name}: its {GENERATION_CONFIG} is not valid ({first_line(error)}).") from error
 
 
 def has_weights(place: ModelPlace, *, prefixes: tuple[str, ...]) -> bool:
-    from safetensors import SafetensorError, safe_open
-
-    pattern = "model*.safetensors" if place.adapter is None else ADAPTER_WEIGHTS
-    for file in sorted(place.folder.glob(pattern)):
-        try:
-            with safe_open(file, framework="pt") as tensors:
-                names = [name.removeprefix(ADAPTER_PREFIX) for name in tensors.keys()]  # noqa: SIM118  # not a mapping
-        except SafetensorError as error:
-            raise ModelError(f"{place.name}: {file.name} is damaged ({error}).") from error
-        if any(name.startswith(prefixes) for name in names):
-            return True
-    return False
+    """Whether a weight of the place has a name that begins like one of these."""
+    if place.adapter is not None:
+        names = [name.removeprefix(ADAPTER_PREFIX) for name in _adapter_tensors(place)]
+    else:
+        names = list(stored_tensors(place.folder, name=place.name))
+    return any(name.startswith(prefixes) for name in names)
 
 
-def put_adapter(model: PreTrainedModel, place: ModelPlace, *, new_weights: tuple[str, ...]) -> Adapter:
+def _adapter_tensors(place: ModelPlace) -> dict[str, StoredTensor]:
+    path = find_file(place.folder, ADAPTER_WEIGHTS, name=place.name)
+    assert path is not None, "the scan has looked"
+    return tensors_of(path, name=place.name, file=ADAPTER_WEIGHTS)
+
+
+def _adapter_heads(place: ModelPlace) -> dict[str, StoredTensor]:
+    """The tensors of modules that an adapter stores in full, by their names in the model."""
+    if place.adapter is None:
+        return {}
+    tensors = _adapter_tensors(place).items()
+    return {name.removeprefix(ADAPTER_PREFIX): tensor for name, tensor in tensors if ".lora_" not in name}
+
+
+def put_adapter(model: PreTrainedModel, place: ModelPlace) -> Adapter:
     """Put the adapter of a place into its base.
 
     Raises:
-        ModelError: it is damaged, leaves weights random, or was trained on other weights.
+        ModelError: it is damaged, or was trained on other weights.
     """
-    from safetensors import SafetensorError, safe_open
-
     adapter = place.adapter
     assert adapter is not None, "the caller has looked"
-    try:
-        with safe_open(place.folder / ADAPTER_WEIGHTS, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    except SafetensorError as error:
-        raise ModelError(f"{place.name}: {ADAPTER_WEIGHTS} is damaged ({error}).") from error
+    stored = _adapter_tensors(place)
     there = dict(model.named_modules())
     adapter = replace(adapter, whole=tuple(name for name in adapter.whole if name in there))
+    _check_ranks(model, adapter, stored, name=place.name)
     try:
         inject(model, adapter, seed=0)
     except ValueError as error:
         raise ModelError(f"{place.name}: it does not fit {adapter.base} ({first_line(error)}).") from error
-    put_tensors(model, tensors, name=place.name)
-    left = sorted(name for name in new_weights if not model.get_parameter(name).requires_grad)
-    if left:
-        raise ModelError(
-            f"{place.name}: neither it nor {adapter.base} has weights for {', '.join(left[:5])}. To train it for "
-            "another task, merge it first with `llmkit merge`."
-        )
+    put_tensors(model, read_tensors(stored, name=place.name), name=place.name)
     if adapter.base_sha256 not in (None, base_hash(model)):
         raise ModelError(
             f"{place.name}: it was trained on other weights than {adapter.base} has now. Put the old ones back; "
@@ -138,20 +177,17 @@ def put_adapter(model: PreTrainedModel, place: ModelPlace, *, new_weights: tuple
     return adapter
 
 
-def take_generation_config(model: PreTrainedModel, place: ModelPlace) -> None:
-    """Write as the adapter of a place was trained to: its end of text and its limit, not those of its base.
-
-    Raises:
-        ModelError: the file is not valid.
-    """
-    from transformers import GenerationConfig
-
-    if not model.can_generate() or not (place.folder / "generation_config.json").exists():
-        return  # peft's own adapters have none
-    try:
-        model.generation_config = GenerationConfig.from_pretrained(place.folder, local_files_only=True)
-    except Exception as error:  # as for configs: any fault here is the folder's
-        raise ModelError(f"{place.name}: its generation_config.json is not valid ({first_line(error)}).") from error
+def _check_ranks(model: PreTrainedModel, adapter: Adapter, stored: Mapping[str, StoredTensor], *, name: str) -> None:
+    """Refuse a rank that the adapter's weights do not have, before matrices of that rank are made."""
+    ends = tuple(f".{target}" for target in adapter.targets)
+    for module, _ in model.named_modules():
+        key = f"{ADAPTER_PREFIX}{module}.lora_A.weight"
+        if f".{module}".endswith(ends) and (key not in stored or stored[key].shape[:1] != (adapter.rank,)):
+            found = f"the shape {stored[key].shape}" if key in stored else "no weights"
+            raise ModelError(
+                f"{name}: its weights do not belong to this adapter: {key} has {found}, {ADAPTER_CONFIG} says "
+                f"r: {adapter.rank}."
+            )
 
 
 def merge_into_base(model: PreTrainedModel, *, name: str) -> None:

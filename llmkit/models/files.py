@@ -1,0 +1,89 @@
+"""The only reader of a model folder's files: regular files that lie in the folder, and no others.
+
+A folder from elsewhere is untrusted. A link in it could lead to any file of this machine, a pipe never ends, and a
+file of many gigabytes fills the memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from llmkit.errors import ModelError
+
+_MOST_BYTES = 128 * 2**20
+"""Of any file but weights; the largest published tokenizers take about 35 MB."""
+_MOST_JSON_BYTES = 32 * 2**20
+"""Of a config, or of an index of weights."""
+
+
+def find_file(folder: Path, file: str, *, name: str) -> Path | None:
+    """Where a file of the folder really lies, links followed; None if there is no such file.
+
+    Links may lead to other files of the folder. In a hub cache they lead to the blobs of the same model.
+
+    Args:
+        file: name, or path from the folder.
+        name: what the user calls the model.
+    Raises:
+        ModelError: it lies elsewhere, or is no regular file.
+    """
+    path = folder / file
+    if not os.path.lexists(path):
+        return None
+    home, real = Path(os.path.realpath(folder)), Path(os.path.realpath(path))
+    in_cache = home.parent.name == "snapshots" and real.parent == home.parent.parent / "blobs"
+    if not (real.is_relative_to(home) or in_cache):
+        raise ModelError(f"{name}: {file} is a link to a file outside the folder; copy that file into the folder.")
+    try:
+        mode = real.stat().st_mode
+    except OSError as error:
+        raise ModelError(f"{name}: {file} cannot be read ({error.strerror}).") from error
+    if not stat.S_ISREG(mode):
+        raise ModelError(f"{name}: {file} is no regular file; reading it could wait for ever.")
+    return real
+
+
+def read_file(folder: Path, file: str, *, name: str, most_bytes: int = _MOST_BYTES) -> bytes | None:
+    """The content of a file as `find_file` finds it; None if there is no such file.
+
+    Raises:
+        ModelError: as `find_file`; too large, or not to be read.
+    """
+    path = find_file(folder, file, name=name)
+    if path is None:
+        return None
+    size = path.stat().st_size
+    if size > most_bytes:
+        raise ModelError(f"{name}: {file} has {size:,} bytes; at most {most_bytes:,} are read.")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"{name}: {file} cannot be read ({error.strerror}).") from error
+
+
+def read_json(folder: Path, file: str, *, name: str) -> dict[str, Any] | None:
+    """A JSON object; None if there is no such file.
+
+    Raises:
+        ModelError: as `read_file`; not JSON, or not an object.
+    """
+    content = read_file(folder, file, name=name, most_bytes=_MOST_JSON_BYTES)
+    if content is None:
+        return None
+    try:
+        parsed = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{name}: {file} is not valid JSON.") from error
+    if not isinstance(parsed, dict):
+        raise ModelError(f"{name}: {file} is not a JSON object.")
+    return parsed
+
+
+def listed(names: Iterable[str], *, most: int = 5) -> str:
+    """The first of these names for a message, on one line whatever a file calls its tensors."""
+    return ", ".join(one if one.isprintable() else repr(one) for one in sorted(names)[:most])

@@ -1,0 +1,147 @@
+"""Whether stored weights are those of a model, told by names and shapes alone, before either takes memory.
+
+Checkpoints of many years name the same weight in several ways: with or without the prefix of the body, `gamma` for a
+norm's weight. A config may say whatever it likes: nothing is built before its layers were counted in the names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from llmkit.errors import ModelError
+from llmkit.models.files import listed
+from llmkit.models.stored import StoredTensor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+_LAYERS: Mapping[str, Mapping[str, str]] = {
+    "bert": {"num_hidden_layers": "encoder.layer."},
+    "gpt2": {"num_hidden_layers": "h."},
+    "lstm": {"num_hidden_layers": ""},
+    "t5": {"num_hidden_layers": "encoder.block.", "num_decoder_layers": "decoder.block."},
+}
+"""Config's key -> what stands in front of a layer's number in its names, without the prefix of the body."""
+_OTHER_HEADS: Mapping[str, tuple[str, ...]] = {
+    "bert": ("classifier", "cls", "pooler", "qa_outputs"),
+    "gpt2": ("classifier", "lm_head", "multiple_choice_head", "qa_outputs", "score"),
+    "lstm": (),
+    "t5": ("classification_head", "classifier", "decoder", "lm_head", "qa_outputs"),
+}
+"""What a checkpoint may have besides, where the model has no part of that name."""
+_IDLE = re.compile(
+    r"cls\.seq_relationship\..*|embeddings\.(position_ids|token_type_ids)"
+    r"|h\.\d+\.(attn|crossattention)\.(bias|masked_bias)"
+    r"|decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
+)
+"""BERT's guess of the next sentence; masks and counters, which older versions saved; T5's, which never had a use."""
+_NUMBERS = {"BF16", "F16", "F32", "F64"}
+
+
+def fit(
+    build: Callable[[], PreTrainedModel],
+    cls: type[PreTrainedModel],
+    config: PreTrainedConfig,
+    stored: Mapping[str, StoredTensor],
+    *,
+    instead: Mapping[str, StoredTensor],
+    name: str,
+) -> tuple[dict[str, StoredTensor], list[str]]:
+    """The stored tensors by the model's own names, and the model's names that none is stored for.
+
+    Args:
+        build: makes the model; called on the meta device, where tensors have shapes but no numbers.
+        instead: what takes the place of stored tensors of the same name, as an adapter's own head does.
+    Raises:
+        ModelError: the config cannot be built; other shapes; numbers that are not floating; tensors of no use.
+    """
+    import torch
+
+    family = _family(cls)
+    found = {**_by_plain_name(stored, cls, name=name), **_by_plain_name(instead, cls, name=name)}
+    missing = _missing_layers(cls, config, found)
+    if missing:
+        return {}, missing
+    try:
+        with torch.device("meta"):
+            model = build()
+    except Exception as error:  # torch and transformers raise what they like; the config is at fault in every case
+        first = str(error).strip().splitlines() or [""]
+        raise ModelError(f"{name}: its config is not valid ({type(error).__name__}: {first[0][:200]}).") from error
+    own = {_plain(key, cls): (key, tuple(tensor.shape)) for key, tensor in model.state_dict().items()}
+    _check_used({key: tensor for key, tensor in found.items() if key in own}, own, name=name)
+    parts = {plain.split(".")[0] for plain in own}
+    others = [head for head in _OTHER_HEADS[family] if head not in parts]
+    idle = [key for key in found if key not in own and not (key.split(".")[0] in others or _IDLE.fullmatch(key))]
+    if idle:
+        raise ModelError(
+            f"{name}: its weights cannot be loaded: nothing in the model that its config describes uses {listed(idle)}"
+            f"{_layers_said(family, config, idle)}."
+        )
+    fitting = {own[plain][0]: tensor for plain, tensor in found.items() if plain in own}
+    tied: Mapping[str, str] = model.all_tied_weights_keys  # second name -> first
+    there = {*fitting, *(tied[key] for key in fitting if key in tied)}
+    return fitting, [key for key in model.state_dict() if not (key in there or key in tied)]
+
+
+def _family(cls: type[PreTrainedModel]) -> str:
+    kind: str = cls.config_class.model_type
+    return "t5" if kind == "mt5" else kind
+
+
+def _plain(key: str, cls: type[PreTrainedModel]) -> str:
+    """A name as every version of it is compared."""
+    key = key.removeprefix(f"{cls.base_model_prefix}.")
+    return key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+
+
+def _by_plain_name(
+    stored: Mapping[str, StoredTensor], cls: type[PreTrainedModel], *, name: str
+) -> dict[str, StoredTensor]:
+    found: dict[str, StoredTensor] = {}
+    for key, tensor in stored.items():
+        plain = _plain(key, cls)
+        if plain in found:
+            raise ModelError(f"{name}: its weights have {listed([plain])} twice, under two names.")
+        found[plain] = tensor
+    return found
+
+
+def _count(names: Iterable[str], prefix: str) -> int:
+    pattern = re.compile(re.escape(prefix) + r"(\d+)\.", re.ASCII)
+    numbers = (match for match in map(pattern.match, names) if match)
+    return len({match[1] for match in numbers})
+
+
+def _missing_layers(
+    cls: type[PreTrainedModel], config: PreTrainedConfig, found: Mapping[str, StoredTensor]
+) -> list[str]:
+    """The first layer that the config has and the weights have not, so that it is not built with all behind it."""
+    for key, prefix in _LAYERS[_family(cls)].items():
+        if key == "num_decoder_layers" and not cls.__name__.endswith("ForConditionalGeneration"):
+            continue  # the bare encoder builds none
+        count, wanted = _count(found, prefix), getattr(config, key)
+        if count < wanted:
+            return [f"{prefix or 'lstm.'}{count} ({key}: {wanted:,}; the weights have {count:,})"]
+    return []
+
+
+def _layers_said(family: str, config: PreTrainedConfig, idle: Iterable[str]) -> str:
+    """What the config says of the layers that are too many."""
+    for key, prefix in _LAYERS[family].items():
+        if _count(idle, prefix):
+            return f" ({key}: {getattr(config, key):,})"
+    return ""
+
+
+def _check_used(used: Mapping[str, StoredTensor], own: Mapping[str, tuple[str, tuple[int, ...]]], *, name: str) -> None:
+    for plain, tensor in used.items():
+        key, shape = own[plain]
+        if tensor.shape != shape:
+            raise ModelError(
+                f"{name}: its weights cannot be loaded: {key} has the shape {tensor.shape}, its config asks for {shape}."
+            )
+        if tensor.dtype not in _NUMBERS:
+            raise ModelError(f"{name}: its weights cannot be loaded: {key} is {tensor.dtype}, no floating point.")

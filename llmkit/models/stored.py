@@ -1,0 +1,117 @@
+"""The weights of a model folder as they are stored: which files, names, shapes and types. Reads headers before tensors.
+
+Only safetensors is read. An index of several files may name nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import ModelError
+from llmkit.models.files import find_file, listed, read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+_PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    file: Path
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    """As safetensors calls it: F32, BF16, I64 ..."""
+
+
+def weight_files(folder: Path, *, name: str) -> dict[str, Path]:
+    """File name -> where it lies: `model.safetensors`, else all that the index names.
+
+    Raises:
+        ModelError: none; one that is no safetensors file of the folder; a damaged index.
+    """
+    index = _weight_map(folder, name=name)
+    shards = {file: _weight_file(folder, file, name=name) for file in sorted(set(index.values()))}
+    if find_file(folder, WEIGHTS, name=name) is not None:  # as in transformers, it goes before the index
+        shards = {WEIGHTS: _weight_file(folder, WEIGHTS, name=name)}
+    if not shards:
+        pickled = [file.name for file in sorted(folder.iterdir()) if file.suffix in _PICKLES]
+        found = f"it has {pickled[0]}, a pickle, which can run code" if pickled else f"it has no weights ({WEIGHTS})"
+        raise ModelError(f"{name}: only safetensors weights are read; {found}.")
+    return shards
+
+
+def stored_tensors(folder: Path, *, name: str) -> dict[str, StoredTensor]:
+    """Every tensor of the model by its stored name.
+
+    Raises:
+        ModelError: as `weight_files`; a damaged header; a tensor in two files, or not in the file that the index names.
+    """
+    tensors: dict[str, StoredTensor] = {}
+    shards = weight_files(folder, name=name)
+    for file, path in shards.items():
+        for key, tensor in tensors_of(path, name=name, file=file).items():
+            if key in tensors:
+                raise ModelError(f"{name}: {listed([key])} is in two files, {tensors[key].file.name} and {file}.")
+            tensors[key] = tensor
+    for key, file in _weight_map(folder, name=name).items():
+        if file in shards and (key not in tensors or tensors[key].file != shards[file]):
+            raise ModelError(f"{name}: {INDEX} says that {file} has {listed([key])}, which it has not.")
+    return tensors
+
+
+def tensors_of(path: Path, *, name: str, file: str) -> dict[str, StoredTensor]:
+    """What the header of a safetensors file tells, by name."""
+    with _opened(path, name=name, file=file) as content:
+        slices = {key: content.get_slice(key) for key in content.keys()}  # noqa: SIM118  # not a mapping
+        return {key: StoredTensor(path, key, tuple(one.get_shape()), one.get_dtype()) for key, one in slices.items()}
+
+
+def read_tensors(tensors: Mapping[str, StoredTensor], *, name: str) -> dict[str, Tensor]:
+    """The tensors themselves, under the same keys."""
+    read: dict[str, Tensor] = {}
+    for path in sorted({tensor.file for tensor in tensors.values()}):
+        with _opened(path, name=name, file=path.name) as content:
+            keys: Iterable[str] = (key for key, tensor in tensors.items() if tensor.file == path)
+            read |= {key: content.get_tensor(tensors[key].name) for key in keys}
+    return read
+
+
+@contextmanager
+def _opened(path: Path, *, name: str, file: str) -> Iterator[Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as content:
+            yield content
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{name}: {file} is damaged ({error}).") from error
+
+
+def _weight_map(folder: Path, *, name: str) -> dict[str, str]:
+    """Stored name -> file, as the index has it; empty without an index."""
+    content = read_json(folder, INDEX, name=name)
+    if content is None:
+        return {}
+    found = content.get("weight_map")
+    if not isinstance(found, dict) or not found:
+        raise ModelError(f"{name}: {INDEX} has no weight_map from tensors to files.")
+    for file in found.values():
+        if not isinstance(file, str) or Path(file).name != file or not file.isprintable():
+            raise ModelError(f"{name}: the weight index names {file!r}, which is outside the folder.")
+        if not file.endswith(".safetensors"):
+            raise ModelError(f"{name}: the weight index names {file!r}; only safetensors weights are read.")
+    return found
+
+
+def _weight_file(folder: Path, file: str, *, name: str) -> Path:
+    path = find_file(folder, file, name=name)
+    if path is None:
+        raise ModelError(f"{name}: the weight file {file} is missing.")
+    return path

@@ -1,0 +1,130 @@
+"""A folder's tokenizer, read by transformers from a copy with nothing in it that leads elsewhere.
+
+transformers opens whatever files it finds and whatever its configs name. So the known files are copied into a new
+folder first, without the keys that name files, and transformers is given that one.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmkit.errors import ModelError
+from llmkit.models.files import read_file, read_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+TOKENIZER_CONFIG, _SPECIAL_TOKENS = "tokenizer_config.json", "special_tokens_map.json"
+_COPIED = (
+    "tokenizer.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+    "chat_template.jinja",
+)
+TOKENIZER_FILES = (TOKENIZER_CONFIG, _SPECIAL_TOKENS, *_COPIED)
+"""Every file that a tokenizer is read from."""
+OTHER_TEMPLATES = "additional_chat_templates"
+"""A folder of chat templates beside the default one, which llmkit does not use."""
+_FILE_ENDS = ("_file", "_files", "_path")
+_NOT_READ = {
+    "fast_tokenizer_files",
+    "init_inputs",
+    "merges",
+    "name_or_path",
+    "post_processor",
+    "slow_tokenizer",
+    "tokenizer_object",
+    "tokenizer_padding",
+    "tokenizer_truncation",
+    "vocab",
+}
+"""Keys of a tokenizer's configs that would replace what its files say, most of them by a file of any name.
+
+Published configs have some, left over from where they were made.
+"""
+
+
+def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> PreTrainedTokenizerFast:
+    """The folder's tokenizer as AutoTokenizer chooses and reads it.
+
+    Args:
+        config: the model's; its type and its tokenizer's class are read.
+    Raises:
+        ModelError: files that lie elsewhere; code of its own; damaged; a kind without the tokenizers library.
+    """
+    from transformers import AutoTokenizer, TokenizersBackend
+
+    content = read_json(folder, TOKENIZER_CONFIG, name=name) or {}
+    if content.get("auto_map"):
+        raise ModelError(f"{name}: {TOKENIZER_CONFIG} asks for code of its own (auto_map), which llmkit never runs.")
+    _check_class(content.get("tokenizer_class") or config.get("tokenizer_class"), name=name)
+    with tempfile.TemporaryDirectory(prefix="llmkit-tokenizer-") as place:
+        copy = Path(place)
+        _copy_files(folder, copy, name=name)
+        _write_config(copy / TOKENIZER_CONFIG, content)
+        _write_config(copy / _SPECIAL_TOKENS, read_json(folder, _SPECIAL_TOKENS, name=name) or {})
+        chosen_by = {key: config[key] for key in ("model_type", "tokenizer_class") if key in config}
+        (copy / "config.json").write_text(json.dumps(chosen_by), encoding="utf-8")
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(copy, local_files_only=True, trust_remote_code=False)
+        except (
+            Exception
+        ) as error:  # transformers raises whatever its parsers raise; the folder is at fault in every case
+            text = str(error).replace(str(copy), str(folder)).strip().splitlines() or [""]
+            fault = f"{type(error).__name__}: {text[0][:200]}"
+            raise ModelError(f"{name}: its tokenizer cannot be read ({fault}).") from error
+    if not isinstance(tokenizer, TokenizersBackend):
+        raise ModelError(
+            f"{name}: its tokenizer is a {type(tokenizer).__name__}, which the tokenizers library has not."
+        )
+    _check_settings(tokenizer, name=name)
+    tokenizer.name_or_path = str(folder)
+    return tokenizer
+
+
+def _check_class(wanted: object, *, name: str) -> None:
+    """Refuse the classes that read files in ways of their own, before one of them does."""
+    from transformers import TokenizersBackend
+    from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
+
+    if wanted is None:
+        return
+    if not isinstance(wanted, str):
+        raise ModelError(f"{name}: its tokenizer_class is {str(wanted)[:80]!r}, which is no name.")
+    known = tokenizer_class_from_name(wanted) or tokenizer_class_from_name(wanted.removesuffix("Fast"))
+    if known is not None and not (isinstance(known, type) and issubclass(known, TokenizersBackend)):
+        raise ModelError(f"{name}: its tokenizer is a {wanted}; only those of the tokenizers library are read.")
+
+
+def _copy_files(folder: Path, copy: Path, *, name: str) -> None:
+    for file in _COPIED:
+        content = read_file(folder, file, name=name)
+        if content is not None:
+            (copy / file).write_bytes(content)
+
+
+def _write_config(path: Path, content: Mapping[str, Any]) -> None:
+    """Write what is read of a config; no file where nothing is."""
+    kept = {key: value for key, value in content.items() if not (key in _NOT_READ or key.endswith(_FILE_ENDS))}
+    if kept:
+        path.write_text(json.dumps(kept), encoding="utf-8")
+
+
+def _check_settings(tokenizer: PreTrainedTokenizerFast, *, name: str) -> None:
+    """Refuse what transformers takes from a config without looking at it, and which fails much later."""
+    limit = tokenizer.model_max_length
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 1:
+        raise ModelError(f"{name}: {TOKENIZER_CONFIG} says model_max_length: {str(limit)[:80]!r}, which is no length.")
+    if isinstance(tokenizer.chat_template, dict):  # several, by name: transformers takes this one, and so is it saved
+        tokenizer.chat_template = tokenizer.chat_template.get("default")
+    if not isinstance(tokenizer.chat_template, str | None):
+        raise ModelError(f"{name}: its chat template is {str(tokenizer.chat_template)[:80]!r}, which is no text.")
