@@ -6,12 +6,14 @@ token: of the rendered text, only the names that the template itself wrote becom
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from llmkit.errors import DataError, ModelError
+from llmkit.models.rendering import Prefixes, TemplateFault, renderer
 from llmkit.models.threads import own_turn
 
 if TYPE_CHECKING:
@@ -86,7 +88,9 @@ def encode_chats(loaded: LoadedModel, chats: Sequence[Messages]) -> list[Encoded
         ModelError: a template that fails, changes what it wrote before, or ends no answer with a special token.
     """
     marks = _Marks(loaded, chats)
-    pieces = [list(_pieces(loaded, marks.hidden(chat))) for chat in chats]
+    pieces = [
+        list(_pieces(loaded, texts)) for texts in _rendered(loaded, [marks.hidden(chat) for chat in chats], _turns)
+    ]
     ids = iter(marks.encode([text for chat in pieces for text, _ in chat]))
     ends = answer_ends(loaded)
     return [_joined(loaded, [(next(ids), is_answer) for _, is_answer in chat], ends=ends) for chat in pieces]
@@ -98,7 +102,7 @@ def answer_ends(loaded: LoadedModel) -> tuple[int, ...]:
     Raises:
         ModelError: a template that fails.
     """
-    rendered = _rendered(loaded, _EXCHANGE, asks=False)
+    ((rendered,),) = _rendered(loaded, [_EXCHANGE], lambda chat: [(len(chat), False)])
     if _EXCHANGE[1]["content"] not in rendered:
         return ()
     behind = rendered.rpartition(_EXCHANGE[1]["content"])[2]
@@ -113,17 +117,24 @@ def encode_prompts(loaded: LoadedModel, chats: Sequence[Messages]) -> list[list[
         ModelError: a template that fails.
     """
     marks = _Marks(loaded, chats)
-    return marks.encode([_rendered(loaded, marks.hidden(chat), asks=True) for chat in chats])
+    texts = _rendered(loaded, [marks.hidden(chat) for chat in chats], lambda chat: [(len(chat), True)])
+    return marks.encode([text for (text,) in texts])
 
 
-def _pieces(loaded: LoadedModel, messages: Messages) -> Iterator[tuple[str, bool]]:
-    """The rendered text in parts, and whether each is an answer; cut where the text of a prompt ends in use, too."""
+def _turns(messages: Messages) -> list[tuple[int, bool]]:
+    """The conversation up to each answer, without it and with it."""
+    turns = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
+    return [prefix for number in turns for prefix in ((number, True), (number + 1, False))]
+
+
+def _pieces(loaded: LoadedModel, texts: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """The rendered text in parts, and whether each is an answer; cut where the text of a prompt ends in use, too.
+
+    Args:
+        texts: of the conversation's `_turns`.
+    """
     written = ""
-    for number, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        prompt = _rendered(loaded, messages[:number], asks=True)
-        whole = _rendered(loaded, messages[: number + 1], asks=False)
+    for prompt, whole in zip(texts[::2], texts[1::2], strict=True):
         if not (prompt.startswith(written) and whole.startswith(prompt)):
             raise ModelError(
                 f"{loaded.name}: its chat template writes earlier turns anew when a later one comes, so the answers "
@@ -134,17 +145,17 @@ def _pieces(loaded: LoadedModel, messages: Messages) -> Iterator[tuple[str, bool
         written = whole
 
 
-def _rendered(loaded: LoadedModel, messages: Messages, *, asks: bool) -> str:
-    from jinja2 import TemplateError
-
+def _rendered(
+    loaded: LoadedModel, chats: Sequence[Messages], prefixes: Callable[[Messages], Prefixes]
+) -> list[list[str]]:
+    template = loaded.tokenizer.chat_template
+    if not isinstance(template, str):
+        raise ModelError(f"{loaded.name}: it has no chat template, so it knows no conversations.")
+    variables = json.dumps(loaded.tokenizer.special_tokens_map, sort_keys=True, default=str)
     try:
-        text = loaded.tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=asks
-        )
-    except (TemplateError, TypeError, ValueError) as error:  # a template is a program, and may fail in its own ways
+        return renderer(template, variables).render([(chat, prefixes(chat)) for chat in chats])
+    except TemplateFault as error:
         raise ModelError(f"{loaded.name}: its chat template refuses this conversation ({error}).") from error
-    assert isinstance(text, str)  # a list only for a list of conversations
-    return text
 
 
 def _joined(loaded: LoadedModel, pieces: Sequence[tuple[list[int], bool]], *, ends: Sequence[int]) -> EncodedChat:

@@ -1,0 +1,125 @@
+"""Chat templates of models, rendered by another process (template_process.py), which may hang, fill up or die.
+
+Limits within this process would have to be set on every operator and filter of Jinja; those of a process are the
+system's. It is started once for a template, takes a tenth of a second for that, and answers for each conversation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import weakref
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+
+from llmkit.models.template_process import MEGABYTES, SECONDS
+
+_START = (
+    "import json, sys\nsys.path[:] = json.loads(sys.argv[1])\nfrom llmkit.models.template_process import main\nmain()\n"
+)
+
+
+Prefixes = Sequence[tuple[int, bool]]
+"""Beginnings of a conversation: the number of messages, and whether the assistant's answer is to follow."""
+_AT_ONCE = 64
+"""Conversations in one question to the process."""
+
+
+class TemplateFault(Exception):
+    """What is wrong with a template, or what it says of a conversation."""
+
+
+class Renderer:
+    """A template that is ready to be rendered."""
+
+    def __init__(self, template: str, variables: str) -> None:
+        self._first_line = json.dumps({"template": template, "variables": json.loads(variables)})
+        self._process: subprocess.Popen[str] | None = None
+        self._lock = Lock()
+
+    def render(self, conversations: Sequence[tuple[Sequence[Mapping[str, str]], Prefixes]]) -> list[list[str]]:
+        """For each conversation the texts of these beginnings of it.
+
+        Raises:
+            TemplateFault: it is no template, fails, or exceeds a limit.
+        """
+        texts: list[list[str]] = []
+        with self._lock:
+            for start in range(0, len(conversations), _AT_ONCE):
+                texts += self._some(conversations[start : start + _AT_ONCE])
+        return texts
+
+    def _some(self, conversations: Sequence[tuple[Sequence[Mapping[str, str]], Prefixes]]) -> list[list[str]]:
+        request = [
+            {"messages": [dict(message) for message in messages], "prefixes": list(prefixes)}
+            for messages, prefixes in conversations
+        ]
+        answered = False
+        try:
+            self._process = self._process or self._started()
+            _write(self._process, json.dumps(request))
+            texts = [[_read(self._process) for _ in prefixes] for _, prefixes in conversations]
+            answered = True
+        finally:
+            if not answered and self._process is not None:  # what it may still say belongs to no question
+                _stop(self._process)
+                self._process = None
+        return texts
+
+    def _started(self) -> subprocess.Popen[str]:
+        paths = [path for path in sys.path if Path(path).is_absolute()]
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-c", _START, json.dumps(paths)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+        )
+        weakref.finalize(self, _stop, process)
+        self._process = process
+        _write(process, self._first_line)
+        _read(process)
+        return process
+
+
+@lru_cache(maxsize=2)
+def renderer(template: str, variables: str) -> Renderer:
+    """The same process for the same template.
+
+    Args:
+        variables: what else the template can read, as JSON.
+    """
+    return Renderer(template, variables)
+
+
+def _write(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdin is not None, "a pipe"
+    try:
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+    except BrokenPipeError:  # it has ended: so says what is read next
+        return
+
+
+def _read(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None, "a pipe"
+    line = process.stdout.readline()
+    if not line:
+        raise TemplateFault(f"one text takes it more than {SECONDS} seconds or {MEGABYTES} MB")
+    answer = json.loads(line)
+    if not isinstance(answer, str):
+        raise TemplateFault("".join(char if char.isprintable() else " " for char in answer["error"]))
+    return answer
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # what was not read by it cannot be flushed
+                pipe.close()
+    process.wait()

@@ -1,0 +1,174 @@
+"""Chat templates, rendered in a process of their own. Knows Jinja and nothing else of llmkit; started by rendering.py.
+
+A template comes with a model and is a program. Jinja's sandbox keeps it from files and from Python, but limits neither
+its time nor its memory: here each text has so many seconds, the process so many bytes, and whoever exceeds them ends
+this process alone. The environment is that of transformers' `apply_chat_template`, so the texts are the same.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import math
+import sys
+import time
+from datetime import datetime
+from typing import Any
+
+import jinja2
+from jinja2.ext import Extension, loopcontrols
+from jinja2.nodes import CallBlock, Node
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+SECONDS, MEGABYTES = 5, 512
+"""For one text; for the whole process, where the system can be told (Linux)."""
+_SPARE_CHARACTERS, _TIMES_AS_LONG = 100_000, 10
+"""A text may be this much longer than the messages in it, times and characters."""
+
+
+class _Generation(Extension):
+    """`{% generation %}`, by which a template marks the assistant's words; the text is that without the marks."""
+
+    tags = {"generation"}  # noqa: RUF012  # as Jinja declares it
+
+    def parse(self, parser: Parser) -> Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return CallBlock(self.call_method("_unchanged"), [], [], body).set_lineno(line)
+
+    def _unchanged(self, caller: Any) -> str:
+        return str(caller())
+
+
+class _Dict:
+    """`dict` for templates, which could reach Python's insides by the class itself."""
+
+    def __call__(self, *args: Any, **entries: Any) -> dict[Any, Any]:
+        return dict(*args, **entries)
+
+    def fromkeys(self, *args: Any) -> dict[Any, Any]:
+        return dict.fromkeys(*args)
+
+
+class _Namespace(jinja2.utils.Namespace):
+    """`namespace` for templates, without names that begin with an underscore."""
+
+    def __init__(*args: Any, **entries: Any) -> None:
+        self, rest = args[0], args[1:]
+        attributes = dict(*rest, **entries)
+        for name in attributes:
+            _Namespace._check(name)
+        jinja2.utils.Namespace.__init__(self, attributes)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _Namespace._check(name)
+        jinja2.utils.Namespace.__setitem__(self, name, value)
+
+    @staticmethod
+    def _check(name: object) -> None:
+        if isinstance(name, str) and name.startswith("_"):
+            raise jinja2.exceptions.SecurityError(f"a namespace cannot have {name!r}")
+
+
+def environment() -> jinja2.Environment:
+    """That of transformers: its settings, extensions and functions."""
+    made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    made.filters["tojson"] = _to_json
+    made.globals |= {
+        "raise_exception": _raise_exception,
+        "strftime_now": lambda form: datetime.now().strftime(form),
+        "dict": _Dict(),
+        "namespace": _Namespace,
+    }
+    return made
+
+
+def main() -> None:
+    """Read a line with the template, then one for each list of conversations. All lines are JSON.
+
+    A template is answered by a line, and so is each text: the text itself, or an object with the error, which ends the
+    answer.
+    """
+    _limit_memory()
+    first = json.loads(sys.stdin.readline())
+    faulthandler.dump_traceback_later(SECONDS, exit=True)  # what is constant is computed now
+    try:
+        template = environment().from_string(first["template"])
+    except Exception as error:
+        _answer({"error": _words(error)})
+        return
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    _answer("")
+    for line in sys.stdin:
+        try:
+            _render(template, json.loads(line), variables=first["variables"])
+        except Exception as error:  # a template may fail as any program does
+            _answer({"error": _words(error)})
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            sys.stdout.flush()
+
+
+def _render(template: jinja2.Template, conversations: list[dict[str, Any]], *, variables: dict[str, Any]) -> None:
+    """Write the texts. A watch ends the process where one takes too long, also within a single operation.
+
+    A watch is a thread and costs as much as a text, so texts of the same tenth share one.
+    """
+    set_at = -math.inf
+    for conversation in conversations:
+        for count, asks in conversation["prefixes"]:
+            if time.monotonic() - set_at > SECONDS / 10:
+                set_at = time.monotonic()
+                faulthandler.dump_traceback_later(SECONDS, exit=True)
+            text = _text(template, conversation["messages"][:count], asks=asks, variables=variables)
+            sys.stdout.write(json.dumps(text) + "\n")
+
+
+def _text(template: jinja2.Template, messages: list[dict[str, str]], *, asks: bool, variables: dict[str, Any]) -> str:
+    most = _SPARE_CHARACTERS + _TIMES_AS_LONG * sum(len(message["content"]) for message in messages)
+    given = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": asks}
+    pieces: list[str] = []
+    length = 0
+    for piece in template.generate({**given, **variables}):
+        pieces.append(piece)
+        length += len(piece)
+        if length > most:
+            raise ValueError(f"it writes more than {most:,} characters")
+    return "".join(pieces)
+
+
+def _to_json(
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """`tojson` as chat templates expect it: Jinja's own would escape what HTML escapes."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _raise_exception(message: object) -> None:
+    raise jinja2.TemplateError(str(message))
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"it takes more than {MEGABYTES} MB"
+    kind = "" if type(error) is jinja2.TemplateError else f"{type(error).__name__}: "  # its own words
+    return f"{kind}{str(error)[:200]}"
+
+
+def _answer(content: object) -> None:
+    sys.stdout.write(json.dumps(content) + "\n")
+    sys.stdout.flush()
+
+
+def _limit_memory() -> None:
+    if sys.platform == "linux":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEGABYTES * 2**20, MEGABYTES * 2**20))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
