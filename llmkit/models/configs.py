@@ -24,7 +24,7 @@ _SIZES: dict[Family, tuple[str, ...]] = {
 """Keys of a config that must be whole numbers."""
 _MOST, _MOST_LAYERS = 10_000_000, 1_000
 """Larger numbers are mistakes. What is smaller is compared with the weights."""
-_MOST_LABELS = 1_000_000
+_MOST_LABELS = 100_000
 """transformers writes out a name for each, whatever the weights have."""
 
 
