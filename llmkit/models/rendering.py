@@ -78,6 +78,7 @@ class Renderer:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             encoding="utf-8",
+            start_new_session=True,  # Ctrl-C at a terminal is meant for this process alone
         )
         weakref.finalize(self, _stop, process)
         self._process = process

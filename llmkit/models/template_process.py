@@ -10,6 +10,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import math
+import signal
 import sys
 import time
 from datetime import datetime
@@ -90,6 +91,7 @@ def main() -> None:
     A template is answered by a line, and so is each text: the text itself, or an object with the error, which ends the
     answer.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its end is the end of its input
     _limit_memory()
     first = json.loads(sys.stdin.readline())
     faulthandler.dump_traceback_later(SECONDS, exit=True)  # what is constant is computed now

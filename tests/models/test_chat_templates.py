@@ -107,7 +107,7 @@ def test_a_template_that_fails_or_never_ends_is_refused_as_the_models(template: 
 
 def test_a_template_that_failed_once_answers_the_next_conversation() -> None:
     loaded = with_template(
-        "{% if messages | length > 1 %}{{ (['a' * 10**8] * 60) | join }}{% endif %}{{ messages[0].content }}{{ eos_token }}"
+        "{% if messages | length > 1 %}{{ messages[0].content * 10**10 }}{% endif %}{{ messages[0].content }}{{ eos_token }}"
     )
     short = [{"role": "user", "content": "hi"}]
     before = encode_prompts(loaded, [short])
