@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from llmkit.errors import DataError, ModelError
@@ -102,7 +103,9 @@ def answer_ends(loaded: LoadedModel) -> tuple[int, ...]:
     Raises:
         ModelError: a template that fails.
     """
-    ((rendered,),) = _rendered(loaded, [_EXCHANGE], lambda chat: [(len(chat), False)])
+    rendered = _exchange(*_template_of(loaded))
+    if isinstance(rendered, TemplateFault):
+        raise _refused(loaded, rendered)
     if _EXCHANGE[1]["content"] not in rendered:
         return ()
     behind = rendered.rpartition(_EXCHANGE[1]["content"])[2]
@@ -148,14 +151,31 @@ def _pieces(loaded: LoadedModel, texts: Sequence[str]) -> Iterator[tuple[str, bo
 def _rendered(
     loaded: LoadedModel, chats: Sequence[Messages], prefixes: Callable[[Messages], Prefixes]
 ) -> list[list[str]]:
+    try:
+        return renderer(*_template_of(loaded)).render([(chat, prefixes(chat)) for chat in chats])
+    except TemplateFault as error:
+        raise _refused(loaded, error) from error
+
+
+@lru_cache(maxsize=8)
+def _exchange(template: str, variables: str) -> str | TemplateFault:
+    """The text of `_EXCHANGE`, which each engine asks for; a fault is kept too, since it may have taken seconds."""
+    try:
+        return renderer(template, variables).render([(_EXCHANGE, [(len(_EXCHANGE), False)])])[0][0]
+    except TemplateFault as error:
+        return error
+
+
+def _template_of(loaded: LoadedModel) -> tuple[str, str]:
+    """The chat template, and what else it can read."""
     template = loaded.tokenizer.chat_template
     if not isinstance(template, str):
         raise ModelError(f"{loaded.name}: it has no chat template, so it knows no conversations.")
-    variables = json.dumps(loaded.tokenizer.special_tokens_map, sort_keys=True, default=str)
-    try:
-        return renderer(template, variables).render([(chat, prefixes(chat)) for chat in chats])
-    except TemplateFault as error:
-        raise ModelError(f"{loaded.name}: its chat template refuses this conversation ({error}).") from error
+    return template, json.dumps(loaded.tokenizer.special_tokens_map, sort_keys=True, default=str)
+
+
+def _refused(loaded: LoadedModel, fault: TemplateFault) -> ModelError:
+    return ModelError(f"{loaded.name}: its chat template refuses this conversation ({fault}).")
 
 
 def _joined(loaded: LoadedModel, pieces: Sequence[tuple[list[int], bool]], *, ends: Sequence[int]) -> EncodedChat:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from adapted import adapted, saved
 from builders import LABELS, tiny_model
 from published_models import published_folder
 from safetensors.torch import load_file, save_file
@@ -209,6 +210,49 @@ def header(text: str, data: bytes = b"") -> bytes:
 def test_a_damaged_header_of_weights_is_refused(content: bytes, folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(content)
     with pytest.raises(ModelError, match=r"model\.safetensors"):
+        load_model(str(folder), head="classification")
+
+
+# ---- adapters
+
+
+@pytest.mark.parametrize("attack", [link_out, make_fifo, make_folder, link_to_device])
+@pytest.mark.parametrize("file", ["adapter_config.json", "adapter_model.safetensors", "model_config.json", "base.json"])
+def test_a_file_of_an_adapter_that_is_no_regular_file_of_its_folder_is_refused_by_name(
+    attack: Callable[[Path, str], None], file: str, tmp_path: Path
+) -> None:
+    folder = saved(adapted("classification", tmp_path / "base"), tmp_path / "adapter")
+    attack(folder, file)
+    with pytest.raises(ModelError) as caught:
+        load_model(str(folder), head="classification")
+    assert file in str(caught.value)
+
+
+def test_the_base_of_an_adapter_is_looked_at_like_any_model(tmp_path: Path) -> None:
+    folder = saved(adapted("classification", tmp_path / "base"), tmp_path / "adapter")
+    edit(tmp_path / "base" / "config.json", transformers_weights="x.bin")
+    with pytest.raises(ModelError, match=r"base: .*transformers_weights"):
+        load_model(str(folder), head="classification")
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "named"),
+    [
+        ("adapter_config.json", "r", 100_000, "lora_A"),
+        ("model_config.json", "vocab_size", 10_000_000, "word_embeddings"),
+        ("model_config.json", "num_hidden_layers", 50_000, "num_hidden_layers"),
+        ("model_config.json", "num_labels", 90_000, "classifier"),
+    ],
+)
+def test_sizes_that_an_adapters_weights_do_not_have_are_refused(
+    file: str, key: str, value: int, named: str, tmp_path: Path
+) -> None:
+    folder = saved(adapted("classification", tmp_path / "base"), tmp_path / "adapter")
+    content = json.loads((folder / file).read_text())
+    if key == "num_labels":
+        content = {name: content[name] for name in content if name not in ("id2label", "label2id")}
+    (folder / file).write_text(json.dumps({**content, key: value}))
+    with pytest.raises(ModelError, match=named):
         load_model(str(folder), head="classification")
 
 
