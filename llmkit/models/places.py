@@ -122,6 +122,11 @@ def _check_config(config: dict[str, Any], *, name: str, file: str) -> None:
     for key in _OTHER_LOADERS:
         if config.get(key):
             raise ModelError(f"{name}: {file} has {key}: {str(config[key])[:80]!r}, which llmkit does not read.")
+    entries = config.get("task_specific_params") or {}
+    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+        raise ModelError(
+            f"{name}: {file} says task_specific_params: {str(entries)[:80]!r}, which has no keys for tasks."
+        )
     architectures = config.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(one, str) for one in architectures):
         raise ModelError(f"{name}: {file} says architectures: {str(architectures)[:80]!r}, which is no list of names.")

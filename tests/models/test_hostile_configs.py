@@ -65,6 +65,8 @@ SIZES: list[tuple[Family, str, Any, str]] = [
     ("bert", "intermediate_size", -1, "config"),
     ("bert", "architectures", 5, "architectures"),
     ("bert", "architectures", [1], "architectures"),
+    ("bert", "task_specific_params", 5, "task_specific_params"),
+    ("bert", "task_specific_params", {"classification": "x"}, "task_specific_params"),
     ("bert", "to_json_string", 1, "to_json_string"),
     ("gpt2", "n_layer", 50_000, "num_hidden_layers"),
     ("gpt2", "n_layer", 3, "n_layer|num_hidden_layers"),
