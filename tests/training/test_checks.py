@@ -193,9 +193,7 @@ def test_what_is_not_in_the_files_of_a_model_is_found() -> None:
 def test_a_weight_that_comes_back_otherwise_is_found() -> None:
     loaded = tiny_model("bert")
     loaded.model.bert.pooler.register_buffer("extra", torch.ones(1))
-    with pytest.raises(
-        ModelError, match=r"saving: weights that come back otherwise than they were: bert\.pooler\.extra"
-    ):
+    with pytest.raises(ModelError, match=r"saving: .*pooler\.extra"):
         checked(task_of("classification", loaded=loaded))
 
 
