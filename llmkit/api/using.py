@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from llmkit.api.entries import summarization_entry, text_to_text_entry, translation_entry
 from llmkit.api.options import generation_options
-from llmkit.api.vectors import check_search
 from llmkit.api.verbs import USES, Verb, default_model, own_verb
 from llmkit.data.kinds import WANTED
 from llmkit.data.kinds import messages as conversation
+from llmkit.data.vectors import check_search
 from llmkit.errors import ModelError, UsageError
 from llmkit.inference.answering import Answer, answer_questions
 from llmkit.inference.chatting import Reply, answer_chat, stream_chat

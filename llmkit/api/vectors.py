@@ -7,7 +7,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.data.vectors import VectorFile, check_vectors_file, open_vectors, short_numbers, writing_vectors
+from llmkit.data.vectors import (
+    VectorFile,
+    check_search,
+    check_vectors_file,
+    open_vectors,
+    short_numbers,
+    writing_vectors,
+)
 from llmkit.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -124,19 +131,6 @@ def saved_vectors(path: str | Path, *, column: str = "text") -> SavedVectors | N
         raise UsageError(f"{path}: has vectors, but no texts to show. Save them as .parquet or .jsonl to search them.")
     file = open_vectors(path, column=column)
     return None if file is None else SavedVectors(file)
-
-
-def check_search(queries: Sequence[str], *, top_k: int) -> int:
-    """`top_k`, if a search can be made.
-
-    Raises:
-        UsageError: no query, an empty one, or `top_k` below 1.
-    """
-    if not queries or not all(query.strip() for query in queries):
-        raise UsageError("a query is empty; give a text to search for.")
-    if top_k < 1:
-        raise UsageError(f"top_k is {top_k}; ask for at least 1 row.")
-    return top_k
 
 
 def _made_by(model: Model) -> dict[str, Any]:

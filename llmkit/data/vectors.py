@@ -241,3 +241,16 @@ def _checked(value: Any, place: str, *, dimension: int | None) -> np.ndarray:
         fault = f"{_VECTOR!r} has {len(vector):,} numbers, the rows before have {dimension:,}"
         raise DataError(f"{place}: {fault}. Embed the texts again.")
     return vector
+
+
+def check_search(queries: Sequence[str], *, top_k: int) -> int:
+    """`top_k`, if a search can be made.
+
+    Raises:
+        UsageError: no query, an empty one, or `top_k` below 1.
+    """
+    if not queries or not all(query.strip() for query in queries):
+        raise UsageError("a query is empty; give a text to search for.")
+    if top_k < 1:
+        raise UsageError(f"top_k is {top_k}; ask for at least 1 row.")
+    return top_k

@@ -10,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError, UsageError, nearest
 from llmkit.models.layers import label_heads, layer_stacks
-from llmkit.models.loaded import Head
+from llmkit.models.loaded import Adapter, Head
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -64,27 +64,6 @@ _READ = {
     "target_modules",
     "use_rslora",
 }
-
-
-@dataclass(frozen=True)
-class Adapter:
-    """What an adapter is, but for its weights."""
-
-    base: str
-    """Hub id or folder of the model that it changes."""
-    revision: str | None
-    rank: int
-    alpha: float
-    dropout: float
-    targets: tuple[str, ...]
-    """Modules with thin matrices beside them."""
-    whole: tuple[str, ...]
-    """Modules that are trained and stored in full, such as new heads."""
-    rank_stabilized: bool = False
-    """Scale by the root of the rank (Kalajdzievski 2023); never trained here, but read."""
-    peft_task: str | None = None
-    base_sha256: str | None = None
-    """Of the weights that it was trained on; None where whoever made it did not say."""
 
 
 def add_adapter(

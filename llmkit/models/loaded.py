@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from llmkit.models.adapters import Adapter
     from llmkit.models.target_scale import TargetScale
 
 Family = Literal["gpt2", "bert", "t5", "lstm"]
@@ -19,6 +18,27 @@ Head = Literal[
 
 LABELLED_HEADS: frozenset[Head] = frozenset({"classification", "token-classification"})
 """Heads whose outputs have names."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """What an adapter is, but for its weights."""
+
+    base: str
+    """Hub id or folder of the model that it changes."""
+    revision: str | None
+    rank: int
+    alpha: float
+    dropout: float
+    targets: tuple[str, ...]
+    """Modules with thin matrices beside them."""
+    whole: tuple[str, ...]
+    """Modules that are trained and stored in full, such as new heads."""
+    rank_stabilized: bool = False
+    """Scale by the root of the rank (Kalajdzievski 2023); never trained here, but read."""
+    peft_task: str | None = None
+    base_sha256: str | None = None
+    """Of the weights that it was trained on; None where whoever made it did not say."""
 
 
 @dataclass(frozen=True)

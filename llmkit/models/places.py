@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.errors import MachineError, ModelError, nearest
-from llmkit.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, MODEL_CONFIG, Adapter, read_adapter
+from llmkit.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, MODEL_CONFIG, read_adapter
 from llmkit.models.files import find_file, read_json
+from llmkit.models.loaded import Adapter
 from llmkit.models.stored import INDEX, WEIGHTS, weight_files
 from llmkit.models.tokenizer_files import OTHER_TEMPLATES, TOKENIZER_FILES
 

@@ -12,7 +12,6 @@ from llmkit.models.adapters import (
     ADAPTER_CONFIG,
     ADAPTER_PREFIX,
     ADAPTER_WEIGHTS,
-    Adapter,
     base_hash,
     inject,
     merge_adapter,
@@ -21,6 +20,7 @@ from llmkit.models.adapters import (
 from llmkit.models.files import find_file, read_json
 from llmkit.models.fitting import fit
 from llmkit.models.heads import NEW_HEADS, VERBS, model_classes
+from llmkit.models.loaded import Adapter
 from llmkit.models.places import GENERATION_CONFIG, ModelPlace
 from llmkit.models.stored import StoredTensor, read_tensors, stored_tensors, tensors_of
 
