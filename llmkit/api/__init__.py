@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from llmkit.inference.embedding import Found
     from llmkit.inference.filling import Candidate, FilledMask, Filling
     from llmkit.inference.tagging import Tagging
+    from llmkit.training.prepared import Prepared
     from llmkit.training.progress import Evaluated, Saved, StepResult
 
 _PLACES = {
@@ -61,6 +62,7 @@ _PLACES = {
     "llmkit.inference.filling": ("Candidate", "FilledMask", "Filling"),
     "llmkit.inference.tagging": ("Tagging",),
     "llmkit.evaluation.comparing": ("Comparison",),
+    "llmkit.training.prepared": ("Prepared",),
     "llmkit.training.progress": ("Evaluated", "Saved", "StepResult"),
 }
 __all__ = [
@@ -77,6 +79,7 @@ __all__ = [
     "Merged",
     "Model",
     "Plotted",
+    "Prepared",
     "Saved",
     "SavedVectors",
     "StepResult",

@@ -9,9 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.api.preparing import check_metrics_fit
-from llmkit.api.resuming import check_sources
-from llmkit.api.splits import Split, SplitRows, open_splits, reading_as, reading_options
 from llmkit.api.verbs import USES, own_verb
 from llmkit.atomic import replace_file
 from llmkit.data.rows import Row
@@ -26,6 +23,9 @@ from llmkit.tasks import RECIPES, TASKS
 from llmkit.tasks.classification import keys_of
 from llmkit.tasks.question_answering import answer_options
 from llmkit.tasks.seq2seq import task_entries
+from llmkit.training.prepare import check_metrics_fit
+from llmkit.training.resume import check_sources
+from llmkit.training.splits import Split, SplitRows, open_splits, reading_as, reading_options
 
 if TYPE_CHECKING:
     from llmkit.data.examples import Examples

@@ -13,11 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.api.plotting import draw_finished
-from llmkit.api.preparing import Prepared, check_figures, prepare
-from llmkit.api.resuming import check_plan, check_recipe, find_checkpoint, is_replanned
-from llmkit.api.signals import stop_signals
-from llmkit.api.speed import totals
-from llmkit.api.splits import open_splits
 from llmkit.atomic import replace_file, sweep
 from llmkit.errors import InterruptedRun, LlmkitError, UsageError
 from llmkit.recipe.blocks import Recipe
@@ -27,6 +22,12 @@ from llmkit.runs.environment import environment, git_commit
 from llmkit.runs.folder import Run, create_run, open_run, refuse_used, write_json
 from llmkit.runs.lock import locked
 from llmkit.tasks import RECIPES, TASKS
+from llmkit.training.prepare import check_figures, prepare
+from llmkit.training.prepared import Prepared
+from llmkit.training.resume import check_plan, check_recipe, find_checkpoint, is_replanned
+from llmkit.training.signals import stop_signals
+from llmkit.training.splits import open_splits
+from llmkit.training.throughput import totals
 
 if TYPE_CHECKING:
     from llmkit.tasks.base import Scores

@@ -12,8 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
 if TYPE_CHECKING:
-    from llmkit.api import Begun, Evaluated, Finetuned, Saved, StepResult
-    from llmkit.api.preparing import Prepared
+    from llmkit.api import Begun, Evaluated, Finetuned, Prepared, Saved, StepResult
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SMOOTHING = 0.9

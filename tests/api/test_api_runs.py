@@ -10,10 +10,10 @@ import pytest
 from tiny_recipes import listing, rows, write_jsonl
 
 import llmkit
-from llmkit.api.splits import open_splits
 from llmkit.errors import UsageError
 from llmkit.recipe.loading import load_recipe
 from llmkit.tasks import RECIPES
+from llmkit.training.splits import open_splits
 
 
 @pytest.mark.parametrize("name", ["classify", "write", "summarize"])

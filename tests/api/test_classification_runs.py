@@ -16,10 +16,10 @@ from tiny_recipes import llmkit as command_line
 
 import llmkit
 from llmkit.api import Saved
-from llmkit.api.splits import open_splits
 from llmkit.errors import DataError, UsageError
 from llmkit.runs.folder import Run
 from llmkit.tasks.token_classification import TokenClassificationRecipe
+from llmkit.training.splits import open_splits
 
 RECIPE = """recipe: 1
 task: classification

@@ -11,9 +11,9 @@ from tiny_recipes import llmkit as command_line
 from tiny_recipes import rows, write_jsonl
 
 import llmkit
-from llmkit.api.splits import reading_as
 from llmkit.errors import DataError, UsageError
 from llmkit.recipe.blocks import DataBlock
+from llmkit.training.splits import reading_as
 
 
 @pytest.fixture

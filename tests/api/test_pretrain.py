@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 from tiny_recipes import llmkit, rows, save_tiny_t5, write_jsonl
 
 from llmkit.api import evaluate_model, pretrain
-from llmkit.api.preparing import build_task
-from llmkit.api.splits import open_splits
 from llmkit.errors import UsageError
 from llmkit.recipe.loading import load_recipe
 from llmkit.tasks import RECIPES
 from llmkit.tasks.base import Task
+from llmkit.training.prepare import build_task
+from llmkit.training.splits import open_splits
 
 MASKED = """recipe: 1
 task: masked-lm

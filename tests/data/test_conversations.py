@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from builders import recipe_of
 
-from llmkit.api.splits import open_splits
 from llmkit.data.rows import RowSource
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
 from llmkit.tasks.instruction import InstructionRecipe
+from llmkit.training.splits import open_splits
 
 TALK = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
 

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from llmkit.api.splits import open_splits
 from llmkit.data import token_store
 from llmkit.data.caches import one_at_a_time
 from llmkit.data.rows import Row
@@ -25,6 +24,7 @@ from llmkit.errors import DataError
 from llmkit.models.loaded import Family
 from llmkit.tasks import corpus
 from llmkit.tasks.corpus import token_stream
+from llmkit.training.splits import open_splits
 
 END = 3
 

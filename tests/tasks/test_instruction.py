@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from transformers import AutoTokenizer
 
-from llmkit.api.preparing import check_figures
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.evaluation.metrics.language_model import perplexity
@@ -27,6 +26,7 @@ from llmkit.models.losses import IGNORED
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Settles, count_targets
 from llmkit.tasks.instruction import InstructionRecipe, InstructionTask, length_limit
+from llmkit.training.prepare import check_figures
 
 END = "<|endoftext|>"
 CHATML = (

@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmkit.api.resuming import check_data, warn_of_environment
-from llmkit.api.splits import Split, SplitRows, warn_of_shared_texts
 from llmkit.data.caches import cache_folder, one_at_a_time
 from llmkit.data.kinds import TEXT_KINDS, texts_in
 from llmkit.data.rows import Row
@@ -30,54 +27,17 @@ from llmkit.runs.environment import environment
 from llmkit.runs.folder import Run
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Labelled, Settles, Standardising, Task
+from llmkit.training.prepared import Prepared
+from llmkit.training.resume import check_data, warn_of_environment
+from llmkit.training.splits import Split, SplitRows, warn_of_shared_texts
 
 if TYPE_CHECKING:
     import torch
-    from accelerate import Accelerator
 
     from llmkit.data.examples import Examples
     from llmkit.training.checkpoints import Checkpoint
-    from llmkit.training.precision import Precision
-    from llmkit.training.schedule import Plan
 
 _log = logging.getLogger("llmkit")
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """All that was decided before the first step."""
-
-    recipe: Recipe
-    task: Task
-    train: Examples
-    validation: Examples
-    plan: Plan
-    precision: Precision
-    accelerator: Accelerator
-    data: dict[str, Any]
-    """data.json"""
-    checkpoint: Checkpoint | None
-    """Where a resumed training goes on."""
-    unigram: float | None
-    """Nats per validation target of a guess by frequency alone, for a language model."""
-    checks: Mapping[str, str] | None
-    """What was tried before the first step, and found right; None where the recipe turns that off."""
-
-    @property
-    def best(self) -> str:
-        """The figure that picks the best checkpoint."""
-        return self.task.recipe.best  # a task may settle what its recipe leaves to the rows
-
-    @property
-    def parameters(self) -> int:
-        """Of the finished model; those of an adapter are merged into it."""
-        own = self.task.loaded.model.named_parameters()
-        return sum(parameter.numel() for name, parameter in own if ".lora_" not in name)
-
-    @property
-    def trained_parameters(self) -> int:
-        """Those that learn, an adapter's among them."""
-        return sum(parameter.numel() for parameter in self.task.loaded.model.parameters() if parameter.requires_grad)
 
 
 def prepare(

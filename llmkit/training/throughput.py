@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llmkit.api.preparing import Prepared
+    from llmkit.training.prepared import Prepared
 
 _SAMPLE = 32
 

@@ -12,8 +12,8 @@ from llmkit.recipe.blocks import Recipe, ScratchModel
 from llmkit.runs.folder import Run, read_json
 
 if TYPE_CHECKING:
-    from llmkit.api.preparing import Prepared
     from llmkit.training.checkpoints import Checkpoint
+    from llmkit.training.prepared import Prepared
     from llmkit.training.schedule import Plan
 
 _log = logging.getLogger("llmkit")
