@@ -21,31 +21,33 @@ STEPS = 6
 BATCH_SIZE = 32
 BLOCK_TOKENS = 128
 ROUNDS = 3
-FAMILIES = {"causal-lm": "gpt2", "masked-lm": "bert", "span-corruption": "t5"}
+FAMILY_OF = {"causal-lm": "gpt2", "masked-lm": "bert", "span-corruption": "t5"}
 TARGETS = {"tokens_per_second": "more than 1", "training_mib": "less than 1"}
 
 
 def main() -> None:
-    compare(__file__, list(FAMILIES), SIDES, write_model=write_model, rounds=ROUNDS, targets=TARGETS)
+    compare(__file__, list(FAMILY_OF), SIDES, write_model=write_model, rounds=ROUNDS, targets=TARGETS)
 
 
 def write_model(objective: str, folder: Path) -> None:
     """Random weights and a tokenizer, in a folder that both sides open."""
     from llmkit.api import read_texts
     from llmkit.models.export import model_files
-    from llmkit.models.heads import model_class
+    from llmkit.models.families import FAMILIES
     from llmkit.models.loaded import LoadedModel
     from llmkit.models.tokenizers import train_tokenizer
     from llmkit.recipe.blocks import TokenizerBlock
     from llmkit.tasks import RECIPES, TASKS
 
-    family: Any = FAMILIES[objective]
+    family: Any = FAMILY_OF[objective]
     logging.getLogger("llmkit").setLevel(logging.ERROR)
     texts = list(read_texts("builtin:python-docs"))
     block = TokenizerBlock(vocab_size=16_000)
-    tokenizer = train_tokenizer(family, texts, block=block, max_tokens=BLOCK_TOKENS if family == "bert" else None)
-    model = model_class(family, TASKS[RECIPES[objective]].HEAD)(config_of(family, tokenizer))
-    files = model_files(LoadedModel(model=model, tokenizer=tokenizer, family=family, name="benchmark"))
+    tokenizer = train_tokenizer(
+        FAMILIES[family], texts, block=block, max_tokens=BLOCK_TOKENS if family == "bert" else None
+    )
+    model = FAMILIES[family].model_class(TASKS[RECIPES[objective]].HEAD)(config_of(family, tokenizer))
+    files = model_files(LoadedModel(model=model, tokenizer=tokenizer, family=FAMILIES[family], name="benchmark"))
     for name, content in files.items():
         (folder / name).write_bytes(content)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llmkit.models.loaded import Head
+    from llmkit.models.families import Head
 
 
 def write_bert(folder: Path, words: Sequence[str], *, head: Head = "classification", **config: Any) -> None:
@@ -21,7 +21,7 @@ def write_bert(folder: Path, words: Sequence[str], *, head: Head = "classificati
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, PreTrainedTokenizerFast
 
-    from llmkit.models.heads import model_class
+    from llmkit.models.families import FAMILIES
 
     torch.manual_seed(17)
     vocabulary = {token: index for index, token in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
@@ -33,4 +33,4 @@ def write_bert(folder: Path, words: Sequence[str], *, head: Head = "classificati
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **special).save_pretrained(folder)
     sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
     config = BertConfig(vocab_size=len(vocabulary), **sizes, **config)
-    model_class("bert", head)(config).save_pretrained(folder)
+    FAMILIES["bert"].model_class(head)(config).save_pretrained(folder)

@@ -36,9 +36,8 @@ from transformers import (
 from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.models.export import own_tensors
-from llmkit.models.first_token import read_first_token_only
-from llmkit.models.loaded import Family, Head, LoadedModel
-from llmkit.models.loading import suit_head
+from llmkit.models.families import FAMILIES, Head
+from llmkit.models.loaded import LoadedModel
 from llmkit.models.lstm import LstmConfig, LstmForSequenceClassification
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock, TrainBlock
@@ -85,7 +84,7 @@ TASK_NAMES: tuple[TaskName, ...] = (
 """text-to-text is left out of what is done with every task: it runs the very code of the two beside it."""
 ONE_OF_EACH_FAMILY: tuple[TaskName, ...] = ("classification", "causal-lm", "summarization")
 """For what depends on the model alone."""
-FAMILY_OF: Mapping[TaskName, Family] = {
+FAMILY_OF: Mapping[TaskName, str] = {
     "classification": "bert",
     "causal-lm": "gpt2",
     "instruction": "gpt2",
@@ -181,19 +180,19 @@ def conversation(number: int, *, exchanges: int | None = None, system: bool | No
 
 
 @cache
-def _trained_tokenizer(family: Family) -> PreTrainedTokenizerFast:
+def _trained_tokenizer(family: str) -> PreTrainedTokenizerFast:
     texts = ["summarize: ", *(sentence(number) for number in range(60))]
     vocab_size = {"bert": 120, "gpt2": 300, "lstm": 120, "t5": 420}[family]
-    return train_tokenizer(family, texts, block=TokenizerBlock(vocab_size=vocab_size), max_tokens=None)
+    return train_tokenizer(FAMILIES[family], texts, block=TokenizerBlock(vocab_size=vocab_size), max_tokens=None)
 
 
-def tokenizer_of(family: Family) -> PreTrainedTokenizerFast:
+def tokenizer_of(family: str) -> PreTrainedTokenizerFast:
     """A tokenizer of its own for each caller, since a task may change it."""
     return copy.deepcopy(_trained_tokenizer(family))
 
 
 def tiny_model(
-    family: Family,
+    family: str,
     *,
     head: Head | None = None,
     dropout: float = 0.0,
@@ -233,7 +232,6 @@ def tiny_model(
                 model = BertForQuestionAnswering(config)
             else:
                 model = BertForSequenceClassification(config)
-                read_first_token_only(model)
         case "gpt2":
             model = (GPT2ForSequenceClassification if head == "classification" else GPT2LMHeadModel)(
                 GPT2Config(
@@ -281,8 +279,8 @@ def tiny_model(
                     **named,
                 )
             )
-    loaded = LoadedModel(model=model, tokenizer=tokenizer, family=family, name=f"tiny-{family}")
-    suit_head(loaded, head or "causal-lm")
+    loaded = LoadedModel(model=model, tokenizer=tokenizer, family=FAMILIES[family], name=f"tiny-{family}")
+    loaded.family.prepare(model, tokenizer, head or ("classification" if family == "bert" else "causal-lm"))
     return loaded
 
 

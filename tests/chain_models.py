@@ -12,7 +12,8 @@ from builders import tokenizer_of
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from llmkit.models.loaded import Family, LoadedModel
+from llmkit.models.families import FAMILIES
+from llmkit.models.loaded import LoadedModel
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -20,14 +21,14 @@ CHATML = (
 )
 
 
-def chain_tokenizer(family: Family) -> PreTrainedTokenizerFast:
+def chain_tokenizer(family: str) -> PreTrainedTokenizerFast:
     """With the tokens of ChatML, and <|extra|>, which is special and ends nothing by itself."""
     tokenizer = copy.deepcopy(tokenizer_of(family))
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>", "<|extra|>"]})
     return tokenizer
 
 
-def chain_model(tokenizer: PreTrainedTokenizerFast, *chains: Sequence[str], family: Family = "gpt2") -> LoadedModel:
+def chain_model(tokenizer: PreTrainedTokenizerFast, *chains: Sequence[str], family: str = "gpt2") -> LoadedModel:
     """Behind each token of a chain it writes the next one; behind any other, something.
 
     GPT-2 begins anywhere; T5 begins with padding, which should be the first of a chain.
@@ -36,7 +37,7 @@ def chain_model(tokenizer: PreTrainedTokenizerFast, *chains: Sequence[str], fami
     model = (
         _gpt2(len(tokenizer), links) if family == "gpt2" else _t5(len(tokenizer), links, start=tokenizer.pad_token_id)
     )
-    return LoadedModel(model=model.eval(), tokenizer=tokenizer, family=family, name="chain")
+    return LoadedModel(model=model.eval(), tokenizer=tokenizer, family=FAMILIES[family], name="chain")
 
 
 def _gpt2(size: int, links: Sequence[tuple[int, int]]) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from builders import TaskName, tiny_model, tokenizer_of
 from tokenizers import AddedToken, Tokenizer
 
-from llmkit.models.loaded import Head
+from llmkit.models.families import Head
 
 PublishedFamily = Literal["bert", "gpt2", "t5"]
 TRUNCATED_AT = 8

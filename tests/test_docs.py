@@ -16,7 +16,7 @@ import llmkit
 import llmkit.api
 from llmkit.evaluation.metrics import FIGURES, METRICS
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX
-from llmkit.models.presets import SIZES
+from llmkit.models.families import FAMILIES
 from llmkit.recipe.loading import load_recipe, recipe_schema
 from llmkit.tasks import RECIPES, TASKS
 
@@ -162,11 +162,11 @@ def default_cell(entry: dict[str, Any], *, written: str) -> str:
 def test_recipes_page_has_the_sizes_that_there_are() -> None:
     _, header, rows = next(table for table in tables("recipes.md") if table[1][0] == "family")
     shown = {row[0]: {name for name, cell in zip(header[1:], row[1:], strict=True) if cell} for row in rows}
-    assert shown == {family: set(sizes) for family, sizes in SIZES.items()}
+    assert shown == {family: set(sizes) for family, sizes in ((one.name, one.sizes) for one in FAMILIES.values())}
     for row in rows:
         for name, cell in zip(header[1:], row[1:], strict=True):
             if cell:
-                size = SIZES[row[0]][name]  # type: ignore[index]  # compared above
+                size = FAMILIES[row[0]].sizes[name]
                 assert cell.startswith(f"{size.layers} x {size.hidden}")
 
 

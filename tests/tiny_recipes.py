@@ -18,6 +18,7 @@ from pathlib import Path
 from unittest import mock
 
 from llmkit.cli import run
+from llmkit.models.families import FAMILIES
 
 WORDS = {
     "food": ["soup", "bread", "salt", "oven", "taste", "cook", "butter", "plate"],
@@ -150,7 +151,7 @@ def save_tiny_t5(folder: Path) -> None:
     from llmkit.recipe.blocks import TokenizerBlock
 
     texts = [text for row in rows() for text in (row["text"], row["summary"])]
-    tokenizer = train_tokenizer("t5", texts, block=TokenizerBlock(vocab_size=500), max_tokens=48)
+    tokenizer = train_tokenizer(FAMILIES["t5"], texts, block=TokenizerBlock(vocab_size=500), max_tokens=48)
     torch.manual_seed(1)
     config = T5Config(
         vocab_size=len(tokenizer),

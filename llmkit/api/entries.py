@@ -32,7 +32,7 @@ def summarization_entry(loaded: LoadedModel) -> Mapping[str, Any]:
         if task in entries:
             return entries[task]
     _refuse_other(loaded, entries, wanted="summarize")
-    return {"prefix": "" if loaded.model.config.model_type == "mt5" else "summarize: "}
+    return {"prefix": loaded.family.default_prefix(loaded.model.config, "summarize: ")}
 
 
 def text_to_text_entry(loaded: LoadedModel) -> Mapping[str, Any]:

@@ -30,7 +30,8 @@ from llmkit.training.splits import Split, SplitRows, open_splits, reading_as, re
 if TYPE_CHECKING:
     from llmkit.data.examples import Examples
     from llmkit.evaluation.comparing import Comparison
-    from llmkit.models.loaded import Head, LoadedModel
+    from llmkit.models.families import Head
+    from llmkit.models.loaded import LoadedModel
     from llmkit.tasks.base import Pooling, Scores, Task
 
 _log = logging.getLogger("llmkit")

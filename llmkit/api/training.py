@@ -284,7 +284,7 @@ def _publish(run: Run, store: CheckpointStore, prepared: Prepared) -> Finetuned:
         figures=figures,
         use=task.USE.format(model="FOLDER"),
         base=base,
-        library="llmkit" if task.loaded.family == "lstm" else "transformers" if base is None else "peft",
+        library="llmkit" if not task.loaded.family.is_of_transformers else "transformers" if base is None else "peft",
     )
     run.publish_model({**files, "README.md": card.encode()}, step=best_step)
     run.update(

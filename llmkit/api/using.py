@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from llmkit.inference.engines.transformers import TransformersEngine
-    from llmkit.models.loaded import Head, LoadedModel
+    from llmkit.models.families import Head
+    from llmkit.models.loaded import LoadedModel
 
 _log = logging.getLogger("llmkit")
 Item = TypeVar("Item")
@@ -91,7 +92,7 @@ class Model:
     @property
     def continues(self) -> bool:
         """Whether what it writes goes on from the prompt (GPT-2), or answers it (T5, and chat models)."""
-        return self.loaded.family == "gpt2" and not self.chats
+        return self.loaded.family.continues_prompts and not self.chats
 
     def require_chat(self) -> None:
         """
@@ -353,7 +354,7 @@ class Model:
 
     @property
     def _prompt_entry(self) -> Mapping[str, Any]:
-        return text_to_text_entry(self.loaded) if self.loaded.family == "t5" else {}
+        return text_to_text_entry(self.loaded) if self.loaded.family.is_encoder_decoder else {}
 
     @property
     def _prompt_prefix(self) -> str:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmkit.errors import UsageError
+from llmkit.models.families import FAMILIES, verb_of_class
 from llmkit.runs.folder import finished_runs
 
 if TYPE_CHECKING:
-    from llmkit.models.loaded import Head
+    from llmkit.models.families import Head
 
 _log = logging.getLogger("llmkit")
 Verb = Literal["answer", "chat", "classify", "embed", "fill", "generate", "summarize", "tag", "translate"]
@@ -38,17 +39,6 @@ USES: Mapping[Verb, Use] = {
     "tag": Use("token-classification", ("token-classification",)),
     "translate": Use("seq2seq-lm", ("translation",), "google-t5/t5-small"),
 }
-_VERB_OF_HEAD: Mapping[str, Verb] = {
-    "BertModel": "embed",
-    "EncoderModel": "embed",
-    "ForMaskedLM": "fill",
-    "LMHeadModel": "generate",
-    "ForConditionalGeneration": "summarize",
-    "ForQuestionAnswering": "answer",
-    "ForSequenceClassification": "classify",
-    "ForTokenClassification": "tag",
-}
-"""By the end of the class that config.json names."""
 
 
 def default_model(verb: Verb) -> str:
@@ -66,16 +56,7 @@ def default_model(verb: Verb) -> str:
 def own_verb(config: Mapping[str, Any], *, wanted: Verb | None = None) -> Verb:
     """By the class of the model, else by its family; `generate` also takes T5, whose head is another."""
     architecture = str((config.get("architectures") or [""])[0])
-    families: dict[str, Verb] = {
-        "bert": "classify",
-        "gpt2": "generate",
-        "lstm": "classify",
-        "mt5": "summarize",
-        "t5": "summarize",
-    }
-    by_family = families.get(str(config.get("model_type")), wanted or "generate")
-    own = next((verb for end, verb in _VERB_OF_HEAD.items() if architecture.endswith(end)), by_family)
-    remembered = config.get("task_specific_params")
-    if isinstance(remembered, dict) and "classification" in remembered:
-        own = "classify"  # T5's classifier of texts has the class of one of tokens
+    model_type = config.get("model_type")
+    by_family = next((family.verb for family in FAMILIES.values() if model_type in family.model_types), None)
+    own: Verb = verb_of_class(architecture) or by_family or wanted or "generate"
     return own if wanted is None or own == "summarize" else wanted

@@ -17,7 +17,7 @@ HALF_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 def decode_new(loaded: LoadedModel, ids: Sequence[int]) -> str:
     """The text of new ids, without special tokens and without half a character at the end."""
     with own_turn(loaded.tokenizer):
-        if loaded.family == "gpt2":  # "clean up" deletes spaces that a byte-level model did write
+        if not loaded.family.cleans_up_spaces:
             text = loaded.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         else:
             text = loaded.tokenizer.decode(list(ids), skip_special_tokens=True)
@@ -37,7 +37,7 @@ def cut_at_stop(text: str, stops: Sequence[str]) -> str:
 
 def settled_text(loaded: LoadedModel, text: str, stops: Sequence[str]) -> str:
     """The start of a growing text that further tokens cannot change and that holds no beginning of a stop text."""
-    if loaded.family != "gpt2" and loaded.tokenizer.clean_up_tokenization_spaces:
+    if loaded.family.cleans_up_spaces and loaded.tokenizer.clean_up_tokenization_spaces:
         # "do n" becomes "don't" with its next token: a word is settled once the next one began.
         text = text[: max(text.rfind(" "), 0)]
     return text[: len(text) - max((_overlap(text, stop) for stop in stops), default=0)]

@@ -248,7 +248,7 @@ def _encode(
     if as_turns:
         ids = encode_prompts(loaded, [[{"role": "user", "content": prompt}] for prompt in prompts])
         return _fitted(loaded, ids, first_row=first_row, options=options, overflow=overflow)
-    if loaded.family == "gpt2":
+    if loaded.family.continues_prompts:
         ids = token_ids(loaded.tokenizer, prompts, special=False)
         return _fitted(loaded, ids, first_row=first_row, options=options, overflow=overflow)
     return encode_whole(loaded, prompts, first_row=first_row, overflow=overflow)

@@ -14,8 +14,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError, UsageError, nearest
+from llmkit.models.families import Head, family_of
 from llmkit.models.layers import label_heads, layer_stacks
-from llmkit.models.loaded import Adapter, Head
+from llmkit.models.loaded import Adapter
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -254,7 +255,7 @@ def _peft_config(adapter: Adapter, model: PreTrainedModel) -> Any:
         lora_dropout=adapter.dropout,
         target_modules=list(adapter.targets),
         use_rslora=adapter.rank_stabilized,
-        fan_in_fan_out=model.config.model_type == "gpt2",  # its Conv1D holds matrices the other way round
+        fan_in_fan_out=family_of(model.config.model_type, name=adapter.base).swaps_matrices,
     )
 
 

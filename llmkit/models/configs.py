@@ -3,40 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError
 from llmkit.models.adapters import MODEL_CONFIG
-from llmkit.models.loaded import Family
+from llmkit.models.families import family_of
 from llmkit.models.places import CONFIG, ModelPlace
 from llmkit.models.weights import first_line, quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-_TRANSFORMER_SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
-_SIZES: dict[Family, tuple[str, ...]] = {
-    "gpt2": _TRANSFORMER_SIZES,
-    "bert": _TRANSFORMER_SIZES,
-    "lstm": ("embedding_size", "hidden_size", "num_hidden_layers", "vocab_size"),
-    "t5": (*_TRANSFORMER_SIZES, "num_decoder_layers"),
-}
-"""Keys of a config that must be whole numbers."""
 _MOST, _MOST_LAYERS = 10_000_000, 1_000
 """Larger numbers are mistakes. What is smaller is compared with the weights."""
 _MOST_LABELS = 100_000
 """transformers writes out a name for each, whatever the weights have."""
-
-
-def family_of(place: ModelPlace) -> Family:
-    model_type = place.config.get("model_type")
-    if model_type == "mt5":
-        return "t5"
-    for family in get_args(Family):
-        if family == model_type:
-            known: Family = family
-            return known
-    raise ModelError(f"{place.name}: its type is {model_type!r}; llmkit works with {', '.join(get_args(Family))}, mt5.")
 
 
 def read_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrainedConfig:
@@ -55,7 +36,7 @@ def read_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrainedConf
             config: PreTrainedConfig = cls.config_class.from_dict(dict(place.config))
     except Exception as error:  # transformers raises whatever its checks raise; the folder is at fault in every case
         raise ModelError(f"{place.name}: its {file} is not valid ({first_line(error)}).") from error
-    for key in _SIZES[family_of(place)]:
+    for key in family_of(place.config.get("model_type"), name=place.name).size_keys:
         value = getattr(config, key)
         most = _MOST_LAYERS if key.endswith("_layers") else _MOST
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:

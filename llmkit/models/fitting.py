@@ -11,26 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from llmkit.errors import ModelError
+from llmkit.models.families import Family, family_of
 from llmkit.models.files import listed
 from llmkit.models.stored import StoredTensor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
-_LAYERS: Mapping[str, Mapping[str, str]] = {
-    "bert": {"num_hidden_layers": "encoder.layer."},
-    "gpt2": {"num_hidden_layers": "h."},
-    "lstm": {"num_hidden_layers": ""},
-    "t5": {"num_hidden_layers": "encoder.block.", "num_decoder_layers": "decoder.block."},
-}
-"""Config's key -> what stands in front of a layer's number in its names, without the prefix of the body."""
-_OTHER_HEADS: Mapping[str, tuple[str, ...]] = {
-    "bert": ("classifier", "cls", "pooler", "qa_outputs"),
-    "gpt2": ("classifier", "lm_head", "multiple_choice_head", "qa_outputs", "score"),
-    "lstm": (),
-    "t5": ("classification_head", "classifier", "decoder", "lm_head", "qa_outputs"),
-}
-"""What a checkpoint may have besides, where the model has no part of that name."""
 _IDLE = re.compile(
     r"cls\.seq_relationship\..*|embeddings\.(position_ids|token_type_ids)"
     r"|h\.\d+\.(attn|crossattention)\.(bias|masked_bias)"
@@ -59,9 +46,9 @@ def fit(
     """
     import torch
 
-    family = _family(cls)
+    family = family_of(cls.config_class.model_type, name=name)
     found = {**_by_plain_name(stored, cls, name=name), **_by_plain_name(instead, cls, name=name)}
-    missing = _missing_layers(cls, config, found)
+    missing = _missing_layers(family, cls, config, found)
     if missing:
         return {}, missing
     try:
@@ -73,7 +60,7 @@ def fit(
     own = {_plain(key, cls): (key, tuple(tensor.shape)) for key, tensor in model.state_dict().items()}
     _check_used({key: tensor for key, tensor in found.items() if key in own}, own, name=name)
     parts = {plain.split(".")[0] for plain in own}
-    others = [head for head in _OTHER_HEADS[family] if head not in parts]
+    others = [head for head in family.other_parts if head not in parts]
     idle = [key for key in found if key not in own and not (key.split(".")[0] in others or _IDLE.fullmatch(key))]
     if idle:
         raise ModelError(
@@ -84,11 +71,6 @@ def fit(
     tied: Mapping[str, str] = model.all_tied_weights_keys  # second name -> first
     there = {*fitting, *(tied[key] for key in fitting if key in tied)}
     return fitting, [key for key in model.state_dict() if not (key in there or key in tied)]
-
-
-def _family(cls: type[PreTrainedModel]) -> str:
-    kind: str = cls.config_class.model_type
-    return "t5" if kind == "mt5" else kind
 
 
 def _plain(key: str, cls: type[PreTrainedModel]) -> str:
@@ -116,10 +98,10 @@ def _count(names: Iterable[str], prefix: str) -> int:
 
 
 def _missing_layers(
-    cls: type[PreTrainedModel], config: PreTrainedConfig, found: Mapping[str, StoredTensor]
+    family: Family, cls: type[PreTrainedModel], config: PreTrainedConfig, found: Mapping[str, StoredTensor]
 ) -> list[str]:
     """The first layer that the config has and the weights have not, so that it is not built with all behind it."""
-    for key, prefix in _LAYERS[_family(cls)].items():
+    for key, prefix in family.layers.items():
         if key == "num_decoder_layers" and not cls.__name__.endswith("ForConditionalGeneration"):
             continue  # the bare encoder builds none
         count, wanted = _count(found, prefix), getattr(config, key)
@@ -128,9 +110,9 @@ def _missing_layers(
     return []
 
 
-def _layers_said(family: str, config: PreTrainedConfig, idle: Iterable[str]) -> str:
+def _layers_said(family: Family, config: PreTrainedConfig, idle: Iterable[str]) -> str:
     """What the config says of the layers that are too many."""
-    for key, prefix in _LAYERS[family].items():
+    for key, prefix in family.layers.items():
         if _count(idle, prefix):
             return f" ({key}: {getattr(config, key):,})"
     return ""

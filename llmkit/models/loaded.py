@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from llmkit.models.families import Family, Head
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from llmkit.models.target_scale import TargetScale
-
-Family = Literal["gpt2", "bert", "t5", "lstm"]
-Head = Literal[
-    "causal-lm", "classification", "embedding", "masked-lm", "question-answering", "seq2seq-lm", "token-classification"
-]
-"""What sits on top: the vocabulary, classes of a text or of its tokens, start and end of an answer, or nothing."""
 
 LABELLED_HEADS: frozenset[Head] = frozenset({"classification", "token-classification"})
 """Heads whose outputs have names."""

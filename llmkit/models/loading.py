@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit.errors import ModelError
-from llmkit.models.configs import family_of, read_config
+from llmkit.models.configs import read_config
 from llmkit.models.ends import refuse_impossible_ids
-from llmkit.models.first_token import read_first_token_only
-from llmkit.models.heads import VERBS, class_of, model_class, model_classes
-from llmkit.models.loaded import LABELLED_HEADS, Family, Head, LoadedModel
+from llmkit.models.families import FAMILIES, VERBS, Head, family_of, verb_of_class
+from llmkit.models.loaded import LABELLED_HEADS, LoadedModel
 from llmkit.models.places import ModelPlace, find_model
-from llmkit.models.presets import scratch_config
 from llmkit.models.threads import one_load_at_a_time
 from llmkit.models.tokenizer_files import TOKENIZER_CONFIG, read_tokenizer
 from llmkit.models.tokenizers import train_tokenizer
@@ -23,7 +21,6 @@ from llmkit.models.weights import (
     load_weights,
     merge_into_base,
     put_adapter,
-    temper_t5_classifier,
 )
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 
@@ -31,12 +28,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 _log = logging.getLogger("llmkit")
-_NEEDED_TOKENS: dict[Family, tuple[str, ...]] = {
-    "gpt2": ("eos", "pad"),
-    "bert": ("cls", "sep", "pad"),
-    "lstm": ("pad",),
-    "t5": ("eos", "pad"),
-}
 _CLASSIFIERS = ("classifier.", "score.")
 """Weights of the outputs that have names."""
 
@@ -61,27 +52,28 @@ def create_model(
     """
     import torch
 
+    family = FAMILIES[block.architecture]
     if isinstance(block.tokenizer, TokenizerBlock):
         tokenizer = train_tokenizer(
-            block.architecture, texts(), block=block.tokenizer, max_tokens=max_tokens, cached=cached_tokenizer
+            family, texts(), block=block.tokenizer, max_tokens=max_tokens, cached=cached_tokenizer
         )
     else:
         tokenizer = load_tokenizer(find_model(block.tokenizer))
-    config = scratch_config(block, tokenizer)
+    config = family.scratch_config(block, tokenizer)
     _name_labels(config, labels)
     with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU; no need to wake every GPU
         torch.manual_seed(seed)
-        model = model_class(block.architecture, head)(config)
-    temper_t5_classifier(model)
+        model = family.model_class(head)(config)
+    family.scale_new_head(model)
     loaded = LoadedModel(
-        model=_trimmed(model),
+        model=model,
         tokenizer=tokenizer,
-        family=block.architecture,
+        family=family,
         name=f"{block.architecture}-{block.size}",
         new_weights=tuple(name for name, _ in model.named_parameters()),
     )
     check_tokenizer(loaded)
-    suit_head(loaded, head)
+    family.prepare(model, tokenizer, head)
     return loaded
 
 
@@ -109,8 +101,9 @@ def load_model(
             does not fit; weights that are missing or not finite.
     """
     place = find_model(name, revision=revision)
-    family = family_of(place)
-    cls = class_of(place, family, head)
+    model_type = place.config.get("model_type")
+    family = family_of(model_type, name=place.name)
+    cls = family.model_class(head, model_type=str(model_type))
     config = read_config(cls, place)
     if head in LABELLED_HEADS:
         if not new_head:
@@ -118,7 +111,7 @@ def load_model(
         _settle_labels(config, place, labels)
     elif head == "question-answering":
         config.num_labels = 2  # start and end, whatever the model was before
-    model, new_weights = load_weights(cls, config, place, new_head=new_head, seed=seed)
+    model, new_weights = load_weights(family, head, config, place, new_head=new_head, seed=seed)
     adapter = None
     if place.adapter is not None:
         adapter = put_adapter(model, place)
@@ -126,9 +119,10 @@ def load_model(
             merge_into_base(model, name=place.name)
     elif new_weights:
         _log.info("%s: new weights for %s", place.name, ", ".join(new_weights))
+    tokenizer = load_tokenizer(place)
     loaded = LoadedModel(
-        model=_trimmed(model),
-        tokenizer=load_tokenizer(place),
+        model=model,
+        tokenizer=tokenizer,
         family=family,
         name=name,
         revision=place.revision,
@@ -137,7 +131,7 @@ def load_model(
         adapter=adapter if keep_adapter else None,
     )
     check_tokenizer(loaded)
-    suit_head(loaded, head)
+    family.prepare(model, tokenizer, head)
     return loaded
 
 
@@ -147,20 +141,10 @@ def _name_for_adapters(place: ModelPlace) -> str | None:
     return str(place.folder.resolve()) if place.revision is None else place.name
 
 
-def suit_head(loaded: LoadedModel, head: Head) -> None:
-    """Let transformers find the last token of a text, which a GPT-2 classifier reads, also in a batch."""
-    if loaded.family == "gpt2" and head == "classification":
-        loaded.tokenizer.padding_side = "right"  # on the left it would shift the positions
-        loaded.model.config.pad_token_id = loaded.tokenizer.pad_token_id
-        loaded.model.config.use_cache = False
-
-
 def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:
     """The folder's tokenizer; GPT-2's, which has no padding, is padded with its end of text, told by the mask."""
-    if place.config.get("model_type") == "lstm":
-        from llmkit.models.lstm import register
-
-        register()
+    family = family_of(place.config.get("model_type"), name=place.name)
+    family.register()
     folder = place.folder
     if place.base is not None and not (folder / TOKENIZER_CONFIG).exists():
         folder = place.base.folder  # an adapter that llmkit did not make
@@ -170,8 +154,8 @@ def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:
     tokenizer.backend_tokenizer.no_padding()
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    if place.config.get("model_type") == "gpt2":
-        tokenizer.padding_side = "left"  # generation continues the right end of a prompt
+    if family.padding_side == "left":
+        tokenizer.padding_side = "left"
     return tokenizer
 
 
@@ -180,10 +164,10 @@ def check_tokenizer(loaded: LoadedModel) -> None:
 
     Found later, it is an index error or nonsense.
     """
-    lacking = [name for name in _NEEDED_TOKENS[loaded.family] if getattr(loaded.tokenizer, f"{name}_token_id") is None]
+    lacking = [name for name in loaded.family.needed_tokens if getattr(loaded.tokenizer, f"{name}_token_id") is None]
     if lacking:
         raise ModelError(
-            f"{loaded.name}: the tokenizer has no {lacking[0]} token, which {loaded.family} models need. "
+            f"{loaded.name}: the tokenizer has no {lacking[0]} token, which {loaded.family.name} models need. "
             "Take a tokenizer of the same family."
         )
     rows = loaded.model.get_input_embeddings().weight.shape[0]
@@ -197,15 +181,6 @@ def check_tokenizer(loaded: LoadedModel) -> None:
         refuse_impossible_ids(loaded)
 
 
-def _trimmed(model: PreTrainedModel) -> PreTrainedModel:
-    """The same model, without the work whose results nothing reads."""
-    from transformers import BertForSequenceClassification
-
-    if isinstance(model, BertForSequenceClassification):
-        read_first_token_only(model)
-    return model
-
-
 def _name_labels(config: PreTrainedConfig, labels: tuple[str, ...] | None) -> None:
     if labels is not None:
         config.id2label = dict(enumerate(labels))
@@ -215,9 +190,9 @@ def _name_labels(config: PreTrainedConfig, labels: tuple[str, ...] | None) -> No
 def _refuse_other_labels(config: PreTrainedConfig, cls: type[PreTrainedModel], place: ModelPlace) -> None:
     """Labels of texts and labels of tokens have weights of the same names and shapes: the config tells them apart."""
     kind = (config.architectures or [""])[0]
-    verbs = {known.__name__: VERBS[head] for (_, head), known in model_classes().items() if head in LABELLED_HEADS}
-    if kind != cls.__name__ and kind in verbs:
-        raise ModelError(f"{place.name}: it was saved as {kind}; `llmkit {verbs[kind]}` fits it.")
+    verb = verb_of_class(kind)
+    if kind != cls.__name__ and verb in {VERBS[head] for head in LABELLED_HEADS}:
+        raise ModelError(f"{place.name}: it was saved as {kind}; `llmkit {verb}` fits it.")
 
 
 def _settle_labels(config: PreTrainedConfig, place: ModelPlace, labels: tuple[str, ...] | None) -> None:

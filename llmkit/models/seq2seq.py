@@ -33,6 +33,5 @@ def target_loss_sum(model: Any, input_ids: Tensor, attention_mask: Tensor | None
 
 def head_input(model: Any, hidden: Tensor) -> Tensor:
     """(..., D) what the vocabulary head reads of the decoder's last states (..., D)."""
-    # T5 1.0 with tied embeddings; neither 1.1 nor mT5
-    scales = model.config.model_type == "t5" and model.config.scale_decoder_outputs
+    scales = getattr(model.config, "scale_decoder_outputs", False)  # T5 1.0 with tied embeddings; neither 1.1 nor mT5
     return hidden * model.model_dim**-0.5 if scales else hidden

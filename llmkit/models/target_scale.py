@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from llmkit.models.loaded import Family, LoadedModel
+    from llmkit.models.loaded import LoadedModel
 
 _LARGEST, _SMALLEST = 1e16, 1e-16
 """Beyond these a squared difference may leave the range of float32."""
@@ -112,14 +112,9 @@ def put_head(loaded: LoadedModel, tensors: Mapping[str, Tensor]) -> None:
             loaded.model.get_parameter(name).copy_(tensors[name])
 
 
-def folded_modules(family: Family) -> tuple[str, ...]:
-    """Names of the modules that folding changes. GPT-2's head has no bias: the norm in front of it has one."""
-    return ("score", "transformer.ln_f") if family == "gpt2" else ("classifier",)
-
-
 def _parameters(loaded: LoadedModel) -> tuple[str, str]:
     """Names of the head's weight (1, D), and of the bias that moves its output."""
-    modules = folded_modules(loaded.family)
+    modules = loaded.family.output_modules
     return f"{modules[0]}.weight", f"{modules[-1]}.bias"
 
 
@@ -135,7 +130,7 @@ def _rescale(loaded: LoadedModel, scale: TargetScale) -> None:
     weight, bias = (model.get_parameter(name) for name in _parameters(loaded))
     with torch.no_grad():
         weight.copy_(weight.double() * scale.deviation)
-        if loaded.family != "gpt2":
+        if len(loaded.family.output_modules) == 1:
             bias.copy_(bias.double() * scale.deviation + scale.mean)
             return
         direction = weight[0].double()  # (D,)

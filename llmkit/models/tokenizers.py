@@ -12,38 +12,24 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmkit.atomic import replace_file
 from llmkit.errors import DataError, UsageError
-from llmkit.models.loaded import Family
+from llmkit.models.families import Family
+from llmkit.models.families.gpt2 import END_OF_TEXT
 from llmkit.recipe.blocks import TokenizerBlock
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-END_OF_TEXT = "<|endoftext|>"
 SENTINELS = tuple(f"<extra_id_{number}>" for number in range(100))  # Raffel et al. 2020, section 3.1.4
 _BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 _UNBOUNDED = 10**30
 """What transformers writes where a tokenizer has no limit of its own."""
 _SPACE = "▁"  # what stands for a space in the pieces of Unigram
 _ESCAPE = "\x1a"  # the control character "substitute": nobody writes it, so escaping costs nothing
-_SPECIAL: dict[Family, dict[str, str]] = {
-    # GPT-2's padding is told by the attention mask, never by the id.
-    "gpt2": {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT},
-    "bert": {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")},
-    "lstm": {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")},
-    "t5": {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
-}
-_INPUTS: dict[Family, dict[str, list[str]]] = {
-    "gpt2": {},
-    "lstm": {},
-    # Plain transformers must tell a saved BERT where the second text of a pair begins, as llmkit does.
-    "bert": {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]},
-    "t5": {},
-}
 _BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 _log = logging.getLogger("llmkit")
@@ -82,19 +68,18 @@ def train_tokenizer(
         tokenizer = _trained(family, texts, block)
         if cached is not None:
             replace_file(cached, tokenizer.to_str().encode())
-    padding_side = "left" if family == "gpt2" else "right"
-    return _wrapped(tokenizer, family, padding_side=padding_side, max_tokens=max_tokens)
+    return _wrapped(tokenizer, family, max_tokens=max_tokens)
 
 
 def _trained(family: Family, texts: Iterable[str], block: TokenizerBlock) -> Tokenizer:
     filled = _refuse_empty(texts)
     used = filled if block.max_characters is None else _sampled(filled, most_characters=block.max_characters)
-    match family:
-        case "gpt2":
+    match family.tokenizer:
+        case "bpe":
             tokenizer = _train_bpe(used, block)
-        case "bert" | "lstm":
+        case "wordpiece":
             tokenizer = _train_wordpiece(list(used), block)
-        case "t5":
+        case "unigram":
             tokenizer = _train_unigram(list(used), block.vocab_size)
     got = tokenizer.get_vocab_size()
     if got < block.vocab_size:
@@ -103,11 +88,13 @@ def _trained(family: Family, texts: Iterable[str], block: TokenizerBlock) -> Tok
 
 
 def _refuse_idle_options(family: Family, block: TokenizerBlock) -> None:
-    if family not in ("bert", "lstm") and block.strip_accents is not None:
-        raise UsageError(f"model.tokenizer.strip_accents: {family}'s tokenizer keeps every character. Leave it out.")
-    if family == "t5" and block.min_frequency > 1:
+    if family.tokenizer != "wordpiece" and block.strip_accents is not None:
         raise UsageError(
-            f"model.tokenizer.min_frequency: {block.min_frequency} cannot be kept; t5's tokenizer weighs its pieces "
+            f"model.tokenizer.strip_accents: {family.name}'s tokenizer keeps every character. Leave it out."
+        )
+    if family.tokenizer == "unigram" and block.min_frequency > 1:
+        raise UsageError(
+            f"model.tokenizer.min_frequency: {block.min_frequency} cannot be kept; {family.name}'s tokenizer weighs its pieces "
             "and has no least frequency. Leave it out."
         )
 
@@ -153,18 +140,18 @@ def _sampled(texts: Iterable[str], *, most_characters: int) -> list[str]:
     return [text for _, _, text in sorted(held, key=lambda entry: entry[1])]
 
 
-def _wrapped(
-    tokenizer: Tokenizer, family: Family, *, padding_side: str, max_tokens: int | None
-) -> PreTrainedTokenizerFast:
+def _wrapped(tokenizer: Tokenizer, family: Family, *, max_tokens: int | None) -> PreTrainedTokenizerFast:
     from transformers import PreTrainedTokenizerFast
 
+    names = family.model_input_names
+    inputs: dict[str, Any] = {} if names is None else {"model_input_names": list(names)}
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        padding_side=padding_side,
+        padding_side=family.padding_side,
         model_max_length=max_tokens or _UNBOUNDED,
         clean_up_tokenization_spaces=False,
-        **_SPECIAL[family],
-        **_INPUTS[family],
+        **family.special_tokens,
+        **inputs,
     )
 
 

@@ -17,9 +17,9 @@ from llmkit.models.adapters import (
     merge_adapter,
     put_tensors,
 )
+from llmkit.models.families import Family, Head, verb_of_class
 from llmkit.models.files import find_file, read_json
 from llmkit.models.fitting import fit
-from llmkit.models.heads import NEW_HEADS, VERBS, model_classes
 from llmkit.models.loaded import Adapter
 from llmkit.models.places import GENERATION_CONFIG, ModelPlace
 from llmkit.models.stored import StoredTensor, read_tensors, stored_tensors, tensors_of
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def load_weights(
-    cls: type[PreTrainedModel], config: PreTrainedConfig, place: ModelPlace, *, new_head: bool, seed: int
+    family: Family, head: Head, config: PreTrainedConfig, place: ModelPlace, *, new_head: bool, seed: int
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """The model, and its parameters that the checkpoint lacks; of an adapter, its base with the adapter's own heads.
 
@@ -44,10 +44,10 @@ def load_weights(
 
     source = place.base or place
     stored, heads = stored_tensors(source.folder, name=source.name), _adapter_heads(place)
-    parts = _without_pooler(cls)
+    cls, parts = family.model_class(head, model_type=config.model_type), family.load_options(head)
     with no_init_weights():
         fitting, missing = fit(lambda: cls(config, **parts), cls, config, stored, instead=heads, name=place.name)
-    _refuse_missing(missing, cls, place, new_head=new_head)
+    _refuse_missing(missing, family, place, new_head=new_head)
     tensors = read_tensors(fitting, name=place.name)
     try:
         with torch.random.fork_rng(devices=[]), quiet_transformers():
@@ -58,9 +58,9 @@ def load_weights(
     except Exception as error:  # whatever is left is the folder's fault, too
         raise ModelError(f"{place.name}: its weights cannot be loaded ({first_line(error)}).") from error
     into_own_memory(model)
-    _refuse_missing(report["missing_keys"], cls, place, new_head=new_head)
+    _refuse_missing(report["missing_keys"], family, place, new_head=new_head)
     if "classifier.weight" in report["missing_keys"]:
-        temper_t5_classifier(model)
+        family.scale_new_head(model)
     damaged = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]
     if damaged:
         raise ModelError(f"{place.name}: weights that are not finite numbers: {', '.join(damaged[:5])}.")
@@ -79,16 +79,9 @@ def into_own_memory(model: nn.Module) -> None:
         tensor.data = tensor.data.clone()
 
 
-def _without_pooler(cls: type[PreTrainedModel]) -> dict[str, bool]:
-    """BERT's bare encoder: many checkpoints have no pooler, and its random weights must not be of any use."""
-    from transformers import BertModel
-
-    return {"add_pooling_layer": False} if cls is BertModel else {}
-
-
-def _refuse_missing(names: Iterable[str], cls: type[PreTrainedModel], place: ModelPlace, *, new_head: bool) -> None:
+def _refuse_missing(names: Iterable[str], family: Family, place: ModelPlace, *, new_head: bool) -> None:
     missing = sorted(names)
-    heads = all(key.startswith(NEW_HEADS) for key in missing)
+    heads = all(key.startswith(family.new_weights) for key in missing)
     if not missing or (new_head and heads and place.adapter is None):
         return
     lacking = ", ".join(missing[:5])
@@ -99,8 +92,8 @@ def _refuse_missing(names: Iterable[str], cls: type[PreTrainedModel], place: Mod
         )
     source = place.base or place
     kind = ", ".join(source.config.get("architectures") or ["of an unknown kind"])
-    others = {known.__name__: VERBS[head] for (_, head), known in model_classes().items() if known is not cls}
-    other = f"; as it is, `llmkit {others[kind]}` fits it" if kind in others else ""
+    verb = verb_of_class(kind)
+    other = "" if verb is None else f"; as it is, `llmkit {verb}` fits it"
     raise ModelError(f"{source.name}: it was saved as {kind} and lacks {lacking}. Finetune it first{other}.")
 
 
@@ -195,19 +188,6 @@ def merge_into_base(model: PreTrainedModel, *, name: str) -> None:
         merge_adapter(model)
     except ValueError as error:  # peft looks at the sums
         raise ModelError(f"{name}: merged into its base it gives weights that are not finite numbers.") from error
-
-
-def temper_t5_classifier(model: PreTrainedModel) -> None:
-    """Scale a new linear head of T5 or mT5 as transformers scales its other new heads.
-
-    For these classes it draws with a standard deviation of 1 (5.x), which gives logits in the tens before the first step.
-    """
-    import torch
-    from transformers import MT5ForTokenClassification, T5ForTokenClassification
-
-    if isinstance(model, (T5ForTokenClassification, MT5ForTokenClassification)):
-        with torch.no_grad():
-            model.classifier.weight.mul_(model.config.d_model**-0.5)
 
 
 @contextmanager

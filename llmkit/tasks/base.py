@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from llmkit.data.examples import Examples
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
-    from llmkit.models.loaded import Head, LoadedModel
+    from llmkit.models.families import Head
+    from llmkit.models.loaded import LoadedModel
     from llmkit.models.target_scale import TargetScale
     from llmkit.recipe.blocks import GenerationBlock, Recipe
 

@@ -16,6 +16,7 @@ from typing_extensions import assert_never
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError, nearest
+from llmkit.models.families import families_with
 from llmkit.recipe.blocks import DistinctNames, Kind, Recipe
 from llmkit.tasks.answers import (
     NUMBER_LABELS,
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
-    from llmkit.models.loaded import Head, LoadedModel
+    from llmkit.models.families import Head
+    from llmkit.models.loaded import LoadedModel
     from llmkit.models.target_scale import TargetScale
 
 _log = logging.getLogger("llmkit")
@@ -63,7 +65,7 @@ class ClassificationRecipe(Recipe):
     ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "text_pair": "text", "label": "label"}
     OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"text_pair": False}
     READ_ROLES: ClassVar[tuple[str, ...]] = ("text", "text_pair")
-    FAMILIES: ClassVar[tuple[str, ...]] = ("bert", "gpt2", "lstm", "t5")
+    FAMILIES: ClassVar[tuple[str, ...]] = families_with("classification")
     METRICS: ClassVar[tuple[str, ...]] = _OWN["label"][0]
     BEST: ClassVar[str] = _OWN["label"][1]
 
@@ -211,10 +213,8 @@ class ClassificationTask:
             "input_ids": padded(inputs, indices, value=self.loaded.tokenizer.pad_token_id),  # (B, T)
             "attention_mask": attention_mask(inputs, indices),  # (B, T)
         }
-        if self._memory.pairs and self.loaded.family == "bert":
-            from llmkit.models.segments import token_types
-
-            batch["token_type_ids"] = token_types(batch["input_ids"], self.loaded.tokenizer.sep_token_id)  # (B, T)
+        if self._memory.pairs:
+            batch |= self.loaded.family.segment_inputs(batch["input_ids"], self.loaded.tokenizer)
         return {**batch, **self._wanted(examples, indices)}
 
     def loss_sum(self, batch: Batch) -> Tensor:

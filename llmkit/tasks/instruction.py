@@ -17,6 +17,7 @@ from llmkit.data.examples import Examples
 from llmkit.errors import DataError, UsageError
 from llmkit.models.chat import TEMPLATE, Messages, answer_ends, fault_in
 from llmkit.models.ends import name_special_ids
+from llmkit.models.families import families_with
 from llmkit.models.threads import own_turn
 from llmkit.recipe.blocks import Block, GenerationBlock, Kind, PositiveInt, Recipe, ScratchModel
 from llmkit.tasks.base import Batch, Engine
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
-    from llmkit.models.loaded import Head, LoadedModel
+    from llmkit.models.families import Head
+    from llmkit.models.loaded import LoadedModel
 
 _log = logging.getLogger("llmkit")
 _UNLEARNT_LENGTH = 128
@@ -55,7 +57,7 @@ class InstructionRecipe(Recipe):
     OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"input": True}
     ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("prompt", "response"), ("messages",))
     READ_ROLES: ClassVar[tuple[str, ...]] = ("prompt", "messages")
-    FAMILIES: ClassVar[tuple[str, ...]] = ("gpt2",)
+    FAMILIES: ClassVar[tuple[str, ...]] = families_with("causal-lm")
     METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
     BEST: ClassVar[str] = "loss"
 

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from llmkit.data.examples import Examples
 from llmkit.data.token_store import Blocks
+from llmkit.models.families import families_with
 from llmkit.recipe.blocks import Kind, Recipe, ScratchModel, TextUnit
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.corpus import block_tokens_of, token_stream
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
 
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
-    from llmkit.models.loaded import Head, LoadedModel
+    from llmkit.models.families import Head
+    from llmkit.models.loaded import LoadedModel
 
 
 class MaskedLMRecipe(Recipe):
     ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text"}
-    FAMILIES: ClassVar[tuple[str, ...]] = ("bert",)
+    FAMILIES: ClassVar[tuple[str, ...]] = families_with("masked-lm")
 
     task: Literal["masked-lm"]
     block_tokens: Annotated[int, Field(ge=8)] | None = None

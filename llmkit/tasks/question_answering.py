@@ -16,6 +16,7 @@ from llmkit.data.answers import locate_answer
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError, ModelError
+from llmkit.models.families import families_with
 from llmkit.recipe.blocks import Kind, Recipe
 from llmkit.tasks.answering import AnswerOptions, EncodedPair, Reading, encode_pairs, find_answer, overlap_of
 from llmkit.tasks.base import Batch, Engine
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
-    from llmkit.models.loaded import Head, LoadedModel
+    from llmkit.models.families import Head
+    from llmkit.models.loaded import LoadedModel
 
 _NAME = "question-answering"
 _CHUNK_ROWS = 1000
@@ -40,7 +42,7 @@ _log = logging.getLogger("llmkit")
 class QuestionAnsweringRecipe(Recipe):
     ROLES: ClassVar[Mapping[str, Kind]] = {"context": "text", "question": "text", "answers": "answers"}
     READ_ROLES: ClassVar[tuple[str, ...]] = ("context", "question")
-    FAMILIES: ClassVar[tuple[str, ...]] = ("bert",)
+    FAMILIES: ClassVar[tuple[str, ...]] = families_with("question-answering")
     METRICS: ClassVar[tuple[str, ...]] = ("squad",)
     BEST: ClassVar[str] = "answer_f1"
 
@@ -106,14 +108,13 @@ class QuestionAnsweringTask:
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         from llmkit.models.losses import IGNORED
-        from llmkit.models.segments import token_types
 
         inputs, tokenizer = examples.columns["input_ids"], self.loaded.tokenizer
         input_ids = padded(inputs, indices, value=tokenizer.pad_token_id)  # (B, T)
         return {
             "input_ids": input_ids,
             "attention_mask": attention_mask(inputs, indices),  # (B, T)
-            "token_type_ids": token_types(input_ids, tokenizer.sep_token_id),  # (B, T)
+            **self.loaded.family.segment_inputs(input_ids, tokenizer),
             "labels": padded(examples.columns["target_ids"], indices, value=IGNORED),  # (B, 2): start and end
         }
 
@@ -122,7 +123,7 @@ class QuestionAnsweringTask:
 
         from llmkit.models.losses import cross_entropy_sum
 
-        inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")}
+        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
         output = self.loaded.model(**inputs)
         logits = torch.stack([output.start_logits, output.end_logits], dim=1).float()  # (B, 2, T)
         # Padding is no place for an answer; with it, the loss would depend on what a batch is padded to.

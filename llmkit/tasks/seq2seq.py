@@ -16,6 +16,7 @@ from pydantic import Field
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount, Overflow
 from llmkit.models.ends import name_special_ids
+from llmkit.models.families import families_with
 from llmkit.models.threads import own_turn
 from llmkit.recipe.blocks import Block, GenerationBlock, PositiveInt, Recipe
 from llmkit.tasks.base import Batch, Engine
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
-    from llmkit.models.loaded import Head, LoadedModel
+    from llmkit.models.families import Head
+    from llmkit.models.loaded import LoadedModel
 
 _log = logging.getLogger("llmkit")
 
@@ -47,7 +49,7 @@ class WritingBlock(Block):
 class Seq2SeqRecipe(Recipe):
     """The keys of all three; each gives its own defaults for the lengths."""
 
-    FAMILIES: ClassVar[tuple[str, ...]] = ("t5",)
+    FAMILIES: ClassVar[tuple[str, ...]] = families_with("seq2seq-lm")
     SOURCE: ClassVar[str]
     """The role that is read."""
     TARGET: ClassVar[str]
@@ -82,8 +84,7 @@ class Seq2SeqTask:
     def __init__(self, recipe: Seq2SeqRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
-        # mT5 was pretrained on text alone: no prefix means anything to it.
-        own = "" if loaded.model.config.model_type == "mt5" else recipe.own_prefix
+        own = loaded.family.default_prefix(loaded.model.config, recipe.own_prefix)
         self.prefix = own if recipe.prefix is None else recipe.prefix
         kept: int | None = loaded.model.generation_config.max_new_tokens  # of a model that this task trained
         self.options = GenerationBlock(

@@ -19,6 +19,7 @@ from llmkit.data.examples import Examples
 from llmkit.data.token_store import Blocks
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.ends import name_special_ids
+from llmkit.models.families import families_with
 from llmkit.recipe.blocks import Kind, Recipe, TextUnit
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.corpus import token_stream
@@ -31,14 +32,15 @@ if TYPE_CHECKING:
 
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
-    from llmkit.models.loaded import Head, LoadedModel
+    from llmkit.models.families import Head
+    from llmkit.models.loaded import LoadedModel
 
 _log = logging.getLogger("llmkit")
 
 
 class SpanCorruptionRecipe(Recipe):
     ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text"}
-    FAMILIES: ClassVar[tuple[str, ...]] = ("t5",)
+    FAMILIES: ClassVar[tuple[str, ...]] = families_with("seq2seq-lm")
 
     task: Literal["span-corruption"]
     block_tokens: Annotated[int, Field(ge=16)] = 512

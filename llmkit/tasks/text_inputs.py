@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmkit.data.windows import window_starts
-from llmkit.errors import DataError, ModelError, UsageError
+from llmkit.errors import DataError, UsageError
 from llmkit.models.threads import own_turn
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class TextInputs:
             UsageError: the window has no room for text, or the overlap fills it.
             ModelError: a BERT that knows one segment only cannot be told a pair.
         """
-        if pairs and loaded.family == "bert" and loaded.model.config.type_vocab_size < 2:
-            raise ModelError(f"{loaded.name}: it knows one segment only (type_vocab_size), so it cannot read pairs.")
+        if pairs:
+            loaded.family.check_pairs(loaded.model.config, name=loaded.name)
         self.pairs = pairs
         self.window = loaded.window
         self._tokenizer = loaded.tokenizer

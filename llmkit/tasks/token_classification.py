@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError, ModelError, UsageError, nearest
+from llmkit.models.families import families_with
 from llmkit.recipe.blocks import DistinctNames, Kind, Recipe
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import in_chunks
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
-    from llmkit.models.loaded import Head, LoadedModel
+    from llmkit.models.families import Head
+    from llmkit.models.loaded import LoadedModel
 
 _TAGS_SHOWN = 5
 _PREDICT_EXAMPLES = 2048
@@ -51,7 +53,7 @@ class TokenClassificationRecipe(Recipe):
     ROLES: ClassVar[Mapping[str, Kind]] = {"words": "words", "tags": "labels", "text": "text", "spans": "spans"}
     ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("words", "tags"), ("text", "spans"))
     READ_ROLES: ClassVar[tuple[str, ...]] = ("words", "text")
-    FAMILIES: ClassVar[tuple[str, ...]] = ("bert",)
+    FAMILIES: ClassVar[tuple[str, ...]] = families_with("token-classification")
     METRICS: ClassVar[tuple[str, ...]] = ("entities",)
     BEST: ClassVar[str] = "entity_f1"
 

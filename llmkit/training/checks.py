@@ -23,7 +23,8 @@ from llmkit.data.order import batch_of_step, steps_per_epoch
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.adapters import merge_adapter
 from llmkit.models.export import changing_files, own_tensors, tokenizer_files
-from llmkit.models.loaded import LABELLED_HEADS, Head, LoadedModel
+from llmkit.models.families import Head
+from llmkit.models.loaded import LABELLED_HEADS, LoadedModel
 from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED, label_smoothing
 from llmkit.models.target_scale import in_target_units

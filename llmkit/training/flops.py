@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from llmkit.models.families import family_of
+
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
@@ -76,8 +78,8 @@ def train_flops_per_token(
         FLOPs a token, source and target tokens counted alike.
     """
     is_encoder_decoder = config.is_encoder_decoder
-    width = config.num_heads * config.d_kv if config.model_type in ("t5", "mt5") else config.hidden_size
-    if config.model_type == "lstm":  # each direction takes one step a token, and nothing attends
+    width = family_of(config.model_type, name="the model").attention_width(config)
+    if not width:  # nothing attends
         source_flops: float = 6 * (sizes.source * source_tokens + sizes.head * targets)
         return source_flops / source_tokens
     products = sizes.source * source_tokens + sizes.target * target_tokens + sizes.head * targets

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
 from llmkit.errors import UsageError
-from llmkit.models.loaded import Family
+from llmkit.models.families import Family
 
 Format = Literal["fp32", "bf16", "fp16"]
 
@@ -32,29 +32,23 @@ def choose_precision(
     Raises:
         UsageError: fp16 for T5, whose activations overflow in it, or on a CPU; bf16 for an LSTM on a GPU.
     """
-    if family == "lstm" and device.type == "cuda" and wanted in ("auto", "bf16"):
-        return _of_lstm_on_gpu(wanted)
-    if wanted == "fp16":
-        if family == "t5":
-            raise UsageError("train.precision: T5's activations overflow in fp16; use bf16, or fp32.")
-        if device.type == "cpu":
-            raise UsageError("train.precision: fp16 needs a GPU; use auto, bf16 or fp32 on a CPU.")
+    fault = family.refuse_precision(wanted, device)
+    if fault is not None:
+        others = [one for one in get_args(Format) if family.refuse_precision(one, device) is None]
+        raise UsageError(f"train.precision: {fault}; use {', '.join(['auto', *others])}.")
+    if wanted == "fp16" and device.type == "cpu":
+        raise UsageError("train.precision: fp16 needs a GPU; use auto, bf16 or fp32 on a CPU.")
     if wanted != "auto":
         return Precision(wanted, "as the recipe says")
     if device.type == "cuda":
+        fault = family.refuse_precision("bf16", device)
+        if fault is not None:
+            return Precision("fp32", fault)
         if torch.cuda.is_bf16_supported(including_emulation=False):
             return Precision("bf16", "the GPU computes in bf16")
-        if family == "t5":
-            return Precision("fp32", "the GPU has no bf16, and T5 overflows in fp16")
-        return Precision("fp16", "the GPU has no bf16")
+        fault = family.refuse_precision("fp16", device)
+        reason = "the GPU has no bf16"
+        return Precision("fp16", reason) if fault is None else Precision("fp32", f"{reason}, and {fault}")
     if device.type == "cpu" and torch.cpu._is_amx_tile_supported():
         return Precision("bf16", "the CPU multiplies bf16 matrices (AMX)")
     return Precision("fp32", f"the {device.type.upper()} is no faster in bf16")
-
-
-def _of_lstm_on_gpu(wanted: Literal["auto", "bf16"]) -> Precision:
-    """Under torch's autocast cuDNN's LSTM computes in fp16, whichever format is asked for: in bf16, without the scaling
-    of the loss that fp16 needs."""
-    if wanted == "bf16":
-        raise UsageError("train.precision: in bf16 a GPU computes an LSTM in unscaled fp16; use auto, fp32 or fp16.")
-    return Precision("fp32", "a GPU has no LSTM in bf16")

@@ -18,10 +18,10 @@ from llmkit.data.rows import Row
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.metrics import METRICS, figures_of
 from llmkit.models.adapters import add_adapter
+from llmkit.models.families import Head
 from llmkit.models.layers import freeze
-from llmkit.models.loaded import LABELLED_HEADS, Head, LoadedModel
+from llmkit.models.loaded import LABELLED_HEADS, LoadedModel
 from llmkit.models.loading import create_model, load_model
-from llmkit.models.target_scale import folded_modules
 from llmkit.recipe.blocks import Recipe, ScratchModel
 from llmkit.runs.environment import environment
 from llmkit.runs.folder import Run
@@ -158,7 +158,7 @@ def _partly_trained(loaded: LoadedModel, recipe: Recipe, *, head: Head) -> Loade
         freeze(loaded, embeddings=train.freeze.embeddings, layers=train.freeze.layers)
     if train.lora is not None and loaded.adapter is None:  # a checkpoint has brought its own
         # All that a regression's scale is folded into has to be in the adapter.
-        whole = folded_modules(loaded.family) if getattr(recipe, "regression", False) else ()
+        whole = loaded.family.output_modules if getattr(recipe, "regression", False) else ()
         return add_adapter(loaded, train.lora, head=head, seed=train.seed, whole=whole)
     return loaded
 

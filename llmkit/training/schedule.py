@@ -10,20 +10,11 @@ from typing_extensions import assert_never
 
 from llmkit.data.order import steps_per_epoch
 from llmkit.errors import UsageError
-from llmkit.models.loaded import Family
+from llmkit.models.families import Family
 from llmkit.recipe.blocks import Recipe, TrainBlock, parse_share
 
 Schedule = Literal["constant", "linear", "cosine"]
 
-# Peak rates of AdamW. From pretrained weights: Devlin et al. 2019, appendix A.3 (2e-5 to 5e-5) for BERT; the
-# transformers documentation of T5 (1e-4 and 3e-4 work well) for T5; Radford et al. give none for GPT-2, 5e-5 is common.
-# From random weights, small models take a much larger step: 1e-3 reached the best validation loss of 3e-4, 1e-3 and
-# 3e-3 on a 2-layer BERT.
-_PRETRAINED_RATE: dict[Family, float] = {"bert": 5e-5, "gpt2": 5e-5, "t5": 3e-4, "lstm": 1e-3}
-_RANDOM_RATE: dict[Family, float] = {"bert": 1e-3, "gpt2": 1e-3, "t5": 1e-3, "lstm": 1e-3}
-# Adapters: Hu et al. 2021, appendix D (4e-4 to 5e-4 for RoBERTa base, 2e-4 for GPT-2). They have no T5: 1e-3 is what
-# peft's own example takes for mt0-large, an mT5 (examples/conditional_generation/peft_lora_seq2seq.ipynb).
-_LORA_RATE: dict[Family, float] = {"bert": 4e-4, "gpt2": 2e-4, "t5": 1e-3, "lstm": 1e-3}
 # With `optimizer: adamw-scaled`, shares of a weight's own size. Nawrot 2023 (nanoT5, optim.base_lr) from random weights;
 # Raffel et al. 2020, section 3.1.2 (AdaFactor at 1e-3) from pretrained ones.
 _SCALED_RATE = {"random": 2e-2, "pretrained": 1e-3}
@@ -118,8 +109,8 @@ def _peak_rate(train: TrainBlock, family: Family, *, from_scratch: bool) -> floa
         return train.learning_rate
     if train.optimizer == "adamw-scaled":
         return _SCALED_RATE["random" if from_scratch else "pretrained"]
-    rates = _RANDOM_RATE if from_scratch else _PRETRAINED_RATE if train.lora is None else _LORA_RATE
-    return rates[family]
+    rates = family.learning_rates
+    return rates.random if from_scratch else rates.pretrained if train.lora is None else rates.lora
 
 
 def _warmup_steps(train: TrainBlock, total: int) -> int:

@@ -84,8 +84,8 @@ def test_an_option_outside_its_range_is_refused_with_the_range(here: Path, optio
 
 
 def test_a_model_without_a_verb_is_opened_by_its_own_kind(here: Path) -> None:
-    assert llmkit.load("runs/classify-001").loaded.family == "bert"
-    assert llmkit.load("runs/write-001/model").loaded.family == "gpt2"
+    assert llmkit.load("runs/classify-001").loaded.family.name == "bert"
+    assert llmkit.load("runs/write-001/model").loaded.family.name == "gpt2"
     with pytest.raises(UsageError, match="give the model's name"):
         llmkit.load()
     with pytest.raises(ModelError, match="no such folder"):

@@ -17,6 +17,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from llmkit.models.families import FAMILIES
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 
@@ -55,7 +56,7 @@ def small_gpt2() -> LoadedModel:
         bos_token_id=fast.bos_token_id,
         eos_token_id=fast.eos_token_id,
     )
-    return LoadedModel(model=GPT2LMHeadModel(config).eval(), tokenizer=fast, family="gpt2", name="small-gpt2")
+    return LoadedModel(model=GPT2LMHeadModel(config).eval(), tokenizer=fast, family=FAMILIES["gpt2"], name="small-gpt2")
 
 
 def small_bert() -> LoadedModel:
@@ -86,7 +87,7 @@ def small_bert() -> LoadedModel:
         label2id={"sport": 0, "politics": 1, "weather": 2},
     )
     model = BertForSequenceClassification(config).eval()
-    return LoadedModel(model=model, tokenizer=fast, family="bert", name="small-bert")
+    return LoadedModel(model=model, tokenizer=fast, family=FAMILIES["bert"], name="small-bert")
 
 
 def small_t5(*, cleans_up: bool = False) -> LoadedModel:
@@ -124,7 +125,7 @@ def small_t5(*, cleans_up: bool = False) -> LoadedModel:
     model = T5ForConditionalGeneration(config).eval()
     with torch.no_grad():
         model.lm_head.weight.mul_(0.25)  # else one token has all the probability, and sampling no choice
-    return LoadedModel(model=model, tokenizer=fast, family="t5", name="small-t5")
+    return LoadedModel(model=model, tokenizer=fast, family=FAMILIES["t5"], name="small-t5")
 
 
 class FakeEngine:

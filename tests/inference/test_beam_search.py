@@ -13,6 +13,7 @@ from transformers import MT5Config, MT5ForConditionalGeneration, T5Config, T5For
 from llmkit.inference.engines.beam_search import beam_search
 from llmkit.inference.engines.special_ids import special_ids
 from llmkit.inference.engines.transformers import TransformersEngine
+from llmkit.models.families import FAMILIES
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 
@@ -42,7 +43,7 @@ MODELS: dict[str, Callable[[int], Any]] = {
 
 def opened(kind: str) -> LoadedModel:
     tokenizer = small_t5().tokenizer
-    return LoadedModel(model=MODELS[kind](len(tokenizer)), tokenizer=tokenizer, family="t5", name=kind)
+    return LoadedModel(model=MODELS[kind](len(tokenizer)), tokenizer=tokenizer, family=FAMILIES["t5"], name=kind)
 
 
 def sources(count: int = 12) -> list[list[int]]:

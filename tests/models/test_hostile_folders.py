@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from llmkit.errors import ModelError
 from llmkit.models.export import model_files
-from llmkit.models.loaded import Head
+from llmkit.models.families import Head
 from llmkit.models.loading import load_model, load_tokenizer
 from llmkit.models.places import find_model
 

@@ -21,7 +21,6 @@ from transformers import (
 
 from llmkit.errors import UsageError
 from llmkit.models.layers import freeze, label_heads, layer_stacks, levels_from_top
-from llmkit.models.loaded import Family
 
 BERT = BertConfig(vocab_size=30, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8)
 GPT2 = GPT2Config(vocab_size=30, n_embd=8, n_layer=2, n_head=2, n_positions=8)
@@ -40,7 +39,7 @@ def frozen(model: nn.Module) -> set[str]:
         ("t5", ["encoder.block", "decoder.block"]),
     ],
 )
-def test_stacks_are_the_outermost_lists_of_layers(family: Family, stacks: list[str]) -> None:
+def test_stacks_are_the_outermost_lists_of_layers(family: str, stacks: list[str]) -> None:
     found = layer_stacks(tiny_model(family, layers=3).model)
     assert list(found) == stacks
     assert [len(layers) for layers in found.values()] == [3] * len(stacks)
@@ -80,7 +79,7 @@ def test_stacks_are_the_outermost_lists_of_layers(family: Family, stacks: list[s
         ),
     ],
 )
-def test_layer_l_of_3_stands_3_less_l_below_the_top_and_embeddings_3(family: Family, levels: dict[str, int]) -> None:
+def test_layer_l_of_3_stands_3_less_l_below_the_top_and_embeddings_3(family: str, levels: dict[str, int]) -> None:
     model = tiny_model(family, layers=3).model
     found = levels_from_top(model)
     assert {name: found[name] for name in levels} == levels
@@ -93,7 +92,7 @@ def test_an_output_matrix_of_its_own_is_no_embedding() -> None:
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
-def test_frozen_layers_are_the_first_of_each_stack_and_nothing_else(family: Family) -> None:
+def test_frozen_layers_are_the_first_of_each_stack_and_nothing_else(family: str) -> None:
     loaded = tiny_model(family, layers=3)
     freeze(loaded, embeddings=False, layers=2)
     first = tuple(f"{stack}.{number}." for stack in layer_stacks(loaded.model) for number in range(2))

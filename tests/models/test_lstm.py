@@ -17,10 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from llmkit.errors import ModelError, UsageError
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.export import model_files, own_tensors
+from llmkit.models.families import FAMILIES
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import create_model, load_model
 from llmkit.models.lstm import BothDirections, LstmConfig, LstmForSequenceClassification
-from llmkit.models.presets import scratch_config
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 from llmkit.tasks.base import Task
 from llmkit.training.flops import matrix_sizes, train_flops_per_token
@@ -143,7 +143,7 @@ def test_a_saved_lstm_is_opened_with_the_same_answers_and_nothing_is_logged(
         logger.propagate = before
     assert caplog.messages == []
     assert json.loads((folder / "config.json").read_text())["model_type"] == "lstm"
-    assert (again.family, again.labels) == ("lstm", LABELS)
+    assert (again.family.name, again.labels) == ("lstm", LABELS)
     ids = loaded.tokenizer("the cat sees a stone")["input_ids"]
     assert again.tokenizer("the cat sees a stone")["input_ids"] == ids
     tokens = torch.tensor([ids])
@@ -187,7 +187,7 @@ def test_what_an_lstm_has_not_is_refused_in_a_recipe() -> None:
     with pytest.raises(ValidationError, match="an LSTM has no attention; leave it out"):
         ScratchModel(architecture="lstm", size="tiny", attention_dropout=0.1)
     with pytest.raises(UsageError, match="lstm has no size 'base'; use tiny, small"):
-        scratch_config(ScratchModel(architecture="lstm", size="base"), tiny().tokenizer)
+        FAMILIES["lstm"].scratch_config(ScratchModel(architecture="lstm", size="base"), tiny().tokenizer)
 
 
 # ---- FLOPs

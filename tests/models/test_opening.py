@@ -17,12 +17,13 @@ from transformers import BertModel
 
 from llmkit.errors import MachineError, ModelError
 from llmkit.models.export import model_files, own_tensors
-from llmkit.models.loaded import Family, Head, LoadedModel
+from llmkit.models.families import Head
+from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import create_model, load_model
 from llmkit.models.places import find_model
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 
-HEADS: dict[Family, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm"}
+HEADS: dict[str, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm"}
 
 
 def saved(folder: Path, loaded: LoadedModel | None = None) -> Path:
@@ -44,11 +45,11 @@ def opened(folder: Path, *, head: Head = "classification", **more: Any) -> Loade
 
 
 @pytest.mark.parametrize("family", HEADS)
-def test_a_saved_model_is_opened_with_the_same_weights_and_ids(family: Family, tmp_path: Path) -> None:
+def test_a_saved_model_is_opened_with_the_same_weights_and_ids(family: str, tmp_path: Path) -> None:
     loaded = tiny_model(family)
     again = opened(saved(tmp_path / "model", loaded), head=HEADS[family])
     assert same_bits(own_tensors(again.model), own_tensors(loaded.model))
-    assert again.family == family
+    assert again.family.name == family
     text = sentence(1)
     assert again.tokenizer(text)["input_ids"] == loaded.tokenizer(text)["input_ids"]
     assert again.tokenizer.padding_side == ("left" if family == "gpt2" else "right")
@@ -118,7 +119,7 @@ def test_labels_numbered_with_a_gap_are_refused(tmp_path: Path) -> None:
     [("bert", "causal-lm", "classify"), ("gpt2", "seq2seq-lm", "generate")],
 )
 def test_a_model_of_another_family_is_refused_with_the_command_that_fits(
-    family: Family, head: Head, verb: str, tmp_path: Path
+    family: str, head: Head, verb: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=f"a {family} model has no {head} head; `llmkit {verb}` fits it"):
         opened(saved(tmp_path / "model", tiny_model(family)), head=head)
@@ -126,7 +127,7 @@ def test_a_model_of_another_family_is_refused_with_the_command_that_fits(
 
 @pytest.mark.parametrize(("family", "verb"), [("t5", "summarize"), ("gpt2", "generate")])
 def test_a_model_with_another_head_is_refused_with_the_command_that_fits(
-    family: Family, verb: str, tmp_path: Path
+    family: str, verb: str, tmp_path: Path
 ) -> None:
     folder = saved(tmp_path / "model", tiny_model(family))
     with pytest.raises(
@@ -136,7 +137,7 @@ def test_a_model_with_another_head_is_refused_with_the_command_that_fits(
 
 
 @pytest.mark.parametrize("family", ["t5", "gpt2"])
-def test_training_may_start_from_a_body_without_a_classifier(family: Family, tmp_path: Path) -> None:
+def test_training_may_start_from_a_body_without_a_classifier(family: str, tmp_path: Path) -> None:
     folder = saved(tmp_path / "model", tiny_model(family))
     loaded = opened(folder, head="classification", labels=("no", "yes"), new_head=True)
     assert loaded.labels == ("no", "yes")
@@ -160,7 +161,7 @@ def test_a_new_classifier_on_mt5_begins_as_one_on_t5(tmp_path: Path) -> None:
 
 
 def test_an_unknown_family_is_refused_with_those_that_work(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="its type is 'llama'; llmkit works with gpt2, bert, t5"):
+    with pytest.raises(ModelError, match=r"'llama'.*bert, gpt2"):
         opened(edited(saved(tmp_path / "model"), model_type="llama"))
 
 
@@ -173,10 +174,10 @@ def test_a_tokenizer_with_more_ids_than_embeddings_is_refused(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("tokenizer_family", ["bert", "t5"])
-def test_a_tokenizer_without_the_familys_tokens_is_refused(tokenizer_family: Family, tmp_path: Path) -> None:
+def test_a_tokenizer_without_the_familys_tokens_is_refused(tokenizer_family: str, tmp_path: Path) -> None:
     """A BERT tokenizer has no end of text, which GPT-2 and T5 learn; T5's has no [CLS]."""
     folder = saved(tmp_path / "other", tiny_model(tokenizer_family))
-    family: Family = "gpt2" if tokenizer_family == "bert" else "bert"
+    family: str = "gpt2" if tokenizer_family == "bert" else "bert"
     with pytest.raises(ModelError, match=f"the tokenizer has no (eos|cls) token, which {family} models need"):
         create_model(
             ScratchModel(architecture=family, size="tiny", tokenizer=str(folder)),
@@ -351,7 +352,7 @@ def test_a_run_without_a_model_says_how_to_finish_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", HEADS)
-def test_the_same_seed_gives_the_same_new_weights_whatever_was_drawn_before(family: Family) -> None:
+def test_the_same_seed_gives_the_same_new_weights_whatever_was_drawn_before(family: str) -> None:
     block = ScratchModel(architecture=family, size="tiny", tokenizer=TokenizerBlock(vocab_size=400))
 
     def created(seed: int) -> LoadedModel:

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from llmkit.errors import DataError, UsageError
-from llmkit.models.loaded import Family
+from llmkit.models.families import FAMILIES
 from llmkit.models.loading import create_model
 from llmkit.models.tokenizers import END_OF_TEXT, SENTINELS, train_tokenizer
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 
-FAMILIES: tuple[Family, ...] = ("gpt2", "bert", "t5")
+TRIED = ("gpt2", "bert", "t5")
 CHINESE = [
     "敏捷的棕色狐狸跳过了那只懒狗",
     "模型不应该产生任何未知词",
@@ -46,7 +46,7 @@ anything_with_names = st.lists(anything_with_signs | st.sampled_from(NAMES)).map
 
 
 def trained(
-    family: Family,
+    family: str,
     texts: list[str] = TEXTS,
     *,
     block: TokenizerBlock | None = None,
@@ -54,11 +54,11 @@ def trained(
     max_tokens: int | None = None,
 ) -> PreTrainedTokenizerFast:
     block = block or TokenizerBlock(vocab_size=vocab_size, lowercase=False)
-    return train_tokenizer(family, texts, block=block, max_tokens=max_tokens)
+    return train_tokenizer(FAMILIES[family], texts, block=block, max_tokens=max_tokens)
 
 
 @cache
-def shared(family: Family) -> PreTrainedTokenizerFast:
+def shared(family: str) -> PreTrainedTokenizerFast:
     return trained(family)
 
 
@@ -92,7 +92,7 @@ def test_unigram_keeps_spaces_at_the_edges_and_its_own_signs(text: str) -> None:
 @settings(deadline=None, max_examples=100)
 @given(anything_with_names)
 @pytest.mark.parametrize("family", ["gpt2", "t5"])
-def test_names_of_special_tokens_are_given_back_where_they_are_split(family: Family, text: str) -> None:
+def test_names_of_special_tokens_are_given_back_where_they_are_split(family: str, text: str) -> None:
     assert there_and_back(shared(family), text, split_special_tokens=True) == text
 
 
@@ -141,7 +141,7 @@ def chinese_texts(characters: int) -> list[str]:
 
 
 @pytest.mark.parametrize("family", ["bert", "t5"])
-def test_chinese_that_was_in_the_training_text_has_neither_unknown_tokens_nor_bytes(family: Family) -> None:
+def test_chinese_that_was_in_the_training_text_has_neither_unknown_tokens_nor_bytes(family: str) -> None:
     texts = chinese_texts(600)
     tokenizer = trained(family, texts, vocab_size=2000)
     for text in texts:
@@ -170,8 +170,8 @@ def test_symbols_in_a_new_word_are_known_to_wordpiece() -> None:
 
 
 @pytest.mark.parametrize("first", [0x4E00, 0xAC00], ids=["chinese", "korean"])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_no_more_entries_than_asked_for_even_with_a_large_alphabet(family: Family, first: int) -> None:
+@pytest.mark.parametrize("family", TRIED)
+def test_no_more_entries_than_asked_for_even_with_a_large_alphabet(family: str, first: int) -> None:
     """Unigram's own trainer fails where the characters do not fit; here the rarer ones become bytes."""
     rng = random.Random(6)
     texts = ["".join(chr(first + rng.randrange(2000)) for _ in range(30)) for _ in range(60)]
@@ -191,7 +191,7 @@ def fingerprints() -> list[str]:
     rare = [" ".join("".join(rng.choices(letters, k=rng.randint(3, 12))) for _ in range(8)) for _ in range(60)]
     return [
         hashlib.sha256(trained(family, [*TEXTS, *rare]).backend_tokenizer.to_str().encode()).hexdigest()
-        for family in FAMILIES
+        for family in TRIED
     ]
 
 
@@ -205,8 +205,8 @@ def test_the_same_texts_give_the_same_tokenizer_in_another_process() -> None:
     assert ran.stdout.split() == fingerprints() == fingerprints()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_autotokenizer_opens_it_with_the_same_ids(family: Family, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", TRIED)
+def test_autotokenizer_opens_it_with_the_same_ids(family: str, tmp_path: Path) -> None:
     tokenizer = trained(family, max_tokens=99)
     tokenizer.save_pretrained(tmp_path)
     opened = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
@@ -242,17 +242,15 @@ def test_gpt2_adds_nothing_and_pads_with_its_end_of_text() -> None:
 
 
 @pytest.mark.parametrize(("family", "least"), [("gpt2", 257), ("t5", 379)])
-def test_a_vocabulary_without_room_for_the_fixed_entries_is_refused_with_the_least_one(
-    family: Family, least: int
-) -> None:
+def test_a_vocabulary_without_room_for_the_fixed_entries_is_refused_with_the_least_one(family: str, least: int) -> None:
     with pytest.raises(UsageError, match=rf"vocab_size: {least - 1} is too small; .* take {least}"):
         trained(family, vocab_size=least - 1)
     assert len(trained(family, vocab_size=least)) == least
 
 
 @pytest.mark.parametrize("texts", [[], ["", ""]])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_no_text_is_told(family: Family, texts: list[str]) -> None:
+@pytest.mark.parametrize("family", TRIED)
+def test_no_text_is_told(family: str, texts: list[str]) -> None:
     with pytest.raises(DataError, match="there is no text"):
         trained(family, texts)
 
@@ -278,7 +276,7 @@ def test_case_and_accents_are_wordpieces_choice(lowercase: bool, strip_accents: 
 
 
 @pytest.mark.parametrize("family", ["gpt2", "bert"])
-def test_what_stands_together_less_often_than_the_least_frequency_is_not_joined(family: Family) -> None:
+def test_what_stands_together_less_often_than_the_least_frequency_is_not_joined(family: str) -> None:
     texts = ["often often often often rarely rarely"]
     block = TokenizerBlock(vocab_size=400, min_frequency=3)
     entries = trained(family, texts, block=block).get_vocab()
@@ -291,14 +289,14 @@ def test_what_stands_together_less_often_than_the_least_frequency_is_not_joined(
     ("family", "option"),
     [("gpt2", {"strip_accents": True}), ("t5", {"strip_accents": False}), ("t5", {"min_frequency": 2})],
 )
-def test_an_option_without_effect_is_refused_before_the_text_is_read(family: Family, option: dict[str, int]) -> None:
+def test_an_option_without_effect_is_refused_before_the_text_is_read(family: str, option: dict[str, int]) -> None:
     def unread() -> Iterator[str]:
         raise AssertionError
         yield ""
 
     block = TokenizerBlock.model_validate({"vocab_size": 500, **option})
     with pytest.raises(UsageError, match=rf"^model\.tokenizer\.{next(iter(option))}: .* Leave it out\.$"):
-        train_tokenizer(family, unread(), block=block, max_tokens=None)
+        train_tokenizer(FAMILIES[family], unread(), block=block, max_tokens=None)
 
 
 def words_apart(count: int) -> list[str]:
@@ -342,8 +340,8 @@ class Text(str):
     """A text whose end can be watched."""
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_no_more_text_is_held_than_the_limit(family: Family) -> None:
+@pytest.mark.parametrize("family", TRIED)
+def test_no_more_text_is_held_than_the_limit(family: str) -> None:
     alive: weakref.WeakSet[Text] = weakref.WeakSet()
     most = 0
 
@@ -355,13 +353,15 @@ def test_no_more_text_is_held_than_the_limit(family: Family) -> None:
             most = max(most, len(alive))
             yield text
 
-    train_tokenizer(family, endless(), block=TokenizerBlock(vocab_size=500, max_characters=500), max_tokens=None)
+    train_tokenizer(
+        FAMILIES[family], endless(), block=TokenizerBlock(vocab_size=500, max_characters=500), max_tokens=None
+    )
     assert most <= 500 / 10 + 5
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TRIED)
 def test_a_vocabulary_larger_than_the_text_gives_is_told_and_the_model_has_what_there_is(
-    family: Family, caplog: pytest.LogCaptureFixture
+    family: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     block = ScratchModel(architecture=family, size="tiny", tokenizer=TokenizerBlock(vocab_size=9000))
     loaded = create_model(

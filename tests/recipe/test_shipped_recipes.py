@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llmkit.data.hub import parse_hub_source
-from llmkit.models.presets import SIZES
+from llmkit.models.families import FAMILIES
 from llmkit.recipe.blocks import Recipe, ScratchModel
 from llmkit.recipe.loading import load_recipe
 from llmkit.tasks import RECIPES
@@ -48,7 +48,7 @@ def test_a_shipped_recipe_has_its_rows_from_the_hub_or_from_here(path: Path) -> 
 def test_a_model_from_random_weights_has_a_size_of_its_family_and_another_one_an_owner(path: Path) -> None:
     model = loaded(path).model
     if isinstance(model, ScratchModel):
-        assert model.size in SIZES[model.architecture]
+        assert model.size in FAMILIES[model.architecture].sizes
     else:
         assert re.fullmatch(r"[\w-]+/[\w.-]+", model), "a bare hub id may fail"
 

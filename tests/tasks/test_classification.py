@@ -23,7 +23,7 @@ from llmkit.data.rows import Row
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.export import model_files
-from llmkit.models.loaded import Family, LoadedModel
+from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.answers import NUMBER_LABELS, answer_of, best_threshold, scores_of
 from llmkit.tasks.base import count_targets
 from llmkit.tasks.classification import ClassificationTask, keys_of
@@ -33,18 +33,18 @@ from llmkit.tasks.text_inputs import TextInputs
 from llmkit.training.optimizer import adamw
 from llmkit.training.step import LossModule, Stepper
 
-FAMILIES: tuple[Family, ...] = ("bert", "gpt2", "t5")
+TRIED = ("bert", "gpt2", "t5")
 ANSWERS: dict[str, dict[str, Any]] = {"label": {}, "labels": {"multilabel": True}, "number": {"regression": True}}
 COUNT = 37
 
 
-def loaded_for(family: Family, answer: str = "label", *, window: int = 64) -> LoadedModel:
+def loaded_for(family: str, answer: str = "label", *, window: int = 64) -> LoadedModel:
     loaded = tiny_model(family, head="classification", labels=NUMBER_LABELS if answer == "number" else LABELS)
     loaded.tokenizer.model_max_length = window  # where api/preparing.py keeps the recipe's limit
     return loaded
 
 
-def task_for(answer: str = "label", family: Family = "bert", *, window: int = 64, **keys: Any) -> ClassificationTask:
+def task_for(answer: str = "label", family: str = "bert", *, window: int = 64, **keys: Any) -> ClassificationTask:
     task = task_of("classification", loaded=loaded_for(family, answer, window=window), **ANSWERS[answer], **keys)
     assert isinstance(task, ClassificationTask)
     return task
@@ -125,9 +125,9 @@ def test_roles_and_metrics_follow_from_what_is_asked_for() -> None:
 # ---- losses
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TRIED)
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_a_step_of_one_micro_batch_or_many_has_the_gradient_of_the_plain_mean_loss(answer: str, family: Family) -> None:
+def test_a_step_of_one_micro_batch_or_many_has_the_gradient_of_the_plain_mean_loss(answer: str, family: str) -> None:
     whole, cut = task_for(answer, family), task_for(answer, family)
     examples = whole.encode(rows_for(answer))
     one = stepper_of(whole, examples, micro_batch_tokens=1_000_000)
@@ -212,8 +212,8 @@ def test_a_weight_for_a_label_that_is_not_there_is_refused() -> None:
 
 
 @pytest.mark.parametrize("pairs", [False, True])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_batch_has_the_logits_of_each_text_alone(family: Family, *, pairs: bool) -> None:
+@pytest.mark.parametrize("family", TRIED)
+def test_a_batch_has_the_logits_of_each_text_alone(family: str, *, pairs: bool) -> None:
     task = task_for(family=family)
     examples = task.encode(rows_for(pairs=pairs))
     inputs = examples.columns["input_ids"]
@@ -224,8 +224,8 @@ def test_a_batch_has_the_logits_of_each_text_alone(family: Family, *, pairs: boo
     assert np.ptp(alone, axis=0).min() > 0.05
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_saved_classifier_has_the_same_logits_in_plain_transformers(family: Family, tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", TRIED)
+def test_a_saved_classifier_has_the_same_logits_in_plain_transformers(family: str, tmp_path: Path) -> None:
     task = task_for("labels", family)
     rows = rows_for("labels")
     examples = task.encode(rows)
@@ -263,7 +263,7 @@ def test_gpt2_reads_its_last_token_also_where_the_text_holds_the_id_of_padding()
 
 @pytest.mark.parametrize("window", [64, 14, 9])
 @pytest.mark.parametrize("family", ["bert", "t5"])
-def test_a_pair_is_framed_and_cut_as_its_tokenizer_does(family: Family, window: int) -> None:
+def test_a_pair_is_framed_and_cut_as_its_tokenizer_does(family: str, window: int) -> None:
     loaded = loaded_for(family, window=window)
     inputs = TextInputs(loaded, pairs=True)
     texts = [(sentence(number), sentence(100 + number)) for number in range(30)]
@@ -284,7 +284,7 @@ def test_gpt2_has_its_end_of_text_between_a_pair_and_nothing_around_it() -> None
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
-def test_the_name_of_a_special_token_in_a_text_is_text(family: Family) -> None:
+def test_the_name_of_a_special_token_in_a_text_is_text(family: str) -> None:
     """A `[SEP]` in the first text of a pair began BERT's second segment there."""
     loaded = tiny_model(family, head="classification")
     inputs = TextInputs(loaded, pairs=True)
@@ -331,8 +331,8 @@ def test_a_model_of_pairs_refuses_single_texts_later() -> None:
 LONG = Row({"text": " ".join(["cat"] * 20 + ["dog"] * 21), "label": "fair"}, "rows.jsonl:99")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_windows_cover_a_long_text_and_keep_its_label(family: Family) -> None:
+@pytest.mark.parametrize("family", TRIED)
+def test_windows_cover_a_long_text_and_keep_its_label(family: str) -> None:
     task = task_for(family=family, window=16, overflow="window", window_overlap=5)
     examples = task.encode([*rows_for(count=2), LONG])
     inputs = examples.columns["input_ids"]

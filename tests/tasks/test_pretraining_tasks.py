@@ -22,6 +22,7 @@ from llmkit.data.order import Indices
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.evaluation.measure import measure
+from llmkit.models.families import FAMILIES
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED
 from llmkit.models.tokenizers import SENTINELS, train_tokenizer
@@ -179,7 +180,7 @@ def test_a_block_of_nothing_but_ends_has_no_target_and_no_loss() -> None:
 
 def chinese_tokenizer_task(**keys: Any) -> Task:
     texts = ["我喜欢喝茶和咖啡", "今天天气很好 tokenization", "unfriendly readers reading 的猫在树下"]
-    tokenizer = train_tokenizer("bert", texts, block=TokenizerBlock(vocab_size=110), max_tokens=None)
+    tokenizer = train_tokenizer(FAMILIES["bert"], texts, block=TokenizerBlock(vocab_size=110), max_tokens=None)
     loaded = tiny_model("bert", head="masked-lm")
     loaded.model.resize_token_embeddings(len(tokenizer))
     return task_of("masked-lm", loaded=LoadedModel(loaded.model, tokenizer, "bert", "tiny"), **keys)

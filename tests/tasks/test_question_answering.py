@@ -19,6 +19,7 @@ from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.export import model_files
+from llmkit.models.families import FAMILIES
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED, label_smoothing
@@ -36,13 +37,13 @@ Rule = Callable[[Sequence[int]], np.ndarray]
 def _words() -> PreTrainedTokenizerFast:
     """Each of these words is one token."""
     texts = ["bird gold find where is the ring"] * 9
-    return train_tokenizer("bert", texts, block=TokenizerBlock(vocab_size=200), max_tokens=WINDOW)
+    return train_tokenizer(FAMILIES["bert"], texts, block=TokenizerBlock(vocab_size=200), max_tokens=WINDOW)
 
 
 def loaded() -> LoadedModel:
     model = tiny_model("bert", head="question-answering")
     model.model.config.task_specific_params = None
-    return LoadedModel(model=model.model, tokenizer=_words(), family="bert", name="tiny")
+    return LoadedModel(model=model.model, tokenizer=_words(), family=FAMILIES["bert"], name="tiny")
 
 
 def task_of_window(**keys: Any) -> QuestionAnsweringTask:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmkit.errors import UsageError
+from llmkit.models.families import FAMILIES
 from llmkit.recipe.blocks import EvaluationBlock, TrainBlock
 from llmkit.training.schedule import Plan, Schedule, lr_at, plan_training
 
@@ -50,7 +51,7 @@ def plan_of(train: dict[str, Any], *, examples: int = 45, every: str = "1 epoch"
     recipe = recipe_of(
         "classification", train=TrainBlock(**{"batch_size": 10, **train}), evaluation=EvaluationBlock(every=every)
     )
-    return plan_training(recipe, examples=examples, family="bert", from_scratch=scratch)
+    return plan_training(recipe, examples=examples, family=FAMILIES["bert"], from_scratch=scratch)
 
 
 @pytest.mark.parametrize(

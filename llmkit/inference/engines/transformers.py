@@ -24,7 +24,6 @@ from llmkit.inference.engines.beam_search import beam_search
 from llmkit.inference.engines.choosing import StopTexts, logits_processors, refuse_non_finite, uniform_draws
 from llmkit.inference.engines.special_ids import SpecialIds, special_ids
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.segments import token_types
 from llmkit.models.text_logits import text_logits
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Pooling
@@ -154,8 +153,8 @@ class TransformersEngine:
         with _evaluating(self._model):
             for indices in batches_by_length(lengths, max_tokens=self._class_tokens):
                 batch = self._padded([sequences[index] for index in indices], pad_id=pad_id, side="right")
-                if pairs and self._loaded.family == "bert":
-                    batch["token_type_ids"] = token_types(batch["input_ids"], self._loaded.tokenizer.sep_token_id)
+                if pairs:
+                    batch |= self._loaded.family.segment_inputs(batch["input_ids"], self._loaded.tokenizer)
                 with torch.inference_mode():  # not around the loop: it would leak into the caller at each yield
                     output = (model or self._model)(**batch)
                 yield list(indices), output

@@ -1,0 +1,46 @@
+"""The architectures. A new one is a file in this folder, a line in this table, and its name in `recipe/blocks.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from llmkit.errors import ModelError
+from llmkit.models.families.base import VERBS, Family, Head, HeadVerb
+from llmkit.models.families.bert import Bert
+from llmkit.models.families.gpt2 import Gpt2
+from llmkit.models.families.lstm import Lstm
+from llmkit.models.families.t5 import T5
+
+__all__ = ["FAMILIES", "VERBS", "Family", "Head", "families_with", "family_of", "verb_of_class"]
+
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (Bert(), Gpt2(), Lstm(), T5())}
+
+
+def families_with(head: Head) -> tuple[str, ...]:
+    """Names of the families that have a head."""
+    return tuple(family.name for family in FAMILIES.values() if head in family.heads)
+
+
+def verb_of_class(name: str) -> HeadVerb | None:
+    """The command for a class that config.json may name; None where llmkit does not know the class.
+
+    mT5's classes have the names of T5's with a letter in front.
+    """
+    heads = (item for family in FAMILIES.values() for item in family.heads.items())
+    return next((VERBS[head] for head, known in heads if name.endswith(known)), None)
+
+
+def family_of(model_type: object, *, name: str) -> Family:
+    """The family of a checkpoint.
+
+    Args:
+        model_type: of its config.json.
+        name: the model's, for the message.
+    Raises:
+        ModelError: llmkit has no such family.
+    """
+    for family in FAMILIES.values():
+        if model_type in family.model_types:
+            return family
+    known = ", ".join(kind for family in FAMILIES.values() for kind in family.model_types)
+    raise ModelError(f"{name}: its type is {model_type!r}; llmkit works with {known}.")

@@ -1,0 +1,212 @@
+"""What the rest of llmkit asks about an architecture. Each family answers in a file of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from llmkit.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+    from llmkit.recipe.blocks import ScratchModel
+
+Head = Literal[
+    "causal-lm", "classification", "embedding", "masked-lm", "question-answering", "seq2seq-lm", "token-classification"
+]
+"""What sits on top: the vocabulary, classes of a text or of its tokens, start and end of an answer, or nothing."""
+TokenizerAlgorithm = Literal["bpe", "wordpiece", "unigram"]
+HeadVerb = Literal["answer", "classify", "embed", "fill", "generate", "summarize", "tag"]
+VERBS: Mapping[Head, HeadVerb] = {
+    "causal-lm": "generate",
+    "classification": "classify",
+    "embedding": "embed",
+    "masked-lm": "fill",
+    "question-answering": "answer",
+    "seq2seq-lm": "summarize",
+    "token-classification": "tag",
+}
+"""The command that uses a model with this head."""
+SIZE_KEYS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+
+
+@dataclass(frozen=True)
+class Size:
+    """A transformer's size."""
+
+    layers: int
+    """Blocks; in T5, of the encoder and again of the decoder."""
+    hidden: int
+    heads: int
+    feed_forward: int
+    head_dim: int
+
+
+@dataclass(frozen=True)
+class LearningRates:
+    """Peak rates of AdamW where the recipe gives none."""
+
+    pretrained: float
+    """Devlin et al. 2019, appendix A.3 (2e-5 to 5e-5) for BERT; the transformers documentation of T5 (1e-4 and 3e-4 work
+    well) for T5; Radford et al. give none for GPT-2, 5e-5 is common."""
+    random: float
+    """Small models with random weights take a much larger step: 1e-3 reached the best validation loss of 3e-4, 1e-3 and
+    3e-3 on a 2-layer BERT."""
+    lora: float
+    """Hu et al. 2021, appendix D (4e-4 to 5e-4 for RoBERTa base, 2e-4 for GPT-2). They have no T5: 1e-3 is what peft's own
+    example takes for mt0-large, an mT5 (examples/conditional_generation/peft_lora_seq2seq.ipynb)."""
+
+
+class Family:
+    """One architecture: its classes, names of its weights, tokens, sizes and defaults.
+
+    A subclass overrides what differs. Nothing else in llmkit compares the name of a family or a `model_type`.
+    """
+
+    name: ClassVar[str]
+    article: ClassVar[str] = "a"
+    """In front of the name, in messages."""
+    model_types: ClassVar[tuple[str, ...]]
+    """What `model_type` in config.json may say."""
+    heads: ClassVar[Mapping[Head, str]]
+    """The class in transformers for each head that the family has here; the first is what it is mostly used for."""
+    no_head: ClassVar[Mapping[Head, str]] = {}
+    """Why the family lacks a head, where that is worth a sentence."""
+
+    sizes: ClassVar[Mapping[str, Any]]
+    """Name -> published size, for random weights."""
+    size_keys: ClassVar[tuple[str, ...]] = SIZE_KEYS
+    """Keys of a config that must be whole numbers."""
+    learning_rates: ClassVar[LearningRates]
+
+    tokenizer: ClassVar[TokenizerAlgorithm]
+    """How a tokenizer of the family is trained."""
+    special_tokens: ClassVar[Mapping[str, str]]
+    """Role such as `eos_token` -> text, for a trained tokenizer."""
+    needed_tokens: ClassVar[tuple[str, ...]]
+    """Roles that a tokenizer must have, such as `eos`."""
+    model_input_names: ClassVar[tuple[str, ...] | None] = None
+    """What a trained tokenizer says the model takes; None for the library's default."""
+    padding_side: ClassVar[Literal["left", "right"]] = "right"
+    cleans_up_spaces: ClassVar[bool] = True
+    """Whether decoding may delete spaces in front of punctuation, where the tokenizer asks for it."""
+
+    layers: ClassVar[Mapping[str, str]]
+    """Key of the config that counts layers -> what stands in front of a layer's number in its weights' names."""
+    other_parts: ClassVar[tuple[str, ...]] = ()
+    """First names of weights that a checkpoint may have for another head or stack."""
+    new_weights: ClassVar[tuple[str, ...]] = ("classifier.", "score.", "qa_outputs.", "cls.")
+    """Beginnings of the names of weights that training may draw at random where a checkpoint lacks them."""
+    output_modules: ClassVar[tuple[str, ...]] = ("classifier",)
+    """The classifier's last linear map; behind it, where that has no bias, the norm whose bias moves its output."""
+    swaps_matrices: ClassVar[bool] = False
+    """Whether linear maps hold their matrices as (inputs, outputs), as GPT-2's do."""
+    is_encoder_decoder: ClassVar[bool] = False
+    continues_prompts: ClassVar[bool] = False
+    """Whether what it writes goes on from the prompt, rather than answering it."""
+    has_segments: ClassVar[bool] = False
+    """Whether it is told which of two texts a token belongs to."""
+    is_of_transformers: ClassVar[bool] = True
+    """Whether plain transformers opens a saved model."""
+    overflows_in_fp16: ClassVar[bool] = False
+
+    @property
+    def verb(self) -> HeadVerb:
+        """The command that uses a model whose config names no head."""
+        return VERBS[next(iter(self.heads))]
+
+    def scratch_config(self, block: ScratchModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
+        """The config of random weights of a size, for this tokenizer.
+
+        Raises:
+            UsageError: the family has no such size.
+        """
+        raise NotImplementedError
+
+    def model_class(self, head: Head, *, model_type: str | None = None) -> type[PreTrainedModel]:
+        """The class with a head.
+
+        Args:
+            model_type: of a checkpoint, where the family has classes of its own for some.
+        Raises:
+            ModelError: the family has no such head here.
+        """
+        import transformers
+
+        self.check_head(head)
+        cls: type[PreTrainedModel] = getattr(transformers, self.heads[head])
+        return cls
+
+    def check_head(self, head: Head) -> None:
+        """
+        Raises:
+            ModelError: the family has no such head here.
+        """
+        if head not in self.heads:
+            why = f". {self.no_head[head]}." if head in self.no_head else f"; `llmkit {self.verb}` fits it."
+            raise ModelError(f"{self.article} {self.name} model has no {head} head{why}")
+
+    def size(self, name: str) -> Any:
+        """
+        Raises:
+            UsageError: the family has no such size.
+        """
+        if name not in self.sizes:
+            raise UsageError(f"model.size: {self.name} has no size {name!r}; use {', '.join(self.sizes)}.")
+        return self.sizes[name]
+
+    def load_options(self, head: Head) -> dict[str, Any]:
+        """Keyword arguments of the class when it is built for a head."""
+        return {}
+
+    def register(self) -> None:
+        """Tell transformers of the family, where it does not know it."""
+
+    def prepare(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, head: Head) -> None:
+        """Set what the head needs, once, when a model is created or opened."""
+
+    def scale_new_head(self, model: PreTrainedModel) -> None:
+        """Change the random weights of a new head, where transformers draws them badly."""
+
+    def default_prefix(self, config: PreTrainedConfig, prefix: str) -> str:
+        """The words in front of a text that the model was taught a task with."""
+        return prefix
+
+    def check_pairs(self, config: PreTrainedConfig, *, name: str) -> None:
+        """
+        Raises:
+            ModelError: the model cannot be told a pair of texts.
+        """
+
+    def segment_inputs(self, input_ids: Tensor, tokenizer: PreTrainedTokenizerFast) -> dict[str, Tensor]:
+        """What the model must be given besides ids (B, T) where each sequence is a pair of texts."""
+        return {}
+
+    def refuse_precision(self, precision: str, device: torch.device) -> str | None:
+        """Why the family cannot be trained in this format on this device; None where it can."""
+        return None
+
+    def attention_width(self, config: PreTrainedConfig) -> int:
+        """Width of all attention heads together; 0 where nothing attends."""
+        width: int = config.hidden_size
+        return width
+
+
+def initial_spread(hidden: int) -> float:
+    """Standard deviation of random weights: the published 0.02 at the published width of 768 and above it.
+
+    A projection of D inputs spreads by sqrt(D) times that. With 0.02 at D = 128 attention begins so faint that a
+    masked-lm stays at the unigram loss for thousands of steps, and is a worse start for fine-tuning than none; so
+    narrower models get wider weights. T5 scales with its width itself.
+    """
+    return 0.02 * math.sqrt(max(1, 768 / hidden))
+
+
+def square(layers: int, hidden: int) -> Size:
+    """The proportions of BERT and GPT-2: 64 units a head, feed-forward four times as wide."""
+    return Size(layers=layers, hidden=hidden, heads=hidden // 64, feed_forward=4 * hidden, head_dim=64)

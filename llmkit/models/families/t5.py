@@ -1,0 +1,94 @@
+"""T5 (Raffel et al. 2020) and mT5 (Xue et al. 2021), whose classes differ by name alone.
+
+Sizes: tiny and mini from Tay et al. 2021, "Scale Efficiently", table 2; small, base, large and xl (3B) from Raffel et
+al. 2020, section 3.7.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llmkit.models.families.base import SIZE_KEYS, Family, Head, LearningRates, Size
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+    from llmkit.recipe.blocks import ScratchModel
+
+_MT5 = "mt5"
+
+
+class T5(Family):
+    name = "t5"
+    model_types = ("t5", _MT5)
+    heads = {
+        "seq2seq-lm": "T5ForConditionalGeneration",
+        "embedding": "T5EncoderModel",
+        # The encoder with a linear head; what a text has is the mean over its tokens (models/text_logits.py).
+        "classification": "T5ForTokenClassification",
+    }
+    sizes = {
+        "tiny": Size(layers=4, hidden=256, heads=4, feed_forward=1024, head_dim=32),
+        "mini": Size(layers=4, hidden=384, heads=8, feed_forward=1536, head_dim=32),
+        "small": Size(layers=6, hidden=512, heads=8, feed_forward=2048, head_dim=64),
+        "base": Size(layers=12, hidden=768, heads=12, feed_forward=3072, head_dim=64),
+        "large": Size(layers=24, hidden=1024, heads=16, feed_forward=4096, head_dim=64),
+        "xl": Size(layers=24, hidden=1024, heads=32, feed_forward=16384, head_dim=128),
+    }
+    size_keys = (*SIZE_KEYS, "num_decoder_layers")
+    learning_rates = LearningRates(pretrained=3e-4, random=1e-3, lora=1e-3)
+    tokenizer = "unigram"
+    special_tokens = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    needed_tokens = ("eos", "pad")
+    layers = {"num_hidden_layers": "encoder.block.", "num_decoder_layers": "decoder.block."}
+    other_parts = ("classification_head", "classifier", "decoder", "lm_head", "qa_outputs")
+    is_encoder_decoder = True
+    overflows_in_fp16 = True
+
+    def scratch_config(self, block: ScratchModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
+        from transformers import T5Config
+
+        size = self.size(block.size)
+        return T5Config(
+            vocab_size=len(tokenizer),
+            d_model=size.hidden,
+            d_kv=size.head_dim,
+            d_ff=size.feed_forward,
+            num_layers=size.layers,
+            num_heads=size.heads,
+            dropout_rate=block.dropout,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            decoder_start_token_id=tokenizer.pad_token_id,  # Raffel et al.: the decoder starts from padding
+        )
+
+    def model_class(self, head: Head, *, model_type: str | None = None) -> type[PreTrainedModel]:
+        import transformers
+
+        cls = super().model_class(head)
+        # The bare encoder is the same, weight for weight.
+        own = f"M{cls.__name__}" if model_type == _MT5 and head != "embedding" else cls.__name__
+        known: type[PreTrainedModel] = getattr(transformers, own)
+        return known
+
+    def scale_new_head(self, model: PreTrainedModel) -> None:
+        """transformers draws a linear head of T5 with a standard deviation of 1 (5.x), which gives logits in the tens
+        before the first step; it scales its other new heads so."""
+        import torch
+
+        classifier = getattr(model, "classifier", None)
+        if isinstance(classifier, torch.nn.Linear):
+            with torch.no_grad():
+                classifier.weight.mul_(model.config.d_model**-0.5)
+
+    def default_prefix(self, config: PreTrainedConfig, prefix: str) -> str:
+        """None for mT5, which was pretrained on text alone: no prefix means anything to it."""
+        return "" if config.model_type == _MT5 else prefix
+
+    def refuse_precision(self, precision: str, device: torch.device) -> str | None:
+        return "T5's activations overflow in fp16" if precision == "fp16" else None
+
+    def attention_width(self, config: PreTrainedConfig) -> int:
+        width: int = config.num_heads * config.d_kv
+        return width
