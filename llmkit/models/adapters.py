@@ -33,8 +33,6 @@ ADAPTER_PREFIX = "base_model.model."
 """In front of each name in peft's files."""
 _NAME = "default"
 """peft's for the only adapter; it stands in the names of parameters, not in those of files."""
-_QUERIES_AND_VALUES = ("query", "value", "q", "v", "c_attn")
-"""What LoRA adapts unless told otherwise, as in its paper; GPT-2's queries, keys and values are one matrix."""
 _PEFT_TASKS: Mapping[Head, str] = {
     "causal-lm": "CAUSAL_LM",
     "classification": "SEQ_CLS",
@@ -99,7 +97,7 @@ def add_adapter(
         rank=block.rank,
         alpha=block.alpha,
         dropout=block.dropout,
-        targets=_targets(model, block, name=loaded.name),
+        targets=_targets(loaded, block),
         whole=tuple(name for name in dict.fromkeys(whole) if not any(name.startswith(f"{one}.") for one in whole)),
         peft_task=_PEFT_TASKS.get(head),
     )
@@ -270,13 +268,14 @@ def _owners(weights: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys(name.rpartition(".")[0] for name in weights))
 
 
-def _targets(model: PreTrainedModel, block: LoraBlock, *, name: str) -> tuple[str, ...]:
+def _targets(loaded: LoadedModel, block: LoraBlock) -> tuple[str, ...]:
     """Full names of the matrices to adapt: short ones could mean modules outside of the layers too.
 
     Raises:
         UsageError: the layers have no matrix, or none of that name.
     """
-    matrices = dict(_matrices(model))
+    name = loaded.name
+    matrices = dict(_matrices(loaded.model))
     there = sorted(set(matrices.values()))
     if not there:  # an LSTM's are not modules of their own
         raise UsageError(
@@ -284,7 +283,7 @@ def _targets(model: PreTrainedModel, block: LoraBlock, *, name: str) -> tuple[st
         )
     wanted: tuple[str, ...] = tuple(there)
     if block.target == "auto":
-        wanted = tuple(one for one in there if one in _QUERIES_AND_VALUES)
+        wanted = tuple(one for one in there if one in loaded.family.lora_targets)
     elif block.target != "all":
         wanted = tuple(block.target)
     unknown = [one for one in wanted if one not in there]

@@ -107,11 +107,11 @@ class MaskedLMTask:
         model = self.loaded.model
         # A full mask is left out: attention is faster without one.
         mask = None if batch["attention_mask"].all() else batch["attention_mask"]
-        states = model.bert(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state  # (B, T, D)
+        states = model.base_model(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state  # (B, T, D)
         counted = batch["labels"] != IGNORED
-        head = model.cls.predictions
+        head = self.loaded.family.masked_lm_head(model)
         hidden = head.transform(states[counted])  # the head runs on the hidden positions only
-        return vocabulary_loss_sum(hidden, head.decoder.weight, batch["labels"][counted], bias=head.decoder.bias)
+        return vocabulary_loss_sum(hidden, head.weight, batch["labels"][counted], bias=head.bias)
 
     def predict(self, examples: Examples, engine: Engine) -> list[str]:
         """Nothing: a language model is measured by its loss."""

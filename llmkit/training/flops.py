@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
 _LOOKED_UP = re.compile(r"embeddings\.|\.wte\.|\.wpe\.|shared\.|embed_tokens\.|relative_attention_bias")
 """Tables that are read by row: no product."""
-_VOCABULARY = re.compile(r"lm_head\.|cls\.predictions\.decoder\.")
 _CROSS = re.compile(r"\.EncDecAttention\.[kv]\.")
 """Keys and values of the decoder's look at the source: products with source tokens, not with target tokens."""
-_ENCODER = re.compile(r"(transformer\.)?encoder\.|bert\.encoder\.|transformer\.h\.|lstm\.")
 
 
 @dataclass(frozen=True)
@@ -39,14 +37,16 @@ class MatrixSizes:
 
 def matrix_sizes(shapes: Mapping[str, Sequence[int]], *, config: PretrainedConfig) -> MatrixSizes:
     """Sort a model's parameters, `named_parameters()` as name -> shape, by what is multiplied with them."""
+    family = family_of(config.model_type, name="the model")
+    layer = {key: re.compile(rf"(\w+\.)?{re.escape(name)}\d+\.") for key, name in family.layers.items()}
     source = target = head = 0
     for name, shape in shapes.items():
-        if len(shape) != 2 or _LOOKED_UP.search(name) or _VOCABULARY.match(name):
+        if len(shape) != 2 or _LOOKED_UP.search(name) or name.startswith(family.vocabulary):
             continue
         elements = shape[0] * shape[1]
-        if _ENCODER.match(name) or _CROSS.search(name):
+        if layer["num_hidden_layers"].match(name) or _CROSS.search(name):
             source += elements
-        elif name.startswith("decoder."):
+        elif "num_decoder_layers" in layer and layer["num_decoder_layers"].match(name):
             target += elements
         else:
             head += elements

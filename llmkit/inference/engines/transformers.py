@@ -116,7 +116,7 @@ class TransformersEngine:
         top_k: int,
         never: Sequence[int],
     ) -> list[list[tuple[np.ndarray, np.ndarray]]]:
-        """What BERT would put at some positions of each sequence; the vocabulary's head runs on these alone.
+        """What a masked language model would put at some positions of each sequence; the vocabulary's head runs on these alone.
 
         Args:
             positions: for each sequence, those to tell about.
@@ -127,12 +127,14 @@ class TransformersEngine:
             ModelError: a logit is not finite.
         """
         found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in sequences]
-        for indices, output in self._read(sequences, model=self._model.bert):
+        head = self._loaded.family.masked_lm_head(self._model)
+        for indices, output in self._read(sequences, model=self._model.base_model):
             places = [(row, position) for row, index in enumerate(indices) for position in positions[index]]
             rows, columns = (list(each) for each in zip(*places, strict=True))
             with torch.inference_mode():
                 states = output.last_hidden_state[rows, columns]  # (M, D), M positions of the batch
-                shares = self._model.cls(states).float().softmax(dim=-1)  # (M, V)
+                logits = torch.nn.functional.linear(head.transform(states), head.weight, head.bias)
+                shares = logits.float().softmax(dim=-1)  # (M, V)
                 refuse_non_finite(shares)
                 shares[:, list(never)] = -1.0
                 best = shares.topk(top_k, dim=-1)  # (M, k)

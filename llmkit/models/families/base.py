@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -62,6 +62,17 @@ class LearningRates:
     example takes for mt0-large, an mT5 (examples/conditional_generation/peft_lora_seq2seq.ipynb)."""
 
 
+@dataclass(frozen=True)
+class VocabularyHead:
+    """From the body's states (..., D) to logits (..., V): `transform(states) @ weight.T + bias`."""
+
+    transform: Callable[[Tensor], Tensor]
+    weight: Tensor
+    """(V, D)"""
+    bias: Tensor
+    """(V,)"""
+
+
 class Family:
     """One architecture: its classes, names of its weights, tokens, sizes and defaults.
 
@@ -102,6 +113,10 @@ class Family:
     """First names of weights that a checkpoint may have for another head or stack."""
     new_weights: ClassVar[tuple[str, ...]] = ("classifier.", "score.", "qa_outputs.", "cls.")
     """Beginnings of the names of weights that training may draw at random where a checkpoint lacks them."""
+    vocabulary: ClassVar[str] = "lm_head."
+    """In front of the names of the matrix with a row for each token, where it is a head's own."""
+    lora_targets: ClassVar[tuple[str, ...]] = ()
+    """Linear maps of queries and values, which LoRA adapts unless told otherwise, as in its paper."""
     output_modules: ClassVar[tuple[str, ...]] = ("classifier",)
     """The classifier's last linear map; behind it, where that has no bias, the norm whose bias moves its output."""
     swaps_matrices: ClassVar[bool] = False
@@ -109,11 +124,8 @@ class Family:
     is_encoder_decoder: ClassVar[bool] = False
     continues_prompts: ClassVar[bool] = False
     """Whether what it writes goes on from the prompt, rather than answering it."""
-    has_segments: ClassVar[bool] = False
-    """Whether it is told which of two texts a token belongs to."""
     is_of_transformers: ClassVar[bool] = True
     """Whether plain transformers opens a saved model."""
-    overflows_in_fp16: ClassVar[bool] = False
 
     @property
     def verb(self) -> HeadVerb:
@@ -190,6 +202,10 @@ class Family:
     def refuse_precision(self, precision: str, device: torch.device) -> str | None:
         """Why the family cannot be trained in this format on this device; None where it can."""
         return None
+
+    def masked_lm_head(self, model: Any) -> VocabularyHead:
+        """What a masked language model reads its states with."""
+        raise NotImplementedError
 
     def attention_width(self, config: PreTrainedConfig) -> int:
         """Width of all attention heads together; 0 where nothing attends."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError
-from llmkit.models.families.base import Family, Head, LearningRates, initial_spread, square
+from llmkit.models.families.base import Family, Head, LearningRates, VocabularyHead, initial_spread, square
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +47,8 @@ class Bert(Family):
     layers = {"num_hidden_layers": "encoder.layer."}
     other_parts = ("classifier", "cls", "pooler", "qa_outputs")
     new_weights = (*Family.new_weights, "bert.pooler.")
-    has_segments = True
+    vocabulary = "cls.predictions.decoder."
+    lora_targets = ("query", "value")
 
     def scratch_config(self, block: ScratchModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
         from transformers import BertConfig
@@ -74,6 +75,10 @@ class Bert(Family):
 
         if head == "classification":
             read_first_token_only(model)
+
+    def masked_lm_head(self, model: Any) -> VocabularyHead:
+        head = model.cls.predictions
+        return VocabularyHead(head.transform, head.decoder.weight, head.decoder.bias)
 
     def check_pairs(self, config: PreTrainedConfig, *, name: str) -> None:
         if config.type_vocab_size < 2:

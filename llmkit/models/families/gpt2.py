@@ -46,6 +46,7 @@ class Gpt2(Family):
     layers = {"num_hidden_layers": "h."}
     other_parts = ("classifier", "lm_head", "multiple_choice_head", "qa_outputs", "score")
     output_modules = ("score", "transformer.ln_f")
+    lora_targets = ("c_attn",)  # queries, keys and values are one matrix
     swaps_matrices = True
     continues_prompts = True
 

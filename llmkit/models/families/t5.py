@@ -44,7 +44,7 @@ class T5(Family):
     layers = {"num_hidden_layers": "encoder.block.", "num_decoder_layers": "decoder.block."}
     other_parts = ("classification_head", "classifier", "decoder", "lm_head", "qa_outputs")
     is_encoder_decoder = True
-    overflows_in_fp16 = True
+    lora_targets = ("q", "v")
 
     def scratch_config(self, block: ScratchModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
         from transformers import T5Config
