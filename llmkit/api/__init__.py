@@ -7,64 +7,33 @@ model.summarize(["a long text"])
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from llmkit.api.chats import load_conversation, save_conversation
+from llmkit.api.measuring import Evaluation, evaluate_embeddings, evaluate_model, evaluation_record
+from llmkit.api.merging import Merged, merge
+from llmkit.api.options import generation_options, schema
+from llmkit.api.plotting import Plotted, plot
+from llmkit.api.pretraining import pretrain
+from llmkit.api.scoring import score_files
+from llmkit.api.texts import read_pairs, read_questions, read_texts
+from llmkit.api.training import Begun, Finetuned, count_devices, finetune
+from llmkit.api.using import Model, load
+from llmkit.api.vectors import (
+    SavedVectors,
+    check_search,
+    check_vectors_file,
+    save_vectors,
+    saved_vectors,
+    short_numbers,
+)
+from llmkit.api.verbs import Verb
+from llmkit.evaluation.comparing import Comparison
+from llmkit.inference.classifying import Classification
+from llmkit.inference.embedding import Found
+from llmkit.inference.filling import Candidate, FilledMask, Filling
+from llmkit.inference.tagging import Tagging
+from llmkit.training.prepared import Prepared
+from llmkit.training.progress import Evaluated, Saved, StepResult
 
-if TYPE_CHECKING:
-    from llmkit.api.chats import load_conversation, save_conversation
-    from llmkit.api.measuring import Evaluation, evaluate_embeddings, evaluate_model, evaluation_record
-    from llmkit.api.merging import Merged, merge
-    from llmkit.api.options import generation_options, schema
-    from llmkit.api.plotting import Plotted, plot
-    from llmkit.api.pretraining import pretrain
-    from llmkit.api.scoring import score_files
-    from llmkit.api.texts import read_pairs, read_questions, read_texts
-    from llmkit.api.training import Begun, Finetuned, count_devices, finetune
-    from llmkit.api.using import Model, load
-    from llmkit.api.vectors import (
-        SavedVectors,
-        check_search,
-        check_vectors_file,
-        save_vectors,
-        saved_vectors,
-        short_numbers,
-    )
-    from llmkit.api.verbs import Verb
-    from llmkit.evaluation.comparing import Comparison
-    from llmkit.inference.classifying import Classification
-    from llmkit.inference.embedding import Found
-    from llmkit.inference.filling import Candidate, FilledMask, Filling
-    from llmkit.inference.tagging import Tagging
-    from llmkit.training.prepared import Prepared
-    from llmkit.training.progress import Evaluated, Saved, StepResult
-
-_PLACES = {
-    "llmkit.api.chats": ("load_conversation", "save_conversation"),
-    "llmkit.api.measuring": ("Evaluation", "evaluation_record", "evaluate_embeddings", "evaluate_model"),
-    "llmkit.api.scoring": ("score_files",),
-    "llmkit.api.merging": ("Merged", "merge"),
-    "llmkit.api.options": ("generation_options", "schema"),
-    "llmkit.api.plotting": ("Plotted", "plot"),
-    "llmkit.api.pretraining": ("pretrain",),
-    "llmkit.api.texts": ("read_pairs", "read_questions", "read_texts"),
-    "llmkit.inference.classifying": ("Classification",),
-    "llmkit.api.training": ("Begun", "Finetuned", "count_devices", "finetune"),
-    "llmkit.api.using": ("Model", "load"),
-    "llmkit.api.verbs": ("Verb",),
-    "llmkit.api.vectors": (
-        "SavedVectors",
-        "check_search",
-        "check_vectors_file",
-        "save_vectors",
-        "saved_vectors",
-        "short_numbers",
-    ),
-    "llmkit.inference.embedding": ("Found",),
-    "llmkit.inference.filling": ("Candidate", "FilledMask", "Filling"),
-    "llmkit.inference.tagging": ("Tagging",),
-    "llmkit.evaluation.comparing": ("Comparison",),
-    "llmkit.training.prepared": ("Prepared",),
-    "llmkit.training.progress": ("Evaluated", "Saved", "StepResult"),
-}
 __all__ = [
     "Begun",
     "Candidate",
@@ -108,13 +77,3 @@ __all__ = [
     "score_files",
     "short_numbers",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Each verb is imported when it is first used: a mistake in a recipe is told before torch is loaded."""
-    from importlib import import_module
-
-    for place, names in _PLACES.items():
-        if name in names:
-            return getattr(import_module(place), name)
-    raise AttributeError(f"module 'llmkit.api' has no attribute {name!r}")

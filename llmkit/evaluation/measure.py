@@ -6,8 +6,6 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from llmkit.data.examples import Examples
 from llmkit.data.order import Indices, cut_by_tokens
 from llmkit.errors import DataError
@@ -46,6 +44,8 @@ def measure(
     Raises:
         DataError: there are no examples, or none with a loss, which the recipe picks checkpoints by.
     """
+    import numpy as np
+
     if not len(examples):
         raise DataError("there are no rows to evaluate on.")
     rank, world_size = accelerator.process_index, accelerator.num_processes

@@ -10,14 +10,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from llmkit.inference.inputs import Cuts, check_texts, encode_whole, numbered_chunks
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.base import Pooling
 from llmkit.tasks.encoding import token_ids
+
+if TYPE_CHECKING:
+    import numpy as np
 
 EMBED_CHUNK_ROWS = 2048
 """Enough texts of each length for full batches."""
@@ -101,6 +102,8 @@ def embed_texts(
 
 def unit_vectors(vectors: np.ndarray) -> np.ndarray:
     """(N, D) vectors, each 1 long; a vector of zeros stays one."""
+    import numpy as np
+
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)  # (N, 1)
     units: np.ndarray = (vectors / np.where(lengths > 0, lengths, 1.0)).astype(vectors.dtype)
     return units
@@ -111,13 +114,15 @@ class NearestRows:
 
     def __init__(self, queries: np.ndarray, *, top_k: int) -> None:
         """`queries` are (Q, D), of any length."""
-        self._queries = unit_vectors(queries.astype(np.float64))  # (Q, D)
+        self._queries = unit_vectors(queries.astype("float64"))  # (Q, D)
         self._top_k = top_k
         self._rows = 0
         self._best: list[list[Found]] = [[] for _ in queries]
 
     def add(self, texts: Sequence[str], vectors: np.ndarray) -> None:
         """The next rows; `vectors` are (N, D), of any length."""
+        import numpy as np
+
         scores = self._queries @ unit_vectors(vectors.astype(np.float64)).T  # (Q, N)
         for best, row_scores in zip(self._best, scores, strict=True):
             nearest = np.argsort(-row_scores, kind="stable")[: self._top_k]  # of equal rows, the first one
@@ -150,6 +155,8 @@ def _windows(loaded: LoadedModel, texts: Sequence[str], *, size: int) -> list[li
 
 def _joined(engine: EmbeddingEngine, windows: Sequence[Sequence[list[int]]], *, pooling: Pooling) -> np.ndarray:
     """(N, D): the mean of each text's windows, weighted by their tokens."""
+    import numpy as np
+
     vectors = engine.embeddings([ids for each in windows for ids in each], pooling=pooling)
     if len(vectors) == len(windows):
         return vectors

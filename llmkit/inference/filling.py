@@ -10,14 +10,15 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.inference.inputs import check_texts, numbered_chunks
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.encoding import token_ids
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MASK = "[MASK]"
 """Understood with every model, beside its own spelling."""

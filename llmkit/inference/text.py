@@ -12,8 +12,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from llmkit.errors import UsageError
 from llmkit.inference.decoding import cut_at_stop, decode_new, first_stop, settled_text, stripped
 from llmkit.inference.inputs import (
@@ -230,6 +228,8 @@ def _generate(
 
 def _options_of_chunk(options: GenerationBlock, *, first_row: int) -> GenerationBlock:
     """An engine counts sequences from 0 in each call: without a new seed, all chunks would draw the same numbers."""
+    import numpy as np
+
     if first_row == 1:
         return options
     seed = int(np.random.SeedSequence((options.seed, first_row)).generate_state(1)[0])

@@ -30,7 +30,7 @@ HEADS: dict[str, Head] = {"gpt2": "causal-lm", "t5": "seq2seq-lm"}
 
 
 def model_of(loaded: LoadedModel) -> Model:
-    return Model(loaded, TransformersEngine(loaded, device=torch.device("cpu")), head=HEADS[loaded.family])
+    return Model(loaded, TransformersEngine(loaded, device=torch.device("cpu")), head=HEADS[loaded.family.name])
 
 
 def written(loaded: LoadedModel, prompt: str, **options: Any) -> set[str]:
