@@ -6,9 +6,12 @@ The one rule for what a generated text is; the engine's early stop, whole result
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.threads import own_turn
+from llmkit.recipe.blocks import GenerationBlock
+from llmkit.tasks.base import StreamingEngine
 
 HALF_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 """What a byte-level tokenizer writes for bytes that are no character, or not yet."""
@@ -41,6 +44,27 @@ def settled_text(loaded: LoadedModel, text: str, stops: Sequence[str]) -> str:
         # "do n" becomes "don't" with its next token: a word is settled once the next one began.
         text = text[: max(text.rfind(" "), 0)]
     return text[: len(text) - max((_overlap(text, stop) for stop in stops), default=0)]
+
+
+def stream_ids(
+    loaded: LoadedModel, engine: StreamingEngine, prompt: Sequence[int], *, options: GenerationBlock
+) -> Iterator[str]:
+    """The text behind a prompt of ids in pieces, as they come."""
+    ids: list[int] = []
+    sent = ""
+    with closing(engine.generate_stream(prompt, options)) as tokens:
+        for token in tokens:
+            ids.append(token)
+            text = decode_new(loaded, ids)
+            if first_stop(text, options.stop) is not None:
+                break
+            settled = settled_text(loaded, text, options.stop)
+            if len(settled) > len(sent):
+                yield settled[len(sent) :]
+                sent = settled
+    rest = cut_at_stop(decode_new(loaded, ids), options.stop)[len(sent) :]
+    if rest:
+        yield rest
 
 
 def stripped(pieces: Iterator[str]) -> Iterator[str]:

@@ -7,13 +7,11 @@ Rows are counted from 1. Nothing is cut in silence. Knows no files and no comman
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from llmkit.errors import UsageError
-from llmkit.inference.decoding import cut_at_stop, decode_new, first_stop, settled_text, stripped
+from llmkit.inference.decoding import cut_at_stop, decode_new, stream_ids, stripped
 from llmkit.inference.inputs import (
     Cuts,
     Encoded,
@@ -25,7 +23,7 @@ from llmkit.inference.inputs import (
 from llmkit.models.chat import encode_prompts
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
-from llmkit.tasks.base import Engine
+from llmkit.tasks.base import Engine, StreamingEngine
 from llmkit.tasks.encoding import token_ids
 from llmkit.tasks.parts import Cut, write_in_rounds
 
@@ -33,14 +31,6 @@ logger = logging.getLogger("llmkit")
 
 GENERATE_CHUNK_ROWS = 512
 """Few, since results of a chunk come together, and writing takes longer than reading."""
-
-
-class StreamingEngine(Engine, Protocol):
-    """An engine that can also hand over one sequence token by token."""
-
-    def generate_stream(self, sequence: Sequence[int], options: GenerationBlock) -> Generator[int, None, None]:
-        """The ids of `generate([sequence], options)[0][0]` as they come; closing it ends the work."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -173,27 +163,6 @@ def stream_text(
     encoded = _encode(loaded, [prompt], first_row=1, options=options, overflow="error", as_turns=as_turn)[0]
     pieces = stream_ids(loaded, engine, encoded.ids, options=options)
     yield from stripped(pieces) if as_turn else pieces
-
-
-def stream_ids(
-    loaded: LoadedModel, engine: StreamingEngine, prompt: Sequence[int], *, options: GenerationBlock
-) -> Iterator[str]:
-    """The text behind a prompt of ids in pieces, as they come."""
-    ids: list[int] = []
-    sent = ""
-    with closing(engine.generate_stream(prompt, options)) as tokens:
-        for token in tokens:
-            ids.append(token)
-            text = decode_new(loaded, ids)
-            if first_stop(text, options.stop) is not None:
-                break
-            settled = settled_text(loaded, text, options.stop)
-            if len(settled) > len(sent):
-                yield settled[len(sent) :]
-                sent = settled
-    rest = cut_at_stop(decode_new(loaded, ids), options.stop)[len(sent) :]
-    if rest:
-        yield rest
 
 
 def _generate(

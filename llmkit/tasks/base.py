@@ -6,7 +6,7 @@ Legend: N examples, B batch, T tokens, C classes, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -68,6 +68,14 @@ class Engine(Protocol):
 
         `options.max_new_tokens` must be set. Sequences are encoder inputs for T5 and prompts for GPT-2.
         """
+        ...
+
+
+class StreamingEngine(Engine, Protocol):
+    """An engine that can also hand over one sequence token by token."""
+
+    def generate_stream(self, sequence: Sequence[int], options: GenerationBlock) -> Generator[int, None, None]:
+        """The ids of `generate([sequence], options)[0][0]` as they come; closing it ends the work."""
         ...
 
 
