@@ -27,10 +27,10 @@ from small_bert import write_bert
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 from transformers.utils import logging as transformers_logging
 
-from llmkit.inference.classifying import classify_texts
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
+from llmkit.tasks.classification.predict import classify_texts
 
 TEXTS = 300
 ROUNDS = 5

@@ -43,16 +43,16 @@ from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock, TrainBlock
 from llmkit.tasks import TASKS
 from llmkit.tasks.base import Scores, Task, count_targets
-from llmkit.tasks.causal_lm import CausalLMRecipe
-from llmkit.tasks.classification import ClassificationRecipe
-from llmkit.tasks.instruction import InstructionRecipe
-from llmkit.tasks.masked_lm import MaskedLMRecipe
-from llmkit.tasks.question_answering import QuestionAnsweringRecipe
-from llmkit.tasks.span_corruption import SpanCorruptionRecipe
-from llmkit.tasks.summarization import SummarizationRecipe
-from llmkit.tasks.text_to_text import TextToTextRecipe
-from llmkit.tasks.token_classification import TokenClassificationRecipe
-from llmkit.tasks.translation import TranslationRecipe
+from llmkit.tasks.classification.task import ClassificationRecipe
+from llmkit.tasks.instruction.task import InstructionRecipe
+from llmkit.tasks.pretraining.causal_lm import CausalLMRecipe
+from llmkit.tasks.pretraining.masked_lm import MaskedLMRecipe
+from llmkit.tasks.pretraining.span_corruption import SpanCorruptionRecipe
+from llmkit.tasks.question_answering.task import QuestionAnsweringRecipe
+from llmkit.tasks.seq2seq.summarization import SummarizationRecipe
+from llmkit.tasks.seq2seq.text_to_text import TextToTextRecipe
+from llmkit.tasks.seq2seq.translation import TranslationRecipe
+from llmkit.tasks.token_classification.task import TokenClassificationRecipe
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore
 from llmkit.training.loop import Validation, fit
 from llmkit.training.progress import Event, StepResult

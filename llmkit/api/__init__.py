@@ -27,10 +27,10 @@ from llmkit.api.vectors import (
 )
 from llmkit.api.verbs import Verb
 from llmkit.evaluation.comparing import Comparison
-from llmkit.inference.classifying import Classification
 from llmkit.inference.embedding import Found
 from llmkit.inference.filling import Candidate, FilledMask, Filling
-from llmkit.inference.tagging import Tagging
+from llmkit.tasks.classification.predict import Classification
+from llmkit.tasks.token_classification.predict import Tagging
 from llmkit.training.prepared import Prepared
 from llmkit.training.progress import Evaluated, Saved, StepResult
 

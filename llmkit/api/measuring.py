@@ -20,9 +20,9 @@ from llmkit.recipe.blocks import DataBlock, Kind, Quoting, Recipe
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, finite, open_run, write_json
 from llmkit.tasks import RECIPES, TASKS
-from llmkit.tasks.classification import keys_of
-from llmkit.tasks.question_answering import answer_options
-from llmkit.tasks.seq2seq import task_entries
+from llmkit.tasks.classification.task import keys_of
+from llmkit.tasks.question_answering.task import answer_options
+from llmkit.tasks.seq2seq.task import task_entries
 from llmkit.training.prepare import check_metrics_fit
 from llmkit.training.resume import check_sources
 from llmkit.training.splits import Split, SplitRows, open_splits, reading_as, reading_options

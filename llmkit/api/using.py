@@ -6,28 +6,28 @@ import logging
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from llmkit.api.entries import summarization_entry, text_to_text_entry, translation_entry
 from llmkit.api.options import generation_options
 from llmkit.api.verbs import USES, Verb, default_model, own_verb
 from llmkit.data.kinds import WANTED
 from llmkit.data.kinds import messages as conversation
 from llmkit.data.vectors import check_search
 from llmkit.errors import ModelError, UsageError
-from llmkit.inference.answering import Answer, answer_questions
-from llmkit.inference.chatting import Reply, answer_chat, stream_chat
-from llmkit.inference.classifying import Classification, ClassifyOverflow, classify_texts, reads_pairs
 from llmkit.inference.embedding import Embedded, EmbedOverflow, Found, NearestRows, embed_texts
 from llmkit.inference.filling import Filling, FillOverflow, fill_texts
-from llmkit.inference.inputs import LONE_SURROGATE, Overflow
-from llmkit.inference.tagging import Tagging, TagOverflow, tag_texts
 from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_in_parts, summarize_texts
 from llmkit.models.chat import Messages, fault_in, is_chat_model
 from llmkit.models.threads import one_load_at_a_time
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import WRITING_HEADS, Pooling
-from llmkit.tasks.question_answering import answer_options
-from llmkit.tasks.tags import has_prefixes
-from llmkit.tasks.word_pieces import overlap_of
+from llmkit.tasks.classification.predict import Classification, ClassifyOverflow, classify_texts, reads_pairs
+from llmkit.tasks.inputs import LONE_SURROGATE, Overflow
+from llmkit.tasks.instruction.predict import Reply, answer_chat, stream_chat
+from llmkit.tasks.question_answering.predict import Answer, answer_questions
+from llmkit.tasks.question_answering.task import answer_options
+from llmkit.tasks.seq2seq.saved import summarization_entry, text_to_text_entry, translation_entry
+from llmkit.tasks.token_classification.predict import Tagging, TagOverflow, tag_texts
+from llmkit.tasks.token_classification.subwords import overlap_of
+from llmkit.tasks.token_classification.tags import has_prefixes
 
 if TYPE_CHECKING:
     import numpy as np

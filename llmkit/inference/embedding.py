@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from llmkit.inference.inputs import Cuts, check_texts, encode_whole, numbered_chunks
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.base import Pooling
 from llmkit.tasks.encoding import token_ids
+from llmkit.tasks.inputs import Cuts, check_texts, encode_whole, numbered_chunks
 
 if TYPE_CHECKING:
     import numpy as np

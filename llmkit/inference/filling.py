@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from llmkit.errors import DataError, ModelError, UsageError
-from llmkit.inference.inputs import check_texts, numbered_chunks
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.encoding import token_ids
+from llmkit.tasks.inputs import check_texts, numbered_chunks
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,8 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llmkit.errors import UsageError
-from llmkit.inference.decoding import cut_at_stop, decode_new, stream_ids, stripped
-from llmkit.inference.inputs import (
+from llmkit.models.chat import encode_prompts
+from llmkit.models.loaded import LoadedModel
+from llmkit.recipe.blocks import GenerationBlock
+from llmkit.tasks.base import Engine, StreamingEngine
+from llmkit.tasks.decoding import cut_at_stop, decode_new, stream_ids, stripped
+from llmkit.tasks.encoding import token_ids
+from llmkit.tasks.inputs import (
     Cuts,
     Encoded,
     Overflow,
@@ -20,12 +25,7 @@ from llmkit.inference.inputs import (
     encode_whole,
     numbered_chunks,
 )
-from llmkit.models.chat import encode_prompts
-from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import GenerationBlock
-from llmkit.tasks.base import Engine, StreamingEngine
-from llmkit.tasks.encoding import token_ids
-from llmkit.tasks.parts import Cut, write_in_rounds
+from llmkit.tasks.seq2seq.chunks import Cut, write_in_rounds
 
 logger = logging.getLogger("llmkit")
 

@@ -95,7 +95,7 @@ class ScratchModel(Block):
 
     architecture: Literal["gpt2", "bert", "t5", "lstm"]
     size: Literal["tiny", "mini", "small", "medium", "base", "large", "xl"]
-    """A row of the published table of that family; see llmkit/models/presets.py."""
+    """A row of the published table of that family; see llmkit/models/families/."""
     tokenizer: str | TokenizerBlock = TokenizerBlock()
     """A tokenizer to train, or the hub id, folder or run to take one from."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1

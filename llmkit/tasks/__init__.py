@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmkit.recipe.blocks import Recipe
-from llmkit.tasks.causal_lm import CausalLMRecipe, CausalLMTask
-from llmkit.tasks.classification import ClassificationRecipe, ClassificationTask
-from llmkit.tasks.instruction import InstructionRecipe, InstructionTask
-from llmkit.tasks.masked_lm import MaskedLMRecipe, MaskedLMTask
-from llmkit.tasks.question_answering import QuestionAnsweringRecipe, QuestionAnsweringTask
-from llmkit.tasks.span_corruption import SpanCorruptionRecipe, SpanCorruptionTask
-from llmkit.tasks.summarization import SummarizationRecipe, SummarizationTask
-from llmkit.tasks.text_to_text import TextToTextRecipe, TextToTextTask
-from llmkit.tasks.token_classification import TokenClassificationRecipe, TokenClassificationTask
-from llmkit.tasks.translation import TranslationRecipe, TranslationTask
+from llmkit.tasks.classification.task import ClassificationRecipe, ClassificationTask
+from llmkit.tasks.instruction.task import InstructionRecipe, InstructionTask
+from llmkit.tasks.pretraining.causal_lm import CausalLMRecipe, CausalLMTask
+from llmkit.tasks.pretraining.masked_lm import MaskedLMRecipe, MaskedLMTask
+from llmkit.tasks.pretraining.span_corruption import SpanCorruptionRecipe, SpanCorruptionTask
+from llmkit.tasks.question_answering.task import QuestionAnsweringRecipe, QuestionAnsweringTask
+from llmkit.tasks.seq2seq.summarization import SummarizationRecipe, SummarizationTask
+from llmkit.tasks.seq2seq.text_to_text import TextToTextRecipe, TextToTextTask
+from llmkit.tasks.seq2seq.translation import TranslationRecipe, TranslationTask
+from llmkit.tasks.token_classification.task import TokenClassificationRecipe, TokenClassificationTask
 
 RECIPES: Mapping[str, type[Recipe]] = {
     "classification": ClassificationRecipe,

@@ -13,7 +13,7 @@ from builders import recipe_of
 from llmkit.data.rows import RowSource
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
-from llmkit.tasks.instruction import InstructionRecipe
+from llmkit.tasks.instruction.task import InstructionRecipe
 from llmkit.training.splits import open_splits
 
 TALK = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]

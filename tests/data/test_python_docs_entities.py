@@ -10,7 +10,7 @@ from llmkit.data.python_docs import _sample, _source_folder
 from llmkit.data.python_docs_entities import COLUMNS, parameters, prose, row_of, tagged
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
-from llmkit.tasks.tags import to_bio
+from llmkit.tasks.token_classification.tags import to_bio
 
 
 def function(source: str) -> ast.FunctionDef:

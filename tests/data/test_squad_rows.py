@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from llmkit.data.answers import locate_answer
 from llmkit.data.kinds import KINDS
 from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
 from llmkit.recipe.blocks import Kind
+from llmkit.tasks.question_answering.locate import locate_answer
 
 ROLES: dict[str, Kind] = {"context": "text", "question": "text", "answers": "answers"}
 CONTEXT = "Ada met Bob. Ada left, and Bob stayed."

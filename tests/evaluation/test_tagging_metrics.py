@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.metrics import FIGURES, METRICS, score_texts
 from llmkit.evaluation.metrics.tagging import entities, tag_accuracy
-from llmkit.tasks.tags import entities_of, to_bio
+from llmkit.tasks.token_classification.tags import entities_of, to_bio
 
 
 def tagged(*rows: str) -> list[list[str]]:

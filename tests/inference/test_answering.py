@@ -8,11 +8,11 @@ import torch
 from builders import sentence, tiny_model
 
 from llmkit.errors import DataError
-from llmkit.inference import answering
-from llmkit.inference.answering import Answer, answer_questions
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.question_answering import answer_options
+from llmkit.tasks.question_answering import predict as answering
+from llmkit.tasks.question_answering.predict import Answer, answer_questions
+from llmkit.tasks.question_answering.task import answer_options
 
 PAIRS = [(sentence(number, most_words=5), sentence(50 + number, most_words=9 * number + 2)) for number in range(6)]
 

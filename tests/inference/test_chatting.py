@@ -9,13 +9,13 @@ import torch
 from builders import tiny_model
 
 from llmkit.errors import DataError
-from llmkit.inference.chatting import answer_chat, stream_chat
-from llmkit.inference.decoding import stripped
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.inference.text import generate_texts, stream_text
 from llmkit.models.chat import TEMPLATE, Messages, encode_prompts
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
+from llmkit.tasks.decoding import stripped
+from llmkit.tasks.instruction.predict import answer_chat, stream_chat
 
 OPTIONS = GenerationBlock(max_new_tokens=8)
 

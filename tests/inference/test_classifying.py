@@ -12,12 +12,12 @@ import torch
 from small_models import SENTENCES, WINDOW, FakeEngine
 
 from llmkit.errors import DataError, ModelError, UsageError
-from llmkit.inference.classifying import CLASSIFY_CHUNK_ROWS, classify_texts
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.answers import scores_of_rows
-from llmkit.tasks.classifier_memory import ClassifierMemory
-from llmkit.tasks.text_inputs import TextInputs
+from llmkit.tasks.classification.inputs import TextInputs
+from llmkit.tasks.classification.predict import CLASSIFY_CHUNK_ROWS, classify_texts
+from llmkit.tasks.classification.saved import ClassifierMemory
+from llmkit.tasks.classification.scores import scores_of_rows
 
 LONG = " ".join(SENTENCES[:4] * 3)
 

@@ -14,8 +14,8 @@ from transformers import BertForTokenClassification
 from llmkit.api.using import Model
 from llmkit.errors import DataError, UsageError
 from llmkit.inference.engines.transformers import TransformersEngine
-from llmkit.inference.tagging import Tagging, tag_texts
 from llmkit.models.loaded import LoadedModel
+from llmkit.tasks.token_classification.predict import Tagging, tag_texts
 
 LABELS = ("O", "B-X", "I-X", "B-Y", "I-Y")
 

@@ -24,12 +24,12 @@ from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.export import model_files
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.answers import NUMBER_LABELS, answer_of, best_threshold, scores_of
 from llmkit.tasks.base import count_targets
-from llmkit.tasks.classification import ClassificationTask, keys_of
-from llmkit.tasks.classifier_memory import ClassifierMemory
-from llmkit.tasks.label_report import even_weights
-from llmkit.tasks.text_inputs import TextInputs
+from llmkit.tasks.classification.inputs import TextInputs
+from llmkit.tasks.classification.label_report import even_weights
+from llmkit.tasks.classification.saved import ClassifierMemory
+from llmkit.tasks.classification.scores import NUMBER_LABELS, answer_of, best_threshold, scores_of
+from llmkit.tasks.classification.task import ClassificationTask, keys_of
 from llmkit.training.optimizer import adamw
 from llmkit.training.step import LossModule, Stepper
 

@@ -21,8 +21,8 @@ from llmkit.data.caches import one_at_a_time
 from llmkit.data.rows import Row
 from llmkit.data.token_store import TokenStream
 from llmkit.errors import DataError
-from llmkit.tasks import corpus
-from llmkit.tasks.corpus import token_stream
+from llmkit.tasks.pretraining import corpus
+from llmkit.tasks.pretraining.corpus import token_stream
 from llmkit.training.splits import open_splits
 
 END = 3
@@ -274,7 +274,7 @@ import sys, time
 from pathlib import Path
 from tokenizers import Tokenizer
 from llmkit.data.rows import Row
-from llmkit.tasks.corpus import token_stream
+from llmkit.tasks.pretraining.corpus import token_stream
 
 folder, name = Path(sys.argv[1]), sys.argv[2]
 

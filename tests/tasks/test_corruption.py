@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from llmkit.tasks.corruption import (
+from llmkit.tasks.pretraining.corruption import (
     SpanPlan,
     chosen_positions,
     corrupt_spans,

@@ -28,7 +28,7 @@ from llmkit.models.losses import IGNORED
 from llmkit.models.tokenizers import SENTINELS, train_tokenizer
 from llmkit.recipe.blocks import TokenizerBlock
 from llmkit.tasks.base import Batch, Task, count_targets
-from llmkit.tasks.masked_lm import MaskedLMTask
+from llmkit.tasks.pretraining.masked_lm import MaskedLMTask
 
 CORRUPTING: tuple[TaskName, ...] = ("masked-lm", "span-corruption")
 

@@ -25,9 +25,9 @@ from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED, label_smoothing
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import GenerationBlock, TokenizerBlock
-from llmkit.tasks.answering import AnswerOptions, encode_pairs, find_answer
 from llmkit.tasks.base import count_targets
-from llmkit.tasks.question_answering import QuestionAnsweringTask, answer_options
+from llmkit.tasks.question_answering.task import QuestionAnsweringTask, answer_options
+from llmkit.tasks.question_answering.windows import AnswerOptions, encode_pairs, find_answer
 
 WINDOW = 32
 Rule = Callable[[Sequence[int]], np.ndarray]

@@ -28,7 +28,7 @@ from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.recipe.languages import english_name, language_code
-from llmkit.tasks.parts import text_parts, write_in_rounds
+from llmkit.tasks.seq2seq.chunks import text_parts, write_in_rounds
 from llmkit.training.precision import choose_precision
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llmkit.tasks.tags import EntityWords, TagCount, bio_labels, entities_of, has_prefixes, to_bio
+from llmkit.tasks.token_classification.tags import EntityWords, TagCount, bio_labels, entities_of, has_prefixes, to_bio
 
 any_tags = st.lists(
     st.sampled_from(["O", "X"]) | st.tuples(st.sampled_from("BIESLU"), st.sampled_from("ab")).map("-".join)

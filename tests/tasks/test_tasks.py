@@ -19,7 +19,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.models.export import tokenizer_files
 from llmkit.models.losses import IGNORED
 from llmkit.tasks import PRETRAINING
-from llmkit.tasks.classification import ClassificationTask
+from llmkit.tasks.classification.task import ClassificationTask
 
 
 def labelled(*labels: str) -> list[Row]:

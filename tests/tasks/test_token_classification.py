@@ -22,8 +22,14 @@ from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.export import tokenizer_files
 from llmkit.models.losses import IGNORED
 from llmkit.tasks.base import Engine, Task, count_targets
-from llmkit.tasks.token_classification import TokenClassificationTask
-from llmkit.tasks.word_pieces import WordPieces, overlap_of, pieces_of_texts, pieces_of_words, windows_of
+from llmkit.tasks.token_classification.subwords import (
+    WordPieces,
+    overlap_of,
+    pieces_of_texts,
+    pieces_of_words,
+    windows_of,
+)
+from llmkit.tasks.token_classification.task import TokenClassificationTask
 
 ODD = "☃"
 """A character that the tokenizer has never seen: the unknown token, and no other word is."""

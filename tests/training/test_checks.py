@@ -21,9 +21,9 @@ from llmkit.models.export import own_tensors
 from llmkit.models.losses import IGNORED, cross_entropy_sum
 from llmkit.recipe.blocks import TrainBlock
 from llmkit.tasks.base import Batch, Task
-from llmkit.tasks.causal_lm import CausalLMTask
-from llmkit.tasks.classification import ClassificationTask
-from llmkit.tasks.summarization import SummarizationTask
+from llmkit.tasks.classification.task import ClassificationTask
+from llmkit.tasks.pretraining.causal_lm import CausalLMTask
+from llmkit.tasks.seq2seq.summarization import SummarizationTask
 from llmkit.training.checks import check_before_training, refuse_idle_smoothing
 
 CPU = torch.device("cpu")

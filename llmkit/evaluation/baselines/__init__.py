@@ -14,7 +14,7 @@ from typing import Any
 from llmkit.data.rows import Row
 from llmkit.evaluation.baselines import answers, labels, tags, texts
 from llmkit.recipe.blocks import Kind, Recipe
-from llmkit.tasks.tags import to_bio
+from llmkit.tasks.token_classification.tags import to_bio
 
 Rows = Sequence[Row]
 

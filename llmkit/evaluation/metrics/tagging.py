@@ -13,7 +13,7 @@ from typing import Any
 
 from llmkit.errors import DataError, UsageError
 from llmkit.tasks.base import Scores
-from llmkit.tasks.tags import OUTSIDE, has_prefixes, split_tag, to_bio
+from llmkit.tasks.token_classification.tags import OUTSIDE, has_prefixes, split_tag, to_bio
 
 Tagged = Sequence[Sequence[str]]
 """The tags of each row's words."""

@@ -23,9 +23,9 @@ from transformers import (
 )
 
 from llmkit.errors import ModelError
-from llmkit.inference.decoding import decode_new, first_stop
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
+from llmkit.tasks.decoding import decode_new, first_stop
 
 
 def logits_processors(

@@ -13,12 +13,12 @@ from itertools import accumulate, pairwise
 from typing import Literal
 
 from llmkit.errors import DataError, UsageError
-from llmkit.inference.inputs import Cuts, check_texts, numbered_chunks
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.answers import Answer, answer_of, predictions_of, scores_of, scores_of_rows
 from llmkit.tasks.base import Engine
-from llmkit.tasks.classifier_memory import ClassifierMemory
-from llmkit.tasks.text_inputs import Contents, Pair, TextInputs
+from llmkit.tasks.classification.inputs import Contents, Pair, TextInputs
+from llmkit.tasks.classification.saved import ClassifierMemory
+from llmkit.tasks.classification.scores import Answer, answer_of, predictions_of, scores_of, scores_of_rows
+from llmkit.tasks.inputs import Cuts, check_texts, numbered_chunks
 
 CLASSIFY_CHUNK_ROWS = 2048
 """Enough texts of each length for full batches."""

@@ -18,8 +18,8 @@ from llmkit.models.ends import name_special_ids
 from llmkit.models.families import families_with
 from llmkit.recipe.blocks import Kind, Recipe, ScratchModel, TextUnit
 from llmkit.tasks.base import Batch, Engine
-from llmkit.tasks.corpus import block_tokens_of, token_stream
 from llmkit.tasks.padding import attention_mask, padded
+from llmkit.tasks.pretraining.corpus import block_tokens_of, token_stream
 
 if TYPE_CHECKING:
     from torch import Tensor

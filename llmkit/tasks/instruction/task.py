@@ -21,8 +21,8 @@ from llmkit.models.families import families_with
 from llmkit.models.threads import own_turn
 from llmkit.recipe.blocks import Block, GenerationBlock, Kind, PositiveInt, Recipe, ScratchModel
 from llmkit.tasks.base import Batch, Engine
-from llmkit.tasks.conversations import FittedChats, fit_chats
 from llmkit.tasks.encoding import in_chunks, length_limit
+from llmkit.tasks.instruction.conversations import FittedChats, fit_chats
 from llmkit.tasks.padding import attention_mask, padded
 
 if TYPE_CHECKING:

@@ -21,9 +21,8 @@ from llmkit.recipe.blocks import DistinctNames, Kind, Recipe
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
-from llmkit.tasks.tagged_rows import SpanCount, given_tags, has_words
-from llmkit.tasks.tags import OUTSIDE, TagCount, bio_labels, has_prefixes, split_tag, to_bio
-from llmkit.tasks.word_pieces import (
+from llmkit.tasks.token_classification.rows import SpanCount, given_tags, has_words
+from llmkit.tasks.token_classification.subwords import (
     SPECIAL_TOKENS,
     Window,
     WordPieces,
@@ -34,6 +33,7 @@ from llmkit.tasks.word_pieces import (
     sequence_of,
     windows_of,
 )
+from llmkit.tasks.token_classification.tags import OUTSIDE, TagCount, bio_labels, has_prefixes, split_tag, to_bio
 
 if TYPE_CHECKING:
     from torch import Tensor

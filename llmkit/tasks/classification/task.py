@@ -18,7 +18,11 @@ from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError, nearest
 from llmkit.models.families import families_with
 from llmkit.recipe.blocks import DistinctNames, Kind, Recipe
-from llmkit.tasks.answers import (
+from llmkit.tasks.base import Batch, Engine
+from llmkit.tasks.classification.inputs import Contents, TextInputs
+from llmkit.tasks.classification.label_report import even_weights, label_counts, report_references
+from llmkit.tasks.classification.saved import ClassifierMemory
+from llmkit.tasks.classification.scores import (
     NUMBER_LABELS,
     PROBLEM_TYPES,
     Answer,
@@ -30,12 +34,8 @@ from llmkit.tasks.answers import (
     scores_of,
     scores_of_rows,
 )
-from llmkit.tasks.base import Batch, Engine
-from llmkit.tasks.classifier_memory import ClassifierMemory
 from llmkit.tasks.encoding import in_chunks
-from llmkit.tasks.label_report import even_weights, label_counts, report_references
 from llmkit.tasks.padding import attention_mask, padded
-from llmkit.tasks.text_inputs import Contents, TextInputs
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,7 +12,7 @@ from typing import Any
 
 from llmkit.errors import DataError
 from llmkit.models.target_scale import mean_and_deviation
-from llmkit.tasks.answers import Answer
+from llmkit.tasks.classification.scores import Answer
 
 _log = logging.getLogger("llmkit")
 _SHOWN = 10

@@ -22,8 +22,8 @@ from llmkit.models.ends import name_special_ids
 from llmkit.models.families import families_with
 from llmkit.recipe.blocks import Kind, Recipe, TextUnit
 from llmkit.tasks.base import Batch, Engine
-from llmkit.tasks.corpus import token_stream
-from llmkit.tasks.corruption import SpanPlan, corrupt_spans, plan_spans, rng_of
+from llmkit.tasks.pretraining.corpus import token_stream
+from llmkit.tasks.pretraining.corruption import SpanPlan, corrupt_spans, plan_spans, rng_of
 
 if TYPE_CHECKING:
     import numpy as np

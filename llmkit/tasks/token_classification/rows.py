@@ -9,7 +9,7 @@ from typing import Any
 
 from llmkit.data.rows import Row
 from llmkit.errors import DataError
-from llmkit.tasks.tags import OUTSIDE
+from llmkit.tasks.token_classification.tags import OUTSIDE
 
 _log = logging.getLogger("llmkit")
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llmkit.errors import DataError
-from llmkit.inference.decoding import cut_at_stop, decode_new, stream_ids, stripped
 from llmkit.models.chat import Messages, encode_prompts, without_oldest_exchange
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Engine, StreamingEngine
+from llmkit.tasks.decoding import cut_at_stop, decode_new, stream_ids, stripped
 
 logger = logging.getLogger("llmkit")
 

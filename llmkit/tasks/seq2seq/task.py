@@ -22,7 +22,7 @@ from llmkit.recipe.blocks import Block, GenerationBlock, PositiveInt, Recipe
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import encode_texts, in_chunks, length_limit
 from llmkit.tasks.padding import attention_mask, padded
-from llmkit.tasks.parts import Cut, write_in_rounds
+from llmkit.tasks.seq2seq.chunks import Cut, write_in_rounds
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from llmkit.recipe.blocks import Kind
 from llmkit.recipe.languages import english_name, language_code
-from llmkit.tasks.seq2seq import Seq2SeqRecipe, Seq2SeqTask
+from llmkit.tasks.seq2seq.task import Seq2SeqRecipe, Seq2SeqTask
 
 
 def _known(language: str) -> str:

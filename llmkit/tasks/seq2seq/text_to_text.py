@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from llmkit.recipe.blocks import Kind
-from llmkit.tasks.seq2seq import Seq2SeqRecipe, Seq2SeqTask
+from llmkit.tasks.seq2seq.task import Seq2SeqRecipe, Seq2SeqTask
 
 
 class TextToTextRecipe(Seq2SeqRecipe):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError, UsageError
 from llmkit.recipe.languages import language_code
-from llmkit.tasks.seq2seq import task_entries
-from llmkit.tasks.translation import translation_prefix
+from llmkit.tasks.seq2seq.task import task_entries
+from llmkit.tasks.seq2seq.translation import translation_prefix
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel

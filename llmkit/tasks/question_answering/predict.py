@@ -9,11 +9,11 @@ import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from llmkit.inference.inputs import check_texts
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.answering import AnswerOptions, encode_pairs, find_answer
 from llmkit.tasks.base import Engine
 from llmkit.tasks.encoding import in_chunks
+from llmkit.tasks.inputs import check_texts
+from llmkit.tasks.question_answering.windows import AnswerOptions, encode_pairs, find_answer
 
 logger = logging.getLogger("llmkit")
 

@@ -12,16 +12,23 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationError
 
-from llmkit.data.answers import locate_answer
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError, ModelError
 from llmkit.models.families import families_with
 from llmkit.recipe.blocks import Kind, Recipe
-from llmkit.tasks.answering import AnswerOptions, EncodedPair, Reading, encode_pairs, find_answer, overlap_of
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
+from llmkit.tasks.question_answering.locate import locate_answer
+from llmkit.tasks.question_answering.windows import (
+    AnswerOptions,
+    EncodedPair,
+    Reading,
+    encode_pairs,
+    find_answer,
+    overlap_of,
+)
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,8 +18,8 @@ from llmkit.data.token_store import Blocks
 from llmkit.models.families import families_with
 from llmkit.recipe.blocks import Kind, Recipe, ScratchModel, TextUnit
 from llmkit.tasks.base import Batch, Engine
-from llmkit.tasks.corpus import block_tokens_of, token_stream
-from llmkit.tasks.corruption import chosen_positions, hide_tokens, rng_of
+from llmkit.tasks.pretraining.corpus import block_tokens_of, token_stream
+from llmkit.tasks.pretraining.corruption import chosen_positions, hide_tokens, rng_of
 
 if TYPE_CHECKING:
     import numpy as np

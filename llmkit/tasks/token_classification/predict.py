@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from llmkit.errors import DataError
-from llmkit.inference.inputs import Cuts, check_texts, numbered_chunks
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.answers import scores_of
 from llmkit.tasks.base import Engine
-from llmkit.tasks.tags import entities_of, has_prefixes
-from llmkit.tasks.word_pieces import (
+from llmkit.tasks.classification.scores import scores_of
+from llmkit.tasks.inputs import Cuts, check_texts, numbered_chunks
+from llmkit.tasks.token_classification.subwords import (
     SPECIAL_TOKENS,
     Window,
     WordPieces,
@@ -25,6 +24,7 @@ from llmkit.tasks.word_pieces import (
     sequence_of,
     windows_of,
 )
+from llmkit.tasks.token_classification.tags import entities_of, has_prefixes
 
 TagOverflow = Literal["error", "truncate", "window"]
 _CHUNK_ROWS = 512

@@ -1,0 +1,1 @@
+"""Labels or a number for texts and pairs of texts."""

@@ -1,0 +1,1 @@
+"""Language models from raw text: causal, masked, and span corruption."""

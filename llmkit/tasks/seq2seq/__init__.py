@@ -1,0 +1,1 @@
+"""A text for a text: summarization, translation and text-to-text."""
