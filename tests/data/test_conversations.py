@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from builders import recipe_of
+from facts import facts, says
 
 from llmkit.data.rows import RowSource
 from llmkit.data.sources import open_rows
@@ -60,45 +61,44 @@ def test_the_form_of_the_rows_is_told_by_their_columns(
 
 
 @pytest.mark.parametrize(
-    ("record", "columns", "fault"),
+    ("record", "columns", "stated"),
     [
         (
             {"messages": TALK, "prompt": "x", "response": "y"},
             {},
-            "it has 'prompt' and 'response' and also 'messages'; rows have one or the other. Map it in the recipe: "
-            'data.columns: {prompt: "prompt"}',
+            ["'prompt' and 'response'", "'messages'", 'data.columns: {prompt: "prompt"}'],
         ),
         (
             {"question": "x", "prompt": "y"},
             {},
-            "it has no 'prompt' and 'response', nor 'messages'; found 'question', 'prompt'. Map it in the recipe: "
-            'data.columns: {response: "question"}',
+            ["'messages'", "'question', 'prompt'", 'data.columns: {response: "question"}'],
         ),
         (
             {"messages": TALK},
             {"prompt": "q"},
-            "no column 'q'; found 'messages'. Map it in the recipe: data.columns: {prompt: \"NAME\"}",
+            ["'q'", "'messages'", 'data.columns: {prompt: "NAME"}'],
         ),
     ],
 )
 def test_both_forms_or_none_are_refused_with_what_to_write(
-    tmp_path: Path, record: dict[str, Any], columns: dict[str, str], fault: str
+    tmp_path: Path, record: dict[str, Any], columns: dict[str, str], stated: list[str]
 ) -> None:
     with pytest.raises(DataError) as caught:
         opened(tmp_path, record, columns=columns)
-    assert str(caught.value) == f"{tmp_path}/rows.jsonl: {fault}"
+    says(str(caught.value), f"{tmp_path}/rows.jsonl:", *stated)
 
 
 @pytest.mark.parametrize(
     "messages", ["hello", "[1", ["a"], [{"role": "user"}], [{"role": "user", "content": None}], {"role": "user"}, None]
 )
 def test_what_is_no_list_of_messages_is_refused_with_its_place(tmp_path: Path, messages: Any) -> None:
-    with pytest.raises(DataError, match=rf"^{tmp_path}/rows\.jsonl:1: 'messages' is "):
+    found = "null" if messages is None else '{"role": "user"'
+    with pytest.raises(DataError, match=facts(f"{tmp_path}/rows.jsonl:1:", "'messages'", found)):
         list(opened(tmp_path, {"messages": messages}))
 
 
 def test_a_nul_character_inside_a_message_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="'messages' holds a NUL character"):
+    with pytest.raises(DataError, match=facts("rows.jsonl:1:", "'messages'", "NUL")):
         list(opened(tmp_path, {"messages": [{"role": "user", "content": "a\0"}]}))
 
 
@@ -110,7 +110,9 @@ def test_an_empty_prompt_is_passed_over_and_an_empty_input_is_not(tmp_path: Path
         {"prompt": "a", "input": "c", "response": ""},
     )
     assert len(list(source)) == 1
-    assert source.skipped == {"an empty prompt": 1, "an empty response": 1}
+    assert list(source.skipped.values()) == [1, 1]
+    for reason, role in zip(sorted(source.skipped), ("prompt", "response"), strict=True):
+        says(reason, role)
 
 
 def test_an_optional_column_counts_in_the_rows_that_have_it(tmp_path: Path) -> None:
@@ -121,7 +123,7 @@ def test_an_optional_column_counts_in_the_rows_that_have_it(tmp_path: Path) -> N
 
 def test_an_optional_column_that_is_named_is_needed_in_every_row(tmp_path: Path) -> None:
     records = ({"prompt": "a", "response": "b", **more} for more in ({"input": "c"}, {}))
-    with pytest.raises(DataError, match=":2: no 'input' here"):
+    with pytest.raises(DataError, match=facts("rows.jsonl:2:", "'input'", "'prompt', 'response'")):
         list(opened(tmp_path, *records, columns={"input": "input"}))
 
 

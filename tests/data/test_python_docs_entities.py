@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 
 import pytest
+from facts import says
 
 from llmkit.data.python_docs import _sample, _source_folder
 from llmkit.data.python_docs_entities import COLUMNS, parameters, prose, row_of, tagged
@@ -84,6 +85,4 @@ def test_rows_of_a_package_are_words_with_valid_tags_and_the_same_at_each_readin
 def test_a_wrong_name_is_told_all_built_in_sets() -> None:
     with pytest.raises(DataError) as caught:
         open_rows(["builtin:python-docs-entitys"], roles={"text": "text"}, columns={})
-    assert "Did you mean 'python-docs-entities'? There is builtin:python-docs, builtin:python-docs-entities" in str(
-        caught.value
-    )
+    says(str(caught.value), "'python-docs-entities'", "builtin:python-docs, builtin:python-docs-entities")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from facts import facts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,5 +43,5 @@ def test_shares_are_met_and_no_text_is_held_out_at_share_zero() -> None:
 
 @pytest.mark.parametrize(("validation", "test"), [(1, 0), (0.5, 0.5), (-0.1, 0), (0, float("nan"))])
 def test_shares_that_leave_nothing_to_train_on_are_refused(validation: float, test: float) -> None:
-    with pytest.raises(ValueError, match="shares lie in"):
+    with pytest.raises(ValueError, match=facts(f"validation={validation}", f"test={test}")):
         split_of("a", validation=validation, test=test)
