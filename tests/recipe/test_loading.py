@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import pytest
+from facts import facts, says
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import Field
@@ -60,6 +62,11 @@ def problems(content: str | bytes, *overrides: str) -> list[str]:
     assert caught.value.exit_code == 2
     assert all(problem.isprintable() for problem in caught.value.problems)
     return list(caught.value.problems)
+
+
+def states(problem: str, start: str, stated: Sequence[object]) -> bool:
+    """Whether a problem starts so, and states all of that behind it."""
+    return problem.startswith(start) and re.search(facts(*stated), problem.removeprefix(start)) is not None
 
 
 def only_problem(content: str | bytes, *overrides: str) -> str:
@@ -126,190 +133,134 @@ def test_a_spelling_means_what_yaml_1_2_says(line: str, key: str, value: object)
 
 
 @pytest.mark.parametrize(
-    ("word", "advice"),
+    ("word", "stated"),
     [
-        ("010", 'Write 10, or "010" for the text'),
-        ("-007.5", 'Write -7.5, or "-007.5" for the text'),
-        ("0o10", 'Write it in decimal, or "0o10" for the text'),
-        ("0x1F", 'Write it in decimal, or "0x1F" for the text'),
-        ("0b1", 'Write it in decimal, or "0b1" for the text'),
-        ("1_000", 'Write 1000, or "1_000" for the text'),
-        ("1:30", 'Write the number, or "1:30" for the text'),
-        ("2020-01-01", 'is a date to some readers. Write "2020-01-01" for the text'),
-        ("2020-01-01T00:00:00Z", "is a date to some readers"),
-        (".nan", "not a finite number"),
-        ("-.inf", "not a finite number"),
-        ("1e400", "too large for a number"),
-        ("9" * 5000, "a number of 5000 digits is too long"),
+        ("010", ["10", '"010"']),
+        ("-007.5", ["-7.5", '"-007.5"']),
+        ("0o10", ["decimal", '"0o10"']),
+        ("0x1F", ["decimal", '"0x1F"']),
+        ("0b1", ["decimal", '"0b1"']),
+        ("1_000", ["1000", '"1_000"']),
+        ("1:30", ['"1:30"']),
+        ("2020-01-01", ["date", '"2020-01-01"']),
+        ("2020-01-01T00:00:00Z", ["date"]),
+        (".nan", ["finite"]),
+        ("-.inf", ["finite"]),
+        ("1e400", ["1e400", "large"]),
+        ("9" * 5000, [5000, "digits"]),
     ],
 )
 @pytest.mark.parametrize("key", ["prefix", "max_source_tokens"])
 def test_a_word_that_readers_of_yaml_disagree_about_is_refused_for_text_and_number(
-    key: str, word: str, advice: str
+    key: str, word: str, stated: list[str]
 ) -> None:
     problem = only_problem(f"{MINIMAL}{key}: {word}\n")
-    assert problem.startswith(f"x.yaml:6:{len(key) + 3}: {key}: ")
-    assert advice in problem
+    assert states(problem, f"x.yaml:6:{len(key) + 3}: {key}: ", stated), problem
     assert len(problem) < 200
 
 
 @pytest.mark.parametrize(
-    ("line", "problem"),
+    ("line", "place", "stated"),
     [
-        (
-            "train: {batch_size: 0}",
-            "6:21: train.batch_size: expected a whole number from 1 to 2147483647, found the number 0.",
-        ),
-        (
-            "train: {batch_size: true}",
-            "6:21: train.batch_size: expected a whole number from 1 to 2147483647, found the boolean true.",
-        ),
-        (
-            "train: {batch_size: '32'}",
-            "6:21: train.batch_size: expected a whole number from 1 to 2147483647, found the text '32'. "
-            "Write 32 without quotes.",
-        ),
-        (
-            "train: {seed: 8589934592}",
-            "6:15: train.seed: expected a whole number from 0 to 4294967295, found the number 8589934592.",
-        ),
-        (
-            "train: {steps: 1e3}",
-            "6:16: train.steps: expected a whole number from 1 to 2147483647, or null, found the number 1e3. "
-            "Write 1000.",
-        ),
-        (
-            "train: {precision: fp4}",
-            "6:20: train.precision: expected auto, fp32, bf16 or fp16, found the text 'fp4'.",
-        ),
+        ("train: {batch_size: 0}", "6:21: train.batch_size:", [1, 2147483647, 0]),
+        ("train: {batch_size: true}", "6:21: train.batch_size:", [1, 2147483647, "true"]),
+        ("train: {batch_size: '32'}", "6:21: train.batch_size:", [1, 2147483647, "'32'", " 32 ", "quotes"]),
+        ("train: {seed: 8589934592}", "6:15: train.seed:", [0, 4294967295, 8589934592]),
+        ("train: {steps: 1e3}", "6:16: train.steps:", [1, 2147483647, "null", "1e3", 1000]),
+        ("train: {precision: fp4}", "6:20: train.precision:", ["auto", "fp32", "bf16", "fp16", "'fp4'"]),
         (
             "train: {schedule: cosin}",
-            "6:19: train.schedule: expected constant, linear or cosine, found the text 'cosin'. Did you mean 'cosine'?",
+            "6:19: train.schedule:",
+            ["constant", "linear", "cosine", "'cosin'", "'cosine'"],
         ),
-        (
-            "train: {learning_rate: fast}",
-            "6:24: train.learning_rate: expected a number above 0 and at most 10, or auto, found the text 'fast'.",
-        ),
-        (
-            "train: {learning_rate: [1]}",
-            "6:24: train.learning_rate: expected a number above 0 and at most 10, or auto, found a list.",
-        ),
-        (
-            "train: {max_grad_norm: 0}",
-            "6:24: train.max_grad_norm: expected a number above 0, or null, found the number 0.",
-        ),
-        (
-            "train: {warmup: -1}",
-            "6:17: train.warmup: expected a whole number of at least 0, or text, found the number -1.",
-        ),
-        ("train: {epochs: 1, steps: 1}", "6:8: train: give epochs or steps, not both."),
-        (
-            "train: {lora: {}, freeze: {layers: 1}}",
-            "6:27: train.freeze: lora leaves all weights as they are already; give one of the two.",
-        ),
-        (
-            "train: {lora: {}, optimizer: adamw-scaled}",
-            "6:30: train.optimizer: adapters start at zero, by which adamw-scaled would multiply; take adamw.",
-        ),
-        (
-            "train: {freeze: {}}",
-            "6:17: train.freeze: nothing is frozen: set embeddings: true, or a number of layers; or leave it out.",
-        ),
-        (
-            "revision: false",
-            '6:11: revision: expected text, or null, found the boolean false. Write "false" for the text.',
-        ),
-        ("revision: 123", '6:11: revision: expected text, or null, found the number 123. Write "123" for the text.'),
-        ("prefix:", "6:1: prefix: expected text, found no value."),
-        ("prefix: null", '6:9: prefix: expected text, found null. Write "null" for the text.'),
-        (
-            "evaluation: {metrics: []}",
-            "6:23: evaluation.metrics: expected a list of texts (at least 1), or null, found an empty list.",
-        ),
-        (
-            "generation: {stop: [a, 1]}",
-            '6:24: generation.stop[1]: expected text, found the number 1. Write "1" for the text.',
-        ),
-        (
-            "generation: {stop: 1}",
-            '6:20: generation.stop: expected text, or a list of texts, found the number 1. Write "1" for the text.',
-        ),
-        (
-            "generation: {beams: 2, top_k: 1}",
-            "6:13: generation: beams and sampling (temperature, top_k, top_p) exclude each other.",
-        ),
-        ("task : classification", "6:1: task: given twice, the first time at x.yaml:2:1. Remove one."),
-        (
-            "evaluation: {best: a, best: b}",
-            "6:23: evaluation.best: given twice, the first time at x.yaml:6:14. Remove one.",
-        ),
-        ("1: x", '6:1: a key is text, found the number 1. Write "1".'),
-        ("true: x", '6:1: a key is text, found the boolean true. Write "true".'),
-        ("train: {<<: {seed: 1}}", "6:9: train: merge keys (<<) are not part of YAML 1.2. Write the keys out."),
-        ("prefix: !foo x", "6:9: prefix: the tag !foo is not allowed; a recipe holds plain values. Remove it."),
-        ("prefix: !!str 1", "6:9: prefix: the tag !!str is not allowed; a recipe holds plain values. Remove it."),
-        ("prefix: *a", "6:9: prefix: the alias *a has no anchor before it."),
-        ("labels: &a [*a]", "6:13: labels[0]: the alias *a has no anchor before it."),
-        ('prefix: "\\0"', "6:9: prefix: the character U+0000 is not allowed in text."),
-        ('prefix: "\\ud800"', "6:9: prefix: the character U+D800 is not allowed in text."),
-        ('prefix: "\\U00110000"', "6:1: not YAML: after this place, an escape stands for no character."),
+        ("train: {learning_rate: fast}", "6:24: train.learning_rate:", [0, 10, "auto", "'fast'"]),
+        ("train: {learning_rate: [1]}", "6:24: train.learning_rate:", [0, 10, "auto", "list"]),
+        ("train: {max_grad_norm: 0}", "6:24: train.max_grad_norm:", ["null", 0]),
+        ("train: {warmup: -1}", "6:17: train.warmup:", [0, "-1"]),
+        ("train: {epochs: 1, steps: 1}", "6:8: train:", ["epochs", "steps"]),
+        ("train: {lora: {}, freeze: {layers: 1}}", "6:27: train.freeze:", ["lora"]),
+        ("train: {lora: {}, optimizer: adamw-scaled}", "6:30: train.optimizer:", ["adamw-scaled", "adamw."]),
+        ("train: {freeze: {}}", "6:17: train.freeze:", ["embeddings: true", "layers"]),
+        ("revision: false", "6:11: revision:", ["text", "null", " false", '"false"']),
+        ("revision: 123", "6:11: revision:", ["text", "null", 123, '"123"']),
+        ("prefix:", "6:1: prefix:", ["text", "no value"]),
+        ("prefix: null", "6:9: prefix:", ["text", " null", '"null"']),
+        ("evaluation: {metrics: []}", "6:23: evaluation.metrics:", ["list", 1, "null", "empty"]),
+        ("generation: {stop: [a, 1]}", "6:24: generation.stop[1]:", ["text", 1, '"1"']),
+        ("generation: {stop: 1}", "6:20: generation.stop:", ["text", "list", 1, '"1"']),
+        ("generation: {beams: 2, top_k: 1}", "6:13: generation:", ["beams", "temperature", "top_k", "top_p"]),
+        ("task : classification", "6:1: task:", ["x.yaml:2:1"]),
+        ("evaluation: {best: a, best: b}", "6:23: evaluation.best:", ["x.yaml:6:14"]),
+        ("1: x", "6:1:", ["key", 1, '"1"']),
+        ("true: x", "6:1:", ["key", "true", '"true"']),
+        ("train: {<<: {seed: 1}}", "6:9: train:", ["<<", "YAML 1.2"]),
+        ("prefix: !foo x", "6:9: prefix:", ["tag", "!foo"]),
+        ("prefix: !!str 1", "6:9: prefix:", ["tag", "!!str"]),
+        ("prefix: *a", "6:9: prefix:", ["alias", "*a"]),
+        ("labels: &a [*a]", "6:13: labels[0]:", ["alias", "*a"]),
+        ('prefix: "\\0"', "6:9: prefix:", ["U+0000"]),
+        ('prefix: "\\ud800"', "6:9: prefix:", ["U+D800"]),
+        ('prefix: "\\U00110000"', "6:1:", ["YAML", "escape"]),
     ],
 )
-def test_a_wrong_value_is_reported_once_with_what_was_found_and_what_is_allowed(line: str, problem: str) -> None:
+def test_a_wrong_value_is_reported_once_with_what_was_found_and_what_is_allowed(
+    line: str, place: str, stated: list[object]
+) -> None:
     found = problems(f"{MINIMAL}{line}\n")
-    assert f"x.yaml:{problem}" in found
+    assert len([problem for problem in found if states(problem, f"x.yaml:{place}", stated)]) == 1, found
     # `labels` is no key of a summarization recipe: the one row with a second, true problem.
     assert len(found) == (2 if line.startswith("labels") else 1), found
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"),
+    ("content", "place", "stated"),
     [
-        (b"", "1:1: the recipe is empty. Start it with `recipe: 1`."),
-        (b"# only a comment\n", "1:1: the recipe is empty. Start it with `recipe: 1`."),
-        (b"- a\n", "1:1: the top level must be a mapping, such as `recipe: 1`, found a list."),
-        (b"\n word\n", "2:2: the top level must be a mapping, such as `recipe: 1`, found the text 'word'."),
-        (b"a: 1\n---\nb: 1\n", "2:1: a second document starts here; a recipe is one document."),
-        (b"a:\n\tb: 1\n", "2:1: a tab cannot stand here; indent with spaces."),
-        (b"a: 1\n b: 2\n", "2:3: unexpected ': '; check the indentation, or put the text in quotes."),
-        (b"a: 1\nb: {c: [1}\n", "2:10: not YAML: expected ',' or ']', but got '}' while parsing a flow sequence."),
-        (b"a: \x00", "1:4: the character U+0000 is not allowed. Save the file as UTF-8."),
-        ("a: 1\r\nb: é\x07".encode(), "2:5: the character U+0007 is not allowed. Remove it"),
-        ("a: x\u2028y".encode(), "1:5: the character U+2028 is not allowed. Remove it"),
-        ("a: x\ufeff".encode(), "1:5: the character U+FEFF is not allowed. Remove it"),
-        ("a: b".encode("utf-16"), "1:1: the file is UTF-16. Save it as UTF-8."),
-        ("a: b".encode("utf-16-le"), "1:2: the character U+0000 is not allowed. Save the file as UTF-8."),
-        ("a: 1\nb: é".encode("latin-1"), "2:4: byte 0xe9 is not UTF-8. Save the file as UTF-8."),
-        ("\ufeffa: 1\nb: \udcff".encode("utf-8", "surrogateescape"), "2:4: byte 0xff is not UTF-8."),
-        ("a: \ud800".encode("utf-8", "surrogatepass"), "1:4: byte 0xed is not UTF-8."),
-        (b"%YAML 1.1\n---\na: no\n", "1:1: a recipe is YAML 1.2."),
-        (b"%TAG ! tag:x:\n---\na: no\n", "1:1: a recipe is YAML 1.2."),
-        (b"? [a]\n: 1\n", "1:3: a key is text, found a list, a mapping or an alias."),
-        (b"? {a: 1}\n: 1\n", "1:3: a key is text, found a list, a mapping or an alias."),
-        (b"[" * 100_000, "1:21: nested deeper than 20 levels."),
-        (b"{a: " * 100_000, "1:81: nested deeper than 20 levels."),
-        (b"? " * 100_000, "1:3: a key is text, found a list, a mapping or an alias."),
-        (b"{1: " * 100_000, "1:81: nested deeper than 20 levels."),
-        (b"- a\n" * 200_000, "10000:3: more than 10,000 values; a recipe has no use for so many."),
-        (b"!!python/object/apply:os.system ['touch canary']", "1:1: the tag !!python/object/apply:os.system is not"),
-        (b"x: 1\n" * 250_000, ": larger than 1,000,000 bytes; this is no recipe."),
+        (b"", "1:1:", ["empty", "`recipe: 1`"]),
+        (b"# only a comment\n", "1:1:", ["empty", "`recipe: 1`"]),
+        (b"- a\n", "1:1:", ["mapping", "`recipe: 1`", "list"]),
+        (b"\n word\n", "2:2:", ["mapping", "`recipe: 1`", "'word'"]),
+        (b"a: 1\n---\nb: 1\n", "2:1:", ["second", "document"]),
+        (b"a:\n\tb: 1\n", "2:1:", ["tab"]),
+        (b"a: 1\n b: 2\n", "2:3:", ["': '", "quotes"]),
+        (b"a: 1\nb: {c: [1}\n", "2:10:", ["YAML", "','", "']'", "'}'"]),
+        (b"a: \x00", "1:4:", ["U+0000", "UTF-8"]),
+        ("a: 1\r\nb: é\x07".encode(), "2:5:", ["U+0007"]),
+        ("a: x\u2028y".encode(), "1:5:", ["U+2028"]),
+        ("a: x\ufeff".encode(), "1:5:", ["U+FEFF"]),
+        ("a: b".encode("utf-16"), "1:1:", ["UTF-16", "UTF-8"]),
+        ("a: b".encode("utf-16-le"), "1:2:", ["U+0000", "UTF-8"]),
+        ("a: 1\nb: é".encode("latin-1"), "2:4:", ["0xe9", "UTF-8"]),
+        ("\ufeffa: 1\nb: \udcff".encode("utf-8", "surrogateescape"), "2:4:", ["0xff", "UTF-8"]),
+        ("a: \ud800".encode("utf-8", "surrogatepass"), "1:4:", ["0xed", "UTF-8"]),
+        (b"%YAML 1.1\n---\na: no\n", "1:1:", ["YAML 1.2"]),
+        (b"%TAG ! tag:x:\n---\na: no\n", "1:1:", ["YAML 1.2"]),
+        (b"? [a]\n: 1\n", "1:3:", ["key", "list", "mapping"]),
+        (b"? {a: 1}\n: 1\n", "1:3:", ["key", "list", "mapping"]),
+        (b"[" * 100_000, "1:21:", [20]),
+        (b"{a: " * 100_000, "1:81:", [20]),
+        (b"? " * 100_000, "1:3:", ["key", "list", "mapping"]),
+        (b"{1: " * 100_000, "1:81:", [20]),
+        (b"- a\n" * 200_000, "10000:3:", ["10,000"]),
+        (b"!!python/object/apply:os.system ['touch canary']", "1:1:", ["tag", "!!python/object/apply:os.system"]),
+        (b"x: 1\n" * 250_000, "", ["1,000,000", "bytes"]),
     ],
 )
-def test_a_file_that_is_no_recipe_is_refused_at_line_and_column(content: bytes, problem: str) -> None:
+def test_a_file_that_is_no_recipe_is_refused_at_line_and_column(
+    content: bytes, place: str, stated: list[object]
+) -> None:
     found = problems(content)
-    start = f"x.yaml{problem}" if problem.startswith(":") else f"x.yaml:{problem}"
-    assert any(line.startswith(start) for line in found), found
+    assert any(states(problem, f"x.yaml:{place}", stated) for problem in found), found
     assert not Path("canary").exists()
 
 
 def test_aliases_cannot_expand_without_bound() -> None:
     bomb = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60))
-    assert "more than 10,000 values" in only_problem(bomb)
+    says(only_problem(bomb), "x.yaml:", "10,000")
 
 
 def test_aliases_cannot_nest_without_bound() -> None:
     deep = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [[[[*a{i - 1}]]]]\n" for i in range(1, 500))
-    assert only_problem(deep) == "x.yaml:6:13: nested deeper than 20 levels."
+    says(only_problem(deep), "x.yaml:6:13:", 20)
 
 
 @pytest.mark.parametrize("content", ["\ufeff" + MINIMAL, MINIMAL.replace("\n", "\r\n"), "%YAML 1.2\n---\n" + MINIMAL])
@@ -319,17 +270,15 @@ def test_byte_order_mark_crlf_and_a_yaml_1_2_line_change_nothing(content: str) -
 
 def test_unknown_recipe_key_is_reported_with_line_column_nearest_and_allowed_keys() -> None:
     problem = only_problem(MINIMAL + "train:\n  epochs: 1\n  learning_rte: 3e-4\n")
-    assert problem.startswith(
-        "x.yaml:8:3: train.learning_rte: unknown key. Did you mean 'learning_rate'? Allowed: epochs, steps, "
-    )
+    assert states(problem, "x.yaml:8:3: train.learning_rte:", ["unknown", "'learning_rate'", "epochs, steps, "])
 
 
 def test_a_missing_key_is_reported_where_its_mapping_stands() -> None:
-    assert problems("recipe: 1\ntask: summarization\ndata:\n  max_rows: 1\n") == [
-        "x.yaml:1:1: model: missing key. Expected text, or a mapping with architecture, size, tokenizer, dropout, "
-        "attention_dropout.",
-        "x.yaml:4:3: data.train: missing key. Expected text, or a list of texts.",
-    ]
+    model, train = problems("recipe: 1\ntask: summarization\ndata:\n  max_rows: 1\n")
+    assert states(
+        model, "x.yaml:1:1: model:", ["missing", "text", "architecture, size, tokenizer, dropout, attention_dropout"]
+    )
+    assert states(train, "x.yaml:4:3: data.train:", ["missing", "text", "list"])
 
 
 def test_all_problems_come_at_once_and_in_the_order_of_the_file() -> None:
@@ -357,68 +306,70 @@ def test_all_problems_come_at_once_and_in_the_order_of_the_file() -> None:
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        ("false", ["3:8: model: expected text, or a mapping with architecture, size, "]),
-        ("[a]", ["3:8: model: expected text, or a mapping with architecture, size, "]),
+        ("false", {"3:8: model:": ["text", "architecture, size, ", "false"]}),
+        ("[a]", {"3:8: model:": ["text", "architecture, size, ", "list"]}),
         (
             "{size: tiny, architecture: gpt3}",
-            ["3:35: model.architecture: expected gpt2, bert, t5 or lstm, found the text 'gpt3'. Did you mean 'gpt2'?"],
+            {"3:35: model.architecture:": ["gpt2", "bert", "t5", "lstm", "'gpt3'", "'gpt2'"]},
         ),
-        ("{str: x, size: tiny, architecture: t5}", ["3:9: model.str: unknown key."]),
+        ("{str: x, size: tiny, architecture: t5}", {"3:9: model.str:": ["unknown"]}),
         (
             "{size: tiny, architecture: t5, tokenizer: {vocab_size: 1, lowercase: no}}",
-            [
-                "3:63: model.tokenizer.vocab_size: expected a whole number from 64 to 1000000, found the number 1.",
-                "3:77: model.tokenizer.lowercase: expected true or false, found the text 'no'. Write false.",
-            ],
+            {
+                "3:63: model.tokenizer.vocab_size:": [64, 1000000, 1],
+                "3:77: model.tokenizer.lowercase:": ["true", "false", "'no'"],
+            },
         ),
     ],
 )
-def test_a_value_of_a_union_is_judged_by_the_member_that_it_aims_at(model: str, expected: list[str]) -> None:
+def test_a_value_of_a_union_is_judged_by_the_member_that_it_aims_at(
+    model: str, expected: dict[str, list[object]]
+) -> None:
     found = problems(MINIMAL.replace("google-t5/t5-small", model))
     assert len(found) == len(expected), found
-    for problem, start in zip(found, expected, strict=True):
-        assert problem.startswith(f"x.yaml:{start}")
+    for problem, (place, stated) in zip(found, expected.items(), strict=True):
+        assert states(problem, f"x.yaml:{place}", stated), problem
 
 
 @pytest.mark.parametrize(
-    ("validation", "problem"),
+    ("validation", "place", "stated"),
     [
-        ("false", "5:30: data.validation: expected text, or a list of texts, found the boolean false."),
-        ("[a, 1]", "5:34: data.validation[1]: expected text, found the number 1."),
-        ("{a: b}", "5:30: data.validation: expected text, or a list of texts, found a mapping."),
-        ("100%", "5:30: data.validation: a share lies between 0% and 100%, found '100%'."),
+        ("false", "5:30: data.validation:", ["text", "list", "false"]),
+        ("[a, 1]", "5:34: data.validation[1]:", ["text", 1]),
+        ("{a: b}", "5:30: data.validation:", ["text", "list", "mapping"]),
+        ("100%", "5:30: data.validation:", ["0%", "100%", "'100%'"]),
     ],
 )
-def test_a_share_or_sources_has_one_problem_whatever_its_shape(validation: str, problem: str) -> None:
+def test_a_share_or_sources_has_one_problem_whatever_its_shape(
+    validation: str, place: str, stated: list[object]
+) -> None:
     content = MINIMAL.replace("data:\n  train: a.csv", "data:\n  {train: a.csv, validation: " + validation + "}")
-    assert only_problem(content).startswith("x.yaml:" + problem)
+    problem = only_problem(content)
+    assert states(problem, f"x.yaml:{place}", stated), problem
 
 
 def test_a_validators_text_that_names_a_key_stands_at_that_key() -> None:
     problem = only_problem(MINIMAL + "  columns:\n    foo: x\n")
-    assert problem == "x.yaml:7:5: data.columns: 'foo' is not a role of summarization; use text, summary."
+    says(problem, "x.yaml:7:5: data.columns:", "'foo'", "summarization", "text, summary")
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"),
+    ("content", "place", "stated"),
     [
-        ("recipe: 1\n", "1:1: task: missing key. Expected summarization or classification."),
-        (
-            "task: sumarization\n",
-            "1:7: task: expected summarization or classification, found the text 'sumarization'. "
-            "Did you mean 'summarization'?",
-        ),
-        ("task: [summarization]\n", "1:7: task: expected summarization or classification, found a list."),
-        ("task: !x summarization\n", "1:7: task: the tag !x is not allowed; a recipe holds plain values. Remove it."),
+        ("recipe: 1\n", "1:1: task:", ["missing", "summarization", "classification"]),
+        ("task: sumarization\n", "1:7: task:", ["classification", "'sumarization'", "'summarization'"]),
+        ("task: [summarization]\n", "1:7: task:", ["summarization", "classification", "list"]),
+        ("task: !x summarization\n", "1:7: task:", ["tag", "!x"]),
     ],
 )
-def test_without_a_known_task_only_the_task_is_reported(content: str, problem: str) -> None:
-    assert only_problem(content) == f"x.yaml:{problem}"
+def test_without_a_known_task_only_the_task_is_reported(content: str, place: str, stated: list[str]) -> None:
+    problem = only_problem(content)
+    assert states(problem, f"x.yaml:{place}", stated), problem
 
 
 def test_control_characters_and_line_ends_are_escaped_in_messages() -> None:
     problem = only_problem(MINIMAL + 'overflow: "a\\n\\e[31m\\u202e"\n')
-    assert r"found the text 'a\n\x1b[31m\u202e'" in problem
+    assert r"'a\n\x1b[31m\u202e'" in problem
 
 
 @pytest.mark.parametrize(
@@ -441,29 +392,27 @@ def test_set_gives_one_value_in_yaml(override: str, key: str, value: object) -> 
 
 
 @pytest.mark.parametrize(
-    ("override", "problem"),
+    ("override", "key", "stated"),
     [
-        ("train.epochs", "no '='; write --set train.epochs=1."),
-        ("=1", "an empty key; write --set train.epochs=1."),
-        ("train..epochs=1", "an empty key; write --set train.epochs=1."),
-        ("train.epochs=", "train.epochs: no value; write null to switch it off, or \"''\" for an empty text."),
-        (
-            "train.seed=010",
-            'train.seed: 010 has a leading zero, octal to some readers. Write 10, or "010" for the text.',
-        ),
-        ("train.seed=!x 1", "train.seed: the tag !x is not allowed; a recipe holds plain values. Remove it."),
-        ("train=[", "train: not YAML: expected the node content, but found '<stream end>' while parsing a flow node."),
-        ("train.seed=-1", "train.seed: expected a whole number from 0 to 4294967295, found the number -1."),
-        ("model.size=tiny", "model.architecture: missing key. Expected gpt2, bert, t5 or lstm."),
+        ("train.epochs", "", ["'='", "--set train.epochs=1"]),
+        ("=1", "", ["empty", "--set train.epochs=1"]),
+        ("train..epochs=1", "", ["empty", "--set train.epochs=1"]),
+        ("train.epochs=", "train.epochs:", ["value", "null", "\"''\""]),
+        ("train.seed=010", "train.seed:", ["010", "zero", 10, '"010"']),
+        ("train.seed=!x 1", "train.seed:", ["tag", "!x"]),
+        ("train=[", "train:", ["YAML", "'<stream end>'"]),
+        ("train.seed=-1", "train.seed:", [0, 4294967295, "-1"]),
+        ("model.size=tiny", "model.architecture:", ["missing", "gpt2", "bert", "t5", "lstm"]),
     ],
 )
-def test_a_wrong_set_is_reported_under_its_own_text(override: str, problem: str) -> None:
-    assert only_problem(MINIMAL, override) == f"--set {override}: {problem}"
+def test_a_wrong_set_is_reported_under_its_own_text(override: str, key: str, stated: list[object]) -> None:
+    problem = only_problem(MINIMAL, override)
+    assert states(problem, f"--set {override}: {key}", stated), problem
 
 
 def test_an_unknown_key_of_set_gets_the_nearest_one() -> None:
     problem = only_problem(MINIMAL, "train.sed=1")
-    assert problem.startswith("--set train.sed=1: train.sed: unknown key. Did you mean 'seed'? Allowed: epochs, ")
+    assert states(problem, "--set train.sed=1: train.sed:", ["unknown", "'seed'", "epochs, "]), problem
 
 
 @pytest.mark.parametrize("key", [".".join("a" * 5000), "a" * 5000])
@@ -474,12 +423,12 @@ def test_an_endless_key_of_set_is_a_problem_of_one_line(key: str) -> None:
 def test_the_later_of_two_sets_for_one_key_holds_but_epochs_and_steps_both_set_are_refused() -> None:
     assert load(MINIMAL, "train.epochs=1", "train.epochs=2").recipe.train.epochs == 2
     problem = only_problem(MINIMAL, "train.epochs=1", "train.steps=2")
-    assert problem.endswith("train: give epochs or steps, not both.")
+    says(problem, "--set", "train:", "epochs", "steps")
 
 
 def test_a_set_leaves_a_missing_key_to_the_file_that_lacks_it() -> None:
     content = "recipe: 1\ntask: summarization\nmodel: x\ndata:\n  max_rows: 3\n"
-    assert only_problem(content, "data.max_rows=4").startswith("x.yaml:5:3: data.train: missing key")
+    assert only_problem(content, "data.max_rows=4").startswith("x.yaml:5:3: data.train:")
 
 
 def test_extends_merges_mappings_and_replaces_lists() -> None:
@@ -523,57 +472,54 @@ def test_a_problem_of_an_extended_recipe_stands_in_the_file_that_has_it() -> Non
 
 
 @pytest.mark.parametrize(
-    ("content", "problem"),
+    ("content", "place", "stated"),
     [
-        ("extends: bas.yaml\n", "x.yaml:1:10: extends: bas.yaml: no such file. Did you mean 'base.yaml'?"),
-        ("extends: x.yaml\n", "x.yaml:1:10: extends: x.yaml: a recipe cannot extend itself: x.yaml -> x.yaml."),
-        (
-            "extends: loop.yaml\n",
-            "loop.yaml:1:10: extends: x.yaml: a recipe cannot extend itself: x.yaml -> loop.yaml -> x.yaml.",
-        ),
-        ("extends: .\n", "x.yaml:1:10: extends: .: this is a folder; give a recipe file."),
-        ("extends: [base.yaml]\n", "x.yaml:1:10: extends: expected the path of a recipe, found a list."),
-        (
-            "extends: !x base.yaml\n",
-            "x.yaml:1:10: extends: the tag !x is not allowed; a recipe holds plain values. Remove it.",
-        ),
-        ("extends: empty.yaml\n", "empty.yaml:1:1: the recipe is empty. Start it with `recipe: 1`."),
+        ("extends: bas.yaml\n", "x.yaml:1:10: extends: bas.yaml:", ["no such file", "'base.yaml'"]),
+        ("extends: x.yaml\n", "x.yaml:1:10: extends: x.yaml:", ["x.yaml -> x.yaml"]),
+        ("extends: loop.yaml\n", "loop.yaml:1:10: extends: x.yaml:", ["x.yaml -> loop.yaml -> x.yaml"]),
+        ("extends: .\n", "x.yaml:1:10: extends: .:", ["folder"]),
+        ("extends: [base.yaml]\n", "x.yaml:1:10: extends:", ["path", "list"]),
+        ("extends: !x base.yaml\n", "x.yaml:1:10: extends:", ["tag", "!x"]),
+        ("extends: empty.yaml\n", "empty.yaml:1:1:", ["empty", "`recipe: 1`"]),
     ],
 )
-def test_a_wrong_extends_is_the_only_problem_reported(content: str, problem: str) -> None:
+def test_a_wrong_extends_is_the_only_problem_reported(content: str, place: str, stated: list[str]) -> None:
     Path("base.yaml").write_text(MINIMAL)
     Path("loop.yaml").write_text("extends: ./x.yaml\n")
     Path("empty.yaml").write_text("")
-    assert only_problem(content) == problem
+    problem = only_problem(content)
+    assert states(problem, place, stated), problem
 
 
 def test_a_long_chain_of_recipes_is_refused() -> None:
     for i in range(50):
         Path(f"{i}.yaml").write_text(f"extends: {i + 1}.yaml\n")
-    with pytest.raises(RecipeError, match=r"19\.yaml:1:10: extends: 20\.yaml: more than 20 recipes"):
+    with pytest.raises(RecipeError, match=facts("19.yaml:1:10: extends:", "20.yaml:", 20)):
         load_recipe("0.yaml", kinds=KINDS)
 
 
 @pytest.mark.parametrize(
-    ("path", "problem"),
+    ("path", "place", "stated"),
     [
-        (".", ".: this is a folder; give a recipe file."),
-        ("recipe.yml", "recipe.yml: no such file. Did you mean 'recipe.yaml'?"),
-        ("nowhere/recipe.yaml", "nowhere/recipe.yaml: no such file."),
-        ("recipe.yaml/x", "recipe.yaml/x: no such file."),
-        ("pipe.yaml", "pipe.yaml: this is no regular file; give a recipe file."),
-        ("a\0b", r"a\x00b: cannot be read: embedded null byte."),
-        ("loop.yaml", "loop.yaml: cannot be read: Too many levels of symbolic links."),
-        ("/proc/self/mem", "/proc/self/mem: cannot be read: Input/output error."),
+        (".", ".:", ["folder"]),
+        ("recipe.yml", "recipe.yml:", ["no such file", "'recipe.yaml'"]),
+        ("nowhere/recipe.yaml", "nowhere/recipe.yaml:", ["no such file"]),
+        ("recipe.yaml/x", "recipe.yaml/x:", ["no such file"]),
+        ("pipe.yaml", "pipe.yaml:", ["regular file"]),
+        ("a\0b", r"a\x00b:", ["null byte"]),
+        ("loop.yaml", "loop.yaml:", ["Too many levels of symbolic links"]),
+        ("/proc/self/mem", "/proc/self/mem:", ["Input/output error"]),
     ],
 )
-def test_a_path_that_cannot_be_read_is_named_as_the_user_gave_it(path: str, problem: str) -> None:
+def test_a_path_that_cannot_be_read_is_named_as_the_user_gave_it(path: str, place: str, stated: list[str]) -> None:
     Path("recipe.yaml").write_text(MINIMAL)
     os.mkfifo("pipe.yaml")
     Path("loop.yaml").symlink_to("loop.yaml")
     with pytest.raises(RecipeError) as caught:
         load_recipe(path, kinds=KINDS)
-    assert caught.value.problems == (problem,)
+    (problem,) = caught.value.problems
+    assert problem.startswith(place)
+    says(problem, *stated)
 
 
 def test_the_schema_tells_the_tasks_apart_and_carries_descriptions_and_defaults() -> None:
