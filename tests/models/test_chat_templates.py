@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from builders import tiny_model
+from facts import facts
 
 from llmkit.errors import ModelError
 from llmkit.models.chat import TEMPLATE, encode_chats, encode_prompts
@@ -99,7 +100,7 @@ TOO_LONG = [
 @pytest.mark.parametrize("template", [*FAULTS, *TOO_LARGE, *TOO_LONG])
 def test_a_template_that_fails_or_never_ends_is_refused_as_the_models(template: str) -> None:
     loaded = with_template(template)
-    with pytest.raises(ModelError, match="theirs: its chat template") as caught:
+    with pytest.raises(ModelError, match=facts("theirs:", "chat template")) as caught:
         encode_prompts(loaded, [CHAT[:2]])
     assert str(caught.value).isprintable()
     assert caught.value.exit_code == 4

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from builders import tokenizer_of
+from facts import facts
 
 from llmkit.errors import UsageError
 from llmkit.models.families import FAMILIES, Head
@@ -63,7 +64,7 @@ def test_the_tiny_lstm_has_the_published_number_of_parameters_in_each_direction(
 
 
 def test_a_size_that_the_family_lacks_is_refused_with_those_it_has() -> None:
-    with pytest.raises(UsageError, match="bert has no size 'xl'; use tiny, mini, small, medium, base, large"):
+    with pytest.raises(UsageError, match=facts("bert", "'xl'", "tiny, mini, small, medium, base, large")):
         FAMILIES["bert"].scratch_config(ScratchModel(architecture="bert", size="xl"), tokenizer_of("bert"))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from builders import tiny_model
+from facts import facts
 from torch import nn
 from transformers import (
     BertConfig,
@@ -110,7 +111,7 @@ def test_frozen_embeddings_are_frozen_in_a_tied_head_too() -> None:
 
 
 def test_more_frozen_layers_than_there_are_is_an_error_with_their_number() -> None:
-    with pytest.raises(UsageError, match=r"layers: 4, but of tiny-t5 encoder\.block has 3 and decoder\.block has 3\."):
+    with pytest.raises(UsageError, match=facts("layers", 4, "tiny-t5", "encoder.block", "decoder.block", 3)):
         freeze(tiny_model("t5", layers=3), embeddings=False, layers=4)
 
 

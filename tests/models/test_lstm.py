@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from builders import LABELS, largest_difference, rows, same_bits, store_in, task_of, tiny_model, train
+from facts import facts
 from pydantic import ValidationError
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from torch.utils.flop_counter import FlopCounterMode
@@ -171,7 +172,7 @@ def test_a_new_lstm_is_fixed_by_its_seed_and_begins_with_open_forget_gates() -> 
 @pytest.mark.parametrize("head", ["masked-lm", "causal-lm"])
 def test_a_head_that_an_lstm_has_not_is_refused_with_the_verb_that_fits(head: str, tmp_path: Path) -> None:
     folder = saved(tmp_path / "model", tiny())
-    with pytest.raises(ModelError, match=f"an lstm model has no {head} head; `llmkit classify` fits it"):
+    with pytest.raises(ModelError, match=facts("lstm", head, "`llmkit classify`")):
         load_model(str(folder), head=head)  # type: ignore[arg-type]  # from the table above
 
 
@@ -179,14 +180,14 @@ def test_a_config_with_a_size_that_is_none_is_refused(tmp_path: Path) -> None:
     folder = saved(tmp_path / "model", tiny())
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "embedding_size": 0}))
-    with pytest.raises(ModelError, match="embedding_size: 0, which no model has"):
+    with pytest.raises(ModelError, match=facts("embedding_size", 0)):
         load_model(str(folder), head="classification")
 
 
 def test_what_an_lstm_has_not_is_refused_in_a_recipe() -> None:
-    with pytest.raises(ValidationError, match="an LSTM has no attention; leave it out"):
+    with pytest.raises(ValidationError, match=facts("attention_dropout", "LSTM")):
         ScratchModel(architecture="lstm", size="tiny", attention_dropout=0.1)
-    with pytest.raises(UsageError, match="lstm has no size 'base'; use tiny, small"):
+    with pytest.raises(UsageError, match=facts("lstm", "'base'", "tiny, small")):
         FAMILIES["lstm"].scratch_config(ScratchModel(architecture="lstm", size="base"), tiny().tokenizer)
 
 
