@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from builders import LABELS, recipe_of, sentence, task_of, tiny_model, tokenizer_of
+from facts import facts, logged, says
 from pydantic import ValidationError
 from torch.nn import functional
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer
@@ -94,18 +95,19 @@ def stepper_of(task: ClassificationTask, examples: Examples, *, micro_batch_toke
 
 
 @pytest.mark.parametrize(
-    ("keys", "words"),
+    ("keys", "stated"),
     [
-        ({"multilabel": True, "regression": True}, "exclude each other"),
-        ({"regression": True, "labels": ("a", "b")}, "a number has none"),
-        ({"multilabel": True, "class_weights": "auto"}, "one label"),
-        ({"class_weights": {"bad": 0.0}}, "greater than 0"),
-        ({"window_overlap": 3}, "belongs to overflow: window"),
+        ({"multilabel": True, "regression": True}, ["multilabel", "regression"]),
+        ({"regression": True, "labels": ("a", "b")}, ["labels", "number"]),
+        ({"multilabel": True, "class_weights": "auto"}, ["class_weights", "label"]),
+        ({"class_weights": {"bad": 0.0}}, ["greater than 0"]),
+        ({"window_overlap": 3}, ["window_overlap", "overflow: window"]),
     ],
 )
-def test_keys_that_do_not_go_together_are_refused(keys: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValidationError, match=words):
+def test_keys_that_do_not_go_together_are_refused(keys: dict[str, Any], stated: list[str]) -> None:
+    with pytest.raises(ValidationError) as caught:
         recipe_of("classification", **keys)
+    says("\n".join(f"{error['loc']} {error['msg']}" for error in caught.value.errors()), *stated)
 
 
 def test_roles_and_metrics_follow_from_what_is_asked_for() -> None:
@@ -204,7 +206,7 @@ def test_auto_weights_even_the_labels_out_and_a_row_weighs_1_on_average() -> Non
 
 
 def test_a_weight_for_a_label_that_is_not_there_is_refused() -> None:
-    with pytest.raises(DataError, match=r"no label is called 'goood'\. Did you mean 'good'"):
+    with pytest.raises(DataError, match=facts("'goood'", "'good'")):
         task_for(class_weights={"goood": 2.0})
 
 
@@ -314,7 +316,7 @@ def test_bert_is_told_which_text_of_a_pair_a_token_belongs_to_in_training_and_in
 @pytest.mark.parametrize("first_has_one", [True, False])
 def test_rows_with_and_without_a_pair_are_refused_with_the_place(*, first_has_one: bool) -> None:
     rows = [*rows_for(pairs=first_has_one, count=3), *rows_for(pairs=not first_has_one, count=1)]
-    with pytest.raises(DataError, match=r"rows\.jsonl:1: has (no|a) text_pair.*Give all rows a pair, or none"):
+    with pytest.raises(DataError, match=facts("rows.jsonl:1:", "text_pair")):
         task_for().encode(rows)
 
 
@@ -322,7 +324,7 @@ def test_a_model_of_pairs_refuses_single_texts_later() -> None:
     task = task_for()
     task.encode(rows_for(pairs=True))
     again = task_of("classification", loaded=task.loaded)
-    with pytest.raises(DataError, match="has no text_pair"):
+    with pytest.raises(DataError, match=facts("rows.jsonl:1:", "text_pair")):
         again.encode(rows_for())
 
 
@@ -387,12 +389,12 @@ def test_the_second_text_stands_whole_in_every_window_or_is_refused() -> None:
     inputs = examples.columns["input_ids"]
     for index in range(len(inputs)):
         assert inputs[index].tolist()[-len(second) - 1 : -1] == second
-    with pytest.raises(DataError, match=r"rows\.jsonl:5: text_pair has \d+ tokens"):
+    with pytest.raises(DataError, match=facts("rows.jsonl:5:", "text_pair", "tokens")):
         task.encode([Row({**LONG.fields, "text_pair": LONG.fields["text"]}, "rows.jsonl:5")])
 
 
 def test_an_overlap_that_fills_the_window_is_refused() -> None:
-    with pytest.raises(UsageError, match="window_overlap 14 leaves no step forward: a window has room for 14"):
+    with pytest.raises(UsageError, match=facts("window_overlap", 14)):
         task_for(window=16, overflow="window", window_overlap=14).encode(rows_for())
 
 
@@ -409,26 +411,25 @@ def test_label_counts_unevenness_and_missing_labels_are_told(caplog: pytest.LogC
     common = by_label["good"] * 3
     with caplog.at_level(logging.INFO, logger="llmkit"):
         learn(task_for(), [*common, *by_label["fair"]], by_label["good"])
-    messages = "\n".join(caplog.messages)
-    assert f"labels: 'good' {len(common)}, 'fair' {len(by_label['fair'])}, 'bad' 0" in messages
-    assert (
-        f"uneven: {len(common)} rows are 'good' and {len(by_label['fair'])} are 'fair'; class_weights: auto" in messages
-    )
-    assert "without a training row, which cannot be learnt: 'bad'" in messages
-    assert f"without a validation row, which no figure tells of: 'fair' {len(by_label['fair'])}" in messages
+    counts = f"'good' {len(common)}, 'fair' {len(by_label['fair'])}, 'bad' 0"
+    assert len(logged(caplog, "INFO", "labels", counts)) == 1
+    (uneven, untrained, unmeasured) = logged(caplog, "WARNING")
+    says(uneven, "'good'", len(common), "'fair'", len(by_label["fair"]), "class_weights: auto")
+    says(untrained, "training", "'bad'")
+    says(unmeasured, "validation", f"'fair' {len(by_label['fair'])}")
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_training_rows_that_are_all_alike_are_refused(answer: str) -> None:
     rows = [Row({**row.fields, list(row.fields)[-1]: rows_for(answer)[0].fields[list(row.fields)[-1]]}, row.place)
             for row in rows_for(answer, count=4)]  # fmt: skip
-    with pytest.raises(DataError, match="all 4 training rows have the same answer"):
+    with pytest.raises(DataError, match=facts(4, "training")):
         learn(task_for(answer), rows, rows)
 
 
 def test_unseen_labels_of_many_are_told_with_counts_and_places() -> None:
     rows = [Row({"text": "a cat", "labels": labels}, f"f:{place}") for place, labels in enumerate([["bad"], ["x", "y"], ["y"]])]  # fmt: skip
-    with pytest.raises(DataError, match=r"f:1: .*'y' \(2 rows, first f:1\), 'x' \(1 row, first f:1\)"):
+    with pytest.raises(DataError, match=facts("f:1:", "'y'", 2, "'x'", 1)):
         task_for("labels").encode(rows)
 
 
@@ -485,7 +486,7 @@ def test_a_config_says_what_a_model_answers() -> None:
 def test_a_config_that_contradicts_itself_is_refused() -> None:
     loaded = loaded_for("bert")
     loaded.model.config.problem_type = "regression"
-    with pytest.raises(ModelError, match=r"config\.json says regression, which 3 outputs do not fit"):
+    with pytest.raises(ModelError, match=facts("config.json", "regression", 3)):
         answer_of(loaded)
     loaded.model.config.task_specific_params = {"classification": {"threshold": 7}}
     with pytest.raises(ModelError, match=r"config\.json: task_specific_params\.classification\.threshold"):

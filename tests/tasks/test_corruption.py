@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from facts import facts
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -177,7 +178,7 @@ def test_the_plan_fills_the_input_and_no_longer_text_would_fit(settings_of: tupl
 
 @pytest.mark.parametrize("input_tokens", [0, 1, 2])
 def test_an_input_without_room_for_one_span_is_refused(input_tokens: int) -> None:
-    with pytest.raises(ValueError, match=f"{input_tokens} tokens are too few for one span"):
+    with pytest.raises(ValueError, match=facts(input_tokens, "span")):
         plan_spans(input_tokens, density=0.15, mean_span=3.0)
 
 

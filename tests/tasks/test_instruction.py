@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from builders import conversation, recipe_of, rows, task_of, tiny_model
+from facts import facts, logged, says
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -140,17 +141,17 @@ def test_of_several_templates_the_default_one_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "words"),
+    ("template", "stated"),
     [
-        ("{{ messages[0]['content'] }}{% if not add_generation_prompt %}yes{% endif %}", "ends no answer with"),
-        ("{{ messages | length }}{{ messages[-1]['content'] }}", "writes earlier turns anew"),
-        ("{{ raise_exception('no') }}", r"refuses this conversation \(no\)"),
+        ("{{ messages[0]['content'] }}{% if not add_generation_prompt %}yes{% endif %}", ["answer", "<|endoftext|>"]),
+        ("{{ messages | length }}{{ messages[-1]['content'] }}", ["turns"]),
+        ("{{ raise_exception('no') }}", ["conversation", "(no)"]),
     ],
 )
-def test_a_template_that_cannot_be_learnt_from_is_refused(template: str, words: str) -> None:
+def test_a_template_that_cannot_be_learnt_from_is_refused(template: str, stated: list[str]) -> None:
     loaded = tiny_model("gpt2")
     loaded.tokenizer.chat_template = template
-    with pytest.raises(ModelError, match=f"tiny-gpt2: its chat template {words}"):
+    with pytest.raises(ModelError, match=facts("tiny-gpt2:", "chat template", *stated)):
         instruction(loaded=loaded).encode([chat_row("a", "b")])
 
 
@@ -207,33 +208,37 @@ def turns(*roles: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("messages", "fault"),
+    ("messages", "stated"),
     [
-        ([], "no message is the assistant's"),
-        (turns("system"), "no message is the assistant's"),
-        (turns("user"), "no message is the assistant's"),
-        (turns("assistant"), "message 1: found the assistant's where the user's belongs"),
-        (turns("user", "user", "assistant"), "message 2: found the user's where the assistant's belongs"),
-        (turns("user", "system", "assistant"), "message 2: found the system's where the assistant's belongs"),
-        (turns("system", "user", "assistant", "user"), "the last message is the user's; it should be the assistant's"),
-        (turns("human", "assistant"), "message 1: the role is 'human'; use system, user, assistant"),
-        ([*turns("user"), {"role": "assistant", "content": " \n"}], "message 2: the assistant's content is empty"),
+        ([], ["no message", "assistant"]),
+        (turns("system"), ["no message", "assistant"]),
+        (turns("user"), ["no message", "assistant"]),
+        (turns("assistant"), ["message 1:", "assistant", "user"]),
+        (turns("user", "user", "assistant"), ["message 2:", "user", "assistant"]),
+        (turns("user", "system", "assistant"), ["message 2:", "system", "assistant"]),
+        (turns("system", "user", "assistant", "user"), ["last message", "user", "assistant"]),
+        (turns("human", "assistant"), ["message 1:", "'human'", "system, user, assistant"]),
+        ([*turns("user"), {"role": "assistant", "content": " \n"}], ["message 2:", "assistant", "empty"]),
     ],
 )
-def test_a_conversation_out_of_order_is_refused_with_its_place(messages: list[dict[str, str]], fault: str) -> None:
-    with pytest.raises(DataError, match=rf"f\.jsonl:7: {fault}"):
+def test_a_conversation_out_of_order_is_refused_with_its_place(
+    messages: list[dict[str, str]], stated: list[str]
+) -> None:
+    with pytest.raises(DataError, match=facts("f.jsonl:7:", *stated)):
         instruction().encode([Row({"messages": messages}, "f.jsonl:7")])
 
 
 def test_columns_of_both_forms_are_refused_in_the_recipe() -> None:
     recipe = recipe_of("instruction").model_dump()
     recipe["data"]["columns"] = {"messages": "m", "prompt": "p"}
-    with pytest.raises(ValidationError, match="name the columns of one form"):
+    with pytest.raises(ValidationError) as caught:
         InstructionRecipe.model_validate(recipe)
+    (error,) = caught.value.errors()
+    says(error["msg"], "columns", "prompt", "messages")
 
 
 def test_more_tokens_than_the_model_reads_are_refused() -> None:
-    with pytest.raises(UsageError, match="max_tokens: 65, but tiny-gpt2 reads 64 tokens at most"):
+    with pytest.raises(UsageError, match=facts("max_tokens", 65, "tiny-gpt2", 64)):
         instruction(max_tokens=65)
 
 
@@ -258,8 +263,7 @@ def test_truncating_leaves_out_the_oldest_turns_whole_and_keeps_the_system_messa
     kept = f"System: old\nUser: cat 2\nAssistant: dog 2{END}User: cat 3\nAssistant: dog 3{END}"
     assert text_of(task, examples, 0) == kept
     assert examples.references == ["dog 3", "a dog"]
-    assert "1 of 2 rows (50.0%) over 64 cut by whole turns: 2 old questions left out with their answers" in caplog.text
-    assert "(targets of the loss)" in caplog.text
+    assert len(logged(caplog, "WARNING", 1, 2, "50.0%", 64, "turns", "loss")) == 1
 
 
 def test_a_last_turn_that_alone_is_too_long_is_left_out_and_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -267,10 +271,7 @@ def test_a_last_turn_that_alone_is_too_long_is_left_out_and_told(caplog: pytest.
     with caplog.at_level(logging.INFO, logger="llmkit"):
         examples = task.encode([chat_row("a", "b", "cat " * 60, "dog"), chat_row("the cat", "a dog")])
     assert examples.references == ["a dog"]
-    assert (
-        "1 of 2 rows (50.0%) over 64 cut by whole turns: 1 rows left out, whose last turn alone is longer"
-        in caplog.text
-    )
+    assert len(logged(caplog, "WARNING", 1, 2, "50.0%", 64, "last turn")) == 1
 
 
 def test_windows_make_each_answer_count_once_with_as_much_history_as_fits(caplog: pytest.LogCaptureFixture) -> None:
@@ -285,7 +286,7 @@ def test_windows_make_each_answer_count_once_with_as_much_history_as_fits(caplog
     assert counted == [f" dog 0{END} dog 1{END}", f" dog 2{END}", f" dog 3{END}", f" a dog{END}"]
     assert [list(each) for each in examples.examples_of()] == [[0, 1, 2], [3]]
     assert examples.references == ["dog 3", "a dog"]
-    assert "over 60 made 2 more examples" in caplog.text
+    assert len(logged(caplog, "INFO", 60, 2, "examples")) == 1
 
 
 def test_an_answer_whose_turn_alone_is_longer_than_a_window_is_left_out_and_told(
@@ -298,14 +299,14 @@ def test_an_answer_whose_turn_alone_is_longer_than_a_window_is_left_out_and_told
         f"User: why\nAssistant: old{END}",
     ]
     assert examples.references == ["old"]
-    assert "1 answers are left out: their turn alone is longer" in caplog.text
+    assert len(logged(caplog, "WARNING", 1, "answers")) == 1
 
 
 def test_overflow_error_names_the_place_and_drop_counts_the_rows(caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(DataError, match=r"f\.jsonl:1: 1 of 1 rows \(100\.0%\) are longer than max_tokens 64\."):
+    with pytest.raises(DataError, match=facts("f.jsonl:1:", 1, "100.0%", "max_tokens", 64)):
         instruction(overflow="error").encode([long_row()])
     assert len(instruction(overflow="drop").encode([long_row(), chat_row("a", "b")])) == 1
-    assert "1 of 2 rows (50.0%) over 64 dropped" in caplog.text
+    assert len(logged(caplog, "WARNING", 1, 2, "50.0%", 64)) == 1
 
 
 # ---- answers
@@ -385,5 +386,5 @@ def test_the_best_checkpoint_may_be_picked_by_the_loss_and_by_what_is_written(be
 
 
 def test_a_figure_that_instruction_does_not_have_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"'bits_per_byte' is not among .* rougeLsum, loss, perplexity"):
+    with pytest.raises(UsageError, match=facts("'bits_per_byte'", "rougeLsum, loss, perplexity")):
         check_figures(recipe_of("instruction", evaluation={"best": "bits_per_byte"}))

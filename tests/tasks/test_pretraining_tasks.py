@@ -16,6 +16,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from builders import TaskName, rows, sentence, task_of, tiny_model, tokenizer_of
+from facts import facts, logged
 
 from llmkit.data.examples import Examples
 from llmkit.data.order import Indices
@@ -292,7 +293,7 @@ def test_the_published_settings_give_512_and_114_tokens() -> None:
 
 
 def test_a_corpus_shorter_than_a_block_is_told_with_both_lengths() -> None:
-    with pytest.raises(DataError, match=r"a corpus of \d+ tokens is shorter than one block of 26\. Give more text"):
+    with pytest.raises(DataError, match=facts("corpus", "tokens", 26)):
         task_of("span-corruption").encode(documents("the cat"))
 
 
@@ -302,7 +303,7 @@ def test_the_rest_that_fills_no_block_is_counted(caplog: pytest.LogCaptureFixtur
         examples = task.encode(rows(20))
     tokens = examples.columns["input_ids"].stream.count.tokens  # type: ignore[attr-defined]
     rest = tokens - 1 - 26 * len(examples)
-    assert f"corpus: the last {rest} of {tokens:,} tokens fill no block" in caplog.text
+    assert len(logged(caplog, "INFO", "corpus", rest, f"{tokens:,}", "block")) == 1
 
 
 @pytest.mark.parametrize("count", [6, 7, 8, 60])
@@ -318,14 +319,14 @@ def test_the_bytes_of_hidden_spans_are_their_share_of_the_text(count: int) -> No
 
 def test_more_spans_than_sentinels_are_refused_with_the_next_step() -> None:
     task = task_of("span-corruption", block_tokens=512, mask_rate=0.4, mean_span=1.0)
-    with pytest.raises(UsageError, match=r"block_tokens: 512 tokens have .* tiny-t5 has 100 sentinels\. Take smaller"):
+    with pytest.raises(UsageError, match=facts("block_tokens", 512, "tiny-t5", 100, "sentinels")):
         task.encode(rows())
 
 
 def test_a_tokenizer_without_sentinels_is_refused() -> None:
     loaded = tiny_model("t5")
     other = LoadedModel(loaded.model, tokenizer_of("gpt2"), "t5", "odd")
-    with pytest.raises(ModelError, match="odd: its tokenizer has no sentinels such as <extra_id_0>"):
+    with pytest.raises(ModelError, match=facts("odd:", "tokenizer", "<extra_id_0>")):
         task_of("span-corruption", loaded=other).encode(rows())
 
 
