@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from builders import same_bits, tiny_model
+from facts import facts
 from torch import nn
 from torch.optim import AdamW
 
@@ -96,7 +97,7 @@ def test_a_restored_optimizer_does_not_write_into_what_it_was_given() -> None:
     assert same_bits(given, state)
 
 
-@pytest.mark.parametrize("fault", ["missing", "unknown", "of another shape"])
+@pytest.mark.parametrize("fault", ["missing", "unknown", "shape"])
 def test_a_state_that_does_not_belong_to_the_model_is_refused_by_name(fault: str) -> None:
     model = tiny_model("bert").model
     optimizer = adamw(model, weight_decay=0.1)
@@ -108,8 +109,10 @@ def test_a_state_that_does_not_belong_to_the_model_is_refused_by_name(fault: str
         state["classifier.scale.exp_avg"] = torch.zeros(3)
     else:
         state["classifier.bias.exp_avg"] = torch.zeros(4)
-    wanted = (
-        r"classifier\.bias has shape \(4,\), not \(3,\)" if fault == "of another shape" else r"classifier\.\w+\.exp"
-    )
-    with pytest.raises(RunError, match=wanted):
+    wanted = {
+        "missing": ["classifier.bias.exp_avg"],
+        "unknown": ["classifier.scale.exp_avg"],
+        "shape": ["classifier.bias", "(4,)", "(3,)"],
+    }
+    with pytest.raises(RunError, match=facts(*wanted[fault])):
         restore_optimizer(adamw(model, weight_decay=0.1), model, state)

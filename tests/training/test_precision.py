@@ -6,6 +6,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from builders import TASK_NAMES, TaskName, rows, task_of
+from facts import facts
 
 from llmkit.errors import UsageError
 from llmkit.models.families import FAMILIES
@@ -18,13 +19,13 @@ CPU, CUDA, MPS = torch.device("cpu"), torch.device("cuda"), torch.device("mps")
 
 @pytest.mark.parametrize("device", [CPU, CUDA])
 def test_t5_is_refused_fp16_on_any_device(device: torch.device) -> None:
-    with pytest.raises(UsageError, match=r"train\.precision: .*T5.*fp16.*bf16"):
+    with pytest.raises(UsageError, match=facts("train.precision", "T5", "fp16", "bf16")):
         choose_precision("fp16", family=FAMILIES["t5"], device=device)
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
 def test_a_cpu_is_refused_fp16(family: str) -> None:
-    with pytest.raises(UsageError, match="fp16 needs a GPU"):
+    with pytest.raises(UsageError, match=facts("fp16", "GPU")):
         choose_precision("fp16", family=FAMILIES[family], device=CPU)
 
 
@@ -33,7 +34,7 @@ def test_what_the_recipe_says_is_taken(wanted: Literal["fp32", "bf16", "fp16"], 
     chosen = choose_precision(wanted, family=FAMILIES["bert"], device=CUDA)
     assert chosen.format == wanted
     assert chosen.accelerate == word
-    assert chosen.reason == "as the recipe says"
+    assert "recipe" in chosen.reason
 
 
 def test_auto_on_a_cpu_is_bf16_only_where_it_multiplies_bf16_matrices() -> None:
@@ -45,7 +46,7 @@ def test_auto_on_a_cpu_is_bf16_only_where_it_multiplies_bf16_matrices() -> None:
 def test_an_lstm_on_a_gpu_is_never_computed_in_unscaled_fp16() -> None:
     """torch's autocast takes cuDNN's LSTM to fp16, also where bf16 is asked for."""
     assert choose_precision("auto", family=FAMILIES["lstm"], device=CUDA).format == "fp32"
-    with pytest.raises(UsageError, match=r"train\.precision: .*bf16.*LSTM.*use auto, fp32, fp16"):
+    with pytest.raises(UsageError, match=facts("train.precision", "bf16", "LSTM", "auto, fp32, fp16")):
         choose_precision("bf16", family=FAMILIES["lstm"], device=CUDA)
     assert choose_precision("fp16", family=FAMILIES["lstm"], device=CUDA).format == "fp16"  # its loss is scaled
     assert choose_precision("bf16", family=FAMILIES["lstm"], device=CPU).format == "bf16"

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from builders import recipe_of
+from facts import facts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,7 +73,7 @@ def test_warm_up_as_a_share_or_a_number_of_100_steps(warmup: str | int, steps: i
 
 
 def test_a_warm_up_that_fills_the_training_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"train\.warmup: 5 steps, but the training has 5"):
+    with pytest.raises(UsageError, match=facts("train.warmup", 5, "steps")):
         plan_of({"steps": 5, "warmup": 5})
 
 
