@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from facts import facts, logged, says
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -109,12 +110,12 @@ def test_an_equal_figure_or_nan_is_never_better_and_a_number_beats_nan(name: str
 
 
 def test_an_unknown_figure_is_a_usage_error_with_the_nearest_name() -> None:
-    with pytest.raises(UsageError, match=r"'rougel'.*Did you mean 'rougeL'"):
+    with pytest.raises(UsageError, match=facts("'rougel'", "'rougeL'")):
         is_better("rougel", 1.0, 0.0)
 
 
 def test_the_direction_of_an_evaluate_figure_is_not_guessed() -> None:
-    with pytest.raises(UsageError, match="evaluate:wer: whether higher or lower"):
+    with pytest.raises(UsageError, match=facts("evaluate:wer", "rougeL, rougeLsum")):
         is_better("evaluate:wer", 1.0, 0.0)
 
 
@@ -135,17 +136,17 @@ def test_several_metrics_give_the_union_of_their_figures_and_details() -> None:
 
 
 def test_an_unknown_metric_is_refused_with_the_nearest_and_the_list_before_any_metric_runs() -> None:
-    with pytest.raises(UsageError, match=r"'acuracy'.*Did you mean 'accuracy'.*precision, recall.*evaluate:NAME"):
+    with pytest.raises(UsageError, match=facts("'acuracy'", "'accuracy'", "precision, recall", "evaluate:NAME")):
         score_texts(["evaluate:/nowhere/at/all", "acuracy"], ["a"], ["a"])
 
 
 def test_different_lengths_are_refused_with_both_numbers() -> None:
-    with pytest.raises(DataError, match="3 predictions for 2 references"):
+    with pytest.raises(DataError, match=facts(3, 2, "predictions", "references")):
         score_texts(["accuracy"], ["a", "b", "c"], ["a", "b"])
 
 
 def test_zero_rows_are_refused() -> None:
-    with pytest.raises(DataError, match="at least one row"):
+    with pytest.raises(DataError, match=facts(0, "predictions", "references")):
         score_texts(["rouge"], [], [])
 
 
@@ -379,8 +380,8 @@ def test_auto_counts_letters_only_and_those_of_the_references_only() -> None:
 
 
 def test_the_reason_for_the_tokenizer_is_told() -> None:
-    assert rouge(["да"], ["да"]).details["rouge"]["why"].startswith("0.00% of the references' letters are ASCII")
-    assert rouge(["da"], ["da"], tokenizer="unicode").details["rouge"]["why"] == "It was asked for."
+    assert rouge(["да"], ["да"]).details["rouge"]["why"].startswith("0.00%")
+    assert rouge(["da"], ["da"], tokenizer="unicode").details["rouge"]["why"]
 
 
 @pytest.mark.parametrize("text", ["🎉👍🏽", "?!…", "—", " \n"])
@@ -391,7 +392,7 @@ def test_a_text_without_letters_or_digits_scores_zero_and_is_counted_and_warned_
         scores = rouge([text, "да"], [text, "да"])
     assert scores.figures["rouge1"] == 0.5
     assert scores.details["rouge"]["references_without_tokens"] == 1
-    assert caplog.messages == ["rouge: 1 of 2 references have no token for the tokenizer unicode and score 0.0."]
+    assert len(caplog.messages) == len(logged(caplog, "WARNING", "rouge", 1, 2, "unicode", "0.0")) == 1
 
 
 @pytest.mark.parametrize(("text", "tokens"), [("🎉👍🏽", 2), ("?!…", 5), ("👨‍👩‍👧", 1), ("नि ते", 2)])
@@ -449,7 +450,7 @@ def test_a_nan_total_stays_visible() -> None:
 
 @pytest.mark.parametrize(("targets", "utf8_bytes", "unit"), [(0, 1, "target"), (1, 0, "byte"), (-1, 1, "target")])
 def test_no_targets_or_no_bytes_are_a_value_error(targets: int, utf8_bytes: int, unit: str) -> None:
-    with pytest.raises(ValueError, match=f"at least one {unit}"):
+    with pytest.raises(ValueError, match=facts(unit)):
         language_model_figures(1.0, targets, utf8_bytes)
 
 
@@ -536,21 +537,21 @@ def test_that_foreign_code_runs_is_warned_of_once(
         compute_external(folder, ["a"], ["a"])
         compute_external(folder, ["a"], ["b"])
     warnings = [record.getMessage() for record in caplog.records if record.name == "llmkit"]
-    assert warnings == [f"evaluate:{folder}: the code of this evaluate module runs on this machine, with your rights."]
+    assert len(warnings) == len(logged(caplog, "WARNING", f"evaluate:{folder}", "code")) == 1
 
 
 @pytest.mark.parametrize(
-    ("body", "fault"),
+    ("body", "stated"),
     [
-        ("raise RuntimeError('first\\nsecond')", "failed on texts.*RuntimeError: first second"),
-        ("return [", "cannot be loaded: SyntaxError"),
+        ("raise RuntimeError('first\\nsecond')", ["RuntimeError: first second"]),
+        ("return [", ["SyntaxError"]),
     ],
 )
 def test_a_broken_evaluate_module_is_a_usage_error_in_one_line(
-    write_module: Callable[..., str], body: str, fault: str
+    write_module: Callable[..., str], body: str, stated: list[str]
 ) -> None:
     folder = write_module("broken", body)
-    with pytest.raises(UsageError, match=fault) as caught:
+    with pytest.raises(UsageError, match=facts(f"evaluate:{folder}", *stated)) as caught:
         compute_external(folder, ["a"], ["a"])
     assert "\n" not in str(caught.value)
 
@@ -564,12 +565,12 @@ def test_an_evaluate_module_that_needs_a_missing_package_says_which(write_module
 
 
 @pytest.mark.parametrize(
-    ("name", "error", "fault"),
+    ("name", "error"),
     [
-        ("/no/such/folder", UsageError, "no metric script there"),
-        ("./missing.py", UsageError, "no metric script there"),
-        ("exact_match", MachineError, "offline, unreachable, or no such name"),
-        ("someone/their_metric", MachineError, "offline, unreachable, or no such name"),
+        ("/no/such/folder", UsageError),
+        ("./missing.py", UsageError),
+        ("exact_match", MachineError),
+        ("someone/their_metric", MachineError),
     ],
 )
 def test_an_evaluate_module_that_is_not_there_is_an_error_in_one_line(
@@ -578,12 +579,10 @@ def test_an_evaluate_module_that_is_not_there_is_an_error_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     error: type[LlmkitError],
-    fault: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(error, match=fault) as caught:
+    with pytest.raises(error, match=facts(f"evaluate:{name}: ")) as caught:
         score_texts([f"evaluate:{name}"], ["a"], ["a"])
-    assert f"evaluate:{name}: " in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -622,7 +621,7 @@ def test_a_module_that_the_hub_has_is_fetched_and_run(loopback_hub: Path, write_
 
 
 def test_a_name_that_the_hub_does_not_know_is_a_usage_error(loopback_hub: Path) -> None:
-    with pytest.raises(UsageError, match="evaluate:someone/nothing: the Hub has no module of this name"):
+    with pytest.raises(UsageError, match=facts("evaluate:someone/nothing:", "Hub")):
         score_texts(["evaluate:someone/nothing"], ["a"], ["a"])
 
 
@@ -691,30 +690,31 @@ def test_numbers_by_hand_and_as_texts() -> None:
     assert figures["spearman"] == pytest.approx(0.8)
     texts = score_texts(["mse"], [f"{one}" for one in found], [f"{one:g}" for one in wanted])
     assert texts.figures["mse"] == figures["mse"]
-    with pytest.raises(DataError, match="row 2: the prediction is 'much', which is no number"):
+    with pytest.raises(DataError, match=facts("row 2:", "prediction", "'much'", "number")):
         score_texts(["mse"], ["1", "much"], ["1", "2"])
 
 
 @pytest.mark.parametrize(
-    ("name", "found", "wanted", "reason"),
+    ("name", "found", "wanted", "stated"),
     [
-        ("pearson", [2.0, 2.0], [1.0, 3.0], "all predictions are 2"),
-        ("spearman", [1.0, 3.0], [2.0, 2.0], "all references are 2"),
-        ("mcc", ["a", "a"], ["a", "b"], "all predictions are 'a'"),
-        ("map", [{"labels": [], "probabilities": {"a": 0.5}}], [[]], "no row has a label"),
+        ("pearson", [2.0, 2.0], [1.0, 3.0], ["predictions", 2]),
+        ("spearman", [1.0, 3.0], [2.0, 2.0], ["references", 2]),
+        ("mcc", ["a", "a"], ["a", "b"], ["predictions", "'a'"]),
+        ("map", [{"labels": [], "probabilities": {"a": 0.5}}], [[]], ["label"]),
     ],
 )
 def test_what_is_not_defined_is_0_and_told_and_never_nan(
-    name: str, found: list[Any], wanted: list[Any], reason: str, caplog: pytest.LogCaptureFixture
+    name: str, found: list[Any], wanted: list[Any], stated: list[object], caplog: pytest.LogCaptureFixture
 ) -> None:
     scores = score_texts([name, "accuracy"], found, wanted)
     assert scores.figures[name] == 0.0
-    assert reason in scores.details["undefined"][name]
-    assert reason in caplog.text
+    says(scores.details["undefined"][name], *stated)
+    assert len(logged(caplog, "WARNING", name, *stated)) == 1
     json.dumps([scores.figures, scores.details], allow_nan=False)
 
 
 def test_a_label_without_a_row_among_the_references_makes_no_nan() -> None:
     scores = score_texts(["precision", "recall", "f1", "mcc", "confusion"], ["a", "b", "c"], ["a", "a", "a"])
     json.dumps([scores.figures, scores.details], allow_nan=False)
-    assert scores.details["undefined"] == {"mcc": "all references are 'a'"}
+    assert list(scores.details["undefined"]) == ["mcc"]
+    says(scores.details["undefined"]["mcc"], "references", "'a'")

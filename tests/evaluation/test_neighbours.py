@@ -6,6 +6,7 @@ import random
 
 import numpy as np
 import pytest
+from facts import facts
 
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.metrics import figures_of, neighbour_recall, score_texts
@@ -60,7 +61,7 @@ def test_the_chance_level_is_what_random_neighbours_reach() -> None:
 
 
 def test_one_row_has_no_neighbour() -> None:
-    with pytest.raises(DataError, match="at least two labelled rows, found 1"):
+    with pytest.raises(DataError, match=facts("rows", 1)):
         neighbour_recall(np.ones((1, 2)), ["a"])
 
 
@@ -69,5 +70,5 @@ def test_predictions_of_a_task_are_no_vectors() -> None:
         lambda: score_texts(["neighbour_recall"], ["a"], ["a"]),
         lambda: figures_of(["f1", "neighbour_recall"]),
     ):
-        with pytest.raises(UsageError, match="is measured on vectors, not on predictions"):
+        with pytest.raises(UsageError, match=facts("neighbour_recall", "vectors")):
             ask()
