@@ -7,6 +7,7 @@ import logging
 import pytest
 import torch
 from builders import tiny_model
+from facts import facts, logged
 
 from llmkit.errors import DataError
 from llmkit.inference.engines.transformers import TransformersEngine
@@ -60,7 +61,7 @@ def test_the_oldest_turns_give_way_and_the_system_message_stays(
     with caplog.at_level(logging.WARNING, logger="llmkit"):
         answer = answer_chat(loaded, engine, messages, options=OPTIONS)
     assert answer.unread_messages == 2
-    assert caplog.messages == ["the oldest 2 messages are not read: tiny-gpt2 has 64 tokens"]
+    assert len(caplog.messages) == len(logged(caplog, "WARNING", "2 messages", "tiny-gpt2", "64 tokens")) == 1
     kept = talk("cat 1", "dog 1", "cat 2", system="old")
     assert answer.text == answer_chat(loaded, engine, kept, options=OPTIONS).text
 
@@ -77,7 +78,7 @@ def test_a_limit_as_long_as_the_window_takes_no_more_than_half_of_it_from_the_hi
 def test_a_message_that_alone_is_too_long_is_refused_with_its_length(
     loaded: LoadedModel, engine: TransformersEngine
 ) -> None:
-    with pytest.raises(DataError, match=r"the message has \d+ tokens, .* tiny-gpt2 reads 64 with the answer"):
+    with pytest.raises(DataError, match=facts("message", "tokens", "tiny-gpt2", 64)):
         answer_chat(loaded, engine, talk("cat " * 70), options=OPTIONS)
 
 
@@ -92,7 +93,7 @@ def test_a_prompt_to_a_chat_model_is_a_turn_and_its_answer_comes_alone(
 
 
 def test_an_empty_turn_is_refused(loaded: LoadedModel, engine: TransformersEngine) -> None:
-    with pytest.raises(DataError, match="row 1: the text is empty"):
+    with pytest.raises(DataError, match=facts("row 1:", "text", "empty")):
         list(generate_texts(loaded, engine, [" "], options=OPTIONS, overflow="error", as_turns=True))
 
 
