@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from builders import full_disk
+from facts import facts
 
 from llmkit.atomic import MANIFEST, publish_folder, read_verified, remove_folder, replace_file, sweep, verify_folder
 from llmkit.errors import MachineError, RunError
@@ -38,7 +39,7 @@ def test_a_flipped_bit_in_every_byte_of_a_file_is_found(name: str, tmp_path: Pat
         damaged = bytearray(FILES[name])
         damaged[position] ^= 1 << (position % 8)
         (folder / name).write_bytes(damaged)
-        with pytest.raises(RunError, match=rf"{name}: damaged, its SHA-256"):
+        with pytest.raises(RunError, match=facts(f"{name}:", "SHA-256")):
             verify_folder(folder)
 
 
@@ -58,14 +59,14 @@ def test_a_flipped_bit_in_every_byte_of_the_manifest_is_found(tmp_path: Path) ->
 def test_a_cut_file_is_told_with_both_sizes(kept: int, tmp_path: Path) -> None:
     folder = published(tmp_path)
     (folder / "config.json").write_bytes(FILES["config.json"][:kept])
-    with pytest.raises(RunError, match=f"config.json: damaged, it has {kept} bytes in place of 8"):
+    with pytest.raises(RunError, match=facts("config.json:", f"{kept} bytes", 8)):
         verify_folder(folder)
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "fact"),
     [
-        (None, "it has no MANIFEST.json, so it was never finished"),
+        (None, "finished"),
         (b"", "damaged"),
         (b"[]", "damaged"),
         (b"[" * 200_000, "damaged"),
@@ -73,12 +74,12 @@ def test_a_cut_file_is_told_with_both_sizes(kept: int, tmp_path: Path) -> None:
         (b'{"format": 1, "files": {"../weights.bin": {"bytes": 1, "sha256": ""}}}', "damaged"),
     ],
 )
-def test_a_manifest_that_is_missing_or_none_is_told(content: bytes | None, words: str, tmp_path: Path) -> None:
+def test_a_manifest_that_is_missing_or_none_is_told(content: bytes | None, fact: str, tmp_path: Path) -> None:
     folder = published(tmp_path)
     (folder / MANIFEST).unlink()
     if content is not None:
         (folder / MANIFEST).write_bytes(content)
-    with pytest.raises(RunError, match=words):
+    with pytest.raises(RunError, match=facts(MANIFEST, fact)):
         verify_folder(folder)
 
 
@@ -86,31 +87,31 @@ def test_a_manifest_of_a_newer_format_is_told_as_such(tmp_path: Path) -> None:
     folder = published(tmp_path)
     manifest = json.loads((folder / MANIFEST).read_text())
     (folder / MANIFEST).write_text(json.dumps({**manifest, "format": 2}))
-    with pytest.raises(RunError, match="it has format 2 > 1, of a newer llmkit"):
+    with pytest.raises(RunError, match=facts("format", 2, 1)):
         verify_folder(folder)
 
 
 def test_a_missing_and_an_extra_file_are_named(tmp_path: Path) -> None:
     folder = published(tmp_path)
     (folder / "optimizer.pt").write_bytes(b"\x80\x04.")
-    with pytest.raises(RunError, match=r"the file optimizer\.pt is not in the manifest"):
+    with pytest.raises(RunError, match=facts("optimizer.pt", "manifest")):
         verify_folder(folder)
     (folder / "optimizer.pt").unlink()
     (folder / "empty").unlink()
-    with pytest.raises(RunError, match="the file empty is missing"):
+    with pytest.raises(RunError, match=facts("empty", "missing")):
         verify_folder(folder)
 
 
 def test_what_is_there_is_never_overwritten(tmp_path: Path) -> None:
     folder = published(tmp_path)
-    with pytest.raises(MachineError, match="target: cannot be written"):
+    with pytest.raises(MachineError, match=facts("target:")):
         publish_folder(folder, {"other": b"x"}, about={})
     assert verify_folder(folder)["step"] == 12
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
 def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with full_disk(file_bytes=100), pytest.raises(MachineError, match="target: cannot be written"):
+    with full_disk(file_bytes=100), pytest.raises(MachineError, match=facts("target:", "File too large")):
         published(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -123,7 +124,7 @@ class Lying(bytes):
 
 
 def test_a_disk_that_gives_back_other_bytes_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(MachineError, match=r"the disk gave back other bytes than were written: .*weights\.bin"):
+    with pytest.raises(MachineError, match=facts("disk", "bytes", "weights.bin")):
         publish_folder(tmp_path / "target", {"weights.bin": Lying(b"abc")}, about={})
     assert list(tmp_path.iterdir()) == []
 
@@ -143,7 +144,7 @@ def test_modes_are_the_umasks(mask: int, mode: int, tmp_path: Path) -> None:
 def test_a_replaced_file_is_the_old_or_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     replace_file(path, b"old")
-    with full_disk(file_bytes=100), pytest.raises(MachineError, match=r"run\.json: cannot be written"):
+    with full_disk(file_bytes=100), pytest.raises(MachineError, match=facts("run.json:", "File too large")):
         replace_file(path, b"new" * 100)
     assert path.read_bytes() == b"old"
     replace_file(path, b"new")
