@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from builders import recipe_of
+from facts import says
 from tiny_recipes import llmkit as command_line
 from tiny_recipes import rows, write_jsonl
 
@@ -49,7 +50,7 @@ def test_a_column_of_the_recipe_that_the_new_rows_lack_is_told_with_the_recipe(m
     with pytest.raises(DataError) as caught:
         llmkit.evaluate_model("runs/mapped", data=["new.jsonl"])
     message = str(caught.value)
-    assert "no column 'review'; found 'body', 'kind', 'label', 'text'" in message
+    says(message, "'review'", "'body', 'kind', 'label', 'text'")
     assert "runs/mapped/recipe.yaml" in message
     assert '--column text="text"' in message
 
@@ -57,7 +58,7 @@ def test_a_column_of_the_recipe_that_the_new_rows_lack_is_told_with_the_recipe(m
 def test_a_missing_column_that_was_given_is_not_blamed_on_the_recipe(mapped: Path) -> None:
     with pytest.raises(DataError) as caught:
         llmkit.evaluate_model("runs/mapped", data=["new.jsonl"], columns={"text": "bodi"})
-    assert "no column 'bodi'" in str(caught.value)
+    says(str(caught.value), "'bodi'", "'body'")
     assert "recipe.yaml" not in str(caught.value)
 
 
@@ -104,4 +105,4 @@ def test_the_columns_of_all_roles_are_told(mapped: Path) -> None:
     arguments = ("evaluate", "--model", "runs/mapped", "--data", "new.jsonl", "--column", "text=body", "--json")
     outcome = command_line(*arguments)
     assert outcome.records[0]["columns"] == {"text": "body", "label": "kind"}
-    assert "text 'body', label 'kind'" in outcome.err
+    says(outcome.err, "text 'body'", "label 'kind'")
