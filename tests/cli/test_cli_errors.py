@@ -7,24 +7,25 @@ import shutil
 from pathlib import Path
 
 import pytest
+from facts import says
 from safetensors.torch import load_file, save_file
 from tiny_recipes import Outcome, listing, llmkit
 
 CASES = [
-    ("usage", 2, "generate --prompt x --top-p 0", "--top-p 0.0: input should be greater than 0."),
-    ("usage", 2, "finetune classify.yaml --run a --resume b", "give one of them"),
-    ("usage", 2, "classify x --overflow drop", "'drop' is not one of 'error', 'truncate', 'window'. See"),
-    ("usage", 2, "finetune classify.yaml --set evaluation.metrics=[rogue]", "Did you mean 'rouge'?"),
-    ("recipe", 2, "finetune clasify.yaml", "clasify.yaml: no such file. Did you mean 'classify.yaml'?"),
-    ("recipe", 2, "finetune classify.yaml --set train.stepz=1", "train.stepz: unknown key. Did you mean 'steps'?"),
-    ("data", 3, "finetune classify.yaml --set data.train=row.jsonl", "Did you mean 'rows.jsonl'?"),
-    ("data", 3, "classify row.jsonl", "Did you mean 'rows.jsonl'? To use it as a text, pipe it in."),
-    ("data", 3, "classify rows.jsonl --column body", "found 'text', 'label', 'summary'. Name another with --column \""),
-    ("model", 4, "classify --model runs/nothing text", "runs/nothing: there is no such folder."),
-    ("model", 4, "classify --model runs/write-001 text", "`llmkit generate` fits it."),
-    ("run", 4, "finetune --resume runs/clasify-001", "Did you mean 'classify-001'?"),
-    ("environment", 5, "classify text --output nowhere/out.jsonl", "nowhere/out.jsonl: cannot be written"),
-    ("environment", 5, "classify text --output runs", "runs: cannot be written, it is a folder."),
+    ("usage", 2, "generate --prompt x --top-p 0", ["--top-p", "0.0"]),
+    ("usage", 2, "finetune classify.yaml --run a --resume b", ["--run", "--resume"]),
+    ("usage", 2, "classify x --overflow drop", ["--overflow", "'drop'", "'error', 'truncate', 'window'"]),
+    ("usage", 2, "finetune classify.yaml --set evaluation.metrics=[rogue]", ["'rogue'", "'rouge'"]),
+    ("recipe", 2, "finetune clasify.yaml", ["clasify.yaml:", "file", "'classify.yaml'"]),
+    ("recipe", 2, "finetune classify.yaml --set train.stepz=1", ["train.stepz:", "unknown", "'steps'"]),
+    ("data", 3, "finetune classify.yaml --set data.train=row.jsonl", ["row.jsonl", "'rows.jsonl'"]),
+    ("data", 3, "classify row.jsonl", ["row.jsonl", "'rows.jsonl'", "pipe"]),
+    ("data", 3, "classify rows.jsonl --column body", ["'body'", "'text', 'label', 'summary'", '--column "']),
+    ("model", 4, "classify --model runs/nothing text", ["runs/nothing:", "folder"]),
+    ("model", 4, "classify --model runs/write-001 text", ["runs/write-001", "`llmkit generate`"]),
+    ("run", 4, "finetune --resume runs/clasify-001", ["runs/clasify-001", "'classify-001'"]),
+    ("environment", 5, "classify text --output nowhere/out.jsonl", ["nowhere/out.jsonl:", "folder"]),
+    ("environment", 5, "classify text --output runs", ["runs:", "folder"]),
 ]
 
 
@@ -37,12 +38,12 @@ def assert_one_line(outcome: Outcome, *, kind: str, code: int) -> str:
     return lines[0].removeprefix(f"error[{kind}]: ")
 
 
-@pytest.mark.parametrize(("kind", "code", "arguments", "message"), CASES)
+@pytest.mark.parametrize(("kind", "code", "arguments", "stated"), CASES)
 def test_an_error_is_one_line_with_its_kind_and_its_exit_code(
-    here: Path, kind: str, code: int, arguments: str, message: str
+    here: Path, kind: str, code: int, arguments: str, stated: list[str]
 ) -> None:
     before = listing(here)
-    assert message in assert_one_line(llmkit(*arguments.split()), kind=kind, code=code)
+    says(assert_one_line(llmkit(*arguments.split()), kind=kind, code=code), *stated)
     assert listing(here) == before
 
 
@@ -52,7 +53,8 @@ def test_debug_adds_the_traceback_and_keeps_the_line(here: Path, place: str) -> 
     outcome = llmkit(*["--debug", *arguments] if place == "before" else [*arguments, "--debug"])
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith("Traceback (most recent call last):\n")
-    assert outcome.err.splitlines()[-1] == "error[recipe]: nothing.txt: no such file."
+    assert outcome.err.splitlines()[-1] == llmkit(*arguments).err.rstrip("\n")
+    assert outcome.err.splitlines()[-1].startswith("error[recipe]: nothing.txt: ")
     assert "Traceback" not in llmkit(*arguments).err
 
 
@@ -66,7 +68,8 @@ def test_all_problems_of_a_recipe_are_told_each_on_its_own_line(here: Path) -> N
 
 def test_a_model_that_is_neither_here_nor_in_the_cache_needs_the_network(here: Path) -> None:
     message = assert_one_line(llmkit("classify", "-m", "no-one/nothing", "text"), kind="environment", code=5)
-    assert message.startswith("no-one/nothing: not a folder here, not in the hub cache")
+    assert message.startswith("no-one/nothing: ")
+    says(message, "folder", "cache")
 
 
 def test_a_loss_that_is_no_number_ends_with_6_and_leaves_no_finished_model(own_runs: Path) -> None:
@@ -84,14 +87,15 @@ def test_a_loss_that_is_no_number_ends_with_6_and_leaves_no_finished_model(own_r
 
 def test_a_line_end_in_an_argument_cannot_forge_a_line(here: Path) -> None:
     outcome = llmkit("classify", "--model", "./a\x1b[2J", "text")
-    assert outcome.err == "error[model]: ./a\\x1b[2J: there is no such folder.\n"
+    assert outcome.err.startswith("error[model]: ./a\\x1b[2J: ")
+    assert outcome.err.count("\n") == 1
 
 
 def test_a_failed_training_leaves_no_run_behind(work: Path) -> None:
     before = listing(work)
     outcome = llmkit("finetune", "classify.yaml", "--set", "data.validation=0.001%")
     assert outcome.code == 3
-    assert "data.validation: no usable rows" in outcome.err
+    says(outcome.err, "error[data]:", "data.validation", "rows")
     assert listing(work) == before
     assert not (work / "runs").exists()
 
@@ -99,4 +103,4 @@ def test_a_failed_training_leaves_no_run_behind(work: Path) -> None:
 def test_training_rows_of_which_none_fits_are_refused(work: Path) -> None:
     outcome = llmkit("finetune", "instruct.yaml", "--set", "max_tokens=16", "--set", "overflow=drop")
     assert outcome.code == 3
-    assert "data.train: no usable rows in rows.jsonl." in outcome.err
+    says(outcome.err, "error[data]:", "data.train", "rows", "rows.jsonl")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from facts import says
 from tiny_recipes import command, environment, listing, llmkit, llmkit_process
 
 LONG = ("--set", "train.steps=120", "--set", "train.batch_size=4", "--set", "evaluation.every=60 steps")
@@ -38,7 +41,7 @@ def test_the_result_is_one_line_and_the_next_command_is_told(own_runs: Path) -> 
     outcome = llmkit("finetune", "classify.yaml", "--set", "train.steps=2")
     assert outcome.out.startswith("runs/classify-002  accuracy 0.")
     assert outcome.out.count("\n") == 1
-    next_command = 'next: llmkit classify "a text" --model runs/classify-002'
+    next_command = 'llmkit classify "a text" --model runs/classify-002'
     assert next_command in outcome.err
     assert llmkit("classify", "a text", "--model", "runs/classify-002").code == 0
 
@@ -53,13 +56,13 @@ def test_progress_without_a_terminal_is_plain_lines(work: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "advice"), [("runs/classify-001", "continue it with --resume"), ("classify.yaml", "")]
+    ("name", "advice"), [("runs/classify-001", "--resume runs/classify-001"), ("classify.yaml", "")]
 )
 def test_a_run_folder_that_exists_is_refused_and_untouched(own_runs: Path, name: str, advice: str) -> None:
     before = listing(own_runs)
     outcome = llmkit("finetune", "classify.yaml", "--run", name)
     assert (outcome.code, outcome.out) == (4, "")
-    assert f"error[run]: {name} exists already; {advice}" in outcome.err
+    says(outcome.err, "error[run]:", f"{name} ", advice)
     assert listing(own_runs) == before
 
 
@@ -67,7 +70,7 @@ def test_resuming_a_finished_run_says_so_and_changes_no_file(own_runs: Path) -> 
     before = listing(own_runs)
     outcome = llmkit("finetune", "--resume", "runs/classify-001")
     assert outcome.code == 0
-    assert "runs/classify-001 is already complete; nothing was changed\n" in outcome.err
+    says(outcome.err, "runs/classify-001", "complete")
     assert outcome.out.startswith("runs/classify-001  accuracy ")
     assert listing(own_runs) == before
 
@@ -76,17 +79,16 @@ def test_a_changed_recipe_is_refused_with_old_and_new_values(own_runs: Path) -> 
     changes = ("--set", "train.learning_rate=2e-3", "--set", "train.steps=30")
     outcome = llmkit("finetune", "classify.yaml", "--resume", "runs/classify-001", *changes)
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err.splitlines() == [
-        "error[recipe]: runs/classify-001: train.learning_rate was 0.001, is now 0.002",
-        "error[recipe]: runs/classify-001: train.steps was 24, is now 30",
-        "error[recipe]: runs/classify-001: only a new run can change this; start it without --resume.",
-    ]
+    rate, steps, advice = outcome.err.splitlines()
+    says(rate, "error[recipe]: runs/classify-001: train.learning_rate", "0.001", "0.002")
+    says(steps, "error[recipe]: runs/classify-001: train.steps", 24, 30)
+    says(advice, "error[recipe]: runs/classify-001: ", "--resume")
 
 
 def test_a_recipe_of_another_task_is_refused_by_its_task_alone(own_runs: Path) -> None:
     outcome = llmkit("finetune", "write.yaml", "--resume", "runs/classify-001")
     assert outcome.code == 2
-    assert outcome.err.splitlines()[0].endswith("task was 'classification', is now 'causal-lm'")
+    says(outcome.err.splitlines()[0], "error[recipe]:", "task", "'classification'", "'causal-lm'")
     assert len(outcome.err.splitlines()) == 2
 
 
@@ -106,7 +108,7 @@ def test_data_that_changed_since_the_run_began_are_refused_with_the_file_and_bot
     now = hashlib.sha256(rows.read_bytes()).hexdigest()[:12]
     outcome = llmkit("finetune", "--resume", "runs/classify-001")
     assert (outcome.code, outcome.out) == (3, "")
-    assert f"rows.jsonl has changed since runs/classify-001 began: sha256 {then} then, {now} now." in outcome.err
+    says(outcome.err, "error[data]:", "rows.jsonl", "runs/classify-001", then, now)
 
 
 @pytest.mark.parametrize("name", ["classify", "write", "summarize"])
@@ -115,7 +117,7 @@ def test_a_run_that_lost_its_last_checkpoint_ends_in_the_same_bytes(own_runs: Pa
     unfinish(run)
     outcome = llmkit("finetune", "--resume", run.relative_to(own_runs))
     assert outcome.code == 0, outcome.err
-    assert "resumed    from step " in outcome.err
+    assert re.search(r"^resumed .*step \d+", outcome.err, re.MULTILINE)
     assert weights_of(run) == weights_of(trained / f"runs/{name}-001")
     figures = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in figures if "train/loss" in line]
@@ -137,15 +139,15 @@ def test_sigterm_saves_the_step_and_the_continuation_ends_in_the_same_bytes(work
     out, err = cut.communicate(timeout=60)
     assert (cut.returncode, out) == (143, ""), err
     step = len(metrics.read_text().splitlines())
-    assert f"error[interrupted]: cut: stopped by signal 15 after step {step}. Go on with: " in err
+    says(err, "error[interrupted]: cut:", "signal 15", f"step {step}", "--resume cut")
     assert "Traceback" not in err
     assert (work / f"cut/checkpoints/step-{step:08d}/MANIFEST.json").exists()
     assert manifest_of(work / "cut")["status"] == "interrupted"
 
     resumed = llmkit("finetune", "--resume", "cut")
     assert resumed.code == 0, resumed.err
-    assert f"resumed    from step {step}" in resumed.err
-    assert "not bit-identical" not in resumed.err
+    says(resumed.err, "resumed", f"step {step}")
+    assert "warning" not in resumed.err
     assert weights_of(work / "cut") == weights_of(work / "whole")
 
 
@@ -162,7 +164,8 @@ def test_two_processes_without_a_gpu_make_one_run_and_tell_an_error_once(work: P
         "finetune", "classify.yaml", "--set", "data.train=missing.jsonl", "--processes", "2", cwd=work
     )
     assert (failed.code, failed.out) == (3, "")
-    assert failed.err == f"error[data]: missing.jsonl: no such file in {work}. Did you mean 'rows.jsonl'?\n"
+    says(failed.err, "error[data]: missing.jsonl:", work, "'rows.jsonl'")
+    assert failed.err.count("\n") == 1
 
 
 def test_a_run_that_another_process_holds_is_left_alone(own_runs: Path) -> None:
@@ -172,4 +175,4 @@ def test_a_run_that_another_process_holds_is_left_alone(own_runs: Path) -> None:
     with locked(own_runs / "runs/classify-001"):
         outcome = llmkit("finetune", "--resume", "runs/classify-001")
     assert (outcome.code, outcome.out) == (5, "")
-    assert "error[environment]: runs/classify-001 is in use by pid " in outcome.err
+    says(outcome.err, "error[environment]: runs/classify-001 ", f"pid {os.getpid()}")

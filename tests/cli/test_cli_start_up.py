@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from facts import says
 from tiny_recipes import CLASSIFY, llmkit, llmkit_process
 
 HEAVY = ("torch", "transformers", "datasets", "accelerate", "pandas", "sklearn", "pyarrow", "numpy")
@@ -100,7 +101,8 @@ def test_no_command_shows_the_commands() -> None:
 
 def test_an_unknown_command_names_the_nearest() -> None:
     outcome = llmkit("finetun", "recipe.yaml")
-    assert outcome.err == "error[usage]: No such command 'finetun'. Did you mean 'finetune'? See `llmkit --help`.\n"
+    says(outcome.err, "error[usage]:", "'finetun'", "'finetune'", "`llmkit --help`")
+    assert outcome.err.count("\n") == 1
 
 
 def test_the_schema_is_json_that_knows_every_task() -> None:
@@ -114,7 +116,9 @@ def test_a_full_disk_behind_standard_output_is_exit_5(arguments: tuple[str, ...]
     with open("/dev/full", "w") as full:  # noqa: PTH123  # a device
         command = [sys.executable, "-m", "llmkit", *arguments]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (5, "error[environment]: output: No space left on device.\n")
+    assert done.returncode == 5
+    says(done.stderr, "error[environment]:", "No space left on device")
+    assert done.stderr.count("\n") == 1
 
 
 def test_closed_standard_streams_are_no_crash() -> None:
