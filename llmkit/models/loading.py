@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 _log = logging.getLogger("llmkit")
+_UNNAMED = ("LABEL_0",)
+"""transformers' name for the one output of a regression."""
 _CLASSIFIERS = ("classifier.", "score.")
 """Weights of the outputs that have names."""
 
@@ -202,6 +204,8 @@ def _settle_labels(config: PreTrainedConfig, place: ModelPlace, labels: tuple[st
     if labels is None:
         return
     found = tuple(config.id2label[index] for index in sorted(config.id2label))
+    if labels == _UNNAMED and len(found) == 1:
+        return  # the one output of a regression may be called anything
     if has_weights(place, prefixes=_CLASSIFIERS) and found != labels:
         raise ModelError(
             f"{place.name}: the labels differ. The model has: {', '.join(found)}. The recipe or its data has: "

@@ -397,3 +397,10 @@ def test_labels_of_texts_and_of_tokens_are_told_apart(saved: Head, wanted: Head,
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelError, match=facts(f"`llmkit {verb}`")):
         load_model(str(tmp_path), head=wanted)
+
+
+def test_the_one_output_of_a_regression_may_have_any_name(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model", tiny_model("bert", labels=["stars"]))
+    opened = load_model(str(folder), head="classification", labels=("LABEL_0",), new_head=True)
+    assert opened.labels == ("stars",)
+    assert opened.new_weights == ()
