@@ -24,6 +24,7 @@ from transformers import (
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
+    DistilBertConfig,
     GPT2Config,
     GPT2ForSequenceClassification,
     GPT2LMHeadModel,
@@ -182,7 +183,7 @@ def conversation(number: int, *, exchanges: int | None = None, system: bool | No
 @cache
 def _trained_tokenizer(family: str) -> PreTrainedTokenizerFast:
     texts = ["summarize: ", *(sentence(number) for number in range(60))]
-    vocab_size = {"bert": 120, "gpt2": 300, "lstm": 120, "t5": 420}[family]
+    vocab_size = {"bert": 120, "distilbert": 120, "gpt2": 300, "lstm": 120, "t5": 420}[family]
     return train_tokenizer(FAMILIES[family], texts, block=TokenizerBlock(vocab_size=vocab_size), max_tokens=None)
 
 
@@ -232,6 +233,27 @@ def tiny_model(
                 model = BertForQuestionAnswering(config)
             else:
                 model = BertForSequenceClassification(config)
+        case "distilbert":
+            config = DistilBertConfig(
+                vocab_size=len(tokenizer),
+                dim=width,
+                n_layers=layers,
+                n_heads=2,
+                hidden_dim=2 * width,
+                max_position_embeddings=64,
+                dropout=dropout,
+                attention_dropout=dropout,
+                seq_classif_dropout=dropout,
+                qa_dropout=dropout,
+                initializer_range=0.2,
+                pad_token_id=tokenizer.pad_token_id,
+                **named,
+            )
+            if head == "token-classification":
+                tokenizer.model_max_length = TAGGER_WINDOW
+            elif head == "question-answering":
+                config.num_labels = 2
+            model = FAMILIES[family].model_class(head or "classification")(config)
         case "gpt2":
             model = (GPT2ForSequenceClassification if head == "classification" else GPT2LMHeadModel)(
                 GPT2Config(
@@ -280,7 +302,9 @@ def tiny_model(
                 )
             )
     loaded = LoadedModel(model=model, tokenizer=tokenizer, family=FAMILIES[family], name=f"tiny-{family}")
-    loaded.family.prepare(model, tokenizer, head or ("classification" if family == "bert" else "causal-lm"))
+    loaded.family.prepare(
+        model, tokenizer, head or ("classification" if family in ("bert", "distilbert") else "causal-lm")
+    )
     return loaded
 
 
@@ -321,9 +345,13 @@ def task_of(name: TaskName, *, loaded: LoadedModel | None = None, dropout: float
 def without_key_biases(task: Task) -> Task:
     """Freeze the biases of attention keys, for comparing weights: they shift all scores of a query alike, so their
     true gradient is 0, and Adam blows its rounding up to whole steps. The same for what shifts all starts and ends."""
-    all_starts = ("qa_outputs.bias", "layer.0.output.LayerNorm.bias") if task.HEAD == "question-answering" else ()
+    all_starts = (
+        ("qa_outputs.bias", "layer.0.output.LayerNorm.bias", "layer.0.output_layer_norm.bias")
+        if task.HEAD == "question-answering"
+        else ()
+    )
     for name, weight in task.loaded.model.named_parameters():
-        if name.endswith(("key.bias", "c_attn.bias", *all_starts)):
+        if name.endswith(("key.bias", "k_lin.bias", "c_attn.bias", *all_starts)):
             weight.requires_grad_(False)
     return task
 

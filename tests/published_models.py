@@ -17,7 +17,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from llmkit.models.families import Head
 
-PublishedFamily = Literal["bert", "gpt2", "t5"]
+PublishedFamily = Literal["bert", "distilbert", "gpt2", "t5"]
 TRUNCATED_AT = 8
 """What `tokenizer.json` truncates and pads every text to, unless told otherwise: shorter than most sentences."""
 ADDED, ADDED_SPECIAL = "old-stone", "<keep>"
@@ -40,15 +40,17 @@ RECIPE_KEYS: Mapping[TaskName, Mapping[str, Any]] = {
     },
 }
 """What a recipe for such a model and rows like `builders.rows` needs besides them."""
-_CLASS = {"bert": "BertTokenizer", "gpt2": "GPT2Tokenizer", "t5": "T5Tokenizer"}
+_CLASS = {"bert": "BertTokenizer", "distilbert": "DistilBertTokenizer", "gpt2": "GPT2Tokenizer", "t5": "T5Tokenizer"}
+_BERT_TOKENS = {
+    "unk_token": "[UNK]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "cls_token": "[CLS]",
+    "mask_token": "[MASK]",
+}
 _SPECIAL: Mapping[PublishedFamily, Mapping[str, str]] = {
-    "bert": {
-        "unk_token": "[UNK]",
-        "sep_token": "[SEP]",
-        "pad_token": "[PAD]",
-        "cls_token": "[CLS]",
-        "mask_token": "[MASK]",
-    },
+    "distilbert": _BERT_TOKENS,
+    "bert": _BERT_TOKENS,
     "gpt2": {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"},
     "t5": {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
 }
@@ -74,7 +76,7 @@ def published_folder(
     size = _write_tokenizer(folder, family, chat_template=chat_template)
     model = tiny_model(family, head=head, layers=layers, dropout=dropout, seed=seed).model
     model.resize_token_embeddings(size, mean_resizing=False)
-    body = model.base_model if family == "bert" and head is None else model
+    body = model.base_model if family in ("bert", "distilbert") and head is None else model
     body.save_pretrained(folder)
     return folder
 
@@ -98,7 +100,7 @@ def _write_tokenizer(folder: Path, family: PublishedFamily, *, chat_template: st
         "name_or_path": f"somebody/{family}-tiny",
         "special_tokens_map_file": None,
     }
-    if family == "bert":
+    if family in ("bert", "distilbert"):
         config |= {"do_lower_case": True, "do_basic_tokenize": True, "never_split": None, "strip_accents": None}
     if chat_template is not None:
         config["chat_template"] = chat_template
@@ -106,7 +108,7 @@ def _write_tokenizer(folder: Path, family: PublishedFamily, *, chat_template: st
     _write_json(folder / "tokenizer_config.json", config)
     _write_json(folder / "added_tokens.json", {name: backend.token_to_id(name) for name in (ADDED, ADDED_SPECIAL)})
     model = json.loads(backend.to_str())["model"]
-    if family == "bert":
+    if family in ("bert", "distilbert"):
         ordered = sorted(model["vocab"], key=model["vocab"].get)
         (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in ordered), encoding="utf-8")
     elif family == "gpt2":

@@ -93,7 +93,7 @@ class TokenizerBlock(Block):
 class ScratchModel(Block):
     """A model with random weights."""
 
-    architecture: Literal["gpt2", "bert", "t5", "lstm"]
+    architecture: Literal["gpt2", "bert", "distilbert", "t5", "lstm"]
     size: Literal["tiny", "mini", "small", "medium", "base", "large", "xl"]
     """A row of the published table of that family; see llmkit/models/families/."""
     tokenizer: str | TokenizerBlock = TokenizerBlock()

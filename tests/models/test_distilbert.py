@@ -1,0 +1,134 @@
+"""DistilBERT does what BERT does in every task of encoders, with weights that transformers reads as its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from adapted import disturbed, saved
+from builders import (
+    TaskName,
+    largest_difference,
+    recipe_of,
+    rows,
+    sentence,
+    task_of,
+    tiny_model,
+    train,
+    without_key_biases,
+)
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
+
+from llmkit.inference.engines.transformers import TransformersEngine
+from llmkit.models.adapters import add_adapter
+from llmkit.models.loading import load_model
+from llmkit.recipe.blocks import LoraBlock
+from llmkit.tasks.base import Task
+
+AUTO = {
+    "classification": AutoModelForSequenceClassification,
+    "masked-lm": AutoModelForMaskedLM,
+    "question-answering": AutoModelForQuestionAnswering,
+    "token-classification": AutoModelForTokenClassification,
+}
+TASKS: tuple[TaskName, ...] = ("classification", "masked-lm", "question-answering", "token-classification")
+
+
+def distilled(name: TaskName, *, layers: int = 1, dropout: float = 0.0) -> Task:
+    head = task_of(name).HEAD
+    return task_of(name, loaded=tiny_model("distilbert", head=head, layers=layers, dropout=dropout))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_loss_and_its_gradient_are_those_of_transformers_own_logits(name: TaskName) -> None:
+    task = distilled(name)
+    batch = task.collate(task.encode(rows(20)), np.arange(6), epoch=0)
+    task.loss_sum(batch).backward()
+    model = task.loaded.model
+    ours = {key: weight.grad.clone() for key, weight in model.named_parameters() if weight.grad is not None}
+    model.zero_grad()
+    output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    labels = batch["labels"]
+    if name == "question-answering":
+        logits = torch.stack([output.start_logits, output.end_logits], dim=1)  # (B, 2, T)
+        logits = logits.masked_fill(batch["attention_mask"][:, None] == 0, float("-inf"))
+    else:
+        logits = output.logits
+    cross_entropy = torch.nn.functional.cross_entropy
+    wanted = cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=-100, reduction="sum")
+    wanted.backward()
+    assert float(task.loss_sum(batch).detach()) == pytest.approx(float(wanted.detach()), rel=1e-6)
+    assert ours
+    for key, gradient in ours.items():
+        torch.testing.assert_close(gradient, model.get_parameter(key).grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_padding_changes_no_loss(name: TaskName) -> None:
+    task = distilled(name)
+    examples = task.encode(rows(20))
+    together = task.loss_sum(task.collate(examples, np.arange(8), epoch=0))
+    alone = sum(task.loss_sum(task.collate(examples, np.asarray([index]), epoch=0)) for index in range(8))
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_one_micro_batch_and_many_are_one_update(name: TaskName) -> None:
+    whole = train(without_key_biases(distilled(name)), steps=2, micro_batch_tokens=10_000)
+    parts = train(without_key_biases(distilled(name)), steps=2, micro_batch_tokens=40)
+    assert largest_difference(whole.weights, parts.weights) < 1e-4
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_saved_model_has_the_same_logits_in_plain_transformers(name: TaskName, tmp_path: Path) -> None:
+    task = distilled(name, layers=2)
+    plain = AUTO[name].from_pretrained(saved(task.loaded, tmp_path / "model"))
+    batch = task.collate(task.encode(rows(20)), np.arange(4), epoch=0)
+    inputs = {key: batch[key] for key in ("input_ids", "attention_mask")}
+    with torch.inference_mode():
+        for ours, theirs in zip(task.loaded.model(**inputs).values(), plain(**inputs).values(), strict=True):
+            assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["classification", "question-answering", "token-classification"])
+def test_an_adapter_gives_the_same_merged_and_beside_its_base(name: TaskName, tmp_path: Path) -> None:
+    head = task_of(name).HEAD
+    base = saved(tiny_model("distilbert", head=head, layers=2), tmp_path / "base")
+    loaded = disturbed(add_adapter(load_model(str(base), head=head), LoraBlock(), head=head, seed=5))
+    assert loaded.adapter is not None
+    assert {target.rpartition(".")[2] for target in loaded.adapter.targets} == {"q_lin", "v_lin"}
+    ids = torch.tensor([loaded.tokenizer(sentence(3))["input_ids"]])
+    beside = loaded.model.eval()(input_ids=ids)[0]
+    merged = load_model(str(saved(loaded, tmp_path / "adapter")), head=head).model.eval()(input_ids=ids)[0]
+    torch.testing.assert_close(beside, merged, rtol=1e-4, atol=1e-5)
+
+
+def test_candidates_for_a_mask_are_those_of_transformers_own_logits() -> None:
+    loaded = tiny_model("distilbert", head="masked-lm")
+    ids = loaded.tokenizer("the [MASK] walks")["input_ids"]
+    place = ids.index(loaded.tokenizer.mask_token_id)
+    engine = TransformersEngine(loaded, device=torch.device("cpu"))
+    [[(found, shares)]] = engine.likeliest_tokens([ids], [[place]], top_k=3, never=())
+    with torch.inference_mode():
+        wanted = loaded.model.eval()(input_ids=torch.tensor([ids])).logits[0, place].softmax(-1).topk(3)
+    assert found.tolist() == wanted.indices.tolist()
+    assert shares == pytest.approx(wanted.values.numpy(), rel=1e-5)
+
+
+def test_a_body_without_a_head_is_fine_tuned_with_a_new_one(tmp_path: Path) -> None:
+    masked = tiny_model("distilbert", head="masked-lm")
+    opened = load_model(str(saved(masked, tmp_path / "model")), head="classification", labels=("a", "b"), new_head=True)
+    assert set(opened.new_weights) == {
+        "classifier.bias",
+        "classifier.weight",
+        "pre_classifier.bias",
+        "pre_classifier.weight",
+    }
+    assert recipe_of("classification").FAMILIES[:2] == ("bert", "distilbert")
