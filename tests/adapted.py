@@ -14,7 +14,6 @@ from llmkit.models.export import model_files
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
 from llmkit.recipe.blocks import LoraBlock
-from llmkit.tasks import TASKS
 
 
 def saved(loaded: LoadedModel, folder: Path) -> Path:
@@ -28,7 +27,7 @@ def adapted(
     name: TaskName, folder: Path, *, dropout: float = 0.0, lora_dropout: float = 0.0, layers: int = 2, **keys: Any
 ) -> LoadedModel:
     """A model for the task, opened from `folder`, which is made if need be, with an adapter in it."""
-    head = TASKS[type(recipe_of(name))].HEAD
+    head = recipe_of(name).HEAD
     if not folder.exists():
         saved(tiny_model(FAMILY_OF[name], head=head, dropout=dropout, layers=layers), folder)
     loaded = load_model(str(folder), head=head)

@@ -42,18 +42,15 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.models.lstm import LstmConfig, LstmForSequenceClassification
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock, TrainBlock
-from llmkit.tasks import TASKS
 from llmkit.tasks.base import Scores, Task, count_targets
-from llmkit.tasks.classification.task import ClassificationRecipe
-from llmkit.tasks.instruction.task import InstructionRecipe
-from llmkit.tasks.pretraining.causal_lm import CausalLMRecipe
-from llmkit.tasks.pretraining.masked_lm import MaskedLMRecipe
-from llmkit.tasks.pretraining.span_corruption import SpanCorruptionRecipe
-from llmkit.tasks.question_answering.task import QuestionAnsweringRecipe
+from llmkit.tasks.classification.recipe import ClassificationRecipe
+from llmkit.tasks.instruction.recipe import InstructionRecipe
+from llmkit.tasks.pretraining.recipe import CausalLMRecipe, MaskedLMRecipe, SpanCorruptionRecipe
+from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
 from llmkit.tasks.seq2seq.summarization import SummarizationRecipe
 from llmkit.tasks.seq2seq.text_to_text import TextToTextRecipe
 from llmkit.tasks.seq2seq.translation import TranslationRecipe
-from llmkit.tasks.token_classification.task import TokenClassificationRecipe
+from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore
 from llmkit.training.loop import Validation, fit
 from llmkit.training.progress import Event, StepResult
@@ -337,8 +334,7 @@ def recipe_of(name: TaskName, **keys: Any) -> Any:
 
 def task_of(name: TaskName, *, loaded: LoadedModel | None = None, dropout: float = 0.0, **keys: Any) -> Task:
     recipe = recipe_of(name, **keys)
-    kind = TASKS[type(recipe)]
-    task: Task = kind(recipe, loaded or tiny_model(FAMILY_OF[name], head=kind.HEAD, dropout=dropout))
+    task: Task = recipe.build_task(loaded or tiny_model(FAMILY_OF[name], head=recipe.HEAD, dropout=dropout))
     return task
 
 
@@ -347,7 +343,7 @@ def without_key_biases(task: Task) -> Task:
     true gradient is 0, and Adam blows its rounding up to whole steps. The same for what shifts all starts and ends."""
     all_starts = (
         ("qa_outputs.bias", "layer.0.output.LayerNorm.bias", "layer.0.output_layer_norm.bias")
-        if task.HEAD == "question-answering"
+        if task.recipe.HEAD == "question-answering"
         else ()
     )
     for name, weight in task.loaded.model.named_parameters():

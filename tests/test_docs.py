@@ -18,7 +18,7 @@ from llmkit.evaluation.metrics import FIGURES, METRICS
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX
 from llmkit.models.families import FAMILIES
 from llmkit.recipe.loading import load_recipe, recipe_schema
-from llmkit.tasks import RECIPES, TASKS
+from llmkit.tasks import RECIPES
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -172,7 +172,7 @@ def test_recipes_page_has_the_sizes_that_there_are() -> None:
 
 def test_recipes_page_has_the_own_metrics_of_each_task() -> None:
     _, _, rows = next(table for table in tables("recipes.md") if table[1] == ["task", "own metrics", "own `best`"])
-    for (name, metrics, best), kind in zip(rows, TASKS, strict=True):
+    for (name, metrics, best), kind in zip(rows, RECIPES.values(), strict=True):
         assert name == next(task for task, recipe in RECIPES.items() if recipe is kind)
         assert tuple(re.findall(r"`(\w+)`", metrics)) == kind.METRICS or metrics.startswith("none")
         assert metrics.startswith("none") == (not kind.METRICS)

@@ -19,7 +19,7 @@ from llmkit.models.chat import is_chat_model
 from llmkit.recipe.blocks import DataBlock, Kind, Quoting, Recipe
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, finite, open_run, write_json
-from llmkit.tasks import RECIPES, TASKS
+from llmkit.tasks import RECIPES
 from llmkit.tasks.classification.task import keys_of
 from llmkit.tasks.question_answering.task import answer_options
 from llmkit.tasks.seq2seq.task import task_entries
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from llmkit.evaluation.comparing import Comparison
     from llmkit.models.families import Head
     from llmkit.models.loaded import LoadedModel
-    from llmkit.tasks.base import Pooling, Scores, Task
+    from llmkit.tasks.base import Pooling, Scores, Task, TaskRecipe
 
 _log = logging.getLogger("llmkit")
 _MAPPED_BY_OPTION = "Map it with --column {role}={column}"
@@ -101,7 +101,7 @@ def evaluate_model(
 
     run = _run_of(model)
     recipe = load_recipe(run.recipe, kinds=RECIPES).recipe if run else None
-    head = TASKS[type(recipe)].HEAD if recipe else None
+    head = recipe.HEAD if recipe else None
     loaded = _open(str(run.folder) if run else str(model), head)
     if recipe is None:
         if not data:
@@ -114,7 +114,7 @@ def evaluate_model(
     train = _baseline_rows(recipe, run) if baseline else None
     reading = reading_as(recipe, columns=columns or {}, quoting=quoting)
     rows, described = _rows(recipe, run, data=data, columns=columns or {}, reading=reading)
-    task = TASKS[type(recipe)](recipe, loaded)
+    task = recipe.build_task(loaded)
     examples = task.encode(rows)
     accelerator = Accelerator()
     engine = TransformersEngine(loaded, device=accelerator.device)
@@ -239,7 +239,7 @@ def _open(name: str, head: Head | None) -> LoadedModel:
     return load_model(name, head=head)
 
 
-def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> Recipe:
+def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> TaskRecipe:
     """The task of a model that is no run, with the defaults of its recipe and what the model remembers."""
     entries = task_entries(loaded.model.config)
     task = USES[own_verb(loaded.model.config.to_dict())].tasks[0]

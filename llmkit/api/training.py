@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 from llmkit.api.plotting import draw_finished
 from llmkit.atomic import replace_file, sweep
 from llmkit.errors import InterruptedRun, LlmkitError, UsageError
-from llmkit.recipe.blocks import Recipe
 from llmkit.recipe.loading import dump_recipe, load_recipe
 from llmkit.runs.card import model_card
 from llmkit.runs.environment import environment, git_commit
 from llmkit.runs.folder import Run, create_run, open_run, refuse_used, write_json
 from llmkit.runs.lock import locked
-from llmkit.tasks import RECIPES, TASKS
+from llmkit.tasks import RECIPES
 from llmkit.training.prepare import check_figures, prepare
 from llmkit.training.prepared import Prepared
 from llmkit.training.resume import check_plan, check_recipe, find_checkpoint, is_replanned
@@ -30,7 +29,7 @@ from llmkit.training.splits import open_splits
 from llmkit.training.throughput import totals
 
 if TYPE_CHECKING:
-    from llmkit.tasks.base import Scores
+    from llmkit.tasks.base import Scores, TaskRecipe
     from llmkit.training.checkpoints import Checkpoint, CheckpointStore
     from llmkit.training.progress import Event
 
@@ -135,7 +134,7 @@ def _is_first_process() -> bool:
 
 def _recipe_and_run(
     recipe: str | Path | None, *, overrides: Sequence[str], resume: str | Path | None
-) -> tuple[Recipe, Recipe, Run | None]:
+) -> tuple[TaskRecipe, TaskRecipe, Run | None]:
     """The recipe to train, the one that was trained so far, and the run to go on with."""
     if resume is None:
         if recipe is None:
@@ -282,7 +281,7 @@ def _publish(run: Run, store: CheckpointStore, prepared: Prepared) -> Finetuned:
         run.manifest(),
         recipe=text,
         figures=figures,
-        use=task.USE.format(model="FOLDER"),
+        use=task.recipe.USE.format(model="FOLDER"),
         base=base,
         library="llmkit" if not task.loaded.family.is_of_transformers else "transformers" if base is None else "peft",
     )
@@ -302,7 +301,7 @@ def _finished_files(checkpoint: Checkpoint, prepared: Prepared) -> dict[str, byt
     lora = prepared.recipe.train.lora
     if lora is None or lora.save == "adapter":
         return checkpoint.model_files()
-    return model_files(load_model(str(checkpoint.folder), head=prepared.task.HEAD))
+    return model_files(load_model(str(checkpoint.folder), head=prepared.recipe.HEAD))
 
 
 def _best_step(store: CheckpointStore) -> int:
@@ -319,7 +318,7 @@ def _best_step(store: CheckpointStore) -> int:
 def _finished(run: Run, *, already_complete: bool = False) -> Finetuned:
     manifest = run.manifest()
     best = manifest["best"]
-    use = TASKS[RECIPES[manifest["task"]]].USE.format(model=run.folder)
+    use = RECIPES[manifest["task"]].USE.format(model=run.folder)
     figures = {name: math.inf if value is None else value for name, value in best["validation"].items()}
     return Finetuned(run, best["figure"], best["step"], figures, use, already_complete=already_complete)
 

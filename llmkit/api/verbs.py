@@ -5,17 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, get_args
 
 from llmkit.errors import UsageError
-from llmkit.models.families import FAMILIES, verb_of_class
+from llmkit.models.families import FAMILIES, families_with, verb_of_class
 from llmkit.runs.folder import finished_runs
+from llmkit.tasks import PRETRAINING, RECIPES, Verb
 
 if TYPE_CHECKING:
     from llmkit.models.families import Head
 
+__all__ = ["USES", "Use", "Verb", "default_model", "own_verb"]
+
 _log = logging.getLogger("llmkit")
-Verb = Literal["answer", "chat", "classify", "embed", "fill", "generate", "summarize", "tag", "translate"]
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,20 @@ class Use:
     hub_default: str | None = None
 
 
-USES: Mapping[Verb, Use] = {
-    "answer": Use("question-answering", ("question-answering",)),
-    "chat": Use("causal-lm", ("instruction",)),
-    "classify": Use("classification", ("classification",)),
-    "embed": Use("embedding", ("masked-lm", "span-corruption"), "sentence-transformers/all-MiniLM-L6-v2"),
-    "fill": Use("masked-lm", ("masked-lm",), "google-bert/bert-base-uncased"),
-    "generate": Use("causal-lm", ("causal-lm", "text-to-text"), "openai-community/gpt2"),
-    "summarize": Use("seq2seq-lm", ("summarization",), "google-t5/t5-small"),
-    "tag": Use("token-classification", ("token-classification",)),
-    "translate": Use("seq2seq-lm", ("translation",), "google-t5/t5-small"),
-}
+def _use_of(verb: Verb) -> Use:
+    tasks = {task: recipe for task, recipe in RECIPES.items() if verb == recipe.VERB}
+    first = next(iter(tasks.values()))
+    return Use(first.HEAD, tuple(tasks), first.HUB_DEFAULT)
+
+
+def _embedders() -> tuple[str, ...]:
+    """Tasks that train the body of an encoder and nothing else."""
+    with_vectors = set(families_with("embedding"))
+    return tuple(task for task in PRETRAINING if with_vectors & set(RECIPES[task].FAMILIES))
+
+
+_EMBED = Use("embedding", _embedders(), "sentence-transformers/all-MiniLM-L6-v2")
+USES: Mapping[Verb, Use] = {verb: _EMBED if verb == "embed" else _use_of(verb) for verb in get_args(Verb)}
 
 
 def default_model(verb: Verb) -> str:

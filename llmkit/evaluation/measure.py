@@ -56,7 +56,7 @@ def measure(
         nats, targets = _loss_sum(task, examples, own, device=accelerator.device)
         share = examples.take(own_rows) if world_size > 1 and task.recipe.metrics else examples
         lengths = WrittenLengths(engine)
-        predictions = task.predict(share, lengths if task.HEAD in WRITING_HEADS else engine)
+        predictions = task.predict(share, lengths if task.recipe.HEAD in WRITING_HEADS else engine)
     parts = _gathered((nats, targets, predictions, lengths.counted), world_size)
     predictions = _in_order([part[2] for part in parts])
     nats, targets = sum(part[0] for part in parts), sum(part[1] for part in parts)

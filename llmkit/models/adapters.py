@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError, UsageError, nearest
-from llmkit.models.families import Head, family_of
+from llmkit.models.families import PEFT_TASKS, Head, family_of
 from llmkit.models.layers import label_heads, layer_stacks
 from llmkit.models.loaded import Adapter
 
@@ -33,13 +33,6 @@ ADAPTER_PREFIX = "base_model.model."
 """In front of each name in peft's files."""
 _NAME = "default"
 """peft's for the only adapter; it stands in the names of parameters, not in those of files."""
-_PEFT_TASKS: Mapping[Head, str] = {
-    "causal-lm": "CAUSAL_LM",
-    "classification": "SEQ_CLS",
-    "question-answering": "QUESTION_ANS",
-    "seq2seq-lm": "SEQ_2_SEQ_LM",
-    "token-classification": "TOKEN_CLS",
-}
 _SETTLED: Mapping[str, tuple[Any, ...]] = {
     "bias": ("none",),
     "megatron_core": ("megatron.core",),
@@ -99,7 +92,7 @@ def add_adapter(
         dropout=block.dropout,
         targets=_targets(loaded, block),
         whole=tuple(name for name in dict.fromkeys(whole) if not any(name.startswith(f"{one}.") for one in whole)),
-        peft_task=_PEFT_TASKS.get(head),
+        peft_task=PEFT_TASKS.get(head),
     )
     inject(model, adapter, seed=seed)
     return replace(loaded, adapter=replace(adapter, base_sha256=base_hash(model)))

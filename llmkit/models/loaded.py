@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmkit.models.families import Family, Head
+from llmkit.models.families import Family
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from llmkit.models.target_scale import TargetScale
-
-LABELLED_HEADS: frozenset[Head] = frozenset({"classification", "token-classification"})
-"""Heads whose outputs have names."""
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING
 from llmkit.errors import ModelError
 from llmkit.models.configs import read_config
 from llmkit.models.ends import refuse_impossible_ids
-from llmkit.models.families import FAMILIES, VERBS, Head, family_of, verb_of_class
-from llmkit.models.loaded import LABELLED_HEADS, LoadedModel
+from llmkit.models.families import (
+    FAMILIES,
+    LABELLED_HEADS,
+    SPAN_HEADS,
+    VERBS,
+    Head,
+    family_of,
+    verb_of_class,
+)
+from llmkit.models.loaded import LoadedModel
 from llmkit.models.places import ModelPlace, find_model
 from llmkit.models.threads import one_load_at_a_time
 from llmkit.models.tokenizer_files import TOKENIZER_CONFIG, read_tokenizer
@@ -111,7 +119,7 @@ def load_model(
         if not new_head:
             _refuse_other_labels(config, cls, place)
         _settle_labels(config, place, labels)
-    elif head == "question-answering":
+    elif head in SPAN_HEADS:
         config.num_labels = 2  # start and end, whatever the model was before
     model, new_weights = load_weights(family, head, config, place, new_head=new_head, seed=seed)
     adapter = None

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 from pydantic.json_schema import models_json_schema
@@ -27,15 +27,20 @@ from llmkit.recipe.writing import dump_recipe
 __all__ = ["LoadedRecipe", "dump_recipe", "load_recipe", "recipe_schema"]
 
 
+AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
+
+
 @dataclass(frozen=True)
-class LoadedRecipe:
-    recipe: Recipe
+class LoadedRecipe(Generic[AnyRecipe]):
+    recipe: AnyRecipe
     """Complete: what no file gives has the default of the schema."""
     origins: Mapping[str, str]
     """Dotted key -> `file:line:column` or `--set`; a key that is absent has the default of the schema."""
 
 
-def load_recipe(path: str | Path, *, kinds: Mapping[str, type[Recipe]], overrides: Sequence[str] = ()) -> LoadedRecipe:
+def load_recipe(
+    path: str | Path, *, kinds: Mapping[str, type[AnyRecipe]], overrides: Sequence[str] = ()
+) -> LoadedRecipe[AnyRecipe]:
     """Read, merge and check a recipe.
 
     Args:
@@ -92,7 +97,7 @@ def _allow_extends(definition: dict[str, Any]) -> None:
     definition["required"] = ["task"]
 
 
-def _validated(written: Node, kinds: Mapping[str, type[Recipe]]) -> tuple[Recipe | None, list[Problem]]:
+def _validated(written: Node, kinds: Mapping[str, type[AnyRecipe]]) -> tuple[AnyRecipe | None, list[Problem]]:
     kind, task_problems = _kind_of(written, kinds)
     if kind is None:
         return None, task_problems
@@ -102,7 +107,7 @@ def _validated(written: Node, kinds: Mapping[str, type[Recipe]]) -> tuple[Recipe
         return None, problems_of(error, root=written, kind=kind)
 
 
-def _kind_of(written: Node, kinds: Mapping[str, type[Recipe]]) -> tuple[type[Recipe] | None, list[Problem]]:
+def _kind_of(written: Node, kinds: Mapping[str, type[AnyRecipe]]) -> tuple[type[AnyRecipe] | None, list[Problem]]:
     task = child_of(written, "task")
     allowed = listed(list(kinds))
     if task is None:

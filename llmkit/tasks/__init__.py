@@ -1,23 +1,21 @@
-"""The tasks. A new one is a file in this folder and a line in each of the two tables."""
+"""The tasks. A new one is a package in this folder and a line in this table. Imports nothing heavy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Literal
 
-from llmkit.recipe.blocks import Recipe
-from llmkit.tasks.classification.task import ClassificationRecipe, ClassificationTask
-from llmkit.tasks.instruction.task import InstructionRecipe, InstructionTask
-from llmkit.tasks.pretraining.causal_lm import CausalLMRecipe, CausalLMTask
-from llmkit.tasks.pretraining.masked_lm import MaskedLMRecipe, MaskedLMTask
-from llmkit.tasks.pretraining.span_corruption import SpanCorruptionRecipe, SpanCorruptionTask
-from llmkit.tasks.question_answering.task import QuestionAnsweringRecipe, QuestionAnsweringTask
-from llmkit.tasks.seq2seq.summarization import SummarizationRecipe, SummarizationTask
-from llmkit.tasks.seq2seq.text_to_text import TextToTextRecipe, TextToTextTask
-from llmkit.tasks.seq2seq.translation import TranslationRecipe, TranslationTask
-from llmkit.tasks.token_classification.task import TokenClassificationRecipe, TokenClassificationTask
+from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.classification.recipe import ClassificationRecipe
+from llmkit.tasks.instruction.recipe import InstructionRecipe
+from llmkit.tasks.pretraining.recipe import CausalLMRecipe, MaskedLMRecipe, SpanCorruptionRecipe
+from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
+from llmkit.tasks.seq2seq.summarization import SummarizationRecipe
+from llmkit.tasks.seq2seq.text_to_text import TextToTextRecipe
+from llmkit.tasks.seq2seq.translation import TranslationRecipe
+from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
 
-RECIPES: Mapping[str, type[Recipe]] = {
+RECIPES: Mapping[str, type[TaskRecipe]] = {
     "classification": ClassificationRecipe,
     "causal-lm": CausalLMRecipe,
     "instruction": InstructionRecipe,
@@ -31,19 +29,8 @@ RECIPES: Mapping[str, type[Recipe]] = {
 }
 """What `task:` may say in a recipe."""
 
-PRETRAINING = ("causal-lm", "masked-lm", "span-corruption")
-"""Tasks that need nothing but text."""
+Verb = Literal["answer", "chat", "classify", "embed", "fill", "generate", "summarize", "tag", "translate"]
+"""The commands that use a model: `VERB` of each recipe class, and `embed`, which takes the body of any encoder."""
 
-TASKS: Mapping[type[Recipe], Any] = {
-    ClassificationRecipe: ClassificationTask,
-    CausalLMRecipe: CausalLMTask,
-    InstructionRecipe: InstructionTask,
-    MaskedLMRecipe: MaskedLMTask,
-    QuestionAnsweringRecipe: QuestionAnsweringTask,
-    SpanCorruptionRecipe: SpanCorruptionTask,
-    SummarizationRecipe: SummarizationTask,
-    TokenClassificationRecipe: TokenClassificationTask,
-    TranslationRecipe: TranslationTask,
-    TextToTextRecipe: TextToTextTask,
-}
-"""Recipe class -> task class, which is built as `TASKS[type(recipe)](recipe, loaded)`."""
+PRETRAINING = tuple(task for task, recipe in RECIPES.items() if recipe.PRETRAINS)
+"""Tasks that need nothing but text."""

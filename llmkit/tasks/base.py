@@ -1,6 +1,6 @@
 """What a task is: the seam between rows of text and the training loop, the engines and the metrics.
 
-A task file holds a recipe class and the task class beside it; `tasks/__init__.py` lists it in one table.
+A task is a package with a recipe class (`TaskRecipe`) and a task class (`Task`); `tasks/__init__.py` lists the former.
 Legend: N examples, B batch, T tokens, C classes, V vocabulary.
 """
 
@@ -10,6 +10,9 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
+from llmkit.models.families import Head
+from llmkit.recipe.blocks import Recipe
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -18,10 +21,9 @@ if TYPE_CHECKING:
     from llmkit.data.examples import Examples
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
-    from llmkit.models.families import Head
     from llmkit.models.loaded import LoadedModel
     from llmkit.models.target_scale import TargetScale
-    from llmkit.recipe.blocks import GenerationBlock, Recipe
+    from llmkit.recipe.blocks import GenerationBlock
 
 Pooling = Literal["mean", "first"]
 """How the states of a text's tokens become one vector: their mean, or the state of the first token."""
@@ -87,17 +89,43 @@ class Scores:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-class Task(Protocol):
-    """One kind of training. Built from its recipe and a loaded model; holds no rows and no state of training."""
+class TaskRecipe(Recipe):
+    """A task's recipe class: its keys, and all that is asked about the task before there is a model."""
 
     HEAD: ClassVar[Head]
+    VERB: ClassVar[str | None] = None
+    """The command that uses a trained model, one of `Verb`; None for a model that is only trained on."""
     USE: ClassVar[str]
-    """The command that uses a trained model, with `{model}` in it."""
+    """What to do with a trained model: a command with `{model}` in it."""
+    HUB_DEFAULT: ClassVar[str | None] = None
+    """The hub model that `VERB` takes where there is no finished run of the task."""
+    PRETRAINS: ClassVar[bool] = False
+    """Whether the task needs nothing but text."""
+
+    def class_names(self, rows: Iterable[Row]) -> tuple[str, ...] | None:
+        """Names of the model's outputs, by the recipe or by the training rows; None for a head without classes.
+
+        Raises:
+            DataError: the rows have too few, or do not fit the recipe.
+        """
+        return None
+
+    def build_task(self, loaded: LoadedModel) -> Task:
+        """The task around its model.
+
+        Raises:
+            UsageError, ModelError: the model does not fit the recipe.
+        """
+        raise NotImplementedError
+
+
+class Task(Protocol):
+    """One kind of training. Built from its recipe and a loaded model; holds no rows and no state of training."""
 
     loaded: LoadedModel
 
     @property
-    def recipe(self) -> Recipe: ...
+    def recipe(self) -> TaskRecipe: ...
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         """Rows to token ids under the recipe's over-length policy, whose counts are logged.

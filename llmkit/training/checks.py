@@ -23,15 +23,14 @@ from llmkit.data.order import batch_of_step, steps_per_epoch
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.adapters import merge_adapter
 from llmkit.models.export import changing_files, own_tensors, tokenizer_files
-from llmkit.models.families import Head
-from llmkit.models.loaded import LABELLED_HEADS, LoadedModel
+from llmkit.models.families import LABELLED_HEADS, SPAN_HEADS, VOCABULARY_HEADS
+from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED, label_smoothing
 from llmkit.models.target_scale import in_target_units
 from llmkit.recipe.blocks import TrainBlock
 from llmkit.tasks.base import WRITING_HEADS, Batch, Task
 
-_VOCABULARY: frozenset[Head] = frozenset({"causal-lm", "masked-lm", "seq2seq-lm"})
 _MOST_ELEMENTS = 2_000_000
 """Of the batches looked at, inputs and masks included."""
 _ROUNDING = 1e-4
@@ -97,7 +96,9 @@ class _Seen:
 
 
 def _check_targets(task: Task, examples: Examples, *, train: TrainBlock) -> Iterator[Check]:
-    end_id = task.loaded.model.config.eos_token_id if task.HEAD in WRITING_HEADS else None  # the one that is taught
+    end_id = (
+        task.loaded.model.config.eos_token_id if task.recipe.HEAD in WRITING_HEADS else None
+    )  # the one that is taught
     seen = _Seen()
     for number, batch in enumerate(_first_batches(task, examples, train=train)):
         labels = batch["labels"]
@@ -160,18 +161,18 @@ def _check_range(task: Task, batch: Batch, targets: Tensor) -> None:
 def _outputs(task: Task, batch: Batch) -> int | None:
     """Values that a target may have, from 0 on; None where any will do."""
     model = task.loaded.model
-    if task.HEAD in LABELLED_HEADS:
+    if task.recipe.HEAD in LABELLED_HEADS:
         has_or_not = model.config.problem_type == "multi_label_classification"  # a target for each output
         return 2 if has_or_not else int(model.config.num_labels)
-    if task.HEAD in _VOCABULARY:
+    if task.recipe.HEAD in VOCABULARY_HEADS:
         return int(model.get_output_embeddings().weight.shape[0])
-    return int(batch["input_ids"].shape[-1]) if task.HEAD == "question-answering" else None
+    return int(batch["input_ids"].shape[-1]) if task.recipe.HEAD in SPAN_HEADS else None
 
 
 def _bounds(task: Task) -> str:
-    if task.HEAD in LABELLED_HEADS:
+    if task.recipe.HEAD in LABELLED_HEADS:
         return f"within the {task.loaded.model.config.num_labels:,} of the head"
-    return "within the vocabulary" if task.HEAD in _VOCABULARY else "within the text"
+    return "within the vocabulary" if task.recipe.HEAD in VOCABULARY_HEADS else "within the text"
 
 
 # ---- the model
@@ -202,7 +203,7 @@ def _check_saving(task: Task, examples: Examples) -> Check:
         size = sum(map(len, files.values()))
         del files
         try:
-            opened = load_model(name, head=task.HEAD, keep_adapter=True)
+            opened = load_model(name, head=task.recipe.HEAD, keep_adapter=True)
         except ModelError as error:
             raise _failed("saving", f"what was saved cannot be opened ({error})", kind=ModelError) from error
     _compare_weights(task.loaded, opened)

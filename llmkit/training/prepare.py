@@ -18,15 +18,14 @@ from llmkit.data.rows import Row
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.metrics import METRICS, figures_of
 from llmkit.models.adapters import add_adapter
-from llmkit.models.families import Head
+from llmkit.models.families import LABELLED_HEADS, Head
 from llmkit.models.layers import freeze
-from llmkit.models.loaded import LABELLED_HEADS, LoadedModel
+from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import create_model, load_model
 from llmkit.recipe.blocks import Recipe, ScratchModel
 from llmkit.runs.environment import environment
 from llmkit.runs.folder import Run
-from llmkit.tasks import TASKS
-from llmkit.tasks.base import Labelled, Settles, Standardising, Task
+from llmkit.tasks.base import Labelled, Settles, Standardising, Task, TaskRecipe
 from llmkit.training.prepared import Prepared
 from llmkit.training.resume import check_data, warn_of_environment
 from llmkit.training.splits import Split, SplitRows, warn_of_shared_texts
@@ -41,7 +40,7 @@ _log = logging.getLogger("llmkit")
 
 
 def prepare(
-    recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Checkpoint | None, resumed: Run | None
+    recipe: TaskRecipe, splits: dict[Split, SplitRows], *, checkpoint: Checkpoint | None, resumed: Run | None
 ) -> Prepared:
     """Read, check and encode everything; nothing is written.
 
@@ -110,7 +109,7 @@ def _checked(task: Task, train: Examples, recipe: Recipe, *, device: torch.devic
     return {check.name: check.found for check in passed}
 
 
-def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Path | None = None) -> Task:
+def build_task(recipe: TaskRecipe, splits: dict[Split, SplitRows], *, checkpoint: Path | None = None) -> Task:
     """The recipe's task around its model.
 
     Args:
@@ -119,16 +118,15 @@ def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Pa
         ModelError, MachineError: the model cannot be had, or does not fit the task.
         DataError: the training rows give no labels, or no text for a tokenizer.
     """
-    kind = TASKS[type(recipe)]
-    labels = kind.labels(recipe, splits["train"])
+    labels = recipe.class_names(splits["train"])
     if checkpoint is not None:
-        loaded = load_model(str(checkpoint), head=kind.HEAD, labels=labels, keep_adapter=True)
+        loaded = load_model(str(checkpoint), head=recipe.HEAD, labels=labels, keep_adapter=True)
     elif isinstance(recipe.model, ScratchModel):
         cached = _tokenizer_file(recipe.model, splits["train"])
         with nullcontext() if cached is None else one_at_a_time(cached):
             loaded = create_model(
                 recipe.model,
-                head=kind.HEAD,
+                head=recipe.HEAD,
                 labels=labels,
                 texts=lambda: _texts(recipe, splits["train"]),
                 max_tokens=recipe.window_tokens,
@@ -138,15 +136,14 @@ def build_task(recipe: Recipe, splits: dict[Split, SplitRows], *, checkpoint: Pa
     else:
         loaded = load_model(
             recipe.model,
-            head=kind.HEAD,
+            head=recipe.HEAD,
             labels=labels,
             revision=recipe.revision,
             new_head=True,
             seed=recipe.train.seed,
         )
     _set_window(recipe, loaded)
-    task: Task = kind(recipe, _partly_trained(loaded, recipe, head=kind.HEAD))
-    return task
+    return recipe.build_task(_partly_trained(loaded, recipe, head=recipe.HEAD))
 
 
 def _partly_trained(loaded: LoadedModel, recipe: Recipe, *, head: Head) -> LoadedModel:
@@ -198,7 +195,7 @@ def _describe_data(task: Task, splits: dict[Split, SplitRows]) -> dict[str, Any]
     """data.json: what the numbers of a run depend on. Two runs with equal content saw equal data."""
     from llmkit.models.export import tokenization_sha256
 
-    labels = list(task.loaded.labels) if task.HEAD in LABELLED_HEADS else None
+    labels = list(task.loaded.labels) if task.recipe.HEAD in LABELLED_HEADS else None
     shares = {name: {"validation": rows.validation, "test": rows.test} for name, rows in splits.items()}
     return {
         "sources": {name: rows.source.fingerprint() for name, rows in splits.items()},

@@ -10,8 +10,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from llmkit.data.examples import Examples
-    from llmkit.recipe.blocks import Recipe
-    from llmkit.tasks.base import Task
+    from llmkit.tasks.base import Task, TaskRecipe
     from llmkit.training.checkpoints import Checkpoint
     from llmkit.training.precision import Precision
     from llmkit.training.schedule import Plan
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 class Prepared:
     """All that was decided before the first step."""
 
-    recipe: Recipe
+    recipe: TaskRecipe
     task: Task
     train: Examples
     validation: Examples

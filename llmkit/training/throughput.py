@@ -15,6 +15,7 @@ def flops_per_token(prepared: Prepared) -> float:
     """FLOPs of the model, forward and backward, for each token of the training examples; from a sample of them."""
     import numpy as np
 
+    from llmkit.models.families import TEXT_HEADS
     from llmkit.tasks.base import count_targets
     from llmkit.training.flops import matrix_sizes, train_flops_per_token
 
@@ -25,7 +26,7 @@ def flops_per_token(prepared: Prepared) -> float:
     rows = len(sample)
     mask = batch.get("attention_mask")
     source = float(mask.sum()) / rows if mask is not None else float(batch["input_ids"].shape[1])
-    targets = 1.0 if task.HEAD == "classification" else count_targets(batch) / rows  # many labels, but one head
+    targets = 1.0 if task.recipe.HEAD in TEXT_HEADS else count_targets(batch) / rows  # many labels, but one head
     written = targets if model.config.is_encoder_decoder else 0.0
     sizes = matrix_sizes({name: tuple(one.shape) for name, one in model.named_parameters()}, config=model.config)
     each = train_flops_per_token(model.config, sizes, source_tokens=source, target_tokens=written, targets=targets)

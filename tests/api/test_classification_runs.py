@@ -19,7 +19,7 @@ import llmkit
 from llmkit.api import Saved
 from llmkit.errors import DataError, UsageError
 from llmkit.runs.folder import Run
-from llmkit.tasks.token_classification.task import TokenClassificationRecipe
+from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
 from llmkit.training.splits import open_splits
 
 RECIPE = """recipe: 1

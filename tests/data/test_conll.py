@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
-from llmkit.tasks.token_classification.task import TokenClassificationRecipe
+from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
 
 SHAPES: dict[str, Any] = {"roles": TokenClassificationRecipe.ROLES, "groups": TokenClassificationRecipe.ROLE_GROUPS}
 

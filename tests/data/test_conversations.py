@@ -14,7 +14,7 @@ from facts import facts, says
 from llmkit.data.rows import RowSource
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
-from llmkit.tasks.instruction.task import InstructionRecipe
+from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.training.splits import open_splits
 
 TALK = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]

@@ -14,7 +14,7 @@ from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
 from llmkit.recipe.blocks import Kind
 from llmkit.tasks import RECIPES
-from llmkit.tasks.token_classification.task import TokenClassificationRecipe
+from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
 
 ROLES: dict[str, Kind] = {"source": "text", "target": "text"}
 COLUMNS = {"source": "translation.en", "target": "translation.de"}

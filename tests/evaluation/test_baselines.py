@@ -26,7 +26,7 @@ from llmkit.evaluation.baselines.tags import commonest_tags
 from llmkit.evaluation.baselines.texts import first_sentence, sentences
 from llmkit.evaluation.comparing import Compared, compare_loss, compare_predictions, compared_figure, judge
 from llmkit.tasks import RECIPES
-from llmkit.tasks.token_classification.task import TokenClassificationRecipe
+from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from llmkit.recipe.blocks import LoraBlock
 def logits_of(model: Any, name: TaskName, loaded: LoadedModel) -> Tensor:
     task = task_of(name, loaded=loaded)
     batch = dict(task.collate(task.encode(rows(9)), np.arange(5)))
-    if task.HEAD != "seq2seq-lm":
+    if task.recipe.HEAD != "seq2seq-lm":
         del batch["labels"]
     with torch.inference_mode():
         logits: Tensor = model.eval()(**batch).logits
@@ -69,7 +69,7 @@ def test_adapter_merged_model_and_plain_peft_give_the_same_logits(name: TaskName
     base = type(loaded.model).from_pretrained(tmp_path / "base", local_files_only=True)
     names = own_tensors(base).keys()
     peft = PeftModel.from_pretrained(base, str(folder))
-    opened = load_model(str(folder), head=task_of(name).HEAD)
+    opened = load_model(str(folder), head=task_of(name).recipe.HEAD)
     assert torch.allclose(logits_of(peft, name, loaded), wanted, rtol=1e-4, atol=2e-4)
     assert torch.allclose(logits_of(opened.model, name, loaded), wanted, rtol=1e-4, atol=2e-4)
     assert own_tensors(opened.model).keys() == names
@@ -81,7 +81,7 @@ def test_a_new_adapter_changes_nothing_and_leaves_only_itself_and_heads_to_train
     name: TaskName, tmp_path: Path
 ) -> None:
     loaded = adapted(name, tmp_path / "base")
-    plain = load_model(str(tmp_path / "base"), head=task_of(name).HEAD)
+    plain = load_model(str(tmp_path / "base"), head=task_of(name).recipe.HEAD)
     assert torch.allclose(logits_of(loaded.model, name, loaded), logits_of(plain.model, name, plain), atol=1e-6)
     trained = {name for name, parameter in loaded.model.named_parameters() if parameter.requires_grad}
     assert {one for one in trained if ".lora_" not in one} == (

@@ -26,7 +26,8 @@ from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Settles, count_targets
-from llmkit.tasks.instruction.task import InstructionRecipe, InstructionTask, length_limit
+from llmkit.tasks.instruction.recipe import InstructionRecipe
+from llmkit.tasks.instruction.task import InstructionTask, length_limit
 from llmkit.training.prepare import check_figures
 
 END = "<|endoftext|>"

@@ -20,7 +20,6 @@ from llmkit.errors import DataError, UsageError
 from llmkit.models.export import tokenizer_files
 from llmkit.models.losses import IGNORED
 from llmkit.tasks import PRETRAINING
-from llmkit.tasks.classification.task import ClassificationTask
 
 
 def labelled(*labels: str) -> list[Row]:
@@ -34,23 +33,23 @@ def labelled(*labels: str) -> list[Row]:
 
 def test_labels_are_those_of_the_rows_sorted() -> None:
     recipe = recipe_of("classification")
-    assert ClassificationTask.labels(recipe, labelled("b", "a", "c", "a")) == ("a", "b", "c")
+    assert recipe.class_names(labelled("b", "a", "c", "a")) == ("a", "b", "c")
 
 
 def test_the_recipes_labels_keep_their_order_whatever_the_rows_say() -> None:
     recipe = recipe_of("classification", labels=("no", "yes", "maybe"))
-    assert ClassificationTask.labels(recipe, labelled("yes", "yes")) == ("no", "yes", "maybe")
+    assert recipe.class_names(labelled("yes", "yes")) == ("no", "yes", "maybe")
 
 
 @pytest.mark.parametrize(("labels", "found"), [((), "none"), (("a", "a"), " a")])
 def test_fewer_than_two_labels_are_refused(labels: Sequence[str], found: str) -> None:
     with pytest.raises(DataError, match=facts("two", "labels", "training", found)):
-        ClassificationTask.labels(recipe_of("classification"), labelled(*labels))
+        recipe_of("classification").class_names(labelled(*labels))
 
 
 def test_a_recipe_with_one_label_is_told_so() -> None:
     with pytest.raises(DataError, match=facts("recipe", "labels", " only")):
-        ClassificationTask.labels(recipe_of("classification", labels=("only",)), labelled("a", "b"))
+        recipe_of("classification", labels=("only",)).class_names(labelled("a", "b"))
 
 
 def test_a_label_that_a_recipe_lists_twice_is_refused() -> None:

@@ -106,6 +106,6 @@ def test_an_adapter_writes_as_it_was_trained_to_and_not_as_its_base(name: TaskNa
     loaded = adapted(name, tmp_path / "base")
     generation: Any = loaded.model.generation_config
     generation.max_new_tokens, generation.eos_token_id = 7, [loaded.tokenizer.eos_token_id, 5]
-    opened = load_model(str(saved(loaded, tmp_path / "adapter")), head=task_of(name).HEAD)
+    opened = load_model(str(saved(loaded, tmp_path / "adapter")), head=task_of(name).recipe.HEAD)
     assert opened.model.generation_config.max_new_tokens == 7
     assert opened.model.generation_config.eos_token_id == [loaded.tokenizer.eos_token_id, 5]

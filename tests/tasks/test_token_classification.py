@@ -79,30 +79,29 @@ def finds_odd(ids: Sequence[int], at: int) -> str:
 
 
 def test_labels_are_both_prefixes_of_the_types_in_the_rows_behind_the_outside() -> None:
-    found = TokenClassificationTask.labels(
-        recipe_of("token-classification"), [*tagged("a b", tags="I-PER O"), with_spans("a b", (0, 1, "LOC"))]
-    )
+    rows = [*tagged("a b", tags="I-PER O"), with_spans("a b", (0, 1, "LOC"))]
+    found = recipe_of("token-classification").class_names(rows)
     assert found == ("O", "B-LOC", "B-PER", "I-LOC", "I-PER")
 
 
 def test_plain_tags_are_sorted_with_a_letter_o_in_front() -> None:
-    labels = TokenClassificationTask.labels
-    assert labels(recipe_of("token-classification"), tagged("a b", tags="VERB NOUN")) == ("NOUN", "VERB")
-    assert labels(recipe_of("token-classification"), tagged("a b c", tags="X O A")) == ("O", "A", "X")
+    recipe = recipe_of("token-classification")
+    assert recipe.class_names(tagged("a b", tags="VERB NOUN")) == ("NOUN", "VERB")
+    assert recipe.class_names(tagged("a b c", tags="X O A")) == ("O", "A", "X")
     forced = recipe_of("token-classification", scheme="plain")
-    assert labels(forced, tagged("a b c", tags="I-NP B-NP O")) == ("O", "B-NP", "I-NP")
+    assert forced.class_names(tagged("a b c", tags="I-NP B-NP O")) == ("O", "B-NP", "I-NP")
 
 
 def test_tags_that_do_not_fit_their_scheme_are_refused() -> None:
     recipe = recipe_of("token-classification", scheme="bio")
     with pytest.raises(DataError, match=facts("scheme: bio", "'NOUN'", "B-")):
-        TokenClassificationTask.labels(recipe, tagged("a b", tags="NOUN B-X"))
+        recipe.class_names(tagged("a b", tags="NOUN B-X"))
     with pytest.raises(DataError, match=facts("two", "tags", " O")):
-        TokenClassificationTask.labels(recipe_of("token-classification"), tagged("a b", tags="O O"))
+        recipe_of("token-classification").class_names(tagged("a b", tags="O O"))
 
 
 def test_a_mixture_of_tags_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    TokenClassificationTask.labels(recipe_of("token-classification"), tagged("a b", tags="MISC B-X"))
+    recipe_of("token-classification").class_names(tagged("a b", tags="MISC B-X"))
     assert len(logged(caplog, "WARNING", "'B-X'", "'MISC'", "prefix")) == 1
 
 
@@ -144,7 +143,7 @@ def test_words_and_tags_of_different_lengths_are_refused_with_their_place() -> N
     broken = Row({"words": ["a", "b"], "tags": ["O"]}, "f.jsonl:7")
     for refused in (
         lambda: tagger().encode([broken]),
-        lambda: TokenClassificationTask.labels(recipe_of("token-classification"), [broken]),
+        lambda: recipe_of("token-classification").class_names([broken]),
     ):
         with pytest.raises(DataError, match=facts("f.jsonl:7:", "2 words", "1 tag")):
             refused()

@@ -24,7 +24,7 @@ from llmkit.recipe.blocks import TrainBlock
 from llmkit.tasks.base import Batch, Task
 from llmkit.tasks.classification.task import ClassificationTask
 from llmkit.tasks.pretraining.causal_lm import CausalLMTask
-from llmkit.tasks.seq2seq.summarization import SummarizationTask
+from llmkit.tasks.seq2seq.task import Seq2SeqTask
 from llmkit.training.checks import check_before_training, refuse_idle_smoothing
 
 CPU = torch.device("cpu")
@@ -68,7 +68,7 @@ class Changed:
         kind: Any = {
             "classification": ClassificationTask,
             "causal-lm": CausalLMTask,
-            "summarization": SummarizationTask,
+            "summarization": Seq2SeqTask,
         }[name]
         change = self.change
 
@@ -162,7 +162,7 @@ def test_padding_that_is_attended_to_is_found() -> None:
         checked(Changed(forget_mask).task("classification"))
 
 
-class MeanLoss(SummarizationTask):
+class MeanLoss(Seq2SeqTask):
     def loss_sum(self, batch: Batch) -> Tensor:
         return super().loss_sum(batch) / len(batch["labels"])
 

@@ -66,7 +66,7 @@ def interrupted_and_resumed(name: TaskName, folder: Path, *, at: int) -> tuple[C
     checkpoint = store.newest()
     assert checkpoint is not None
     assert checkpoint.step == at
-    loaded = load_model(str(checkpoint.folder), head=task_of(name).HEAD)
+    loaded = load_model(str(checkpoint.folder), head=task_of(name).recipe.HEAD)
     return store, run_to_the_end(task_of(name, loaded=loaded), store, resume=checkpoint)
 
 
@@ -308,12 +308,12 @@ def test_checkpoint_and_saved_model_open_in_plain_transformers_with_the_same_log
     assert store.at_step(2).model_files() == {path.name: path.read_bytes() for path in saved.iterdir()}
     model = task.loaded.model.eval()
     batch = dict(task.collate(task.encode(rows(5)), np.arange(3)))
-    if task.HEAD != "seq2seq-lm":  # T5 makes its decoder's input of them
+    if task.recipe.HEAD != "seq2seq-lm":  # T5 makes its decoder's input of them
         del batch["labels"]
     with torch.inference_mode():
         wanted = logits_of(model(**batch))
         for folder in (store.at_step(2).folder, saved):
-            opened = AUTO[task.HEAD].from_pretrained(folder, local_files_only=True).eval()
+            opened = AUTO[task.recipe.HEAD].from_pretrained(folder, local_files_only=True).eval()
             assert type(opened) is type(model)
             assert torch.allclose(logits_of(opened(**batch)), wanted, atol=1e-6)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -72,7 +72,7 @@ def test_an_adapter_resumed_is_one_uninterrupted_bit_for_bit(name: TaskName, tmp
     interrupted(begun(), store, at=2)
     checkpoint = store.newest()
     assert checkpoint is not None
-    loaded = load_model(str(checkpoint.folder), head=task_of(name).HEAD, keep_adapter=True)
+    loaded = load_model(str(checkpoint.folder), head=task_of(name).recipe.HEAD, keep_adapter=True)
     resumed = run(task_of(name, loaded=loaded), store, resume=checkpoint)
     assert same_bits(resumed.weights, whole.weights)
     last, wanted = store.at_step(TOTAL), store_in(tmp_path / "whole").at_step(TOTAL)
@@ -169,7 +169,7 @@ def test_the_training_loss_is_smoothed_and_the_validation_loss_is_not(name: Task
     assert evaluated.scores.figures["loss"] == pytest.approx(plain, rel=1e-6)
     fresh = task_of(name)
     everything = fresh.collate(fresh.encode(rows(9)), np.arange(len(fresh.encode(rows(9)))), epoch=0)
-    inputs = {one: tensor for one, tensor in everything.items() if one != "labels" or fresh.HEAD == "seq2seq-lm"}
+    inputs = {one: tensor for one, tensor in everything.items() if one != "labels" or fresh.recipe.HEAD == "seq2seq-lm"}
     with torch.no_grad():
         logits = fresh.loaded.model.eval()(**inputs).logits
     wanted = functional.cross_entropy(
@@ -203,7 +203,7 @@ def test_recomputing_keeps_fewer_activations(name: TaskName) -> None:
     def kept_elements(*, recompute: bool) -> int:
         from llmkit.models.layers import recompute_activations
 
-        model = tiny_model(FAMILY_OF[name], head=task_of(name).HEAD, layers=3)
+        model = tiny_model(FAMILY_OF[name], head=task_of(name).recipe.HEAD, layers=3)
         task = task_of(name, loaded=model)
         batch = task.collate(task.encode(rows(20)), np.arange(8))
         if recompute:

@@ -74,11 +74,11 @@ def mean_loss_of_transformers(task: Task, batch: Batch) -> Tensor:
     """Nats per target by the model's own head over all positions, without any code of ours."""
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
     labels = batch["labels"]
-    if task.HEAD == "question-answering":
+    if task.recipe.HEAD == "question-answering":
         output = task.loaded.model(**inputs)
         padding = (1 - batch["attention_mask"]) * 1e9
         logits = torch.stack([output.start_logits - padding, output.end_logits - padding], dim=1)  # (B, 2, T)
-    elif task.HEAD == "seq2seq-lm":
+    elif task.recipe.HEAD == "seq2seq-lm":
         logits = task.loaded.model(**inputs, labels=labels).logits
     else:
         logits = task.loaded.model(**inputs).logits
@@ -285,7 +285,7 @@ class Wrapped:
     def __init__(self, task: Task, change: Callable[[Batch, Tensor], Tensor]) -> None:
         self.task = task
         self.loaded = task.loaded
-        self.HEAD, self.recipe = task.HEAD, task.recipe
+        self.recipe.HEAD, self.recipe = task.recipe.HEAD, task.recipe
         self.encode, self.collate, self.predict = task.encode, task.collate, task.predict
         self.change = change
 

@@ -5,14 +5,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llmkit.errors import ModelError
-from llmkit.models.families.base import VERBS, Family, Head, HeadVerb
+from llmkit.models.families.base import (
+    LABELLED_HEADS,
+    PEFT_TASKS,
+    SPAN_HEADS,
+    TEXT_HEADS,
+    VERBS,
+    VOCABULARY_HEADS,
+    Family,
+    Head,
+    HeadVerb,
+)
 from llmkit.models.families.bert import Bert
 from llmkit.models.families.distilbert import DistilBert
 from llmkit.models.families.gpt2 import Gpt2
 from llmkit.models.families.lstm import Lstm
 from llmkit.models.families.t5 import T5
 
-__all__ = ["FAMILIES", "VERBS", "Family", "Head", "families_with", "family_of", "verb_of_class"]
+__all__ = [
+    "FAMILIES",
+    "LABELLED_HEADS",
+    "PEFT_TASKS",
+    "SPAN_HEADS",
+    "TEXT_HEADS",
+    "VERBS",
+    "VOCABULARY_HEADS",
+    "Family",
+    "Head",
+    "families_with",
+    "family_of",
+    "verb_of_class",
+]
 
 FAMILIES: Mapping[str, Family] = {family.name: family for family in (Bert(), DistilBert(), Gpt2(), Lstm(), T5())}
 

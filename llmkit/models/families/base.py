@@ -32,6 +32,22 @@ VERBS: Mapping[Head, HeadVerb] = {
     "token-classification": "tag",
 }
 """The command that uses a model with this head."""
+PEFT_TASKS: Mapping[Head, str] = {
+    "causal-lm": "CAUSAL_LM",
+    "classification": "SEQ_CLS",
+    "question-answering": "QUESTION_ANS",
+    "seq2seq-lm": "SEQ_2_SEQ_LM",
+    "token-classification": "TOKEN_CLS",
+}
+"""peft's names of heads."""
+LABELLED_HEADS: frozenset[Head] = frozenset({"classification", "token-classification"})
+"""Heads whose outputs have names."""
+VOCABULARY_HEADS: frozenset[Head] = frozenset({"causal-lm", "masked-lm", "seq2seq-lm"})
+"""Heads with an output for each token of the vocabulary."""
+SPAN_HEADS: frozenset[Head] = frozenset({"question-answering"})
+"""Heads that point at tokens of the text: its first and its last."""
+TEXT_HEADS: frozenset[Head] = frozenset({"classification"})
+"""Heads that run once for a whole text, not at each token."""
 SIZE_KEYS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 
 

@@ -8,24 +8,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
 from typing_extensions import assert_never
 
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError, nearest
-from llmkit.models.families import families_with
-from llmkit.recipe.blocks import DistinctNames, Kind, Recipe
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.classification.inputs import Contents, TextInputs
 from llmkit.tasks.classification.label_report import even_weights, label_counts, report_references
+from llmkit.tasks.classification.recipe import ClassificationRecipe
 from llmkit.tasks.classification.saved import ClassifierMemory
 from llmkit.tasks.classification.scores import (
-    NUMBER_LABELS,
     PROBLEM_TYPES,
-    Answer,
     answer_of,
     best_threshold,
     chosen,
@@ -42,94 +38,10 @@ if TYPE_CHECKING:
 
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
-    from llmkit.models.families import Head
     from llmkit.models.loaded import LoadedModel
     from llmkit.models.target_scale import TargetScale
 
 _log = logging.getLogger("llmkit")
-Weight = Annotated[float, Field(gt=0)]
-_FITTING: Mapping[Answer, tuple[str, ...]] = {
-    "label": ("accuracy", "precision", "recall", "f1", "mcc", "confusion"),
-    "labels": ("accuracy", "precision", "recall", "f1", "map"),
-    "number": ("mse", "pearson", "spearman"),
-}
-_OWN: Mapping[Answer, tuple[tuple[str, ...], str]] = {
-    "label": (("accuracy", "f1"), "accuracy"),
-    "labels": (("precision", "recall", "f1", "map"), "f1_micro"),
-    "number": (("mse", "pearson", "spearman"), "mse"),
-}
-"""Metrics, and the figure that picks the best checkpoint."""
-
-
-class ClassificationRecipe(Recipe):
-    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "text_pair": "text", "label": "label"}
-    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"text_pair": False}
-    READ_ROLES: ClassVar[tuple[str, ...]] = ("text", "text_pair")
-    FAMILIES: ClassVar[tuple[str, ...]] = families_with("classification")
-    METRICS: ClassVar[tuple[str, ...]] = _OWN["label"][0]
-    BEST: ClassVar[str] = _OWN["label"][1]
-
-    task: Literal["classification"]
-    multilabel: bool = False
-    """Any number of labels a text, none included, in the role `labels`; each has a probability of its own."""
-    regression: bool = False
-    """A number in place of a label."""
-    labels: DistinctNames | None = None
-    """Their names in the order of the model's outputs; without it, those of the training rows, sorted."""
-    class_weights: Literal["auto"] | dict[str, Weight] | None = None
-    """What a row counts in the loss, by its label: `auto` weighs rare labels up, N / (C x count)."""
-    max_tokens: Annotated[int, Field(ge=4)] | None = None
-    """The longest text or pair, special tokens included; without it, the model's window."""
-    overflow: Literal["error", "truncate", "drop", "window"] = "truncate"
-    """What happens to longer texts, always with counts."""
-    window_overlap: Annotated[int, Field(ge=0)] | None = None
-    """Tokens that neighbouring windows share, under `overflow: window`; without it, a quarter of the window."""
-
-    @property
-    def answer(self) -> Answer:
-        if self.regression:
-            return "number"
-        return "labels" if self.multilabel else "label"
-
-    @property
-    def roles(self) -> Mapping[str, Kind]:
-        match self.answer:
-            case "label":
-                return self.ROLES
-            case "labels":
-                return {"text": "text", "text_pair": "text", "labels": "labels"}
-            case "number":
-                return {"text": "text", "text_pair": "text", "label": "number"}
-            case other:
-                assert_never(other)
-
-    @property
-    def own_metrics(self) -> tuple[str, ...]:
-        return _OWN[self.answer][0]
-
-    @property
-    def own_best(self) -> str:
-        return _OWN[self.answer][1]
-
-    @property
-    def fitting_metrics(self) -> tuple[str, ...]:
-        return _FITTING[self.answer]
-
-    @property
-    def window_tokens(self) -> int | None:
-        return self.max_tokens
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> ClassificationRecipe:
-        if self.multilabel and self.regression:
-            raise ValueError("multilabel and regression exclude each other")
-        if self.regression and self.labels is not None:
-            raise ValueError("labels: a number has none; remove it, or regression")
-        if self.class_weights is not None and self.answer != "label":
-            raise ValueError("class_weights: only where a text has one label")
-        if self.window_overlap is not None and self.overflow != "window":
-            raise ValueError("window_overlap: belongs to overflow: window")
-        return self
 
 
 @dataclass
@@ -152,9 +64,6 @@ class _Encoded:
 
 
 class ClassificationTask:
-    HEAD: ClassVar[Head] = "classification"
-    USE: ClassVar[str] = 'llmkit classify "a text" --model {model}'
-
     def __init__(self, recipe: ClassificationRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
@@ -169,25 +78,6 @@ class ClassificationTask:
             threshold=self._memory.threshold if self.answer == "labels" else None,
             class_weights=self._memory.class_weights if recipe.class_weights == "auto" else recipe.class_weights,
         )
-
-    @staticmethod
-    def labels(recipe: ClassificationRecipe, rows: Iterable[Row]) -> tuple[str, ...]:
-        """The recipe's labels, or those of the training rows, sorted; of a number, the name of its output.
-
-        Raises:
-            DataError: there are fewer than two, or none where a text may have many.
-        """
-        if recipe.answer == "number":
-            return NUMBER_LABELS
-        found = recipe.labels
-        if found is None:
-            names = (row.fields["labels"] if recipe.multilabel else [row.fields["label"]] for row in rows)
-            found = tuple(sorted({label for one in names for label in one}))
-        if len(found) < (1 if recipe.multilabel else 2):
-            place = "the recipe names only" if recipe.labels else "the training rows have"
-            needed = "a label" if recipe.multilabel else "two labels or more"
-            raise DataError(f"classification needs {needed}; {place} {', '.join(found) or 'none'}.")
-        return found
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         count = LengthCount(what="text", max_tokens=self.loaded.window, overflow=self.recipe.overflow)

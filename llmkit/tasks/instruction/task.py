@@ -8,21 +8,19 @@ Legend: B batch, T tokens.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
-
-from pydantic import Field, model_validator
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from llmkit.data.examples import Examples
 from llmkit.errors import DataError, UsageError
 from llmkit.models.chat import TEMPLATE, Messages, answer_ends, fault_in
 from llmkit.models.ends import name_special_ids
-from llmkit.models.families import families_with
 from llmkit.models.threads import own_turn
-from llmkit.recipe.blocks import Block, GenerationBlock, Kind, PositiveInt, Recipe, ScratchModel
+from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import in_chunks, length_limit
 from llmkit.tasks.instruction.conversations import FittedChats, fit_chats
+from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.padding import attention_mask, padded
 
 if TYPE_CHECKING:
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
-    from llmkit.models.families import Head
     from llmkit.models.loaded import LoadedModel
 
 _log = logging.getLogger("llmkit")
@@ -38,58 +35,7 @@ _UNLEARNT_LENGTH = 128
 """Limit of an answer before any training rows were seen."""
 
 
-class AnswerBlock(Block):
-    """How answers are written: greedily in evaluation; and with the saved model by default."""
-
-    max_new_tokens: PositiveInt | None = None
-    """Length limit; without it, the 99th percentile of the training answers."""
-    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] = 1.0
-    """Divides the scores of tokens already there (Keskar et al. 2019); 1 is off."""
-
-
-class InstructionRecipe(Recipe):
-    ROLES: ClassVar[Mapping[str, Kind]] = {
-        "prompt": "text",
-        "input": "text",
-        "response": "text",
-        "messages": "messages",
-    }
-    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"input": True}
-    ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("prompt", "response"), ("messages",))
-    READ_ROLES: ClassVar[tuple[str, ...]] = ("prompt", "messages")
-    FAMILIES: ClassVar[tuple[str, ...]] = families_with("causal-lm")
-    METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
-    BEST: ClassVar[str] = "loss"
-
-    task: Literal["instruction"]
-    max_tokens: Annotated[int, Field(ge=16)] | None = None
-    """The longest conversation, template included; without it, the model's window."""
-    overflow: Literal["error", "truncate", "drop", "window"] = "truncate"
-    """What happens to longer ones, always with counts: `truncate` leaves out the oldest turns, `window` makes an example
-    of each later answer."""
-    generation: AnswerBlock = AnswerBlock()
-
-    @property
-    def window_tokens(self) -> int | None:
-        """Positions behind the longest example stay untrained where the weights were random."""
-        return self.max_tokens if isinstance(self.model, ScratchModel) else None
-
-    @property
-    def loss_figures(self) -> tuple[str, ...]:
-        return ("loss", "perplexity")
-
-    @model_validator(mode="after")
-    def _one_form_of_rows(self) -> InstructionRecipe:
-        named = self.data.columns.keys()
-        if "messages" in named and len(named) > 1:
-            raise ValueError("data.columns: rows have messages, or prompt and response; name the columns of one form")
-        return self
-
-
 class InstructionTask:
-    HEAD: ClassVar[Head] = "causal-lm"
-    USE: ClassVar[str] = "llmkit chat --model {model}"
-
     def __init__(self, recipe: InstructionRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
@@ -99,10 +45,6 @@ class InstructionTask:
             )
         self._max_tokens = recipe.max_tokens or loaded.window
         self._leave_word()
-
-    @staticmethod
-    def labels(recipe: InstructionRecipe, rows: Iterable[Row]) -> None:
-        """A conversation has no classes."""
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         fitted = FittedChats(max_tokens=self._max_tokens, overflow=self.recipe.overflow)

@@ -7,57 +7,30 @@ Legend: B batch, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
-
-from pydantic import Field
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from llmkit.data.examples import Examples
 from llmkit.data.token_store import Blocks
 from llmkit.models.ends import name_special_ids
-from llmkit.models.families import families_with
-from llmkit.recipe.blocks import Kind, Recipe, ScratchModel, TextUnit
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.pretraining.corpus import block_tokens_of, token_stream
+from llmkit.tasks.pretraining.recipe import CausalLMRecipe
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
-    from llmkit.models.families import Head
     from llmkit.models.loaded import LoadedModel
 
 
-class CausalLMRecipe(Recipe):
-    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text"}
-    FAMILIES: ClassVar[tuple[str, ...]] = families_with("causal-lm")
-
-    task: Literal["causal-lm"]
-    block_tokens: Annotated[int, Field(ge=8)] | None = None
-    """Tokens of a block; without it, the model's window."""
-    text_files: TextUnit = "document"
-    """What a document is in a plain text file: a line, what stands between blank lines, or all of it."""
-
-    @property
-    def window_tokens(self) -> int | None:
-        """Positions behind the block stay untrained where the weights were random, so the window ends there."""
-        return self.block_tokens if isinstance(self.model, ScratchModel) else None
-
-
 class CausalLMTask:
-    HEAD: ClassVar[Head] = "causal-lm"
-    USE: ClassVar[str] = 'llmkit generate --prompt "Once" --model {model}'
-
     def __init__(self, recipe: CausalLMRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
         name_special_ids(loaded, taught=loaded.tokenizer.eos_token_id)
-
-    @staticmethod
-    def labels(recipe: CausalLMRecipe, rows: Iterable[Row]) -> None:
-        """A language model has no classes."""
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         tokenizer = self.loaded.tokenizer

@@ -7,19 +7,16 @@ Legend: B batch, T tokens, D hidden units.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from llmkit.data.examples import Examples
 from llmkit.data.token_store import Blocks
-from llmkit.models.families import families_with
-from llmkit.recipe.blocks import Kind, Recipe, ScratchModel, TextUnit
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.pretraining.corpus import block_tokens_of, token_stream
 from llmkit.tasks.pretraining.corruption import chosen_positions, hide_tokens, rng_of
+from llmkit.tasks.pretraining.recipe import MaskedLMRecipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,41 +25,13 @@ if TYPE_CHECKING:
 
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
-    from llmkit.models.families import Head
     from llmkit.models.loaded import LoadedModel
 
 
-class MaskedLMRecipe(Recipe):
-    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text"}
-    FAMILIES: ClassVar[tuple[str, ...]] = families_with("masked-lm")
-
-    task: Literal["masked-lm"]
-    block_tokens: Annotated[int, Field(ge=8)] | None = None
-    """Tokens of a block, special ones included; without it, the model's window."""
-    mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    """Share of the tokens to predict; of these, 80 % are masked, 10 % replaced, 10 % left as they are."""
-    whole_word: bool = False
-    """Hide all pieces of a word or none; words are what the tokenizer splits a text into, in Chinese each character."""
-    text_files: TextUnit = "document"
-    """What a document is in a plain text file: a line, what stands between blank lines, or all of it."""
-
-    @property
-    def window_tokens(self) -> int | None:
-        """Positions behind the block stay untrained where the weights were random, so the window ends there."""
-        return self.block_tokens if isinstance(self.model, ScratchModel) else None
-
-
 class MaskedLMTask:
-    HEAD: ClassVar[Head] = "masked-lm"
-    USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
-
     def __init__(self, recipe: MaskedLMRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
-
-    @staticmethod
-    def labels(recipe: MaskedLMRecipe, rows: Iterable[Row]) -> None:
-        """A language model has no classes."""
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         tokenizer = self.loaded.tokenizer

@@ -9,21 +9,18 @@ Legend: B batch, S input tokens, T target tokens, D hidden units.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING
 
 from llmkit.data.examples import Examples
 from llmkit.data.token_store import Blocks
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.ends import name_special_ids
-from llmkit.models.families import families_with
-from llmkit.recipe.blocks import Kind, Recipe, TextUnit
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.pretraining.corpus import token_stream
 from llmkit.tasks.pretraining.corruption import SpanPlan, corrupt_spans, plan_spans, rng_of
+from llmkit.tasks.pretraining.recipe import SpanCorruptionRecipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,39 +29,16 @@ if TYPE_CHECKING:
 
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
-    from llmkit.models.families import Head
     from llmkit.models.loaded import LoadedModel
 
 _log = logging.getLogger("llmkit")
 
 
-class SpanCorruptionRecipe(Recipe):
-    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text"}
-    FAMILIES: ClassVar[tuple[str, ...]] = families_with("seq2seq-lm")
-
-    task: Literal["span-corruption"]
-    block_tokens: Annotated[int, Field(ge=16)] = 512
-    """Tokens of a corrupted input, sentinels and `</s>` included."""
-    mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    """Share of the tokens to hide."""
-    mean_span: Annotated[float, Field(ge=1)] = 3.0
-    """Mean length of a hidden span in tokens."""
-    text_files: TextUnit = "document"
-    """What a document is in a plain text file: a line, what stands between blank lines, or all of it."""
-
-
 class SpanCorruptionTask:
-    HEAD: ClassVar[Head] = "seq2seq-lm"
-    USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
-
     def __init__(self, recipe: SpanCorruptionRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
         name_special_ids(loaded, taught=loaded.tokenizer.eos_token_id)
-
-    @staticmethod
-    def labels(recipe: SpanCorruptionRecipe, rows: Iterable[Row]) -> None:
-        """A language model has no classes."""
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         plan, tokenizer = self._plan, self.loaded.tokenizer

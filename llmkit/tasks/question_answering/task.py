@@ -6,21 +6,20 @@ Legend: B batch, T tokens.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError, ModelError
-from llmkit.models.families import families_with
-from llmkit.recipe.blocks import Kind, Recipe
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.question_answering.locate import locate_answer
+from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
 from llmkit.tasks.question_answering.windows import (
     AnswerOptions,
     EncodedPair,
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
-    from llmkit.models.families import Head
     from llmkit.models.loaded import LoadedModel
 
 _NAME = "question-answering"
@@ -46,34 +44,7 @@ _CLS = 0
 _log = logging.getLogger("llmkit")
 
 
-class QuestionAnsweringRecipe(Recipe):
-    ROLES: ClassVar[Mapping[str, Kind]] = {"context": "text", "question": "text", "answers": "answers"}
-    READ_ROLES: ClassVar[tuple[str, ...]] = ("context", "question")
-    FAMILIES: ClassVar[tuple[str, ...]] = families_with("question-answering")
-    METRICS: ClassVar[tuple[str, ...]] = ("squad",)
-    BEST: ClassVar[str] = "answer_f1"
-
-    task: Literal["question-answering"]
-    max_tokens: Annotated[int, Field(ge=16)] | None = None
-    """The longest sequence of question, passage and special tokens; without it, the model's window."""
-    window_overlap: Annotated[int, Field(ge=0)] | None = None
-    """Tokens that neighbouring windows of a passage share; without it, a quarter of the window."""
-    overflow: Literal["error", "truncate", "drop", "window"] = "window"
-    """What happens to longer passages, always with counts."""
-    max_answer_tokens: Annotated[int, Field(ge=1, le=1000)] = 30
-    """The longest answer that is looked for."""
-    no_answer_threshold: float = 0.0
-    """No answer is given where its score is above the best answer's by more than this."""
-
-    @property
-    def window_tokens(self) -> int | None:
-        return self.max_tokens
-
-
 class QuestionAnsweringTask:
-    HEAD: ClassVar[Head] = "question-answering"
-    USE: ClassVar[str] = 'llmkit answer --question "..." FILE --model {model}'
-
     def __init__(self, recipe: QuestionAnsweringRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
@@ -84,10 +55,6 @@ class QuestionAnsweringTask:
             no_answer_threshold=recipe.no_answer_threshold,
         )
         self._leave_word()
-
-    @staticmethod
-    def labels(recipe: QuestionAnsweringRecipe, rows: Iterable[Row]) -> None:
-        """A span has no classes."""
 
     def settle(self, train: Examples) -> Examples:
         """Remember whether any question of the training has no answer: what was never seen is never said."""

@@ -8,10 +8,13 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from llmkit.recipe.blocks import Kind
-from llmkit.tasks.seq2seq.task import Seq2SeqRecipe, Seq2SeqTask
+from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 
 
 class SummarizationRecipe(Seq2SeqRecipe):
+    VERB: ClassVar[str] = "summarize"
+    USE: ClassVar[str] = "llmkit summarize FILE --model {model}"
+    HUB_DEFAULT: ClassVar[str] = "google-t5/t5-small"
     ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "summary": "text"}
     METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
     BEST: ClassVar[str] = "rougeL"
@@ -49,7 +52,3 @@ class SummarizationRecipe(Seq2SeqRecipe):
                 f"window_overlap: {self.overlap_tokens} is more than half of max_source_tokens {self.max_source_tokens}"
             )
         return self
-
-
-class SummarizationTask(Seq2SeqTask):
-    USE: ClassVar[str] = "llmkit summarize FILE --model {model}"

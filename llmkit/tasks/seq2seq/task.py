@@ -9,78 +9,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from llmkit.data.examples import Examples, Ragged
-from llmkit.data.lengths import LengthCount, Overflow
+from llmkit.data.lengths import LengthCount
 from llmkit.models.ends import name_special_ids
-from llmkit.models.families import families_with
 from llmkit.models.threads import own_turn
-from llmkit.recipe.blocks import Block, GenerationBlock, PositiveInt, Recipe
+from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import encode_texts, in_chunks, length_limit
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.seq2seq.chunks import Cut, write_in_rounds
+from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
-    from llmkit.models.families import Head
     from llmkit.models.loaded import LoadedModel
 
 _log = logging.getLogger("llmkit")
 
 
-class WritingBlock(Block):
-    """How texts are written: in evaluation, and with the saved model by default."""
-
-    max_new_tokens: PositiveInt | None = None
-    """Length limit; without it, what 99 % of the training targets need."""
-    beams: Annotated[int, Field(ge=1, le=64)] = 1
-    """Width of the search; 1 takes the likeliest token each time."""
-    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] = 1.0
-    """Divides the scores of tokens already there (Keskar et al. 2019); 1 is off."""
-
-
-class Seq2SeqRecipe(Recipe):
-    """The keys of all three; each gives its own defaults for the lengths."""
-
-    FAMILIES: ClassVar[tuple[str, ...]] = families_with("seq2seq-lm")
-    SOURCE: ClassVar[str]
-    """The role that is read."""
-    TARGET: ClassVar[str]
-    """The role that is written."""
-
-    prefix: str | None = None
-    """Stands in front of every text, in training and in use; without it, the task's own for T5, none for mT5."""
-    max_source_tokens: Annotated[int, Field(ge=4)]
-    max_target_tokens: Annotated[int, Field(ge=2)]
-    overflow: Overflow = "truncate"
-    generation: WritingBlock = WritingBlock()
-
-    @property
-    def window_tokens(self) -> int | None:
-        return self.max_source_tokens
-
-    @property
-    def own_prefix(self) -> str:
-        """The words that T5 was taught the task with, if any."""
-        return ""
-
-    @property
-    def remembered(self) -> dict[str, Any]:
-        """What the model's later users need besides the prefix."""
-        return {}
-
-
 class Seq2SeqTask:
-    HEAD: ClassVar[Head] = "seq2seq-lm"
-    USE: ClassVar[str]
-
     def __init__(self, recipe: Seq2SeqRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
@@ -93,10 +45,6 @@ class Seq2SeqTask:
             repetition_penalty=recipe.generation.repetition_penalty,
         )
         self._leave_word()
-
-    @staticmethod
-    def labels(recipe: Seq2SeqRecipe, rows: Iterable[Row]) -> None:
-        """A text has no classes."""
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         """As `Task.encode`. Under overflow `window` a text that is too long has an example for each part of it, and

@@ -8,10 +8,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from llmkit.recipe.blocks import Kind
-from llmkit.tasks.seq2seq.task import Seq2SeqRecipe, Seq2SeqTask
+from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 
 
 class TextToTextRecipe(Seq2SeqRecipe):
+    VERB: ClassVar[str] = "generate"
+    USE: ClassVar[str] = "llmkit generate FILE --model {model}"
     ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "target": "text", "prefix": "text"}
     OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"prefix": True}
     READ_ROLES: ClassVar[tuple[str, ...]] = ("text", "prefix")
@@ -25,7 +27,3 @@ class TextToTextRecipe(Seq2SeqRecipe):
     max_target_tokens: Annotated[int, Field(ge=2)] = 128
     overflow: Literal["error", "truncate", "drop"] = "truncate"
     """What happens to longer texts and targets, always with counts."""
-
-
-class TextToTextTask(Seq2SeqTask):
-    USE: ClassVar[str] = "llmkit generate FILE --model {model}"

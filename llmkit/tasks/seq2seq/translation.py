@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from llmkit.recipe.blocks import Kind
 from llmkit.recipe.languages import english_name, language_code
-from llmkit.tasks.seq2seq.task import Seq2SeqRecipe, Seq2SeqTask
+from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 
 
 def _known(language: str) -> str:
@@ -22,6 +22,9 @@ Language = Annotated[str, AfterValidator(_known)]
 
 
 class TranslationRecipe(Seq2SeqRecipe):
+    VERB: ClassVar[str] = "translate"
+    USE: ClassVar[str] = "llmkit translate FILE --model {model}"
+    HUB_DEFAULT: ClassVar[str] = "google-t5/t5-small"
     ROLES: ClassVar[Mapping[str, Kind]] = {"source": "text", "target": "text"}
     READ_ROLES: ClassVar[tuple[str, ...]] = ("source",)
     METRICS: ClassVar[tuple[str, ...]] = ("bleu", "chrf", "ter")
@@ -64,10 +67,6 @@ def _is_same(first: str, second: str) -> bool:
     spelt = {language.casefold().replace("_", "-") for language in (first, second)}
     has_region = any("-" in language for language in spelt)
     return len(spelt) == 1 or (not has_region and language_code(first) == language_code(second))
-
-
-class TranslationTask(Seq2SeqTask):
-    USE: ClassVar[str] = "llmkit translate FILE --model {model}"
 
 
 def translation_prefix(source: str, target: str) -> str:

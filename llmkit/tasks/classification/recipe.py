@@ -1,0 +1,132 @@
+"""The recipe of a classifier: one label of many, many labels or a number for a text or a pair of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import assert_never
+
+from llmkit.errors import DataError
+from llmkit.models.families import Head, families_with
+from llmkit.recipe.blocks import DistinctNames, Kind
+from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.classification.scores import NUMBER_LABELS, Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llmkit.data.rows import Row
+    from llmkit.models.loaded import LoadedModel
+    from llmkit.tasks.classification.task import ClassificationTask
+
+Weight = Annotated[float, Field(gt=0)]
+_FITTING: Mapping[Answer, tuple[str, ...]] = {
+    "label": ("accuracy", "precision", "recall", "f1", "mcc", "confusion"),
+    "labels": ("accuracy", "precision", "recall", "f1", "map"),
+    "number": ("mse", "pearson", "spearman"),
+}
+_OWN: Mapping[Answer, tuple[tuple[str, ...], str]] = {
+    "label": (("accuracy", "f1"), "accuracy"),
+    "labels": (("precision", "recall", "f1", "map"), "f1_micro"),
+    "number": (("mse", "pearson", "spearman"), "mse"),
+}
+"""Metrics, and the figure that picks the best checkpoint."""
+
+
+class ClassificationRecipe(TaskRecipe):
+    HEAD: ClassVar[Head] = "classification"
+    VERB: ClassVar[str] = "classify"
+    USE: ClassVar[str] = 'llmkit classify "a text" --model {model}'
+    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "text_pair": "text", "label": "label"}
+    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"text_pair": False}
+    READ_ROLES: ClassVar[tuple[str, ...]] = ("text", "text_pair")
+    FAMILIES: ClassVar[tuple[str, ...]] = families_with("classification")
+    METRICS: ClassVar[tuple[str, ...]] = _OWN["label"][0]
+    BEST: ClassVar[str] = _OWN["label"][1]
+
+    task: Literal["classification"]
+    multilabel: bool = False
+    """Any number of labels a text, none included, in the role `labels`; each has a probability of its own."""
+    regression: bool = False
+    """A number in place of a label."""
+    labels: DistinctNames | None = None
+    """Their names in the order of the model's outputs; without it, those of the training rows, sorted."""
+    class_weights: Literal["auto"] | dict[str, Weight] | None = None
+    """What a row counts in the loss, by its label: `auto` weighs rare labels up, N / (C x count)."""
+    max_tokens: Annotated[int, Field(ge=4)] | None = None
+    """The longest text or pair, special tokens included; without it, the model's window."""
+    overflow: Literal["error", "truncate", "drop", "window"] = "truncate"
+    """What happens to longer texts, always with counts."""
+    window_overlap: Annotated[int, Field(ge=0)] | None = None
+    """Tokens that neighbouring windows share, under `overflow: window`; without it, a quarter of the window."""
+
+    @property
+    def answer(self) -> Answer:
+        if self.regression:
+            return "number"
+        return "labels" if self.multilabel else "label"
+
+    @property
+    def roles(self) -> Mapping[str, Kind]:
+        match self.answer:
+            case "label":
+                return self.ROLES
+            case "labels":
+                return {"text": "text", "text_pair": "text", "labels": "labels"}
+            case "number":
+                return {"text": "text", "text_pair": "text", "label": "number"}
+            case other:
+                assert_never(other)
+
+    @property
+    def own_metrics(self) -> tuple[str, ...]:
+        return _OWN[self.answer][0]
+
+    @property
+    def own_best(self) -> str:
+        return _OWN[self.answer][1]
+
+    @property
+    def fitting_metrics(self) -> tuple[str, ...]:
+        return _FITTING[self.answer]
+
+    @property
+    def window_tokens(self) -> int | None:
+        return self.max_tokens
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ClassificationRecipe:
+        if self.multilabel and self.regression:
+            raise ValueError("multilabel and regression exclude each other")
+        if self.regression and self.labels is not None:
+            raise ValueError("labels: a number has none; remove it, or regression")
+        if self.class_weights is not None and self.answer != "label":
+            raise ValueError("class_weights: only where a text has one label")
+        if self.window_overlap is not None and self.overflow != "window":
+            raise ValueError("window_overlap: belongs to overflow: window")
+        return self
+
+    def class_names(self, rows: Iterable[Row]) -> tuple[str, ...]:
+        """The recipe's labels, or those of the training rows, sorted; of a number, the name of its output.
+
+        Raises:
+            DataError: there are fewer than two, or none where a text may have many.
+        """
+        if self.answer == "number":
+            return NUMBER_LABELS
+        found = self.labels
+        if found is None:
+            names = (row.fields["labels"] if self.multilabel else [row.fields["label"]] for row in rows)
+            found = tuple(sorted({label for one in names for label in one}))
+        if len(found) < (1 if self.multilabel else 2):
+            place = "the recipe names only" if self.labels else "the training rows have"
+            needed = "a label" if self.multilabel else "two labels or more"
+            raise DataError(f"classification needs {needed}; {place} {', '.join(found) or 'none'}.")
+        return found
+
+    def build_task(self, loaded: LoadedModel) -> ClassificationTask:
+        from llmkit.tasks.classification.task import ClassificationTask
+
+        return ClassificationTask(self, loaded)

@@ -1,0 +1,72 @@
+"""The recipe of a chat model: answers to instructions and in conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from llmkit.models.families import Head, families_with
+from llmkit.recipe.blocks import Block, Kind, PositiveInt, ScratchModel
+from llmkit.tasks.base import TaskRecipe
+
+if TYPE_CHECKING:
+    from llmkit.models.loaded import LoadedModel
+    from llmkit.tasks.instruction.task import InstructionTask
+
+
+class AnswerBlock(Block):
+    """How answers are written: greedily in evaluation; and with the saved model by default."""
+
+    max_new_tokens: PositiveInt | None = None
+    """Length limit; without it, the 99th percentile of the training answers."""
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    """Divides the scores of tokens already there (Keskar et al. 2019); 1 is off."""
+
+
+class InstructionRecipe(TaskRecipe):
+    HEAD: ClassVar[Head] = "causal-lm"
+    VERB: ClassVar[str] = "chat"
+    USE: ClassVar[str] = "llmkit chat --model {model}"
+    ROLES: ClassVar[Mapping[str, Kind]] = {
+        "prompt": "text",
+        "input": "text",
+        "response": "text",
+        "messages": "messages",
+    }
+    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"input": True}
+    ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("prompt", "response"), ("messages",))
+    READ_ROLES: ClassVar[tuple[str, ...]] = ("prompt", "messages")
+    FAMILIES: ClassVar[tuple[str, ...]] = families_with("causal-lm")
+    METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
+    BEST: ClassVar[str] = "loss"
+
+    task: Literal["instruction"]
+    max_tokens: Annotated[int, Field(ge=16)] | None = None
+    """The longest conversation, template included; without it, the model's window."""
+    overflow: Literal["error", "truncate", "drop", "window"] = "truncate"
+    """What happens to longer ones, always with counts: `truncate` leaves out the oldest turns, `window` makes an example
+    of each later answer."""
+    generation: AnswerBlock = AnswerBlock()
+
+    @property
+    def window_tokens(self) -> int | None:
+        """Positions behind the longest example stay untrained where the weights were random."""
+        return self.max_tokens if isinstance(self.model, ScratchModel) else None
+
+    @property
+    def loss_figures(self) -> tuple[str, ...]:
+        return ("loss", "perplexity")
+
+    @model_validator(mode="after")
+    def _one_form_of_rows(self) -> InstructionRecipe:
+        named = self.data.columns.keys()
+        if "messages" in named and len(named) > 1:
+            raise ValueError("data.columns: rows have messages, or prompt and response; name the columns of one form")
+        return self
+
+    def build_task(self, loaded: LoadedModel) -> InstructionTask:
+        from llmkit.tasks.instruction.task import InstructionTask
+
+        return InstructionTask(self, loaded)

@@ -1,0 +1,97 @@
+"""The recipes of tasks that need nothing but text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from llmkit.models.families import Head, families_with
+from llmkit.recipe.blocks import Kind, ScratchModel, TextUnit
+from llmkit.tasks.base import TaskRecipe
+
+if TYPE_CHECKING:
+    from llmkit.models.loaded import LoadedModel
+    from llmkit.tasks.pretraining.causal_lm import CausalLMTask
+    from llmkit.tasks.pretraining.masked_lm import MaskedLMTask
+    from llmkit.tasks.pretraining.span_corruption import SpanCorruptionTask
+
+
+class CausalLMRecipe(TaskRecipe):
+    HEAD: ClassVar[Head] = "causal-lm"
+    VERB: ClassVar[str] = "generate"
+    USE: ClassVar[str] = 'llmkit generate --prompt "Once" --model {model}'
+    HUB_DEFAULT: ClassVar[str] = "openai-community/gpt2"
+    PRETRAINS: ClassVar[bool] = True
+    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text"}
+    FAMILIES: ClassVar[tuple[str, ...]] = families_with("causal-lm")
+
+    task: Literal["causal-lm"]
+    block_tokens: Annotated[int, Field(ge=8)] | None = None
+    """Tokens of a block; without it, the model's window."""
+    text_files: TextUnit = "document"
+    """What a document is in a plain text file: a line, what stands between blank lines, or all of it."""
+
+    @property
+    def window_tokens(self) -> int | None:
+        """Positions behind the block stay untrained where the weights were random, so the window ends there."""
+        return self.block_tokens if isinstance(self.model, ScratchModel) else None
+
+    def build_task(self, loaded: LoadedModel) -> CausalLMTask:
+        from llmkit.tasks.pretraining.causal_lm import CausalLMTask
+
+        return CausalLMTask(self, loaded)
+
+
+class MaskedLMRecipe(TaskRecipe):
+    HEAD: ClassVar[Head] = "masked-lm"
+    VERB: ClassVar[str] = "fill"
+    USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
+    HUB_DEFAULT: ClassVar[str] = "google-bert/bert-base-uncased"
+    PRETRAINS: ClassVar[bool] = True
+    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text"}
+    FAMILIES: ClassVar[tuple[str, ...]] = families_with("masked-lm")
+
+    task: Literal["masked-lm"]
+    block_tokens: Annotated[int, Field(ge=8)] | None = None
+    """Tokens of a block, special ones included; without it, the model's window."""
+    mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the tokens to predict; of these, 80 % are masked, 10 % replaced, 10 % left as they are."""
+    whole_word: bool = False
+    """Hide all pieces of a word or none; words are what the tokenizer splits a text into, in Chinese each character."""
+    text_files: TextUnit = "document"
+    """What a document is in a plain text file: a line, what stands between blank lines, or all of it."""
+
+    @property
+    def window_tokens(self) -> int | None:
+        """Positions behind the block stay untrained where the weights were random, so the window ends there."""
+        return self.block_tokens if isinstance(self.model, ScratchModel) else None
+
+    def build_task(self, loaded: LoadedModel) -> MaskedLMTask:
+        from llmkit.tasks.pretraining.masked_lm import MaskedLMTask
+
+        return MaskedLMTask(self, loaded)
+
+
+class SpanCorruptionRecipe(TaskRecipe):
+    HEAD: ClassVar[Head] = "seq2seq-lm"
+    USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
+    PRETRAINS: ClassVar[bool] = True
+    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text"}
+    FAMILIES: ClassVar[tuple[str, ...]] = families_with("seq2seq-lm")
+
+    task: Literal["span-corruption"]
+    block_tokens: Annotated[int, Field(ge=16)] = 512
+    """Tokens of a corrupted input, sentinels and `</s>` included."""
+    mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the tokens to hide."""
+    mean_span: Annotated[float, Field(ge=1)] = 3.0
+    """Mean length of a hidden span in tokens."""
+    text_files: TextUnit = "document"
+    """What a document is in a plain text file: a line, what stands between blank lines, or all of it."""
+
+    def build_task(self, loaded: LoadedModel) -> SpanCorruptionTask:
+        from llmkit.tasks.pretraining.span_corruption import SpanCorruptionTask
+
+        return SpanCorruptionTask(self, loaded)

@@ -1,0 +1,48 @@
+"""The recipe of extractive question answering."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from llmkit.models.families import Head, families_with
+from llmkit.recipe.blocks import Kind
+from llmkit.tasks.base import TaskRecipe
+
+if TYPE_CHECKING:
+    from llmkit.models.loaded import LoadedModel
+    from llmkit.tasks.question_answering.task import QuestionAnsweringTask
+
+
+class QuestionAnsweringRecipe(TaskRecipe):
+    HEAD: ClassVar[Head] = "question-answering"
+    VERB: ClassVar[str] = "answer"
+    USE: ClassVar[str] = 'llmkit answer --question "..." FILE --model {model}'
+    ROLES: ClassVar[Mapping[str, Kind]] = {"context": "text", "question": "text", "answers": "answers"}
+    READ_ROLES: ClassVar[tuple[str, ...]] = ("context", "question")
+    FAMILIES: ClassVar[tuple[str, ...]] = families_with("question-answering")
+    METRICS: ClassVar[tuple[str, ...]] = ("squad",)
+    BEST: ClassVar[str] = "answer_f1"
+
+    task: Literal["question-answering"]
+    max_tokens: Annotated[int, Field(ge=16)] | None = None
+    """The longest sequence of question, passage and special tokens; without it, the model's window."""
+    window_overlap: Annotated[int, Field(ge=0)] | None = None
+    """Tokens that neighbouring windows of a passage share; without it, a quarter of the window."""
+    overflow: Literal["error", "truncate", "drop", "window"] = "window"
+    """What happens to longer passages, always with counts."""
+    max_answer_tokens: Annotated[int, Field(ge=1, le=1000)] = 30
+    """The longest answer that is looked for."""
+    no_answer_threshold: float = 0.0
+    """No answer is given where its score is above the best answer's by more than this."""
+
+    @property
+    def window_tokens(self) -> int | None:
+        return self.max_tokens
+
+    def build_task(self, loaded: LoadedModel) -> QuestionAnsweringTask:
+        from llmkit.tasks.question_answering.task import QuestionAnsweringTask
+
+        return QuestionAnsweringTask(self, loaded)

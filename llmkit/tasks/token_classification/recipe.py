@@ -1,0 +1,115 @@
+"""The recipe of a tagger: one tag for each word of a text."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from llmkit.errors import DataError
+from llmkit.models.families import Head, families_with
+from llmkit.recipe.blocks import DistinctNames, Kind
+from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.token_classification.rows import given_tags, has_words
+from llmkit.tasks.token_classification.tags import OUTSIDE, bio_labels, has_prefixes, split_tag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llmkit.data.rows import Row
+    from llmkit.models.loaded import LoadedModel
+    from llmkit.tasks.token_classification.task import TokenClassificationTask
+
+_log = logging.getLogger("llmkit")
+
+
+class TokenClassificationRecipe(TaskRecipe):
+    HEAD: ClassVar[Head] = "token-classification"
+    VERB: ClassVar[str] = "tag"
+    USE: ClassVar[str] = 'llmkit tag "a text" --model {model}'
+    ROLES: ClassVar[Mapping[str, Kind]] = {"words": "words", "tags": "labels", "text": "text", "spans": "spans"}
+    ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("words", "tags"), ("text", "spans"))
+    READ_ROLES: ClassVar[tuple[str, ...]] = ("words", "text")
+    FAMILIES: ClassVar[tuple[str, ...]] = families_with("token-classification")
+    METRICS: ClassVar[tuple[str, ...]] = ("entities",)
+    BEST: ClassVar[str] = "entity_f1"
+
+    task: Literal["token-classification"]
+    labels: DistinctNames | None = None
+    """The tags in the order of the model's outputs; without it, those of the training rows, sorted, `O` first."""
+    scheme: Literal["auto", "bio", "plain"] = "auto"
+    """What the tags are: entities with prefixes, which become BIO, or plain tags; `auto` goes by the prefixes."""
+    max_tokens: Annotated[int, Field(ge=4)] | None = None
+    """The longest sequence, special tokens included; without it, the model's window."""
+    overflow: Literal["error", "truncate", "drop", "window"] = "window"
+    """What happens to longer texts, always with counts. Windows lose no tag, so they are the default."""
+    window_overlap: Annotated[int, Field(ge=0)] | None = None
+    """Tokens that neighbouring windows share; without it, a quarter of the window."""
+
+    @property
+    def window_tokens(self) -> int | None:
+        return self.max_tokens
+
+    @property
+    def own_metrics(self) -> tuple[str, ...]:
+        return ("tag_accuracy",) if self.scheme == "plain" else self.METRICS
+
+    @property
+    def own_best(self) -> str:
+        asked = self.evaluation.metrics or self.own_metrics
+        return self.BEST if "entities" in asked else "tag_accuracy"
+
+    @model_validator(mode="after")
+    def _windows_and_schemes_fit(self) -> TokenClassificationRecipe:
+        if self.window_overlap is not None and self.overflow != "window":
+            raise ValueError(f"window_overlap: belongs to overflow: window, and overflow is {self.overflow}")
+        if self.labels is None or self.scheme == "plain":
+            return self
+        if not has_prefixes(self.labels):
+            if self.scheme == "bio":
+                raise ValueError("labels: scheme: bio takes O, and tags with a prefix such as B-; else scheme: plain")
+            return self
+        if OUTSIDE not in self.labels:
+            raise ValueError(f"labels: tags of entities need {OUTSIDE!r} for the words outside")
+        other = next((label for label in self.labels if split_tag(label)[0] in "ESLU"), None)
+        if other is not None:
+            raise ValueError(f"labels: {other!r} is not BIO; rows become BIO, so name B-TYPE and I-TYPE")
+        return self
+
+    def class_names(self, rows: Iterable[Row]) -> tuple[str, ...]:
+        """The recipe's labels, or those of the training rows, sorted, `O` first; of entities, `B-` and `I-` of each.
+
+        Raises:
+            DataError: there are fewer than two, or they do not fit the recipe's scheme.
+        """
+        if self.labels:
+            return self.labels
+        tags: set[str] = set()
+        for row in rows:
+            tags.update(given_tags(row) if has_words(row) else (f"B-{span['label']}" for span in row.fields["spans"]))
+        prefixed = has_prefixes(tags)
+        if self.scheme == "bio" and not prefixed and tags - {OUTSIDE}:
+            odd = sorted(tag for tag in tags - {OUTSIDE} if not has_prefixes([tag]))
+            raise DataError(f"scheme: bio, but the tag {odd[0]!r} has no prefix such as B-. Take scheme: plain.")
+        if prefixed and self.scheme != "plain":
+            return bio_labels(split_tag(tag)[1] for tag in tags - {OUTSIDE})
+        _warn_of_mixture(tags)
+        if len(tags) < 2:
+            found = ", ".join(tags) or "none"
+            raise DataError(f"token-classification needs two tags or more; the training rows have {found}.")
+        return tuple(sorted(tags, key=lambda tag: (tag != OUTSIDE, tag)))
+
+    def build_task(self, loaded: LoadedModel) -> TokenClassificationTask:
+        from llmkit.tasks.token_classification.task import TokenClassificationTask
+
+        return TokenClassificationTask(self, loaded)
+
+
+def _warn_of_mixture(tags: Collection[str]) -> None:
+    """Tags of which some look like entities are plain ones, but hardly meant so."""
+    prefixed = sorted(tag for tag in tags if split_tag(tag)[0] in "BI")
+    bare = sorted(tag for tag in tags if split_tag(tag)[0] == OUTSIDE and tag != OUTSIDE)
+    if prefixed and bare:
+        _log.warning("tags: %r has a prefix and %r has none; all are taken as plain tags", prefixed[0], bare[0])
