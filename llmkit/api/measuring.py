@@ -15,14 +15,11 @@ from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import ModelError, UsageError, nearest
 from llmkit.evaluation.metrics import METRICS, RougeTokenizer, figures_of, neighbour_recall
-from llmkit.models.chat import is_chat_model
 from llmkit.recipe.blocks import DataBlock, Kind, Quoting, Recipe
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, finite, open_run, write_json
 from llmkit.tasks import RECIPES
-from llmkit.tasks.classification.task import keys_of
-from llmkit.tasks.question_answering.task import answer_options
-from llmkit.tasks.seq2seq.task import task_entries
+from llmkit.tasks.of_model import recipe_of_model
 from llmkit.training.prepare import check_metrics_fit
 from llmkit.training.resume import check_sources
 from llmkit.training.splits import Split, SplitRows, open_splits, reading_as, reading_options
@@ -31,8 +28,7 @@ if TYPE_CHECKING:
     from llmkit.data.examples import Examples
     from llmkit.evaluation.comparing import Comparison
     from llmkit.models.families import Head
-    from llmkit.models.loaded import LoadedModel
-    from llmkit.tasks.base import Pooling, Scores, Task, TaskRecipe
+    from llmkit.tasks.base import Pooling, Scores, Task
 
 _log = logging.getLogger("llmkit")
 _MAPPED_BY_OPTION = "Map it with --column {role}={column}"
@@ -98,15 +94,16 @@ def evaluate_model(
 
     from llmkit.evaluation.measure import measure
     from llmkit.inference.engines.transformers import TransformersEngine
+    from llmkit.models.loading import load_model
 
     run = _run_of(model)
     recipe = load_recipe(run.recipe, kinds=RECIPES).recipe if run else None
-    head = recipe.HEAD if recipe else None
-    loaded = _open(str(run.folder) if run else str(model), head)
+    head = recipe.HEAD if recipe else _own_head(str(model))
+    loaded = load_model(str(run.folder) if run else str(model), head=head)
     if recipe is None:
         if not data:
             raise UsageError(f"{loaded.name} is not a run, so it has no rows of its own. Give --data.")
-        recipe = _recipe_for(loaded, data)
+        recipe = recipe_of_model(loaded, head=head, data=data)
     _check_request(recipe, columns=columns, metrics=metrics)
     if not data and (columns or quoting):
         option = "--column" if columns else "--quoting"
@@ -222,55 +219,17 @@ def _run_of(model: str | None) -> Run | None:
     return open_run(model) if (Path(model) / "run.json").exists() else None
 
 
-def _open(name: str, head: Head | None) -> LoadedModel:
-    """The model with this head, or with its own.
-
+def _own_head(name: str) -> Head:
+    """
     Raises:
         ModelError: it has none.
     """
-    from llmkit.models.loading import load_model
     from llmkit.models.places import find_model
 
-    if head is None:
-        verb = own_verb(find_model(name).config)
-        if verb == "embed":
-            raise ModelError(f"{name} gives vectors alone. Measure them with --metric neighbour_recall.")
-        head = USES[verb].head
-    return load_model(name, head=head)
-
-
-def _recipe_for(loaded: LoadedModel, data: Sequence[str]) -> TaskRecipe:
-    """The task of a model that is no run, with the defaults of its recipe and what the model remembers."""
-    entries = task_entries(loaded.model.config)
-    task = USES[own_verb(loaded.model.config.to_dict())].tasks[0]
-    if task == "causal-lm" and is_chat_model(loaded):
-        task = "instruction"
-    if task == "summarization":  # the class of all three
-        task = next((own for own in ("translation", "text-to-text") if own in entries), task)
-    written: dict[str, Any] = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
-    return RECIPES[task].model_validate({**written, **_remembered(loaded, task, entries.get(task, {}))})
-
-
-def _remembered(loaded: LoadedModel, task: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a recipe that a model carries with it, so that it is measured as its verb uses it."""
-    if task == "classification":
-        return dict(keys_of(loaded))
-    if task == "question-answering":
-        return answer_options(loaded).model_dump(exclude={"no_answer"})
-    if task == "token-classification":
-        return {key: value for key, value in entry.items() if key == "window_overlap"}
-    if task not in ("instruction", "summarization", "translation", "text-to-text"):
-        return {}
-    generation = loaded.model.generation_config
-    written = {"beams": generation.num_beams or 1, "repetition_penalty": generation.repetition_penalty or 1.0}
-    if task == "instruction":
-        return {"generation": written}
-    # Of T5's own entries of 2019 only the prefix; llmkit's have the names of keys.
-    kept = ("prefix", "source_language", "target_language", "overflow", "window_overlap")
-    found = {key: value for key, value in entry.items() if key in kept}
-    if loaded.is_bounded:
-        found["max_source_tokens"] = loaded.window
-    return {**found, "generation": written}
+    verb = own_verb(find_model(name).config)
+    if verb == "embed":
+        raise ModelError(f"{name} gives vectors alone. Measure them with --metric neighbour_recall.")
+    return USES[verb].head
 
 
 def _check_request(recipe: Recipe, *, columns: Mapping[str, str] | None, metrics: Sequence[str] | None) -> None:

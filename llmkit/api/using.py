@@ -22,10 +22,10 @@ from llmkit.tasks.base import WRITING_HEADS, Pooling
 from llmkit.tasks.classification.predict import Classification, ClassifyOverflow, classify_texts, reads_pairs
 from llmkit.tasks.inputs import LONE_SURROGATE, Overflow
 from llmkit.tasks.instruction.predict import Reply, answer_chat, stream_chat
-from llmkit.tasks.question_answering.predict import Answer, answer_questions
-from llmkit.tasks.question_answering.task import answer_options
-from llmkit.tasks.seq2seq.saved import summarization_entry, text_to_text_entry, translation_entry
+from llmkit.tasks.question_answering.predict import Answer, answer_options, answer_questions
+from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, summarization_config, text_to_text_config, translation_config
 from llmkit.tasks.token_classification.predict import Tagging, TagOverflow, tag_texts
+from llmkit.tasks.token_classification.saved import SavedTokenClassification
 from llmkit.tasks.token_classification.subwords import overlap_of
 from llmkit.tasks.token_classification.tags import has_prefixes
 
@@ -262,12 +262,12 @@ class Model:
             overflow: without it, `window` for a model that was trained so, else `truncate`.
         """
         self._check_head("summarize")
-        entry = summarization_entry(self.loaded)
-        block, prefix = self.options(options, entry=entry), entry.get("prefix", "")
+        saved = summarization_config(self.loaded)
+        block, prefix = self.options(options, saved=saved), saved.prefix or ""
         several = _several(texts)
-        overflow = overflow or entry.get("overflow", "truncate")
+        overflow = overflow or saved.overflow or "truncate"
         if overflow == "window":
-            overlap = entry.get("window_overlap")
+            overlap = saved.window_overlap
             return summarize_in_parts(
                 self.loaded, self._engine, several, options=block, prefix=prefix, overlap_tokens=overlap
             )
@@ -292,8 +292,8 @@ class Model:
             ModelError: the model does not translate.
         """
         self._check_head("translate")
-        entry = translation_entry(self.loaded, source=source_language, target=target_language)
-        block, prefix = self.options(options, entry=entry), entry["prefix"]
+        saved = translation_config(self.loaded, source=source_language, target=target_language)
+        block, prefix = self.options(options, saved=saved), saved.prefix or ""
         return summarize_texts(
             self.loaded, self._engine, _several(texts), options=block, prefix=prefix, overflow=overflow
         )
@@ -301,26 +301,26 @@ class Model:
     def tag(self, texts: Iterable[str], *, overflow: TagOverflow = "window") -> Iterator[Tagging]:
         """Entities of each text, or tags of its words; see `tag_texts` for errors and long texts."""
         self._check_head("tag")
-        overlap = overlap_of(self.loaded.window, self._window_overlap())
+        overlap = overlap_of(self.loaded.window, SavedTokenClassification.load(self.loaded).window_overlap)
         return tag_texts(self.loaded, self._engine, _several(texts), overflow=overflow, overlap=overlap)
 
-    def options(self, given: Mapping[str, Any], *, entry: Mapping[str, Any] | None = None) -> GenerationBlock:
+    def options(self, given: Mapping[str, Any], *, saved: SavedSeq2Seq | None = None) -> GenerationBlock:
         """The given options over the model's own, over llmkit's defaults.
 
         Args:
-            entry: what the model says about the task in hand; see `entries.py`.
+            saved: what the model's config says about the task; without it, about text of any kind.
         Raises:
             UsageError: an option outside its range, with the range.
         """
         chosen = {key: value for key, value in given.items() if value is not None}
-        return generation_options({**self._own_options(chosen, entry or self._prompt_entry), **chosen})
+        return generation_options({**self._own_options(chosen, saved or self._prompt_config), **chosen})
 
-    def _own_options(self, chosen: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    def _own_options(self, chosen: Mapping[str, Any], saved: SavedSeq2Seq) -> dict[str, Any]:
         """Length and beams as the model's configs have them: ours in generation_config, T5's of 2019 by task."""
         generation = self.loaded.model.generation_config
         sampling = not {"temperature", "top_k", "top_p"}.isdisjoint(chosen)
-        beams = 1 if sampling else generation.num_beams or entry.get("num_beams") or 1
-        new_tokens = generation.max_new_tokens or entry.get("max_length") or self._room()
+        beams = 1 if sampling else generation.num_beams or saved.num_beams or 1
+        new_tokens = generation.max_new_tokens or saved.max_length or self._room()
         own = {"repetition_penalty": generation.repetition_penalty} if generation.repetition_penalty else {}
         return {**own, "max_new_tokens": new_tokens, "beams": beams}
 
@@ -346,20 +346,13 @@ class Model:
         """At most half of the window, so that the default leaves room for a prompt."""
         return max(1, min(_NEW_TOKENS, self.loaded.window // 2))
 
-    def _window_overlap(self) -> int | None:
-        """What a tagger was trained with; None for a model of another maker."""
-        tasks = getattr(self.loaded.model.config, "task_specific_params", None) or {}
-        overlap: int | None = tasks.get("token-classification", {}).get("window_overlap")
-        return overlap
-
     @property
-    def _prompt_entry(self) -> Mapping[str, Any]:
-        return text_to_text_entry(self.loaded) if self.loaded.family.is_encoder_decoder else {}
+    def _prompt_config(self) -> SavedSeq2Seq:
+        return text_to_text_config(self.loaded) if self.loaded.family.is_encoder_decoder else SavedSeq2Seq()
 
     @property
     def _prompt_prefix(self) -> str:
-        prefix: str = self._prompt_entry.get("prefix", "")
-        return prefix
+        return self._prompt_config.prefix or ""
 
 
 def _several(texts: Iterable[Item]) -> Iterable[Item]:

@@ -110,6 +110,20 @@ class TaskRecipe(Recipe):
         """
         return None
 
+    @classmethod
+    def has_trained(cls, loaded: LoadedModel) -> bool:
+        """Whether a model with this head says that it was trained on this task, not on the head's usual one."""
+        return False
+
+    @classmethod
+    def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
+        """The keys of such a recipe that a trained model's configs give.
+
+        Raises:
+            ModelError: a damaged entry.
+        """
+        return {}
+
     def build_task(self, loaded: LoadedModel) -> Task:
         """The task around its model.
 

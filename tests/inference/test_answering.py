@@ -12,8 +12,7 @@ from llmkit.errors import DataError
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.question_answering import predict as answering
-from llmkit.tasks.question_answering.predict import Answer, answer_questions
-from llmkit.tasks.question_answering.task import answer_options
+from llmkit.tasks.question_answering.predict import Answer, answer_options, answer_questions
 
 PAIRS = [(sentence(number, most_words=5), sentence(50 + number, most_words=9 * number + 2)) for number in range(6)]
 

@@ -17,7 +17,7 @@ from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.classification.inputs import TextInputs
 from llmkit.tasks.classification.predict import CLASSIFY_CHUNK_ROWS, classify_texts
-from llmkit.tasks.classification.saved import ClassifierMemory
+from llmkit.tasks.classification.saved import SavedClassification
 from llmkit.tasks.classification.scores import scores_of_rows
 
 LONG = " ".join(SENTENCES[:4] * 3)
@@ -120,7 +120,7 @@ def windows_of(loaded: LoadedModel, text: str, *, overlap: int) -> list[list[int
 def test_windows_are_averaged_by_their_tokens_and_told_once(
     bert: LoadedModel, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ClassifierMemory(window_overlap=8).write(bert)
+    SavedClassification(window_overlap=8).save(bert)
     windows = windows_of(bert, LONG, overlap=8)
     engine = FakeEngine(logits=lambda ids: [float(windows.index(list(ids)) if list(ids) in windows else 9), 0.0, 0.0])
     with caplog.at_level(logging.INFO, logger="llmkit"):
@@ -144,7 +144,7 @@ def test_uneven_windows_weigh_what_they_hold() -> None:
 def test_without_a_choice_long_texts_are_treated_as_in_training(
     bert: LoadedModel, policy: Literal["window", "error", "truncate"]
 ) -> None:
-    ClassifierMemory(overflow=policy).write(bert)
+    SavedClassification(overflow=policy).save(bert)
     if policy == "error":
         with pytest.raises(DataError, match=facts("row 1:", f"{token_count(bert, LONG)} tokens", WINDOW)):
             list(classify_texts(bert, FakeEngine(), [LONG]))
@@ -161,7 +161,7 @@ def test_labels_reach_the_models_threshold_and_keep_its_order(bert: LoadedModel)
     [result] = classify_texts(bert, engine, ["dog"])
     assert (result.label, result.labels) == (None, ["sport", "weather"])
     assert result.probabilities == {"sport": 1.0, "politics": 0.0, "weather": 0.5}
-    ClassifierMemory(threshold=0.6).write(bert)
+    SavedClassification(threshold=0.6).save(bert)
     [result] = classify_texts(bert, engine, ["dog"])
     assert result.labels == ["sport"]
 
@@ -185,7 +185,7 @@ def test_pairs_are_read_together_and_both_are_checked(bert: LoadedModel) -> None
 
 def test_a_model_of_single_texts_refuses_pairs_and_one_that_says_nothing_takes_both(bert: LoadedModel) -> None:
     assert len(list(classify_texts(bert, FakeEngine(), ["dog"]))) == 1
-    ClassifierMemory(pairs=False).write(bert)
+    SavedClassification(pairs=False).save(bert)
     with pytest.raises(UsageError, match=facts("single texts", "pairs")):
         list(classify_texts(bert, FakeEngine(), [("dog", "cat")]))
     bert.model.config.type_vocab_size = 1

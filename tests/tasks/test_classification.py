@@ -28,9 +28,9 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.base import count_targets
 from llmkit.tasks.classification.inputs import TextInputs
 from llmkit.tasks.classification.label_report import even_weights
-from llmkit.tasks.classification.saved import ClassifierMemory
+from llmkit.tasks.classification.saved import SavedClassification
 from llmkit.tasks.classification.scores import NUMBER_LABELS, answer_of, best_threshold, scores_of
-from llmkit.tasks.classification.task import ClassificationTask, keys_of
+from llmkit.tasks.classification.task import ClassificationTask
 from llmkit.training.optimizer import adamw
 from llmkit.training.step import LossModule, Stepper
 
@@ -202,7 +202,7 @@ def test_auto_weights_even_the_labels_out_and_a_row_weighs_1_on_average() -> Non
     examples = task.encode(rows_for())
     task.learn_labels(examples, examples)
     counts = {label: examples.references.count(label) for label in LABELS}
-    assert ClassifierMemory.of(task.loaded).class_weights == pytest.approx(even_weights(counts))
+    assert SavedClassification.load(task.loaded).class_weights == pytest.approx(even_weights(counts))
 
 
 def test_a_weight_for_a_label_that_is_not_there_is_refused() -> None:
@@ -465,7 +465,7 @@ def test_the_threshold_of_the_validation_rows_is_kept_with_the_model_and_used() 
         [label for label, probability in one["probabilities"].items() if probability >= 0.5] for one in before
     ]
     tuned = task.tune(before, examples.references)
-    threshold = ClassifierMemory.of(task.loaded).threshold
+    threshold = SavedClassification.load(task.loaded).threshold
     assert threshold not in (None, 0.5)
     assert tuned == task.predict(examples, engine_of(task)) != before
     later = task_of("classification", loaded=task.loaded, multilabel=True)
@@ -479,7 +479,7 @@ def test_a_config_says_what_a_model_answers() -> None:
     for answer, keys in ANSWERS.items():
         task = task_for(answer)
         assert answer_of(task.loaded) == answer
-        told = keys_of(task.loaded)
+        told = task.recipe.keys_of_model(task.loaded)
         assert told == {"multilabel": False, "regression": False, "overflow": "truncate", **keys}
 
 
@@ -489,5 +489,5 @@ def test_a_config_that_contradicts_itself_is_refused() -> None:
     with pytest.raises(ModelError, match=facts("config.json", "regression", 3)):
         answer_of(loaded)
     loaded.model.config.task_specific_params = {"classification": {"threshold": 7}}
-    with pytest.raises(ModelError, match=r"config\.json: task_specific_params\.classification\.threshold"):
-        ClassifierMemory.of(loaded)
+    with pytest.raises(ModelError, match=r"config\.json has task_specific_params\.classification\.threshold 7"):
+        SavedClassification.load(loaded)

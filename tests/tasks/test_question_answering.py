@@ -27,7 +27,8 @@ from llmkit.models.losses import IGNORED, label_smoothing
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import GenerationBlock, TokenizerBlock
 from llmkit.tasks.base import count_targets
-from llmkit.tasks.question_answering.task import QuestionAnsweringTask, answer_options
+from llmkit.tasks.question_answering.predict import answer_options
+from llmkit.tasks.question_answering.task import QuestionAnsweringTask
 from llmkit.tasks.question_answering.windows import AnswerOptions, encode_pairs, find_answer
 
 WINDOW = 32

@@ -16,7 +16,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.base import Engine
 from llmkit.tasks.classification.inputs import Contents, Pair, TextInputs
-from llmkit.tasks.classification.saved import ClassifierMemory
+from llmkit.tasks.classification.saved import SavedClassification
 from llmkit.tasks.classification.scores import Answer, answer_of, predictions_of, scores_of, scores_of_rows
 from llmkit.tasks.inputs import Cuts, check_texts, numbered_chunks
 
@@ -46,7 +46,7 @@ class Classification:
 
 def reads_pairs(loaded: LoadedModel) -> bool | None:
     """Whether a model was trained on pairs; None where its config does not say."""
-    return ClassifierMemory.of(loaded).pairs
+    return SavedClassification.load(loaded).pairs
 
 
 def classify_texts(
@@ -69,17 +69,17 @@ def classify_texts(
         ModelError: the model's outputs do not fit its problem type, or it gives no finite numbers.
     """
     answer = answer_of(loaded)
-    memory = ClassifierMemory.of(loaded)
-    policy = overflow or memory.overflow or "truncate"
+    saved = SavedClassification.load(loaded)
+    policy = overflow or saved.overflow or "truncate"
     reader: _Reader | None = None
     cuts = Cuts(loaded)
     try:
         for first_row, chunk in numbered_chunks(texts, size=CLASSIFY_CHUNK_ROWS):
             if reader is None:
                 pairs = isinstance(chunk[0], tuple)
-                _check_pairs(loaded, memory, pairs=pairs)
-                inputs = TextInputs(loaded, pairs=pairs, overlap=memory.window_overlap)
-                reader = _Reader(loaded, engine, inputs, answer=answer, policy=policy, threshold=memory.threshold)
+                _check_pairs(loaded, saved, pairs=pairs)
+                inputs = TextInputs(loaded, pairs=pairs, overlap=saved.window_overlap)
+                reader = _Reader(loaded, engine, inputs, answer=answer, policy=policy, threshold=saved.threshold)
             yield from reader.classify(chunk, first_row=first_row, cuts=cuts)
     finally:
         cuts.warn()
@@ -139,9 +139,9 @@ class _Reader:
         )
 
 
-def _check_pairs(loaded: LoadedModel, memory: ClassifierMemory, *, pairs: bool) -> None:
-    if memory.pairs is not None and memory.pairs != pairs:
-        trained, given = ("pairs", "single texts") if memory.pairs else ("single texts", "pairs")
+def _check_pairs(loaded: LoadedModel, saved: SavedClassification, *, pairs: bool) -> None:
+    if saved.pairs is not None and saved.pairs != pairs:
+        trained, given = ("pairs", "single texts") if saved.pairs else ("single texts", "pairs")
         raise UsageError(f"{loaded.name} was trained on {trained}, and these are {given}. Give it {trained}.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import assert_never
@@ -12,7 +12,8 @@ from llmkit.errors import DataError
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import DistinctNames, Kind
 from llmkit.tasks.base import TaskRecipe
-from llmkit.tasks.classification.scores import NUMBER_LABELS, Answer
+from llmkit.tasks.classification.saved import SavedClassification
+from llmkit.tasks.classification.scores import NUMBER_LABELS, Answer, answer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -125,6 +126,17 @@ class ClassificationRecipe(TaskRecipe):
             needed = "a label" if self.multilabel else "two labels or more"
             raise DataError(f"classification needs {needed}; {place} {', '.join(found) or 'none'}.")
         return found
+
+    @classmethod
+    def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
+        answer, saved = answer_of(loaded), SavedClassification.load(loaded)
+        keys: dict[str, Any] = {
+            "multilabel": answer == "labels",
+            "regression": answer == "number",
+            "overflow": saved.overflow,
+            "window_overlap": saved.window_overlap if saved.overflow == "window" else None,
+        }
+        return {key: value for key, value in keys.items() if value is not None}
 
     def build_task(self, loaded: LoadedModel) -> ClassificationTask:
         from llmkit.tasks.classification.task import ClassificationTask

@@ -19,10 +19,9 @@ from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.classification.inputs import Contents, TextInputs
 from llmkit.tasks.classification.label_report import even_weights, label_counts, report_references
 from llmkit.tasks.classification.recipe import ClassificationRecipe
-from llmkit.tasks.classification.saved import ClassifierMemory
+from llmkit.tasks.classification.saved import SavedClassification
 from llmkit.tasks.classification.scores import (
     PROBLEM_TYPES,
-    answer_of,
     best_threshold,
     chosen,
     flattened,
@@ -69,14 +68,14 @@ class ClassificationTask:
         self.loaded = loaded
         self.answer = recipe.answer
         self.class_of = {label: index for index, label in enumerate(loaded.labels)}
-        self._memory = ClassifierMemory.of(loaded)
+        self._saved = SavedClassification.load(loaded)
         loaded.model.config.problem_type = PROBLEM_TYPES[self.answer]
         self._check_weights()
-        self._remember(
+        self._save(
             overflow="truncate" if recipe.overflow == "drop" else recipe.overflow,  # in use, no row can be left out
             window_overlap=recipe.window_overlap,
-            threshold=self._memory.threshold if self.answer == "labels" else None,
-            class_weights=self._memory.class_weights if recipe.class_weights == "auto" else recipe.class_weights,
+            threshold=self._saved.threshold if self.answer == "labels" else None,
+            class_weights=self._saved.class_weights if recipe.class_weights == "auto" else recipe.class_weights,
         )
 
     def encode(self, rows: Iterable[Row]) -> Examples:
@@ -103,7 +102,7 @@ class ClassificationTask:
             "input_ids": padded(inputs, indices, value=self.loaded.tokenizer.pad_token_id),  # (B, T)
             "attention_mask": attention_mask(inputs, indices),  # (B, T)
         }
-        if self._memory.pairs:
+        if self._saved.pairs:
             batch |= self.loaded.family.segment_inputs(batch["input_ids"], self.loaded.tokenizer)
         return {**batch, **self._wanted(examples, indices)}
 
@@ -117,7 +116,7 @@ class ClassificationTask:
         logits = text_logits(self.loaded.model(**inputs).logits, batch["attention_mask"].sum(dim=1))  # (B, C)
         match self.answer:
             case "label":
-                held = self._memory.class_weights
+                held = self._saved.class_weights
                 weights = logits.new_tensor([held.get(name, 1.0) for name in self.class_of]) if held else None  # (C,)
                 return cross_entropy_sum(logits, batch["labels"], weights=weights)
             case "labels":
@@ -128,15 +127,15 @@ class ClassificationTask:
                 assert_never(other)
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
-        inputs, memory = examples.columns["input_ids"], self._memory
+        inputs, saved = examples.columns["input_ids"], self._saved
         sequences = [inputs[index].tolist() for index in range(len(inputs))]
         if not sequences:  # a process without a share
             return []
-        scores = scores_of(engine.class_logits(sequences, pairs=bool(memory.pairs)), self.answer)  # (N, C)
+        scores = scores_of(engine.class_logits(sequences, pairs=bool(saved.pairs)), self.answer)  # (N, C)
         if (scale := self.loaded.target_scale) is not None:
             scores = scores * scale.deviation + scale.mean
         of_rows = scores_of_rows(scores, inputs.lengths.tolist(), examples.examples_of())
-        return predictions_of(of_rows, self.answer, labels=self.loaded.labels, threshold=memory.threshold)
+        return predictions_of(of_rows, self.answer, labels=self.loaded.labels, threshold=saved.threshold)
 
     def learn_labels(self, train: Examples, validation: Examples) -> None:
         """Tell what the labels are like before the first step, and settle `class_weights: auto`.
@@ -155,7 +154,7 @@ class ClassificationTask:
         if recipe.class_weights == "auto":
             # Of examples, not of rows: windows of a long text count one by one in the loss.
             of_examples = [train.references[row] for row in _rows_of(train, range(len(train)))]
-            self._remember(class_weights=even_weights(label_counts(of_examples, labels)))
+            self._save(class_weights=even_weights(label_counts(of_examples, labels)))
 
     def target_scale(self, train: Examples) -> TargetScale | None:
         from llmkit.models.target_scale import TargetScale
@@ -179,13 +178,13 @@ class ClassificationTask:
         found = best_threshold(*flattened(predictions, references))
         if found is None:
             return predictions
-        self._remember(threshold=found[0])
+        self._save(threshold=found[0])
         return [{**one, "labels": chosen(one["probabilities"], found[0])} for one in predictions]
 
-    def _remember(self, **changes: Any) -> None:
+    def _save(self, **changes: Any) -> None:
         """Keep it in the model's config, so that every checkpoint has it."""
-        self._memory = self._memory.model_copy(update=changes)
-        self._memory.write(self.loaded)
+        self._saved = self._saved.model_copy(update=changes)
+        self._saved.save(self.loaded)
 
     def _check_weights(self) -> None:
         weights = self.recipe.class_weights
@@ -198,9 +197,9 @@ class ClassificationTask:
 
     def _inputs(self, rows: Sequence[Row]) -> TextInputs:
         """For texts or for pairs, as the model was trained, else as the first row says; all rows must agree."""
-        if self._memory.pairs is None:
-            self._remember(pairs="text_pair" in rows[0].fields)
-        pairs = bool(self._memory.pairs)
+        if self._saved.pairs is None:
+            self._save(pairs="text_pair" in rows[0].fields)
+        pairs = bool(self._saved.pairs)
         odd = next((row for row in rows if ("text_pair" in row.fields) != pairs), None)
         if odd is not None:
             fault = "has no text_pair, and the rows before it or the model's own have one"
@@ -267,19 +266,6 @@ class ClassificationTask:
             f"{first}: labels that the model does not have: {', '.join(shown)}{more}.{hint} "
             f"It has: {', '.join(self.class_of)}."
         )
-
-
-def keys_of(loaded: LoadedModel) -> dict[str, Any]:
-    """The keys of a recipe that say what a trained model does, by its config."""
-    answer, memory = answer_of(loaded), ClassifierMemory.of(loaded)
-    keys: dict[str, Any] = {
-        "multilabel": answer == "labels",
-        "regression": answer == "number",
-        "overflow": memory.overflow,
-    }
-    if memory.overflow == "window":
-        keys["window_overlap"] = memory.window_overlap
-    return {key: value for key, value in keys.items() if value is not None}
 
 
 def _rows_of(examples: Examples, indices: Sequence[int]) -> list[int]:

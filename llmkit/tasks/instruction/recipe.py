@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from llmkit.models.chat import is_chat_model
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import Block, Kind, PositiveInt, ScratchModel
 from llmkit.tasks.base import TaskRecipe
@@ -65,6 +66,14 @@ class InstructionRecipe(TaskRecipe):
         if "messages" in named and len(named) > 1:
             raise ValueError("data.columns: rows have messages, or prompt and response; name the columns of one form")
         return self
+
+    @classmethod
+    def has_trained(cls, loaded: LoadedModel) -> bool:
+        return is_chat_model(loaded)
+
+    @classmethod
+    def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
+        return {"generation": {"repetition_penalty": loaded.model.generation_config.repetition_penalty or 1.0}}
 
     def build_task(self, loaded: LoadedModel) -> InstructionTask:
         from llmkit.tasks.instruction.task import InstructionTask

@@ -44,7 +44,7 @@ class InstructionTask:
                 f"max_tokens: {recipe.max_tokens:,}, but {loaded.name} reads {loaded.window:,} tokens at most."
             )
         self._max_tokens = recipe.max_tokens or loaded.window
-        self._leave_word()
+        self._save_config()
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         fitted = FittedChats(max_tokens=self._max_tokens, overflow=self.recipe.overflow)
@@ -104,8 +104,8 @@ class InstructionTask:
         kept: int | None = self.loaded.model.generation_config.max_new_tokens
         return kept or min(_UNLEARNT_LENGTH, self._max_tokens)
 
-    def _leave_word(self) -> None:
-        """Give the tokenizer our template unless it has one, and write the options where later users look for them."""
+    def _save_config(self) -> None:
+        """Give the tokenizer our template unless it has one, and write the options into generation_config.json, for its use."""
         tokenizer, generation = self.loaded.tokenizer, self.loaded.model.generation_config
         if tokenizer.chat_template is None:
             tokenizer.chat_template = TEMPLATE

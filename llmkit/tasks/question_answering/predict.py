@@ -13,12 +13,28 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.base import Engine
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.inputs import check_texts
-from llmkit.tasks.question_answering.windows import AnswerOptions, encode_pairs, find_answer
+from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
+from llmkit.tasks.question_answering.saved import SavedQuestionAnswering
+from llmkit.tasks.question_answering.windows import AnswerOptions, encode_pairs, find_answer, overlap_of
 
 logger = logging.getLogger("llmkit")
 
 ANSWER_CHUNK_ROWS = 256
 """Passages may be long, and all windows of a chunk stand in memory."""
+
+
+def answer_options(loaded: LoadedModel) -> AnswerOptions:
+    """What the model's config says, over the defaults of a recipe. A model of another program may say no answer.
+
+    Raises:
+        ModelError: a damaged entry.
+        UsageError: its windows would not move on.
+    """
+    saved, keys = SavedQuestionAnswering.load(loaded), QuestionAnsweringRecipe.model_fields
+    given = saved.model_dump(exclude_none=True, exclude={"window_overlap", "no_answer"})
+    defaults = {name: keys[name].default for name in ("max_answer_tokens", "no_answer_threshold")}
+    overlap = overlap_of(loaded.window, saved.window_overlap)
+    return AnswerOptions(window_overlap=overlap, no_answer=saved.may_say_no_answer, **{**defaults, **given})
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import Kind
 from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.question_answering.saved import SavedQuestionAnswering
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
@@ -41,6 +42,10 @@ class QuestionAnsweringRecipe(TaskRecipe):
     @property
     def window_tokens(self) -> int | None:
         return self.max_tokens
+
+    @classmethod
+    def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
+        return SavedQuestionAnswering.load(loaded).model_dump(exclude_none=True, exclude={"no_answer"})
 
     def build_task(self, loaded: LoadedModel) -> QuestionAnsweringTask:
         from llmkit.tasks.question_answering.task import QuestionAnsweringTask

@@ -10,16 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount
-from llmkit.errors import DataError, ModelError
+from llmkit.errors import DataError
 from llmkit.tasks.base import Batch, Engine
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.question_answering.locate import locate_answer
 from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
+from llmkit.tasks.question_answering.saved import SavedQuestionAnswering
 from llmkit.tasks.question_answering.windows import (
     AnswerOptions,
     EncodedPair,
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
 
-_NAME = "question-answering"
 _CHUNK_ROWS = 1000
 _CLS = 0
 _log = logging.getLogger("llmkit")
@@ -51,16 +49,16 @@ class QuestionAnsweringTask:
         self.options = AnswerOptions(
             window_overlap=overlap_of(loaded.window, recipe.window_overlap),
             max_answer_tokens=recipe.max_answer_tokens,
-            no_answer=answer_options(loaded).no_answer,
+            no_answer=SavedQuestionAnswering.load(loaded).may_say_no_answer,
             no_answer_threshold=recipe.no_answer_threshold,
         )
-        self._leave_word()
+        self._save_config()
 
     def settle(self, train: Examples) -> Examples:
-        """Remember whether any question of the training has no answer: what was never seen is never said."""
+        """Keep whether any question of the training has no answer: what was never seen is never said."""
         no_answer = any(not answers for answers in train.references)
         self.options = self.options.model_copy(update={"no_answer": no_answer})
-        self._leave_word()
+        self._save_config()
         return train
 
     def encode(self, rows: Iterable[Row]) -> Examples:
@@ -114,29 +112,9 @@ class QuestionAnsweringTask:
             predictions.append("" if found.start is None else reading.passage.text[found.start : found.end])
         return predictions
 
-    def _leave_word(self) -> None:
-        """Write the options into the model's config, where its later users look for them."""
-        self.loaded.model.config.task_specific_params = {_NAME: self.options.model_dump()}
-
-
-def answer_options(loaded: LoadedModel) -> AnswerOptions:
-    """What the model remembers of its training, over the defaults of a recipe. A model of others may say no answer.
-
-    Raises:
-        ModelError: its config.json has values that cannot be.
-    """
-    fields = QuestionAnsweringRecipe.model_fields
-    own: dict[str, Any] = {name: fields[name].default for name in ("max_answer_tokens", "no_answer_threshold")}
-    kept = (getattr(loaded.model.config, "task_specific_params", None) or {}).get(_NAME, {})
-    written = {name: kept[name] for name in AnswerOptions.model_fields if name in kept}
-    overlap = overlap_of(loaded.window, None)
-    try:
-        options = AnswerOptions.model_validate({**own, "window_overlap": overlap, "no_answer": True, **written})
-    except ValidationError as error:
-        fault = error.errors()[0]
-        key = f"task_specific_params.{_NAME}.{fault['loc'][0]}"
-        raise ModelError(f"{loaded.name}: config.json has {key} {fault['input']!r:.40}: {fault['msg']}.") from error
-    return options
+    def _save_config(self) -> None:
+        """Write the options into the model's config, for its use."""
+        SavedQuestionAnswering(**self.options.model_dump()).save(self.loaded)
 
 
 @dataclass

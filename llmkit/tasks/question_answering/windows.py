@@ -30,7 +30,7 @@ _SPECIAL_TOKENS = 3
 
 
 class AnswerOptions(Block):
-    """How answers are found: what a trained model remembers of its recipe."""
+    """How answers are found."""
 
     window_overlap: Annotated[int, Field(ge=0)]
     """Tokens of the passage that neighbouring windows share."""

@@ -10,6 +10,7 @@ from llmkit.data.lengths import Overflow
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import Block, PositiveInt
 from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.seq2seq.saved import SavedSeq2Seq
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
@@ -36,6 +37,7 @@ class Seq2SeqRecipe(TaskRecipe):
     """The role that is read."""
     TARGET: ClassVar[str]
     """The role that is written."""
+    SAVED: ClassVar[type[SavedSeq2Seq]]
 
     prefix: str | None = None
     """Stands in front of every text, in training and in use; without it, the task's own for T5, none for mT5."""
@@ -53,10 +55,24 @@ class Seq2SeqRecipe(TaskRecipe):
         """The words that T5 was taught the task with, if any."""
         return ""
 
+    def saved_config(self, *, prefix: str) -> SavedSeq2Seq:
+        """What the trained model keeps."""
+        raise NotImplementedError
+
     @property
-    def remembered(self) -> dict[str, Any]:
-        """What the model's later users need besides the prefix."""
-        return {}
+    def part_overlap(self) -> int:
+        """Tokens that the parts of a long text share."""
+        return 0
+
+    @classmethod
+    def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
+        """Of the entries of Google's T5 the prefix alone."""
+        saved = cls.SAVED.load(loaded) if cls.SAVED.is_in(loaded) else SavedSeq2Seq()
+        generation = loaded.model.generation_config
+        written = {"beams": generation.num_beams or 1, "repetition_penalty": generation.repetition_penalty or 1.0}
+        limit = {"max_source_tokens": loaded.window} if loaded.is_bounded else {}
+        kept = saved.model_dump(exclude_none=True, exclude=set(SavedSeq2Seq.model_fields) - {"prefix"})
+        return {**kept, **limit, "generation": written}
 
     def build_task(self, loaded: LoadedModel) -> Seq2SeqTask:
         from llmkit.tasks.seq2seq.task import Seq2SeqTask

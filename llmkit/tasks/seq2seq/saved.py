@@ -1,49 +1,89 @@
-"""What a T5 or mT5 says about its own use: the entries of `task_specific_params` in its config.
+"""What a T5 or mT5 keeps in its config for its use: prefix and options, by task.
 
-llmkit leaves one, named by the task it trained. Google's T5 has several, such as `translation_en_to_de`.
+llmkit writes one entry, named by the task it trained. Google's T5 of 2019 has several, such as `translation_en_to_de`,
+with beams and lengths, which llmkit writes into generation_config.json.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from llmkit.errors import ModelError, UsageError
+from llmkit.recipe.blocks import PositiveInt
 from llmkit.recipe.languages import language_code
-from llmkit.tasks.seq2seq.task import task_entries
-from llmkit.tasks.seq2seq.translation import translation_prefix
+from llmkit.tasks.saved import SavedTaskConfig, saved_entries
+from llmkit.tasks.seq2seq.languages import Language, translation_prefix
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
 
 _PAIR = re.compile(r"translation_([a-z]{2,3})_to_([a-z]{2,3})")
-_VERBS = {"summarization": "summarize", "translation": "translate", "text-to-text": "generate"}
 
 
-def summarization_entry(loaded: LoadedModel) -> Mapping[str, Any]:
+class SavedSeq2Seq(SavedTaskConfig):
+    prefix: str | None = None
+    """Stands in front of every text."""
+    num_beams: Annotated[int, Field(ge=1, le=64)] | None = None
+    """Read from Google's T5 only, as the next."""
+    max_length: PositiveInt | None = None
+    """New tokens at most."""
+
+
+class SavedSummarization(SavedSeq2Seq):
+    TASK: ClassVar[str] = "summarization"
+
+    overflow: Literal["error", "truncate", "window"] | None = None
+    """What becomes of a text that is too long."""
+    window_overlap: Annotated[int, Field(ge=0)] | None = None
+    """Tokens that a part shares with the one before it."""
+
+
+class SavedTranslation(SavedSeq2Seq):
+    TASK: ClassVar[str] = "translation"
+
+    source_language: Language
+    target_language: Language
+
+
+class SavedTextToText(SavedSeq2Seq):
+    TASK: ClassVar[str] = "text-to-text"
+
+
+_VERBS = {
+    SavedSummarization.TASK: "summarize",
+    SavedTranslation.TASK: "translate",
+    SavedTextToText.TASK: "generate",
+}
+
+
+def summarization_config(loaded: LoadedModel) -> SavedSummarization:
     """Prefix and options for summaries; a text-to-text model may be used for them, too.
 
     Raises:
-        ModelError: llmkit trained the model for translation.
+        ModelError: llmkit trained the model for translation; or a damaged entry.
     """
-    entries = task_entries(loaded.model.config)
-    for task in ("summarization", "text-to-text"):
-        if task in entries:
-            return entries[task]
-    _refuse_other(loaded, entries, wanted="summarize")
-    return {"prefix": loaded.family.default_prefix(loaded.model.config, "summarize: ")}
+    for saved in (SavedSummarization, SavedTextToText):
+        if saved.is_in(loaded):
+            return SavedSummarization.load(loaded, entry=saved.TASK)
+    _refuse_other(loaded, wanted="summarize")
+    return SavedSummarization(prefix=loaded.family.default_prefix(loaded.model.config, "summarize: "))
 
 
-def text_to_text_entry(loaded: LoadedModel) -> Mapping[str, Any]:
-    """Prefix and options for text of any kind; without a word of the model's no prefix, which the user then writes."""
-    entries = task_entries(loaded.model.config)
-    if "text-to-text" in entries:
-        return entries["text-to-text"]
-    return {**entries.get("summarization", {}), "prefix": ""}
+def text_to_text_config(loaded: LoadedModel) -> SavedTextToText:
+    """Prefix and options for text of any kind; without a word of the model's no prefix, which the user then writes.
+
+    Raises:
+        ModelError: a damaged entry.
+    """
+    if SavedTextToText.is_in(loaded):
+        return SavedTextToText.load(loaded)
+    return SavedTextToText.load(loaded, entry=SavedSummarization.TASK).model_copy(update={"prefix": ""})
 
 
-def translation_entry(loaded: LoadedModel, *, source: str | None, target: str | None) -> Mapping[str, Any]:
+def translation_config(loaded: LoadedModel, *, source: str | None, target: str | None) -> SavedSeq2Seq:
     """Prefix and options for a pair of languages.
 
     Args:
@@ -51,13 +91,12 @@ def translation_entry(loaded: LoadedModel, *, source: str | None, target: str | 
         target: as `source`.
     Raises:
         UsageError: no such language, or the model does not translate this pair, or several would fit.
-        ModelError: the model does not translate.
+        ModelError: the model does not translate; or a damaged entry.
     """
     wanted = tuple(None if language is None else _code(language) for language in (source, target))
-    entries = task_entries(loaded.model.config)
-    pairs = _pairs(entries)
+    pairs = _pairs(loaded)
     if not pairs:
-        _refuse_other(loaded, entries, wanted="translate")
+        _refuse_other(loaded, wanted="translate")
         raise ModelError(
             f"{loaded.name}: its config names no languages that it translates. Finetune it on translation first."
         )
@@ -68,26 +107,28 @@ def translation_entry(loaded: LoadedModel, *, source: str | None, target: str | 
         raise UsageError(f"{asked}: {loaded.name} does not translate that. It translates {there}.")
     if len(fitting) > 1:
         raise UsageError(f"{loaded.name} translates {there}. Say which with --from and --to.")
-    entry = pairs[fitting[0]]
-    return {"prefix": translation_prefix(*fitting[0]), **entry}
+    saved = pairs[fitting[0]]
+    return saved if saved.prefix is not None else saved.model_copy(update={"prefix": translation_prefix(*fitting[0])})
 
 
-def _pairs(entries: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], Mapping[str, Any]]:
+def _pairs(loaded: LoadedModel) -> dict[tuple[str, str], SavedSeq2Seq]:
     """The codes of each pair of languages, with its entry."""
-    pairs = {}
-    for name, entry in entries.items():
-        if name == "translation":
-            pairs[language_code(entry["source_language"]), language_code(entry["target_language"])] = entry
+    pairs: dict[tuple[str, str], SavedSeq2Seq] = {}
+    for name in saved_entries(loaded):
+        if name == SavedTranslation.TASK:
+            own = SavedTranslation.load(loaded)
+            pairs[language_code(own.source_language), language_code(own.target_language)] = own
         elif match := _PAIR.fullmatch(name):
-            pairs[match[1], match[2]] = entry
+            pairs[match[1], match[2]] = SavedSeq2Seq.load(loaded, entry=name)
     return pairs
 
 
-def _refuse_other(loaded: LoadedModel, entries: Mapping[str, Mapping[str, Any]], *, wanted: str) -> None:
+def _refuse_other(loaded: LoadedModel, *, wanted: str) -> None:
     """
     Raises:
         ModelError: llmkit trained the model for something else.
     """
+    entries = saved_entries(loaded)
     for task, verb in _VERBS.items():
         if task in entries:
             raise ModelError(f"{loaded.name}: was trained for {task}, not to {wanted}. Use `llmkit {verb}`.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from llmkit.recipe.blocks import Kind
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
+from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedSummarization
 
 
 class SummarizationRecipe(Seq2SeqRecipe):
@@ -20,6 +21,7 @@ class SummarizationRecipe(Seq2SeqRecipe):
     BEST: ClassVar[str] = "rougeL"
     SOURCE: ClassVar[str] = "text"
     TARGET: ClassVar[str] = "summary"
+    SAVED: ClassVar[type[SavedSeq2Seq]] = SavedSummarization
 
     task: Literal["summarization"]
     max_source_tokens: Annotated[int, Field(ge=4)] = 512
@@ -33,11 +35,14 @@ class SummarizationRecipe(Seq2SeqRecipe):
     def own_prefix(self) -> str:
         return "summarize: "
 
-    @property
-    def remembered(self) -> dict[str, Any]:
+    def saved_config(self, *, prefix: str) -> SavedSummarization:
         if self.overflow != "window":
-            return {}
-        return {"overflow": "window", "window_overlap": self.overlap_tokens}
+            return SavedSummarization(prefix=prefix)
+        return SavedSummarization(prefix=prefix, overflow="window", window_overlap=self.overlap_tokens)
+
+    @property
+    def part_overlap(self) -> int:
+        return self.overlap_tokens if self.overflow == "window" else 0
 
     @property
     def overlap_tokens(self) -> int:

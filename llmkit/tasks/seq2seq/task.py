@@ -1,13 +1,13 @@
 """Writing a text for a text with T5 and mT5: what summarization, translation and text-to-text have in common.
 
-Each of the three is a recipe class and a task class that names it; all that they do stands here.
+Each of the three has a recipe class of its own; all that they do stands here.
 Legend: B batch, S source tokens, T target tokens, D hidden units.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ class Seq2SeqTask:
             beams=recipe.generation.beams,
             repetition_penalty=recipe.generation.repetition_penalty,
         )
-        self._leave_word()
+        self._save_config()
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         """As `Task.encode`. Under overflow `window` a text that is too long has an example for each part of it, and
@@ -122,7 +122,7 @@ class Seq2SeqTask:
         name = "99th percentile of the training targets"
         _log.info("generation.max_new_tokens: %s, the %s, end of text included", f"{limit:,}", name)
         self.options = self.options.model_copy(update={"max_new_tokens": limit})
-        self._leave_word()
+        self._save_config()
 
     def _write(self, sequences: list[list[int]], engine: Engine) -> list[str]:
         written = engine.generate(sequences, self.options)
@@ -135,14 +135,14 @@ class Seq2SeqTask:
 
     def _cut(self, row: Row | None = None) -> Cut:
         size = self.recipe.max_source_tokens
-        overlap = self.recipe.remembered.get("window_overlap", 0)
-        return Cut(self.loaded.tokenizer, self._prefix_of(row) if row else self.prefix, size, overlap)
+        prefix = self._prefix_of(row) if row else self.prefix
+        return Cut(self.loaded.tokenizer, prefix, size, self.recipe.part_overlap)
 
-    def _leave_word(self) -> None:
-        """Write prefix and options into the model's configs, where its later users look for them."""
-        config, generation = self.loaded.model.config, self.loaded.model.generation_config
+    def _save_config(self) -> None:
+        """Write prefix and options into the model's configs, for its use."""
+        generation = self.loaded.model.generation_config
         name_special_ids(self.loaded, taught=self.loaded.tokenizer.eos_token_id)
-        config.task_specific_params = {self.recipe.task: {"prefix": self.prefix, **self.recipe.remembered}}
+        self.recipe.saved_config(prefix=self.prefix).save(self.loaded)
         generation.max_new_tokens = self.options.max_new_tokens
         generation.num_beams = self.options.beams
         generation.repetition_penalty = self.options.repetition_penalty
@@ -160,8 +160,3 @@ def _examples(kept: list[tuple[list[list[int]], list[int], str]], *, in_parts: b
     if not in_parts:
         return examples
     return replace(examples, row_of=np.repeat(np.arange(len(kept)), [len(parts) for parts, _, _ in kept]))
-
-
-def task_entries(config: Any) -> Mapping[str, Mapping[str, Any]]:
-    """What a model says about its tasks: ours by the name of the task, T5's of 2019 by `translation_en_to_de`."""
-    return getattr(config, "task_specific_params", None) or {}

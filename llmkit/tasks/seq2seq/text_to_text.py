@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from llmkit.recipe.blocks import Kind
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
+from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedTextToText
+
+if TYPE_CHECKING:
+    from llmkit.models.loaded import LoadedModel
 
 
 class TextToTextRecipe(Seq2SeqRecipe):
@@ -21,9 +25,17 @@ class TextToTextRecipe(Seq2SeqRecipe):
     BEST: ClassVar[str] = "rougeL"
     SOURCE: ClassVar[str] = "text"
     TARGET: ClassVar[str] = "target"
+    SAVED: ClassVar[type[SavedSeq2Seq]] = SavedTextToText
 
     task: Literal["text-to-text"]
     max_source_tokens: Annotated[int, Field(ge=4)] = 512
     max_target_tokens: Annotated[int, Field(ge=2)] = 128
     overflow: Literal["error", "truncate", "drop"] = "truncate"
     """What happens to longer texts and targets, always with counts."""
+
+    def saved_config(self, *, prefix: str) -> SavedTextToText:
+        return SavedTextToText(prefix=prefix)
+
+    @classmethod
+    def has_trained(cls, loaded: LoadedModel) -> bool:
+        return cls.SAVED.is_in(loaded)

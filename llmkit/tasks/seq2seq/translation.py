@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from llmkit.recipe.blocks import Kind
-from llmkit.recipe.languages import english_name, language_code
+from llmkit.recipe.languages import language_code
+from llmkit.tasks.seq2seq.languages import Language, is_same, translation_prefix
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
+from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedTranslation
 
-
-def _known(language: str) -> str:
-    """As it was written, if it is a language."""
-    language_code(language)
-    return language
-
-
-Language = Annotated[str, AfterValidator(_known)]
+if TYPE_CHECKING:
+    from llmkit.models.loaded import LoadedModel
 
 
 class TranslationRecipe(Seq2SeqRecipe):
@@ -32,6 +28,7 @@ class TranslationRecipe(Seq2SeqRecipe):
     BEST: ClassVar[str] = "chrf"
     SOURCE: ClassVar[str] = "source"
     TARGET: ClassVar[str] = "target"
+    SAVED: ClassVar[type[SavedSeq2Seq]] = SavedTranslation
 
     task: Literal["translation"]
     source_language: Language
@@ -47,9 +44,14 @@ class TranslationRecipe(Seq2SeqRecipe):
     def own_prefix(self) -> str:
         return translation_prefix(language_code(self.source_language), language_code(self.target_language))
 
-    @property
-    def remembered(self) -> dict[str, Any]:
-        return {"source_language": self.source_language, "target_language": self.target_language}
+    def saved_config(self, *, prefix: str) -> SavedTranslation:
+        return SavedTranslation(
+            prefix=prefix, source_language=self.source_language, target_language=self.target_language
+        )
+
+    @classmethod
+    def has_trained(cls, loaded: LoadedModel) -> bool:
+        return cls.SAVED.is_in(loaded)
 
     @property
     def written_language(self) -> str | None:
@@ -57,18 +59,6 @@ class TranslationRecipe(Seq2SeqRecipe):
 
     @model_validator(mode="after")
     def _two_languages(self) -> TranslationRecipe:
-        if _is_same(self.source_language, self.target_language):
+        if is_same(self.source_language, self.target_language):
             raise ValueError(f"target_language: is the source_language, {self.source_language}")
         return self
-
-
-def _is_same(first: str, second: str) -> bool:
-    """Whether two languages are one, by whatever names; that of a region is another than that of the next."""
-    spelt = {language.casefold().replace("_", "-") for language in (first, second)}
-    has_region = any("-" in language for language in spelt)
-    return len(spelt) == 1 or (not has_region and language_code(first) == language_code(second))
-
-
-def translation_prefix(source: str, target: str) -> str:
-    """T5's own words for two codes (Raffel et al. 2020, appendix D): `translate English to German: `."""
-    return f"translate {english_name(source)} to {english_name(target)}: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,7 @@ from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import DistinctNames, Kind
 from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.token_classification.rows import given_tags, has_words
+from llmkit.tasks.token_classification.saved import SavedTokenClassification
 from llmkit.tasks.token_classification.tags import OUTSIDE, bio_labels, has_prefixes, split_tag
 
 if TYPE_CHECKING:
@@ -100,6 +101,10 @@ class TokenClassificationRecipe(TaskRecipe):
             found = ", ".join(tags) or "none"
             raise DataError(f"token-classification needs two tags or more; the training rows have {found}.")
         return tuple(sorted(tags, key=lambda tag: (tag != OUTSIDE, tag)))
+
+    @classmethod
+    def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
+        return SavedTokenClassification.load(loaded).model_dump(exclude_none=True)
 
     def build_task(self, loaded: LoadedModel) -> TokenClassificationTask:
         from llmkit.tasks.token_classification.task import TokenClassificationTask

@@ -19,6 +19,7 @@ from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
 from llmkit.tasks.token_classification.rows import SpanCount, given_tags, has_words
+from llmkit.tasks.token_classification.saved import SavedTokenClassification
 from llmkit.tasks.token_classification.subwords import (
     SPECIAL_TOKENS,
     Window,
@@ -60,7 +61,7 @@ class TokenClassificationTask:
         self.class_of = {label: index for index, label in enumerate(loaded.labels)}
         self._overlap = overlap_of(loaded.window, recipe.window_overlap)
         self._check_figures()
-        self._leave_word()
+        SavedTokenClassification(window_overlap=self._overlap).save(loaded)
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         count = LengthCount(what="text", max_tokens=self.loaded.window, overflow=self.recipe.overflow)
@@ -148,10 +149,6 @@ class TokenClassificationTask:
                 "evaluation: figures of entities need tags with prefixes (B-PER, I-PER, O); these are plain. "
                 "Use tag_accuracy."
             )
-
-    def _leave_word(self) -> None:
-        """Write the overlap into the model's config, where its later users look for it."""
-        self.loaded.model.config.task_specific_params = {"token-classification": {"window_overlap": self._overlap}}
 
 
 @dataclass

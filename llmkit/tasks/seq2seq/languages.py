@@ -1,0 +1,31 @@
+"""The languages of a translation: as a recipe and a config name them, and the words that T5 was taught them with."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from llmkit.recipe.languages import english_name, language_code
+
+
+def _known(language: str) -> str:
+    """As it was written, if it is a language."""
+    language_code(language)
+    return language
+
+
+Language = Annotated[str, AfterValidator(_known)]
+"""A code such as `en` or `pt-BR`, or an English name."""
+
+
+def is_same(first: str, second: str) -> bool:
+    """Whether two languages are one, by whatever names; that of a region is another than that of the next."""
+    spelt = {language.casefold().replace("_", "-") for language in (first, second)}
+    has_region = any("-" in language for language in spelt)
+    return len(spelt) == 1 or (not has_region and language_code(first) == language_code(second))
+
+
+def translation_prefix(source: str, target: str) -> str:
+    """T5's own words for two codes (Raffel et al. 2020, appendix D): `translate English to German: `."""
+    return f"translate {english_name(source)} to {english_name(target)}: "

@@ -1,0 +1,16 @@
+"""What a trained tagger keeps in its config for its use."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from llmkit.tasks.saved import SavedTaskConfig
+
+
+class SavedTokenClassification(SavedTaskConfig):
+    TASK: ClassVar[str] = "token-classification"
+
+    window_overlap: Annotated[int, Field(ge=0)] | None = None
+    """Tokens that neighbouring windows share."""
