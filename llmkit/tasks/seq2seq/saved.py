@@ -108,7 +108,15 @@ def translation_config(loaded: LoadedModel, *, source: str | None, target: str |
     if len(fitting) > 1:
         raise UsageError(f"{loaded.name} translates {there}. Say which with --from and --to.")
     saved = pairs[fitting[0]]
-    return saved if saved.prefix is not None else saved.model_copy(update={"prefix": translation_prefix(*fitting[0])})
+    if saved.prefix is not None:
+        return saved
+    try:
+        prefix = translation_prefix(*fitting[0])
+    except KeyError as error:
+        raise ModelError(
+            f"{loaded.name}: config.json has no prefix for {there}, and {error} is no language."
+        ) from error
+    return saved.model_copy(update={"prefix": prefix})
 
 
 def _pairs(loaded: LoadedModel) -> dict[tuple[str, str], SavedSeq2Seq]:
