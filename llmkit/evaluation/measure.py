@@ -13,7 +13,7 @@ from llmkit.evaluation.metrics import score_texts
 from llmkit.evaluation.metrics.language_model import loss_figures
 from llmkit.evaluation.metrics.rouge import RougeTokenizer
 from llmkit.evaluation.written import Counts, WrittenLengths, written_details
-from llmkit.tasks.base import WRITING_HEADS, Engine, Scores, Task, Tunable, count_targets
+from llmkit.tasks.base import WRITING_HEADS, Engine, Scores, Task, count_targets
 
 if TYPE_CHECKING:
     import torch
@@ -66,8 +66,8 @@ def measure(
     figures = loss_figures(task.recipe.loss_figures, nats, targets, examples.utf8_bytes) if targets else {}
     if not predictions:
         return Scores(figures), []
-    if tune and isinstance(task, Tunable):
-        predictions = task.tune(predictions, examples.references)
+    if tune:
+        predictions = task.tune_threshold(predictions, examples.references)
     wanted = metrics or task.recipe.metrics
     scores = score_rows(task, predictions, examples.references, metrics=wanted, rouge_tokenizer=rouge_tokenizer)
     details = {**scores.details, **written_details([part[3] for part in parts])}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from llmkit.models.families import Head
 from llmkit.recipe.blocks import Recipe
@@ -168,37 +168,22 @@ class Task(Protocol):
         """
         ...
 
-
-@runtime_checkable
-class Settles(Protocol):
-    """A task that settles something by its training rows: how long its texts may be, or whether answers are missing."""
-
-    def settle(self, train: Examples) -> Examples:
-        """Keep it with the model, and give the examples to train on. Called once, before any validation row is read."""
+    def prepare_training(self, train: Examples) -> Examples:
+        """Decide what depends on the training rows, such as how long texts may be, keep it with the model, and return
+        the examples to train on. Called once, before any validation row is read."""
         ...
 
-
-@runtime_checkable
-class Labelled(Protocol):
-    """A task that looks at the labels of its rows before the first step."""
-
-    def learn_labels(self, train: Examples, validation: Examples) -> None:
-        """Tell what they are like, and settle what depends on them. Called once.
+    def check_labels(self, train: Examples, validation: Examples) -> None:
+        """Log what the labels of the rows are like, and decide what depends on them. Called once, before the first step.
 
         Raises:
             DataError: there is nothing to learn.
         """
         ...
 
-
-@runtime_checkable
-class Standardising(Protocol):
-    """A task whose targets may be numbers, which are learnt best with mean 0 and standard deviation 1."""
-
-    loaded: LoadedModel
-
     def target_scale(self, train: Examples) -> TargetScale | None:
-        """Of the training rows' numbers; None where its targets are no numbers.
+        """Of the training rows' numbers, which are learnt best with mean 0 and standard deviation 1; None where the
+        targets are no numbers.
 
         Raises:
             DataError: they cannot be standardised.
@@ -210,11 +195,26 @@ class Standardising(Protocol):
         by `loaded.loss_unit` for reports; predictions stay in the unit of the rows. Called once, before training."""
         ...
 
-
-@runtime_checkable
-class Tunable(Protocol):
-    """A task whose predictions hang on something that the validation rows decide, such as a threshold."""
-
-    def tune(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
-        """Settle it on all validation rows, keep it with the model, and give the predictions that follow from it."""
+    def tune_threshold(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
+        """Decide on all validation rows what predictions depend on, keep it with the model, and return the predictions
+        that follow from it."""
         ...
+
+
+class BaseTask:
+    """What most tasks do where `Task` leaves a choice: nothing depends on the rows, and there are no numbers."""
+
+    def prepare_training(self, train: Examples) -> Examples:
+        return train
+
+    def check_labels(self, train: Examples, validation: Examples) -> None:
+        return None
+
+    def target_scale(self, train: Examples) -> TargetScale | None:
+        return None
+
+    def standardise(self, scale: TargetScale) -> None:
+        raise NotImplementedError("a task with a target scale says how it trains on it")
+
+    def tune_threshold(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
+        return predictions

@@ -25,7 +25,7 @@ from llmkit.models.loading import create_model, load_model
 from llmkit.recipe.blocks import Recipe, ScratchModel
 from llmkit.runs.environment import environment
 from llmkit.runs.folder import Run
-from llmkit.tasks.base import Labelled, Settles, Standardising, Task, TaskRecipe
+from llmkit.tasks.base import Task, TaskRecipe
 from llmkit.training.prepared import Prepared
 from llmkit.training.resume import check_data, warn_of_environment
 from llmkit.training.splits import Split, SplitRows, warn_of_shared_texts
@@ -60,16 +60,12 @@ def prepare(
     data = _describe_data(task, splits)
     if resumed is not None and checkpoint is not None:
         check_data(resumed, data)
-    train = task.encode(splits["train"])
-    if isinstance(task, Settles):
-        train = task.settle(train)
+    train = task.prepare_training(task.encode(splits["train"]))
     validation = task.encode(_first_rows(splits["validation"], recipe))
     _require_rows(len(train), split="train", recipe=recipe)
     _require_rows(len(validation), split="validation", recipe=recipe)
-    if isinstance(task, Labelled):
-        task.learn_labels(train, validation)
-    if isinstance(task, Standardising):
-        data |= _standardise(task, train, checkpoint=checkpoint)
+    task.check_labels(train, validation)
+    data |= _standardise(task, train, checkpoint=checkpoint)
     family, scratch = task.loaded.family, isinstance(recipe.model, ScratchModel)
     precision = choose_precision(recipe.train.precision, family=family, device=PartialState().device)
     accelerator = Accelerator(mixed_precision=precision.accelerate)
@@ -83,7 +79,7 @@ def prepare(
     return Prepared(recipe, task, train, validation, plan, precision, accelerator, data, checkpoint, unigram, checks)
 
 
-def _standardise(task: Standardising, train: Examples, *, checkpoint: Checkpoint | None) -> dict[str, Any]:
+def _standardise(task: Task, train: Examples, *, checkpoint: Checkpoint | None) -> dict[str, Any]:
     """Have a regression learn standardised numbers; a resumed run goes on with its own scale, or without one.
 
     Returns:

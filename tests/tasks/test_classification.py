@@ -200,7 +200,7 @@ def test_auto_weights_even_the_labels_out_and_a_row_weighs_1_on_average() -> Non
     assert sum(weights[label] * count for label, count in {"a": 6, "b": 2, "d": 1}.items()) == pytest.approx(9)
     task = task_for(class_weights="auto")
     examples = task.encode(rows_for())
-    task.learn_labels(examples, examples)
+    task.check_labels(examples, examples)
     counts = {label: examples.references.count(label) for label in LABELS}
     assert SavedClassification.load(task.loaded).class_weights == pytest.approx(even_weights(counts))
 
@@ -402,7 +402,7 @@ def test_an_overlap_that_fills_the_window_is_refused() -> None:
 
 
 def learn(task: ClassificationTask, train: Sequence[Row], validation: Sequence[Row]) -> None:
-    task.learn_labels(task.encode(train), task.encode(validation))
+    task.check_labels(task.encode(train), task.encode(validation))
 
 
 def test_label_counts_unevenness_and_missing_labels_are_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -464,7 +464,7 @@ def test_the_threshold_of_the_validation_rows_is_kept_with_the_model_and_used() 
     assert [one["labels"] for one in before] == [
         [label for label, probability in one["probabilities"].items() if probability >= 0.5] for one in before
     ]
-    tuned = task.tune(before, examples.references)
+    tuned = task.tune_threshold(before, examples.references)
     threshold = SavedClassification.load(task.loaded).threshold
     assert threshold not in (None, 0.5)
     assert tuned == task.predict(examples, engine_of(task)) != before

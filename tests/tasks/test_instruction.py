@@ -25,7 +25,7 @@ from llmkit.models.export import tokenizer_files
 from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED
 from llmkit.recipe.blocks import GenerationBlock
-from llmkit.tasks.base import Settles, count_targets
+from llmkit.tasks.base import count_targets
 from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.instruction.task import InstructionTask, length_limit
 from llmkit.training.prepare import check_figures
@@ -342,8 +342,7 @@ def test_predictions_of_windows_are_one_a_row() -> None:
 def test_the_limit_is_the_99th_percentile_of_the_training_answers_unless_the_recipe_has_one() -> None:
     silent, told = instruction(), instruction(generation={"max_new_tokens": 7})
     for task in (silent, told):
-        assert isinstance(task, Settles)
-        task.settle(task.encode([chat_row("a", "dog"), chat_row("a", "b")]))
+        task.prepare_training(task.encode([chat_row("a", "dog"), chat_row("a", "b")]))
     longest = len(silent.loaded.tokenizer(" dog")["input_ids"]) + 1
     assert silent.loaded.model.generation_config.max_new_tokens == longest
     assert told.loaded.model.generation_config.max_new_tokens == 7
@@ -355,12 +354,14 @@ def test_no_limit_is_learnt_where_no_conversation_fits() -> None:
     """The percentile of nothing was an error before anyone could say that there are no rows."""
     task = instruction(max_tokens=16, overflow="drop")
     before = task.loaded.model.generation_config.max_new_tokens
-    assert len(task.settle(task.encode([long_row()]))) == 0
+    assert len(task.prepare_training(task.encode([long_row()]))) == 0
     assert task.loaded.model.generation_config.max_new_tokens == before
 
 
 def test_only_tasks_that_write_learn_a_length() -> None:
-    assert not isinstance(task_of("classification"), Settles)
+    task = task_of("classification")
+    examples = task.encode(rows())
+    assert task.prepare_training(examples) is examples
 
 
 def test_instruction_is_measured_by_loss_perplexity_and_rouge() -> None:

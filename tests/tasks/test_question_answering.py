@@ -349,16 +349,16 @@ def test_what_was_never_seen_in_training_is_never_said() -> None:
     examples = task.encode([row("bird gold", None)])
     shy = pointing_at("gold", "gold", cls=9.0)
     assert task.predict(examples, shy) == [""]
-    task.settle(trained_on(["gold"]))
+    task.prepare_training(trained_on(["gold"]))
     assert task.predict(examples, shy) == ["gold"]
     assert not answer_options(task.loaded).no_answer
-    task.settle(trained_on(["gold"], []))
+    task.prepare_training(trained_on(["gold"], []))
     assert task.predict(examples, shy) == [""]
 
 
 def test_a_saved_model_has_its_options_and_a_task_around_it_keeps_them() -> None:
     task = task_of_window(window_overlap=5, max_answer_tokens=7, no_answer_threshold=1.5)
-    task.settle(trained_on(["gold"]))
+    task.prepare_training(trained_on(["gold"]))
     kept = {"window_overlap": 5, "max_answer_tokens": 7, "no_answer": False, "no_answer_threshold": 1.5}
     assert saved(task) == kept
     assert answer_options(task.loaded) == AnswerOptions.model_validate(kept)

@@ -154,7 +154,7 @@ def test_the_length_limit_is_what_99_percent_of_the_training_targets_need(caplog
     examples = task.encode(targets_of(*[5] * 150, *[9] * 49, 40))
     assert task.options.max_new_tokens == 256
     with caplog.at_level(logging.INFO, logger="llmkit"):
-        task.settle(examples)
+        task.prepare_training(examples)
     assert task.options.max_new_tokens == 9
     assert len(logged(caplog, "INFO", "generation.max_new_tokens", 9)) == 1
     assert task.loaded.model.generation_config.max_new_tokens == 9
@@ -164,13 +164,13 @@ def test_the_length_limit_is_what_99_percent_of_the_training_targets_need(caplog
 
 def test_the_length_limit_of_the_recipe_stays() -> None:
     task: Any = task_of("translation", generation={"max_new_tokens": 7})
-    task.settle(task.encode(targets_of(5, 9, 40)))
+    task.prepare_training(task.encode(targets_of(5, 9, 40)))
     assert task.options.max_new_tokens == 7
 
 
 def test_the_length_limit_never_exceeds_the_longest_target_that_the_recipe_allows() -> None:
     task: Any = task_of("translation", max_target_tokens=6)
-    task.settle(task.encode(targets_of(5, 9, 40)))
+    task.prepare_training(task.encode(targets_of(5, 9, 40)))
     assert task.options.max_new_tokens == 6
 
 
@@ -215,7 +215,7 @@ def test_a_long_text_is_read_in_parts_that_fit_and_together_hold_all_of_it() -> 
 
 def test_rows_in_parts_are_left_out_of_training_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     task = in_parts()
-    examples = task.settle(task.encode(long_rows()))
+    examples = task.prepare_training(task.encode(long_rows()))
     assert (len(examples), examples.rows) == (2, 2)
     assert len(logged(caplog, "WARNING", 1, 3, "max_source_tokens", 24)) == 1
 

@@ -40,7 +40,7 @@ from llmkit.data.order import Indices, batch_of_step, cut_by_tokens
 from llmkit.errors import DivergedError, MachineError
 from llmkit.models.export import own_tensors
 from llmkit.models.losses import IGNORED
-from llmkit.tasks.base import Batch, Task, count_targets
+from llmkit.tasks.base import BaseTask, Batch, Task, count_targets
 from llmkit.training.optimizer import adamw
 from llmkit.training.step import LossModule, Stepper
 
@@ -279,13 +279,13 @@ def test_an_infinite_gradient_of_a_finite_loss_is_refused_too() -> None:
     assert not gradients(stepper.task)
 
 
-class Wrapped:
+class Wrapped(BaseTask):
     """A task that does something to the loss of each batch."""
 
     def __init__(self, task: Task, change: Callable[[Batch, Tensor], Tensor]) -> None:
         self.task = task
         self.loaded = task.loaded
-        self.recipe.HEAD, self.recipe = task.recipe.HEAD, task.recipe
+        self.recipe = task.recipe
         self.encode, self.collate, self.predict = task.encode, task.collate, task.predict
         self.change = change
 

@@ -15,7 +15,7 @@ from typing_extensions import assert_never
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError, nearest
-from llmkit.tasks.base import Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.classification.inputs import Contents, TextInputs
 from llmkit.tasks.classification.label_report import even_weights, label_counts, report_references
 from llmkit.tasks.classification.recipe import ClassificationRecipe
@@ -62,7 +62,7 @@ class _Encoded:
         self.references.append(reference)
 
 
-class ClassificationTask:
+class ClassificationTask(BaseTask):
     def __init__(self, recipe: ClassificationRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
@@ -137,7 +137,7 @@ class ClassificationTask:
         of_rows = scores_of_rows(scores, inputs.lengths.tolist(), examples.examples_of())
         return predictions_of(of_rows, self.answer, labels=self.loaded.labels, threshold=saved.threshold)
 
-    def learn_labels(self, train: Examples, validation: Examples) -> None:
+    def check_labels(self, train: Examples, validation: Examples) -> None:
         """Tell what the labels are like before the first step, and settle `class_weights: auto`.
 
         Raises:
@@ -171,7 +171,7 @@ class ClassificationTask:
             *(scale.mean, scale.deviation),
         )
 
-    def tune(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
+    def tune_threshold(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
         """Find the threshold of many labels on the validation rows, keep it with the model, and predict by it."""
         if self.answer != "labels":
             return predictions

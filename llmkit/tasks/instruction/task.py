@@ -17,7 +17,7 @@ from llmkit.models.chat import TEMPLATE, Messages, answer_ends, fault_in
 from llmkit.models.ends import name_special_ids
 from llmkit.models.threads import own_turn
 from llmkit.recipe.blocks import GenerationBlock
-from llmkit.tasks.base import Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.encoding import in_chunks, length_limit
 from llmkit.tasks.instruction.conversations import FittedChats, fit_chats
 from llmkit.tasks.instruction.recipe import InstructionRecipe
@@ -35,7 +35,7 @@ _UNLEARNT_LENGTH = 128
 """Limit of an answer before any training rows were seen."""
 
 
-class InstructionTask:
+class InstructionTask(BaseTask):
     def __init__(self, recipe: InstructionRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
@@ -90,7 +90,7 @@ class InstructionTask:
             )
         return [text.strip() for text in texts]
 
-    def settle(self, train: Examples) -> Examples:
+    def prepare_training(self, train: Examples) -> Examples:
         """Let nearly all answers of the training rows end by themselves; the model keeps the limit."""
         if self.recipe.generation.max_new_tokens is None and len(train):
             lengths = [end - start for index in range(len(train)) for start, end in _answers_of(train, index)]

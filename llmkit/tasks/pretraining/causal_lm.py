@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from llmkit.data.examples import Examples
 from llmkit.data.token_store import Blocks
 from llmkit.models.ends import name_special_ids
-from llmkit.tasks.base import Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.pretraining.corpus import block_tokens_of, token_stream
 from llmkit.tasks.pretraining.recipe import CausalLMRecipe
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
 
 
-class CausalLMTask:
+class CausalLMTask(BaseTask):
     def __init__(self, recipe: CausalLMRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from llmkit.data.examples import Examples
 from llmkit.data.token_store import Blocks
-from llmkit.tasks.base import Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.pretraining.corpus import block_tokens_of, token_stream
 from llmkit.tasks.pretraining.corruption import chosen_positions, hide_tokens, rng_of
 from llmkit.tasks.pretraining.recipe import MaskedLMRecipe
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
 
 
-class MaskedLMTask:
+class MaskedLMTask(BaseTask):
     def __init__(self, recipe: MaskedLMRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded

@@ -17,7 +17,7 @@ from llmkit.data.examples import Examples
 from llmkit.data.token_store import Blocks
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.ends import name_special_ids
-from llmkit.tasks.base import Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.pretraining.corpus import token_stream
 from llmkit.tasks.pretraining.corruption import SpanPlan, corrupt_spans, plan_spans, rng_of
 from llmkit.tasks.pretraining.recipe import SpanCorruptionRecipe
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("llmkit")
 
 
-class SpanCorruptionTask:
+class SpanCorruptionTask(BaseTask):
     def __init__(self, recipe: SpanCorruptionRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError
-from llmkit.tasks.base import Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.question_answering.locate import locate_answer
@@ -42,7 +42,7 @@ _CLS = 0
 _log = logging.getLogger("llmkit")
 
 
-class QuestionAnsweringTask:
+class QuestionAnsweringTask(BaseTask):
     def __init__(self, recipe: QuestionAnsweringRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
@@ -54,7 +54,7 @@ class QuestionAnsweringTask:
         )
         self._save_config()
 
-    def settle(self, train: Examples) -> Examples:
+    def prepare_training(self, train: Examples) -> Examples:
         """Keep whether any question of the training has no answer: what was never seen is never said."""
         no_answer = any(not answers for answers in train.references)
         self.options = self.options.model_copy(update={"no_answer": no_answer})

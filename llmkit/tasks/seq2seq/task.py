@@ -16,7 +16,7 @@ from llmkit.data.lengths import LengthCount
 from llmkit.models.ends import name_special_ids
 from llmkit.models.threads import own_turn
 from llmkit.recipe.blocks import GenerationBlock
-from llmkit.tasks.base import Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.encoding import encode_texts, in_chunks, length_limit
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.seq2seq.chunks import Cut, write_in_rounds
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("llmkit")
 
 
-class Seq2SeqTask:
+class Seq2SeqTask(BaseTask):
     def __init__(self, recipe: Seq2SeqRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
@@ -97,7 +97,7 @@ class Seq2SeqTask:
             parts, write=lambda sequences: self._write(sequences, engine), cut=lambda text: self._cut().parts(text)
         )
 
-    def settle(self, train: Examples) -> Examples:
+    def prepare_training(self, train: Examples) -> Examples:
         """These without the rows that are too long to be paired with their target, which are counted.
 
         Their targets also decide how much the model writes, where the recipe does not.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError, ModelError, UsageError, nearest
-from llmkit.tasks.base import Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
@@ -46,7 +46,7 @@ _PREDICT_EXAMPLES = 2048
 _log = logging.getLogger("llmkit")
 
 
-class TokenClassificationTask:
+class TokenClassificationTask(BaseTask):
     def __init__(self, recipe: TokenClassificationRecipe, loaded: LoadedModel) -> None:
         """Raises:
         ModelError: labels in a scheme that is not BIO, or a tokenizer without an unknown token.
