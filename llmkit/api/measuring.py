@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from llmkit.data.examples import Examples
     from llmkit.evaluation.comparing import Comparison
     from llmkit.models.families import Head
-    from llmkit.tasks.base import Pooling, Scores, Task
+    from llmkit.tasks.base import Pooling, Scores, Task, TaskRecipe
 
 _log = logging.getLogger("llmkit")
 _MAPPED_BY_OPTION = "Map it with --column {role}={column}"
@@ -247,7 +247,7 @@ def _check_roles(columns: Mapping[str, str] | None, roles: Mapping[str, Kind], *
         raise UsageError(f"--column: {unknown[0]!r} is not a role of {of}.{hint} Use {', '.join(roles)}.")
 
 
-def _baseline_rows(recipe: Recipe, run: Run | None) -> Iterable[Row]:
+def _baseline_rows(recipe: TaskRecipe, run: Run | None) -> Iterable[Row]:
     """The run's training rows, or nothing where no baseline of the task learns.
 
     Raises:

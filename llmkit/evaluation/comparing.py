@@ -15,8 +15,7 @@ from llmkit.data.rows import Row
 from llmkit.evaluation.baselines import baselines_of, judged_by_loss
 from llmkit.evaluation.measure import score_rows
 from llmkit.evaluation.metrics import FIGURES, RougeTokenizer, is_better, perplexity
-from llmkit.recipe.blocks import Recipe
-from llmkit.tasks.base import Task
+from llmkit.tasks.base import Task, TaskRecipe
 
 _log = logging.getLogger("llmkit")
 MOST_ROWS = 100_000
@@ -47,7 +46,7 @@ class Comparison:
     """Rows that the baselines learnt from; 0 where none of them learns."""
 
 
-def needs_training_rows(recipe: Recipe) -> bool:
+def needs_training_rows(recipe: TaskRecipe) -> bool:
     """Whether a baseline of this recipe's task learns something; the unigram loss does."""
     return judged_by_loss(recipe) or any(baseline.learns for baseline in baselines_of(recipe))
 

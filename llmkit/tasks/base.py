@@ -101,6 +101,13 @@ class TaskRecipe(Recipe):
     """The hub model that `VERB` takes where there is no finished run of the task."""
     PRETRAINS: ClassVar[bool] = False
     """Whether the task needs nothing but text."""
+    BASELINES: ClassVar[tuple[str, ...]] = ()
+    """What predicts as much without a model, by its name in `evaluation/baselines/`; see `baselines`."""
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """The baselines of this recipe, where its keys decide which there are."""
+        return self.BASELINES
 
     def class_names(self, rows: Iterable[Row]) -> tuple[str, ...] | None:
         """Names of the model's outputs, by the recipe or by the training rows; None for a head without classes.

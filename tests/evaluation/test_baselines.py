@@ -12,7 +12,7 @@ from facts import logged, says
 from llmkit.data.rows import Row
 from llmkit.errors import LlmkitError
 from llmkit.evaluation import comparing
-from llmkit.evaluation.baselines import BASELINES, LABELLED, baselines_of, judged_by_loss
+from llmkit.evaluation.baselines import BASELINES, baselines_of, judged_by_loss
 from llmkit.evaluation.baselines.answers import closest_sentence
 from llmkit.evaluation.baselines.labels import (
     commonest,
@@ -134,13 +134,21 @@ def test_a_baseline_gives_a_prediction_for_each_row_of_the_kind_that_the_task_gi
 
 
 def test_each_task_whose_predictions_are_judged_has_a_baseline() -> None:
-    named = {*BASELINES, "classification"}
-    assert {name for name, recipe in RECIPES.items() if recipe.METRICS and recipe.BEST != "loss"} <= named
-    assert set(LABELLED) == {"label", "labels", "number"}
+    judged = {name: recipe for name, recipe in RECIPES.items() if recipe.METRICS and recipe.BEST != "loss"}
+    assert all(recipe.BASELINES for recipe in judged.values())
+    others = [recipe_of("classification", **keys) for keys in ({"multilabel": True}, {"regression": True})]
+    named = [*(recipe.BASELINES for recipe in judged.values()), *(recipe.baselines for recipe in others)]
+    assert {name for names in named for name in names} == set(BASELINES)
+
+
+def test_a_classifiers_baselines_fit_what_it_predicts() -> None:
+    found = {key: baselines_of(recipe_of("classification", **{key: True})) for key in ("multilabel", "regression")}
+    assert found["multilabel"][0].title == "commonest set of labels"
+    assert [one.name for one in found["regression"]] == ["mean", "tfidf-ridge"]
 
 
 def test_a_baseline_says_which_rows_it_can_read() -> None:
-    (tags,) = BASELINES["token-classification"]
+    tags = BASELINES["commonest-tag"]
     assert tags.fits([Row({"words": ["a"], "tags": ["O"]}, "1")])
     assert not tags.fits([Row({"words": ["a"], "tags": ["O"]}, "1"), Row({"text": "a", "spans": []}, "2")])
 

@@ -1,8 +1,8 @@
 """What costs nothing, or next to nothing, for each task: what a model has to beat on the same rows.
 
 A baseline takes training rows and test rows and gives predictions: the same JSON values as `Task.predict`. The work is
-done by functions of plain lists in the files of this folder. A new one is such a function and an entry in `BASELINES`,
-or in `LABELLED` where it depends on what the labels are. Language models have one of their own, the unigram loss.
+done by functions of plain lists in the files of this folder. A new one is such a function and a line in `BASELINES`; a
+recipe class names those of its task. Language models have one of their own, the unigram loss.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Any
 from llmkit.data.rows import Row
 from llmkit.evaluation.baselines import answers, labels, tags, texts
 from llmkit.recipe.blocks import Kind, Recipe
+from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.token_classification.tags import to_bio
 
 Rows = Sequence[Row]
+_TARGETS: frozenset[Kind] = frozenset({"label", "labels", "number"})
 
 
 @dataclass(frozen=True)
@@ -40,20 +42,18 @@ class Baseline:
         return all(role in row.fields for row in rows for role in self.needs)
 
 
-def baselines_of(recipe: Recipe) -> tuple[Baseline, ...]:
+def baselines_of(recipe: TaskRecipe) -> tuple[Baseline, ...]:
     """The baselines of a recipe's task; none where nothing is predicted, or nobody has thought of one."""
-    if recipe.task == "classification":
-        return LABELLED[recipe.roles[_target_role(recipe)]]
-    return BASELINES.get(recipe.task, ())
+    return tuple(BASELINES[name] for name in recipe.baselines)
 
 
-def judged_by_loss(recipe: Recipe) -> bool:
+def judged_by_loss(recipe: TaskRecipe) -> bool:
     """Whether the baseline is the unigram loss: that of a task that writes text which no figure but the loss judges."""
     return not recipe.metrics or (recipe.own_best == "loss" and not baselines_of(recipe))
 
 
 def _target_role(recipe: Recipe) -> str:
-    return next(role for role, kind in recipe.roles.items() if kind in LABELLED)
+    return next(role for role, kind in recipe.roles.items() if kind in _TARGETS)
 
 
 def _targets(recipe: Recipe, rows: Rows) -> list[Any]:
@@ -118,30 +118,21 @@ def _closest_sentence(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
     return [answers.closest_sentence(row.fields["context"], row.fields["question"]) for row in rows]
 
 
-_MAJORITY = Baseline("majority", "majority class", _majority)
 _LOGISTIC = "TF-IDF + logistic regression"
-_COPY = Baseline("copy", "copy of the source", _copy, learns=False, writes=True)
 
-LABELLED: Mapping[Kind, tuple[Baseline, ...]] = {
-    "label": (_MAJORITY, Baseline("tfidf-logistic", _LOGISTIC, _one_label)),
-    "labels": (
-        Baseline("majority", "commonest set of labels", _majority_set),
-        Baseline("tfidf-logistic", _LOGISTIC, _label_sets),
+BASELINES: Mapping[str, Baseline] = {
+    "closest-sentence": Baseline(
+        "closest-sentence", "sentence closest to the question", _closest_sentence, learns=False
     ),
-    "number": (Baseline("mean", "mean value", _mean), Baseline("tfidf-ridge", "TF-IDF + ridge regression", _numbers)),
+    "commonest-tag": Baseline("commonest-tag", "each word's commonest tag", _commonest_tags, needs=("words", "tags")),
+    "copy": Baseline("copy", "copy of the source", _copy, learns=False, writes=True),
+    "lead-1": Baseline("lead-1", "first sentence", _lead, learns=False, writes=True),
+    "majority": Baseline("majority", "majority class", _majority),
+    "majority-set": Baseline("majority", "commonest set of labels", _majority_set),
+    "mean": Baseline("mean", "mean value", _mean),
+    "no-answer": Baseline("no-answer", "no answer", _no_answer, learns=False),
+    "tfidf-logistic": Baseline("tfidf-logistic", _LOGISTIC, _one_label),
+    "tfidf-logistic-sets": Baseline("tfidf-logistic", _LOGISTIC, _label_sets),
+    "tfidf-ridge": Baseline("tfidf-ridge", "TF-IDF + ridge regression", _numbers),
 }
-"""Of classification, by the kind of its targets."""
-
-BASELINES: Mapping[str, tuple[Baseline, ...]] = {
-    "question-answering": (
-        Baseline("no-answer", "no answer", _no_answer, learns=False),
-        Baseline("closest-sentence", "sentence closest to the question", _closest_sentence, learns=False),
-    ),
-    "summarization": (Baseline("lead-1", "first sentence", _lead, learns=False, writes=True),),
-    "text-to-text": (_COPY,),
-    "token-classification": (
-        Baseline("commonest-tag", "each word's commonest tag", _commonest_tags, needs=("words", "tags")),
-    ),
-    "translation": (_COPY,),
-}
-"""Of the other tasks."""
+"""By the names in `TaskRecipe.BASELINES`."""

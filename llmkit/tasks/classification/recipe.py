@@ -34,6 +34,11 @@ _OWN: Mapping[Answer, tuple[tuple[str, ...], str]] = {
     "number": (("mse", "pearson", "spearman"), "mse"),
 }
 """Metrics, and the figure that picks the best checkpoint."""
+_BASELINES: Mapping[Answer, tuple[str, ...]] = {
+    "label": ("majority", "tfidf-logistic"),
+    "labels": ("majority-set", "tfidf-logistic-sets"),
+    "number": ("mean", "tfidf-ridge"),
+}
 
 
 class ClassificationRecipe(TaskRecipe):
@@ -46,6 +51,7 @@ class ClassificationRecipe(TaskRecipe):
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("classification")
     METRICS: ClassVar[tuple[str, ...]] = _OWN["label"][0]
     BEST: ClassVar[str] = _OWN["label"][1]
+    BASELINES: ClassVar[tuple[str, ...]] = _BASELINES["label"]
 
     task: Literal["classification"]
     multilabel: bool = False
@@ -88,6 +94,10 @@ class ClassificationRecipe(TaskRecipe):
     @property
     def own_best(self) -> str:
         return _OWN[self.answer][1]
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        return _BASELINES[self.answer]
 
     @property
     def fitting_metrics(self) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ class QuestionAnsweringRecipe(TaskRecipe):
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("question-answering")
     METRICS: ClassVar[tuple[str, ...]] = ("squad",)
     BEST: ClassVar[str] = "answer_f1"
+    BASELINES: ClassVar[tuple[str, ...]] = ("no-answer", "closest-sentence")
 
     task: Literal["question-answering"]
     max_tokens: Annotated[int, Field(ge=16)] | None = None

@@ -19,6 +19,7 @@ class SummarizationRecipe(Seq2SeqRecipe):
     ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "summary": "text"}
     METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
     BEST: ClassVar[str] = "rougeL"
+    BASELINES: ClassVar[tuple[str, ...]] = ("lead-1",)
     SOURCE: ClassVar[str] = "text"
     TARGET: ClassVar[str] = "summary"
     SAVED: ClassVar[type[SavedSeq2Seq]] = SavedSummarization

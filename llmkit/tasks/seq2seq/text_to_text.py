@@ -23,6 +23,7 @@ class TextToTextRecipe(Seq2SeqRecipe):
     READ_ROLES: ClassVar[tuple[str, ...]] = ("text", "prefix")
     METRICS: ClassVar[tuple[str, ...]] = ("rouge", "exact_text")
     BEST: ClassVar[str] = "rougeL"
+    BASELINES: ClassVar[tuple[str, ...]] = ("copy",)
     SOURCE: ClassVar[str] = "text"
     TARGET: ClassVar[str] = "target"
     SAVED: ClassVar[type[SavedSeq2Seq]] = SavedTextToText

@@ -26,6 +26,7 @@ class TranslationRecipe(Seq2SeqRecipe):
     METRICS: ClassVar[tuple[str, ...]] = ("bleu", "chrf", "ter")
     # BLEU is 0 until four words in a row are right, and TER may exceed its bad end: chrF tells early models apart.
     BEST: ClassVar[str] = "chrf"
+    BASELINES: ClassVar[tuple[str, ...]] = ("copy",)
     SOURCE: ClassVar[str] = "source"
     TARGET: ClassVar[str] = "target"
     SAVED: ClassVar[type[SavedSeq2Seq]] = SavedTranslation

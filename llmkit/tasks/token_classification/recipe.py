@@ -36,6 +36,7 @@ class TokenClassificationRecipe(TaskRecipe):
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("token-classification")
     METRICS: ClassVar[tuple[str, ...]] = ("entities",)
     BEST: ClassVar[str] = "entity_f1"
+    BASELINES: ClassVar[tuple[str, ...]] = ("commonest-tag",)
 
     task: Literal["token-classification"]
     labels: DistinctNames | None = None
