@@ -6,7 +6,7 @@ The arrays may just as well be memory-mapped; nothing here copies them.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -126,3 +126,50 @@ class Examples:
         sources = [self.sources[index] for index in indices] if self.sources else ()
         row_of = None if self.row_of is None else np.repeat(np.arange(len(chosen)), [len(one) for one in chosen])
         return Examples(columns=columns, references=references, sources=sources, row_of=row_of, aligned=self.aligned)
+
+
+class ExampleBuilder:
+    """Collects encoded rows one after another and gives them as `Examples`."""
+
+    def __init__(self, *columns: str, aligned: Collection[str] = ()) -> None:
+        """
+        Args:
+            columns: names of the columns that hold tokens, `input_ids` among them.
+            aligned: names of those that add no tokens, see `Examples.aligned`.
+        """
+        self._columns: dict[str, list[NDArray[np.int32]]] = {name: [] for name in (*columns, *aligned)}
+        self._aligned = frozenset(aligned)
+        self._counts: list[int] = []
+        """Examples of each row."""
+        self._references: list[Any] = []
+        self._sources: list[Any] = []
+
+    def add(self, columns: Mapping[str, Sequence[Sequence[int]]], *, reference: Any, source: Any = None) -> None:
+        """Take a row.
+
+        Args:
+            columns: for each column the sequences of ids of the row's examples: one each, or several, or none.
+            source: see `Examples.sources`; given for all rows or for none.
+        """
+        import numpy as np
+
+        assert columns.keys() == self._columns.keys(), "every row has the same columns"
+        assert len({len(sequences) for sequences in columns.values()}) == 1, "each example has all columns"
+        for name, sequences in columns.items():
+            self._columns[name] += [np.asarray(sequence, dtype=np.int32) for sequence in sequences]
+        self._counts.append(len(columns["input_ids"]))
+        self._references.append(reference)
+        if source is not None:
+            self._sources.append(source)
+
+    def examples(self) -> Examples:
+        import numpy as np
+
+        one_each = all(count == 1 for count in self._counts)
+        return Examples(
+            columns={name: Ragged.of(sequences) for name, sequences in self._columns.items()},
+            references=self._references,
+            sources=self._sources,
+            row_of=None if one_each else np.repeat(np.arange(len(self._counts)), self._counts),
+            aligned=self._aligned,
+        )

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import assert_never
 
-from llmkit.data.examples import Examples, Ragged
+from llmkit.data.examples import ExampleBuilder, Examples
 from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError, nearest
 from llmkit.tasks.base import BaseTask, Batch, Engine
@@ -43,25 +42,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("llmkit")
 
 
-@dataclass
-class _Encoded:
-    """What `encode` has gathered so far."""
-
-    inputs: list[list[int]] = field(default_factory=list)
-    row_of: list[int] = field(default_factory=list)
-    targets: list[list[int]] = field(default_factory=list)
-    """Ids of the labels, one list an example."""
-    references: list[Any] = field(default_factory=list)
-    unseen: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """Label that the model lacks -> its rows, and where the first one stands."""
-
-    def add(self, windows: Sequence[list[int]], target: list[int], reference: Any) -> None:
-        self.inputs.extend(windows)
-        self.row_of.extend([len(self.references)] * len(windows))
-        self.targets.extend([target] * len(windows))
-        self.references.append(reference)
-
-
 class ClassificationTask(BaseTask):
     def __init__(self, recipe: ClassificationRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
@@ -80,21 +60,24 @@ class ClassificationTask(BaseTask):
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         count = LengthCount(what="text", max_tokens=self.loaded.window, overflow=self.recipe.overflow)
-        held = _Encoded()
+        builder = ExampleBuilder("input_ids", aligned=() if self.answer == "number" else ("target_ids",))
+        unseen: dict[str, tuple[int, str]] = {}  # label that the model lacks -> its rows, and the place of the first
         for chunk in in_chunks(rows):
             inputs = self._inputs(chunk)
             seconds = [row.fields["text_pair"] for row in chunk] if inputs.pairs else None
             contents = inputs.read([row.fields["text"] for row in chunk], seconds)
             for row, content in zip(chunk, contents, strict=True):
-                target, reference = self._target(row, held.unseen)
+                target, reference = self._target(row, unseen)
                 fits = count.fits(inputs.tokens(content), place=row.place)
-                if not held.unseen and (fits or self.recipe.overflow != "drop"):
-                    windows = [inputs.whole(content)] if fits else self._shortened(inputs, content, row)
-                    held.add(windows, target, reference)
-        if held.unseen:
-            raise DataError(self._unseen(held.unseen))
+                if not unseen and (fits or self.recipe.overflow != "drop"):
+                    columns = {"input_ids": [inputs.whole(content)] if fits else self._shortened(inputs, content, row)}
+                    if self.answer != "number":
+                        columns["target_ids"] = [target] * len(columns["input_ids"])
+                    builder.add(columns, reference=reference)
+        if unseen:
+            raise DataError(self._unseen(unseen))
         count.report(key="max_tokens", targets=False)
-        return self._examples(held)
+        return builder.examples()
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         inputs = examples.columns["input_ids"]
@@ -226,15 +209,6 @@ class ClassificationTask(BaseTask):
         ids = sorted({self.class_of[name] for name in names if name in self.class_of})
         reference = [self.loaded.labels[index] for index in ids]
         return ids, reference if self.answer == "labels" else names[0]
-
-    def _examples(self, held: _Encoded) -> Examples:
-        import numpy as np
-
-        columns = {"input_ids": Ragged.of(held.inputs)}
-        if self.answer != "number":
-            columns["target_ids"] = Ragged.of(held.targets)
-        row_of = np.asarray(held.row_of) if len(held.inputs) > len(held.references) else None
-        return Examples(columns=columns, references=held.references, row_of=row_of, aligned=frozenset({"target_ids"}))
 
     def _wanted(self, examples: Examples, indices: Indices) -> Batch:
         """`labels` (B,) or (B, C). A number is no label: its `values` (B,), standardised in training, may be -100

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmkit.data.examples import Examples, Ragged
+from llmkit.data.examples import ExampleBuilder, Examples
 from llmkit.data.lengths import LengthCount, Overflow
 from llmkit.models.chat import EncodedChat, Messages, encode_chats, without_oldest_exchange
 
@@ -23,11 +23,6 @@ class FittedChats:
 
     max_tokens: int
     overflow: Overflow
-    ids: list[list[int]] = field(default_factory=list)
-    places: list[list[int]] = field(default_factory=list)
-    """Start and end of the answers that count, one after another."""
-    rows: list[int] = field(default_factory=list)
-    references: list[str] = field(default_factory=list)
     exchanges_left_out: int = 0
     """Questions with their answers that no example holds."""
     rows_left_out: int = 0
@@ -36,24 +31,19 @@ class FittedChats:
 
     def __post_init__(self) -> None:
         self.count = LengthCount(what="conversation", max_tokens=self.max_tokens, overflow=self.overflow)
+        self._builder = ExampleBuilder("input_ids", aligned=("answer_places",))
 
     def add(self, chats: Sequence[tuple[EncodedChat, int]], *, reference: str) -> None:
         """A row: its examples, each with the number of its last answers that count in it."""
-        for chat, answers in chats:
-            self.ids.append(chat.ids)
-            self.places.append([place for span in chat.answers[-answers:] for place in span])
-            self.rows.append(len(self.references))
-        self.references.append(reference.strip())
+        columns = {
+            "input_ids": [chat.ids for chat, _ in chats],
+            # start and end of the answers that count, one after another
+            "answer_places": [[place for span in chat.answers[-count:] for place in span] for chat, count in chats],
+        }
+        self._builder.add(columns, reference=reference.strip())
 
     def examples(self) -> Examples:
-        import numpy as np
-
-        return Examples(
-            columns={"input_ids": Ragged.of(self.ids), "answer_places": Ragged.of(self.places)},
-            references=self.references,
-            row_of=np.asarray(self.rows, dtype=np.int64),
-            aligned=frozenset({"answer_places"}),
-        )
+        return self._builder.examples()
 
     def report(self) -> None:
         """Log the lengths and what was done about them.

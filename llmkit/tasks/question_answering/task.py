@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from llmkit.data.examples import Examples, Ragged
+from llmkit.data.examples import ExampleBuilder, Examples
 from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError
 from llmkit.tasks.base import BaseTask, Batch, Engine
@@ -29,8 +29,6 @@ from llmkit.tasks.question_answering.windows import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
     from llmkit.data.order import Indices
@@ -64,19 +62,26 @@ class QuestionAnsweringTask(BaseTask):
     def encode(self, rows: Iterable[Row]) -> Examples:
         window = self.loaded.window
         length = LengthCount(what="question and passage", max_tokens=window, overflow=self.recipe.overflow)
-        kept = _Kept(max_answer_tokens=self.options.max_answer_tokens)
+        count = _QuestionCount(max_answer_tokens=self.options.max_answer_tokens)
+        builder = ExampleBuilder("input_ids", aligned=("target_ids",))
         for chunk in in_chunks(rows, size=_CHUNK_ROWS):
             pairs = [(row.fields["question"], row.fields["context"]) for row in chunk]
             encoded = encode_pairs(self.loaded, pairs, overlap=self.options.window_overlap)
             for row, pair in zip(chunk, encoded, strict=True):
                 fits = length.fits(pair.whole_tokens, place=row.place)
-                if fits or self.recipe.overflow == "window":
-                    kept.add(row, pair, windows=len(pair.sequences))
-                elif self.recipe.overflow != "drop":
-                    kept.add(row, pair, windows=1)
+                if not fits and self.recipe.overflow == "drop":
+                    continue
+                windows = len(pair.sequences) if fits or self.recipe.overflow == "window" else 1
+                reading = replace(pair.reading, starts=pair.reading.starts[:windows])
+                targets = count.targets(row, pair, reading)
+                builder.add(
+                    {"input_ids": pair.sequences[:windows], "target_ids": targets},
+                    reference=row.fields["answers"]["text"],
+                    source=reading,
+                )
         length.report(key="max_tokens", targets=False)
-        kept.report(window=window)
-        return kept.examples()
+        count.report(window=window)
+        return builder.examples()
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         from llmkit.models.losses import IGNORED
@@ -118,15 +123,10 @@ class QuestionAnsweringTask(BaseTask):
 
 
 @dataclass
-class _Kept:
-    """The examples of the rows so far, and what is told about them at the end."""
+class _QuestionCount:
+    """Counts of questions and answers, logged at the end."""
 
     max_answer_tokens: int
-    inputs: list[NDArray[np.int32]] = field(default_factory=list)
-    targets: list[tuple[int, int]] = field(default_factory=list)
-    references: list[list[str]] = field(default_factory=list)
-    readings: list[Reading] = field(default_factory=list)
-    row_of: list[int] = field(default_factory=list)
     questions: int = 0
     cut_questions: int = 0
     cut_tokens: int = 0
@@ -135,38 +135,18 @@ class _Kept:
     out_of_reach: int = 0
     too_long: int = 0
 
-    def add(self, row: Row, pair: EncodedPair, *, windows: int) -> None:
-        """Take the first so many windows of a row.
+    def targets(self, row: Row, pair: EncodedPair, reading: Reading) -> list[tuple[int, int]]:
+        """Start and end of the answer in each window of `reading`; counts what is odd about it.
 
         Raises:
             DataError: an answer that is not in the passage.
         """
-        import numpy as np
-
         spans = self._located(row)
-        reading = Reading(pair.reading.passage, pair.reading.starts[:windows], pair.reading.first, pair.reading.room)
         self.questions += 1
         self.cut_questions += pair.cut_tokens > 0
         self.cut_tokens += pair.cut_tokens
         self.unanswered += not spans
-        self.inputs += [np.array(sequence, dtype=np.int32) for sequence in pair.sequences[:windows]]
-        self.targets += self._targets(reading, spans, cut=windows < len(pair.sequences))
-        self.row_of += [len(self.readings)] * windows
-        self.readings.append(reading)
-        self.references.append(row.fields["answers"]["text"])
-
-    def examples(self) -> Examples:
-        import numpy as np
-
-        columns = {"input_ids": Ragged.of(self.inputs), "target_ids": Ragged.of(self.targets)}
-        row_of = np.array(self.row_of, dtype=np.int64)
-        return Examples(
-            columns=columns,
-            references=self.references,
-            sources=self.readings,
-            row_of=row_of,
-            aligned=frozenset({"target_ids"}),
-        )
+        return self._targets(reading, spans, cut=len(reading.starts) < len(pair.sequences))
 
     def report(self, *, window: int) -> None:
         questions = f"{self.questions:,}"

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from llmkit.data.examples import Examples, Ragged
+from llmkit.data.examples import ExampleBuilder, Examples
 from llmkit.data.lengths import LengthCount
 from llmkit.models.ends import name_special_ids
 from llmkit.models.threads import own_turn
@@ -53,7 +52,7 @@ class Seq2SeqTask(BaseTask):
         in_parts = recipe.overflow == "window"
         sources = LengthCount(recipe.SOURCE, recipe.max_source_tokens, recipe.overflow)
         targets = LengthCount(recipe.TARGET, recipe.max_target_tokens, "error" if in_parts else recipe.overflow)
-        kept: list[tuple[list[list[int]], list[int], str]] = []
+        builder = ExampleBuilder("input_ids", "target_ids")
         for chunk in in_chunks(rows):
             texts = [self._prefix_of(row) + row.fields[recipe.SOURCE] for row in chunk]
             inputs = encode_texts(tokenizer, texts, chunk, count=sources)
@@ -62,13 +61,14 @@ class Seq2SeqTask(BaseTask):
             for row, length, source, target in zip(chunk, lengths, inputs, outputs, strict=True):
                 if source is None or target is None:
                     continue
+                parts = [source]
                 if in_parts and length > recipe.max_source_tokens:
-                    kept.append((self._cut(row).parts(row.fields[recipe.SOURCE]), [], row.fields[recipe.TARGET]))
-                else:
-                    kept.append(([source], target, row.fields[recipe.TARGET]))
+                    parts, target = self._cut(row).parts(row.fields[recipe.SOURCE]), []
+                columns = {"input_ids": parts, "target_ids": [target] * len(parts)}
+                builder.add(columns, reference=row.fields[recipe.TARGET])
         sources.report(key="max_source_tokens", targets=False)
         targets.report(key="max_target_tokens", targets=True)
-        return _examples(kept, in_parts=in_parts)
+        return builder.examples()
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         import torch
@@ -146,17 +146,3 @@ class Seq2SeqTask(BaseTask):
         generation.max_new_tokens = self.options.max_new_tokens
         generation.num_beams = self.options.beams
         generation.repetition_penalty = self.options.repetition_penalty
-
-
-def _examples(kept: list[tuple[list[list[int]], list[int], str]], *, in_parts: bool) -> Examples:
-    """Examples of rows, each a source in one or more parts, a target and a reference."""
-    import numpy as np
-
-    columns = {
-        "input_ids": Ragged.of([ids for parts, _, _ in kept for ids in parts]),
-        "target_ids": Ragged.of([target for parts, target, _ in kept for _ in parts]),
-    }
-    examples = Examples(columns=columns, references=[reference for _, _, reference in kept])
-    if not in_parts:
-        return examples
-    return replace(examples, row_of=np.repeat(np.arange(len(kept)), [len(parts) for parts, _, _ in kept]))

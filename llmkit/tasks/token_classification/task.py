@@ -8,10 +8,9 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from llmkit.data.examples import Examples, Ragged
+from llmkit.data.examples import ExampleBuilder, Examples
 from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError, ModelError, UsageError, nearest
 from llmkit.tasks.base import BaseTask, Batch, Engine
@@ -66,16 +65,16 @@ class TokenClassificationTask(BaseTask):
     def encode(self, rows: Iterable[Row]) -> Examples:
         count = LengthCount(what="text", max_tokens=self.loaded.window, overflow=self.recipe.overflow)
         reader = _TagReader(self.recipe.scheme, self.class_of)
-        held = _Encoded()
+        builder = ExampleBuilder("input_ids", aligned=("target_ids",))
         for chunk in in_chunks(rows):
             for row, pieces in zip(chunk, self._pieces(chunk), strict=True):
                 tags = reader.tags(row, pieces)
                 fits = count.fits(len(pieces.ids) + SPECIAL_TOKENS, place=row.place)
                 if fits or self.recipe.overflow != "drop":
-                    self._add(held, pieces, tags)
+                    builder.add(self._columns(pieces, tags), reference=tags)
         reader.report()
         count.report(key="max_tokens", targets=True)
-        return held.examples()
+        return builder.examples()
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         from llmkit.models.losses import IGNORED
@@ -123,8 +122,8 @@ class TokenClassificationTask(BaseTask):
         of_texts = iter(pieces_of_texts(tokenizer, [row.fields["text"] for row in chunk if not has_words(row)]))
         return (next(of_words if has_words(row) else of_texts) for row in chunk)
 
-    def _add(self, held: _Encoded, pieces: WordPieces, tags: list[str]) -> None:
-        """A row with one example for each of its windows; under `error` it is cut, and the report raises for it."""
+    def _columns(self, pieces: WordPieces, tags: list[str]) -> dict[str, list[list[int]]]:
+        """One example for each window of a row; under `error` it is cut, and the report raises for it."""
         window_tokens = self.loaded.window
         windows: Iterable[Window] = (
             windows_of(pieces, window_tokens=window_tokens, overlap=self._overlap)
@@ -132,15 +131,13 @@ class TokenClassificationTask(BaseTask):
             else [first_window(pieces, window_tokens=window_tokens)]
         )
         classes = [self.class_of.get(tag, 0) for tag in tags]  # a tag that is not there is an error at the end
-        for window in windows:
-            if window.words:
-                sequence = sequence_of(self.loaded, pieces, window)
-                held.inputs.append(sequence)
-                held.targets.append(
-                    _targets(len(sequence), window.positions(pieces), [classes[w] for w in window.words])
-                )
-                held.row_of.append(len(held.references))
-        held.references.append(tags)
+        with_words = [window for window in windows if window.words]
+        sequences = [sequence_of(self.loaded, pieces, window) for window in with_words]
+        targets = [
+            _targets(len(sequence), window.positions(pieces), [classes[word] for word in window.words])
+            for window, sequence in zip(with_words, sequences, strict=True)
+        ]
+        return {"input_ids": sequences, "target_ids": targets}
 
     def _check_figures(self) -> None:
         asked = [*(self.recipe.evaluation.metrics or ()), self.recipe.evaluation.best or ""]
@@ -149,26 +146,6 @@ class TokenClassificationTask(BaseTask):
                 "evaluation: figures of entities need tags with prefixes (B-PER, I-PER, O); these are plain. "
                 "Use tag_accuracy."
             )
-
-
-@dataclass
-class _Encoded:
-    """Examples as they are made."""
-
-    inputs: list[list[int]] = field(default_factory=list)
-    targets: list[list[int]] = field(default_factory=list)
-    row_of: list[int] = field(default_factory=list)
-    references: list[list[str]] = field(default_factory=list)
-
-    def examples(self) -> Examples:
-        import numpy as np
-
-        return Examples(
-            columns={"input_ids": Ragged.of(self.inputs), "target_ids": Ragged.of(self.targets)},
-            references=self.references,
-            row_of=np.array(self.row_of, dtype=np.int64),
-            aligned=frozenset({"target_ids"}),
-        )
 
 
 class _TagReader:
