@@ -47,9 +47,14 @@ def cut_by_tokens(indices: Indices | Sequence[int], lengths: NDArray[np.int64], 
     """Micro-batches of examples of like length, the longest first, so that the memory peaks at once.
 
     A micro-batch of B examples, the longest of T tokens, has B x T <= `max_tokens`; a longer example stands alone.
+
+    Raises:
+        ValueError: `max_tokens` is below 1.
     """
     import numpy as np
 
+    if max_tokens < 1:
+        raise ValueError(f"max_tokens must be at least 1, found {max_tokens}")
     held = np.asarray(indices, dtype=np.int64)
     by_length = held[np.argsort(-lengths[held], kind="stable")]
     cuts: list[Indices] = []

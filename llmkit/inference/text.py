@@ -92,8 +92,7 @@ def summarize_in_parts(
             "overflow window writes no sampled summaries; leave temperature, top_k and top_p out, or have long texts "
             "cut with overflow truncate"
         )
-    overlap = loaded.window // 4 if overlap_tokens is None else overlap_tokens
-    cut = Cut(loaded.tokenizer, prefix, loaded.window, overlap)
+    cut = Cut(loaded.tokenizer, prefix, loaded.window, overlap_tokens)
     texts_read = long_texts = 0
 
     def write(sequences: list[list[int]]) -> list[str]:

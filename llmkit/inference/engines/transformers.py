@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteriaList
 
-from llmkit.inference.batching import batches_by_length
 from llmkit.inference.engines.beam_search import beam_search
 from llmkit.inference.engines.choosing import StopTexts, logits_processors, refuse_non_finite, uniform_draws
 from llmkit.inference.engines.special_ids import SpecialIds, special_ids
@@ -27,6 +26,7 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.models.text_logits import text_logits
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Pooling
+from llmkit.tasks.batching import batches_by_length
 
 CPU_CLASS_TOKENS = 768
 """Measured with a 6-layer, 384-wide BERT: 256 to 768 take the least processor time, 4096 40 % more (caches)."""
@@ -159,7 +159,7 @@ class TransformersEngine:
                     batch |= self._loaded.family.segment_inputs(batch["input_ids"], self._loaded.tokenizer)
                 with torch.inference_mode():  # not around the loop: it would leak into the caller at each yield
                     output = (model or self._model)(**batch)
-                yield list(indices), output
+                yield indices, output
 
     def generate(self, sequences: Sequence[Sequence[int]], options: GenerationBlock) -> list[list[list[int]]]:
         """For each sequence `options.num_return_sequences` lists of new ids, without prompt, padding or end-of-text.

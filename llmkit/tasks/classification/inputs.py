@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmkit.data.windows import window_starts
+from llmkit.data.windows import default_overlap, window_starts
 from llmkit.errors import DataError, UsageError
 from llmkit.models.threads import own_turn
 
@@ -66,7 +66,7 @@ class TextInputs:
             raise UsageError(
                 f"max_tokens {self.window:,} leaves no room beside {len(self._frame)} special tokens. Raise it."
             )
-        self._overlap = min(self.window // 4, least - 1) if overlap is None else overlap
+        self._overlap = min(default_overlap(self.window), least - 1) if overlap is None else overlap
         if self._overlap >= least:
             raise UsageError(
                 f"window_overlap {self._overlap:,} leaves no step forward: a window has room for {least:,} tokens of "

@@ -59,10 +59,15 @@ def label_counts(references: Sequence[Any], labels: Sequence[str]) -> dict[str, 
     return {label: found[label] for label in labels}
 
 
-def even_weights(counts: Mapping[str, int]) -> dict[str, float]:
+def even_weights(references: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
     """N / (C x count) for each label that occurs: all labels together weigh the same, and a row 1 on average."""
-    held = {label: count for label, count in counts.items() if count}
-    return {label: sum(held.values()) / (len(held) * count) for label, count in held.items()}
+    import numpy as np
+    from sklearn.utils.class_weight import compute_class_weight
+
+    rows = np.array(references, dtype=object)
+    present = np.array([label for label in labels if label in set(references)], dtype=object)
+    weights = compute_class_weight("balanced", classes=present, y=rows)
+    return dict(zip(present.tolist(), weights.tolist(), strict=True))
 
 
 def _warn_of_missing(labels: Sequence[str], train: Mapping[str, int], validation: Mapping[str, int]) -> None:

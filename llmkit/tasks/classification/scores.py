@@ -50,20 +50,19 @@ def answer_of(loaded: LoadedModel) -> Answer:
 def scores_of(logits: NDArray[np.float32], answer: Answer) -> NDArray[np.float64]:
     """(N, C) probabilities: adding up to 1 for one label, each for itself for many; a number stays as it is."""
     import numpy as np
+    from scipy.special import expit, softmax
 
-    wide = logits.astype(np.float64)
+    scores: NDArray[np.float64] = logits.astype(np.float64)
     match answer:
         case "label":
-            powers = np.exp(wide - wide.max(axis=1, keepdims=True))
-            shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-            return shares
+            scores = softmax(scores, axis=1)
         case "labels":
-            small = np.exp(-np.abs(wide))  # of at most 1, so that nothing overflows
-            return np.where(wide >= 0, 1 / (1 + small), small / (1 + small))
+            scores = expit(scores)
         case "number":
-            return wide
+            pass
         case _:
             assert_never(answer)
+    return scores
 
 
 def scores_of_rows(

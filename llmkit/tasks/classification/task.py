@@ -16,7 +16,7 @@ from llmkit.data.lengths import LengthCount
 from llmkit.errors import DataError, nearest
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.classification.inputs import Contents, TextInputs
-from llmkit.tasks.classification.label_report import even_weights, label_counts, report_references
+from llmkit.tasks.classification.label_report import even_weights, report_references
 from llmkit.tasks.classification.recipe import ClassificationRecipe
 from llmkit.tasks.classification.saved import SavedClassification
 from llmkit.tasks.classification.scores import (
@@ -137,7 +137,7 @@ class ClassificationTask(BaseTask):
         if recipe.class_weights == "auto":
             # Of examples, not of rows: windows of a long text count one by one in the loss.
             of_examples = [train.references[row] for row in _rows_of(train, range(len(train)))]
-            self._save(class_weights=even_weights(label_counts(of_examples, labels)))
+            self._save(class_weights=even_weights(of_examples, labels))
 
     def target_scale(self, train: Examples) -> TargetScale | None:
         from llmkit.models.target_scale import TargetScale

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from llmkit.data.windows import window_starts
+from llmkit.data.windows import default_overlap, window_starts
 from llmkit.errors import UsageError
 from llmkit.models.threads import own_turn
 from llmkit.recipe.blocks import Block
@@ -113,7 +113,7 @@ def overlap_of(window: int, wanted: int | None) -> int:
         UsageError: windows would not move on.
     """
     if wanted is None:
-        return window // 4
+        return default_overlap(window)
     if wanted >= least_room(window):
         raise UsageError(
             f"window_overlap: {wanted:,} tokens leave no step forward: beside a long question a window of {window:,} "
@@ -176,14 +176,14 @@ def find_answer(reading: Reading, logits: Sequence[NDArray[np.float32]], options
         logits: for each sequence (W, 2), start and end.
     """
     import numpy as np
+    from scipy.special import softmax
 
     scores = span_scores(reading, logits, most=options.max_answer_tokens)  # (T, most)
     silent = min(float(one[0].sum()) for one in logits)
     possible = np.append(scores.ravel(), silent if options.no_answer else -np.inf)
     if not np.isfinite(possible).any():  # a passage without a token, and an answer is wanted
         return FoundAnswer(None, None, score=1.0, no_answer=0.0)
-    powers = np.exp(possible - possible.max())
-    shares = powers / powers.sum()
+    shares = softmax(possible)
     no_answer = float(shares[-1])
     best = int(scores.argmax()) if scores.size else None
     if best is None or (options.no_answer and silent > scores.flat[best] + options.no_answer_threshold):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from llmkit.data.windows import default_overlap
 from llmkit.errors import UsageError
 from llmkit.models.threads import own_turn
 
@@ -34,8 +35,8 @@ class Cut:
     prefix: str
     max_tokens: int
     """Of a part, prefix and special tokens included."""
-    overlap_tokens: int
-    """Of a part that stand in the one before it, too."""
+    overlap_tokens: int | None = None
+    """Of a part that stand in the one before it, too; None for a quarter of `max_tokens`."""
 
     def parts(self, text: str) -> list[list[int]]:
         """Ids of the whole text where it fits, else of its parts; the prefix and the closing token are in each.
@@ -52,7 +53,8 @@ class Cut:
                 f"parts of {self.max_tokens:,} tokens have room for {max(room, 0)} beside the prefix {self.prefix!r}; "
                 f"{_LEAST_ROOM} are the least. Raise max_source_tokens."
             )
-        pieces = text_parts(text, self._starts(text), size=room, overlap=min(self.overlap_tokens, room - 1))
+        overlap = default_overlap(self.max_tokens) if self.overlap_tokens is None else self.overlap_tokens
+        pieces = text_parts(text, self._starts(text), size=room, overlap=min(overlap, room - 1))
         return [ids for piece in pieces for ids in self._fitting(piece)]
 
     def _fitting(self, piece: str) -> list[list[int]]:

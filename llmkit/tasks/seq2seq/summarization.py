@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from llmkit.data.windows import default_overlap
 from llmkit.recipe.blocks import Kind
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedSummarization
@@ -47,7 +48,7 @@ class SummarizationRecipe(Seq2SeqRecipe):
 
     @property
     def overlap_tokens(self) -> int:
-        return self.max_source_tokens // 4 if self.window_overlap is None else self.window_overlap
+        return default_overlap(self.max_source_tokens) if self.window_overlap is None else self.window_overlap
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> SummarizationRecipe:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from llmkit.data.windows import window_starts
+from llmkit.data.windows import default_overlap, window_starts
 from llmkit.errors import UsageError
 from llmkit.models.threads import own_turn
 
@@ -125,7 +125,7 @@ def overlap_of(window_tokens: int, wanted: int | None) -> int:
     Raises:
         UsageError: it leaves no step forward.
     """
-    overlap = window_tokens // 4 if wanted is None else wanted
+    overlap = default_overlap(window_tokens) if wanted is None else wanted
     room = window_tokens - SPECIAL_TOKENS
     if overlap >= room:
         raise UsageError(f"window_overlap: {overlap:,} leaves no step forward; windows hold {room:,} tokens of text.")

@@ -1,8 +1,10 @@
-"""How sequences are put together for one pass through a model. Pure functions; knows lengths, no tokens."""
+"""How sequences are put together for one pass through a model, where all of them are read. Knows lengths, no tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from llmkit.data.order import cut_by_tokens
 
 
 def batches_by_length(lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]:
@@ -17,14 +19,7 @@ def batches_by_length(lengths: Sequence[int], *, max_tokens: int) -> list[list[i
     Raises:
         ValueError: `max_tokens` is below 1.
     """
-    if max_tokens < 1:
-        raise ValueError(f"max_tokens must be at least 1, found {max_tokens}")
-    batches: list[list[int]] = []
-    longest = 0  # of the last batch
-    for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
-        if batches and (len(batches[-1]) + 1) * longest <= max_tokens:
-            batches[-1].append(index)
-        else:
-            batches.append([index])
-            longest = lengths[index]
-    return batches
+    import numpy as np
+
+    cuts = cut_by_tokens(range(len(lengths)), np.asarray(lengths, dtype=np.int64), max_tokens=max_tokens)
+    return [cut.tolist() for cut in cuts]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from llmkit.inference.batching import batches_by_length
+from llmkit.tasks.batching import batches_by_length
 from llmkit.tasks.encoding import in_chunks
 
 
