@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +10,8 @@ from pathlib import Path
 
 from llmkit.atomic import replace_file
 from llmkit.errors import MachineError
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 def cache_folder() -> Path:
@@ -48,23 +50,21 @@ def one_at_a_time(path: Path) -> Iterator[None]:
     Raises:
         MachineError: the folder cannot be written to, or its file system has no locks.
     """
+    from filelock import FileLock
+
+    # A soft lock, which filelock takes on a file system without locks, would outlive a process that was killed.
+    lock = FileLock(path.with_suffix(".lock"), fallback_to_soft=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o666)
+        lock.acquire()
     except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise MachineError(f"{path.parent}: its file system has no locks; set LLMKIT_CACHE to another.") from error
         raise MachineError(f"{path.parent}: cannot be written ({error.strerror}). Check the permissions.") from error
     try:
-        _wait_for_lock(descriptor, path)
         yield
     finally:
-        os.close(descriptor)
-
-
-def _wait_for_lock(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    except OSError as error:
-        raise MachineError(f"{path.parent}: its file system has no locks; set LLMKIT_CACHE to another.") from error
+        lock.release()
 
 
 def _chosen_folder() -> tuple[Path, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 from pathlib import Path
 
 import pytest
 from facts import facts
 
-from llmkit.data.caches import cache_folder, publish_file
+from llmkit.data.caches import cache_folder, one_at_a_time, publish_file
 from llmkit.errors import MachineError
 
 
@@ -53,3 +54,17 @@ def test_publishing_that_fails_keeps_what_was_there_and_leaves_no_rubbish(tmp_pa
     with pytest.raises(MachineError, match=facts("occupied:", "Is a directory")):
         publish_file(occupied, b"data")
     assert [path.name for path in tmp_path.iterdir()] == ["occupied"]
+
+
+def test_a_lock_below_a_file_is_a_fault_of_the_machine(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MachineError, match="cannot be written"), one_at_a_time(tmp_path / "file" / "a.arrow"):
+        pass
+
+
+def test_a_lock_is_free_again_after_an_error_inside(tmp_path: Path) -> None:
+    path = tmp_path / "below" / "a.arrow"
+    with pytest.raises(KeyError), one_at_a_time(path):
+        raise KeyError
+    with path.with_suffix(".lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
