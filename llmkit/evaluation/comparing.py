@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
 import logging
-import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from llmkit.data.rows import Row
 from llmkit.evaluation.baselines import baselines_of, judged_by_loss
 from llmkit.evaluation.measure import score_rows
 from llmkit.evaluation.metrics import FIGURES, RougeTokenizer, is_better, perplexity
+from llmkit.reservoir import Reservoir
 from llmkit.tasks.base import Task, TaskRecipe
 
 _log = logging.getLogger("llmkit")
@@ -137,19 +136,17 @@ def _apart(first: float, second: float) -> tuple[str, str]:
 
 def _drawn(rows: Iterable[Row], *, most_rows: int = MOST_ROWS, most_characters: int = MOST_CHARACTERS) -> list[Row]:
     """All rows in their order; of more than there is room for, rows drawn evenly, always the same ones."""
-    draws = random.Random(0)
-    held: list[tuple[float, int, int, Row]] = []  # a heap: the highest number first; places differ, rows never compare
-    characters = count = 0
-    for place, row in enumerate(rows):
-        count += 1
+    sample: Reservoir[tuple[int, Row]] = Reservoir()  # characters of each row, and the row
+    characters = 0
+    for row in rows:
         size = sum(map(len, texts_in(row.fields)))
         characters += size
-        heapq.heappush(held, (-draws.random(), place, size, row))
-        while len(held) > most_rows or (characters > most_characters and len(held) > 1):
-            characters -= heapq.heappop(held)[2]
-    if len(held) < count:
-        _log.warning("baselines: trained on %s of %s training rows, drawn evenly", f"{len(held):,}", f"{count:,}")
-    return [row for _, _, _, row in sorted(held, key=lambda entry: entry[1])]
+        sample.add((size, row))
+        while len(sample) > most_rows or (characters > most_characters and len(sample) > 1):
+            characters -= sample.drop_last()[0]
+    if len(sample) < (count := sample.items_added):
+        _log.warning("baselines: trained on %s of %s training rows, drawn evenly", f"{len(sample):,}", f"{count:,}")
+    return [row for _, row in sample]
 
 
 def _measured_rows(task: Task, rows: Sequence[Row], *, count: int) -> Sequence[Row]:

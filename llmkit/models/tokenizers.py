@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 import logging
-import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from heapq import heappop, heappush
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +17,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.models.families import Family
 from llmkit.models.families.gpt2 import END_OF_TEXT
 from llmkit.recipe.blocks import TokenizerBlock
+from llmkit.reservoir import Reservoir
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer, normalizers, pre_tokenizers
@@ -115,29 +114,27 @@ def _refuse_empty(texts: Iterable[str]) -> Iterator[str]:
 def _sampled(texts: Iterable[str], *, most_characters: int) -> list[str]:
     """All texts in their order; of more characters than these, texts drawn evenly, as many as there is room for.
 
-    Each text draws a number, always the same one for its place. Those with the lowest are held, and the last of them
-    is cut to fill the room. So a corpus in any order is seen whole, yet never held whole.
+    The last of those drawn is cut to fill the room. So a corpus in any order is seen whole, yet never held whole.
     """
-    draws = random.Random(0)
-    held: list[tuple[float, int, str]] = []  # a heap: the highest number first
+    sample: Reservoir[str] = Reservoir()
     read = kept = 0
-    for place, text in enumerate(texts):
+    for text in texts:
         read += len(text)
         kept += len(text)
-        heappush(held, (-draws.random(), place, text))
-        while kept > most_characters:
-            negated, its_place, last = heappop(held)
-            kept -= len(last)
-            if kept < most_characters:
-                heappush(held, (negated, its_place, last[: most_characters - kept]))
+        sample.add(text)
+        while (over := kept - most_characters) > 0:
+            if over < len(sample.last):
+                sample.replace_last(sample.last[:-over])
                 kept = most_characters
+            else:
+                kept -= len(sample.drop_last())
     if kept < read:
         _log.info(
             "tokenizer: trained on %s of %s characters, drawn evenly from all texts (model.tokenizer.max_characters)",
             f"{kept:,}",
             f"{read:,}",
         )
-    return [text for _, _, text in sorted(held, key=lambda entry: entry[1])]
+    return list(sample)
 
 
 def _wrapped(tokenizer: Tokenizer, family: Family, *, max_tokens: int | None) -> PreTrainedTokenizerFast:
