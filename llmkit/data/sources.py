@@ -50,8 +50,7 @@ def open_rows(
         max_rows: stop after so many usable rows of all sources together.
         split: split of hub data sets that name none; without it, `train`.
         text_files: what a row of a .txt, .text or .md file is: a line that is not blank, the lines between
-            blank ones, or the whole file. Such files
-            serve tasks with a single role only, a text.
+            blank ones, or the whole file. Such files serve tasks with a single role only, a text.
         quoting: what quotation marks mean in .csv and .tsv files; `auto` judges each .tsv file as a whole.
         keep_empty: give rows with an empty text too, where rows of two files must stay side by side.
         mapping: the advice for a missing column, a template of `{role}` and `{column}`.
@@ -60,18 +59,10 @@ def open_rows(
         DataError: a source that is not there, cannot be told apart or read, or lacks a column.
         MachineError: a file that may not be read, or hub data that is neither cached nor to be reached.
     """
+    split = split or "train"
     tables: list[Table] = []
     for source in sources:
-        tables.extend(
-            _tables(
-                source,
-                roles=roles,
-                columns=columns,
-                split=split or "train",
-                text_files=text_files,
-                quoting=quoting,
-            )
-        )
+        tables += _tables(source, roles=roles, columns=columns, split=split, text_files=text_files, quoting=quoting)
     _refuse_repeated(tables)
     return RowSource(
         tables,

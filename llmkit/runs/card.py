@@ -25,23 +25,6 @@ def model_card(
     rows = "\n".join(
         f"| {name} | {'not finite' if value is None else f'{value:.4f}'} |" for name, value in figures.items()
     )
-    if library == "llmkit":
-        opens = (
-            "Its files are those of a Hugging Face folder, but transformers has no such model: only llmkit opens it."
-        )
-    elif base is None:
-        opens = "It is a plain Hugging Face folder: transformers opens it too."
-    else:
-        opens = f"It is an adapter of {base}: peft opens it too."
-    targets = manifest.get("targets")
-    standardised = (
-        ""
-        if targets is None
-        else f"""
-
-It was trained on standardised numbers (mean {targets["mean"]:.6g}, standard deviation
-{targets["standard_deviation"]:.6g} of {targets["rows"]:,} training rows); its output is in the unit of the rows."""
-    )
     return f"""---
 library_name: {library}
 tags: [llmkit, {manifest["task"]}]
@@ -49,7 +32,7 @@ tags: [llmkit, {manifest["task"]}]
 # {manifest["task"]} from {manifest["model"]}
 
 {manifest["parameters"]:,} parameters, trained by llmkit {manifest["llmkit"]} with seed {manifest["seed"]},
-in {manifest["precision"]["format"]} on {manifest["device"]}.{standardised}
+in {manifest["precision"]["format"]} on {manifest["device"]}.{_standardisation(manifest.get("targets"))}
 
 ## Figures on the validation rows
 
@@ -63,7 +46,7 @@ in {manifest["precision"]["format"]} on {manifest["device"]}.{standardised}
 {use}
 ```
 
-{opens}
+{_libraries(library, base)}
 
 ## Recipe
 
@@ -71,3 +54,22 @@ in {manifest["precision"]["format"]} on {manifest["device"]}.{standardised}
 {recipe.rstrip()}
 ```
 """
+
+
+def _libraries(library: str, base: str | None) -> str:
+    """What else opens the folder."""
+    if library == "llmkit":
+        return "Its files are those of a Hugging Face folder, but transformers has no such model: only llmkit opens it."
+    if base is None:
+        return "It is a plain Hugging Face folder: transformers opens it too."
+    return f"It is an adapter of {base}: peft opens it too."
+
+
+def _standardisation(targets: Mapping[str, Any] | None) -> str:
+    """A paragraph about the scale of a number that was learnt; nothing for other tasks."""
+    if targets is None:
+        return ""
+    return f"""
+
+It was trained on standardised numbers (mean {targets["mean"]:.6g}, standard deviation
+{targets["standard_deviation"]:.6g} of {targets["rows"]:,} training rows); its output is in the unit of the rows."""

@@ -21,8 +21,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from llmkit.errors import DataError, UsageError
 from llmkit.models.families import FAMILIES
+from llmkit.models.families.gpt2 import END_OF_TEXT
 from llmkit.models.loading import create_model
-from llmkit.models.tokenizers import END_OF_TEXT, SENTINELS, train_tokenizer
+from llmkit.models.tokenizers import train_tokenizer
+from llmkit.models.tokenizers.unigram import SENTINELS
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 
 TRIED = ("gpt2", "bert", "t5")

@@ -26,7 +26,8 @@ from llmkit.evaluation.measure import measure
 from llmkit.models.families import FAMILIES
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED
-from llmkit.models.tokenizers import SENTINELS, train_tokenizer
+from llmkit.models.tokenizers import train_tokenizer
+from llmkit.models.tokenizers.unigram import SENTINELS
 from llmkit.recipe.blocks import TokenizerBlock
 from llmkit.tasks.base import Batch, Task, count_targets
 from llmkit.tasks.pretraining.masked_lm import MaskedLMTask

@@ -9,7 +9,6 @@ Legend: N sequences, B batch, T tokens, C classes, D hidden units, V vocabulary.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,11 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, StoppingCriteriaList
+from transformers import StoppingCriteriaList
 
 from llmkit.inference.engines.beam_search import beam_search
 from llmkit.inference.engines.choosing import StopTexts, logits_processors, refuse_non_finite, uniform_draws
+from llmkit.inference.engines.generate_call import generation_config, token_limit, without_generation_config
 from llmkit.inference.engines.special_ids import SpecialIds, special_ids
+from llmkit.inference.engines.token_by_token import greedy_tokens
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.text_logits import text_logits
 from llmkit.recipe.blocks import GenerationBlock
@@ -171,7 +172,7 @@ class TransformersEngine:
         Raises:
             ModelError: a logit is not finite, or the model has no end-of-text token.
         """
-        limit = _token_limit(options)
+        limit = token_limit(options)
         samples = options.num_return_sequences if options.beams == 1 else 1
         # Sampled copies are sequences of their own, so that a batch never holds more than its tokens.
         rows = [(index, sample) for index in range(len(sequences)) for sample in range(samples)]
@@ -212,7 +213,7 @@ class TransformersEngine:
         new_ids: list[int] = []
         with _evaluating(self._model):
             # One token a time through the same processors as a batch, but with nothing to wait for.
-            for token in self._greedy_tokens(sequence, options, ids):
+            for token in greedy_tokens(self._model, sequence, options, ids, device=self._device):
                 if token in ids.ends:
                     return
                 if token == ids.pad:
@@ -235,7 +236,7 @@ class TransformersEngine:
             self._model,
             self._padded(prompts, pad_id=ids.pad, side="right"),
             beams=options.beams,
-            max_new_tokens=_token_limit(options),
+            max_new_tokens=token_limit(options),
             ids=ids,
             process=processors if options.repetition_penalty != 1.0 else None,
         )  # (B, K, 1 + L)
@@ -251,9 +252,9 @@ class TransformersEngine:
         stopping = StoppingCriteriaList()
         if options.stop:
             stopping.append(StopTexts(self._loaded, options.stop, prompt_tokens=prompt_tokens, skip=ids.both))
-        output = _without_generation_config(self._model, ids).generate(
+        output = without_generation_config(self._model, ids).generate(
             **batch,
-            generation_config=_generation_config(options, ids),
+            generation_config=generation_config(options, ids),
             logits_processor=logits_processors(
                 options,
                 padding=[0 if encoder_decoder else prompt_tokens - len(prompt) for prompt in prompts],
@@ -266,40 +267,6 @@ class TransformersEngine:
         new = [ids.without(row) for row in output[:, prompt_tokens:].tolist()]
         each = len(new) // len(prompts)
         return [new[start : start + each] for start in range(0, len(new), each)]
-
-    def _greedy_tokens(self, prompt: Sequence[int], options: GenerationBlock, ids: SpecialIds) -> Iterator[int]:
-        """The likeliest (or drawn) tokens one by one up to the limit, end-of-text and padding not told apart."""
-        inputs, start = self._first_inputs(prompt, ids)
-        written = torch.tensor([start], device=self._device)  # (1, T)
-        processors: Any = logits_processors(
-            options,
-            padding=[0],
-            prompt_tokens=len(start),
-            draws=uniform_draws(options, [(0, 0)], device=self._device),
-            device=self._device,
-        )
-        for _ in range(_token_limit(options)):
-            # Not around the loop: inference mode would leak into the caller at each `yield`.
-            with torch.inference_mode():
-                output = self._model(**inputs, use_cache=True)
-                scores = processors(written, output.logits[:, -1].float())  # (1, V)
-                token = scores.argmax(dim=-1, keepdim=True)  # (1, 1)
-                written = torch.cat([written, token], dim=-1)
-                inputs = {**inputs, self._written_key: token, "past_key_values": output.past_key_values}
-            yield int(token)
-
-    @property
-    def _written_key(self) -> str:
-        return "decoder_input_ids" if self._model.config.is_encoder_decoder else "input_ids"
-
-    @torch.inference_mode()
-    def _first_inputs(self, prompt: Sequence[int], ids: SpecialIds) -> tuple[dict[str, Any], list[int]]:
-        """The model's arguments for the first new token, and the ids that stand before it."""
-        tokens = torch.tensor([list(prompt)], device=self._device)  # (1, T)
-        if not self._model.config.is_encoder_decoder:
-            return {"input_ids": tokens, "logits_to_keep": 1}, list(prompt)
-        start = torch.tensor([[ids.decoder_start]], device=self._device)  # (1, 1)
-        return {"encoder_outputs": self._model.get_encoder()(tokens), "decoder_input_ids": start}, [ids.decoder_start]
 
     def _padded(self, sequences: Sequence[Sequence[int]], *, pad_id: int, side: str) -> dict[str, Tensor]:
         """`input_ids` (B, T), and `attention_mask` (B, T) where there is padding: without it attention is faster."""
@@ -315,31 +282,6 @@ class TransformersEngine:
         if side == "left" or self._model.config.is_encoder_decoder or not mask.all():
             batch["attention_mask"] = torch.from_numpy(mask).to(self._device)
         return batch
-
-
-def _token_limit(options: GenerationBlock) -> int:
-    if options.max_new_tokens is None:
-        raise ValueError("max_new_tokens must be set before an engine is asked")
-    return options.max_new_tokens
-
-
-def _generation_config(options: GenerationBlock, ids: SpecialIds) -> GenerationConfig:
-    """What generate() itself decides. It always takes the best score: sampling is a matter of our processors."""
-    return GenerationConfig(
-        max_new_tokens=_token_limit(options),
-        do_sample=False,
-        num_beams=options.beams,
-        num_return_sequences=options.num_return_sequences if options.beams > 1 else 1,
-        **ids.as_generation_keys(),
-    )
-
-
-def _without_generation_config(model: Any, ids: SpecialIds) -> Any:
-    """The same model, weights and all, for one call of generate(), which fills each value that its argument leaves unset
-    from the model's own generation config. The model itself stays as it is, since other threads may use it."""
-    alike = copy.copy(model)
-    alike.generation_config = GenerationConfig(**ids.as_generation_keys())
-    return alike
 
 
 @contextmanager

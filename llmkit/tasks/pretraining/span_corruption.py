@@ -104,7 +104,7 @@ class SpanCorruptionTask(BaseTask):
         """Ids of `<extra_id_0>` and so on."""
         import numpy as np
 
-        from llmkit.models.tokenizers import SENTINELS
+        from llmkit.models.tokenizers.unigram import SENTINELS
 
         vocabulary = self.loaded.tokenizer.get_vocab()
         ids = [vocabulary[name] for name in SENTINELS if name in vocabulary]

@@ -6,18 +6,17 @@ Legend: B batch, T tokens, C classes.
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmkit.data.examples import ExampleBuilder, Examples
 from llmkit.data.lengths import LengthCount
-from llmkit.errors import DataError, ModelError, UsageError, nearest
+from llmkit.errors import ModelError, UsageError
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
-from llmkit.tasks.token_classification.rows import SpanCount, given_tags, has_words
+from llmkit.tasks.token_classification.rows import has_words
 from llmkit.tasks.token_classification.saved import SavedTokenClassification
 from llmkit.tasks.token_classification.subwords import (
     SPECIAL_TOKENS,
@@ -30,7 +29,8 @@ from llmkit.tasks.token_classification.subwords import (
     sequence_of,
     windows_of,
 )
-from llmkit.tasks.token_classification.tags import OUTSIDE, TagCount, has_prefixes, split_tag, to_bio
+from llmkit.tasks.token_classification.tag_reader import TagReader
+from llmkit.tasks.token_classification.tags import OUTSIDE, has_prefixes, split_tag, to_bio
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
 
-_TAGS_SHOWN = 5
 _PREDICT_EXAMPLES = 2048
 """Logits held at once; enough sequences of each length for full batches."""
 _log = logging.getLogger("llmkit")
@@ -64,7 +63,7 @@ class TokenClassificationTask(BaseTask):
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         count = LengthCount(what="text", max_tokens=self.loaded.window, overflow=self.recipe.overflow)
-        reader = _TagReader(self.recipe.scheme, self.class_of)
+        reader = TagReader(self.recipe.scheme, self.class_of)
         builder = ExampleBuilder("input_ids", aligned=("target_ids",))
         for chunk in in_chunks(rows):
             for row, pieces in zip(chunk, self._pieces(chunk), strict=True):
@@ -146,64 +145,6 @@ class TokenClassificationTask(BaseTask):
                 "evaluation: figures of entities need tags with prefixes (B-PER, I-PER, O); these are plain. "
                 "Use tag_accuracy."
             )
-
-
-class _TagReader:
-    """The tags of rows as the model gets them; counts what is odd about them, and refuses it at the end."""
-
-    def __init__(self, scheme: str, known: Collection[str]) -> None:
-        self._scheme = scheme
-        self._known = known
-        self._name_of = {tag: tag for tag in known}  # one text for all words of a tag
-        self._tags = TagCount()
-        self._spans = SpanCount()
-        self._unseen: Counter[str] = Counter()
-        self._unseen_at: dict[str, str] = {}
-        self._unwritten = 0
-        self._unwritten_at = ""
-
-    def tags(self, row: Row, pieces: WordPieces) -> list[str]:
-        if pieces.unwritten:
-            self._unwritten += pieces.unwritten
-            self._unwritten_at = self._unwritten_at or row.place
-        given = given_tags(row) if has_words(row) else self._of_spans(row, pieces)
-        tags = self._tags.bio(given, place=row.place) if self._scheme == "bio" else self._tags.plain(given)
-        for before, tag in zip(given, tags, strict=True):
-            wanted = before if tag == OUTSIDE else tag  # in BIO a tag without a prefix has become `O`
-            if wanted not in self._name_of:
-                self._unseen[wanted] += 1
-                self._unseen_at.setdefault(wanted, row.place)
-        return [self._name_of.get(tag, tag) for tag in tags]
-
-    def report(self) -> None:
-        """Log what was counted.
-
-        Raises:
-            DataError: tags that the model does not have, with counts and places.
-        """
-        if self._unseen:
-            raise DataError(self._unseen_fault())
-        self._tags.report()
-        self._spans.report()
-        if self._unwritten:
-            _log.info(
-                "words: %s that the tokenizer has no piece for, such as the first at %s; read as its unknown token",
-                f"{self._unwritten:,}",
-                self._unwritten_at,
-            )
-
-    def _of_spans(self, row: Row, pieces: WordPieces) -> list[str]:
-        if self._scheme == "plain":
-            raise DataError(f"{row.place}: spans are entities, and the tags are plain. Take scheme: bio, or words.")
-        return self._spans.bio(row, pieces.spans)
-
-    def _unseen_fault(self) -> str:
-        commonest = self._unseen.most_common(_TAGS_SHOWN)
-        listed = ", ".join(f"{tag!r} ({count:,} times, first at {self._unseen_at[tag]})" for tag, count in commonest)
-        first, place = next(iter(self._unseen_at.items()))
-        more = f" and {len(self._unseen_at) - _TAGS_SHOWN} more" if len(self._unseen_at) > _TAGS_SHOWN else ""
-        hint = nearest(first, self._known)
-        return f"{place}: tags that the model does not have: {listed}{more}.{hint} It has: {', '.join(self._known)}."
 
 
 def _targets(length: int, positions: Sequence[int], classes: Sequence[int]) -> list[int]:

@@ -1,0 +1,36 @@
+"""What a call of transformers' generate() is told. Knows neither tokenizers nor batches."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from transformers import GenerationConfig
+
+from llmkit.inference.engines.special_ids import SpecialIds
+from llmkit.recipe.blocks import GenerationBlock
+
+
+def token_limit(options: GenerationBlock) -> int:
+    if options.max_new_tokens is None:
+        raise ValueError("max_new_tokens must be set before an engine is asked")
+    return options.max_new_tokens
+
+
+def generation_config(options: GenerationBlock, ids: SpecialIds) -> GenerationConfig:
+    """What generate() itself decides. It always takes the best score: sampling is a matter of our processors."""
+    return GenerationConfig(
+        max_new_tokens=token_limit(options),
+        do_sample=False,
+        num_beams=options.beams,
+        num_return_sequences=options.num_return_sequences if options.beams > 1 else 1,
+        **ids.as_generation_keys(),
+    )
+
+
+def without_generation_config(model: Any, ids: SpecialIds) -> Any:
+    """The same model, weights and all, for one call of generate(), which fills each value that its argument leaves unset
+    from the model's own generation config. The model itself stays as it is, since other threads may use it."""
+    alike = copy.copy(model)
+    alike.generation_config = GenerationConfig(**ids.as_generation_keys())
+    return alike

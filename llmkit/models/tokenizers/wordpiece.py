@@ -1,0 +1,97 @@
+"""WordPiece, as BERT has it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from llmkit.models.tokenizers.vocabulary import most_frequent_first
+from llmkit.recipe.blocks import TokenizerBlock
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer, normalizers, pre_tokenizers
+
+_BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+_log = logging.getLogger("llmkit")
+
+
+def train_wordpiece(texts: list[str], block: TokenizerBlock) -> Tokenizer:
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+    normalizer = normalizers.BertNormalizer(
+        lowercase=block.lowercase, strip_accents=block.strip_accents, handle_chinese_chars=True
+    )
+    pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    vocab = _wordpiece_vocabulary(texts, block, normalizer=normalizer, pre_tokenizer=pre_tokenizer)
+    # A fresh tokenizer around the learnt vocabulary: in it, only the true special tokens are special.
+    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizer
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.add_special_tokens(list(_BERT_SPECIAL))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0",
+        pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
+    )
+    return tokenizer
+
+
+def _wordpiece_vocabulary(
+    texts: list[str],
+    block: TokenizerBlock,
+    *,
+    normalizer: normalizers.BertNormalizer,
+    pre_tokenizer: pre_tokenizers.BertPreTokenizer,
+) -> dict[str, int]:
+    """Token -> id: special tokens, the commoner characters, what was learnt, and rarer characters in the room left."""
+    from tokenizers import Tokenizer, models, trainers
+
+    # A continuation `##c` for what does not end a word: symbols such as the euro sign are no punctuation to BERT.
+    entries = [
+        (char, f"##{char}")
+        if len(pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(f"a{char}"))) == 1
+        else (char,)
+        for char in most_frequent_first(normalizer.normalize_str(text) for text in texts)
+        if not char.isspace()
+    ]
+    # The trainer numbers characters in the order of a hash map, and breaks ties by number: two runs gave two
+    # vocabularies. Characters that come first, as if they were special, make it one and the same.
+    alphabet, rarer = _fitting(entries, room=block.vocab_size // 2)
+    characters = [char for char, *_ in entries[: len(entries) - len(rarer)]]
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=block.vocab_size,
+        min_frequency=block.min_frequency,
+        special_tokens=[*_BERT_SPECIAL, *alphabet],
+        initial_alphabet=characters,  # with the limit: these and no others, or a rarer one might come in twice
+        limit_alphabet=len(characters),
+        show_progress=False,
+    )
+    learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    learner.normalizer = normalizer
+    learner.pre_tokenizer = pre_tokenizer
+    learner.train_from_iterator(texts, trainer)
+    learnt = sorted(learner.get_vocab().keys() - {*_BERT_SPECIAL, *alphabet})
+    # Where every character is a word of its own, as in Chinese, little is learnt: the room goes to rarer characters.
+    more, missing = _fitting(rarer, room=block.vocab_size - len(_BERT_SPECIAL) - len(alphabet) - len(learnt))
+    if missing:
+        _log.warning(
+            "tokenizer: %s of %s different characters do not fit and become [UNK]; a model.tokenizer.vocab_size "
+            "of %s holds all",
+            f"{len(missing):,}",
+            f"{len(entries):,}",
+            f"{2 * sum(map(len, entries)):,}",  # half of the entries are for characters, whatever is learnt
+        )
+    return {token: index for index, token in enumerate([*_BERT_SPECIAL, *alphabet, *learnt, *more])}
+
+
+def _fitting(entries: Sequence[tuple[str, ...]], *, room: int) -> tuple[list[str], Sequence[tuple[str, ...]]]:
+    """The first entries that together have at most `room` tokens, those tokens sorted; and the entries left over."""
+    taken: list[str] = []
+    for number, tokens in enumerate(entries):
+        if len(taken) + len(tokens) > room:
+            return sorted(taken), entries[number:]
+        taken += tokens
+    return sorted(taken), ()
