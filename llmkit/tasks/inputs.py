@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from llmkit.data.lengths import TruncationCount
 from llmkit.errors import DataError
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.encoding import Item, cut_ids, in_chunks, token_ids
@@ -79,12 +80,13 @@ def encode_whole(
 
 
 class Cuts:
-    """Counts what became of texts that were too long, for one message at the end."""
+    """Counts what became of texts that were too long for a model in use, for one message at the end."""
 
     def __init__(self, loaded: LoadedModel, *, window: int | None = None) -> None:
         self._name = loaded.name
         self._window = loaded.window if window is None else window
-        self._texts = self._cut_texts = self._cut_tokens = self._parted_texts = self._windows = 0
+        self._truncated = TruncationCount()
+        self._parted_texts = self._windows = 0
 
     def count(self, truncated_tokens: Sequence[int], windows: Sequence[int] = ()) -> None:
         """
@@ -92,9 +94,8 @@ class Cuts:
             truncated_tokens: of each text.
             windows: pieces of each text, where texts may be read in several.
         """
-        self._texts += len(truncated_tokens)
-        self._cut_texts += sum(tokens > 0 for tokens in truncated_tokens)
-        self._cut_tokens += sum(truncated_tokens)
+        for tokens in truncated_tokens:
+            self._truncated.add(tokens)
         self._parted_texts += sum(pieces > 1 for pieces in windows)
         self._windows += sum(pieces for pieces in windows if pieces > 1)
 
@@ -102,15 +103,12 @@ class Cuts:
         if self._parted_texts:
             logger.info(
                 "%s of %s texts were too long for %s (window %s tokens) and were read in %s windows",
-                *(f"{number:,}" for number in (self._parted_texts, self._texts)),
+                *(f"{number:,}" for number in (self._parted_texts, self._truncated.texts)),
                 self._name,
                 *(f"{number:,}" for number in (self._window, self._windows)),
             )
-        if self._cut_texts:
+        if self._truncated.long_texts:
             logger.warning(
-                "%s of %s texts were too long for %s (window %s tokens) and were cut: %s tokens were not read",
-                *(f"{number:,}" for number in (self._cut_texts, self._texts)),
-                self._name,
-                f"{self._window:,}",
-                f"{self._cut_tokens:,}",
+                "%s texts were too long for %s (window %s tokens) and were cut: %s tokens were not read",
+                *(self._truncated.share, self._name, f"{self._window:,}", f"{self._truncated.lost_tokens:,}"),
             )

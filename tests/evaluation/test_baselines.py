@@ -23,9 +23,10 @@ from llmkit.evaluation.baselines.labels import (
     mean,
 )
 from llmkit.evaluation.baselines.tags import commonest_tags
-from llmkit.evaluation.baselines.texts import first_sentence, sentences
+from llmkit.evaluation.baselines.texts import first_sentence
 from llmkit.evaluation.comparing import Compared, compare_loss, compare_predictions, compared_figure, judge
 from llmkit.tasks import RECIPES
+from llmkit.tasks.sentences import sentences
 from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llmkit.evaluation.baselines.texts import sentences
+from llmkit.tasks.sentences import sentences
 
 
 def closest_sentence(context: str, question: str) -> str:

@@ -114,18 +114,16 @@ def best_threshold(probabilities: Sequence[float], wanted: Sequence[bool]) -> tu
     equally good ones, the nearest to a half.
     """
     import numpy as np
+    from sklearn.metrics import precision_recall_curve
 
-    order = np.argsort(-np.asarray(probabilities), kind="stable")
-    falling = np.asarray(probabilities)[order]
-    hits = np.cumsum(np.asarray(wanted)[order])
-    if not len(hits) or hits[-1] == 0:
+    if not any(wanted):
         return None
-    below = np.append(falling[1:], 0.0)
-    possible = np.append(falling[:-1] > falling[1:], falling[-1] > 0)  # equal probabilities fall on one side
-    f1 = np.where(possible, 2 * hits / (np.arange(1, len(hits) + 1) + hits[-1]), -1.0)
-    middles = (falling + below) / 2
+    precision, recall, rising = precision_recall_curve(wanted, probabilities)  # one more of both, for no label at all
+    f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
+    middles = (rising + np.append(0.0, rising[:-1])) / 2
+    f1 = np.where(middles > 0, f1[:-1], -1.0)  # a threshold of 0 tells nothing apart
     best = f1 >= f1.max() * (1 - 1e-12)
-    threshold = float(min(middles[best].tolist(), key=lambda middle: abs(middle - DEFAULT_THRESHOLD)))
+    threshold = float(min(middles[best].tolist()[::-1], key=lambda middle: abs(middle - DEFAULT_THRESHOLD)))
     return threshold, float(f1.max())
 
 

@@ -7,7 +7,6 @@ tokens. The next part begins some tokens earlier, at such a place too.
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.data.windows import default_overlap
 from llmkit.errors import UsageError
 from llmkit.models.threads import own_turn
+from llmkit.tasks.sentences import ends_sentence
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger("llmkit")
 _LEAST_ROOM = 8
 """Tokens for the text of a part; a single character may take five."""
-_WIDE_ENDS = "。！？"  # noqa: RUF001  # of Chinese and Japanese, which need no space behind them
-_SENTENCE_END = re.compile(rf"""[.!?…{_WIDE_ENDS}]["'”’)\]」』）]*$""")  # noqa: RUF001
-"""Matched against what stands in front of a place, white space taken off."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,7 @@ def _best_end(text: str, bounds: Sequence[int], *, first: int, last: int) -> int
     """The last token in front of which a sentence is over, else a word, else the last of all."""
     places = range(last, first - 1, -1)
     borders = [place for place in places if _is_border(text, bounds[place])]
-    sentence = next((place for place in borders if _ends_sentence(text, bounds[place])), None)
+    sentence = next((place for place in borders if ends_sentence(text, bounds[place])), None)
     if sentence is not None:
         return sentence
     return borders[0] if borders else last
@@ -120,16 +117,7 @@ def _best_end(text: str, bounds: Sequence[int], *, first: int, last: int) -> int
 
 def _is_border(text: str, place: int) -> bool:
     """Whether no word goes on here; a script without spaces has a border behind each sentence only."""
-    return place == 0 or text[place - 1].isspace() or _ends_sentence(text, place)
-
-
-def _ends_sentence(text: str, place: int) -> bool:
-    before = text[max(0, place - 40) : place]
-    if "\n" in before[len(before.rstrip()) :]:
-        return True
-    spaced = before != before.rstrip()
-    match = _SENTENCE_END.search(before.rstrip())
-    return match is not None and (spaced or match[0][0] in _WIDE_ENDS)
+    return place == 0 or text[place - 1].isspace() or ends_sentence(text, place)
 
 
 def write_in_rounds(
