@@ -72,7 +72,7 @@ VERBS: Mapping[str, Sequence[str]] = {
     "causal-lm": ["generate", "--prompt", "the old", "--max-new-tokens", "12", "--json"],
     "instruction": ["generate", "--prompt", "the old dog", "--max-new-tokens", "12", "--json"],
     "masked-lm": ["fill", "the [MASK] walks", "--json"],
-    "question-answering": ["answer", "who walks", "the old dog walks under the tree", "--json"],
+    "question-answering": ["answer", "--question", "who walks", "texts.txt", "--json"],
     "summarization": ["summarize", "texts.txt", "--max-new-tokens", "8", "--json"],
     "text-to-text": ["generate", "--prompt", "the old dog", "--max-new-tokens", "8", "--json"],
     "token-classification": ["tag", "texts.txt", "--json"],
