@@ -64,4 +64,13 @@ def own_verb(config: Mapping[str, Any], *, wanted: Verb | None = None) -> Verb:
     model_type = config.get("model_type")
     by_family = next((family.verb for family in FAMILIES.values() if model_type in family.model_types), None)
     own: Verb = verb_of_class(architecture) or by_family or wanted or "generate"
-    return own if wanted is None or own == "summarize" else wanted
+    if wanted is None:
+        return _trained_verb(config, head=USES[own].head) or own
+    return own if own == "summarize" else wanted
+
+
+def _trained_verb(config: Mapping[str, Any], *, head: Head) -> Verb | None:
+    """The verb of the task that a config has an entry of, where that goes with this head."""
+    entries = config.get("task_specific_params") or {}
+    verbs: list[Any] = [RECIPES[task].VERB for task in entries if task in RECIPES]
+    return next((verb for verb in verbs if verb is not None and USES[verb].head == head), None)

@@ -62,9 +62,10 @@ class RowSource:
         self._column_of = {role: columns.get(role, role) for role in roles}
         self._optional = {role for role in optional if role not in columns}
         self._may_be_blank = {role for role, blank_is_none in optional.items() if blank_is_none}
-        named = [group for group in groups if not columns.keys().isdisjoint(group)]
-        self._groups = [tuple(group) for group in named or groups]
-        self._rivals = {role for group in groups for role in group}
+        possible = [tuple(group) for group in groups if set(group) <= roles.keys()]
+        named = [group for group in possible if not columns.keys().isdisjoint(group)]
+        self._groups = named or possible
+        self._rivals = {role for group in possible for role in group}
         self._max_rows = max_rows
         self._keep_empty = keep_empty
         self._mapping = mapping

@@ -115,6 +115,8 @@ def load_model(
     family = family_of(model_type, name=place.name)
     cls = family.model_class(head, model_type=str(model_type))
     config = read_config(cls, place)
+    if str((config.architectures or [""])[0]).endswith("ForMultipleChoice"):
+        _name_labels(config, _UNNAMED)  # its classifier has one output, whatever the config says
     if head in LABELLED_HEADS:
         if not new_head:
             _refuse_other_labels(config, cls, place)

@@ -68,6 +68,7 @@ def classify_texts(
         UsageError: texts for a model of pairs, or pairs for one of texts.
         ModelError: the model's outputs do not fit its problem type, or it gives no finite numbers.
     """
+    _refuse_other_task(loaded)
     answer = answer_of(loaded)
     saved = SavedClassification.load(loaded)
     policy = overflow or saved.overflow or "truncate"
@@ -137,6 +138,18 @@ class _Reader:
             f"row {row:,}: the text has {tokens:,} tokens, and {self.loaded.name} takes {window:,} at most; "
             "shorten it, or allow it to be cut with overflow truncate, or read in pieces with overflow window"
         )
+
+
+def _refuse_other_task(loaded: LoadedModel) -> None:
+    """
+    Raises:
+        UsageError: the model was trained on another task with the same head; its scores are no labels.
+    """
+    from llmkit.tasks import RECIPES
+
+    for task, kind in RECIPES.items():
+        if kind.HEAD == "classification" and kind.VERB != "classify" and kind.has_trained(loaded):
+            raise UsageError(f"{loaded.name}: was trained on {task}. Use `llmkit {kind.VERB}`.")
 
 
 def _check_pairs(loaded: LoadedModel, saved: SavedClassification, *, pairs: bool) -> None:
