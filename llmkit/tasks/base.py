@@ -6,7 +6,7 @@ Legend: N examples, B batch, T tokens, C classes, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -89,6 +89,30 @@ class Scores:
     details: dict[str, Any] = field(default_factory=dict)
 
 
+Rows = Sequence["Row"]
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A way to get predictions without the model."""
+
+    name: str
+    """Its key in JSON."""
+    title: str
+    """What people call it."""
+    predict: Callable[[Recipe, Rows, Rows], list[Any]]
+    """(recipe, training rows, test rows) -> a prediction for each test row."""
+    learns: bool = True
+    """Whether it looks at the training rows."""
+    writes: bool = False
+    """Whether its predictions are texts that the caller is to cut at the model's own length limit."""
+    needs: tuple[str, ...] = ()
+    """Roles that every row must have, where a task has rows of several forms."""
+
+    def fits(self, rows: Rows) -> bool:
+        return all(role in row.fields for row in rows for role in self.needs)
+
+
 class TaskRecipe(Recipe):
     """A task's recipe class: its keys, and all that is asked about the task before there is a model."""
 
@@ -116,6 +140,10 @@ class TaskRecipe(Recipe):
             DataError: the rows have too few, or do not fit the recipe.
         """
         return None
+
+    def own_baselines(self) -> tuple[Baseline, ...]:
+        """Baselines that no other task has, beside those that `BASELINES` names."""
+        return ()
 
     @classmethod
     def has_trained(cls, loaded: LoadedModel) -> bool:

@@ -2,49 +2,26 @@
 
 A baseline takes training rows and test rows and gives predictions: the same JSON values as `Task.predict`. The work is
 done by functions of plain lists in the files of this folder. A new one is such a function and a line in `BASELINES`; a
-recipe class names those of its task. Language models have one of their own, the unigram loss.
+recipe class names those of its task, and may bring baselines that no other task has. Language models have one of their
+own, the unigram loss.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from llmkit.data.rows import Row
 from llmkit.evaluation.baselines import answers, labels, tags, texts
 from llmkit.recipe.blocks import Kind, Recipe
-from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.base import Baseline, Rows, TaskRecipe
 from llmkit.tasks.token_classification.tags import to_bio
 
-Rows = Sequence[Row]
 _TARGETS: frozenset[Kind] = frozenset({"label", "labels", "number"})
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """A way to get predictions without the model."""
-
-    name: str
-    """Its key in JSON."""
-    title: str
-    """What people call it."""
-    predict: Callable[[Recipe, Rows, Rows], list[Any]]
-    """(recipe, training rows, test rows) -> a prediction for each test row."""
-    learns: bool = True
-    """Whether it looks at the training rows."""
-    writes: bool = False
-    """Whether its predictions are texts that the caller is to cut at the model's own length limit."""
-    needs: tuple[str, ...] = ()
-    """Roles that every row must have, where a task has rows of several forms."""
-
-    def fits(self, rows: Rows) -> bool:
-        return all(role in row.fields for row in rows for role in self.needs)
 
 
 def baselines_of(recipe: TaskRecipe) -> tuple[Baseline, ...]:
     """The baselines of a recipe's task; none where nothing is predicted, or nobody has thought of one."""
-    return tuple(BASELINES[name] for name in recipe.baselines)
+    return (*(BASELINES[name] for name in recipe.baselines), *recipe.own_baselines())
 
 
 def judged_by_loss(recipe: TaskRecipe) -> bool:
