@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from builders import FAMILY_OF, TaskName, recipe_of, tiny_model
+from builders import TaskName, model_for, recipe_of
 from torch import nn
 
 from llmkit.models.adapters import add_adapter
@@ -29,7 +29,7 @@ def adapted(
     """A model for the task, opened from `folder`, which is made if need be, with an adapter in it."""
     head = recipe_of(name).HEAD
     if not folder.exists():
-        saved(tiny_model(FAMILY_OF[name], head=head, dropout=dropout, layers=layers), folder)
+        saved(model_for(name, dropout=dropout, layers=layers), folder)
     loaded = load_model(str(folder), head=head)
     return add_adapter(loaded, LoraBlock(dropout=lora_dropout, **keys), head=head, seed=5)
 

@@ -45,6 +45,7 @@ from llmkit.recipe.blocks import ScratchModel, TokenizerBlock, TrainBlock
 from llmkit.tasks.base import Scores, Task, count_targets
 from llmkit.tasks.classification.recipe import ClassificationRecipe
 from llmkit.tasks.instruction.recipe import InstructionRecipe
+from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
 from llmkit.tasks.pretraining.recipe import CausalLMRecipe, MaskedLMRecipe, SpanCorruptionRecipe
 from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
 from llmkit.tasks.seq2seq.summarization import SummarizationRecipe
@@ -61,6 +62,7 @@ TaskName = Literal[
     "causal-lm",
     "instruction",
     "masked-lm",
+    "multiple-choice",
     "question-answering",
     "span-corruption",
     "summarization",
@@ -73,6 +75,7 @@ TASK_NAMES: tuple[TaskName, ...] = (
     "causal-lm",
     "instruction",
     "masked-lm",
+    "multiple-choice",
     "question-answering",
     "span-corruption",
     "summarization",
@@ -87,6 +90,7 @@ FAMILY_OF: Mapping[TaskName, str] = {
     "causal-lm": "gpt2",
     "instruction": "gpt2",
     "masked-lm": "bert",
+    "multiple-choice": "bert",
     "question-answering": "bert",
     "span-corruption": "t5",
     "summarization": "t5",
@@ -149,6 +153,7 @@ def rows(count: int = ROW_COUNT) -> list[Row]:
                 "words": sentence(number).split(),
                 "tags": tags_of(sentence(number).split()),
                 **asked(number),
+                **offered(number),
                 "messages": conversation(number),
                 "source": sentence(number),
                 "target": sentence(2000 + number, most_words=8),
@@ -165,6 +170,12 @@ def asked(number: int) -> dict[str, Any]:
     word = random.Random(number).choice(list(re.finditer(r"\w+", context)))
     answers = {"text": [word[0]], "answer_start": [word.start()]} if number % 4 else {"text": [], "answer_start": []}
     return {"context": context, "question": sentence(3000 + number, most_words=6), "answers": answers}
+
+
+def offered(number: int) -> dict[str, Any]:
+    """Two to four different choices, the right one anywhere among them."""
+    choices = [f"{sentence(4000 + 10 * number + place, most_words=5)} {place}" for place in range(2 + number % 3)]
+    return {"choices": choices, "answer": str(number % len(choices))}
 
 
 def conversation(number: int, *, exchanges: int | None = None, system: bool | None = None) -> list[dict[str, str]]:
@@ -318,6 +329,8 @@ def recipe_of(name: TaskName, **keys: Any) -> Any:
             return InstructionRecipe(**common, **keys)
         case "masked-lm":
             return MaskedLMRecipe(**common, **{"block_tokens": 12, **keys})
+        case "multiple-choice":
+            return MultipleChoiceRecipe(**common, **keys)
         case "question-answering":
             return QuestionAnsweringRecipe(**common, **keys)
         case "span-corruption":
@@ -332,22 +345,28 @@ def recipe_of(name: TaskName, **keys: Any) -> Any:
             return TextToTextRecipe(**common, **keys)
 
 
+def model_for(name: TaskName, *, family: str | None = None, dropout: float = 0.0, layers: int = 1) -> LoadedModel:
+    """A tiny model with the head and the outputs of a task."""
+    labels = ("LABEL_0",) if name == "multiple-choice" else LABELS
+    head = recipe_of(name).HEAD
+    return tiny_model(family or FAMILY_OF[name], head=head, dropout=dropout, layers=layers, labels=labels)
+
+
 def task_of(name: TaskName, *, loaded: LoadedModel | None = None, dropout: float = 0.0, **keys: Any) -> Task:
     recipe = recipe_of(name, **keys)
-    task: Task = recipe.build_task(loaded or tiny_model(FAMILY_OF[name], head=recipe.HEAD, dropout=dropout))
+    task: Task = recipe.build_task(loaded or model_for(name, dropout=dropout))
     return task
 
 
 def without_key_biases(task: Task) -> Task:
     """Freeze the biases of attention keys, for comparing weights: they shift all scores of a query alike, so their
-    true gradient is 0, and Adam blows its rounding up to whole steps. The same for what shifts all starts and ends."""
-    all_starts = (
-        ("qa_outputs.bias", "layer.0.output.LayerNorm.bias", "layer.0.output_layer_norm.bias")
-        if task.recipe.HEAD == "question-answering"
-        else ()
-    )
+    true gradient is 0, and Adam blows its rounding up to whole steps. The same for what shifts all starts, ends or choices."""
+    shifts: dict[str, tuple[str, ...]] = {
+        "question-answering": ("qa_outputs.bias", "layer.0.output.LayerNorm.bias", "layer.0.output_layer_norm.bias"),
+        "multiple-choice": ("classifier.bias",),
+    }
     for name, weight in task.loaded.model.named_parameters():
-        if name.endswith(("key.bias", "k_lin.bias", "c_attn.bias", *all_starts)):
+        if name.endswith(("key.bias", "k_lin.bias", "c_attn.bias", *shifts.get(task.recipe.task, ()))):
             weight.requires_grad_(False)
     return task
 

@@ -27,6 +27,7 @@ RECIPE_KEYS: Mapping[TaskName, Mapping[str, Any]] = {
     "causal-lm": {"block_tokens": 16},
     "instruction": {"max_tokens": 64},
     "masked-lm": {"block_tokens": 16},
+    "multiple-choice": {"max_tokens": 32},
     "question-answering": {"max_tokens": 32},
     "span-corruption": {"block_tokens": 16},
     "summarization": {"max_source_tokens": 64, "max_target_tokens": 32},

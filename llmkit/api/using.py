@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from llmkit.api.options import generation_options
@@ -17,11 +18,13 @@ from llmkit.inference.filling import Filling, FillOverflow, fill_texts
 from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_in_parts, summarize_texts
 from llmkit.models.chat import Messages, fault_in, is_chat_model
 from llmkit.models.threads import one_load_at_a_time
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.blocks import GenerationBlock, Quoting
 from llmkit.tasks.base import WRITING_HEADS, Pooling
 from llmkit.tasks.classification.predict import Classification, ClassifyOverflow, classify_texts, reads_pairs
 from llmkit.tasks.inputs import LONE_SURROGATE, Overflow
 from llmkit.tasks.instruction.predict import Reply, answer_chat, stream_chat
+from llmkit.tasks.multiple_choice.choices import Question
+from llmkit.tasks.multiple_choice.predict import Choice, ChooseOverflow, choose, read_choice_rows
 from llmkit.tasks.question_answering.predict import Answer, answer_options, answer_questions
 from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, summarization_config, text_to_text_config, translation_config
 from llmkit.tasks.token_classification.predict import Tagging, TagOverflow, tag_texts
@@ -133,6 +136,31 @@ class Model:
         """The answer to each (question, passage), in their order."""
         self._check_head("answer")
         return answer_questions(self.loaded, self._engine, pairs, options=answer_options(self.loaded))
+
+    def choose(
+        self, questions: Iterable[Mapping[str, Any]], *, overflow: ChooseOverflow | None = None
+    ) -> Iterator[Choice]:
+        """The most probable choice of each question; see `tasks.multiple_choice.predict.choose` for errors.
+
+        Args:
+            questions: mappings with `choices`, a list of 2 to 10 texts, and `context`, `question` or both.
+        """
+        self._check_head("choose")
+        asked = (Question.of(question, place=f"row {row:,}") for row, question in enumerate(_several(questions), 1))
+        return choose(self.loaded, self._engine, asked, overflow=overflow)
+
+    def choose_rows(
+        self,
+        source: str | Path,
+        *,
+        columns: Mapping[str, str] | None = None,
+        quoting: Quoting = "auto",
+        overflow: ChooseOverflow | None = None,
+    ) -> Iterator[Choice]:
+        """As `choose`, for the rows of a file; `columns` maps a role such as `context` to its column."""
+        self._check_head("choose")
+        asked = read_choice_rows(source, columns=columns or {}, quoting=quoting)
+        return choose(self.loaded, self._engine, asked, overflow=overflow)
 
     @property
     def reads_pairs(self) -> bool | None:

@@ -46,9 +46,9 @@ def options(
 
 
 def _add_commands() -> None:
-    from llmkit.cli import answer, chat, embed, fill, measure, merge, plot, prepare, tag, train, translate, use
+    from llmkit.cli import answer, chat, choose, embed, fill, measure, merge, plot, prepare, tag, train, translate, use
 
-    for module in (train, use, translate, tag, answer, chat, fill, embed, measure, plot, merge, prepare):
+    for module in (train, use, translate, tag, answer, choose, chat, fill, embed, measure, plot, merge, prepare):
         for command in module.COMMANDS:
             app.command(no_args_is_help=False)(command)
 

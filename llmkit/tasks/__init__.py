@@ -8,6 +8,7 @@ from typing import Literal
 from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.classification.recipe import ClassificationRecipe
 from llmkit.tasks.instruction.recipe import InstructionRecipe
+from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
 from llmkit.tasks.pretraining.recipe import CausalLMRecipe, MaskedLMRecipe, SpanCorruptionRecipe
 from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
 from llmkit.tasks.seq2seq.summarization import SummarizationRecipe
@@ -20,6 +21,7 @@ RECIPES: Mapping[str, type[TaskRecipe]] = {
     "causal-lm": CausalLMRecipe,
     "instruction": InstructionRecipe,
     "masked-lm": MaskedLMRecipe,
+    "multiple-choice": MultipleChoiceRecipe,
     "question-answering": QuestionAnsweringRecipe,
     "span-corruption": SpanCorruptionRecipe,
     "summarization": SummarizationRecipe,
@@ -29,7 +31,7 @@ RECIPES: Mapping[str, type[TaskRecipe]] = {
 }
 """What `task:` may say in a recipe."""
 
-Verb = Literal["answer", "chat", "classify", "embed", "fill", "generate", "summarize", "tag", "translate"]
+Verb = Literal["answer", "chat", "choose", "classify", "embed", "fill", "generate", "summarize", "tag", "translate"]
 """The commands that use a model: `VERB` of each recipe class, and `embed`, which takes the body of any encoder."""
 
 PRETRAINING = tuple(task for task, recipe in RECIPES.items() if recipe.PRETRAINS)

@@ -1,0 +1,77 @@
+"""`llmkit choose`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from llmkit.cli.texts import as_text, names_a_file, results
+from llmkit.cli.use import Json, ModelName, Output, Quoting, open_model
+from llmkit.errors import UsageError
+
+
+def choose(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="A file with columns (.csv .tsv .jsonl .parquet): context, question or both, and choices as a list or "
+            "as ending0, ending1 and so on."
+        ),
+    ] = None,
+    context: Annotated[str | None, typer.Option(help="The text to read.")] = None,
+    question: Annotated[str | None, typer.Option("--question", "-q", help="The question to answer.")] = None,
+    choice: Annotated[list[str] | None, typer.Option(help="One of the choices; give it 2 to 10 times.")] = None,
+    model: ModelName = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROLE=COLUMN", help="Where a column has another name, such as context=article."),
+    ] = None,
+    quoting: Quoting = "auto",
+    overflow: Annotated[
+        Literal["error", "truncate"] | None,
+        typer.Option(help="What to do with a context longer than the model's window."),
+    ] = None,
+    as_json: Json = False,
+    output: Output = None,
+) -> None:
+    """Choose the most probable of several texts for a question, a context or both."""
+    opened = None
+    if source is None:
+        if not choice or not (context or question):
+            raise UsageError("give a file, or --choice twice or more with --question, --context or both.")
+        if column:
+            raise UsageError("--column: is for a file, and there is none. Leave it out.")
+        opened = open_model(model, verb="choose")
+        given = {"context": as_text(context or ""), "question": as_text(question or "")}
+        chosen = opened.choose([{**given, "choices": [as_text(text) for text in choice]}], overflow=overflow)
+    else:
+        if choice or context or question:
+            raise UsageError("--choice, --context and --question: the file has them. Leave them out, or the file.")
+        if not names_a_file(source):
+            raise UsageError(f"{source}: no such file. Give a file with columns.")
+        columns = _columns(column or ())
+        opened = open_model(model, verb="choose")
+        chosen = opened.choose_rows(source, columns=columns, quoting=quoting, overflow=overflow)
+    with results(as_json=as_json, output=output) as write:
+        for found in chosen:
+            asked = {key: value for key in ("context", "question") if (value := getattr(found.question, key))}
+            record = {
+                **asked,
+                "choices": list(found.question.choices),
+                "choice": found.text,
+                "index": found.index,
+                "probabilities": found.probabilities,
+                "truncated_tokens": found.truncated_tokens,
+            }
+            write(f"{' '.join(found.text.split())}\t{found.probabilities[found.index]:.4f}", record)
+
+
+COMMANDS = (choose,)
+
+
+def _columns(given: list[str] | tuple[str, ...]) -> dict[str, str]:
+    odd = next((pair for pair in given if "=" not in pair), None)
+    if odd is not None:
+        raise UsageError(f"--column: {odd!r} is not ROLE=COLUMN, such as context=article.")
+    return dict(pair.split("=", 1) for pair in given)

@@ -1,0 +1,1 @@
+"""The right one of several choices, for a question, a context or both."""

@@ -1,0 +1,164 @@
+"""Rows as questions with choices: which texts the model reads, and which choice is right. Knows no tokens."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import TYPE_CHECKING, Any, Literal
+
+from llmkit.errors import DataError
+
+if TYPE_CHECKING:
+    from llmkit.data.rows import Row
+
+FEWEST_CHOICES, MOST_CHOICES = 2, 10
+AnswerSpelling = Literal["auto", "index", "letter", "text"]
+_BLANK = re.compile(r"(?<!\w)_+(?!\w)")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question, a context or both, with the choices."""
+
+    choices: tuple[str, ...]
+    context: str = ""
+    question: str = ""
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], *, place: str) -> Question:
+        """A question as a mapping: `choices`, and `context`, `question` or both.
+
+        Raises:
+            DataError: another key, or a value that is not text.
+        """
+        unknown = next((key for key in given if key not in ("choices", "context", "question")), None)
+        choices = given.get("choices")
+        texts = {key: given.get(key) or "" for key in ("context", "question")}
+        if unknown is not None:
+            raise DataError(f"{place}: unknown key {unknown!r}. Give choices, and context, question or both.")
+        if not isinstance(choices, list | tuple) or not all(
+            isinstance(text, str) for text in (*choices, *texts.values())
+        ):
+            raise DataError(f"{place}: choices are a list of texts, context and question a text each.")
+        return cls(tuple(choices), **texts)
+
+    def texts(self) -> list[tuple[str, str]]:
+        """The two texts that are scored together, for each choice.
+
+        With a context and a question, the context is the first and the question with a choice is the second, as SWAG
+        and RACE are read; with one of them, the second is the choice alone. A blank (`_`) in a question is filled.
+        """
+        if not (self.context.strip() and self.question.strip()):
+            first = self.context.strip() or self.question.strip()
+            return [(first, choice) for choice in self.choices]
+        around_blank = _BLANK.split(self.question)
+        if len(around_blank) == 2:
+            return [(self.context, choice.join(around_blank)) for choice in self.choices]
+        return [(self.context, f"{self.question.rstrip()} {choice}") for choice in self.choices]
+
+    def check(self, place: str) -> None:
+        """
+        Raises:
+            DataError: too few or too many choices, two that are equal, or nothing that they are choices for.
+        """
+        if not FEWEST_CHOICES <= len(self.choices) <= MOST_CHOICES:
+            raise DataError(
+                f"{place}: {len(self.choices)} choices; a question has {FEWEST_CHOICES} to {MOST_CHOICES} of them."
+            )
+        if not (self.context.strip() or self.question.strip()):
+            raise DataError(f"{place}: neither a context nor a question. Give one of them, or both.")
+        blank = next((number for number, choice in enumerate(self.choices) if not choice.strip()), None)
+        if blank is not None:
+            raise DataError(f"{place}: choice {blank} is empty. Fill it in or remove it.")
+        repeated = next((choice for choice in self.choices if self.choices.count(choice) > 1), None)
+        if repeated is not None:
+            raise DataError(f"{place}: two choices are {repeated!r:.60}. Keep one.")
+
+
+def question_of(row: Row) -> Question:
+    """A row of either layout: `choices` as a list, or `ending0`, `ending1` and so on, without the empty last ones.
+
+    Raises:
+        DataError: as `Question.check`, with the place.
+    """
+    fields = row.fields
+    choices = fields.get("choices")
+    if choices is None:
+        endings = [fields.get(f"ending{number}", "") for number in range(MOST_CHOICES)]
+        while endings and not endings[-1].strip():
+            endings.pop()
+        choices = endings
+    question = Question(tuple(choices), fields.get("context", ""), fields.get("question", ""))
+    question.check(row.place)
+    return question
+
+
+def asked_rows(
+    rows: Iterable[Row], *, distractors: int | None, answer_as: AnswerSpelling, seed: int
+) -> Iterator[tuple[Row, Question, int]]:
+    """Each row with its question and the index of the right choice, by the keys of a recipe.
+
+    Raises:
+        DataError: a row that is no such question, with its place.
+    """
+    if distractors is not None:
+        yield from _with_distractors(rows, count=distractors, seed=seed)
+        return
+    for row in rows:
+        question = question_of(row)
+        yield row, question, right_choice(row.fields["answer"], question.choices, spelling=answer_as, place=row.place)
+
+
+def _with_distractors(rows: Iterable[Row], *, count: int, seed: int) -> Iterator[tuple[Row, Question, int]]:
+    """Rows with a right text, each with its question and the index of the right choice.
+
+    The others are different answers of other rows, and all are shuffled: a function of the rows, the seed and the
+    number of the row.
+
+    Raises:
+        DataError: there are fewer different answers than choices.
+    """
+    held = list(rows)
+    answers = list(dict.fromkeys(row.fields["answer"] for row in held))
+    if held and len(answers) <= count:
+        raise DataError(
+            f"{held[0].place}: distractors: {count}, but the rows have {len(answers)} different answers. Use "
+            f"{len(answers) - 1} or fewer."
+        )
+    for number, row in enumerate(held):
+        rng = random.Random(f"{seed} {number}")
+        right: str = row.fields["answer"]
+        others = [text for text in rng.sample(answers, count + 1) if text != right][:count]
+        choices = [right, *others]
+        rng.shuffle(choices)
+        question = Question(tuple(choices), row.fields.get("context", ""), row.fields.get("question", ""))
+        question.check(row.place)
+        yield row, question, choices.index(right)
+
+
+def right_choice(answer: str, choices: Sequence[str], *, spelling: AnswerSpelling, place: str) -> int:
+    """The index of the choice that a row names.
+
+    Raises:
+        DataError: it names none, or `auto` could mean two.
+    """
+    meant = {
+        "index": int(answer) if answer.isascii() and answer.isdigit() and len(answer) < 3 else None,
+        "letter": ascii_uppercase.find(answer) if len(answer) == 1 and answer in ascii_uppercase else None,
+        "text": choices.index(answer) if answer in choices else None,
+    }
+    allowed = meant if spelling == "auto" else {spelling: meant[spelling]}
+    found = {kind: index for kind, index in allowed.items() if index is not None and index < len(choices)}
+    if len(set(found.values())) == 1:
+        return next(iter(found.values()))
+    if found:
+        listed = " and ".join(f"choice {index} by its {kind}" for kind, index in found.items())
+        raise DataError(f"{place}: the answer {answer!r} means {listed}. Say which with answer_as.")
+    last = len(choices) - 1
+    raise DataError(
+        f"{place}: the answer {answer!r:.60} is none of its {len(choices)} choices. Write its index (0 to {last}), its "
+        f"letter (A to {ascii_uppercase[last]}) or its text."
+    )

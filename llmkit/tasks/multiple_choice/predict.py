@@ -1,0 +1,104 @@
+"""From questions with choices to the most probable choice, over an engine and a tokenizer. Knows no commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from llmkit.data.sources import open_rows
+from llmkit.errors import DataError, UsageError
+from llmkit.models.loaded import LoadedModel
+from llmkit.recipe.blocks import Kind, Quoting
+from llmkit.tasks.base import Engine
+from llmkit.tasks.classification.inputs import TextInputs
+from llmkit.tasks.inputs import Cuts, check_texts, numbered_chunks
+from llmkit.tasks.multiple_choice.choices import Question, question_of
+from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
+from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice
+from llmkit.tasks.multiple_choice.task import choice_scores, read_questions
+
+ChooseOverflow = Literal["error", "truncate"]
+_CHUNK_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Choice:
+    question: Question
+    index: int
+    """Of the most probable choice, from 0."""
+    probabilities: list[float]
+    """Of each choice; they add up to 1."""
+    truncated_tokens: int
+    """Tokens of the context that the model did not see, beside the choice for which it lost most."""
+
+    @property
+    def text(self) -> str:
+        return self.question.choices[self.index]
+
+
+def choose(
+    loaded: LoadedModel, engine: Engine, questions: Iterable[Question], *, overflow: ChooseOverflow | None = None
+) -> Iterator[Choice]:
+    """The most probable choice of each question, in their order.
+
+    Args:
+        overflow: what becomes of a context that is too long; None for what the model was trained with.
+    Raises:
+        DataError: a question that is not valid, or too long under `error`.
+        UsageError: the model was trained for something else.
+        ModelError: the model gives no finite numbers.
+    """
+    from scipy.special import softmax
+
+    if len(loaded.labels) != 1 or loaded.family.name not in MultipleChoiceRecipe.FAMILIES:
+        raise UsageError(f"{loaded.name}: it was not trained on multiple-choice; it has {len(loaded.labels)} outputs.")
+    inputs, cuts = TextInputs(loaded, pairs=True), Cuts(loaded)
+    policy = overflow or SavedMultipleChoice.load(loaded).overflow or "truncate"
+    try:
+        for first_row, chunk in numbered_chunks(questions, size=_CHUNK_ROWS):
+            for row, question in enumerate(chunk, start=first_row):
+                question.check(f"row {row:,}")
+                check_texts(
+                    [question.context + question.question, *question.choices], first_row=row, may_be_empty=False
+                )
+            read = read_questions(inputs, chunk)
+            lost = [max(0, max(map(inputs.tokens, contents)) - inputs.window) for contents in read]
+            _refuse_long(lost, inputs.window, first_row=first_row, policy=policy)
+            cuts.count(lost)
+            scores = choice_scores([[inputs.cut(content) for content in contents] for contents in read], engine)
+            for question, of_choices, tokens in zip(chunk, scores, lost, strict=True):
+                yield Choice(question, int(of_choices.argmax()), softmax(of_choices).tolist(), tokens)
+    finally:
+        cuts.warn()
+
+
+def read_choice_rows(
+    source: str | Path, *, columns: Mapping[str, str], quoting: Quoting = "auto"
+) -> Iterator[Question]:
+    """The questions of a file with columns, as a stream; those of the recipe's roles, without the answer.
+
+    Raises:
+        DataError: missing, unreadable, or without the columns.
+    """
+    roles: dict[str, Kind] = {role: kind for role, kind in MultipleChoiceRecipe.ROLES.items() if role != "answer"}
+    rows = open_rows(
+        [str(source)],
+        roles=roles,
+        optional=MultipleChoiceRecipe.OPTIONAL_ROLES,
+        groups=MultipleChoiceRecipe.ROLE_GROUPS,
+        columns=dict(columns),
+        quoting=quoting,
+        mapping="Map it with --column {role}={column}",
+    )
+    return (question_of(row) for row in rows)
+
+
+def _refuse_long(lost: list[int], window: int, *, first_row: int, policy: ChooseOverflow) -> None:
+    row = next((row for row, tokens in enumerate(lost, start=first_row) if tokens), None)
+    if policy == "error" and row is not None:
+        raise DataError(
+            f"row {row:,}: {window + lost[row - first_row]:,} tokens, and the model takes {window:,} at most; shorten "
+            "the context, or allow it to be cut with overflow truncate"
+        )

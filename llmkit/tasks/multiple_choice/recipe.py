@@ -1,0 +1,101 @@
+"""The recipe of multiple choice: which of two to ten texts answers a question or continues a context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from llmkit.models.families import Head, families_with
+from llmkit.recipe.blocks import Kind
+from llmkit.tasks.base import Baseline, TaskRecipe
+from llmkit.tasks.multiple_choice.baselines import BASELINES
+from llmkit.tasks.multiple_choice.choices import MOST_CHOICES, AnswerSpelling
+from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from llmkit.data.rows import Row
+    from llmkit.models.loaded import LoadedModel
+    from llmkit.tasks.multiple_choice.task import MultipleChoiceTask
+
+_ENDINGS = tuple(f"ending{number}" for number in range(MOST_CHOICES))
+
+
+class MultipleChoiceRecipe(TaskRecipe):
+    # A classifier with one output: the score of a context with one of its choices. BertForMultipleChoice is the same.
+    HEAD: ClassVar[Head] = "classification"
+    VERB: ClassVar[str] = "choose"
+    USE: ClassVar[str] = 'llmkit choose --question "..." --choice "..." --choice "..." --model {model}'
+    ROLES: ClassVar[Mapping[str, Kind]] = {
+        "context": "text",
+        "question": "text",
+        "choices": "words",
+        **dict.fromkeys(_ENDINGS, "text"),
+        "answer": "label",
+    }
+    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {
+        "context": True,
+        "question": True,
+        **dict.fromkeys(_ENDINGS[2:], True),
+    }
+    ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("choices",), _ENDINGS[:2])
+    """The choices as a list (RACE), or in columns of their own (SWAG)."""
+    READ_ROLES: ClassVar[tuple[str, ...]] = ("context", "choices", "ending0", "question")
+    FAMILIES: ClassVar[tuple[str, ...]] = families_with("question-answering")  # encoders that read two texts
+    METRICS: ClassVar[tuple[str, ...]] = ("accuracy",)
+    BEST: ClassVar[str] = "accuracy"
+
+    task: Literal["multiple-choice"]
+    answer_as: AnswerSpelling = "auto"
+    """How rows name the right choice: its `index` from 0, its `letter` from A, or its `text`; `auto` takes what fits."""
+    distractors: Annotated[int, Field(ge=1, le=MOST_CHOICES - 1)] | None = None
+    """For rows without choices, whose `answer` is the right text: this many answers of other rows stand beside it, drawn
+    by `train.seed`."""
+    max_tokens: Annotated[int, Field(ge=8)] | None = None
+    """The longest sequence of context, question and one choice, special tokens included; without it, the model's
+    window."""
+    overflow: Literal["error", "truncate", "drop"] = "truncate"
+    """What happens to rows with a longer sequence, always with counts."""
+
+    @property
+    def roles(self) -> Mapping[str, Kind]:
+        if self.distractors is None:
+            return self.ROLES
+        return {"context": "text", "question": "text", "answer": "text"}
+
+    @property
+    def window_tokens(self) -> int | None:
+        return self.max_tokens
+
+    @property
+    def fitting_metrics(self) -> tuple[str, ...]:
+        return ("accuracy", "confusion")
+
+    def class_names(self, rows: Iterable[Row]) -> tuple[str, ...]:
+        return ("LABEL_0",)  # transformers' name of an only output
+
+    @model_validator(mode="after")
+    def _distractors_fit(self) -> MultipleChoiceRecipe:
+        if self.distractors is not None and self.answer_as not in ("auto", "text"):
+            raise ValueError("answer_as: with distractors, the answer is the right text")
+        return self
+
+    def own_baselines(self) -> tuple[Baseline, ...]:
+        return BASELINES
+
+    @classmethod
+    def has_trained(cls, loaded: LoadedModel) -> bool:
+        architecture = str((loaded.model.config.architectures or [""])[0])
+        return SavedMultipleChoice.is_in(loaded) or architecture.endswith("ForMultipleChoice")
+
+    @classmethod
+    def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
+        return SavedMultipleChoice.load(loaded).model_dump(exclude_none=True)
+
+    def build_task(self, loaded: LoadedModel) -> MultipleChoiceTask:
+        from llmkit.tasks.multiple_choice.task import MultipleChoiceTask
+
+        return MultipleChoiceTask(self, loaded)

@@ -1,0 +1,146 @@
+"""Multiple choice with an encoder: a score for each choice beside its context, and a softmax over them.
+
+Legend: B batch (questions), R choices of all questions in a batch, T tokens.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llmkit.data.examples import Examples, Ragged
+from llmkit.data.lengths import LengthCount
+from llmkit.errors import ModelError
+from llmkit.tasks.base import BaseTask, Batch, Engine
+from llmkit.tasks.classification.inputs import Contents, TextInputs
+from llmkit.tasks.encoding import in_chunks
+from llmkit.tasks.multiple_choice.choices import Question, asked_rows
+from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice
+from llmkit.tasks.padding import attention_mask, padded
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from llmkit.data.order import Indices
+    from llmkit.data.rows import Row
+    from llmkit.models.loaded import LoadedModel
+    from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
+_log = logging.getLogger("llmkit")
+
+
+class MultipleChoiceTask(BaseTask):
+    def __init__(self, recipe: MultipleChoiceRecipe, loaded: LoadedModel) -> None:
+        """Raises:
+        ModelError: a model of a family that does not read two texts.
+        """
+        if loaded.family.name not in recipe.FAMILIES:
+            fitting = ", ".join(recipe.FAMILIES)
+            raise ModelError(f"{loaded.name}: multiple-choice works with {fitting}, not {loaded.family.name}.")
+        self.recipe = recipe
+        self.loaded = loaded
+        self._inputs = TextInputs(loaded, pairs=True)
+        # In use, no row can be left out.
+        SavedMultipleChoice(overflow="error" if recipe.overflow == "error" else "truncate").save(loaded)
+
+    def encode(self, rows: Iterable[Row]) -> Examples:
+        recipe, inputs = self.recipe, self._inputs
+        asked = asked_rows(rows, distractors=recipe.distractors, answer_as=recipe.answer_as, seed=recipe.train.seed)
+        count = LengthCount(what="question with a choice", max_tokens=inputs.window, overflow=recipe.overflow)
+        sequences: list[list[int]] = []
+        choice_tokens: list[list[int]] = []
+        answers: list[list[int]] = []
+        for chunk in in_chunks(asked):
+            read = read_questions(inputs, [question for _, question, _ in chunk])
+            for (row, _, answer), contents in zip(chunk, read, strict=True):
+                fits = count.fits(max(map(inputs.tokens, contents)), place=row.place)
+                if fits or recipe.overflow != "drop":
+                    cut = [inputs.cut(content) for content in contents]
+                    sequences.append([token for ids in cut for token in ids])
+                    choice_tokens.append([len(ids) for ids in cut])
+                    answers.append([answer])
+        count.report(key="max_tokens", targets=False)
+        columns = {
+            "input_ids": Ragged.of(sequences),
+            "choice_tokens": Ragged.of(choice_tokens),
+            "target_ids": Ragged.of(answers),
+        }
+        references = [str(answer) for (answer,) in answers]
+        return Examples(columns=columns, references=references, aligned=frozenset({"choice_tokens", "target_ids"}))
+
+    def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
+        import numpy as np
+        import torch
+
+        rows = [_sequences(examples, int(index)) for index in indices]
+        flat = Ragged.of([ids for row in rows for ids in row])
+        everything = np.arange(len(flat))
+        tokenizer = self.loaded.tokenizer
+        input_ids = padded(flat, everything, value=tokenizer.pad_token_id)  # (R, T)
+        return {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask(flat, everything),  # (R, T)
+            **self.loaded.family.segment_inputs(input_ids, tokenizer),
+            "choices": torch.tensor([len(row) for row in rows]),  # (B,) how many each question has
+            "answers": padded(examples.columns["target_ids"], indices, value=0).squeeze(1),  # (B,)
+            "labels": torch.zeros(len(rows), dtype=torch.int64),  # (B,) one target a question, of the only output
+        }
+
+    def loss_sum(self, batch: Batch) -> Tensor:
+        import torch
+
+        from llmkit.models.losses import IGNORED, cross_entropy_sum
+
+        inputs = {name: tensor for name, tensor in batch.items() if name not in ("choices", "answers", "labels")}
+        scores = self.loaded.model(**inputs).logits.float().squeeze(1)  # (R,)
+        rows = scores.split(batch["choices"].tolist())
+        # Questions with fewer choices than others: what is not there has no probability.
+        logits = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=float("-inf"))  # (B, most)
+        answers = batch["answers"].where(batch["labels"] != IGNORED, IGNORED)
+        return cross_entropy_sum(logits, answers)
+
+    def check_labels(self, train: Examples, validation: Examples) -> None:
+        """Log how often each place among the choices is right: a model may learn places in place of texts."""
+        counts = Counter(train.references)
+        listed = ", ".join(f"choice {place} {counts[place]:,}" for place in sorted(counts))
+        _log.info("right choices of %s questions: %s", f"{len(train):,}", listed)
+
+    def predict(self, examples: Examples, engine: Engine) -> list[Any]:
+        """The index of the most probable choice of each question, as text."""
+        rows = [_sequences(examples, index) for index in range(len(examples))]
+        return [str(scores.argmax()) for scores in choice_scores(rows, engine)]
+
+
+def read_questions(inputs: TextInputs, questions: Sequence[Question]) -> list[list[Contents]]:
+    """The ids of each question with each of its choices, never cut."""
+    texts = [question.texts() for question in questions]
+    flat = [pair for row in texts for pair in row]
+    contents = iter(inputs.read([first for first, _ in flat], [second for _, second in flat]))
+    return [[next(contents) for _ in row] for row in texts]
+
+
+def choice_scores(rows: Sequence[Sequence[Sequence[int]]], engine: Engine) -> list[Any]:
+    """For each question the scores of its choices, a float64 array.
+
+    Args:
+        rows: the sequence of ids of each choice.
+    """
+    import numpy as np
+
+    flat = [ids for row in rows for ids in row]
+    if not flat:
+        return []
+    scores = engine.class_logits(flat, pairs=True)[:, 0].astype(np.float64)  # (R,)
+    ends = np.cumsum([len(row) for row in rows])
+    return np.split(scores, ends[:-1])
+
+
+def _sequences(examples: Examples, index: int) -> list[list[int]]:
+    """The ids of each choice of a question."""
+    ids: list[int] = examples.columns["input_ids"][index].tolist()
+    sequences = []
+    for tokens in examples.columns["choice_tokens"][index].tolist():
+        sequences.append(ids[:tokens])
+        ids = ids[tokens:]
+    return sequences
