@@ -1,4 +1,4 @@
-"""What costs nothing, or next to nothing, for each task: what a model has to beat on the same rows.
+"""Simple baselines for each task, to compare a model with on the same rows.
 
 A baseline takes training rows and test rows and gives predictions: the same JSON values as `Task.predict`. The work is
 done by functions of plain lists in the files of this folder. A new one is such a function and a line in `BASELINES`; a
@@ -28,15 +28,15 @@ class Baseline:
     name: str
     """Its key in JSON."""
     title: str
-    """What people call it."""
+    """Its name in the output."""
     predict: Callable[[Recipe, Rows, Rows], list[Any]]
     """(recipe, training rows, test rows) -> a prediction for each test row."""
     learns: bool = True
-    """Whether it looks at the training rows."""
+    """Whether it uses the training rows."""
     writes: bool = False
-    """Whether its predictions are texts that the caller is to cut at the model's own length limit."""
+    """Whether its predictions are texts that the caller should truncate at the model's length limit."""
     needs: tuple[str, ...] = ()
-    """Roles that every row must have, where a task has rows of several forms."""
+    """Columns that every row must have, for a task with several row formats."""
 
     def fits(self, rows: Rows) -> bool:
         return all(role in row.fields for row in rows for role in self.needs)
