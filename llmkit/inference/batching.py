@@ -1,4 +1,4 @@
-"""How sequences are put together for one pass through a model. Pure functions; knows lengths, no tokens."""
+"""Batching of sequences for one pass through a model. Pure functions of lengths; knows no tokens."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def batches_by_length(lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]:
-    """Cut all indices into batches of like length, so that padding is small and memory bounded.
+    """Split all indices into batches of similar length, so that padding is small and memory bounded.
 
     Args:
         lengths: tokens of each sequence.

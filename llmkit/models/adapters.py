@@ -73,15 +73,15 @@ def add_adapter(
     model = loaded.model
     if loaded.base is None:
         raise UsageError(
-            f"train.lora: no folder has the weights of {loaded.name}, for an adapter to name. An adapter is made into "
-            "a model with `llmkit merge`."
+            f"train.lora: the weights of {loaded.name} are not in a model folder that an adapter can refer to. Merge an "
+            "adapter into a model with `llmkit merge`."
         )
     whole = [*label_heads(model), *_owners(loaded.new_weights), *whole]
     vocabulary = model.get_output_embeddings()
     for name in whole:
         if any(module is vocabulary for module in model.get_submodule(name).modules()):
             raise UsageError(
-                f"train.lora: {loaded.name} has no weights for {name}, and an adapter would leave them random. "
+                f"train.lora: {loaded.name} has no weights for {name}, which would stay random with an adapter. "
                 "Train without lora."
             )
     adapter = Adapter(
@@ -179,12 +179,12 @@ def read_adapter(content: Mapping[str, Any], *, name: str) -> Adapter:
     for key, value in content.items():
         allowed = _SETTLED.get(key, (None, False, {}, []))
         if key not in _READ | _IGNORED and value not in allowed:
-            raise ModelError(f"{name}: {ADAPTER_CONFIG} asks for {key}: {value!r}, which llmkit does not read.")
+            raise ModelError(f"{name}: {ADAPTER_CONFIG} has {key}: {value!r}, which llmkit does not support.")
     start = content.get("init_lora_weights")
     if start not in _STARTS:
         raise ModelError(
-            f"{name}: {ADAPTER_CONFIG} says init_lora_weights: {start!r}, which changes the base's own weights. Save it "
-            "by peft as plain LoRA, with path_initial_model_for_weight_conversion."
+            f"{name}: {ADAPTER_CONFIG} has init_lora_weights: {start!r}, which changes the weights of the base. Save it "
+            "with peft as plain LoRA, with path_initial_model_for_weight_conversion."
         )
     types: dict[str, tuple[type, ...]] = {
         "base_model_name_or_path": (str,),
@@ -199,10 +199,10 @@ def read_adapter(content: Mapping[str, Any], *, name: str) -> Adapter:
         value = content.get(key)
         inside = value if isinstance(value, list) else ()
         if not isinstance(value, kinds) or isinstance(value, bool) or not all(isinstance(one, str) for one in inside):
-            raise ModelError(f"{name}: {ADAPTER_CONFIG} says {key}: {value!r}, which is not what plain LoRA has there.")
+            raise ModelError(f"{name}: {ADAPTER_CONFIG} has {key}: {value!r}, which is not valid for plain LoRA.")
     for key, lowest, highest in (("r", 1, 100_000), ("lora_alpha", 1e-9, 1e9), ("lora_dropout", 0, 1)):
         if not lowest <= content[key] <= highest:  # not a number is in no range
-            raise ModelError(f"{name}: {ADAPTER_CONFIG} says {key}: {content[key]}, which no adapter has.")
+            raise ModelError(f"{name}: {ADAPTER_CONFIG} has {key}: {content[key]}, which is not valid for an adapter.")
     return Adapter(
         base=content["base_model_name_or_path"],
         revision=content.get("revision"),
@@ -271,9 +271,7 @@ def _targets(loaded: LoadedModel, block: LoraBlock) -> tuple[str, ...]:
     matrices = dict(_matrices(loaded.model))
     there = sorted(set(matrices.values()))
     if not there:  # an LSTM's are not modules of their own
-        raise UsageError(
-            f"train.lora: the layers of {name} have no matrix to put an adapter beside. Train without lora."
-        )
+        raise UsageError(f"train.lora: the layers of {name} have no matrix to adapt. Train without lora.")
     wanted: tuple[str, ...] = tuple(there)
     if block.target == "auto":
         wanted = tuple(one for one in there if one in loaded.family.lora_targets)

@@ -60,11 +60,11 @@ def fault_in(messages: Messages, *, last: Literal["user", "assistant"]) -> str |
             return f"message {number}: the role is {role!r}; use {', '.join(ROLES)}"
         wanted = "user" if (number - first) % 2 == 0 else "assistant"
         if number >= first and role != wanted:
-            return f"message {number}: found the {role}'s where the {wanted}'s belongs; user and assistant take turns"
+            return f"message {number}: the role is {role}, expected {wanted}; user and assistant must alternate"
         if not message["content"].strip():
             return f"message {number}: the {role}'s content is empty"
     if last == "assistant" and not any(message["role"] == "assistant" for message in turns):
-        return "no message is the assistant's, so there is no answer to learn"
+        return "there is no assistant message, so there is no answer to learn"
     if not turns or turns[-1]["role"] != last:
         found = f"the {turns[-1]['role']}'s" if turns else "missing"
         return f"the last message is {found}; it should be the {last}'s"
@@ -140,8 +140,8 @@ def _pieces(loaded: LoadedModel, texts: Sequence[str]) -> Iterator[tuple[str, bo
     for prompt, whole in zip(texts[::2], texts[1::2], strict=True):
         if not (prompt.startswith(written) and whole.startswith(prompt)):
             raise ModelError(
-                f"{loaded.name}: its chat template writes earlier turns anew when a later one comes, so the answers "
-                "in a conversation cannot be told apart. Take a model with another template, or with none."
+                f"{loaded.name}: its chat template changes earlier turns when a later one is added, so the answers "
+                "in a conversation cannot be located. Use a model with another template, or with none."
             )
         yield prompt[len(written) :], False
         yield whole[len(prompt) :], True
@@ -170,12 +170,12 @@ def _template_of(loaded: LoadedModel) -> tuple[str, str]:
     """The chat template, and what else it can read."""
     template = loaded.tokenizer.chat_template
     if not isinstance(template, str):
-        raise ModelError(f"{loaded.name}: it has no chat template, so it knows no conversations.")
+        raise ModelError(f"{loaded.name}: it has no chat template, so it does not support conversations.")
     return template, json.dumps(loaded.tokenizer.special_tokens_map, sort_keys=True, default=str)
 
 
 def _refused(loaded: LoadedModel, fault: TemplateFault) -> ModelError:
-    return ModelError(f"{loaded.name}: its chat template refuses this conversation ({fault}).")
+    return ModelError(f"{loaded.name}: its chat template rejects this conversation ({fault}).")
 
 
 def _joined(loaded: LoadedModel, pieces: Sequence[tuple[list[int], bool]], *, ends: Sequence[int]) -> EncodedChat:
@@ -187,8 +187,8 @@ def _joined(loaded: LoadedModel, pieces: Sequence[tuple[list[int], bool]], *, en
             last = max((place for place, token in enumerate(piece) if token in ends), default=None)
             if last is None:
                 raise ModelError(
-                    f"{loaded.name}: its chat template ends no answer with {loaded.tokenizer.eos_token} or another "
-                    "special token, so the model would never learn to stop. Take a model with another template, or "
+                    f"{loaded.name}: its chat template does not end answers with {loaded.tokenizer.eos_token} or another "
+                    "special token, so the model would never learn to stop. Use a model with another template, or "
                     "with none."
                 )
             answers.append((len(ids), len(ids) + last + 1))
@@ -208,7 +208,7 @@ class _Marks:
         free = (mark for mark in _NONCHARACTERS if not any(mark in text for text in texts))
         mark = next(free, None)
         if mark is None:
-            raise DataError("these messages hold all of U+FDD0 to U+FDEF, which no text has. Remove them.")
+            raise DataError("these messages contain all of U+FDD0 to U+FDEF, which are not characters. Remove them.")
         self._mark = mark
 
     def hidden(self, messages: Messages) -> Messages:

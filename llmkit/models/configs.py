@@ -40,7 +40,7 @@ def read_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrainedConf
         value = getattr(config, key)
         most = _MOST_LAYERS if key.endswith("_layers") else _MOST
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise ModelError(f"{place.name}: {file} says {key}: {value!r}, which no model has.")
+            raise ModelError(f"{place.name}: {file} has {key}: {value!r}, which is not valid.")
     return config
 
 
@@ -50,4 +50,6 @@ def _check_labels(config: Mapping[str, Any], *, place: ModelPlace, file: str) ->
         if number is None:
             continue
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MOST_LABELS:
-            raise ModelError(f"{place.name}: {file} says {key}: {str(number)[:80]}; at most {_MOST_LABELS:,} are read.")
+            raise ModelError(
+                f"{place.name}: {file} has {key}: {str(number)[:80]}; at most {_MOST_LABELS:,} are supported."
+            )

@@ -115,7 +115,7 @@ def _named(loaded: LoadedModel, key: str) -> Iterator[tuple[str, str, int]]:
                 yield file, key, token
             elif token != getattr(type(model.config)(), key, None):
                 raise ModelError(
-                    f"{loaded.name}: {key} in its {file} is {token!r}, and its vocabulary has the ids 0 to "
-                    f"{size - 1:,}. Write one of these, such as {loaded.tokenizer.eos_token_id}, which its tokenizer "
-                    f"calls {loaded.tokenizer.eos_token}."
+                    f"{loaded.name}: {key} in its {file} is {token!r}, but its vocabulary has the ids 0 to "
+                    f"{size - 1:,}. Use one of these, such as {loaded.tokenizer.eos_token_id}, which is "
+                    f"{loaded.tokenizer.eos_token} in its tokenizer."
                 )

@@ -44,7 +44,7 @@ def find_file(folder: Path, file: str, *, name: str) -> Path | None:
     except OSError as error:
         raise ModelError(f"{name}: {file} cannot be read ({error.strerror}).") from error
     if not stat.S_ISREG(mode):
-        raise ModelError(f"{name}: {file} is no regular file; reading it could wait for ever.")
+        raise ModelError(f"{name}: {file} is not a regular file; reading it could block forever.")
     return real
 
 
@@ -59,7 +59,7 @@ def read_file(folder: Path, file: str, *, name: str, most_bytes: int = _MOST_BYT
         return None
     size = path.stat().st_size
     if size > most_bytes:
-        raise ModelError(f"{name}: {file} has {size:,} bytes; at most {most_bytes:,} are read.")
+        raise ModelError(f"{name}: {file} has {size:,} bytes; at most {most_bytes:,} are allowed.")
     try:
         return path.read_bytes()
     except OSError as error:

@@ -64,7 +64,7 @@ def fit(
     idle = [key for key in found if key not in own and not (key.split(".")[0] in others or _IDLE.fullmatch(key))]
     if idle:
         raise ModelError(
-            f"{name}: its weights cannot be loaded: nothing in the model that its config describes uses {listed(idle)}"
+            f"{name}: its weights cannot be loaded: the model that its config describes does not use {listed(idle)}"
             f"{_layers_said(family, config, idle)}."
         )
     fitting = {own[plain][0]: tensor for plain, tensor in found.items() if plain in own}
@@ -123,7 +123,7 @@ def _check_used(used: Mapping[str, StoredTensor], own: Mapping[str, tuple[str, t
         key, shape = own[plain]
         if tensor.shape != shape:
             raise ModelError(
-                f"{name}: its weights cannot be loaded: {key} has the shape {tensor.shape}, its config asks for {shape}."
+                f"{name}: its weights cannot be loaded: {key} has the shape {tensor.shape}, its config requires {shape}."
             )
         if tensor.dtype not in _NUMBERS:
-            raise ModelError(f"{name}: its weights cannot be loaded: {key} is {tensor.dtype}, no floating point.")
+            raise ModelError(f"{name}: its weights cannot be loaded: {key} is {tensor.dtype}, not floating point.")

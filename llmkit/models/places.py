@@ -62,7 +62,7 @@ def _folder_of(name: str, *, revision: str | None) -> tuple[Path, str | None]:
     """Where a model lies, and its commit if that is the hub's cache."""
     path = Path(name)
     if path.is_dir() and revision is not None:
-        raise ModelError(f"{name}: a folder has no revision {revision!r}; that is for hub models.")
+        raise ModelError(f"{name}: a folder has no revision {revision!r}; revisions are for hub models.")
     if path.is_dir():
         return _of_run_or_folder(path), None
     if _looks_like_path(name):
@@ -111,7 +111,7 @@ def _check_files(folder: Path, *, name: str) -> None:
     """Refuse a folder of which something that could be opened lies elsewhere, or is no regular file."""
     for file in folder.iterdir():
         if file.exists() and not file.is_file() and not file.is_dir():
-            raise ModelError(f"{name}: {file.name} is no regular file; reading it could wait for ever.")
+            raise ModelError(f"{name}: {file.name} is not a regular file; reading it could block forever.")
     templates = folder / OTHER_TEMPLATES
     others = [f"{OTHER_TEMPLATES}/{file.name}" for file in templates.iterdir()] if templates.is_dir() else []
     for known in (*_READ, *TOKENIZER_FILES, *others):
@@ -122,21 +122,23 @@ def _check_config(config: dict[str, Any], *, name: str, file: str) -> None:
     _check_entries(config, name=name, file=file)
     for key in _OTHER_LOADERS:
         if config.get(key):
-            raise ModelError(f"{name}: {file} has {key}: {str(config[key])[:80]!r}, which llmkit does not read.")
+            raise ModelError(f"{name}: {file} has {key}: {str(config[key])[:80]!r}, which llmkit does not support.")
     entries = config.get("task_specific_params") or {}
     if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
         raise ModelError(
-            f"{name}: {file} says task_specific_params: {str(entries)[:80]!r}, which has no keys for tasks."
+            f"{name}: {file} has task_specific_params: {str(entries)[:80]!r}, which is not a mapping of tasks."
         )
     architectures = config.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(one, str) for one in architectures):
-        raise ModelError(f"{name}: {file} says architectures: {str(architectures)[:80]!r}, which is no list of names.")
+        raise ModelError(
+            f"{name}: {file} has architectures: {str(architectures)[:80]!r}, which is not a list of names."
+        )
 
 
 def _check_entries(config: dict[str, Any], *, name: str, file: str) -> None:
     for key, value in _entries(config):
         if key in _CODE_KEYS and value:
-            raise ModelError(f"{name}: {file} asks for code of its own ({key}), which llmkit never runs.")
+            raise ModelError(f"{name}: {file} requires its own code ({key}), which llmkit never runs.")
         if key in _ATTENTION_KEYS and value not in _KNOWN_ATTENTION:
             raise ModelError(f"{name}: {file} names the attention {value!r}; eager and sdpa are allowed.")
 
@@ -164,7 +166,7 @@ def _looks_like_path(name: str) -> bool:
 def _sibling(path: Path) -> str:
     parent = path.parent
     if not parent.is_dir():
-        return f" Nor is there a folder {parent}."
+        return f" There is no folder {parent} either."
     return nearest(path.name, (entry.name for entry in parent.iterdir() if entry.is_dir()))
 
 
@@ -189,11 +191,11 @@ def _fetched_from_hub(name: str, *, revision: str | None) -> Path:
         raise ModelError(f"{name}: the hub model has no revision {revision!r}.") from error
     except RepositoryNotFoundError as error:
         raise ModelError(
-            f"{name}: the hub has no such model, or it is private. Check the owner and the name; nor is it a folder here."
+            f"{name}: the hub has no such model, or it is private. Check the owner and the name; it is not a local folder either."
         ) from error
     except LocalEntryNotFoundError as error:
         raise MachineError(
-            f"{name}: not a folder here, not in the hub cache, and the hub cannot be reached. "
+            f"{name}: not a local folder, not in the hub cache, and the hub cannot be reached. "
             "Connect, or copy the model to a folder and give its path."
         ) from error
     except HfHubHTTPError as error:

@@ -110,7 +110,7 @@ def _read(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None, "a pipe"
     line = process.stdout.readline()
     if not line:
-        raise TemplateFault(f"one text takes it more than {SECONDS} seconds or {MEGABYTES} MB")
+        raise TemplateFault(f"it needs more than {SECONDS} seconds or {MEGABYTES} MB for one text")
     answer = json.loads(line)
     if not isinstance(answer, str):
         raise TemplateFault("".join(char if char.isprintable() else " " for char in answer["error"]))

@@ -62,7 +62,7 @@ def stored_tensors(folder: Path, *, name: str) -> dict[str, StoredTensor]:
             tensors[key] = tensor
     for key, file in _weight_map(folder, name=name).items():
         if file in shards and (key not in tensors or tensors[key].file != shards[file]):
-            raise ModelError(f"{name}: {INDEX} says that {file} has {listed([key])}, which it has not.")
+            raise ModelError(f"{name}: {INDEX} lists {listed([key])} in {file}, which does not contain it.")
     return tensors
 
 

@@ -45,14 +45,14 @@ class TargetScale:
         largest = max(map(abs, values))
         if largest > _LARGEST or scale.deviation < _SMALLEST:
             raise DataError(
-                f"the numbers of the training rows go up to {largest:g} in size, with a standard deviation of "
-                f"{scale.deviation:g}; float32 weights need at most {_LARGEST:g} and at least {_SMALLEST:g}. Give them "
-                "in another unit."
+                f"the numbers of the training rows have absolute values up to {largest:g}, with a standard deviation of "
+                f"{scale.deviation:g}; float32 weights need at most {_LARGEST:g} and at least {_SMALLEST:g}. Use "
+                "another unit."
             )
         if abs(scale.mean) > _LARGEST_RATIO * scale.deviation:
             raise DataError(
                 f"the numbers of the training rows have mean {scale.mean:g} and standard deviation "
-                f"{scale.deviation:g}, too little for float32 weights to tell them apart. Subtract the mean from them."
+                f"{scale.deviation:g}, too close together for float32 weights to distinguish. Subtract the mean from them."
             )
         return scale
 
@@ -136,5 +136,5 @@ def _rescale(loaded: LoadedModel, scale: TargetScale) -> None:
         direction = weight[0].double()  # (D,)
         square = float(direction @ direction)
         if not square:
-            raise ModelError(f"{loaded.name}: all weights of its head are 0, so it cannot give a number.")
+            raise ModelError(f"{loaded.name}: all weights of its head are 0, so it cannot predict a number.")
         bias.copy_(bias.double() + scale.mean / square * direction)  # the head of this addition is the mean

@@ -158,7 +158,7 @@ def _raise_exception(message: object) -> None:
 
 def _words(error: Exception) -> str:
     if isinstance(error, MemoryError):
-        return f"it takes more than {MEGABYTES} MB"
+        return f"it needs more than {MEGABYTES} MB"
     kind = "" if type(error) is jinja2.TemplateError else f"{type(error).__name__}: "  # its own words
     return f"{kind}{str(error)[:200]}"
 

@@ -65,7 +65,7 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
 
     content = read_json(folder, TOKENIZER_CONFIG, name=name) or {}
     if content.get("auto_map"):
-        raise ModelError(f"{name}: {TOKENIZER_CONFIG} asks for code of its own (auto_map), which llmkit never runs.")
+        raise ModelError(f"{name}: {TOKENIZER_CONFIG} requires its own code (auto_map), which llmkit never runs.")
     _check_class(content.get("tokenizer_class") or config.get("tokenizer_class"), name=name)
     with tempfile.TemporaryDirectory(prefix="llmkit-tokenizer-") as place:
         copy = Path(place)
@@ -84,7 +84,7 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
             raise ModelError(f"{name}: its tokenizer cannot be read ({fault}).") from error
     if not isinstance(tokenizer, TokenizersBackend):
         raise ModelError(
-            f"{name}: its tokenizer is a {type(tokenizer).__name__}, which the tokenizers library has not."
+            f"{name}: its tokenizer is a {type(tokenizer).__name__}, which the tokenizers library does not have."
         )
     _check_settings(tokenizer, name=name)
     tokenizer.name_or_path = str(folder)
@@ -99,10 +99,10 @@ def _check_class(wanted: object, *, name: str) -> None:
     if wanted is None:
         return
     if not isinstance(wanted, str):
-        raise ModelError(f"{name}: its tokenizer_class is {str(wanted)[:80]!r}, which is no name.")
+        raise ModelError(f"{name}: its tokenizer_class is {str(wanted)[:80]!r}, which is not a name.")
     known = tokenizer_class_from_name(wanted) or tokenizer_class_from_name(wanted.removesuffix("Fast"))
     if known is not None and not (isinstance(known, type) and issubclass(known, TokenizersBackend)):
-        raise ModelError(f"{name}: its tokenizer is a {wanted}; only those of the tokenizers library are read.")
+        raise ModelError(f"{name}: its tokenizer is a {wanted}; only those of the tokenizers library are supported.")
 
 
 def _copy_files(folder: Path, copy: Path, *, name: str) -> None:
@@ -123,8 +123,10 @@ def _check_settings(tokenizer: PreTrainedTokenizerFast, *, name: str) -> None:
     """Refuse what transformers takes from a config without looking at it, and which fails much later."""
     limit = tokenizer.model_max_length
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 1:
-        raise ModelError(f"{name}: {TOKENIZER_CONFIG} says model_max_length: {str(limit)[:80]!r}, which is no length.")
+        raise ModelError(
+            f"{name}: {TOKENIZER_CONFIG} has model_max_length: {str(limit)[:80]!r}, which is not a length."
+        )
     if isinstance(tokenizer.chat_template, dict):  # several, by name: transformers takes this one, and so is it saved
         tokenizer.chat_template = tokenizer.chat_template.get("default")
     if not isinstance(tokenizer.chat_template, str | None):
-        raise ModelError(f"{name}: its chat template is {str(tokenizer.chat_template)[:80]!r}, which is no text.")
+        raise ModelError(f"{name}: its chat template is {str(tokenizer.chat_template)[:80]!r}, which is not text.")

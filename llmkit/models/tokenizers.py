@@ -83,19 +83,19 @@ def _trained(family: Family, texts: Iterable[str], block: TokenizerBlock) -> Tok
             tokenizer = _train_unigram(list(used), block.vocab_size)
     got = tokenizer.get_vocab_size()
     if got < block.vocab_size:
-        _log.warning("tokenizer: asked for %s entries, got %s from this text", f"{block.vocab_size:,}", f"{got:,}")
+        _log.warning(
+            "tokenizer: vocab_size is %s, but this text yields only %s entries", f"{block.vocab_size:,}", f"{got:,}"
+        )
     return tokenizer
 
 
 def _refuse_idle_options(family: Family, block: TokenizerBlock) -> None:
     if family.tokenizer != "wordpiece" and block.strip_accents is not None:
-        raise UsageError(
-            f"model.tokenizer.strip_accents: {family.name}'s tokenizer keeps every character. Leave it out."
-        )
+        raise UsageError(f"model.tokenizer.strip_accents: {family.name}'s tokenizer keeps every character. Remove it.")
     if family.tokenizer == "unigram" and block.min_frequency > 1:
         raise UsageError(
-            f"model.tokenizer.min_frequency: {block.min_frequency} cannot be kept; {family.name}'s tokenizer weighs its pieces "
-            "and has no least frequency. Leave it out."
+            f"model.tokenizer.min_frequency: {block.min_frequency} is not supported; {family.name}'s Unigram tokenizer has no "
+            "minimum frequency. Remove it."
         )
 
 
@@ -108,7 +108,7 @@ def _refuse_empty(texts: Iterable[str]) -> Iterator[str]:
             yield text
     if not found:
         raise DataError(
-            "there is no text to train a tokenizer on. Give more rows, or smaller shares to validation and test."
+            "there is no text to train a tokenizer on. Give more rows, or smaller validation and test shares."
         )
 
 
@@ -133,7 +133,7 @@ def _sampled(texts: Iterable[str], *, most_characters: int) -> list[str]:
                 kept = most_characters
     if kept < read:
         _log.info(
-            "tokenizer: trained on %s of %s characters, drawn evenly from all texts (model.tokenizer.max_characters)",
+            "tokenizer: trained on %s of %s characters, sampled evenly from all texts (model.tokenizer.max_characters)",
             f"{kept:,}",
             f"{read:,}",
         )
@@ -157,7 +157,7 @@ def _wrapped(tokenizer: Tokenizer, family: Family, *, max_tokens: int | None) ->
 
 def _refuse_below(vocab_size: int, least: int, why: str) -> None:
     if vocab_size < least:
-        raise UsageError(f"model.tokenizer.vocab_size: {vocab_size} is too small; {why} alone take {least}.")
+        raise UsageError(f"model.tokenizer.vocab_size: {vocab_size} is too small; {why} alone need {least}.")
 
 
 def _train_bpe(texts: Iterable[str], block: TokenizerBlock) -> Tokenizer:
@@ -275,7 +275,7 @@ def _train_unigram(texts: list[str], vocab_size: int) -> Tokenizer:
     # The characters that byte pieces are written with have pieces of their own: a "<0x41>" in a text is no byte.
     spelling = sorted(set("".join(_BYTES)))
     least = fixed + len(spelling) + len(_SPACE)
-    _refuse_below(vocab_size, least, "the special tokens, the 100 sentinels, the 256 bytes and what spells them")
+    _refuse_below(vocab_size, least, "the special tokens, the 100 sentinels, the 256 bytes and their characters")
     # The trainer fails where the characters do not fit; half of the room is theirs, and rarer ones become bytes.
     learnable = [char for char in _commonest_first(texts) if char not in (" ", _SPACE, *spelling)]
     rare = {ord(char): " " for char in learnable[(vocab_size - least) // 2 :]}

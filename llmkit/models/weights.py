@@ -93,7 +93,7 @@ def _refuse_missing(names: Iterable[str], family: Family, place: ModelPlace, *, 
     source = place.base or place
     kind = ", ".join(source.config.get("architectures") or ["of an unknown kind"])
     verb = verb_of_class(kind)
-    other = "" if verb is None else f"; as it is, `llmkit {verb}` fits it"
+    other = "" if verb is None else f", or use `llmkit {verb}`"
     raise ModelError(f"{source.name}: it was saved as {kind} and lacks {lacking}. Finetune it first{other}.")
 
 
@@ -160,12 +160,12 @@ def put_adapter(model: PreTrainedModel, place: ModelPlace) -> Adapter:
     try:
         inject(model, adapter, seed=0)
     except ValueError as error:
-        raise ModelError(f"{place.name}: it does not fit {adapter.base} ({first_line(error)}).") from error
+        raise ModelError(f"{place.name}: it does not match {adapter.base} ({first_line(error)}).") from error
     put_tensors(model, read_tensors(stored, name=place.name), name=place.name)
     if adapter.base_sha256 not in (None, base_hash(model)):
         raise ModelError(
-            f"{place.name}: it was trained on other weights than {adapter.base} has now. Put the old ones back; "
-            "the adapter is of no use without them."
+            f"{place.name}: it was trained on other weights than those of {adapter.base} now. Restore the old "
+            "weights; the adapter cannot be used without them."
         )
     return adapter
 
@@ -178,7 +178,7 @@ def _check_ranks(model: PreTrainedModel, adapter: Adapter, stored: Mapping[str, 
         if f".{module}".endswith(ends) and (key not in stored or stored[key].shape[:1] != (adapter.rank,)):
             found = f"the shape {stored[key].shape}" if key in stored else "no weights"
             raise ModelError(
-                f"{name}: its weights do not belong to this adapter: {key} has {found}, {ADAPTER_CONFIG} says "
+                f"{name}: its weights do not belong to this adapter: {key} has {found}, but {ADAPTER_CONFIG} has "
                 f"r: {adapter.rank}."
             )
 
@@ -187,7 +187,7 @@ def merge_into_base(model: PreTrainedModel, *, name: str) -> None:
     try:
         merge_adapter(model)
     except ValueError as error:  # peft looks at the sums
-        raise ModelError(f"{name}: merged into its base it gives weights that are not finite numbers.") from error
+        raise ModelError(f"{name}: merging it into its base gives weights that are not finite numbers.") from error
 
 
 @contextmanager

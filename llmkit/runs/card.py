@@ -1,4 +1,4 @@
-"""The card of a finished model: what it is, from what, how good, and how to use it."""
+"""The model card of a finished model: what it is, its base, its scores, and how to use it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def model_card(
 
     Args:
         use: the command that uses the model.
-        base: of an adapter, the model that it needs.
-        library: what opens the folder, as the hub names it: transformers, or llmkit for a model of its own.
+        base: for an adapter, the model that it needs.
+        library: the library that opens the folder, by its name on the hub: transformers, or llmkit for its own models.
     """
     rows = "\n".join(
         f"| {name} | {'not finite' if value is None else f'{value:.4f}'} |" for name, value in figures.items()
     )
     if library == "llmkit":
         opens = (
-            "Its files are those of a Hugging Face folder, but transformers has no such model: only llmkit opens it."
+            "It has the files of a Hugging Face model folder, but transformers has no such model: only llmkit opens it."
         )
     elif base is None:
-        opens = "It is a plain Hugging Face folder: transformers opens it too."
+        opens = "It is a plain Hugging Face model folder: transformers opens it too."
     else:
         opens = f"It is an adapter of {base}: peft opens it too."
     targets = manifest.get("targets")
@@ -39,7 +39,7 @@ def model_card(
         if targets is None
         else f"""
 
-It was trained on standardised numbers (mean {targets["mean"]:.6g}, standard deviation
+It was trained on standardized numbers (mean {targets["mean"]:.6g}, standard deviation
 {targets["standard_deviation"]:.6g} of {targets["rows"]:,} training rows); its output is in the unit of the rows."""
     )
     return f"""---
@@ -51,9 +51,9 @@ tags: [llmkit, {manifest["task"]}]
 {manifest["parameters"]:,} parameters, trained by llmkit {manifest["llmkit"]} with seed {manifest["seed"]},
 in {manifest["precision"]["format"]} on {manifest["device"]}.{standardised}
 
-## Figures on the validation rows
+## Scores on the validation rows
 
-| figure | value |
+| metric | score |
 |---|---|
 {rows}
 

@@ -176,7 +176,7 @@ class Family:
             ModelError: the family has no such head here.
         """
         if head not in self.heads:
-            why = f". {self.no_head[head]}." if head in self.no_head else f"; `llmkit {self.verb}` fits it."
+            why = f". {self.no_head[head]}." if head in self.no_head else f"; use `llmkit {self.verb}`."
             raise ModelError(f"{self.article} {self.name} model has no {head} head{why}")
 
     def size(self, name: str) -> Any:

@@ -73,7 +73,7 @@ class Lstm(Family):
         """Under torch's autocast cuDNN's LSTM computes in fp16, whichever format is asked for: in bf16, without the
         scaling of the loss that fp16 needs."""
         if precision == "bf16" and device.type == "cuda":
-            return "in bf16 a GPU computes an LSTM in unscaled fp16"
+            return "a GPU computes a bf16 LSTM in unscaled fp16"
         return None
 
     def attention_width(self, config: PreTrainedConfig) -> int:
