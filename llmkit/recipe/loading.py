@@ -33,7 +33,7 @@ AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 @dataclass(frozen=True)
 class LoadedRecipe(Generic[AnyRecipe]):
     recipe: AnyRecipe
-    """Complete: what no file gives has the default of the schema."""
+    """Complete: keys that no file sets have the schema's defaults."""
     origins: Mapping[str, str]
     """Dotted key -> `file:line:column` or `--set`; a missing key has the schema's default."""
 

@@ -80,7 +80,7 @@ def prepare(
 
 
 def _standardise(task: Task, train: Examples, *, checkpoint: Checkpoint | None) -> dict[str, Any]:
-    """Have a regression learn standardised numbers; a resumed run goes on with its own scale, or without one.
+    """Standardize the numbers of a regression for training; a resumed run continues with its own scale, or without one.
 
     Returns:
         The entry of data.json.

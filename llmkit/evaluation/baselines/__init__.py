@@ -43,7 +43,7 @@ class Baseline:
 
 
 def baselines_of(recipe: TaskRecipe) -> tuple[Baseline, ...]:
-    """The baselines of a recipe's task; none where nothing is predicted, or nobody has thought of one."""
+    """The baselines of a recipe's task; empty if it has none."""
     return tuple(BASELINES[name] for name in recipe.baselines)
 
 
@@ -124,11 +124,13 @@ BASELINES: Mapping[str, Baseline] = {
     "closest-sentence": Baseline(
         "closest-sentence", "sentence closest to the question", _closest_sentence, learns=False
     ),
-    "commonest-tag": Baseline("commonest-tag", "each word's commonest tag", _commonest_tags, needs=("words", "tags")),
+    "commonest-tag": Baseline(
+        "commonest-tag", "most frequent tag of each word", _commonest_tags, needs=("words", "tags")
+    ),
     "copy": Baseline("copy", "copy of the source", _copy, learns=False, writes=True),
     "lead-1": Baseline("lead-1", "first sentence", _lead, learns=False, writes=True),
     "majority": Baseline("majority", "majority class", _majority),
-    "majority-set": Baseline("majority", "commonest set of labels", _majority_set),
+    "majority-set": Baseline("majority", "most frequent set of labels", _majority_set),
     "mean": Baseline("mean", "mean value", _mean),
     "no-answer": Baseline("no-answer", "no answer", _no_answer, learns=False),
     "tfidf-logistic": Baseline("tfidf-logistic", _LOGISTIC, _one_label),
