@@ -1,7 +1,7 @@
-"""From what the user calls a model to a folder on this machine that is safe to open.
+"""From the user's name for a model to a local folder that is safe to open.
 
-A name is a run, a folder, or a hub id; a typo in a path and a typo in a hub id are told apart. Of a hub model only
-JSON, text and safetensors are fetched. Nothing here reads weights.
+A name is a run, a folder, or a hub id; a typo in a path and a typo in a hub id give different errors. From a hub model
+only JSON, text and safetensors files are downloaded. Nothing here reads weights.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FETCHED = ["*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors", ADAPT
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 _READ = (CONFIG, GENERATION_CONFIG, WEIGHTS, INDEX, ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, BASE)
 _OTHER_LOADERS = ("transformers_weights", "quantization_config", "fusion_config", "configuration_files")
-"""Keys that make transformers read weights or configs in another way; None and empty are as if they were absent."""
+"""Keys that change how transformers reads weights or configs; None and empty count as absent."""
 _CODE_KEYS = ("auto_map", "trust_remote_code")
 _ATTENTION_KEYS = ("attn_implementation", "_attn_implementation")
 _KNOWN_ATTENTION = (None, "eager", "sdpa")  # no set: what a config names may be anything, a dict too
@@ -40,7 +40,7 @@ class ModelPlace:
     config: dict[str, Any]
     """What the model's own config says; of an adapter, that of the whole model."""
     base: ModelPlace | None = None
-    """What an adapter in the folder changes."""
+    """The adapter in the folder, if any."""
     adapter: Adapter | None = None
 
 
@@ -95,7 +95,7 @@ def _adapter_place(folder: Path, *, name: str, commit: str | None) -> ModelPlace
 
 
 def check_folder(folder: Path, *, name: str) -> dict[str, Any]:
-    """Refuse a folder that is not a plain safetensors model; return its config.
+    """Check that a folder is a plain safetensors model, and return its config.
 
     A config is an attack surface: `auto_map` imports code, an unknown `attn_implementation` reaches a loader of
     kernels, `transformers_weights` and a weight map with `../` read other files, pickles among them.
@@ -108,7 +108,7 @@ def check_folder(folder: Path, *, name: str) -> dict[str, Any]:
 
 
 def _check_files(folder: Path, *, name: str) -> None:
-    """Refuse a folder of which something that could be opened lies elsewhere, or is no regular file."""
+    """Check that every file that could be opened is a regular file inside the folder."""
     for file in folder.iterdir():
         if file.exists() and not file.is_file() and not file.is_dir():
             raise ModelError(f"{name}: {file.name} is not a regular file; reading it could block forever.")

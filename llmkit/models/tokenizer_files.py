@@ -1,7 +1,7 @@
-"""A folder's tokenizer, read by transformers from a copy with nothing in it that leads elsewhere.
+"""A folder's tokenizer, loaded by transformers from a safe copy.
 
-transformers opens whatever files it finds and whatever its configs name. So the known files are copied into a new
-folder first, without the keys that name files, and transformers is given that one.
+transformers opens any file it finds and any file that its configs name. So the known files are first copied to a new
+folder, without the keys that name files, and transformers loads that folder.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
 
 
 def _check_class(wanted: object, *, name: str) -> None:
-    """Refuse the classes that read files in ways of their own, before one of them does."""
+    """Reject tokenizer classes with their own file reading, before one of them reads a file."""
     from transformers import TokenizersBackend
     from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
@@ -120,7 +120,7 @@ def _write_config(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _check_settings(tokenizer: PreTrainedTokenizerFast, *, name: str) -> None:
-    """Refuse what transformers takes from a config without looking at it, and which fails much later."""
+    """Reject config values that transformers does not check, and which fail much later."""
     limit = tokenizer.model_max_length
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 1:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""Training of a tokenizer on texts, one kind for each family. Knows the recipe's block, but no files.
+"""Training of a tokenizer on texts, with one algorithm per family. Knows the recipe's block, but no files.
 
 The result is an ordinary fast tokenizer, whose `tokenizer.json` AutoTokenizer opens.
 """
@@ -113,10 +113,10 @@ def _refuse_empty(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _sampled(texts: Iterable[str], *, most_characters: int) -> list[str]:
-    """All texts in their order; of more characters than these, texts drawn evenly, as many as there is room for.
+    """All texts in order; with more than this many characters, an even sample of texts of that size.
 
-    Each text draws a number, always the same one for its place. Those with the lowest are held, and the last of them
-    is cut to fill the room. So a corpus in any order is seen whole, yet never held whole.
+    Each text gets a random number, always the same for its position. Those with the lowest are kept, and the last of
+    them is truncated to the limit. So the sample covers the whole corpus, which is never in memory at once.
     """
     draws = random.Random(0)
     held: list[tuple[float, int, str]] = []  # a heap: the highest number first
@@ -208,7 +208,7 @@ def _wordpiece_vocabulary(
     normalizer: normalizers.BertNormalizer,
     pre_tokenizer: pre_tokenizers.BertPreTokenizer,
 ) -> dict[str, int]:
-    """Token -> id: special tokens, the commoner characters, what was learnt, and rarer characters in the room left."""
+    """Token -> id: special tokens, frequent characters, learned tokens, and rarer characters in the remaining entries."""
     from tokenizers import Tokenizer, models, trainers
 
     # A continuation `##c` for what does not end a word: symbols such as the euro sign are no punctuation to BERT.

@@ -1,4 +1,4 @@
-"""The weights of a model folder, and of an adapter on its base: read, checked, told what is missing. Opens no pickle."""
+"""Load and check the weights of a model folder, and of an adapter on its base. Opens no pickle."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def load_weights(
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """The model, and its parameters that the checkpoint lacks; of an adapter, its base with the adapter's own heads.
 
-    transformers is given tensors, never a folder: it would open whatever it finds there.
+    transformers gets tensors, never a folder: it would open any file it finds there.
 
     Raises:
-        ModelError: weights that are damaged, missing, of no use, of other shapes or not finite.
+        ModelError: weights are damaged, missing, unused, not finite, or have other shapes.
     """
     import torch
     from transformers.initialization import no_init_weights
@@ -69,11 +69,11 @@ def load_weights(
 
 
 def into_own_memory(model: nn.Module) -> None:
-    """Copy parameters and buffers out of the memory of the file that they were read from.
+    """Copy parameters and buffers out of the memory-mapped file.
 
-    A file's tensors lie at any multiple of 8 bytes, torch's own at multiples of 64, and matrix products add up in
-    another order where the alignment differs: a resumed training would not be the uninterrupted one, bit for bit, and
-    the same model would give other numbers for being stored under another header.
+    A file's tensors are aligned to 8 bytes, torch's own to 64, and matrix products are summed in a different order when
+    the alignment differs: a resumed run would not be bit-identical, and the same model would give different numbers when
+    it is stored with another header.
     """
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
@@ -146,7 +146,7 @@ def _adapter_heads(place: ModelPlace) -> dict[str, StoredTensor]:
 
 
 def put_adapter(model: PreTrainedModel, place: ModelPlace) -> Adapter:
-    """Put the adapter of a place into its base.
+    """Add the adapter of a place to its base model.
 
     Raises:
         ModelError: it is damaged, or was trained on other weights.
@@ -160,7 +160,7 @@ def put_adapter(model: PreTrainedModel, place: ModelPlace) -> Adapter:
     try:
         inject(model, adapter, seed=0)
     except ValueError as error:
-        raise ModelError(f"{place.name}: it does not match {adapter.base} ({first_line(error)}).") from error
+        raise ModelError(f"{place.name}: it does not fit {adapter.base} ({first_line(error)}).") from error
     put_tensors(model, read_tensors(stored, name=place.name), name=place.name)
     if adapter.base_sha256 not in (None, base_hash(model)):
         raise ModelError(
@@ -171,7 +171,7 @@ def put_adapter(model: PreTrainedModel, place: ModelPlace) -> Adapter:
 
 
 def _check_ranks(model: PreTrainedModel, adapter: Adapter, stored: Mapping[str, StoredTensor], *, name: str) -> None:
-    """Refuse a rank that the adapter's weights do not have, before matrices of that rank are made."""
+    """Check the rank against the adapter's weights, before matrices of that rank are created."""
     ends = tuple(f".{target}" for target in adapter.targets)
     for module, _ in model.named_modules():
         key = f"{ADAPTER_PREFIX}{module}.lora_A.weight"
