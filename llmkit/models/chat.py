@@ -64,7 +64,7 @@ def fault_in(messages: Messages, *, last: Literal["user", "assistant"]) -> str |
         if not message["content"].strip():
             return f"message {number}: the {role}'s content is empty"
     if last == "assistant" and not any(message["role"] == "assistant" for message in turns):
-        return "there is no assistant message, so there is no answer to learn"
+        return "no message is from the assistant, so there is no answer to learn"
     if not turns or turns[-1]["role"] != last:
         found = f"the {turns[-1]['role']}'s" if turns else "missing"
         return f"the last message is {found}; it should be the {last}'s"
