@@ -183,7 +183,7 @@ def test_recipes_page_has_the_own_metrics_of_each_task() -> None:
 
 
 def test_metrics_page_has_every_figure_with_its_direction() -> None:
-    _, _, rows = next(table for table in tables("metrics.md") if table[1][0] == "figure")
+    _, _, rows = next(table for table in tables("metrics.md") if table[1][0] == "score")
     assert [(code(row[0]), row[1]) for row in rows] == [(figure.name, figure.better) for figure in FIGURES.values()]
 
 

@@ -27,7 +27,7 @@ def generation_options(given: Mapping[str, Any]) -> GenerationBlock:
         if not fault["loc"]:
             raise UsageError(f"{message}.") from error
         option = "--" + str(fault["loc"][0]).replace("_", "-")
-        hint = " Leave it out to take the likeliest token each time." if option == "--temperature" else ""
+        hint = " Remove it for greedy search." if option == "--temperature" else ""
         raise UsageError(f"{option} {fault['input']}: {message[0].lower()}{message[1:]}.{hint}") from error
 
 

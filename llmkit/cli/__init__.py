@@ -1,4 +1,4 @@
-"""The commands: parse, call `llmkit.api`, print, exit code. Nothing heavy is imported before a command needs it."""
+"""The commands: parse arguments, call `llmkit.api`, print results, return an exit code. Heavy imports are lazy."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from llmkit.cli.messages import print_error, send_log_to_stderr
 from llmkit.errors import LlmkitError
 
 _BROKEN_PIPE = 141
-"""128 + SIGPIPE, what a shell sees of a program whose reader went away."""
+"""128 + SIGPIPE: the exit code that a shell reports when the reader of a pipe has exited."""
 
 app = typer.Typer(
     name="llmkit",
-    help="Train, measure and use small language models of the GPT-2, BERT and T5 families.",
+    help="Train, evaluate and use small language models of the GPT-2, BERT and T5 families.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -33,7 +33,7 @@ def options(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; may also stand after the command.")
+        bool, typer.Option("--debug", help="Show the traceback of an error. Also accepted after the command.")
     ] = False,
 ) -> None:
     if version:
@@ -87,19 +87,19 @@ def run(arguments: Sequence[str]) -> int:
         message = f"{error.filename or 'output'}: {error.strerror or error}."
         return _failed("environment", message, exit_code=5, debug=debug)
     except Exception as error:
-        message = f"{type(error).__name__}: {error}. This is a defect of llmkit; please report it with the lines above."
+        message = f"{type(error).__name__}: {error}. This is a bug in llmkit; please report it with the lines above."
         return _failed("bug", message, exit_code=1, debug=True)
 
 
 def _take_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """The arguments without `--debug`, wherever it stands before `--`; people add it to the end of what just failed."""
+    """The arguments without `--debug`, accepted anywhere before `--`: people append it to a command that failed."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     kept = [argument for argument in arguments[:end] if argument != "--debug"]
     return [*kept, *arguments[end:]], len(kept) < end
 
 
 def _failed(kind: str, message: str, *, exit_code: int, debug: bool) -> int:
-    """Tell an error that is being handled, under its traceback if that is wanted."""
+    """Print the error that is being handled; with `debug`, its traceback first."""
     if debug:
         traceback.print_exc()
     print_error(kind, message)
@@ -107,13 +107,13 @@ def _failed(kind: str, message: str, *, exit_code: int, debug: bool) -> int:
 
 
 def _usage_fault(message: str) -> str:
-    """Typer's sentence, with our full stop and the next step."""
+    """Typer's message, ended with a full stop and the next step."""
     sentence = message.replace("Value error, ", "").rstrip(".")
     return f"{sentence}{'' if sentence.endswith('?') else '.'} See `llmkit --help`."
 
 
 def _forget_stdout() -> None:
-    """What cannot be written must not be tried once more, and complained of, when Python ends."""
+    """Keep Python from flushing standard output again at exit, which would print a second error."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -122,7 +122,7 @@ def _forget_stdout() -> None:
 
 
 def _write_any_character() -> None:
-    """UTF-8 to files and pipes; a terminal of another encoding shows what it cannot as escapes."""
+    """Write UTF-8 to files and pipes; a terminal with another encoding shows escapes for other characters."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by the shell, `>&-`

@@ -18,19 +18,21 @@ def answer(
     source: Annotated[
         str | None,
         typer.Argument(
-            help="With --question: the passage, a file of it, or - for a pipe. Else a file with a column of each "
-            "(.csv .tsv .jsonl .parquet, or .json as SQuAD has it)."
+            help="With --question: the context, a file that contains it, or - for standard input. Otherwise a file "
+            "with a context column and a question column (.csv .tsv .jsonl .parquet, or .json in SQuAD format)."
         ),
     ] = None,
-    question: Annotated[str | None, typer.Option("--question", "-q", help="What to find in the passage.")] = None,
+    question: Annotated[str | None, typer.Option("--question", "-q", help="Question about the context.")] = None,
     model: ModelName = None,
-    column: Annotated[str, typer.Option(help="Column of the passages, in a file that has columns.")] = "context",
-    question_column: Annotated[str, typer.Option(help="Column of the questions, without --question.")] = "question",
+    column: Annotated[str, typer.Option(help="Column that contains the contexts.")] = "context",
+    question_column: Annotated[
+        str, typer.Option(help="Column that contains the questions, without --question.")
+    ] = "question",
     quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
 ) -> None:
-    """Answer a question with a span of a passage, or say that it has none."""
+    """Extract the answer to a question from a context, or report that it has none."""
     pairs = _pairs(source, question, column=column, question_column=question_column, quoting=quoting)
     opened = open_model(model, verb="answer")
     with results(as_json=as_json, output=output) as write:
@@ -53,14 +55,14 @@ COMMANDS = (answer,)
 def _pairs(
     source: str | None, question: str | None, *, column: str, question_column: str, quoting: Quoting
 ) -> Iterator[tuple[str, str]]:
-    """Question and passage, one pair after another."""
+    """Pairs of question and context."""
     if question is None:
         if source is None or not names_a_file(source):
-            raise UsageError('give --question "..." and a passage, or a file with a column of each.')
+            raise UsageError('give --question "..." and a context, or a file with a column for each.')
         from llmkit.api import read_questions
 
         return read_questions(source, context_column=column, question_column=question_column, quoting=quoting)
     asked = as_text(question)
     if not asked.strip():
-        raise UsageError("--question is empty. Ask something.")
+        raise UsageError("--question is empty. Give a question.")
     return ((asked, passage) for passage in input_texts(source, column=column, by_line=False, quoting=quoting))

@@ -1,4 +1,4 @@
-"""`llmkit chat`: a conversation at the terminal, or a user's turn in each line of a pipe."""
+"""`llmkit chat`: a conversation in the terminal, or one user message per line of a pipe."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from llmkit.errors import LlmkitError, UsageError
 if TYPE_CHECKING:
     from llmkit.api import Model
 
-_HELP = "/reset  /save FILE  /system TEXT  /quit;  //text says a text that begins with /;  Ctrl-C stops an answer"
+_HELP = "/reset  /save FILE  /system TEXT  /quit;  //text sends a message that starts with /;  Ctrl-C stops an answer"
 
 
 def chat(
     model: ModelName = None,
-    system: Annotated[str | None, typer.Option(help="What the assistant is told before the first turn.")] = None,
-    load: Annotated[str | None, typer.Option(metavar="FILE", help="Go on with a saved conversation.")] = None,
+    system: Annotated[str | None, typer.Option(help="System message, placed before the first turn.")] = None,
+    load: Annotated[str | None, typer.Option(metavar="FILE", help="Continue a saved conversation.")] = None,
     save: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Keep the conversation here, after each turn.")
+        str | None, typer.Option(metavar="FILE", help="Save the conversation to this file after each turn.")
     ] = None,
     max_new_tokens: MaxNewTokens = None,
     temperature: Temperature = None,
@@ -51,7 +51,7 @@ def chat(
     seed: Seed = None,
     as_json: Json = False,
 ) -> None:
-    """Talk with a model trained on conversations. In a pipe, each line is a user's turn."""
+    """Chat with a model trained on conversations. In a pipe, each line is a user message."""
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
@@ -81,7 +81,7 @@ COMMANDS = (chat,)
 
 
 class _Conversation:
-    """The messages so far, and the model that answers. A turn without an answer leaves no trace."""
+    """The messages so far, and the model that answers. A turn with an empty answer is not added."""
 
     def __init__(
         self, model: Model, messages: list[dict[str, str]], *, options: dict[str, Any], file: str | None
@@ -92,7 +92,7 @@ class _Conversation:
         self._file = file
 
     def say(self, text: str) -> Generator[str, None, None]:
-        """The answer in pieces. Left early, what was written so far is the answer."""
+        """Stream the answer as chunks of text. If the caller stops early, the text so far becomes the answer."""
         asked = [*self.messages, {"role": "user", "content": text}]
         pieces: list[str] = []
         try:
@@ -101,7 +101,7 @@ class _Conversation:
                     pieces.append(piece)
                     yield piece
             if not pieces:
-                print_note("the answer is empty; this turn is left out of the conversation")
+                print_note("the answer is empty; this turn is not added to the conversation")
         finally:
             if pieces:
                 self.messages = [*asked, {"role": "assistant", "content": "".join(pieces)}]
@@ -112,20 +112,20 @@ class _Conversation:
         self.messages = self._system
 
     def set_system(self, text: str) -> None:
-        """Say something else, or nothing, in front of the first turn; the turns stay."""
+        """Replace the system message, or remove it if `text` is blank; the turns stay."""
         turns = self.messages[len(self._system) :]
         self.messages = [*([{"role": "system", "content": text}] if text.strip() else []), *turns]
 
     def save(self, file: str) -> None:
         """
         Raises:
-            UsageError: nothing was said yet.
+            UsageError: the conversation has no turns yet.
             MachineError: the file cannot be written.
         """
         from llmkit.api import save_conversation
 
         if len(self.messages) == len(self._system):
-            raise UsageError("nothing was said yet, so there is nothing to save.")
+            raise UsageError("the conversation is empty, so there is nothing to save.")
         save_conversation(file, self.messages)
 
     @property
@@ -142,8 +142,8 @@ def _loaded(file: str | None) -> list[dict[str, str]]:
 
 
 def _talk(conversation: _Conversation) -> None:
-    """Turn by turn at a terminal, until the end of the input or /quit; an error ends a turn, not the conversation."""
-    with contextlib.suppress(ImportError):  # editing and history of the line, where the platform has it
+    """Chat in a terminal until end of input or /quit. An error ends a turn, not the conversation."""
+    with contextlib.suppress(ImportError):  # line editing and history, where the platform has them
         import readline  # noqa: F401
     print_note(_HELP)
     while (line := _line()) is not None:
@@ -159,7 +159,7 @@ def _talk(conversation: _Conversation) -> None:
 
 
 def _line() -> str | None:
-    """The next line; None at the end of the input. Ctrl-C throws away what was begun."""
+    """The next line; None at end of input. Ctrl-C discards the current line."""
     on_screen = sys.stdout.isatty()
     while True:
         try:
@@ -182,23 +182,23 @@ def _obey(conversation: _Conversation, line: str) -> None:
     match name:
         case "/reset":
             conversation.reset()
-            print_note("a new conversation")
+            print_note("started a new conversation")
         case "/system":
             conversation.set_system(rest)
-            print_note("system text set" if rest else "no system text")
+            print_note("system message set" if rest else "system message removed")
         case "/save" if rest:
             conversation.save(rest)
             print_note(f"saved to {rest}")
         case "/save":
-            raise UsageError("/save needs the name of a file.")
+            raise UsageError("/save needs a file name.")
         case "/help":
             print_note(_HELP)
         case _:
-            raise UsageError(f"there is no command {name}. {_HELP}")
+            raise UsageError(f"unknown command {name}. {_HELP}")
 
 
 def _answer(conversation: _Conversation, text: str) -> None:
-    """Print the answer as it comes; Ctrl-C stops it, and what was written stays part of the conversation."""
+    """Print the answer as it is generated; Ctrl-C stops it, and the text so far stays in the conversation."""
     with closing(conversation.say(text)) as pieces:
         try:
             for piece in pieces:

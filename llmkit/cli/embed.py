@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Pooling = Literal["mean", "first"]
 Overflow = Literal["error", "truncate", "window"]
 _SHOWN_CHARACTERS = 200
-"""Of a row that was found, in plain output."""
+"""Characters of a search result shown in plain output."""
 
 
 def embed(
@@ -25,26 +25,32 @@ def embed(
     model: ModelName = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write to this file: .npy, .parquet or .jsonl."),
+        typer.Option("--output", "-o", metavar="FILE", help="Write the vectors to this .npy, .parquet or .jsonl file."),
     ] = None,
     pooling: Annotated[
-        Pooling | None, typer.Option(help="Mean of a text's tokens, which is the default, or its first token.")
+        Pooling | None, typer.Option(help="Use the mean of a text's token vectors (the default) or its first token.")
     ] = None,
-    normalize: Annotated[bool, typer.Option("--normalize/--no-normalize", help="Make each vector 1 long?")] = True,
+    normalize: Annotated[
+        bool, typer.Option("--normalize/--no-normalize", help="Scale each vector to unit length.")
+    ] = True,
     overflow: Annotated[
-        Overflow, typer.Option(help="Of a text longer than the model's window: window is the mean of its windows.")
+        Overflow,
+        typer.Option(
+            help="Texts longer than the model's context window: raise an error, truncate them, or average the vectors "
+            "of their windows."
+        ),
     ] = "truncate",
     search: Annotated[
         list[str] | None,
-        typer.Option(metavar="QUERY", help="Show the rows nearest to this text; may be given again."),
+        typer.Option(metavar="QUERY", help="Show the rows most similar to this text. Can be repeated."),
     ] = None,
-    top_k: Annotated[int, typer.Option(help="Rows to show for each --search.")] = 5,
+    top_k: Annotated[int, typer.Option(help="Number of rows to show for each --search.")] = 5,
     column: Column = "text",
     lines: Lines = True,
     quoting: Quoting = "auto",
     as_json: Json = False,
 ) -> None:
-    """Turn texts into vectors, written as JSONL or to a file, or search in texts or in saved vectors."""
+    """Embed texts as vectors, written as JSONL or to a file, or search texts or saved vectors."""
     if search:
         _search(
             source,
@@ -90,7 +96,7 @@ def _search(
 
     check_search(queries, top_k=top_k)
     if output is not None and Path(output).suffix.lower() in (".npy", ".parquet"):
-        raise UsageError(f"{output}: what --search finds is written as JSONL. Name a .jsonl file.")
+        raise UsageError(f"{output}: results of --search are written as JSONL. Give a .jsonl file.")
     saved = _saved(source, column=column)
     if saved is not None:
         opened = open_model(model or saved.model, verb="embed")
@@ -100,7 +106,7 @@ def _search(
         opened = open_model(model, verb="embed")
         found = opened.search(queries, texts, top_k=top_k, pooling=pooling or "mean", overflow=overflow)
     if not any(found):
-        raise DataError("there are no rows to search in.")
+        raise DataError("there are no rows to search.")
     with results(as_json=as_json, output=output) as write:
         for query, rows in zip(queries, found, strict=True):
             heading = f"query: {_one_line(query)}\n" if len(queries) > 1 else ""
@@ -109,7 +115,7 @@ def _search(
 
 
 def _saved(source: str | None, *, column: str) -> SavedVectors | None:
-    """The vectors that the source already has."""
+    """The vectors stored in the source file, if it has any."""
     from llmkit.api import saved_vectors
 
     if source is None or not source.lower().endswith((".npy", ".jsonl", ".ndjson", ".parquet")):

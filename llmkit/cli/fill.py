@@ -14,18 +14,20 @@ if TYPE_CHECKING:
     from llmkit.api import Candidate, FilledMask, Filling
 
 _SHOWN_CHARACTERS = 60
-"""Of a text, on either side of a mask, in plain output."""
+"""Characters shown on each side of a mask in plain output."""
 
 
 def fill(
     source: Annotated[
-        str | None, typer.Argument(help="A text with [MASK] in it, a file of such texts, or - for a pipe.")
+        str | None, typer.Argument(help="A text with [MASK] in it, a file of such texts, or - for standard input.")
     ] = None,
     model: ModelName = None,
-    top_k: Annotated[int, typer.Option(help="Candidates for each mask.")] = 5,
+    top_k: Annotated[int, typer.Option(help="Number of candidates for each mask.")] = 5,
     overflow: Annotated[
         Literal["error", "window"],
-        typer.Option(help="Of a text longer than the model's window: refuse it, or read what is around each mask."),
+        typer.Option(
+            help="Texts longer than the model's context window: raise an error, or read a window around each mask."
+        ),
     ] = "window",
     column: Column = "text",
     lines: Lines = True,
@@ -33,7 +35,7 @@ def fill(
     as_json: Json = False,
     output: Output = None,
 ) -> None:
-    """Find words for the masks of a text: the likeliest tokens, their probability, the text with each."""
+    """Predict the masked tokens of a text: the most probable tokens, their probabilities, the filled text."""
     if top_k < 1:
         raise UsageError(f"--top-k {top_k}: ask for at least 1 candidate.")
     texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
@@ -56,7 +58,7 @@ def _mask_record(mask: FilledMask) -> dict[str, Any]:
 
 
 def _plain(result: Filling) -> str:
-    """A line for each candidate; where a text has several masks, a heading for each says that it is filled alone."""
+    """One line per candidate. Each mask is filled independently; a text with several masks gets a heading for each."""
     several = len(result.masks) > 1
     lines = []
     for number, mask in enumerate(result.masks, 1):
@@ -70,7 +72,7 @@ def _plain(result: Filling) -> str:
 
 def _line(text: str, mask: FilledMask, candidate: Candidate) -> str:
     behind = len(text) - mask.position - mask.length
-    end = len(candidate.text) - behind  # of the token in the filled text
+    end = len(candidate.text) - behind  # end of the token in the filled text
     first, last = max(mask.position - _SHOWN_CHARACTERS, 0), end + _SHOWN_CHARACTERS
     shown = candidate.text[first:last].replace("\n", " ").replace("\t", " ")
     lead, tail = "..." if first else "", "..." if last < len(candidate.text) else ""

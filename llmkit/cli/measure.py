@@ -14,74 +14,73 @@ if TYPE_CHECKING:
     from llmkit.api import Comparison, Evaluation
 
 _ANY_WIDTH = 1_000_000
-"""Columns of text: more than any table takes."""
+"""Terminal columns: wider than any table."""
 _CLASSES_SHOWN = 20
 
 
 def evaluate(
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="A run, a folder or a hub id; without it, the newest finished run."),
+        typer.Option("--model", "-m", help="A run, a model folder or a hub id. Default: the newest finished run."),
     ] = None,
     data: Annotated[
-        list[str] | None, typer.Option(help="Rows to measure on; without it, the run's own test or validation rows.")
+        list[str] | None,
+        typer.Option(help="Rows to evaluate on. Default: the run's own test rows, else its validation rows."),
     ] = None,
     predictions: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Predicted texts, to measure without a model.")
+        str | None, typer.Option(metavar="FILE", help="Predictions to score without a model.")
     ] = None,
-    references: Annotated[str | None, typer.Option(metavar="FILE", help="What they should be.")] = None,
+    references: Annotated[str | None, typer.Option(metavar="FILE", help="References for --predictions.")] = None,
     metric: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A metric of docs/metrics.md, such as accuracy or rouge, or evaluate:NAME; may be given again."
-        ),
+        typer.Option(help="A metric of docs/metrics.md, such as accuracy or rouge, or evaluate:NAME. Can be repeated."),
     ] = None,
     column: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[ROLE=]COLUMN",
-            help="With a model, where a role of the rows has another name, such as text=body. "
-            "With files, the column of both.",
+            help="With a model, the column to read for a name the task expects, such as text=body. "
+            "With --predictions and --references, the column of both files.",
         ),
     ] = None,
     prediction_column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of --predictions; without it, the one that fits.")
+        str | None, typer.Option(metavar="COLUMN", help="Column of --predictions. Default: detected.")
     ] = None,
     reference_column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of --references; without it, the one that fits.")
+        str | None, typer.Option(metavar="COLUMN", help="Column of --references. Default: detected.")
     ] = None,
     quoting: Annotated[
         Literal["auto", "csv", "none"] | None,
         typer.Option(
-            help="Quotation marks in .csv and .tsv: csv encloses cells in them, none keeps them as text. "
-            "With a run, as its recipe says."
+            help="Quotes in .csv and .tsv files: csv treats them as cell delimiters, none as text. "
+            "Default: the run's recipe, else auto."
         ),
     ] = None,
     rouge_tokenizer: Annotated[
-        Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE finds words.")
+        Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE splits texts into words.")
     ] = "auto",
     pooling: Annotated[
         Literal["mean", "first"] | None,
-        typer.Option(help="For neighbour_recall: mean of a text's tokens, the default, or its first."),
+        typer.Option(help="For neighbour_recall: the mean of a text's token vectors (the default) or its first token."),
     ] = None,
     baseline: Annotated[
-        bool, typer.Option("--baseline", help="Show beside it what costs nothing on the same rows, and who wins.")
+        bool, typer.Option("--baseline", help="Compare the model with simple baselines on the same rows.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object, with all details.")] = False,
 ) -> None:
-    """Measure a model on rows, or predictions on references."""
+    """Evaluate a model on rows, or predictions against references."""
     if (predictions is None) != (references is None):
-        raise UsageError("--predictions and --references belong together.")
+        raise UsageError("--predictions and --references must be given together.")
     if predictions is not None and references is not None:
         if model is not None or data:
             raise UsageError("give a model with --data, or --predictions with --references, not both.")
         if baseline:
             raise UsageError("--baseline needs a model: its training rows train the baseline.")
         if pooling is not None:
-            raise UsageError("--pooling is for the metric neighbour_recall of a model. Leave it out.")
+            raise UsageError("--pooling applies only to the metric neighbour_recall of a model. Remove it.")
         if column and len(column) > 1:
             raise UsageError(
-                "--column: give one, the column of both files, or --prediction-column and --reference-column."
+                "--column: give one name, the column of both files, or use --prediction-column and --reference-column."
             )
         from llmkit.api import score_files
 
@@ -99,7 +98,7 @@ def evaluate(
         if prediction_column is not None or reference_column is not None:
             option = "--reference-column" if prediction_column is None else "--prediction-column"
             raise UsageError(
-                f"{option} belongs to --predictions. With a model, name columns with --column ROLE=COLUMN."
+                f"{option} works only with --predictions. With a model, name columns with --column ROLE=COLUMN."
             )
         from llmkit.api import evaluate_model
 
@@ -126,9 +125,9 @@ def _columns(given: list[str] | None) -> dict[str, str] | None:
     for pair in given:
         role, equals, column = pair.partition("=")
         if not (role and equals and column):
-            raise UsageError("--column with a model is ROLE=COLUMN, such as text=body.")
+            raise UsageError("--column with a model must be ROLE=COLUMN, such as text=body.")
         if columns.setdefault(role, column) != column:
-            raise UsageError(f"--column: {role} is given two columns, {columns[role]} and {column}. Give one.")
+            raise UsageError(f"--column: {role} has two columns, {columns[role]} and {column}. Give one.")
     return columns
 
 
@@ -139,7 +138,7 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"model": evaluation.model, **evaluation_record(evaluation)}, ensure_ascii=False))
         return
-    unit = "rows" if evaluation.predictions else "blocks"  # without predictions it is a language model
+    unit = "rows" if evaluation.predictions else "blocks"  # language models have no predictions
     print(f"{evaluation.rows:,} {unit}: {evaluation.data}")
     if evaluation.model is None and evaluation.columns is not None:
         print(f"  columns: {', '.join(_column_texts(evaluation.columns))}")
@@ -150,7 +149,7 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
     else:
         _print_comparison(scores.figures, evaluation.comparison)
     for name, reason in scores.details.get("undefined", {}).items():
-        print(f"  {name} is not defined, and given as 0: {reason}")
+        print(f"  {name} is undefined and reported as 0: {reason}")
     if "rouge" in scores.details:
         rouge = scores.details["rouge"]
         print(f"  rouge tokenizer: {rouge['tokenizer']} ({rouge['why']})")
@@ -171,7 +170,7 @@ def _column_texts(columns: Mapping[str, str | None]) -> Iterator[str]:
 
 
 def _print_of_texts(details: dict[str, Any]) -> None:
-    """How BLEU found words, the signatures of sacrebleu, and how many texts ended at the limit of length."""
+    """BLEU's tokenizer, the signatures of sacrebleu, and how many texts reached the length limit."""
     if "bleu" in details:
         words = details["bleu"]["words"]
         print(f"  bleu tokenizer: {words['tokenizer']} ({words['why']})")
@@ -194,10 +193,10 @@ def _print_answers(parts: dict[str, dict[str, float]]) -> None:
 
 
 def _print_comparison(figures: dict[str, float], comparison: Comparison) -> None:
-    """A figure a line: the model's, and that of each baseline where it has one."""
-    width = max(map(len, ["figure", *figures]))
+    """One metric per line: the model's score, and each baseline's where it has one."""
+    width = max(map(len, ["metric", *figures]))
     titles = ["model", *(one.title for one in comparison.baselines)]
-    print(f"  {'figure':<{width}}  " + "  ".join(f"{title:>7}" for title in titles))
+    print(f"  {'metric':<{width}}  " + "  ".join(f"{title:>7}" for title in titles))
     for name, value in figures.items():
         cells = [value, *(one.figures.get(name) for one in comparison.baselines)]
         shown = ["" if cell is None else f"{cell:.4f}" for cell in cells]
@@ -219,7 +218,7 @@ def _print_classes(per_class: dict[str, dict[str, float]], *, unit: str) -> None
 
 
 def _print_confusion(confusion: dict[str, list[str] | list[list[int]]]) -> None:
-    """A line for each label that rows have; on a terminal cut to its width, else whole."""
+    """One line per label that occurs in the rows; on a terminal, cropped to its width."""
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""What goes to standard error: errors, warnings and notes, one line each."""
+"""Errors, warnings and notes on standard error, one line each."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import sys
 
 
 def print_error(kind: str, message: str) -> None:
-    """`error[kind]: message`, one problem a line; what a terminal would act on is escaped."""
+    """Print `error[kind]: message`, one problem per line, with control characters escaped."""
     for line in message.splitlines() or [""]:
         print(f"error[{kind}]: {_escaped(line)}", file=sys.stderr)
 
 
 def print_note(message: str) -> None:
-    """One line to the person at the terminal, as a note of the log."""
+    """Print one line, in the form of an info message of the log."""
     print(_escaped(message), file=sys.stderr, flush=True)
 
 
 def send_log_to_stderr() -> None:
-    """Show the package's log: notes as they are, warnings marked."""
+    """Print the package's log to standard error: info messages as they are, warnings with a prefix."""
     logger = logging.getLogger("llmkit")
     logger.handlers = [_Lines()]
     logger.setLevel(logging.INFO)

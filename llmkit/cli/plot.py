@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 _COLUMNS = 80
-"""Of a file or a pipe."""
+"""Width of the chart in a file or a pipe."""
 
 
-def plot(run: Annotated[str, typer.Argument(help="The folder of a run, such as runs/news-001.")]) -> None:
-    """Show the losses of a run, and write them as a picture into its folder."""
+def plot(run: Annotated[str, typer.Argument(help="Folder of the run, such as runs/news-001.")]) -> None:
+    """Plot the losses of a run in the terminal and save the plot as an image in its folder."""
     from llmkit.api import plot as draw
 
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else _COLUMNS

@@ -1,6 +1,6 @@
-"""Several processes on this machine, one a device. Each runs the same command; accelerate finds its place in them.
+"""Several processes on this machine, one per device. Each runs the same command; accelerate reads its rank.
 
-torchrun would do the same, but it ends every failure with its own traceback and exit code 1.
+torchrun does the same, but ends every failure with its own traceback and exit code 1.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from llmkit.cli.messages import print_error
 
 _POLL_SECONDS = 0.1
 _SECONDS_TO_FOLLOW = 10.0
-"""What the others get once one has failed: they mostly meet the same error, and the first one should tell it."""
+"""Grace period for the other processes after one has failed: they usually hit the same error, to be reported once."""
 
 
 def start_processes(count: int, arguments: Sequence[str]) -> int:
     """Run `llmkit ARGUMENTS` in `count` processes, and return the exit code of the first that failed, or 0.
 
-    The first process has the screen. What the others say is shown only where they alone failed.
+    The first process writes to the terminal. The output of another process is shown only if that process is the one
+    whose failure is reported.
     """
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
@@ -47,12 +48,14 @@ def start_processes(count: int, arguments: Sequence[str]) -> int:
             return 128 + received[0]
         name = signal.Signals(-code).name
         hint = " The machine may be out of memory." if -code == signal.SIGKILL else ""
-        print_error("environment", f"process {rank + 1} of {count} was ended by {name}.{hint} Go on with --resume.")
+        print_error(
+            "environment", f"process {rank + 1} of {count} was killed by {name}.{hint} Continue the run with --resume."
+        )
         return 5
 
 
 def _start(rank: int, count: int, arguments: Sequence[str], *, port: int, log: Path) -> subprocess.Popen[bytes]:
-    """One process, in a group of its own: a Ctrl-C must reach it once, through us, since twice means at once."""
+    """Start one process in its own group, so that Ctrl-C reaches it once, through us: a second one stops it at once."""
     environment = {
         "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count)),
         **os.environ,
@@ -79,7 +82,7 @@ def _free_port() -> int:
 
 @contextmanager
 def _signals_passed_to(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
-    """Give the list of signals that came in so far; each of them was passed on."""
+    """Forward signals to the children; yields the list of signals received so far."""
     received: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
@@ -97,11 +100,11 @@ def _signals_passed_to(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[
 
 
 def _wait(children: Sequence[subprocess.Popen[bytes]]) -> tuple[int, int] | None:
-    """Wait for all; once one has failed, end the rest after a while.
+    """Wait for all processes; once one has failed, kill the rest after a grace period.
 
     Returns:
-        Rank and exit code to report, a negative code being a signal's: of the lowest rank that failed of itself. A 1
-        comes last: where one process dies, the others break off in the middle of an exchange with it.
+        None, or the rank and exit code to report (negative for a signal): those of the lowest rank that failed. Exit
+        code 1 has the lowest priority: when one process dies, the others fail in the middle of communicating with it.
     """
     while all(child.poll() in (None, 0) for child in children):
         if all(child.returncode == 0 for child in children):

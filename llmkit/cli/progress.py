@@ -1,4 +1,4 @@
-"""How a training shows itself: a live line on a terminal, plain lines elsewhere. All of it on standard error."""
+"""Training progress on standard error: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SMOOTHING = 0.9
-"""Of the speed shown, from one step to the next."""
+"""Weight of the previous speed in the moving average that is shown."""
 
 
 class TrainingDisplay:
-    """Called with each event of a training."""
+    """A callback for training events."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -39,7 +39,7 @@ class TrainingDisplay:
             self._bar = None
 
     def __call__(self, event: Begun | StepResult | Evaluated | Saved) -> None:
-        from llmkit.api import Begun, Evaluated, StepResult  # behind torch, which is loaded by now
+        from llmkit.api import Begun, Evaluated, StepResult  # needs torch, which is loaded by now
 
         if isinstance(event, Begun):
             self._begin(event)
@@ -49,7 +49,7 @@ class TrainingDisplay:
             self._evaluated(event)
 
     def finish(self, finished: Finetuned) -> None:
-        """The result on standard output, what to do next on standard error."""
+        """Print the result to standard output and the next commands to standard error."""
         if finished.already_complete:
             self._say(f"{finished.run.folder} is already complete; nothing was changed")
         else:
@@ -69,22 +69,22 @@ class TrainingDisplay:
             "model": f"{ready.task.loaded.name}, {_parameters(ready)}",
             "data": f"{len(ready.train):,} training examples, {len(ready.validation):,} for validation",
             "training": f"{plan.total_steps:,} steps of {train.batch_size} examples, "
-            f"{plan.steps_per_epoch:,} to an epoch; learning rate {plan.peak_learning_rate:g}, "
+            f"{plan.steps_per_epoch:,} per epoch; learning rate {plan.peak_learning_rate:g}, "
             f"{train.schedule} after {plan.warmup_steps:,} warm-up steps",
             "precision": f"{ready.precision.format} on {ready.accelerator.device}: {ready.precision.reason}",
         }
         if ready.checks is None:
-            lines["checks"] = "off, as the recipe says"
+            lines["checks"] = "turned off by the recipe"
         else:
             lines["checks"] = f"passed before the first step: {', '.join(ready.checks)}"
         if ready.unigram is not None:
-            lines["unigram"] = f"{ready.unigram:.4f}, the validation loss of guessing by frequency alone"
+            lines["unigram"] = f"{ready.unigram:.4f}, the validation loss of predicting by token frequency alone"
         if ready.checkpoint is not None:
             lines["resumed"] = f"from step {ready.checkpoint.step:,}"
         for name, text in lines.items():
             self._say(f"{name:<10} {text}")
         if self._console.is_terminal:
-            # On a narrow terminal the bar gives way, then the end of the figures; the line never becomes two.
+            # On a narrow terminal the bar shrinks first, then the end of the line is cropped; it never wraps.
             position, figures = Column(no_wrap=True), Column(no_wrap=True, overflow="ellipsis")
             columns = (
                 TextColumn("{task.description}", table_column=position),
@@ -126,18 +126,18 @@ class TrainingDisplay:
 
 
 def _parameters(ready: Prepared) -> str:
-    """How many there are, and how many of them learn where these are not all."""
+    """The number of parameters, and of trainable ones if they differ."""
     count, trained = ready.parameters, ready.trained_parameters
     text = f"{count / 1e6:,.1f} M parameters"
-    return text if trained == count else f"{text}, {trained:,} of them trained ({trained / count:.1%})"
+    return text if trained == count else f"{text}, {trained:,} of them trainable ({trained / count:.1%})"
 
 
 def _work(manifest: Mapping[str, Any]) -> str:
-    """Tokens, speed and work of a finished training."""
-    text = f"trained on {manifest['tokens_seen']:,} tokens, {manifest['tokens_per_second']:,.0f} a second"
+    """Tokens, speed and FLOPs of a finished run."""
+    text = f"trained on {manifest['tokens_seen']:,} tokens, {manifest['tokens_per_second']:,.0f} per second"
     text += f"; {manifest['model_flops']:.1e} FLOPs"
     share = manifest["model_flops_utilization"]
-    return text if share is None else f"{text}, {share:.1%} of what the device can do"
+    return text if share is None else f"{text}, {share:.1%} of the device's peak"
 
 
 def _clock(seconds: float) -> str:

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 Overflow = Annotated[
     Literal["error", "truncate", "window"],
-    typer.Option(help="A text longer than the model's window: refuse it, cut it, or read it in windows."),
+    typer.Option(
+        help="Texts longer than the model's context window: raise an error, truncate them, or read them in windows."
+    ),
 ]
 
 
@@ -29,7 +31,7 @@ def tag(
     as_json: Json = False,
     output: Output = None,
 ) -> None:
-    """Mark the names and other entities of each text, or tag its words, as the model was trained to."""
+    """Mark the named entities of each text or tag each word, depending on the model."""
     texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
     opened = open_model(model, verb="tag")
     with results(as_json=as_json, output=output) as write:
@@ -58,7 +60,7 @@ def _entities_record(result: Tagging) -> dict[str, Any]:
 
 
 def _words_record(result: Tagging) -> dict[str, Any]:
-    """`words` and `tags` are rows that a recipe can read."""
+    """A record whose `words` and `tags` can be used as training data."""
     return {
         "text": result.text,
         "words": [word.text for word in result.words],

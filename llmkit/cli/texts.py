@@ -1,4 +1,4 @@
-"""Texts in, results out: an argument, a file or a pipe; lines or JSONL, to standard output or a file."""
+"""Input texts from an argument, a file or a pipe; results as lines or JSONL, to standard output or a file."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ _FILES = (".txt", ".text", ".md", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", 
 
 
 Quoting = Literal["auto", "csv", "none"]
-"""What quotation marks mean in .csv and .tsv files."""
+"""The meaning of quotes in .csv and .tsv files."""
 
 
 def input_texts(given: str | None, *, column: str, by_line: bool, quoting: Quoting = "auto") -> Iterator[str]:
-    """The texts of an argument: a text, the name of a file, or `-` or nothing for standard input.
+    """The texts of an argument: a text, a file name, or `-` or None for standard input.
 
     Args:
-        column: of a file with columns.
-        by_line: each line of plain text is a text of its own; else all of it is one.
+        column: the column that contains the texts, in a file with columns.
+        by_line: whether each line of plain text is a separate text.
     Raises:
-        UsageError: nothing was given, and standard input is a terminal.
-        DataError: a name that looks like a file, and is none; input that is not UTF-8.
+        UsageError: there is no argument, and standard input is a terminal.
+        DataError: the argument looks like a file name, but there is no such file; the input is not UTF-8.
     """
     if given is None or given == "-":
         if sys.stdin is None or (given is None and sys.stdin.isatty()):
-            raise UsageError("give a text, a file, or pipe texts in.")
+            raise UsageError("give a text or a file, or pipe texts in.")
         return _stdin_texts(by_line=by_line)
     if _is_file(given):
         from llmkit.api import read_texts
@@ -45,18 +45,18 @@ def input_texts(given: str | None, *, column: str, by_line: bool, quoting: Quoti
 
 
 def names_a_file(given: str) -> bool:
-    """Whether an argument is a file or another source of rows, or would be one by its name."""
+    """Whether an argument is a file or another source of rows, or has the name of one."""
     return _is_file(given) or _has_extension(given)
 
 
 def input_pairs(
     given: str | None, *, column: str, pair_column: str, quoting: Quoting = "auto"
 ) -> Iterator[tuple[str, str]]:
-    """The pairs of texts of a file with two columns.
+    """The pairs of texts in a file with two columns.
 
     Raises:
         UsageError: no file was given.
-        DataError: it lacks a column.
+        DataError: a column is missing.
     """
     if given is None or not _is_file(given):
         raise UsageError(
@@ -68,7 +68,7 @@ def input_pairs(
 
 
 def as_text(argument: str) -> str:
-    """An argument as the text that was typed: UTF-8, also where the locale says ASCII."""
+    """The argument decoded as UTF-8, also in an ASCII locale."""
     return os.fsencode(argument).decode("utf-8", "surrogateescape")
 
 
@@ -82,7 +82,7 @@ def _no_such_file(path: Path) -> str:
 def _is_file(given: str) -> bool:
     if given.startswith(("builtin:", "hub:")):
         return True
-    with contextlib.suppress(OSError, ValueError):  # a long text is no possible name
+    with contextlib.suppress(OSError, ValueError):  # a long text cannot be a file name
         return bool(given) and Path(given).exists()
     return False
 
@@ -118,7 +118,7 @@ def _decoded(content: bytes, place: str) -> str:
 
 
 def shown(text: str) -> str:
-    """Model output for standard output: a terminal would act on control characters, so there they are spelt out."""
+    """Model output for standard output; on a terminal, control characters are escaped."""
     return text.translate(_CONTROLS) if sys.stdout.isatty() else text
 
 
@@ -128,9 +128,10 @@ class Write(Protocol):
 
 @contextmanager
 def results(*, as_json: bool, output: str | None) -> Iterator[Write]:
-    """Give a function that writes one result: plain to standard output, or JSONL there or to the file `output`.
+    """Yield a function that writes one result: as text or JSONL to standard output, or as JSONL to the file `output`.
 
-    `-` is standard output, too. A file appears when all results are in it; a device or a pipe gets them as they come.
+    `-` means standard output. A file is created once all results are written; a device or a pipe is written to
+    immediately.
 
     Raises:
         MachineError: the file cannot be written.

@@ -10,28 +10,32 @@ import typer
 
 from llmkit.errors import UsageError
 
-Recipe = Annotated[str | None, typer.Argument(help="The recipe, a YAML file. Not needed with --resume.")]
+Recipe = Annotated[str | None, typer.Argument(help="Recipe, a YAML file. Not needed with --resume.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe, such as train.epochs=1."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a value of the recipe, such as train.epochs=1. Can be repeated."
+    ),
 ]
 
 
 _EXAMPLES = {"finetune": "recipes/quickstart.yaml", "pretrain": "recipes/pretrain/gpt2-tiny.yaml"}
 RunFolder = Annotated[
-    str | None, typer.Option("--run", help="Folder of the run; without it, runs/RECIPE-001, -002 and so on.")
+    str | None, typer.Option("--run", help="Folder for the run. Default: runs/RECIPE-001, then -002 and so on.")
 ]
 Resume = Annotated[
     str | None,
     typer.Option(
         "--resume",
         metavar="RUN",
-        help="Continue a run from its newest checkpoint, with --set train.steps=N to more steps.",
+        help="Continue a run from its latest checkpoint. Add --set train.steps=N to train for more steps.",
     ),
 ]
 Processes = Annotated[
     str | None,
-    typer.Option("--processes", metavar="N", help="Processes on this machine, one a device; auto for all GPUs."),
+    typer.Option(
+        "--processes", metavar="N", help="Number of processes on this machine, one per device; auto uses all GPUs."
+    ),
 ]
 
 
@@ -42,7 +46,7 @@ def finetune(
     resume: Resume = None,
     processes: Processes = None,
 ) -> None:
-    """Train a model as a recipe says: check, train, keep the best checkpoint as a model folder."""
+    """Train a model from a recipe: check, train, save the best checkpoint as a model folder."""
     _train("finetune", recipe, overrides=overrides, run=run, resume=resume, processes=processes)
 
 
@@ -53,7 +57,7 @@ def pretrain(
     resume: Resume = None,
     processes: Processes = None,
 ) -> None:
-    """Train a language model on raw text: next token (GPT-2), masked tokens (BERT), span corruption (T5)."""
+    """Pretrain a language model on raw text: next token (GPT-2), masked tokens (BERT), span corruption (T5)."""
     _train("pretrain", recipe, overrides=overrides, run=run, resume=resume, processes=processes)
 
 
@@ -72,7 +76,7 @@ def _train(
     if recipe is None and resume is None:
         raise UsageError(f"give a recipe, such as {_EXAMPLES[verb]}, or --resume RUN.")
     if run is not None and resume is not None:
-        raise UsageError(f"--run is the folder of a new run, and --resume continues {resume}; give one of them.")
+        raise UsageError(f"--run is the folder of a new run, and --resume continues {resume}; give only one of them.")
     if processes is not None and "RANK" not in os.environ:
         from llmkit.cli.processes import start_processes
 
@@ -95,4 +99,4 @@ def _count(processes: str) -> int:
         return count_devices()
     if processes.isdecimal() and int(processes) >= 1:
         return int(processes)
-    raise UsageError(f"--processes {processes}: a whole number from 1, or auto.")
+    raise UsageError(f"--processes {processes}: must be a whole number of at least 1, or auto.")

@@ -27,9 +27,9 @@ from llmkit.cli.use import (
 def translate(
     source: Source = None,
     from_language: Annotated[
-        str | None, typer.Option("--from", help="Language of the texts: a code such as en, or its English name.")
+        str | None, typer.Option("--from", help="Source language: a code such as en, or its English name.")
     ] = None,
-    to_language: Annotated[str | None, typer.Option("--to", help="Language to write, likewise.")] = None,
+    to_language: Annotated[str | None, typer.Option("--to", help="Target language: a code or an English name.")] = None,
     model: ModelName = None,
     max_new_tokens: MaxNewTokens = None,
     beams: Beams = None,
@@ -41,7 +41,7 @@ def translate(
     as_json: Json = False,
     output: Output = None,
 ) -> None:
-    """Write each text in another language. A model that was trained for one pair needs neither --from nor --to."""
+    """Translate texts. A model trained on one language pair needs neither --from nor --to."""
     texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,

@@ -14,34 +14,53 @@ from llmkit.errors import UsageError
 if TYPE_CHECKING:
     from llmkit.api import Classification, Model, Verb
 
-Source = Annotated[str | None, typer.Argument(help="A text, a file (.txt .csv .tsv .jsonl .parquet), or - for a pipe.")]
-ModelName = Annotated[
-    str | None, typer.Option("--model", "-m", help="A run, a folder or a hub id; without it, the newest run that fits.")
+Source = Annotated[
+    str | None, typer.Argument(help="A text, a file (.txt .csv .tsv .jsonl .parquet), or - for standard input.")
 ]
-Column = Annotated[str, typer.Option(help="Column of the texts, in a file that has columns.")]
-Lines = Annotated[bool, typer.Option("--lines/--whole", help="Is each line of plain text one text, or all of it?")]
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="A run, a model folder or a hub id. Default: the newest run for this command."),
+]
+Column = Annotated[str, typer.Option(help="Column that contains the texts, in a file with columns.")]
+Lines = Annotated[
+    bool,
+    typer.Option(
+        "--lines/--whole", help="Treat each line of a plain-text file as a separate input, or the whole file as one."
+    ),
+]
 Quoting = Annotated[
     Literal["auto", "csv", "none"],
-    typer.Option(help="Quotation marks in .csv and .tsv: csv encloses cells in them, none keeps them as text."),
+    typer.Option(help="Quotes in .csv and .tsv files: csv treats them as cell delimiters, none as text."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Write JSONL.")]
-Output = Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", help="Write JSONL to this file.")]
+Json = Annotated[bool, typer.Option("--json", help="Write results as JSONL.")]
+Output = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="FILE", help="Write results as JSONL to this file.")
+]
 Overflow = Annotated[
-    Literal["error", "truncate"], typer.Option(help="What to do with a text longer than the model's window.")
+    Literal["error", "truncate"],
+    typer.Option(help="Texts longer than the model's context window: raise an error or truncate them."),
 ]
-MaxNewTokens = Annotated[int | None, typer.Option(help="Length limit of what is written, in tokens.")]
-Beams = Annotated[int | None, typer.Option(help="Width of the beam search; 1 is greedy.")]
-Penalty = Annotated[float | None, typer.Option("--repetition-penalty", help="Above 1: repeat less.")]
-Temperature = Annotated[float | None, typer.Option(help="Sample; below 1 likelier, above 1 wilder.")]
-TopK = Annotated[int | None, typer.Option(help="Sample from the so many likeliest tokens.")]
-TopP = Annotated[float | None, typer.Option(help="Sample from the likeliest tokens of this total probability.")]
-Stop = Annotated[list[str] | None, typer.Option(help="Stop before this text; may be given again.")]
-Seed = Annotated[int | None, typer.Option(help="Of the sampling.")]
+MaxNewTokens = Annotated[int | None, typer.Option(help="Maximum number of tokens to generate.")]
+Beams = Annotated[int | None, typer.Option(help="Number of beams for beam search. 1 means greedy search.")]
+Penalty = Annotated[float | None, typer.Option("--repetition-penalty", help="Values above 1 discourage repetition.")]
+Temperature = Annotated[
+    float | None,
+    typer.Option(help="Sampling temperature. Below 1 sharpens the distribution, above 1 flattens it."),
+]
+TopK = Annotated[int | None, typer.Option(help="Sample from the K most probable tokens.")]
+TopP = Annotated[
+    float | None,
+    typer.Option(
+        help="Nucleus sampling: sample from the most probable tokens whose probabilities add up to this value."
+    ),
+]
+Stop = Annotated[list[str] | None, typer.Option(help="Stop before this text. Can be repeated.")]
+Seed = Annotated[int | None, typer.Option(help="Random seed for sampling.")]
 
 
 def generate(
-    source: Annotated[str | None, typer.Argument(help="A prompt, a file of prompts, or - for a pipe.")] = None,
-    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="The text to continue.")] = None,
+    source: Annotated[str | None, typer.Argument(help="A prompt, a file of prompts, or - for standard input.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="Text to continue.")] = None,
     model: ModelName = None,
     max_new_tokens: MaxNewTokens = None,
     temperature: Temperature = None,
@@ -50,9 +69,11 @@ def generate(
     beams: Beams = None,
     repetition_penalty: Penalty = None,
     stop: Stop = None,
-    num_return_sequences: Annotated[int | None, typer.Option(help="Continuations of each prompt.")] = None,
+    num_return_sequences: Annotated[int | None, typer.Option(help="Number of continuations per prompt.")] = None,
     seed: Seed = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it stands, with a chat model too.")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Continue the text as it is; a chat model's template is not applied.")
+    ] = False,
     overflow: Overflow = "error",
     column: Column = "text",
     lines: Lines = False,
@@ -60,7 +81,7 @@ def generate(
     as_json: Json = False,
     output: Output = None,
 ) -> None:
-    """Continue a prompt, or answer it with a chat model. Greedy, unless --temperature, --top-k or --top-p samples."""
+    """Generate text from a prompt. Greedy search, unless --temperature, --top-k or --top-p turns on sampling."""
     if prompt is not None and source is not None:
         raise UsageError("give --prompt or a file, not both.")
     prompts = (
@@ -101,8 +122,8 @@ def summarize(
     overflow: Annotated[
         Literal["error", "truncate", "window"] | None,
         typer.Option(
-            help="What to do with a text longer than the model's window; window summarizes it part by part. "
-            "Without it, as the model was trained, else truncate."
+            help="Texts longer than the model's context window: raise an error, truncate them, or summarize them "
+            "window by window. Default: as in training, else truncate."
         ),
     ] = None,
     column: Column = "text",
@@ -111,7 +132,7 @@ def summarize(
     as_json: Json = False,
     output: Output = None,
 ) -> None:
-    """Write a short text for each long one."""
+    """Summarize texts."""
     texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
@@ -132,18 +153,24 @@ def classify(
     model: ModelName = None,
     overflow: Annotated[
         Literal["error", "truncate", "window"] | None,
-        typer.Option(help="What to do with a text longer than the model's window; by default as it was trained."),
+        typer.Option(
+            help="Texts longer than the model's context window: raise an error, truncate them, or read them in "
+            "windows. Default: as in training."
+        ),
     ] = None,
     column: Column = "text",
     pair_column: Annotated[
-        str | None, typer.Option(help="Column of the second texts, for a model of pairs.", show_default="text_pair")
+        str | None,
+        typer.Option(
+            help="Column that contains the second texts, for a model of text pairs.", show_default="text_pair"
+        ),
     ] = None,
     lines: Lines = True,
     quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
 ) -> None:
-    """Name the label or labels of each text with their probabilities, or its number."""
+    """Classify texts: the label or labels of each with their probabilities, or a number for a regression."""
     texts: Iterator[str] | Iterator[tuple[str, str]] = input_texts(
         source, column=column, by_line=lines, quoting=quoting
     )
@@ -162,14 +189,14 @@ COMMANDS = (generate, summarize, classify)
 
 
 def check_generation(options: dict[str, Any]) -> None:
-    """Refuse impossible options before torch is imported."""
+    """Reject invalid options before torch is imported."""
     from llmkit.api import generation_options
 
     generation_options(options)
 
 
 def _classified(result: Classification) -> tuple[str, dict[str, Any]]:
-    """A result as a line and as a record; a record has the keys of what the model answers, and no others."""
+    """A result as a line and as a record, which has only the keys that the model's problem type produces."""
     record: dict[str, Any] = {"text": result.text}
     if result.text_pair is not None:
         record["text_pair"] = result.text_pair
@@ -192,7 +219,7 @@ def open_model(name: str | None, *, verb: Verb) -> Model:
 
 
 def _goes_on(model: Model, *, raw: bool) -> bool:
-    """Whether the prompt is shown in front of what is written."""
+    """Whether the prompt is shown before the generated text."""
     return model.continues or (raw and model.chats)
 
 

@@ -1,4 +1,4 @@
-"""Where llmkit keeps what it can build again, and how a file gets there whole. Knows nothing of what is kept."""
+"""The cache folder for files that can be rebuilt, and atomic writes to it. Knows nothing about their contents."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 def cache_folder() -> Path:
-    """The folder for caches, made if it is not there: $LLMKIT_CACHE, $XDG_CACHE_HOME/llmkit or ~/.cache/llmkit.
+    """The cache folder, created if needed: $LLMKIT_CACHE, $XDG_CACHE_HOME/llmkit or ~/.cache/llmkit.
 
     Raises:
-        MachineError: it cannot be made or written to; the message names the variable to set.
+        MachineError: it cannot be created or written to; the message names the variable to set.
     """
     folder, variable = _chosen_folder()
     try:
@@ -31,7 +31,7 @@ def cache_folder() -> Path:
 
 
 def publish_file(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that a reader finds the old file or the new one, never a part; parents are made.
+    """Write `data` to `path` atomically: a reader sees the old file or the new one. Parent folders are created.
 
     Raises:
         MachineError: the disk is full, or the folder cannot be written to.
@@ -39,16 +39,16 @@ def publish_file(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise MachineError(f"{path.parent}: cannot be made ({error.strerror}). Check the permissions.") from error
+        raise MachineError(f"{path.parent}: cannot be created ({error.strerror}). Check the permissions.") from error
     replace_file(path, data)
 
 
 @contextmanager
 def one_at_a_time(path: Path) -> Iterator[None]:
-    """Wait until no other process makes `path`. The kernel frees the lock when its holder dies.
+    """Wait until no other process creates `path`. The kernel releases the lock when its process ends.
 
     Raises:
-        MachineError: the folder cannot be written to, or its file system has no locks.
+        MachineError: the folder cannot be written to, or its file system does not support locks.
     """
     from filelock import FileLock
 
@@ -68,7 +68,7 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 
 def _chosen_folder() -> tuple[Path, str]:
-    """The folder, and the variable that decides it."""
+    """The folder, and the environment variable that determines it."""
     if own := os.environ.get("LLMKIT_CACHE"):
         return Path(own).absolute(), "LLMKIT_CACHE"
     # The XDG specification tells programs to ignore a relative path there.
@@ -77,11 +77,9 @@ def _chosen_folder() -> tuple[Path, str]:
     try:
         return Path.home() / ".cache" / "llmkit", "HOME"
     except RuntimeError as error:
-        raise MachineError(
-            "no home folder to keep caches in. Set LLMKIT_CACHE to a folder that can be written to."
-        ) from error
+        raise MachineError("there is no home folder for caches. Set LLMKIT_CACHE to a writable folder.") from error
 
 
 def _unwritable(folder: Path, variable: str, reason: str | None) -> MachineError:
-    advice = "Set LLMKIT_CACHE to a folder that can be written to."
+    advice = "Set LLMKIT_CACHE to a writable folder."
     return MachineError(f"{folder}: the cache folder (from ${variable}) cannot be written to ({reason}). {advice}")

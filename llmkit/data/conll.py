@@ -1,7 +1,7 @@
-"""CoNLL files: a word a line with its tags in columns, a blank line behind each sentence. Read as a stream.
+"""CoNLL files: one word per line with its tags in columns, a blank line after each sentence. Read as a stream.
 
-Columns stand apart by tabs where the first line has one, else by runs of spaces; other white space is part of a word.
-Knows no tag schemes: tags are taken as they stand.
+Columns are separated by tabs if the first line has one, else by runs of spaces; other white space is part of a word.
+Knows no tag schemes: tags are not changed.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from llmkit.data.files import text_lines
 from llmkit.errors import DataError
 
 WORDS, TAGS = "words", "tags"
-"""Names of the first and the last column; all of them have numbers, from 1, as well."""
+"""Names of the first and the last column; all columns also have numbers, from 1."""
 _DOCUMENT = "-DOCSTART-"
 _SPACES = re.compile(r"[ \t]+")  # str.split() would also cut at a no-break space inside a word
 _BLANK = " \t\r\n"
 
 
 def conll_columns(path: Path, name: str) -> list[str]:
-    """`words`, `tags`, and the number of each column as text; empty where there is no word.
+    """`words`, `tags`, and the number of each column as text; empty if there is no word.
 
     Raises:
-        DataError: a file that is no text, or has one column only.
+        DataError: the file is not text, or has only one column.
     """
     first = next(_word_lines(path, name), None)
     return [] if first is None or first[1] is None else _names(len(first[1]))
 
 
 def read_conll(path: Path, name: str) -> Iterator[tuple[int, Mapping[str, object]]]:
-    """A sentence each, with the line of its first word; lines of `-DOCSTART-` end one and are passed over.
+    """One record per sentence, with the line of its first word; `-DOCSTART-` lines end a sentence and are skipped.
 
     Raises:
         DataError: also a line with more or fewer columns than the first, or an empty cell, with its line.
@@ -65,11 +65,11 @@ def _word_lines(path: Path, name: str) -> Iterator[tuple[int, list[str] | None]]
         if not columns:
             columns = len(cells)
             if columns < 2:
-                fix = "A line has a word and its tag, with spaces or a tab between them."
+                fix = "A line must have a word and its tag, separated by spaces or a tab."
                 raise DataError(f"{name}:{number}: one column only, {stripped!r:.60}. {fix}")
         if len(cells) != columns:
             counted = "one column" if len(cells) == 1 else f"{len(cells)} columns"
-            fix = "Every line of a file has the same ones."
+            fix = "All lines of a file must have the same columns."
             raise DataError(f"{name}:{number}: {counted} where the first line has {columns}: {stripped!r:.60}. {fix}")
         if not all(cells):
             raise DataError(f"{name}:{number}: an empty word or tag: {line.rstrip()!r:.60}. Fill it in.")

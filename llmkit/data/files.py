@@ -1,4 +1,4 @@
-"""Opening a data file without surprises: regular files only, the type by its first bytes, UTF-8 lines. No formats."""
+"""Safe opening of data files: regular files only, type detection by the first bytes, UTF-8 lines. Knows no formats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import BinaryIO
 from llmkit.errors import DataError, MachineError
 
 MAX_LINE_CHARACTERS = 64 * 1024 * 1024
-"""A longer line, or a longer quoted cell, is taken for a mistake: it would have to stand in memory whole."""
+"""A longer line or quoted cell is treated as a mistake: it would have to fit into memory."""
 
 _HEAD_BYTES = 512
 _CHUNK_BYTES = 1024 * 1024
@@ -22,7 +22,7 @@ _TO_UTF8 = "Save it as UTF-8 (spreadsheets call it 'CSV UTF-8'), or convert it: 
 
 _MAGIC: tuple[tuple[bytes, int, str], ...] = (  # bytes, their offset, what they mean
     (b"\x1f\x8b", 0, "gzip data"),
-    (b"PK\x03\x04", 0, "a zip archive (an .xlsx workbook is one, too)"),
+    (b"PK\x03\x04", 0, "a zip archive (.xlsx workbooks are also zip archives)"),
     (b"PK\x05\x06", 0, "an empty zip archive"),
     (b"ustar", 257, "a tar archive"),
     (b"BZh91AY&SY", 0, "bzip2 data"),
@@ -33,8 +33,8 @@ _MAGIC: tuple[tuple[bytes, int, str], ...] = (  # bytes, their offset, what they
     (b"ARROW1", 0, "an Arrow file"),
     (b"%PDF-", 0, "a PDF document"),
     (b"SQLite format 3\0", 0, "an SQLite database"),
-    (b"\x89PNG", 0, "a PNG picture"),
-    (b"\xff\xd8\xff", 0, "a JPEG picture"),
+    (b"\x89PNG", 0, "a PNG image"),
+    (b"\xff\xd8\xff", 0, "a JPEG image"),
     (b"\xd0\xcf\x11\xe0", 0, "an old Microsoft Office document"),
     (b"\x89HDF", 0, "an HDF5 file"),
     (b"\x7fELF", 0, "a program"),
@@ -47,18 +47,18 @@ _MAGIC: tuple[tuple[bytes, int, str], ...] = (  # bytes, their offset, what they
 
 
 def open_regular_file(path: Path, name: str) -> BinaryIO:
-    """Open for reading; a pipe or a device is refused, never waited for.
+    """Open for reading; a pipe or a device is an error and never blocks.
 
     Raises:
-        DataError: there is no such file, or it is none that can be read again from its start.
-        MachineError: it may not be read.
+        DataError: there is no such file, or it is not a regular file.
+        MachineError: reading it is not permitted.
     """
     # Without O_NONBLOCK, opening a named pipe waits for its writer for ever.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags)
     except PermissionError as error:
-        raise MachineError(f"{name}: may not be read ({error.strerror}). Check its permissions.") from error
+        raise MachineError(f"{name}: cannot be read ({error.strerror}). Check its permissions.") from error
     except (OSError, ValueError) as error:  # ValueError: NUL in a name
         raise DataError(f"{name}: cannot be opened ({error}). Give a regular file.") from error
     mode = os.fstat(descriptor).st_mode
@@ -69,7 +69,7 @@ def open_regular_file(path: Path, name: str) -> BinaryIO:
 
 
 def detected_type(file: BinaryIO) -> str | None:
-    """What the first bytes say, where that is neither plain text nor unknown; the file is then back at its start."""
+    """The file type by its first bytes; None for plain text and unknown types. The file is rewound."""
     head = file.read(_HEAD_BYTES)
     file.seek(0)
     for magic, offset, meaning in _MAGIC:
@@ -82,9 +82,9 @@ def text_lines(path: Path, name: str, *, translate: bool) -> Iterator[str]:
     """The lines of a UTF-8 file, without a byte order mark. LF, CRLF and CR end a line; U+2028, VT, FF and NEL do not.
 
     Args:
-        translate: give every line end as LF; otherwise as it stands in the file.
+        translate: convert every line break to LF; otherwise keep it.
     Raises:
-        DataError: the file is not regular, of another type, not UTF-8, or holds NUL or an endless line.
+        DataError: the file is not regular, of another type, not UTF-8, or contains a NUL or an overlong line.
     """
     with open_regular_file(path, name) as file:
         if meaning := detected_type(file):
@@ -95,7 +95,9 @@ def text_lines(path: Path, name: str, *, translate: bool) -> Iterator[str]:
         try:
             for number, line in enumerate(iter(partial(text.readline, MAX_LINE_CHARACTERS), ""), 1):
                 if "\0" in line:
-                    raise DataError(f"{name}:{number}: holds a NUL character. Remove it, or check that this is text.")
+                    raise DataError(
+                        f"{name}:{number}: contains a NUL character. Remove it, or check that this is text."
+                    )
                 if len(line) == MAX_LINE_CHARACTERS:
                     raise DataError(f"{name}:{number}: this line is longer than {MAX_LINE_CHARACTERS:,} characters.")
                 yield line
@@ -112,7 +114,7 @@ def _kind(mode: int) -> str:
 
 
 def _is_utf16(head: bytes) -> bool:
-    """By its mark, or because every other byte of western text is then NUL."""
+    """Detected by its byte order mark, or because every other byte of western text is then NUL."""
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return True
     most = len(head) // 2 * 0.8
@@ -120,18 +122,18 @@ def _is_utf16(head: bytes) -> bool:
 
 
 def _not_utf8(path: Path, name: str) -> DataError:
-    """Read the file again to tell where the first bad byte is."""
+    """Read the file again to locate the first invalid byte."""
     with open_regular_file(path, name) as file:
         found = _first_bad_byte(file)
         if found is None:
-            return DataError(f"{name}: changed while it was read. Start again when it is complete.")
+            return DataError(f"{name}: changed while it was being read. Start again when it is complete.")
         offset, byte = found
         line = _line_at(file, offset)
     return DataError(f"{name}:{line}: byte 0x{byte:02X} at offset {offset} is not UTF-8. {_TO_UTF8}")
 
 
 def _first_bad_byte(file: BinaryIO) -> tuple[int, int] | None:
-    """Offset and value of the first byte that breaks UTF-8."""
+    """Offset and value of the first byte that is not valid UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     start = 0  # offset of the first byte that the decoder has not given yet
     while True:
@@ -147,7 +149,7 @@ def _first_bad_byte(file: BinaryIO) -> tuple[int, int] | None:
 
 
 def _line_at(file: BinaryIO, offset: int) -> int:
-    """The line that the byte at the offset stands in, from 1."""
+    """The line of the byte at the offset, from 1."""
     file.seek(0)
     line, last = 1, b""
     while offset > 0:

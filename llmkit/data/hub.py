@@ -39,14 +39,16 @@ def parse_hub_source(source: str, *, default_split: str) -> HubSource:
     """The parts of `hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]`; without a revision, the branch main.
 
     Raises:
-        DataError: the text is none, or looks like a local path.
+        DataError: the text is not of this form, or looks like a local path.
     """
     match = _PATTERN.fullmatch(source)
     name = match["name"] if match else source
     if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name or Path(name).suffix in FORMATS:
-        raise DataError(f"{source}: looks like a local path; leave out hub: for a file. A data set: {_SYNTAX}.")
+        raise DataError(
+            f"{source}: looks like a local path; remove hub: for a local file. For a data set, write {_SYNTAX}."
+        )
     if not match or not _NAME.fullmatch(name):
-        raise DataError(f"{source}: is no name of a hub data set. Write {_SYNTAX}.")
+        raise DataError(f"{source}: is not the name of a hub data set. Write {_SYNTAX}.")
     return HubSource(name, match["revision"] or "main", match["config"], match["split"] or default_split)
 
 
@@ -58,7 +60,7 @@ class HubTable:
     def __init__(self, source: HubSource) -> None:
         """Raises:
         DataError: no such data set, revision, configuration or split, or it needs a login.
-        MachineError: neither cached nor to be reached.
+        MachineError: it is not cached, and the hub cannot be reached.
         """
         self.name = f"hub:{source.name}" + (f":{source.config}" if source.config else "") + f"#{source.split}"
         self._source = source
@@ -95,14 +97,14 @@ class HubTable:
 
 
 def _class_names(names: Sequence[str], numbers: int | list[int] | None) -> Any:
-    """-1 is how test splits say that the label is kept secret."""
+    """-1 in test splits means that the label is not published."""
     if isinstance(numbers, list):
         return [_class_names(names, number) for number in numbers]
     return None if numbers is None or numbers < 0 else names[numbers]
 
 
 def resolve_commit(source: HubSource) -> str:
-    """The commit that the revision means now; without a network, the one it meant when it was last asked.
+    """The current commit of the revision; without a network, the commit that was last looked up.
 
     Raises:
         DataError: no such data set or revision.
@@ -133,7 +135,7 @@ def load_split(source: HubSource, commit: str) -> Dataset:
 
     Raises:
         DataError: no such configuration or split, or files that `datasets` cannot read.
-        MachineError: neither cached nor to be reached.
+        MachineError: it is not cached, and the hub cannot be reached.
     """
     import datasets
 
@@ -142,7 +144,7 @@ def load_split(source: HubSource, commit: str) -> Dataset:
         path = f"hf://datasets/{source.name}"
         builder = datasets.load_dataset_builder(path, source.config, revision=commit)
         if builder.hash != commit:
-            raise _unreachable(source, f"the cache holds commit {builder.hash}, asked for is {commit}")
+            raise _unreachable(source, f"the cache has commit {builder.hash}, the requested commit is {commit}")
         builder.download_and_prepare()
         dataset = builder.as_dataset(split=source.split)
     assert isinstance(dataset, datasets.Dataset)
@@ -151,7 +153,7 @@ def load_split(source: HubSource, commit: str) -> Dataset:
 
 @contextmanager
 def _hub_errors(source: HubSource) -> Iterator[None]:
-    """Turn what datasets and huggingface_hub raise into errors of ours."""
+    """Convert the errors of datasets and huggingface_hub to our own."""
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
     from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: of whichever library it uses
         GatedRepoError,
@@ -165,7 +167,7 @@ def _hub_errors(source: HubSource) -> Iterator[None]:
     try:
         yield
     except GatedRepoError as error:
-        fix = "Ask for access on its page, then run: hf auth login"
+        fix = "Request access on its page, then run: hf auth login"
         raise DataError(f"hub:{source.name}: is gated, and you have no access. {fix}") from error
     except RevisionNotFoundError as error:
         raise DataError(

@@ -1,6 +1,6 @@
-"""The kinds of values that a role of a task may hold: each turns what a file has into plain values, or refuses it.
+"""The types of values in a task's columns: each converts a value of a file to plain values, or rejects it.
 
-A new kind is a function here, a line in `KINDS` and a name in `recipe.blocks.Kind`.
+A new type is a function here, a line in `KINDS` and a name in `recipe.blocks.Kind`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from llmkit.data.readers import parse_json
 from llmkit.recipe.blocks import Kind
 
 Read = Callable[[object], Any]
-"""The value that a task gets, or None where this is none of its kind."""
+"""The value for the task, or None if it has another type."""
 
 
 def text(value: object) -> str | None:
-    """Text as it stands; a blank one passes, and its row is left out and counted."""
+    """Text, unchanged; a blank text is accepted, and its row is skipped and counted."""
     return value if isinstance(value, str) else None
 
 
@@ -30,7 +30,7 @@ def label(value: object) -> str | None:
 
 
 def labels(value: object) -> list[str] | None:
-    """Names of labels, none at all included: a list, or the text of a JSON list in a file of cells."""
+    """Names of labels, possibly none: a list, or a JSON list in a CSV or TSV file."""
     return _each(_listed(value), label)
 
 
@@ -48,27 +48,27 @@ def number(value: object) -> float | None:
 
 
 def words(value: object) -> list[str] | None:
-    """Texts in their order, none of them blank: a list, or the text of a JSON list in a file of cells."""
+    """Texts in order, none of them blank: a list, or a JSON list in a CSV or TSV file."""
     return _each(_listed(value), lambda one: one if isinstance(one, str) and one.strip() else None)
 
 
 def texts(value: object) -> list[str] | None:
-    """Texts in their order, blank ones too: a list, or the text of a JSON list in a file of cells."""
+    """Texts in order, including blank ones: a list, or a JSON list in a CSV or TSV file."""
     return _each(_listed(value), text)
 
 
 def spans(value: object) -> list[dict[str, Any]] | None:
-    """Labelled stretches of a text, none at all included: a list of objects, or the text of one in a file of cells.
+    """Labelled spans of a text, possibly none: a list of objects, or such a JSON list in a CSV or TSV file.
 
-    Characters are counted from 0, and the end is the first one behind; other keys of an object are passed over.
+    Offsets are in characters from 0, and the end is exclusive; other keys of an object are ignored.
     """
     return _each(_listed(value), _span)
 
 
 def answers(value: object) -> dict[str, list[Any]] | None:
-    """Answers and where each begins, in characters from 0: `{"text": [...], "answer_start": [...]}` or a list of pairs.
+    """Answers and their starts, in characters from 0: `{"text": [...], "answer_start": [...]}` or a list of objects.
 
-    Either may be empty. In a file of cells, the text of either as JSON.
+    Either may be empty. In a CSV or TSV file, either of them as JSON.
     """
     value = _listed(value)
     if isinstance(value, list):
@@ -87,13 +87,13 @@ def answers(value: object) -> dict[str, list[Any]] | None:
 def messages(value: object) -> list[dict[str, str]] | None:
     """A conversation: objects with a `role` and a `content`, both texts, or the text of such a JSON list.
 
-    Whether the roles take turns is for the task to judge. What else a message has is left out.
+    The task checks that the roles alternate. Other keys of a message are ignored.
     """
     return _each(_listed(value), _message)
 
 
 def anything(value: object) -> list[object]:
-    """The value itself, in a list of one, so that null is a value as well."""
+    """The value itself, in a list of one, so that null is a value too."""
     return [value]
 
 
@@ -109,7 +109,7 @@ KINDS: Mapping[Kind, Read] = {
     "any": anything,
 }
 TEXT_KINDS: frozenset[Kind] = frozenset({"text", "words", "messages"})
-"""Kinds whose texts a model reads or writes, and a tokenizer is trained on."""
+"""Types whose texts a model reads or generates, and a tokenizer is trained on."""
 WANTED: Mapping[Kind, str] = {
     "text": "text",
     "label": "a label",
@@ -121,7 +121,7 @@ WANTED: Mapping[Kind, str] = {
     "messages": 'a list of messages such as {"role": "user", "content": "..."}',
     "any": "any value",
 }
-"""What belongs there, for messages."""
+"""Descriptions of the types, for messages."""
 
 
 def texts_in(value: Any) -> Iterator[str]:
@@ -148,7 +148,7 @@ def _span(value: object) -> dict[str, Any] | None:
 
 
 def texts_asked(value: Any) -> Iterator[str]:
-    """The texts that deal a row to its split: all of them, but of a conversation not the answers."""
+    """The texts that decide the split of a row: all of them, but not the answers of a conversation."""
     if isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
         value = [one["content"] for one in value if one["role"] != "assistant"]
     yield from texts_in(value)

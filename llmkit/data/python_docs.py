@@ -3,8 +3,8 @@
 Read from the installed sources with `ast`: nothing is downloaded, shipped or imported. A fixed sample of the files
 of each package, picked by a hash of the path, so the rows depend on the installed versions only. The summary is
 the docstring's first sentence or line, the text is the rest, `docstring` is both, the label is the package. Exact
-duplicates are dropped; near-duplicates are not: transformers repeats itself between models, so a score on these rows
-flatters a model.
+duplicates are dropped; near-duplicates are not: transformers repeats itself between models, so scores on these rows
+are too optimistic.
 
 Other sets are derived from the same files: a module with its own `row_of` calls `load_rows` and `print_sample`, as
 `python_docs_entities.py` does.
@@ -39,7 +39,7 @@ PACKAGES = ("torch", "transformers", "numpy", "datasets", "accelerate", "rich", 
 LABELS = (STANDARD_LIBRARY, *PACKAGES)
 COLUMNS = ("text", "summary", "docstring", "label", "name")
 
-_FORMAT = 5  # raise it whenever the rules below change, or old caches would be read as new ones
+_FORMAT = 5  # increase it whenever the rules below change, or old caches would be used
 _ROWS_PER_LABEL = 4000
 _SHORTEST_TEXT = 40  # characters
 _SHORTEST_SUMMARY = 10
@@ -63,8 +63,8 @@ def load_rows(name: str, *, rules: int, module: str) -> list[dict[str, Any]]:
 
     Args:
         name: of the set, without `builtin:`.
-        rules: version of the set's own, beside those of this file; raise it whenever they change, or old caches would
-            be read as new ones.
+        rules: version of the set's own rules, besides those of this file; increase it whenever they change, or old
+            caches would be used.
         module: what prints the rows of one package, as `print_sample` does, when it is run.
     Raises:
         MachineError: as `load_python_docs`.
@@ -95,7 +95,7 @@ def python_docs_versions() -> dict[str, str]:
 
 
 def _missing(package: str) -> MachineError:
-    fix = f"Install it (pip install {package}) or train on files of your own."
+    fix = f"Install it (pip install {package}) or train on your own files."
     return MachineError(f"builtin:python-docs needs the package {package}, which is not installed. {fix}")
 
 
@@ -222,7 +222,7 @@ def _summary_length(lines: list[str]) -> int:
 
 
 def without_shared_texts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Without the texts that stand under several labels: nobody could tell those apart."""
+    """The rows without texts that occur with several labels, which cannot be classified."""
     labels: dict[str, set[str]] = {}
     for row in rows:
         labels.setdefault(_levelled(row["text"]), set()).add(row["label"])
@@ -238,21 +238,21 @@ def _hash(text: str) -> str:
 
 
 def _write_cache(path: Path, rows: list[dict[str, Any]]) -> None:
-    """The SHA-256 of the rows on the first line, then a row a line: one file, so the two cannot disagree."""
+    """The SHA-256 of the rows on the first line, then one row per line: in one file, so that the two cannot differ."""
     body = "".join(json.dumps(row) + "\n" for row in rows).encode()
     header = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}) + "\n"
     publish_file(path, header.encode() + body)
 
 
 def read_cache(path: Path) -> list[dict[str, Any]] | None:
-    """The rows, or None where the file is absent or damaged; it is then built again."""
+    """The rows, or None if the file is missing or damaged and must be rebuilt."""
     try:
         header, _, body = path.read_bytes().partition(b"\n")
     except FileNotFoundError:
         return None
     expected = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
     if header != expected:
-        _logger.warning("%s: the cache is damaged; building it again", path)
+        _logger.warning("%s: the cache is damaged; rebuilding it", path)
         return None
     return [json.loads(line) for line in body.splitlines()]
 

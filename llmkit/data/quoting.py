@@ -1,4 +1,4 @@
-"""What quotation marks mean in a TSV file: they enclose cells, as in CSV, or are characters like any other.
+"""The meaning of quotes in a TSV file: they delimit cells, as in CSV, or are ordinary characters.
 
 Both are in use, and nothing in a file says which. Each function reads the file as a stream.
 """
@@ -17,16 +17,16 @@ from llmkit.errors import DataError
 
 
 def tsv_is_quoted(path: Path, name: str) -> bool:
-    """Whether quotation marks enclose cells of a TSV file.
+    """Whether quotes delimit cells of a TSV file.
 
-    A file can be read with quotes or without where each of its rows then has as many cells as its header. If it can be
-    read in one way only, that is the way. If in both, it is quoted where a column's name stands in quotes, or where it
-    is, line by line, what Python's `csv.writer` writes for its rows.
+    A file can be parsed with or without quoting if each of its rows then has as many cells as its header. If only one
+    way is possible, it is used. If both are, the file is quoted if a column name is quoted, or if each line is what
+    Python's `csv.writer` writes for its row.
 
     Returns:
-        True also where no cell begins with a quote, and both readings are the same.
+        True also if no cell starts with a quote, and both ways give the same result.
     Raises:
-        DataError: both readings are possible and differ, with the first line where they do.
+        DataError: both ways are possible and differ; the message gives the first line where they do.
     """
     header = _header_if_quotes_matter(path, name)
     if header is None or any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in header):
@@ -40,9 +40,9 @@ def tsv_is_quoted(path: Path, name: str) -> bool:
     if line is None:
         return True
     raise DataError(
-        f"{name}:{line}: a cell begins with a quotation mark, which may be text or open a quoted cell: both readings of "
-        "the file are possible, and differ from this line on. In the recipe write data.quoting: none (marks are text) "
-        "or csv (marks enclose cells); a command has the option --quoting."
+        f"{name}:{line}: a cell starts with a quote, which may be text or open a quoted cell: the file can be parsed in "
+        "both ways, with different results from this line on. In the recipe write data.quoting: none (quotes are text) "
+        "or csv (quotes delimit cells); a command has the option --quoting."
     )
 
 

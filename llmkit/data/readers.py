@@ -1,6 +1,6 @@
-"""The file formats: each turns one file into numbered records. A cell of CSV or TSV is text, whatever it looks like.
+"""The file formats: each turns one file into numbered records. Every CSV or TSV cell is text.
 
-Knows nothing of roles, labels or empty rows; `rows.py` judges the values.
+Knows nothing about the task's columns, labels or empty rows; `rows.py` checks the values.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _JSON_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 
 
 def read_csv(path: Path, name: str, *, delimiter: str, quoted: bool = True) -> Iterator[tuple[int, list[str]]]:
-    """The line that each row starts in, and its cells; the header is the first one. Blank lines are passed over.
+    """The first line of each row, and its cells; the first row is the header. Blank lines are skipped.
 
     Args:
-        quoted: quotation marks enclose cells; otherwise they are text, and each line is a row.
+        quoted: whether quotes delimit cells; otherwise they are text, and each line is a row.
     Raises:
-        DataError: also a quote that is never closed, or that text follows, with the line that the row starts in.
+        DataError: also a quote that is never closed, or is followed by text, with the first line of the row.
     """
     csv.field_size_limit(MAX_LINE_CHARACTERS)  # of the whole process; the 128 KiB it starts with is short for articles
     start = 1
@@ -77,7 +77,7 @@ def with_header(rows: Iterator[tuple[int, list[str]]], name: str) -> Iterator[Re
     header = take_header(rows, name)
     for number, cells in rows:
         if len(cells) != len(header):
-            fix = "Quote cells that hold the delimiter."
+            fix = "Quote cells that contain the delimiter."
             raise DataError(f"{name}:{number}: {len(cells)} cells where the header has {len(header)}. {fix}")
         yield number, dict(zip(header, cells, strict=True))
 
@@ -91,7 +91,7 @@ def _csv_fault(error: csv.Error) -> str:
 
 
 def _repeated(names: Sequence[str]) -> str | None:
-    """The first name that stands there for the second time."""
+    """The first name that occurs a second time."""
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -105,10 +105,10 @@ class _JsonFault(ValueError):
 
 
 def read_jsonl(path: Path, name: str) -> Iterator[Record]:
-    """One JSON object a line; blank lines are passed over.
+    """One JSON object per line; blank lines are skipped.
 
     Raises:
-        DataError: also a line that is no object, with a key twice, NaN, or nested deeper than 100.
+        DataError: also a line that is not an object, has a duplicate key or NaN, or is nested deeper than 100.
     """
     for number, line in enumerate(text_lines(path, name, translate=True), 1):
         if not line.strip():
@@ -116,18 +116,18 @@ def read_jsonl(path: Path, name: str) -> Iterator[Record]:
         try:
             yield number, _parse_object(line)
         except json.JSONDecodeError as error:
-            cut = "" if line.endswith("\n") else " The file may be cut off: this last line has no line end."
-            fault = f"not valid JSON: {error.msg} at column {error.colno}. Write one object a line.{cut}"
+            cut = "" if line.endswith("\n") else " The file may be truncated: this last line has no line break."
+            fault = f"not valid JSON: {error.msg} at column {error.colno}. Write one object per line.{cut}"
             raise DataError(f"{name}:{number}: {fault}") from error
         except ValueError as error:
             raise DataError(f"{name}:{number}: {error}") from error
 
 
 def parse_json(text: str) -> object:
-    """A JSON value, read strictly.
+    """Parse a JSON value strictly.
 
     Raises:
-        ValueError: no JSON (then a JSONDecodeError), a key twice in an object, NaN, or nested deeper than 100.
+        ValueError: not JSON (then a JSONDecodeError), a duplicate key in an object, NaN, or nested deeper than 100.
     """
     # The decoder recurses; a few thousand brackets would end in RecursionError, or in a crash.
     if text.count("[") + text.count("{") > _MAX_JSON_DEPTH and _is_deep(text):
@@ -138,7 +138,7 @@ def parse_json(text: str) -> object:
 def _parse_object(line: str) -> dict[str, object]:
     value = parse_json(line)
     if not isinstance(value, dict):
-        raise _JsonFault(f'found {json_kind(value)} where an object such as {{"text": "..."}} belongs.')
+        raise _JsonFault(f'found {json_kind(value)}, expected an object such as {{"text": "..."}}.')
     return value
 
 
@@ -155,7 +155,7 @@ def _is_deep(line: str) -> bool:
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     repeated = _repeated([key for key, _ in pairs])
     if repeated is not None:
-        raise _JsonFault(f"the key {repeated!r} stands twice in one object. Keep one.")
+        raise _JsonFault(f"the key {repeated!r} occurs twice in one object. Keep one.")
     return dict(pairs)
 
 
@@ -205,7 +205,7 @@ def parquet_columns(path: Path, name: str) -> list[str]:
     """Names of the top-level columns.
 
     Raises:
-        DataError: the file is no Parquet, damaged, or has two columns of one name.
+        DataError: the file is not Parquet, is damaged, or has two columns with the same name.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -225,7 +225,7 @@ def parquet_columns(path: Path, name: str) -> list[str]:
 
 
 def read_parquet(path: Path, name: str, wanted: Sequence[str]) -> Iterator[Record]:
-    """Rows from index 0, some at a time; only the wanted columns are read."""
+    """Rows from index 0, in batches; only the requested columns are read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,6 +1,6 @@
-"""Rows: what a task gets to see. Takes the values of records by role, refuses what would mislead, counts the rest.
+"""Rows: the input of a task. Reads the task's columns from records, rejects invalid values, and counts skipped rows.
 
-Knows no files: the tables bring records.
+Knows no files: records come from tables.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llmkit.errors import DataError, nearest
 from llmkit.recipe.blocks import Kind
 
 MAPPED_IN_RECIPE = "Map it in the recipe: data.columns: {{{role}: {column}}}"
-"""How the user says that a role has another column; a template."""
+"""How a user maps a column to another name; a template."""
 _NUMBERS_SHOWN = 10
 
 _logger = logging.getLogger("llmkit")
@@ -32,11 +32,11 @@ class Row(NamedTuple):
 
 
 class RowSource:
-    """The rows of some tables, one after another. Iterate as often as you like; nothing is held in memory.
+    """The rows of several tables, in sequence. Can be iterated any number of times; rows are not kept in memory.
 
-    A row with an empty text is passed over; each table's are counted in one warning, once. Iterating raises a
-    DataError that names the place where a value is missing, of another type, or no possible text, where a file has
-    changed since it was opened, and at the end if there was no row at all.
+    A row with an empty text is skipped; one warning per table counts these, once. Iterating raises a DataError with
+    the place where a value is missing, has another type or is not valid text, if a file has changed since it was
+    opened, and at the end if there was no row at all.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class RowSource:
         mapping: str = MAPPED_IN_RECIPE,
         origins: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """See `open_rows`. A column may be a key of the objects in one: `translation.en`.
+        """See `open_rows`. A column name may be a key inside another column: `translation.en`.
 
         Raises:
-            DataError: columns are missing; one problem a line, for all tables.
+            DataError: columns are missing; one problem per line, for all tables.
         """
         self._tables = tables
         self._roles = roles
@@ -73,7 +73,7 @@ class RowSource:
         self._columns = [list(table.columns()) for table in tables]
         self._rows_used: list[int] | None = None
         self.skipped: dict[str, int] = {}
-        """Rows passed over in the last iteration, by reason: `{"an empty text": 3}`."""
+        """Rows skipped in the last iteration, by reason: `{"an empty text": 3}`."""
         found = zip(tables, self._columns, strict=True)
         problems = [problem for table, names in found if (problem := self._missing_columns(table, names))]
         if problems:
@@ -106,7 +106,7 @@ class RowSource:
 
     @cached_property
     def content(self) -> list[dict[str, Any]]:
-        """What identifies the contents of the tables, without reading their rows; a table refuses to change later."""
+        """An identifier of the tables' contents, without reading their rows; a table raises an error if it changes later."""
         return [table.fingerprint() for table in self._tables]
 
     def fingerprint(self) -> list[dict[str, Any]]:
@@ -138,8 +138,8 @@ class RowSource:
                 value = _value_at(column, values, place)
                 fields[role] = _checked(KINDS[kind](value), value, kind, column, place)
                 if kind == "label" and label_types.setdefault(role, type(value)) is not type(value):
-                    fault = f"{column!r} is {described(value)}; the rows before have another type"
-                    raise DataError(f"{place}: {fault}. Write all labels the same way.")
+                    fault = f"{column!r} is {described(value)}; earlier rows have another type"
+                    raise DataError(f"{place}: {fault}. Use one type for all labels.")
             yield number, fields
 
     def _is_here(self, role: str, names: Sequence[str]) -> bool:
@@ -152,7 +152,7 @@ class RowSource:
         return [group for group in self._groups if all(_is_in(self._column_of[role], names) for role in group)]
 
     def _empty_text(self, fields: Mapping[str, Any]) -> str | None:
-        """The first role with nothing to read or to write in it."""
+        """The first column with an empty text."""
         for role, value in fields.items():
             kind = self._roles[role]
             if role in self._may_be_blank:
@@ -198,7 +198,7 @@ class RowSource:
         if self._whole_groups(names):
             role = self._groups[0][0]
             fix = self._mapping.format(role=role, column=json.dumps(self._column_of[role]))
-            return f"it has {' and also '.join(spelt)}; rows have one or the other. {fix}"
+            return f"it has {' and also '.join(spelt)}; rows must have only one of these. {fix}"
         roles = (role for group in self._groups for role in group)
         role = next(role for role in roles if not _is_in(self._column_of[role], names))
         unused = [name for name in names if name not in self._column_of.values()]
@@ -235,14 +235,16 @@ def _value_at(column: str, values: Mapping[str, object], place: str) -> object:
 
 
 def _checked(found: Any, value: object, kind: Kind, column: str, place: str) -> Any:
-    """The value that was read, or an error that names what stood there."""
+    """The parsed value, or an error that describes the value."""
     if found is None:
         raise DataError(f"{place}: {column!r} is {described(value)}. {_advice(value, kind, column)}")
     for text in texts_in(found):
         if "\0" in text:
-            raise DataError(f"{place}: {column!r} holds a NUL character. Remove it.")
+            raise DataError(f"{place}: {column!r} contains a NUL character. Remove it.")
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-            raise DataError(f"{place}: {column!r} holds half of a surrogate pair, which is no character. Remove it.")
+            raise DataError(
+                f"{place}: {column!r} contains half of a surrogate pair, which is not a character. Remove it."
+            )
     return found
 
 

@@ -17,7 +17,7 @@ from llmkit.recipe.blocks import Kind, Quoting, TextUnit
 
 _KNOWN = ", ".join(FORMATS)
 _IN_FOLDERS = tuple(extension for extension, known in FORMATS.items() if known != "squad")
-"""Without .json: in a folder of data it is about the data as a rule."""
+"""Without .json: in a data folder it usually contains metadata."""
 
 
 def open_rows(
@@ -119,7 +119,7 @@ def _builtin(source: str) -> Table:
 def _paths(source: str) -> list[Path]:
     """The files that a local source stands for, sorted."""
     if "\0" in source or not source.strip():
-        raise DataError(f"{source!r}: is no name of a file.")
+        raise DataError(f"{source!r}: is not the name of a file.")
     path = Path(source)
     if os.path.isdir(path):  # noqa: PTH112  # pathlib raises where a name is too long
         return _files_in(path)
@@ -145,7 +145,7 @@ def _files_in(folder: Path) -> list[Path]:
     paths = [folder / name for name in names if Path(name).suffix.lower() in _IN_FOLDERS]
     files = [path for path in paths if not path.is_dir()]
     if not files:
-        fix = f"It may hold {', '.join(_IN_FOLDERS)}; for folders below it, write a glob: {folder.as_posix()}/**/*.csv"
+        fix = f"It may contain {', '.join(_IN_FOLDERS)}; for its subfolders, write a glob: {folder.as_posix()}/**/*.csv"
         raise DataError(f"{folder.as_posix()}: no data file in this folder. {fix}")
     return files
 
@@ -157,7 +157,7 @@ def _check_extension(path: Path) -> None:
 
 
 def _missing(path: Path) -> DataError:
-    """Name the nearest sibling, and the folder that was really looked in."""
+    """Suggest the nearest file name, and give the folder that was searched."""
     if os.path.islink(path):  # noqa: PTH114  # as above
         return DataError(f"{path.as_posix()}: is a link to {str(path.readlink())!r}, which does not exist.")
     folder = path.absolute().parent
@@ -182,9 +182,9 @@ def _single_text_role(path: Path, roles: Mapping[str, Kind]) -> str:
 
 
 def _refuse_repeated(tables: Sequence[Table]) -> None:
-    """A file that stands there twice would count twice."""
+    """Reject a duplicate file, whose rows would count twice."""
     seen: set[str] = set()
     for table in tables:
         if table.name in seen:
-            raise DataError(f"{table.name}: is named twice among the sources. Name it once.")
+            raise DataError(f"{table.name}: occurs twice among the sources. Remove one.")
         seen.add(table.name)

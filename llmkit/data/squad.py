@@ -16,16 +16,16 @@ from llmkit.data.readers import Record, json_kind, parse_json
 from llmkit.errors import DataError
 
 SQUAD_COLUMNS = ("id", "title", "context", "question", "answers")
-_LAYOUT = "llmkit reads .json in the layout of SQuAD only; write other rows as .jsonl, one object a line."
+_LAYOUT = "llmkit reads .json only in the layout of SQuAD; write other rows as .jsonl, one object per line."
 
 
 def read_squad(path: Path, name: str) -> Iterator[Record]:
-    """One record a question, numbered from 0, with the columns of `SQUAD_COLUMNS`. The file is held whole.
+    """One record per question, numbered from 0, with the columns of `SQUAD_COLUMNS`. The file is loaded whole.
 
-    A question that `is_impossible` has no answers, and its `plausible_answers` are passed over.
+    A question that `is_impossible` has no answers, and its `plausible_answers` are ignored.
 
     Raises:
-        DataError: no JSON, another layout, or a question that has answers and is impossible, with its path.
+        DataError: not JSON, another layout, or a question that has answers and is impossible, with its path.
     """
     number = 0
     for where, paragraph, title in _paragraphs(_load(path, name), name):
@@ -70,7 +70,7 @@ def _answers(question: Mapping[str, Any], place: str) -> object:
     if not impossible:
         return _list(question, "answers", place)
     if question.get("answers"):
-        raise DataError(f"{place}: is_impossible is true, and there are answers. Keep one of the two.")
+        raise DataError(f"{place}: is_impossible is true, but there are answers. Keep one of the two.")
     return []
 
 

@@ -1,4 +1,4 @@
-"""What rows are read from: a file or a built-in data set, each a table that can be read again and again.
+"""The sources of rows: a file or a built-in data set, each a table that can be read repeatedly.
 
 `readers.py` knows the formats, `hub.py` adds the tables of the Hugging Face hub.
 """
@@ -37,14 +37,14 @@ from llmkit.recipe.blocks import Quoting, TextUnit
 
 
 class Table(Protocol):
-    """One file, hub data set or built-in data set: columns, and records that can be read again and again."""
+    """One file, hub data set or built-in data set: columns, and records that can be read repeatedly."""
 
     name: str
     unit: Literal["line", "row"]
     """What a record's number counts."""
 
     def columns(self) -> Sequence[str]:
-        """Names of the columns; empty where there is not even a header or a first record."""
+        """Names of the columns; empty if there is neither a header nor a first record."""
         ...
 
     def records(self, wanted: Sequence[str]) -> Iterator[Record]:
@@ -133,7 +133,7 @@ class FileTable:
 
     def _check_unchanged(self) -> None:
         if self._current_stamp() != self._stamp:
-            raise DataError(f"{self.name}: changed since it was first read. Start again when it stays as it is.")
+            raise DataError(f"{self.name}: changed since it was first read. Start again when it no longer changes.")
 
 
 BUILTINS: Mapping[str, tuple[Callable[[], Sequence[Mapping[str, object]]], Sequence[str]]] = {

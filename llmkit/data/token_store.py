@@ -1,7 +1,7 @@
 """A corpus as one stream of token ids: on disk in Arrow, memory-mapped, so that it may be larger than memory.
 
-Documents stand one after another, each followed by the end id, and one end id stands in front of the first. Blocks
-are cut from the stream when they are asked for, so one store serves every block length.
+Documents are concatenated, each followed by the end id, and one end id precedes the first. Blocks are cut from the
+stream on demand, so one store works for every block length.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Encoded:
 
     ids: NDArray[np.int32]
     word_starts: NDArray[np.bool_]
-    """True where a token begins a word; an end id is a word of its own."""
+    """True where a token starts a word; an end id is a word of its own."""
     documents: int
     utf8_bytes: int
 
@@ -140,10 +140,10 @@ def stream_in_memory(parts: Iterable[Encoded], *, end_id: int) -> TokenStream:
 
 
 def write_stream(path: Path, parts: Iterable[Encoded], *, end_id: int, vocab_size: int) -> TokenStream:
-    """Write a stream to a file that is either whole or not there, and open it. Only for the holder of its lock.
+    """Write a stream to a file atomically, and open it. The caller must have locked it.
 
     Raises:
-        MachineError: the file system refuses.
+        MachineError: the file cannot be written.
     """
     import pyarrow as pa
 
@@ -174,7 +174,7 @@ def write_stream(path: Path, parts: Iterable[Encoded], *, end_id: int, vocab_siz
 
 
 def open_stream(path: Path) -> TokenStream | None:
-    """A stream written before, memory-mapped; None where it is not there, or not as it was written."""
+    """A stream that was written before, memory-mapped; None if it is missing or damaged."""
     import pyarrow as pa
 
     try:

@@ -1,7 +1,7 @@
-"""Files of vectors: .npy, .jsonl and .parquet, written whole or not at all, read some rows at a time.
+"""Files of vectors: .npy, .jsonl and .parquet, written atomically, read in batches of rows.
 
-Rows are (text, vector); .npy holds the vectors alone. Knows no models: what made the vectors is an object that
-.parquet carries along.
+Rows are (text, vector); .npy contains only the vectors. Knows no models: .parquet stores a description of the model as
+an object.
 Legend: N rows, D dimensions.
 """
 
@@ -37,11 +37,11 @@ class VectorRows(NamedTuple):
 
 
 def check_vectors_file(path: Path) -> None:
-    """Refuse a file that `writing_vectors` would refuse, before anything is computed.
+    """Check, before anything is computed, that `writing_vectors` can write a file.
 
     Raises:
-        UsageError: an extension that says no format.
-        MachineError: a place that cannot be written.
+        UsageError: the extension is not that of a format.
+        MachineError: the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in _WRITERS:
@@ -142,7 +142,7 @@ class VectorFile:
         self._column = column
 
     def about(self) -> dict[str, Any] | None:
-        """What made the vectors, where the file says so.
+        """A description of the vectors' model, if the file has one.
 
         Raises:
             DataError: it cannot be read.
@@ -151,7 +151,7 @@ class VectorFile:
             return None
         import pyarrow.parquet as pq
 
-        parquet_columns(self._path, self.name)  # refuses what is no Parquet
+        parquet_columns(self._path, self.name)  # an error if it is not Parquet
         with open_regular_file(self._path, self.name) as file:
             written = (pq.ParquetFile(file).schema_arrow.metadata or {}).get(_ABOUT)
         if written is None:
@@ -160,10 +160,12 @@ class VectorFile:
             about = json.loads(written)
         except ValueError as error:
             raise DataError(
-                f"{self.name}: its note on what made the vectors is damaged. Embed the texts again."
+                f"{self.name}: its metadata about the model of the vectors is damaged. Embed the texts again."
             ) from error
         if not isinstance(about, dict):
-            raise DataError(f"{self.name}: its note on what made the vectors is damaged. Embed the texts again.")
+            raise DataError(
+                f"{self.name}: its metadata about the model of the vectors is damaged. Embed the texts again."
+            )
         return about
 
     def __iter__(self) -> Iterator[VectorRows]:
@@ -180,7 +182,7 @@ class VectorFile:
             made = []
             for place, text, vector in zip(places, texts, vectors, strict=True):
                 if not isinstance(text, str):
-                    raise DataError(f"{place}: {self._column!r} is no text. Embed the texts again.")
+                    raise DataError(f"{place}: {self._column!r} is not text. Embed the texts again.")
                 made.append(_checked(vector, place, dimension=dimension))
                 dimension = dimension or len(made[-1])
             yield VectorRows(list(texts), np.stack(made))
@@ -234,11 +236,11 @@ def _checked(value: Any, place: str, *, dimension: int | None) -> np.ndarray:
         with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused below
             vector = np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{place}: {_VECTOR!r} is no list of numbers. Embed the texts again.") from error
+        raise DataError(f"{place}: {_VECTOR!r} is not a list of numbers. Embed the texts again.") from error
     if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
-        raise DataError(f"{place}: {_VECTOR!r} is no list of finite numbers. Embed the texts again.")
+        raise DataError(f"{place}: {_VECTOR!r} is not a list of finite numbers. Embed the texts again.")
     if dimension is not None and len(vector) != dimension:
-        fault = f"{_VECTOR!r} has {len(vector):,} numbers, the rows before have {dimension:,}"
+        fault = f"{_VECTOR!r} has {len(vector):,} numbers, earlier rows have {dimension:,}"
         raise DataError(f"{place}: {fault}. Embed the texts again.")
     return vector
 

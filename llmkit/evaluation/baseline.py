@@ -1,4 +1,4 @@
-"""What costs nothing: the figure that a model has to beat before it has learnt anything."""
+"""The unigram baseline: the loss that a model must beat to have learned anything."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _EXAMPLES_AT_ONCE = 64
 
 
 def unigram_loss(task: Task, train: Examples, validation: Examples) -> float:
-    """Nats per validation target of a guess by frequency alone.
+    """Nats per validation target when predicting by token frequency alone.
 
-    The frequencies are those of the training targets, each counted once more than it was seen, so that none is
-    impossible. Both sides are samples of some hundred thousand targets, drawn evenly.
+    The frequencies are those of the training targets with add-one smoothing, so that no token is impossible. Both are
+    samples of some hundred thousand targets, taken evenly.
     """
     counts = np.ones(task.loaded.model.config.vocab_size)
     for targets in _targets(task, train):

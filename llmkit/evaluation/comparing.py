@@ -1,4 +1,4 @@
-"""A model's figures beside those of its task's baselines, on the same rows, and what follows in one sentence."""
+"""Compare a model's scores with its task's baselines on the same rows, with a verdict in one sentence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_CHARACTERS = 50_000_000
 
 @dataclass(frozen=True)
 class Compared:
-    """A baseline's figures."""
+    """A baseline's scores."""
 
     name: str
     title: str
@@ -33,16 +33,16 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a model was held against."""
+    """The comparison of a model with its baselines."""
 
     baselines: tuple[Compared, ...]
     figure: str
-    """What the verdict is about."""
+    """The score that the verdict compares."""
     better: bool
     """Whether the model beats the best of the baselines in it."""
     verdict: str
     train_rows: int
-    """Rows that the baselines learnt from; 0 where none of them learns."""
+    """Number of rows that the baselines were trained on; 0 if none of them learns."""
 
 
 def needs_training_rows(recipe: TaskRecipe) -> bool:
@@ -60,13 +60,13 @@ def compare_predictions(
     metrics: Sequence[str],
     rouge_tokenizer: RougeTokenizer,
 ) -> Comparison | None:
-    """The baselines on the rows that the model was measured on; None where the task has none, or no figure to compare.
+    """The baselines on the rows of the model's evaluation; None if the task has none, or no score to compare.
 
     Args:
         figures: the model's.
-        train: the training rows, of which at most `MOST_ROWS` and `MOST_CHARACTERS` are held, drawn evenly.
-        rows: what `examples` was made of.
-        metrics: those that gave the model's figures.
+        train: the training rows, of which at most `MOST_ROWS` and `MOST_CHARACTERS` are used, sampled evenly.
+        rows: the rows of `examples`.
+        metrics: the metrics of the model's scores.
     """
     baselines = baselines_of(task.recipe)
     figure = compared_figure(figures, best=task.recipe.best)
@@ -77,7 +77,7 @@ def compare_predictions(
     found = []
     for baseline in baselines:
         if not baseline.fits(held) or not baseline.fits(measured):
-            _log.warning("baselines: %s needs rows with %s; left out", baseline.title, " and ".join(baseline.needs))
+            _log.warning("baselines: %s needs rows with %s; skipped", baseline.title, " and ".join(baseline.needs))
             continue
         predictions = baseline.predict(task.recipe, held, measured)
         if baseline.writes:
@@ -88,7 +88,7 @@ def compare_predictions(
 
 
 def compare_loss(task: Task, figures: Mapping[str, float], *, train: Examples, examples: Examples) -> Comparison:
-    """A language model beside a guess by frequency alone; its training rows are blocks."""
+    """Compare a language model with predicting by token frequency alone; its training rows are blocks."""
     from llmkit.evaluation.baseline import unigram_loss
 
     loss = unigram_loss(task, train, examples)
@@ -100,7 +100,7 @@ def compare_loss(task: Task, figures: Mapping[str, float], *, train: Examples, e
 
 
 def compared_figure(figures: Mapping[str, float], *, best: str) -> str | None:
-    """What to judge by: the figure that picked the checkpoint, else the first that predictions have a direction in."""
+    """The score to compare: the one that selected the checkpoint, else the first one of predictions with a direction."""
     if best in figures and best != "loss":
         return best
     fits = (name for name in figures if name in FIGURES and name not in ("loss", "majority_share"))
@@ -108,7 +108,7 @@ def compared_figure(figures: Mapping[str, float], *, best: str) -> str | None:
 
 
 def judge(figures: Mapping[str, float], found: Sequence[Compared], *, figure: str, train_rows: int) -> Comparison:
-    """Hold the model against the best of the baselines."""
+    """Compare the model with the best of the baselines."""
     best = found[0]
     for one in found[1:]:
         if is_better(figure, one.figures[figure], best.figures[figure]):
@@ -126,7 +126,7 @@ def judge(figures: Mapping[str, float], found: Sequence[Compared], *, figure: st
 
 
 def _apart(first: float, second: float) -> tuple[str, str]:
-    """Both with as few decimals as tell them apart, from 2 to 6."""
+    """Both values with as few decimals as distinguish them, from 2 to 6."""
     for decimals in range(2, 7):
         shown = f"{first:.{decimals}f}", f"{second:.{decimals}f}"
         if shown[0] != shown[1]:
@@ -179,7 +179,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _cut(task: Task, text: str) -> str:
-    """The text up to the most tokens that the model itself may write."""
+    """The text, truncated at the maximum number of tokens that the model may generate."""
     limit: int | None = task.loaded.model.generation_config.max_new_tokens
     encoded = task.loaded.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     ends: list[tuple[int, int]] = encoded["offset_mapping"]

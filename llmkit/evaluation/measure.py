@@ -1,4 +1,4 @@
-"""A task's figures on encoded examples: the loss always, metrics of its predictions where it has any."""
+"""A task's scores on encoded examples: always the loss, and metrics of its predictions if it has any."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def measure(
     rouge_tokenizer: RougeTokenizer = "auto",
     tune: bool = False,
 ) -> tuple[Scores, list[Any]]:
-    """The figures of all examples, and the predictions behind them, one a row in its order.
+    """The scores of all examples, and the predictions, one per row in order.
 
-    With several processes each measures its share; sums and texts are gathered, never averages.
+    With several processes each evaluates its share; sums and texts are gathered, never averages.
 
     Args:
         metrics: of the predictions; None for the task's own.
-        tune: these are validation rows: what the task decides by them, it decides now, from all of them, and alike
-            on every process.
+        tune: these are validation rows, on which the task tunes its threshold, from all rows and equally on every
+            process.
     Raises:
-        DataError: there are no examples, or none with a loss, which the recipe picks checkpoints by.
+        DataError: there are no examples, or none with a loss although the loss selects the checkpoint.
     """
     import numpy as np
 
@@ -62,7 +62,7 @@ def measure(
     nats, targets = sum(part[0] for part in parts), sum(part[1] for part in parts)
     # Without targets every text is longer than the model reads at once, and was written about in parts.
     if not targets and task.recipe.best == "loss":
-        raise DataError("evaluation.best: loss, but every text is too long to have one. Choose a figure of a metric.")
+        raise DataError("evaluation.best: loss, but every text is too long to have one. Choose a score of a metric.")
     figures = loss_figures(task.recipe.loss_figures, nats, targets, examples.utf8_bytes) if targets else {}
     if not predictions:
         return Scores(figures), []
@@ -82,7 +82,7 @@ def score_rows(
     metrics: Sequence[str],
     rouge_tokenizer: RougeTokenizer,
 ) -> Scores:
-    """The metrics of a task's predictions, be they the model's or a baseline's."""
+    """The metrics of predictions, either the model's or a baseline's."""
     return score_texts(
         metrics,
         predictions,

@@ -1,6 +1,6 @@
-"""The values that metrics compare, as they stand in files: labels, numbers, tags, answers, texts.
+"""The values that metrics compare, as read from files: labels, numbers, tags, answers, texts.
 
-Knows no files: who reads them brings each value with its place.
+Knows no files: each value comes with its place.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ NEEDED: Mapping[ValueKind, str] = {
     "text": "a text",
     "label": "one label: text or a whole number",
     "label or labels": "a label (text or a whole number) or a list of labels",
-    "labels with probabilities": "a list of labels, and of predictions a probability for each label",
+    "labels with probabilities": "a list of labels, or for predictions also a probability for each label",
     "number": "a number",
     "tags": "a list with the tag of each word",
-    "entities": "a list with the tag of each word, or on both sides a list of spans with start, end and label",
-    "answer": "a text, or for references a list of all right answers",
+    "entities": "a list with the tag of each word, or in both files a list of spans with start, end and label",
+    "answer": "a text, or for references a list of all correct answers",
     "any": "a value",
 }
 """What each kind is, for messages."""
@@ -107,7 +107,7 @@ def _labels_of_each(
         one, other = (predictions[0], references[0]) if many[0] else (references[0], predictions[0])
         raise DataError(
             f"{one.place}: {one.name} is a list of labels, and {other.place}: {other.name} is "
-            f"{_described(other.value)}. {metric} needs one label a row on both sides, or a list on both."
+            f"{_described(other.value)}. {metric} needs one label per row in both files, or a list in both."
         )
     for side in (predictions, references):
         if any(_is_listed(one.value) for one in side):  # some rows only: name the first row that has none

@@ -1,6 +1,6 @@
-"""From texts to vectors, and from a vector to its nearest rows, over an engine and a tokenizer.
+"""From texts to vectors, and from a vector to its nearest rows, with an engine and a tokenizer.
 
-Texts are pulled chunk by chunk and vectors keep their order, so that a file of any length runs in bounded memory.
+Texts are read in chunks and vectors keep their order, so that a file of any length is processed in bounded memory.
 Knows no files and no commands.
 Legend: N texts, Q queries, D hidden units, k results.
 """
@@ -30,7 +30,7 @@ _log = logging.getLogger("llmkit")
 
 
 class EmbeddingEngine(Protocol):
-    """An engine whose model ends in states, not in logits."""
+    """An engine whose model outputs hidden states, not logits."""
 
     def embeddings(self, sequences: Sequence[Sequence[int]], *, pooling: Pooling) -> np.ndarray:
         """(N, D) float32, in the order given."""
@@ -70,12 +70,12 @@ def embed_texts(
 
     Args:
         pooling: `mean` is over a text's own tokens, special ones included and padding not.
-        normalize: make each vector 1 long, so that a product of two is their cosine.
-        overflow: for a text longer than the window: cut its end, or take the mean of windows that do not overlap,
+        normalize: scale each vector to unit length, so that a dot product of two is their cosine.
+        overflow: for a text longer than the window: cut off its end, or use the mean of windows that do not overlap,
             weighted by their tokens. The number of such texts is logged once when the results end.
     Raises:
-        DataError: an empty text, one that is no valid Unicode, or one too long under `error`.
-        ModelError: the model gives no finite numbers.
+        DataError: an empty text, one that is not valid Unicode, or one that is too long with `error`.
+        ModelError: the model's output is not finite.
     """
     window = loaded.window if loaded.is_bounded else _T5_TOKENS
     cuts = Cuts(loaded, window=window)
@@ -97,11 +97,11 @@ def embed_texts(
         cuts.warn()
         if several:
             shown = (f"{several:,}", f"{rows:,}", f"{window:,}")
-            _log.info("%s of %s texts are longer than %s tokens: mean of their windows", *shown)
+            _log.info("%s of %s texts are longer than %s tokens: using the mean of their windows", *shown)
 
 
 def unit_vectors(vectors: np.ndarray) -> np.ndarray:
-    """(N, D) vectors, each 1 long; a vector of zeros stays one."""
+    """(N, D) vectors scaled to unit length; a vector of zeros is not changed."""
     import numpy as np
 
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)  # (N, 1)

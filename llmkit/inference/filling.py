@@ -1,7 +1,7 @@
-"""What stands behind the masks of a text, over an engine and a tokenizer with a mask token.
+"""Candidates for the masks of a text, with an engine and a tokenizer that has a mask token.
 
-Every mask is filled on its own: the model sees the others as masks. Texts keep their order and are pulled chunk by
-chunk. Knows no files and no commands.
+Every mask is filled independently: the model sees the others as masks. Texts keep their order and are read in chunks.
+Knows no files and no commands.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _log = logging.getLogger("llmkit")
 
 
 class MaskEngine(Protocol):
-    """An engine that can tell which tokens it expects at a position."""
+    """An engine that can predict the tokens at a position."""
 
     def likeliest_tokens(
         self,
@@ -39,14 +39,14 @@ class MaskEngine(Protocol):
         top_k: int,
         never: Sequence[int],
     ) -> list[list[tuple[np.ndarray, np.ndarray]]]:
-        """For each position of each sequence, `top_k` ids and their probabilities, the likeliest first."""
+        """For each position of each sequence, `top_k` ids and their probabilities, the most probable first."""
         ...
 
 
 @dataclass(frozen=True)
 class Candidate:
     token: str
-    """As the vocabulary has it; `##` begins a piece that goes on with the word before."""
+    """As in the vocabulary; `##` marks a subword that continues the previous word."""
     probability: float
     """Over all the model's ids; special tokens, and ids that the tokenizer lacks, have a share and are no candidates."""
     text: str
@@ -60,7 +60,7 @@ class FilledMask:
     length: int
     """Characters of the mask as it was written."""
     candidates: list[Candidate]
-    """The likeliest first."""
+    """The most probable first."""
     truncated_tokens: int
     """Tokens of the text that the model did not see for this mask; 0 where the whole text fitted."""
 
@@ -102,7 +102,7 @@ def fill_texts(
     never = _no_candidates(loaded)
     most = loaded.model.config.vocab_size - len(never)
     if not 1 <= top_k <= most:
-        raise UsageError(f"top_k is {top_k:,}; {loaded.name} can give 1 to {most:,} candidates for a mask.")
+        raise UsageError(f"top_k is {top_k:,}; {loaded.name} can return 1 to {most:,} candidates for a mask.")
     rows = wide = 0
     try:
         for first_row, chunk in numbered_chunks(texts, size=FILL_CHUNK_ROWS):
@@ -140,7 +140,7 @@ def _mask_spans(loaded: LoadedModel, text: str, *, row: int) -> list[tuple[int, 
     if not spans:
         own = loaded.tokenizer.mask_token
         spelling = MASK if own == MASK else f"{MASK} or {own}"
-        raise DataError(f"row {row:,}: the text has no mask; write {spelling} where a word is to be found")
+        raise DataError(f"row {row:,}: the text has no mask; write {spelling} in place of a word")
     return spans
 
 
@@ -168,14 +168,16 @@ def _asked(
     for number, ids in enumerate(token_ids(loaded.tokenizer, spelt, special=False)):
         places = [place for place, token in enumerate(ids) if token == mask_id]
         if len(places) != len(spans[number]):
-            raise ModelError(f"{loaded.name}: its tokenizer does not read {mask_token} as one token; fill needs that.")
+            raise ModelError(
+                f"{loaded.name}: its tokenizer does not encode {mask_token} as one token, which fill requires."
+            )
         if len(ids) <= room:
             yield _Asked(number, [begin, *ids, end], [place + 1 for place in places], 0)
             continue
         if overflow == "error":
             raise DataError(
-                f"row {first_row + number:,}: the text has {len(ids) + 2:,} tokens, and {loaded.name} takes "
-                f"{loaded.window:,} at most; shorten it, or read what is around each mask with overflow window"
+                f"row {first_row + number:,}: the text has {len(ids) + 2:,} tokens, but {loaded.name} reads "
+                f"{loaded.window:,} at most; shorten it, or read a window around each mask with overflow window"
             )
         for place in places:
             start = min(max(place - room // 2, 0), len(ids) - room)

@@ -1,7 +1,7 @@
-"""From texts to summaries and continuations, over an engine and a tokenizer.
+"""From texts to summaries and continuations, with an engine and a tokenizer.
 
-Texts are pulled chunk by chunk and results keep their order, so that a file of any length runs in bounded memory.
-Rows are counted from 1. Nothing is cut in silence. Knows no files and no commands.
+Texts are read in chunks and results keep their order, so that a file of any length is processed in bounded memory.
+Rows are counted from 1. Nothing is truncated silently. Knows no files and no commands.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Generation:
     truncated_tokens: int
     """Tokens of the prompt that the model did not see."""
     parts: int = 1
-    """Parts that a long text was cut into, under overflow `window`."""
+    """Number of chunks that a long text was split into, with overflow `window`."""
 
 
 def summarize_texts(
@@ -58,8 +58,8 @@ def summarize_texts(
 
     Args:
         options: `max_new_tokens` must be set.
-        overflow: what becomes of a text longer than `loaded.window`; a text is cut at its end, and the number of
-            texts cut is logged once, as a warning, when the results end.
+        overflow: what to do with a text longer than `loaded.window`; `truncate` cuts off its end, and the number of
+            truncated texts is logged once, as a warning, after the last result.
     Raises:
         DataError: an empty text, one that is no valid Unicode, or one too long under `error`.
         ModelError: the model gives no finite numbers.
@@ -76,21 +76,21 @@ def summarize_in_parts(
     prefix: str,
     overlap_tokens: int | None,
 ) -> Iterator[Generation]:
-    """As `summarize_texts`, with nothing cut off: of a text that is too long the parts are summarized, then their
-    summaries together, until one is left.
+    """As `summarize_texts`, without truncation: a text that is too long is summarized in chunks, then their joined
+    summaries, until one is left.
 
     Args:
-        overlap_tokens: that a part shares with the one before it; None for a quarter of the window.
+        overlap_tokens: overlap of neighbouring chunks in tokens; None for a quarter of the window.
     Raises:
-        UsageError: several summaries of each text are asked for, or sampled ones.
+        UsageError: several summaries per text, or sampled ones, are requested.
         DataError, ModelError: as `summarize_texts`.
     """
     if options.num_return_sequences > 1:
-        raise UsageError("overflow window writes one summary of each text; leave num_return_sequences out")
+        raise UsageError("overflow window generates one summary per text; remove num_return_sequences")
     if options.samples:  # draws go by a sequence's number, and a part's depends on the texts before it
         raise UsageError(
-            "overflow window writes no sampled summaries; leave temperature, top_k and top_p out, or have long texts "
-            "cut with overflow truncate"
+            "overflow window does not support sampling; remove temperature, top_k and top_p, or truncate long texts "
+            "with overflow truncate"
         )
     cut = Cut(loaded.tokenizer, prefix, loaded.window, overlap_tokens)
     texts_read = long_texts = 0
@@ -107,7 +107,7 @@ def summarize_in_parts(
             yield Generation(text, [summary], truncated_tokens=0, parts=len(own))
     if long_texts:
         logger.info(
-            "%s of %s texts were too long for %s (window %s tokens) and were summarized part by part",
+            "%s of %s texts were too long for %s (window %s tokens) and were summarized in chunks",
             *(f"{long_texts:,}", f"{texts_read:,}", loaded.name, f"{loaded.window:,}"),
         )
 
@@ -151,7 +151,7 @@ def generate_texts(
 def stream_text(
     loaded: LoadedModel, engine: StreamingEngine, prompt: str, *, options: GenerationBlock, as_turn: bool = False
 ) -> Iterator[str]:
-    """The first text of `generate_texts` in pieces, as they come: whole characters, and nothing of a stop text.
+    """Stream the first text of `generate_texts` in chunks of whole characters, without any part of a stop text.
 
     Closing the iterator ends the work of the engine.
 
@@ -240,7 +240,7 @@ def _fitted(
             raise UsageError(
                 f"row {row:,}: {len(ids):,} + {options.max_new_tokens:,} > {loaded.window:,}: the prompt and "
                 f"max_new_tokens exceed the positions of {loaded.name}; lower max_new_tokens, shorten the prompt, "
-                "or allow its start to be cut with overflow truncate"
+                "or allow its start to be truncated with overflow truncate"
             )
         kept = ids[-room:] or [_start_id(loaded)]
         encoded.append(Encoded(kept, max(len(ids) - room, 0)))
@@ -252,4 +252,4 @@ def _start_id(loaded: LoadedModel) -> int:
     for token in (loaded.tokenizer.eos_token_id, loaded.tokenizer.bos_token_id):
         if token is not None:
             return int(token)
-    raise UsageError(f"the prompt is empty, and {loaded.name} has no token that begins a text; give a prompt")
+    raise UsageError(f"the prompt is empty, and {loaded.name} has no token that starts a text; give a prompt")

@@ -1,8 +1,8 @@
-"""LoRA adapters (Hu et al. 2021) by peft: put into a model, taken out as files, read back, merged.
+"""LoRA adapters (Hu et al. 2021) with peft: added to a model, saved as files, loaded, merged.
 
-The model keeps its class, and every other part of llmkit uses it as before: only its adapted matrices become modules
-with two thin matrices beside them. What is stored is what is trained. The files are peft's own (`adapter_config.json`,
-`adapter_model.safetensors`), so that plain peft opens them; beside them lies the config of the whole model.
+The model keeps its class, and the rest of llmkit uses it as before: only its adapted matrices become modules with two
+additional low-rank matrices. Only trained weights are saved. The files are peft's own (`adapter_config.json`,
+`adapter_model.safetensors`), so that plain peft opens them, together with the config of the whole model.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MODEL_CONFIG, BASE = "model_config.json", "base.json"
 """Ours, and left out by other makers: the config of the whole model, under a name by which transformers does not take
 the folder for one; and which weights the adapter was trained on."""
 ADAPTER_PREFIX = "base_model.model."
-"""In front of each name in peft's files."""
+"""Prefix of each name in peft's files."""
 _NAME = "default"
 """peft's for the only adapter; it stands in the names of parameters, not in those of files."""
 _SETTLED: Mapping[str, tuple[Any, ...]] = {
@@ -39,9 +39,9 @@ _SETTLED: Mapping[str, tuple[Any, ...]] = {
     "qalora_group_size": (16,),
     "peft_type": ("LORA",),
 }
-"""Keys of adapter_config.json whose every other value asks for something that is not done here."""
+"""Keys of adapter_config.json with their only supported values."""
 _IGNORED = {"auto_mapping", "inference_mode", "peft_version", "task_type"}
-"""Keys that say nothing of the weights."""
+"""Keys that do not concern the weights."""
 _STARTS: tuple[Any, ...] = (None, True, False, "gaussian", "eva", "orthogonal", "mica")
 """How an adapter began, where its base stayed as it was; pissa and its like take the adapter's start out of the base."""
 _READ = {
@@ -63,25 +63,25 @@ def add_adapter(
 ) -> LoadedModel:
     """The same model with a new adapter in it, and nothing else trainable but new and labelled heads.
 
-    The thin matrices are drawn by `seed`; their product is 0, so the model still gives what it gave.
+    The low-rank matrices are initialized with `seed`; their product is 0, so the model's output does not change.
 
     Args:
         whole: more modules to train and store in full.
     Raises:
-        UsageError: no such matrix; a head that is new and would not be trained; a base that is itself an adapter.
+        UsageError: no such matrix; a new head that would not be trained; a base that is itself an adapter.
     """
     model = loaded.model
     if loaded.base is None:
         raise UsageError(
-            f"train.lora: no folder has the weights of {loaded.name}, for an adapter to name. An adapter is made into "
-            "a model with `llmkit merge`."
+            f"train.lora: the weights of {loaded.name} are not in a model folder that an adapter can refer to. Merge an "
+            "adapter into a model with `llmkit merge`."
         )
     whole = [*label_heads(model), *_owners(loaded.new_weights), *whole]
     vocabulary = model.get_output_embeddings()
     for name in whole:
         if any(module is vocabulary for module in model.get_submodule(name).modules()):
             raise UsageError(
-                f"train.lora: {loaded.name} has no weights for {name}, and an adapter would leave them random. "
+                f"train.lora: {loaded.name} has no weights for {name}, which would stay random with an adapter. "
                 "Train without lora."
             )
     adapter = Adapter(
@@ -99,7 +99,7 @@ def add_adapter(
 
 
 def inject(model: PreTrainedModel, adapter: Adapter, *, seed: int) -> None:
-    """Put thin matrices into a model, their product 0; they and the modules in `whole` are what is trainable then."""
+    """Add low-rank matrices with product 0 to a model; only they and the modules in `whole` are then trainable."""
     import torch
     from peft import inject_adapter_in_model
 
@@ -133,7 +133,7 @@ def adapter_files(model: PreTrainedModel, adapter: Adapter) -> dict[str, bytes]:
 
 
 def trained_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
-    """Thin matrices and heads under the names of peft's files, on the CPU."""
+    """Low-rank matrices and heads under the names of peft's files, on the CPU."""
     return {name: tensor.detach().to("cpu").contiguous() for name, tensor in _stored(model)}
 
 
@@ -141,7 +141,7 @@ def put_tensors(model: PreTrainedModel, tensors: Mapping[str, Tensor], *, name: 
     """Set the adapter's weights.
 
     Raises:
-        ModelError: names or shapes are not those of this adapter, or a weight is not finite.
+        ModelError: names or shapes do not match this adapter, or a weight is not finite.
     """
     import torch
 
@@ -158,7 +158,7 @@ def put_tensors(model: PreTrainedModel, tensors: Mapping[str, Tensor], *, name: 
 
 
 def merge_adapter(model: PreTrainedModel) -> None:
-    """Add the products to the matrices that they stand beside, and give the model its own modules back."""
+    """Add the products to the adapted matrices, and restore the model's own modules."""
     from peft.tuners.lora import LoraLayer
 
     adapted = [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
@@ -171,20 +171,20 @@ def merge_adapter(model: PreTrainedModel) -> None:
 
 
 def read_adapter(content: Mapping[str, Any], *, name: str) -> Adapter:
-    """An adapter's config, of which only what is known is read: peft's has keys that fetch, run or compute.
+    """An adapter's config, reading only known keys: peft has keys that download, run or compute something.
 
     Raises:
-        ModelError: it asks for what is not plain LoRA, or is damaged.
+        ModelError: it is not plain LoRA, or is damaged.
     """
     for key, value in content.items():
         allowed = _SETTLED.get(key, (None, False, {}, []))
         if key not in _READ | _IGNORED and value not in allowed:
-            raise ModelError(f"{name}: {ADAPTER_CONFIG} asks for {key}: {value!r}, which llmkit does not read.")
+            raise ModelError(f"{name}: {ADAPTER_CONFIG} has {key}: {value!r}, which llmkit does not support.")
     start = content.get("init_lora_weights")
     if start not in _STARTS:
         raise ModelError(
-            f"{name}: {ADAPTER_CONFIG} says init_lora_weights: {start!r}, which changes the base's own weights. Save it "
-            "by peft as plain LoRA, with path_initial_model_for_weight_conversion."
+            f"{name}: {ADAPTER_CONFIG} has init_lora_weights: {start!r}, which changes the weights of the base. Save it "
+            "with peft as plain LoRA, with path_initial_model_for_weight_conversion."
         )
     types: dict[str, tuple[type, ...]] = {
         "base_model_name_or_path": (str,),
@@ -199,10 +199,10 @@ def read_adapter(content: Mapping[str, Any], *, name: str) -> Adapter:
         value = content.get(key)
         inside = value if isinstance(value, list) else ()
         if not isinstance(value, kinds) or isinstance(value, bool) or not all(isinstance(one, str) for one in inside):
-            raise ModelError(f"{name}: {ADAPTER_CONFIG} says {key}: {value!r}, which is not what plain LoRA has there.")
+            raise ModelError(f"{name}: {ADAPTER_CONFIG} has {key}: {value!r}, which is not valid for plain LoRA.")
     for key, lowest, highest in (("r", 1, 100_000), ("lora_alpha", 1e-9, 1e9), ("lora_dropout", 0, 1)):
         if not lowest <= content[key] <= highest:  # not a number is in no range
-            raise ModelError(f"{name}: {ADAPTER_CONFIG} says {key}: {content[key]}, which no adapter has.")
+            raise ModelError(f"{name}: {ADAPTER_CONFIG} has {key}: {content[key]}, which is not valid for an adapter.")
     return Adapter(
         base=content["base_model_name_or_path"],
         revision=content.get("revision"),
@@ -217,7 +217,7 @@ def read_adapter(content: Mapping[str, Any], *, name: str) -> Adapter:
 
 
 def base_hash(model: PreTrainedModel) -> str:
-    """SHA-256 of the weights that an adapter leaves as they are, in the order of their names."""
+    """SHA-256 of the weights that an adapter does not change, in the order of their names."""
     digest = hashlib.sha256()
     tensors = {
         name.replace(".base_layer.", "."): parameter
@@ -271,9 +271,7 @@ def _targets(loaded: LoadedModel, block: LoraBlock) -> tuple[str, ...]:
     matrices = dict(_matrices(loaded.model))
     there = sorted(set(matrices.values()))
     if not there:  # an LSTM's are not modules of their own
-        raise UsageError(
-            f"train.lora: the layers of {name} have no matrix to put an adapter beside. Train without lora."
-        )
+        raise UsageError(f"train.lora: the layers of {name} have no matrix for an adapter. Train without lora.")
     wanted: tuple[str, ...] = tuple(there)
     if block.target == "auto":
         wanted = tuple(one for one in there if one in loaded.family.lora_targets)

@@ -18,7 +18,7 @@ def next_token_loss_sum(model: Any, input_ids: Tensor, attention_mask: Tensor, l
     Args:
         input_ids: (B, T)
         attention_mask: (B, T)
-        labels: (B, T) what each output should be, one place before its token; `IGNORED` where nothing counts.
+        labels: (B, T) the target of each output, one position before its token; `IGNORED` elsewhere.
     """
     # A full mask is left out: the fused causal kernel is then used.
     mask = None if attention_mask.all() else attention_mask

@@ -1,7 +1,7 @@
-"""Conversations as token ids: their order of roles, our template for models that bring none, and how texts stay texts.
+"""Conversations as token ids: the order of roles, our chat template for models without one, and encoding of user text.
 
-A template is Jinja, kept in the tokenizer as everywhere in transformers. What a person wrote is never read as a special
-token: of the rendered text, only the names that the template itself wrote become special ids.
+A template is Jinja, stored in the tokenizer as usual in transformers. User text is never encoded as a special token: in
+the rendered text, only names written by the template itself become special ids.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ TEMPLATE = (
 """`User: ...`, a new line, `Assistant: ...` and the end-of-text token; nothing stands between one answer and the next
 turn. The space behind `Assistant:` belongs to the answer: byte-level BPE joins it to the first word."""
 _EXCHANGE: Messages = ({"role": "user", "content": "question"}, {"role": "assistant", "content": "qxanswerxq"})
-"""To see how a template ends an answer; no template writes this one itself."""
+"""An example to find how a template ends an answer; no template contains this text itself."""
 _NONCHARACTERS = tuple(chr(code) for code in range(0xFDD0, 0xFDF0))
-"""Code points that Unicode keeps out of every text."""
+"""Unicode noncharacters, which occur in no text."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class EncodedChat:
 
 
 def fault_in(messages: Messages, *, last: Literal["user", "assistant"]) -> str | None:
-    """What is wrong with the order or the contents, messages counted from 1; None for a sound conversation.
+    """The error in the order or contents, with messages counted from 1; None for a valid conversation.
 
-    Sound is: at most one system message, in front; then user and assistant in turn; `last` has the last word.
+    Valid: at most one system message, at the start; then user and assistant alternate; `last` is the last role.
     """
     turns = messages[1:] if messages and messages[0]["role"] == "system" else messages
     first = 1 + len(messages) - len(turns)
@@ -60,11 +60,11 @@ def fault_in(messages: Messages, *, last: Literal["user", "assistant"]) -> str |
             return f"message {number}: the role is {role!r}; use {', '.join(ROLES)}"
         wanted = "user" if (number - first) % 2 == 0 else "assistant"
         if number >= first and role != wanted:
-            return f"message {number}: found the {role}'s where the {wanted}'s belongs; user and assistant take turns"
+            return f"message {number}: the role is {role}, expected {wanted}; user and assistant must alternate"
         if not message["content"].strip():
             return f"message {number}: the {role}'s content is empty"
     if last == "assistant" and not any(message["role"] == "assistant" for message in turns):
-        return "no message is the assistant's, so there is no answer to learn"
+        return "no message is from the assistant, so there is no answer to learn"
     if not turns or turns[-1]["role"] != last:
         found = f"the {turns[-1]['role']}'s" if turns else "missing"
         return f"the last message is {found}; it should be the {last}'s"
@@ -78,7 +78,7 @@ def without_oldest_exchange(messages: Messages) -> Messages:
 
 
 def is_chat_model(loaded: LoadedModel) -> bool:
-    """Whether it was trained on conversations: its tokenizer says how they are written."""
+    """Whether the model was trained on conversations: its tokenizer then has a chat template."""
     return loaded.tokenizer.chat_template is not None
 
 
@@ -86,7 +86,7 @@ def encode_chats(loaded: LoadedModel, chats: Sequence[Messages]) -> list[Encoded
     """Ids of whole conversations, each ended by an answer; those of `apply_chat_template`, but texts stay texts.
 
     Raises:
-        ModelError: a template that fails, changes what it wrote before, or ends no answer with a special token.
+        ModelError: the template fails, changes earlier turns, or does not end answers with a special token.
     """
     marks = _Marks(loaded, chats)
     pieces = [
@@ -98,7 +98,7 @@ def encode_chats(loaded: LoadedModel, chats: Sequence[Messages]) -> list[Encoded
 
 
 def answer_ends(loaded: LoadedModel) -> tuple[int, ...]:
-    """Ids of the special and added tokens that the chat template writes behind an answer, in order.
+    """Ids of the special and added tokens that the chat template adds after an answer, in order.
 
     Raises:
         ModelError: a template that fails.
@@ -114,7 +114,7 @@ def answer_ends(loaded: LoadedModel) -> tuple[int, ...]:
 
 
 def encode_prompts(loaded: LoadedModel, chats: Sequence[Messages]) -> list[list[int]]:
-    """Ids of conversations up to where the assistant's next answer begins.
+    """Ids of conversations up to the start of the assistant's next answer.
 
     Raises:
         ModelError: a template that fails.
@@ -140,8 +140,8 @@ def _pieces(loaded: LoadedModel, texts: Sequence[str]) -> Iterator[tuple[str, bo
     for prompt, whole in zip(texts[::2], texts[1::2], strict=True):
         if not (prompt.startswith(written) and whole.startswith(prompt)):
             raise ModelError(
-                f"{loaded.name}: its chat template writes earlier turns anew when a later one comes, so the answers "
-                "in a conversation cannot be told apart. Take a model with another template, or with none."
+                f"{loaded.name}: its chat template changes earlier turns when a later one is added, so the answers "
+                "in a conversation cannot be located. Use a model with another template, or with none."
             )
         yield prompt[len(written) :], False
         yield whole[len(prompt) :], True
@@ -170,12 +170,12 @@ def _template_of(loaded: LoadedModel) -> tuple[str, str]:
     """The chat template, and what else it can read."""
     template = loaded.tokenizer.chat_template
     if not isinstance(template, str):
-        raise ModelError(f"{loaded.name}: it has no chat template, so it knows no conversations.")
+        raise ModelError(f"{loaded.name}: it has no chat template, so it does not support conversations.")
     return template, json.dumps(loaded.tokenizer.special_tokens_map, sort_keys=True, default=str)
 
 
 def _refused(loaded: LoadedModel, fault: TemplateFault) -> ModelError:
-    return ModelError(f"{loaded.name}: its chat template refuses this conversation ({fault}).")
+    return ModelError(f"{loaded.name}: its chat template rejects this conversation ({fault}).")
 
 
 def _joined(loaded: LoadedModel, pieces: Sequence[tuple[list[int], bool]], *, ends: Sequence[int]) -> EncodedChat:
@@ -187,8 +187,8 @@ def _joined(loaded: LoadedModel, pieces: Sequence[tuple[list[int], bool]], *, en
             last = max((place for place, token in enumerate(piece) if token in ends), default=None)
             if last is None:
                 raise ModelError(
-                    f"{loaded.name}: its chat template ends no answer with {loaded.tokenizer.eos_token} or another "
-                    "special token, so the model would never learn to stop. Take a model with another template, or "
+                    f"{loaded.name}: its chat template does not end answers with {loaded.tokenizer.eos_token} or another "
+                    "special token, so the model would never learn to stop. Use a model with another template, or "
                     "with none."
                 )
             answers.append((len(ids), len(ids) + last + 1))
@@ -197,7 +197,7 @@ def _joined(loaded: LoadedModel, pieces: Sequence[tuple[list[int], bool]], *, en
 
 
 class _Marks:
-    """Names of special tokens in a person's text, hidden from the tokenizer while the template writes its own."""
+    """Hides names of special tokens in user text from the tokenizer while the template writes its own."""
 
     def __init__(self, loaded: LoadedModel, chats: Sequence[Messages]) -> None:
         self._tokenizer = loaded.tokenizer
@@ -208,7 +208,7 @@ class _Marks:
         free = (mark for mark in _NONCHARACTERS if not any(mark in text for text in texts))
         mark = next(free, None)
         if mark is None:
-            raise DataError("these messages hold all of U+FDD0 to U+FDEF, which no text has. Remove them.")
+            raise DataError("these messages contain all of U+FDD0 to U+FDEF, which are not characters. Remove them.")
         self._mark = mark
 
     def hidden(self, messages: Messages) -> Messages:

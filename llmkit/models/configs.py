@@ -1,4 +1,4 @@
-"""A folder's config.json as a transformers config, after its numbers were looked at. Opens no file, builds no model."""
+"""A folder's config.json as a transformers config, after checking its numbers. Opens no file, builds no model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 _MOST, _MOST_LAYERS = 10_000_000, 1_000
-"""Larger numbers are mistakes. What is smaller is compared with the weights."""
+"""Larger numbers are errors. Smaller numbers are compared with the weights."""
 _MOST_LABELS = 100_000
 """transformers writes out a name for each, whatever the weights have."""
 
@@ -24,7 +24,7 @@ def read_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrainedConf
     """The config of a place for a class.
 
     Raises:
-        ModelError: not what the class can be built from.
+        ModelError: the class cannot be built from it.
     """
     file = CONFIG if place.adapter is None else MODEL_CONFIG
     _check_labels(place.config, place=place, file=file)
@@ -40,7 +40,7 @@ def read_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrainedConf
         value = getattr(config, key)
         most = _MOST_LAYERS if key.endswith("_layers") else _MOST
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-            raise ModelError(f"{place.name}: {file} says {key}: {value!r}, which no model has.")
+            raise ModelError(f"{place.name}: {file} has {key}: {value!r}, which is not valid.")
     return config
 
 
@@ -50,4 +50,6 @@ def _check_labels(config: Mapping[str, Any], *, place: ModelPlace, file: str) ->
         if number is None:
             continue
         if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MOST_LABELS:
-            raise ModelError(f"{place.name}: {file} says {key}: {str(number)[:80]}; at most {_MOST_LABELS:,} are read.")
+            raise ModelError(
+                f"{place.name}: {file} has {key}: {str(number)[:80]}; at most {_MOST_LABELS:,} are supported."
+            )

@@ -1,7 +1,7 @@
-"""Faster training on a CPU: dropout from random bytes, fused attention where nothing is dropped in it, memory kept.
+"""Faster training on a CPU: dropout from random bytes, fused attention without dropout, reuse of memory.
 
-`bernoulli_` draws a double for every element and took 29 % of a training step of a small BERT; one byte for each,
-drawn eight at a time, costs a tenth. The rate is rounded to 1/256, the scale is exact for the rounded rate. Nothing
+`bernoulli_` generates a double for every element and took 29 % of a training step of a small BERT; one byte for each,
+generated eight at a time, costs a tenth. The rate is rounded to 1/256, the scale is exact for the rounded rate. Nothing
 here changes a model's weights, config or names; on a GPU torch's own is right.
 """
 
@@ -50,7 +50,7 @@ def byte_dropout(hidden: Tensor, *, rate: float) -> Tensor:
 
 
 class ByteDropout(nn.Module):
-    """In the place of `nn.Dropout`: the same attribute `p`, no parameters."""
+    """Replaces `nn.Dropout`: the same attribute `p`, no parameters."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class ByteDropout(nn.Module):
 
 
 def speed_up_on_cpu(model: PreTrainedModel) -> None:
-    """Swap dropout and attention of a model that is about to be trained on a CPU. Weights and config stay."""
+    """Replace dropout and attention of a model before training on a CPU. Weights and config do not change."""
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if type(child) is nn.Dropout:
@@ -73,10 +73,10 @@ def speed_up_on_cpu(model: PreTrainedModel) -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc keep what a step frees for the next step, in place of handing it back to the system.
+    """Make glibc keep freed memory for the next step, instead of returning it to the system.
 
-    Each step otherwise asks for all its activations anew, page by page: 1.3x the time of a step of a tiny T5, for a
-    peak that is up to 1.4x as high. Other C libraries are left as they are.
+    Otherwise each step allocates all its activations again, page by page: 1.3x the time of a step of a tiny T5. The
+    peak memory is up to 1.4x as high. Other C libraries are not changed.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

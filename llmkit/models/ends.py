@@ -1,7 +1,7 @@
-"""Which token ids end a text, begin one and pad one, where tokenizer, config.json and generation_config.json differ.
+"""The token ids that end, start and pad a text, if tokenizer, config.json and generation_config.json differ.
 
-A model learns to end its texts as its tokenizer and its chat template say. A config may say otherwise: that of a model
-whose tokenizer was changed later still has the old end, and a default such as GPT-2's 50256 may be a word.
+A model learns the end token of its tokenizer and its chat template. A config may have another one: if the tokenizer was
+changed later, it still has the old end token, and a default such as GPT-2's 50256 may be a word.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
 
 _FILES = {"generation_config": "generation_config.json", "config": "config.json"}
-"""Attribute of a model -> file, in the order in which they are believed."""
+"""Attribute of a model -> file, in order of precedence."""
 
 
 def end_ids(loaded: LoadedModel) -> tuple[int, ...]:
@@ -25,7 +25,7 @@ def end_ids(loaded: LoadedModel) -> tuple[int, ...]:
     that are special tokens. A word never ends a text, whatever a config says.
 
     Raises:
-        ModelError: there is none, so that nothing could say when a text is complete; or a config names an impossible one.
+        ModelError: there is none, so that generation could not stop; or a config has an id outside the vocabulary.
     """
     own = loaded.tokenizer.eos_token_id
     listed = [token for file, _, token in _named(loaded, "eos_token_id") if file == "generation_config.json"]
@@ -37,10 +37,10 @@ def end_ids(loaded: LoadedModel) -> tuple[int, ...]:
 
 
 def decoder_start_id(loaded: LoadedModel) -> int:
-    """What a decoder reads in front of its first token; T5's is padding.
+    """The id that a decoder starts with; T5's is padding.
 
     Raises:
-        ModelError: a config names an impossible one.
+        ModelError: a config has an id outside the vocabulary.
     """
     named = [token for _, _, token in _named(loaded, "decoder_start_token_id")]
     return named[0] if named else pad_id(loaded)
@@ -62,7 +62,7 @@ def refuse_impossible_ids(loaded: LoadedModel) -> None:
 
 
 def name_special_ids(loaded: LoadedModel, *, taught: int) -> None:
-    """Let both configs name what a training teaches, so that the saved model writes and ends as well in transformers.
+    """Write the end tokens of training into both configs, so that the saved model stops correctly in transformers.
 
     Args:
         taught: the end of text in the targets.
@@ -115,7 +115,7 @@ def _named(loaded: LoadedModel, key: str) -> Iterator[tuple[str, str, int]]:
                 yield file, key, token
             elif token != getattr(type(model.config)(), key, None):
                 raise ModelError(
-                    f"{loaded.name}: {key} in its {file} is {token!r}, and its vocabulary has the ids 0 to "
-                    f"{size - 1:,}. Write one of these, such as {loaded.tokenizer.eos_token_id}, which its tokenizer "
-                    f"calls {loaded.tokenizer.eos_token}."
+                    f"{loaded.name}: {key} in its {file} is {token!r}, but its vocabulary has the ids 0 to "
+                    f"{size - 1:,}. Use one of these, such as {loaded.tokenizer.eos_token_id}, which is "
+                    f"{loaded.tokenizer.eos_token} in its tokenizer."
                 )

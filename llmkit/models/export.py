@@ -1,4 +1,4 @@
-"""A model folder as bytes: what plain transformers opens, and nothing else. Writes nothing itself."""
+"""A model folder as bytes, with only the files that plain transformers opens. Writes nothing itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def model_files(loaded: LoadedModel) -> dict[str, bytes]:
 
 
 def changing_files(loaded: LoadedModel) -> dict[str, bytes]:
-    """All of the folder but the tokenizer: the weights, or those of the adapter that is in the model."""
+    """The folder without the tokenizer: the weights, or those of the model's adapter."""
     with in_target_units(loaded):
         if loaded.adapter is not None:
             return adapter_files(loaded.model, loaded.adapter)
@@ -55,7 +55,7 @@ def own_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def weights_sha256(model: PreTrainedModel) -> str:
-    """One hash of all weights with their names, whatever the files that they came from."""
+    """One hash of all weights with their names, independent of the files they are stored in."""
     digest = hashlib.sha256()
     for name, tensor in sorted(own_tensors(model).items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

@@ -1,7 +1,7 @@
-"""The only reader of a model folder's files: regular files that lie in the folder, and no others.
+"""The only reader of a model folder's files: regular files inside the folder, and no others.
 
-A folder from elsewhere is untrusted. A link in it could lead to any file of this machine, a pipe never ends, and a
-file of many gigabytes fills the memory.
+A folder from elsewhere is untrusted. A link in it could lead to any file of this machine, a pipe could block forever,
+and a file of many gigabytes could fill the memory.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from typing import Any
 from llmkit.errors import ModelError
 
 _MOST_BYTES = 128 * 2**20
-"""Of any file but weights; the largest published tokenizers take about 35 MB."""
+"""Maximum size of any file except weights; the largest published tokenizers have about 35 MB."""
 _MOST_JSON_BYTES = 32 * 2**20
-"""Of a config, or of an index of weights."""
+"""Maximum size of a config or of an index of weights."""
 
 
 def find_file(folder: Path, file: str, *, name: str) -> Path | None:
-    """Where a file of the folder really lies, links followed; None if there is no such file.
+    """The real path of a file of the folder, with links resolved; None if there is no such file.
 
     Links may lead to other files of the folder. In a hub cache they lead to the blobs of the same model.
 
     Args:
         file: name, or path from the folder.
-        name: what the user calls the model.
+        name: the user's name for the model.
     Raises:
-        ModelError: it lies elsewhere, or is no regular file.
+        ModelError: it is outside the folder, or is not a regular file.
     """
     path = folder / file
     if not os.path.lexists(path):
@@ -44,22 +44,22 @@ def find_file(folder: Path, file: str, *, name: str) -> Path | None:
     except OSError as error:
         raise ModelError(f"{name}: {file} cannot be read ({error.strerror}).") from error
     if not stat.S_ISREG(mode):
-        raise ModelError(f"{name}: {file} is no regular file; reading it could wait for ever.")
+        raise ModelError(f"{name}: {file} is not a regular file; reading it could block forever.")
     return real
 
 
 def read_file(folder: Path, file: str, *, name: str, most_bytes: int = _MOST_BYTES) -> bytes | None:
-    """The content of a file as `find_file` finds it; None if there is no such file.
+    """The content of a file, located by `find_file`; None if there is no such file.
 
     Raises:
-        ModelError: as `find_file`; too large, or not to be read.
+        ModelError: as `find_file`; the file is too large or cannot be read.
     """
     path = find_file(folder, file, name=name)
     if path is None:
         return None
     size = path.stat().st_size
     if size > most_bytes:
-        raise ModelError(f"{name}: {file} has {size:,} bytes; at most {most_bytes:,} are read.")
+        raise ModelError(f"{name}: {file} has {size:,} bytes; at most {most_bytes:,} are allowed.")
     try:
         return path.read_bytes()
     except OSError as error:
@@ -85,5 +85,5 @@ def read_json(folder: Path, file: str, *, name: str) -> dict[str, Any] | None:
 
 
 def listed(names: Iterable[str], *, most: int = 5) -> str:
-    """The first of these names for a message, on one line whatever a file calls its tensors."""
+    """The first of these names for a message, escaped to one line."""
     return ", ".join(one if one.isprintable() else repr(one) for one in sorted(names)[:most])

@@ -1,7 +1,7 @@
-"""A BERT classifier reads one state of the last layer, that of its first token: compute that one only.
+"""A BERT classifier uses only the first token's state of the last layer: compute only this one.
 
-Keys and values of the last layer still need every token; its queries, its output and its feed-forward need one. At
-six layers that is a seventh of all work, in training and in use. Weights, config, names and results stay.
+Keys and values of the last layer still need every token; its queries, its output and its feed-forward need one. With
+six layers this saves a seventh of all work, in training and inference. Weights, config, names and results do not change.
 
 Legend: B batch, T tokens, D hidden units.
 """
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def read_first_token_only(model: BertForSequenceClassification) -> None:
-    """Let the last layer return (B, 1, D), which is all that the pooler behind it looks at."""
+    """Make the last layer return (B, 1, D), which is all that the following pooler uses."""
     layer: Any = model.bert.encoder.layer[-1]
     layer.forward = _FirstTokenForward(layer)
 
 
 class _FirstTokenForward:
-    """In the place of `BertLayer.forward`; a class, so that a copied model carries its own layer along."""
+    """Replaces `BertLayer.forward`; a class, so that a copied model has its own copy of the layer."""
 
     def __init__(self, layer: Any) -> None:
         self.layer = layer

@@ -1,7 +1,7 @@
-"""Whether stored weights are those of a model, told by names and shapes alone, before either takes memory.
+"""Check that stored weights match a model, by names and shapes only, before either uses memory.
 
-Checkpoints of many years name the same weight in several ways: with or without the prefix of the body, `gamma` for a
-norm's weight. A config may say whatever it likes: nothing is built before its layers were counted in the names.
+Older checkpoints name the same weight in several ways: with or without the prefix of the body, `gamma` for a norm's
+weight. A config is untrusted: no model is built before its layers are compared with the names.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _IDLE = re.compile(
     r"|h\.\d+\.(attn|crossattention)\.(bias|masked_bias)"
     r"|decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
 )
-"""BERT's guess of the next sentence; masks and counters, which older versions saved; T5's, which never had a use."""
+"""BERT's next-sentence head; masks and counters, which older versions saved; an unused weight of T5."""
 _NUMBERS = {"BF16", "F16", "F32", "F64"}
 
 
@@ -42,7 +42,7 @@ def fit(
         build: makes the model; called on the meta device, where tensors have shapes but no numbers.
         instead: what takes the place of stored tensors of the same name, as an adapter's own head does.
     Raises:
-        ModelError: the config cannot be built; other shapes; numbers that are not floating; tensors of no use.
+        ModelError: the config cannot be built; shapes differ; weights are not floating-point; tensors are unused.
     """
     import torch
 
@@ -64,7 +64,7 @@ def fit(
     idle = [key for key in found if key not in own and not (key.split(".")[0] in others or _IDLE.fullmatch(key))]
     if idle:
         raise ModelError(
-            f"{name}: its weights cannot be loaded: nothing in the model that its config describes uses {listed(idle)}"
+            f"{name}: its weights cannot be loaded: the model that its config describes does not use {listed(idle)}"
             f"{_layers_said(family, config, idle)}."
         )
     fitting = {own[plain][0]: tensor for plain, tensor in found.items() if plain in own}
@@ -123,7 +123,7 @@ def _check_used(used: Mapping[str, StoredTensor], own: Mapping[str, tuple[str, t
         key, shape = own[plain]
         if tensor.shape != shape:
             raise ModelError(
-                f"{name}: its weights cannot be loaded: {key} has the shape {tensor.shape}, its config asks for {shape}."
+                f"{name}: its weights cannot be loaded: {key} has the shape {tensor.shape}, its config requires {shape}."
             )
         if tensor.dtype not in _NUMBERS:
-            raise ModelError(f"{name}: its weights cannot be loaded: {key} is {tensor.dtype}, no floating point.")
+            raise ModelError(f"{name}: its weights cannot be loaded: {key} is {tensor.dtype}, not floating point.")

@@ -1,4 +1,4 @@
-"""Where a parameter stands in a model: embeddings, layer l of a stack, or above. Told by structure, not by task.
+"""The position of a parameter in a model: embeddings, layer l of a stack, or above. By structure, not by task.
 
 A stack is an outermost list of modules: the layers of BERT and GPT-2, of T5's encoder, of its decoder. Tied names are
 one parameter, which belongs to the embeddings.
@@ -24,7 +24,7 @@ def layer_stacks(model: nn.Module) -> dict[str, nn.ModuleList]:
 
 
 def levels_from_top(model: nn.Module) -> dict[str, int]:
-    """Parameter -> how far below the top it stands: layer l of L at L - l, embeddings at L, all else at 0."""
+    """Parameter -> its distance from the top: layer l of L at L - l, embeddings at L, all else at 0."""
     stacks = layer_stacks(model)
     heights: dict[int, int] = {}
     for layers in stacks.values():
@@ -36,7 +36,7 @@ def levels_from_top(model: nn.Module) -> dict[str, int]:
 
 
 def freeze(loaded: LoadedModel, *, embeddings: bool, layers: int) -> None:
-    """Keep embeddings, the first layers of each stack, or both from being trained.
+    """Freeze embeddings, the first layers of each stack, or both.
 
     Raises:
         UsageError: the model has fewer layers.
@@ -54,7 +54,7 @@ def freeze(loaded: LoadedModel, *, embeddings: bool, layers: int) -> None:
 
 
 def label_heads(model: PreTrainedModel) -> list[str]:
-    """Names of the modules above the body that name classes or positions; the vocabulary's head is not one of them."""
+    """Names of the modules above the body that predict classes or positions, not the vocabulary."""
     from torch import nn
 
     vocabulary = model.get_output_embeddings()
@@ -68,9 +68,9 @@ def label_heads(model: PreTrainedModel) -> list[str]:
 
 
 def recompute_activations(model: PreTrainedModel) -> None:
-    """Keep only what goes into each layer, and compute the rest again in the backward pass (Chen et al. 2016).
+    """Keep only the input of each layer, and recompute the rest in the backward pass (Chen et al. 2016).
 
-    Random numbers are put back for that, so dropout is the same. A BERT classifier's last layer, of which one token
+    Random number states are restored for that, so dropout is the same. A BERT classifier's last layer, of which one token
     is computed, keeps its activations.
     """
     model.activation_checkpointing_enable({"use_reentrant": False})

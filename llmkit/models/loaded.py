@@ -1,4 +1,4 @@
-"""A model with its tokenizer, as everything above `models/` handles it."""
+"""A model with its tokenizer, for all code above `models/`."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Adapter:
     """What an adapter is, but for its weights."""
 
     base: str
-    """Hub id or folder of the model that it changes."""
+    """Hub id or folder of its base model."""
     revision: str | None
     rank: int
     alpha: float
     dropout: float
     targets: tuple[str, ...]
-    """Modules with thin matrices beside them."""
+    """Modules with low-rank matrices."""
     whole: tuple[str, ...]
-    """Modules that are trained and stored in full, such as new heads."""
+    """Modules that are trained and saved in full, such as new heads."""
     rank_stabilized: bool = False
     """Scale by the root of the rank (Kalajdzievski 2023); never trained here, but read."""
     peft_task: str | None = None
@@ -74,6 +74,6 @@ class LoadedModel:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the classes in the order of the logits."""
+        """Class names in the order of the logits."""
         id2label: dict[int, str] = self.model.config.id2label
         return tuple(id2label[index] for index in range(len(id2label)))

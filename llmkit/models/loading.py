@@ -180,14 +180,14 @@ def check_tokenizer(loaded: LoadedModel) -> None:
     if lacking:
         raise ModelError(
             f"{loaded.name}: the tokenizer has no {lacking[0]} token, which {loaded.family.name} models need. "
-            "Take a tokenizer of the same family."
+            "Use a tokenizer of the same family."
         )
     rows = loaded.model.get_input_embeddings().weight.shape[0]
     largest = max(loaded.tokenizer.get_vocab().values())
     if largest >= rows:
         raise ModelError(
             f"{loaded.name}: the tokenizer has ids up to {largest:,}, the model embeds {rows:,}. "
-            "They do not belong together; use the tokenizer that the model was trained with."
+            "They do not match; use the tokenizer that the model was trained with."
         )
     if loaded.model.can_generate():
         refuse_impossible_ids(loaded)
@@ -204,7 +204,7 @@ def _refuse_other_labels(config: PreTrainedConfig, cls: type[PreTrainedModel], p
     kind = (config.architectures or [""])[0]
     verb = verb_of_class(kind)
     if kind != cls.__name__ and verb in {VERBS[head] for head in LABELLED_HEADS}:
-        raise ModelError(f"{place.name}: it was saved as {kind}; `llmkit {verb}` fits it.")
+        raise ModelError(f"{place.name}: it was saved as {kind}; use `llmkit {verb}`.")
 
 
 def _settle_labels(config: PreTrainedConfig, place: ModelPlace, labels: tuple[str, ...] | None) -> None:

@@ -1,4 +1,4 @@
-"""Losses summed in nats, which never hold all logits of a vocabulary at once.
+"""Losses summed in nats, without all vocabulary logits in memory at once.
 
 Legend: N positions, D hidden units, C classes, V vocabulary.
 """
@@ -17,7 +17,7 @@ from torch.nn import functional
 IGNORED = -100
 """The label of a position that is not a target."""
 _CHUNK_ELEMENTS = 4_000_000
-"""Logits held at once: 16 MB in float32."""
+"""Logits in memory at once: 16 MB in float32."""
 _smoothed_share: ContextVar[float] = ContextVar("smoothed_share", default=0.0)
 
 
@@ -57,7 +57,7 @@ def cross_entropy_sum(logits: Tensor, labels: Tensor, weights: Tensor | None = N
 def vocabulary_loss_sum(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None) -> Tensor:
     """Nats of the head `hidden @ weight.T + bias` over the labels that count, in chunks, forward and backward.
 
-    The gradient is made beside the loss, so that each chunk's logits are computed once and never kept.
+    The gradient is computed together with the loss, so that each chunk's logits are computed once and not kept.
 
     Args:
         hidden: (..., D) states in front of the head, already scaled.

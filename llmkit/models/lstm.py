@@ -1,8 +1,8 @@
-"""A text classifier with an LSTM, as texts were read before there were transformers: to compare with, and for speed.
+"""A text classifier with an LSTM, from before transformers: a baseline, and for speed.
 
-Embeddings, a bidirectional LSTM (Hochreiter and Schmidhuber 1997; Graves and Schmidhuber 2005), the largest value of
-each unit over all tokens, and a linear layer. Saved as a transformers model is, but it is none of transformers' own
-classes: llmkit alone opens it.
+Embeddings, a bidirectional LSTM (Hochreiter and Schmidhuber 1997; Graves and Schmidhuber 2005), max pooling over all
+tokens, and a linear layer. Saved like a transformers model, but it is not one of transformers' classes: only llmkit
+opens it.
 
 Legend: B batch, T tokens, E embedding, H units of a direction, C classes.
 """
@@ -35,9 +35,8 @@ class LstmConfig(PreTrainedConfig):
 class BothDirections(nn.Module):
     """An LSTM from the first token on, and one from the last.
 
-    Padding stands behind the tokens, so what reads forwards has not met it yet, and what reads backwards is given each
-    row turned round without it. torch's own way, packed sequences, gives the same and takes three times as long to
-    train on a CPU.
+    Padding comes after the tokens, so the forward direction does not see it, and the backward direction gets each row
+    reversed without it. torch's packed sequences give the same result and take three times as long to train on a CPU.
     """
 
     def __init__(self, width: int, *, units: int) -> None:
@@ -117,5 +116,5 @@ class LstmForSequenceClassification(PreTrainedModel):
 
 
 def register(auto_config: Any = AutoConfig) -> None:
-    """Tell transformers' tokenizer loading what `model_type: lstm` is; it asks every folder's config."""
+    """Register `model_type: lstm`, since transformers' tokenizer loading reads every folder's config."""
     auto_config.register("lstm", LstmConfig, exist_ok=True)

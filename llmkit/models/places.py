@@ -1,7 +1,7 @@
-"""From what the user calls a model to a folder on this machine that is safe to open.
+"""From the user's name for a model to a local folder that is safe to open.
 
-A name is a run, a folder, or a hub id; a typo in a path and a typo in a hub id are told apart. Of a hub model only
-JSON, text and safetensors are fetched. Nothing here reads weights.
+A name is a run, a folder, or a hub id; a typo in a path and a typo in a hub id give different errors. From a hub model
+only JSON, text and safetensors files are downloaded. Nothing here reads weights.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _FETCHED = ["*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors", ADAPT
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 _READ = (CONFIG, GENERATION_CONFIG, WEIGHTS, INDEX, ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, BASE)
 _OTHER_LOADERS = ("transformers_weights", "quantization_config", "fusion_config", "configuration_files")
-"""Keys that make transformers read weights or configs in another way; None and empty are as if they were absent."""
+"""Keys that change how transformers reads weights or configs; None and empty count as absent."""
 _CODE_KEYS = ("auto_map", "trust_remote_code")
 _ATTENTION_KEYS = ("attn_implementation", "_attn_implementation")
 _KNOWN_ATTENTION = (None, "eager", "sdpa")  # no set: what a config names may be anything, a dict too
@@ -40,7 +40,7 @@ class ModelPlace:
     config: dict[str, Any]
     """What the model's own config says; of an adapter, that of the whole model."""
     base: ModelPlace | None = None
-    """What an adapter in the folder changes."""
+    """The adapter in the folder, if any."""
     adapter: Adapter | None = None
 
 
@@ -62,7 +62,7 @@ def _folder_of(name: str, *, revision: str | None) -> tuple[Path, str | None]:
     """Where a model lies, and its commit if that is the hub's cache."""
     path = Path(name)
     if path.is_dir() and revision is not None:
-        raise ModelError(f"{name}: a folder has no revision {revision!r}; that is for hub models.")
+        raise ModelError(f"{name}: a folder has no revision {revision!r}; revisions are for hub models.")
     if path.is_dir():
         return _of_run_or_folder(path), None
     if _looks_like_path(name):
@@ -95,7 +95,7 @@ def _adapter_place(folder: Path, *, name: str, commit: str | None) -> ModelPlace
 
 
 def check_folder(folder: Path, *, name: str) -> dict[str, Any]:
-    """Refuse a folder that is not a plain safetensors model; return its config.
+    """Check that a folder is a plain safetensors model, and return its config.
 
     A config is an attack surface: `auto_map` imports code, an unknown `attn_implementation` reaches a loader of
     kernels, `transformers_weights` and a weight map with `../` read other files, pickles among them.
@@ -108,10 +108,10 @@ def check_folder(folder: Path, *, name: str) -> dict[str, Any]:
 
 
 def _check_files(folder: Path, *, name: str) -> None:
-    """Refuse a folder of which something that could be opened lies elsewhere, or is no regular file."""
+    """Check that every file that could be opened is a regular file inside the folder."""
     for file in folder.iterdir():
         if file.exists() and not file.is_file() and not file.is_dir():
-            raise ModelError(f"{name}: {file.name} is no regular file; reading it could wait for ever.")
+            raise ModelError(f"{name}: {file.name} is not a regular file; reading it could block forever.")
     templates = folder / OTHER_TEMPLATES
     others = [f"{OTHER_TEMPLATES}/{file.name}" for file in templates.iterdir()] if templates.is_dir() else []
     for known in (*_READ, *TOKENIZER_FILES, *others):
@@ -122,21 +122,23 @@ def _check_config(config: dict[str, Any], *, name: str, file: str) -> None:
     _check_entries(config, name=name, file=file)
     for key in _OTHER_LOADERS:
         if config.get(key):
-            raise ModelError(f"{name}: {file} has {key}: {str(config[key])[:80]!r}, which llmkit does not read.")
+            raise ModelError(f"{name}: {file} has {key}: {str(config[key])[:80]!r}, which llmkit does not support.")
     entries = config.get("task_specific_params") or {}
     if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
         raise ModelError(
-            f"{name}: {file} says task_specific_params: {str(entries)[:80]!r}, which has no keys for tasks."
+            f"{name}: {file} has task_specific_params: {str(entries)[:80]!r}, which is not a mapping of tasks."
         )
     architectures = config.get("architectures") or []
     if not isinstance(architectures, list) or not all(isinstance(one, str) for one in architectures):
-        raise ModelError(f"{name}: {file} says architectures: {str(architectures)[:80]!r}, which is no list of names.")
+        raise ModelError(
+            f"{name}: {file} has architectures: {str(architectures)[:80]!r}, which is not a list of names."
+        )
 
 
 def _check_entries(config: dict[str, Any], *, name: str, file: str) -> None:
     for key, value in _entries(config):
         if key in _CODE_KEYS and value:
-            raise ModelError(f"{name}: {file} asks for code of its own ({key}), which llmkit never runs.")
+            raise ModelError(f"{name}: {file} requires its own code ({key}), which llmkit never runs.")
         if key in _ATTENTION_KEYS and value not in _KNOWN_ATTENTION:
             raise ModelError(f"{name}: {file} names the attention {value!r}; eager and sdpa are allowed.")
 
@@ -164,7 +166,7 @@ def _looks_like_path(name: str) -> bool:
 def _sibling(path: Path) -> str:
     parent = path.parent
     if not parent.is_dir():
-        return f" Nor is there a folder {parent}."
+        return f" There is no folder {parent} either."
     return nearest(path.name, (entry.name for entry in parent.iterdir() if entry.is_dir()))
 
 
@@ -189,11 +191,11 @@ def _fetched_from_hub(name: str, *, revision: str | None) -> Path:
         raise ModelError(f"{name}: the hub model has no revision {revision!r}.") from error
     except RepositoryNotFoundError as error:
         raise ModelError(
-            f"{name}: the hub has no such model, or it is private. Check the owner and the name; nor is it a folder here."
+            f"{name}: the hub has no such model, or it is private. Check the owner and the name; it is not a local folder either."
         ) from error
     except LocalEntryNotFoundError as error:
         raise MachineError(
-            f"{name}: not a folder here, not in the hub cache, and the hub cannot be reached. "
+            f"{name}: not a local folder, not in the hub cache, and the hub cannot be reached. "
             "Connect, or copy the model to a folder and give its path."
         ) from error
     except HfHubHTTPError as error:

@@ -1,7 +1,9 @@
-"""Chat templates of models, rendered by another process (template_process.py), which may hang, fill up or die.
+"""Chat templates of models, rendered in a separate process (template_process.py), which may hang, run out of memory or
+crash.
 
-Limits within this process would have to be set on every operator and filter of Jinja; those of a process are the
-system's. It is started once for a template, takes a tenth of a second for that, and answers for each conversation.
+Limits within this process would have to be set on every operator and filter of Jinja; for a separate process the
+operating system enforces them. It is started once per template, which takes a tenth of a second, and renders each
+conversation.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ _AT_ONCE = 64
 
 
 class TemplateFault(Exception):
-    """What is wrong with a template, or what it says of a conversation."""
+    """An error in a template, or raised by it for a conversation."""
 
 
 class Renderer:
@@ -45,7 +47,7 @@ class Renderer:
         """For each conversation the texts of these beginnings of it.
 
         Raises:
-            TemplateFault: it is no template, fails, or exceeds a limit.
+            TemplateFault: it is not a valid template, fails, or exceeds a limit.
         """
         texts: list[list[str]] = []
         with self._lock:
@@ -110,7 +112,7 @@ def _read(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None, "a pipe"
     line = process.stdout.readline()
     if not line:
-        raise TemplateFault(f"one text takes it more than {SECONDS} seconds or {MEGABYTES} MB")
+        raise TemplateFault(f"it needs more than {SECONDS} seconds or {MEGABYTES} MB for one text")
     answer = json.loads(line)
     if not isinstance(answer, str):
         raise TemplateFault("".join(char if char.isprintable() else " " for char in answer["error"]))

@@ -1,4 +1,4 @@
-"""The loss of T5's and mT5's targets, for every task that writes text.
+"""The loss of T5's and mT5's targets, for every task that generates text.
 
 Legend: B batch, S input tokens, T target tokens, D hidden units.
 """
@@ -17,8 +17,8 @@ def target_loss_sum(model: Any, input_ids: Tensor, attention_mask: Tensor | None
 
     Args:
         input_ids: (B, S)
-        attention_mask: (B, S), or None where nothing is padding.
-        labels: (B, T), `IGNORED` where nothing counts.
+        attention_mask: (B, S), or None without padding.
+        labels: (B, T), `IGNORED` at positions that are not targets.
     """
     states = model.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, S, D)
     decoder = model.decoder(
@@ -32,6 +32,6 @@ def target_loss_sum(model: Any, input_ids: Tensor, attention_mask: Tensor | None
 
 
 def head_input(model: Any, hidden: Tensor) -> Tensor:
-    """(..., D) what the vocabulary head reads of the decoder's last states (..., D)."""
+    """(..., D) the vocabulary head's input from the decoder's last states (..., D)."""
     scales = getattr(model.config, "scale_decoder_outputs", False)  # T5 1.0 with tied embeddings; neither 1.1 nor mT5
     return hidden * model.model_dim**-0.5 if scales else hidden

@@ -1,6 +1,6 @@
-"""The weights of a model folder as they are stored: which files, names, shapes and types. Reads headers before tensors.
+"""The stored weights of a model folder: files, names, shapes and types. Reads headers before tensors.
 
-Only safetensors is read. An index of several files may name nothing else.
+Only safetensors is read. An index of several files may name only safetensors files.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def weight_files(folder: Path, *, name: str) -> dict[str, Path]:
     """File name -> where it lies: `model.safetensors`, else all that the index names.
 
     Raises:
-        ModelError: none; one that is no safetensors file of the folder; a damaged index.
+        ModelError: there are none; one is not a safetensors file of the folder; the index is damaged.
     """
     index = _weight_map(folder, name=name)
     shards = {file: _weight_file(folder, file, name=name) for file in sorted(set(index.values()))}
@@ -62,7 +62,7 @@ def stored_tensors(folder: Path, *, name: str) -> dict[str, StoredTensor]:
             tensors[key] = tensor
     for key, file in _weight_map(folder, name=name).items():
         if file in shards and (key not in tensors or tensors[key].file != shards[file]):
-            raise ModelError(f"{name}: {INDEX} says that {file} has {listed([key])}, which it has not.")
+            raise ModelError(f"{name}: {INDEX} lists {listed([key])} in {file}, which does not contain it.")
     return tensors
 
 

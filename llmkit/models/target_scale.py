@@ -1,8 +1,8 @@
-"""The numbers of a regression: standardised while its head learns, and as the rows have them in every file.
+"""The numbers of a regression: standardized in training, and in the unit of the rows in every file.
 
-AdamW moves a weight by about the learning rate in each step, whatever the scale of the numbers is: a head that starts
-near 0 does not reach numbers in the hundreds. So it learns numbers with mean 0 and standard deviation 1. Files get the
-scale folded into the head, so that whatever opens them gives the numbers themselves.
+AdamW changes a weight by about the learning rate in each step, regardless of the scale of the numbers: a head that starts
+near 0 does not reach numbers in the hundreds. So it learns numbers with mean 0 and standard deviation 1. Files have the
+scale folded into the head, so that any library predicts the original numbers.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class TargetScale:
         largest = max(map(abs, values))
         if largest > _LARGEST or scale.deviation < _SMALLEST:
             raise DataError(
-                f"the numbers of the training rows go up to {largest:g} in size, with a standard deviation of "
-                f"{scale.deviation:g}; float32 weights need at most {_LARGEST:g} and at least {_SMALLEST:g}. Give them "
-                "in another unit."
+                f"the numbers of the training rows have absolute values up to {largest:g}, with a standard deviation of "
+                f"{scale.deviation:g}; float32 weights need at most {_LARGEST:g} and at least {_SMALLEST:g}. Use "
+                "another unit."
             )
         if abs(scale.mean) > _LARGEST_RATIO * scale.deviation:
             raise DataError(
                 f"the numbers of the training rows have mean {scale.mean:g} and standard deviation "
-                f"{scale.deviation:g}, too little for float32 weights to tell them apart. Subtract the mean from them."
+                f"{scale.deviation:g}, too close together for float32 weights to distinguish. Subtract the mean from them."
             )
         return scale
 
@@ -75,9 +75,9 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
 
 
 def standardised(loaded: LoadedModel, scale: TargetScale) -> LoadedModel:
-    """The model ready to learn standardised numbers, changed in place.
+    """Prepare the model in place to learn standardized numbers.
 
-    A head that has been trained gives the same numbers as before, at another scale; a new one is left as it was drawn.
+    A trained head predicts the same numbers as before, on another scale; a new head keeps its random weights.
     """
     if not set(_parameters(loaded)) & set(loaded.new_weights):
         _rescale(loaded, scale.inverse)
@@ -86,7 +86,7 @@ def standardised(loaded: LoadedModel, scale: TargetScale) -> LoadedModel:
 
 @contextmanager
 def in_target_units(loaded: LoadedModel) -> Iterator[LoadedModel]:
-    """The model with its scale folded into the head; afterwards its weights are what they were, bit for bit."""
+    """The model with its scale folded into the head; afterwards its weights are restored bit for bit."""
     if loaded.target_scale is None:
         yield loaded
         return
@@ -104,7 +104,7 @@ def head_tensors(loaded: LoadedModel) -> dict[str, Tensor]:
 
 
 def put_head(loaded: LoadedModel, tensors: Mapping[str, Tensor]) -> None:
-    """Set what `head_tensors` gave."""
+    """Restore the result of `head_tensors`."""
     import torch
 
     with torch.no_grad():
@@ -136,5 +136,5 @@ def _rescale(loaded: LoadedModel, scale: TargetScale) -> None:
         direction = weight[0].double()  # (D,)
         square = float(direction @ direction)
         if not square:
-            raise ModelError(f"{loaded.name}: all weights of its head are 0, so it cannot give a number.")
+            raise ModelError(f"{loaded.name}: all weights of its head are 0, so it cannot predict a number.")
         bias.copy_(bias.double() + scale.mean / square * direction)  # the head of this addition is the mean

@@ -1,8 +1,8 @@
-"""Chat templates, rendered in a process of their own. Knows Jinja and nothing else of llmkit; started by rendering.py.
+"""Chat templates, rendered in a separate process. Knows Jinja and nothing else of llmkit; started by rendering.py.
 
 A template comes with a model and is a program. Jinja's sandbox keeps it from files and from Python, but limits neither
-its time nor its memory: here each text has so many seconds, the process so many bytes, and whoever exceeds them ends
-this process alone. The environment is that of transformers' `apply_chat_template`, so the texts are the same.
+its time nor its memory: here there is a time limit per text and a memory limit for the process, and exceeding them ends
+only this process. The environment is that of transformers' `apply_chat_template`, so the texts are the same.
 """
 
 from __future__ import annotations
@@ -114,9 +114,9 @@ def main() -> None:
 
 
 def _render(template: jinja2.Template, conversations: list[dict[str, Any]], *, variables: dict[str, Any]) -> None:
-    """Write the texts. A watch ends the process where one takes too long, also within a single operation.
+    """Write the texts. A watchdog ends the process if a text takes too long, also within a single operation.
 
-    A watch is a thread and costs as much as a text, so texts of the same tenth share one.
+    A watchdog is a thread and costs as much as a text, so texts within the same tenth of a second share one.
     """
     set_at = -math.inf
     for conversation in conversations:
@@ -158,7 +158,7 @@ def _raise_exception(message: object) -> None:
 
 def _words(error: Exception) -> str:
     if isinstance(error, MemoryError):
-        return f"it takes more than {MEGABYTES} MB"
+        return f"it needs more than {MEGABYTES} MB"
     kind = "" if type(error) is jinja2.TemplateError else f"{type(error).__name__}: "  # its own words
     return f"{kind}{str(error)[:200]}"
 

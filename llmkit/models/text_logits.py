@@ -1,4 +1,4 @@
-"""Logits of whole texts, also where a model gives them for each token. Legend: B batch, T tokens, C classes."""
+"""Logits of whole texts, also for models with logits for each token. Legend: B batch, T tokens, C classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What threads that share a model, or open several at once, must not do at the same time."""
+"""Locks for threads that share a model, or load several at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TOKENIZING = threading.RLock()
 
 
 def one_load_at_a_time(load: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Loading seeds torch's global random numbers for new weights, and silences transformers for as long as it takes."""
+    """Lock for loading, which seeds torch's global random numbers for new weights and silences transformers meanwhile."""
 
     @wraps(load)
     def alone(*args: _Arguments.args, **keys: _Arguments.kwargs) -> _Result:
@@ -31,7 +31,7 @@ def one_load_at_a_time(load: Callable[_Arguments, _Result]) -> Callable[_Argumen
 
 @contextmanager
 def own_turn(tokenizer: PreTrainedTokenizerFast) -> Iterator[None]:
-    """For one call of a tokenizer: no other thread's call runs meanwhile, and the tokenizer is then as it was before.
+    """Lock a tokenizer for one call, and restore its state afterwards.
 
     A fast tokenizer keeps how it cut, padded and read names of special tokens last; that would hold for the calls of
     other threads, and would be saved. Nothing that waits, such as a `yield`, belongs inside.

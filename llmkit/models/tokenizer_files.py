@@ -1,7 +1,7 @@
-"""A folder's tokenizer, read by transformers from a copy with nothing in it that leads elsewhere.
+"""A folder's tokenizer, loaded by transformers from a safe copy.
 
-transformers opens whatever files it finds and whatever its configs name. So the known files are copied into a new
-folder first, without the keys that name files, and transformers is given that one.
+transformers opens any file it finds and any file that its configs name. So the known files are first copied to a new
+folder, without the keys that name files, and transformers loads that folder.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
 
     content = read_json(folder, TOKENIZER_CONFIG, name=name) or {}
     if content.get("auto_map"):
-        raise ModelError(f"{name}: {TOKENIZER_CONFIG} asks for code of its own (auto_map), which llmkit never runs.")
+        raise ModelError(f"{name}: {TOKENIZER_CONFIG} requires its own code (auto_map), which llmkit never runs.")
     _check_class(content.get("tokenizer_class") or config.get("tokenizer_class"), name=name)
     with tempfile.TemporaryDirectory(prefix="llmkit-tokenizer-") as place:
         copy = Path(place)
@@ -84,7 +84,7 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
             raise ModelError(f"{name}: its tokenizer cannot be read ({fault}).") from error
     if not isinstance(tokenizer, TokenizersBackend):
         raise ModelError(
-            f"{name}: its tokenizer is a {type(tokenizer).__name__}, which the tokenizers library has not."
+            f"{name}: its tokenizer is a {type(tokenizer).__name__}, which the tokenizers library does not have."
         )
     _check_settings(tokenizer, name=name)
     tokenizer.name_or_path = str(folder)
@@ -92,17 +92,17 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
 
 
 def _check_class(wanted: object, *, name: str) -> None:
-    """Refuse the classes that read files in ways of their own, before one of them does."""
+    """Reject tokenizer classes with their own file reading, before one of them reads a file."""
     from transformers import TokenizersBackend
     from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
     if wanted is None:
         return
     if not isinstance(wanted, str):
-        raise ModelError(f"{name}: its tokenizer_class is {str(wanted)[:80]!r}, which is no name.")
+        raise ModelError(f"{name}: its tokenizer_class is {str(wanted)[:80]!r}, which is not a name.")
     known = tokenizer_class_from_name(wanted) or tokenizer_class_from_name(wanted.removesuffix("Fast"))
     if known is not None and not (isinstance(known, type) and issubclass(known, TokenizersBackend)):
-        raise ModelError(f"{name}: its tokenizer is a {wanted}; only those of the tokenizers library are read.")
+        raise ModelError(f"{name}: its tokenizer is a {wanted}; only those of the tokenizers library are supported.")
 
 
 def _copy_files(folder: Path, copy: Path, *, name: str) -> None:
@@ -120,11 +120,13 @@ def _write_config(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _check_settings(tokenizer: PreTrainedTokenizerFast, *, name: str) -> None:
-    """Refuse what transformers takes from a config without looking at it, and which fails much later."""
+    """Reject config values that transformers does not check, and which fail much later."""
     limit = tokenizer.model_max_length
     if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 1:
-        raise ModelError(f"{name}: {TOKENIZER_CONFIG} says model_max_length: {str(limit)[:80]!r}, which is no length.")
+        raise ModelError(
+            f"{name}: {TOKENIZER_CONFIG} has model_max_length: {str(limit)[:80]!r}, which is not a length."
+        )
     if isinstance(tokenizer.chat_template, dict):  # several, by name: transformers takes this one, and so is it saved
         tokenizer.chat_template = tokenizer.chat_template.get("default")
     if not isinstance(tokenizer.chat_template, str | None):
-        raise ModelError(f"{name}: its chat template is {str(tokenizer.chat_template)[:80]!r}, which is no text.")
+        raise ModelError(f"{name}: its chat template is {str(tokenizer.chat_template)[:80]!r}, which is not text.")

@@ -1,4 +1,4 @@
-"""The weights of a model folder, and of an adapter on its base: read, checked, told what is missing. Opens no pickle."""
+"""Load and check the weights of a model folder, and of an adapter on its base. Opens no pickle."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def load_weights(
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """The model, and its parameters that the checkpoint lacks; of an adapter, its base with the adapter's own heads.
 
-    transformers is given tensors, never a folder: it would open whatever it finds there.
+    transformers gets tensors, never a folder: it would open any file it finds there.
 
     Raises:
-        ModelError: weights that are damaged, missing, of no use, of other shapes or not finite.
+        ModelError: weights are damaged, missing, unused, not finite, or have other shapes.
     """
     import torch
     from transformers.initialization import no_init_weights
@@ -69,11 +69,11 @@ def load_weights(
 
 
 def into_own_memory(model: nn.Module) -> None:
-    """Copy parameters and buffers out of the memory of the file that they were read from.
+    """Copy parameters and buffers out of the memory-mapped file.
 
-    A file's tensors lie at any multiple of 8 bytes, torch's own at multiples of 64, and matrix products add up in
-    another order where the alignment differs: a resumed training would not be the uninterrupted one, bit for bit, and
-    the same model would give other numbers for being stored under another header.
+    A file's tensors are aligned to 8 bytes, torch's own to 64, and matrix products are summed in a different order when
+    the alignment differs: a resumed run would not be bit-identical, and the same model would give different numbers when
+    it is stored with another header.
     """
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
@@ -93,7 +93,7 @@ def _refuse_missing(names: Iterable[str], family: Family, place: ModelPlace, *, 
     source = place.base or place
     kind = ", ".join(source.config.get("architectures") or ["of an unknown kind"])
     verb = verb_of_class(kind)
-    other = "" if verb is None else f"; as it is, `llmkit {verb}` fits it"
+    other = "" if verb is None else f", or use `llmkit {verb}`"
     raise ModelError(f"{source.name}: it was saved as {kind} and lacks {lacking}. Finetune it first{other}.")
 
 
@@ -146,7 +146,7 @@ def _adapter_heads(place: ModelPlace) -> dict[str, StoredTensor]:
 
 
 def put_adapter(model: PreTrainedModel, place: ModelPlace) -> Adapter:
-    """Put the adapter of a place into its base.
+    """Add the adapter of a place to its base model.
 
     Raises:
         ModelError: it is damaged, or was trained on other weights.
@@ -164,21 +164,21 @@ def put_adapter(model: PreTrainedModel, place: ModelPlace) -> Adapter:
     put_tensors(model, read_tensors(stored, name=place.name), name=place.name)
     if adapter.base_sha256 not in (None, base_hash(model)):
         raise ModelError(
-            f"{place.name}: it was trained on other weights than {adapter.base} has now. Put the old ones back; "
-            "the adapter is of no use without them."
+            f"{place.name}: it was trained on other weights than those of {adapter.base} now. Restore the old "
+            "weights; the adapter cannot be used without them."
         )
     return adapter
 
 
 def _check_ranks(model: PreTrainedModel, adapter: Adapter, stored: Mapping[str, StoredTensor], *, name: str) -> None:
-    """Refuse a rank that the adapter's weights do not have, before matrices of that rank are made."""
+    """Check the rank against the adapter's weights, before matrices of that rank are created."""
     ends = tuple(f".{target}" for target in adapter.targets)
     for module, _ in model.named_modules():
         key = f"{ADAPTER_PREFIX}{module}.lora_A.weight"
         if f".{module}".endswith(ends) and (key not in stored or stored[key].shape[:1] != (adapter.rank,)):
             found = f"the shape {stored[key].shape}" if key in stored else "no weights"
             raise ModelError(
-                f"{name}: its weights do not belong to this adapter: {key} has {found}, {ADAPTER_CONFIG} says "
+                f"{name}: its weights do not belong to this adapter: {key} has {found}, but {ADAPTER_CONFIG} has "
                 f"r: {adapter.rank}."
             )
 
@@ -187,7 +187,7 @@ def merge_into_base(model: PreTrainedModel, *, name: str) -> None:
     try:
         merge_adapter(model)
     except ValueError as error:  # peft looks at the sums
-        raise ModelError(f"{name}: merged into its base it gives weights that are not finite numbers.") from error
+        raise ModelError(f"{name}: merging it into its base gives weights that are not finite numbers.") from error
 
 
 @contextmanager

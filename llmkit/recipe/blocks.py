@@ -1,4 +1,4 @@
-"""The blocks of recipe language 1 that all tasks share. Every default stands here and only here.
+"""The blocks of recipe language 1 that all tasks share. Every default is defined here and only here.
 
 A task adds its own keys in a subclass of `Recipe` beside its task class. Knows no files and no YAML:
 `loading.py` turns text into these blocks.
@@ -16,21 +16,21 @@ PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 def _frozen(value: object) -> object:
-    """YAML's lists become tuples; what is not a list is left for the type to judge."""
+    """Convert a YAML list to a tuple; other values are left for the type to check."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def _listed(value: object) -> object:
-    """One source may be written without the list around it."""
+    """Accept a single source without a list."""
     return (value,) if isinstance(value, str) else _frozen(value)
 
 
 def _share_or_sources(value: object) -> object:
-    """Refuse a percentage that leaves no row on one side; other texts are sources."""
+    """Reject a percentage that leaves one side without rows; other texts are sources."""
     if isinstance(value, str) and value.strip().endswith("%"):
         share = parse_share(value)
         if share is None or not 0 < share < 1:
-            raise ValueError(f"a share lies between 0% and 100%, found {value!r}")
+            raise ValueError(f"a share must be between 0% and 100%, found {value!r}")
         return value
     return _listed(value)
 
@@ -46,17 +46,17 @@ def parse_share(text: str) -> float | None:
 
 
 Kind = Literal["text", "label", "labels", "number", "words", "spans", "answers", "messages", "any"]
-"""What values a role of a task holds; see llmkit/data/kinds.py."""
+"""The type of values in a column of a task; see llmkit/data/kinds.py."""
 TextUnit = Literal["line", "document", "file"]
-"""What a row of a plain text file is: a line that is not blank, what stands between blank lines, or all of it."""
+"""Unit of a row in a plain-text file: a non-blank line, the text between blank lines, or the whole file."""
 Quoting = Literal["auto", "csv", "none"]
-"""What quotation marks mean in a file of cells: they enclose cells as in CSV, or are characters like any other."""
+"""The meaning of quotes in a CSV or TSV file: delimiters of cells, or ordinary characters."""
 
 
 def _once_each(names: tuple[str, ...]) -> tuple[str, ...]:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise ValueError(f"{twice[0]!r} stands there more than once")
+        raise ValueError(f"{twice[0]!r} occurs more than once")
     return names
 
 
@@ -79,15 +79,15 @@ class TokenizerBlock(Block):
     """A tokenizer to train on the recipe's own training text."""
 
     vocab_size: Annotated[int, Field(ge=64, le=1_000_000)] = 8000
-    """Entries, special ones included."""
+    """Vocabulary size, special tokens included."""
     lowercase: bool = True
-    """Lower-case the text first; WordPiece (BERT) only, the other kinds keep every character."""
+    """Lowercase the text first; WordPiece (BERT) only, other tokenizers keep every character."""
     strip_accents: bool | None = None
-    """Take accents off, `é` to `e`; WordPiece only. Without it, as `lowercase` says."""
+    """Strip accents, `é` to `e`; WordPiece only. By default the same as `lowercase`."""
     min_frequency: PositiveInt = 1
-    """Pieces that stand together less often in the text are not joined to an entry; not for Unigram (T5)."""
+    """Merges that occur less often than this are not learned; not for Unigram (T5)."""
     max_characters: PositiveInt | None = 100_000_000
-    """Train on so many characters of text at most, drawn evenly from all; null for no limit."""
+    """Train on at most this many characters, sampled evenly from the whole text; null for no limit."""
 
 
 class ScratchModel(Block):
@@ -95,13 +95,13 @@ class ScratchModel(Block):
 
     architecture: Literal["gpt2", "bert", "distilbert", "t5", "lstm"]
     size: Literal["tiny", "mini", "small", "medium", "base", "large", "xl"]
-    """A row of the published table of that family; see llmkit/models/families/."""
+    """A published size of the family; see llmkit/models/families/."""
     tokenizer: str | TokenizerBlock = TokenizerBlock()
     """A tokenizer to train, or the hub id, folder or run to take one from."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout on embeddings, residuals and feed-forward layers."""
     attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Dropout on attention weights; without it, the same as `dropout`. T5 has one rate for all, an LSTM no attention."""
+    """Dropout on attention weights; by default the same as `dropout`. T5 has a single rate, an LSTM has no attention."""
 
     @model_validator(mode="after")
     def _one_rate_for_some(self) -> ScratchModel:
@@ -115,54 +115,54 @@ class DataBlock(Block):
     train: Sources
     """A file, folder or glob, `hub:NAME`, `builtin:NAME`, or a list of these."""
     validation: ShareOrSources = "5%"
-    """A share of the training rows, chosen by a hash of the text, or sources of its own."""
+    """A share of the training rows, selected by a hash of the text, or separate sources."""
     test: ShareOrSources | None = None
-    """As `validation`; `llmkit evaluate --model RUN` measures on it."""
+    """As `validation`; `llmkit evaluate --model RUN` evaluates on it."""
     columns: Annotated[dict[str, str], Field(default_factory=dict)]
-    """Role of the task -> column of the file, where the two differ."""
+    """The task's column name -> that of the data, where they differ."""
     max_rows: PositiveInt | None = None
-    """Read at most so many rows of `train`, from its start."""
+    """Read at most this many rows of `train`, from its start."""
     quoting: Quoting = "auto"
-    """Quotation marks in .csv and .tsv: `csv` encloses cells in them, `none` keeps them as text; `auto` is `csv` for
-    .csv, and for .tsv what the file itself shows."""
+    """Quotes in .csv and .tsv files: `csv` treats them as cell delimiters, `none` as text; `auto` is `csv` for .csv,
+    and is detected from the file for .tsv."""
     deduplicate: bool = False
-    """Leave out rows that stand there already, word for word, and count them; within each split."""
+    """Remove exact duplicates of earlier rows within each split, and count them."""
 
     @model_validator(mode="after")
     def _rows_are_left(self) -> DataBlock:
         shares = [parse_share(held) or 0.0 for held in (self.validation, self.test) if isinstance(held, str)]
         if sum(shares) >= 1:
-            raise ValueError("validation and test together take all rows; leave some for training")
+            raise ValueError("validation and test take all rows; leave some for training")
         return self
 
 
 class LoraBlock(Block):
-    """Low-rank adaptation (Hu et al. 2021): the weights stay, and products of two thin matrices are learnt beside them."""
+    """Low-rank adaptation (Hu et al. 2021): freeze the weights and learn products of low-rank matrices to add to them."""
 
     rank: Annotated[int, Field(ge=1, le=4096)] = 8
-    """Width of the thin matrices."""
+    """Rank of the low-rank matrices."""
     alpha: Annotated[float, Field(gt=0, le=100_000)] = 16.0
-    """The product counts alpha / rank times."""
+    """The product is scaled by alpha / rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Dropout on what the thin matrices read."""
+    """Dropout on the input of the low-rank matrices."""
     target: Annotated[Literal["auto", "all"] | Names, BeforeValidator(_frozen)] = "auto"
-    """Which matrices of the layers: `auto` the queries and values of attention, `all` every one, or a list of names."""
+    """Matrices to adapt in each layer: `auto` for those of queries and values, `all`, or a list of names."""
     save: Literal["merged", "adapter"] = "merged"
-    """The finished model: `merged` into a plain model folder, or an `adapter` folder that needs its base model."""
+    """What to save: `merged` for a plain model folder, or an `adapter` folder that needs its base model."""
 
 
 class FreezeBlock(Block):
-    """What stays as it is. A matrix that embeddings and head share stays in both."""
+    """Weights that are not trained. A matrix that embeddings and head share is frozen in both."""
 
     embeddings: bool = False
-    """The embeddings of tokens, positions and segments, with their norm."""
+    """Freeze the embeddings of tokens, positions and segments, with their norm."""
     layers: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """The first so many layers; of T5, of encoder and decoder both."""
+    """Freeze this many layers, from the first; for T5, in both encoder and decoder."""
 
     @model_validator(mode="after")
     def _something(self) -> FreezeBlock:
         if not self.embeddings and not self.layers:
-            raise ValueError("nothing is frozen: set embeddings: true, or a number of layers; or leave it out")
+            raise ValueError("nothing is frozen: set embeddings: true or a number of layers, or remove the block")
         return self
 
 
@@ -170,49 +170,51 @@ class TrainBlock(Block):
     epochs: Annotated[float, Field(gt=0, le=100_000)] | None = None
     """Passes over the training examples; 3 if neither this nor `steps` is given."""
     steps: PositiveInt | None = None
-    """Optimizer steps, in place of `epochs`."""
+    """Optimizer steps, instead of `epochs`."""
     batch_size: PositiveInt = 32
-    """Sequences per optimizer step, over all devices."""
+    """Examples per optimizer step, over all devices."""
     optimizer: Literal["adamw", "adamw-scaled"] = "adamw"
-    """`adamw-scaled` multiplies the rate of each weight matrix by its root mean square (Nawrot 2023), as T5 needs from
-    random weights."""
+    """`adamw-scaled` multiplies the learning rate of each weight matrix by its root mean square (Nawrot 2023), which a
+    T5 with random weights needs."""
     learning_rate: Annotated[float, Field(gt=0, le=10)] | Literal["auto"] = "auto"
-    """The peak; `auto` takes the family's, which depends on the optimizer and on whether the weights are random."""
+    """Peak learning rate; `auto` is the family's default for the optimizer and for random or pretrained weights."""
     schedule: Literal["constant", "linear", "cosine"] = "linear"
-    """What follows the warm-up: nothing, or a fall to 0 at the last step."""
+    """Learning rate after the warm-up: constant, or decaying to 0 at the last step."""
     warmup: Annotated[int, Field(ge=0)] | str = "10%"
-    """Steps, or a share of all steps."""
+    """Number of linear warm-up steps, or their share of all steps."""
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.01
-    """Decoupled, on matrices only; never on biases, norms or other vectors."""
+    """Decoupled weight decay, for matrices only; never for biases, norms or other vectors."""
     max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
-    """Clip the norm of the whole gradient to this; null for no clipping."""
+    """Maximum norm of the whole gradient, for clipping; null for no clipping."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of each target that is spread over all outputs (Szegedy et al. 2016), in training only; 0 is off."""
+    """Share of each target that is spread over all outputs (Szegedy et al. 2016), in training only; 0 turns it off."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Layer l of L learns at this to the power of L - l times the rate (Clark et al. 2020); embeddings are layer 0."""
+    """Layer l of L has the learning rate times this to the power of L - l (Clark et al. 2020); embeddings are layer 0."""
     freeze: FreezeBlock | None = None
-    """What is not trained."""
+    """Weights that are not trained."""
     lora: LoraBlock | None = None
-    """Train thin matrices beside the weights in place of the weights; new heads are trained in full."""
+    """Train low-rank matrices instead of the weights; new heads are trained in full."""
     gradient_checkpointing: bool = False
-    """Compute each layer's activations again in the backward pass: less memory, about a third more time."""
+    """Recompute each layer's activations in the backward pass: less memory, about a third more time."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     micro_batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Tokens that a device holds at once, padding included. Changes memory and speed, never the update."""
+    """Tokens per micro-batch and device, padding included. Changes memory and speed, never the update."""
     save_every: PositiveInt | None = None
     """Steps between checkpoints; without it, one at each evaluation."""
     keep_checkpoints: PositiveInt = 2
-    """The newest so many stay, and the best one always."""
+    """Number of latest checkpoints to keep. The best one is always kept."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 17
     checks: bool = True
-    """Try model and data before the first step: targets, labels, end of text, padding, saving and opening again."""
+    """Check model and data before the first step: targets, labels, end of text, padding, saving and loading again."""
 
     @model_validator(mode="after")
     def _one_way(self) -> TrainBlock:
         if self.lora is not None and self.freeze is not None:
-            raise ValueError("freeze: lora leaves all weights as they are already; give one of the two")
+            raise ValueError("freeze: lora already freezes all weights; give only one of the two")
         if self.lora is not None and self.optimizer == "adamw-scaled":
-            raise ValueError("optimizer: adapters start at zero, by which adamw-scaled would multiply; take adamw")
+            raise ValueError(
+                "optimizer: adamw-scaled would multiply by the adapters' initial value, zero; with lora use adamw"
+            )
         return self
 
     @model_validator(mode="after")
@@ -228,31 +230,31 @@ class TrainBlock(Block):
 
 class EvaluationBlock(Block):
     every: Annotated[str, Field(pattern=r"^[1-9][0-9]* (epochs?|steps?)$")] = "1 epoch"
-    """How often to evaluate, such as `1 epoch` or `500 steps`; the last step always is."""
+    """How often to evaluate, such as `1 epoch` or `500 steps`; the last step is always evaluated."""
     metrics: Names | None = None
-    """Metrics on the validation rows besides the loss; without it, the task's own."""
+    """Metrics on the validation rows besides the loss; by default the task's own."""
     best: str | None = None
-    """The figure that picks the best checkpoint; without it, the task's own."""
+    """The score that selects the best checkpoint; by default the task's own."""
     patience: PositiveInt | None = None
-    """Stop after so many evaluations without a better one."""
+    """Early stopping: stop after this many evaluations in a row without improvement."""
     max_rows: PositiveInt | None = None
-    """Evaluate on the first so many validation rows during training."""
+    """During training, evaluate on only the first N validation rows."""
 
 
 class GenerationBlock(Block):
-    """How text is continued. Greedy or beams; sampling as soon as a temperature, top_k or top_p is given."""
+    """How text is generated: greedy or beam search, or sampling if temperature, top_k or top_p is given."""
 
     max_new_tokens: PositiveInt | None = None
-    """Length limit in tokens; without it, the task's own."""
+    """Maximum number of tokens to generate; by default the task's own."""
     beams: Annotated[int, Field(ge=1, le=64)] = 1
     temperature: Annotated[float, Field(ge=0.01, le=100)] | None = None
     """Divides the logits before sampling; 1 where only top_k or top_p is given."""
     top_k: PositiveInt | None = None
-    """Sample from the so many likeliest tokens."""
+    """Sample from the K most probable tokens."""
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Sample from the likeliest tokens that make up this probability."""
+    """Sample from the most probable tokens whose probabilities add up to this value."""
     repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] = 1.0
-    """Divides the scores of tokens already there (Keskar et al. 2019); 1 is off."""
+    """Divides the scores of tokens that already occur (Keskar et al. 2019); 1 turns it off."""
     num_return_sequences: Annotated[int, Field(ge=1, le=1000)] = 1
     stop: Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...])] = ()
     """Stop before any of these texts."""
@@ -265,34 +267,34 @@ class GenerationBlock(Block):
     @model_validator(mode="after")
     def _possible(self) -> GenerationBlock:
         if self.samples and self.beams > 1:
-            raise ValueError("beams and sampling (temperature, top_k, top_p) exclude each other")
+            raise ValueError("beams and sampling (temperature, top_k, top_p) cannot be combined")
         if not self.samples and self.num_return_sequences > self.beams:
             raise ValueError(
-                f"{self.num_return_sequences} sequences need as many beams, or sampling (give a temperature)"
+                f"{self.num_return_sequences} sequences need at least as many beams, or sampling (set temperature)"
             )
         if "" in self.stop:
-            raise ValueError("an empty stop text would stop everything")
+            raise ValueError("an empty stop text would stop every generation")
         return self
 
 
 class Recipe(Block):
-    """What every task's recipe has. Subclasses fix `task` and add keys."""
+    """The keys of every task's recipe. Subclasses fix `task` and add keys."""
 
     ROLES: ClassVar[Mapping[str, Kind]]
-    """Role of a column -> its kind; see `roles`."""
+    """Name of a column of the task -> its type; see `roles`."""
     OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {}
-    """Roles that rows may lack: used where a row has the column, or `data.columns` names one. True where a blank text
-    is as none; elsewhere its row is passed over."""
+    """Optional columns: used if a row has the column, or `data.columns` names one. True if a blank text is ignored;
+    otherwise a row with a blank text is skipped."""
     ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = ()
-    """Groups of roles of which a table has exactly one whole, or `data.columns` names one; empty where all belong."""
+    """Alternative groups of columns: a table has exactly one of them, or `data.columns` names one; empty for none."""
     READ_ROLES: ClassVar[tuple[str, ...]] = ("text",)
-    """Roles of what the model reads. The first that a row has deals it to its split: equal values stay together."""
+    """Columns of the model's input. The first that a row has decides its split: equal values stay together."""
     FAMILIES: ClassVar[tuple[str, ...]]
-    """The model families that can do the task."""
+    """The model families that support the task."""
     METRICS: ClassVar[tuple[str, ...]] = ()
     """Metrics of the task's predictions; empty for a task that is measured by its loss."""
     BEST: ClassVar[str] = "loss"
-    """The figure that picks the best checkpoint."""
+    """The score that selects the best checkpoint."""
 
     recipe: Literal[1]
     """Version of the recipe language."""
@@ -307,37 +309,37 @@ class Recipe(Block):
 
     @property
     def roles(self) -> Mapping[str, Kind]:
-        """The roles of this recipe's rows, where its keys decide which there are."""
+        """The columns of this recipe's rows, which may depend on its keys."""
         return self.ROLES
 
     @property
     def own_metrics(self) -> tuple[str, ...]:
-        """The metrics of its predictions where the recipe names none, and its keys decide which."""
+        """The default metrics of its predictions, which may depend on the recipe's keys."""
         return self.METRICS
 
     @property
     def own_best(self) -> str:
-        """The figure that picks the best checkpoint where the recipe names none."""
+        """The default score that selects the best checkpoint."""
         return self.BEST
 
     @property
     def loss_figures(self) -> tuple[str, ...]:
-        """The figures that are made of the loss alone."""
+        """The scores that are computed from the loss alone."""
         return ("loss",) if self.own_metrics else ("loss", "perplexity", "bits_per_byte")
 
     @property
     def fitting_metrics(self) -> tuple[str, ...] | None:
-        """The metrics that its predictions can have, `evaluate:` modules aside; None for any."""
+        """The metrics that apply to its predictions, besides `evaluate:` modules; None for any."""
         return None
 
     @property
     def written_language(self) -> str | None:
-        """The code of the language that the task writes, where the recipe says so; metrics find words by it."""
+        """The code of the target language, if the recipe sets one; metrics choose a tokenizer by it."""
         return None
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics of its predictions: the recipe's choice, else the task's own; empty where it has none."""
+        """The metrics of its predictions: the recipe's choice, else the task's own; empty if it has none."""
         return (self.evaluation.metrics or self.own_metrics) if self.own_metrics else ()
 
     @property
@@ -346,7 +348,7 @@ class Recipe(Block):
 
     @property
     def window_tokens(self) -> int | None:
-        """The longest sequence that the model will read, where the recipe limits it."""
+        """The maximum sequence length of the model, if the recipe limits it."""
         return None
 
     @model_validator(mode="after")
@@ -354,7 +356,7 @@ class Recipe(Block):
         unknown = set(self.data.columns) - set(self.roles)
         if unknown:
             raise ValueError(
-                f"data.columns: {sorted(unknown)[0]!r} is not a role of {self.task}; use {', '.join(self.roles)}"
+                f"data.columns: {sorted(unknown)[0]!r} is not a column of {self.task}; use {', '.join(self.roles)}"
             )
         if isinstance(self.model, ScratchModel):
             if self.model.architecture not in self.FAMILIES:
@@ -362,8 +364,8 @@ class Recipe(Block):
                     f"model.architecture: {self.task} works with {', '.join(self.FAMILIES)}, not {self.model.architecture}"
                 )
             if self.revision is not None:
-                raise ValueError("revision: belongs to a hub model; these weights are random")
+                raise ValueError("revision: applies only to a hub model; these weights are random")
             for key in ("lora", "freeze", "layer_decay"):
                 if getattr(self.train, key) is not None:
-                    raise ValueError(f"train.{key}: keeps what a model has learnt, and these weights are random")
+                    raise ValueError(f"train.{key}: needs a pretrained model; these weights are random")
         return self

@@ -1,7 +1,7 @@
-"""What the text under a key's definition says of it, for the schema and for messages.
+"""The docstrings of recipe keys, for the schema and for messages.
 
-pydantic can read it itself, but does so for every class at import, which took a fifth of the time that a mistake in a
-recipe takes to be told.
+pydantic can read them itself, but does so for every class at import, which took a fifth of the time in which a mistake
+in a recipe is reported.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llmkit.recipe.blocks import Block
 
 
 def key_docs(block: type[Block]) -> dict[str, str]:
-    """Key -> the docstring under its definition, in `block` or in what it inherits from."""
+    """Key -> the docstring under its definition, in `block` or its base classes."""
     docs: dict[str, str] = {}
     for cls in reversed(block.__mro__):
         if issubclass(cls, Block):

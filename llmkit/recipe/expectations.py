@@ -46,7 +46,7 @@ def members(expected: Type) -> list[Type]:
 
 
 def inputs(expected: Type) -> list[Type]:
-    """The alternatives as a recipe may write them: a validator can admit more than the type it leads to."""
+    """The alternatives as a recipe may write them: a validator can accept more than its resulting type."""
     if origin(expected) is Annotated:
         for mark in get_args(expected)[1:]:
             if isinstance(mark, BeforeValidator) and mark.json_schema_input_type is not PydanticUndefined:
@@ -56,7 +56,7 @@ def inputs(expected: Type) -> list[Type]:
 
 
 def describe_type(expected: Type) -> str:
-    """What a recipe may write for a type, in plain words."""
+    """The allowed values of a type, in plain words."""
     return ", or ".join(_describe_one(one) for one in sorted(inputs(expected), key=_is_null))
 
 

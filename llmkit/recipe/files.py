@@ -1,4 +1,4 @@
-"""Recipe files on disk: reading one, and the chain of those that it extends. Knows no schema."""
+"""Recipe files on disk: reading a file and the chain of recipes that it extends. Knows no schema."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class _NotReadable(Exception):
 def read_chain(
     path: str, *, below: tuple[str, ...] = (), named_at: Place | None = None
 ) -> tuple[list[Node], list[Problem]]:
-    """The recipe at `path`, then the one that it extends, and so on; empty where one of them cannot be used.
+    """The recipe at `path`, then the one that it extends, and so on; empty if one of them is invalid.
 
-    The key `extends` is taken out. Its path is relative to the file that it stands in.
+    The key `extends` is removed. Its path is relative to the file that contains it.
 
     Args:
         below: the recipes that extend this one, the first one asked for first.
@@ -93,12 +93,14 @@ def _read_bytes(path: str) -> bytes:
     """The content of a regular file of at most `MAX_BYTES`.
 
     Raises:
-        _NotReadable: it is no such file, or the system refuses.
+        _NotReadable: it is not such a file, or the system denies access.
     """
     try:
         kind = Path(path).stat().st_mode
-        if not stat.S_ISREG(kind):  # before opening: a FIFO would wait for a writer for ever
-            raise _NotReadable(f"this is {'a folder' if stat.S_ISDIR(kind) else 'no regular file'}; give a recipe file")
+        if not stat.S_ISREG(kind):  # before opening: a FIFO would block until it has a writer
+            raise _NotReadable(
+                f"this is {'a folder' if stat.S_ISDIR(kind) else 'not a regular file'}; give a recipe file"
+            )
         with Path(path).open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
@@ -106,7 +108,7 @@ def _read_bytes(path: str) -> bytes:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise _NotReadable(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > MAX_BYTES:
-        raise _NotReadable(f"larger than {MAX_BYTES:,} bytes; this is no recipe")
+        raise _NotReadable(f"larger than {MAX_BYTES:,} bytes; this is not a recipe")
     return content
 
 

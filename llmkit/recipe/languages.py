@@ -53,7 +53,7 @@ def language_code(language: str) -> str:
     if (code := by_name.get(language.strip().casefold())) is not None:
         return code
     hint = nearest(language.strip().casefold(), by_name)
-    raise ValueError(f"no language is known as {language!r}.{hint} Write a code such as de, or a name such as German")
+    raise ValueError(f"unknown language {language!r}.{hint} Write a code such as de, or a name such as German")
 
 
 def english_name(code: str) -> str:

@@ -1,6 +1,6 @@
 """Recipe file, and what it extends, and `--set` -> one complete, frozen recipe, or all its problems at once.
 
-Knows the language, not the tasks: the recipe class of each task is handed in. Imports nothing heavy.
+Knows the language, not the tasks: the recipe class of each task is an argument. Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 @dataclass(frozen=True)
 class LoadedRecipe(Generic[AnyRecipe]):
     recipe: AnyRecipe
-    """Complete: what no file gives has the default of the schema."""
+    """Complete: keys that no file sets have the schema's defaults."""
     origins: Mapping[str, str]
-    """Dotted key -> `file:line:column` or `--set`; a key that is absent has the default of the schema."""
+    """Dotted key -> `file:line:column` or `--set`; a missing key has the schema's default."""
 
 
 def load_recipe(
@@ -44,9 +44,9 @@ def load_recipe(
     """Read, merge and check a recipe.
 
     Args:
-        path: the file; messages name it as it is given here.
+        path: the file; messages use this path.
         kinds: task -> the recipe class that fixes it.
-        overrides: `a.b=value` each, the value in YAML; they come after the file and all that it extends.
+        overrides: `a.b=value` each, the value in YAML; applied after the file and everything that it extends.
     Raises:
         RecipeError: with every problem found, in the order of the file, its parents and the overrides.
     """
@@ -58,7 +58,7 @@ def load_recipe(
     written = reduce(lambda parent, child: merge(parent, child, rivals=RIVALS), reversed([changes, *chain]))
     recipe, more = _validated(written, kinds)
     problems += more
-    # Problems can remain beside a recipe: in parts that the schema never sees, such as a key that is no text.
+    # A valid recipe can still have problems in parts that the schema never sees, such as a key that is not text.
     if recipe is None or problems:
         sources = [node.place.source for node in chain] + [override_place(text).source for text in overrides]
         raise _refusal(sorted(problems, key=lambda problem: _rank(problem, sources)))
@@ -66,11 +66,11 @@ def load_recipe(
 
 
 def recipe_schema(kinds: Mapping[str, type[Recipe]]) -> dict[str, Any]:
-    """JSON Schema 2020-12 of every task's recipe, told apart by `task`, for editors.
+    """JSON Schema 2020-12 of every task's recipe, with `task` as discriminator, for editors.
 
     A recipe with `extends` may leave out everything but its task.
     """
-    from llmkit.recipe.documentation import DocumentedSchema  # reads source files: only where it is asked for
+    from llmkit.recipe.documentation import DocumentedSchema  # reads source files: import only when needed
 
     references, schema = models_json_schema(
         [(kind, "validation") for kind in kinds.values()],
@@ -91,7 +91,7 @@ def recipe_schema(kinds: Mapping[str, type[Recipe]]) -> dict[str, Any]:
 
 
 def _allow_extends(definition: dict[str, Any]) -> None:
-    about = "Another recipe, relative to this file; the keys given here win over its keys."
+    about = "Another recipe to start from, relative to this file; the keys given here override its keys."
     definition["properties"]["extends"] = {"type": "string", "description": about}
     definition["anyOf"] = [{"required": ["extends"]}, {"required": definition["required"]}]
     definition["required"] = ["task"]

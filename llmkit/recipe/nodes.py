@@ -1,4 +1,4 @@
-"""Plain values that remember where they were written, and how two of them merge. Knows no YAML and no schema."""
+"""Plain values with their source positions, and merging of two values. Knows no YAML and no schema."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ RIVALS = {
     "train.lora": ("freeze",),
     "model": ("revision",),
 }
-"""Key -> its neighbours that it replaces when it comes from a child or from `--set`.
+"""Key -> sibling keys that it replaces when it comes from a child recipe or from `--set`.
 
-Without this nobody could override `epochs` with `steps`, and a revision would outlive its model. Only keys that exclude
-or belong to each other stand here:
-`beams` stays out, because `beams: 1` goes well with sampling.
+Without this, `steps` could not override `epochs`, and a revision would stay when the model changes. Only keys that
+exclude each other or belong together are listed: `beams` is not, because `beams: 1` can be combined with sampling.
 """
 
 
 class Broken:
-    """The value of a node that was already reported; what the schema says of it would be noise."""
+    """The value of a node with a problem that was already reported; schema errors about it are ignored."""
 
 
 BROKEN = Broken()
@@ -33,7 +32,7 @@ BROKEN = Broken()
 
 @dataclass(frozen=True)
 class Place:
-    """Where something was written. Line and column count from 1; line 0 is a source without lines."""
+    """A position in a source. Line and column count from 1; line 0 means a source without lines."""
 
     source: str
     line: int = 0
@@ -45,7 +44,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault. `str(problem)` is a single printable line."""
+    """One problem. `str(problem)` is a single printable line."""
 
     place: Place
     path: tuple[Key, ...]
@@ -58,7 +57,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Node:
-    """A value, where it stands, where its key stands, and how it was spelled if it was written without quotes."""
+    """A value, its position, the position of its key, and its spelling if it was written without quotes."""
 
     value: Scalar | Broken | list[Node] | dict[str, Node]
     place: Place
@@ -79,7 +78,7 @@ def dotted(path: tuple[Key, ...]) -> str:
 
 
 def printable(text: str) -> str:
-    """The same text on one line, with every character that a terminal would act on escaped."""
+    """The same text on one line, with control characters escaped."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
@@ -88,7 +87,7 @@ def shortened(text: str, *, limit: int = 60) -> str:
 
 
 def describe_value(node: Node) -> str:
-    """What was found, in plain words."""
+    """A description of the value for messages."""
     match node.value:
         case None:
             return "null" if node.spelling else "no value"
@@ -107,7 +106,7 @@ def describe_value(node: Node) -> str:
 
 
 def plain(node: Node) -> object:
-    """The bare value. Broken parts stay `BROKEN`, which no type of the schema accepts."""
+    """The plain value. Broken parts stay `BROKEN`, which no type of the schema accepts."""
     if isinstance(node.value, dict):
         return {key: plain(child) for key, child in node.value.items()}
     if isinstance(node.value, list):
@@ -133,7 +132,7 @@ def node_at(node: Node, path: tuple[Key, ...]) -> Node | None:
 
 
 def deepest(node: Node, path: tuple[Key, ...]) -> Node:
-    """The node at `path`, or the last one on the way to it that was written."""
+    """The node at `path`, or its deepest existing ancestor."""
     for key in path:
         child = child_of(node, key)
         if child is None:
@@ -152,12 +151,12 @@ def leaves(node: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Node]]
 
 
 def merge(base: Node, over: Node, *, rivals: Mapping[str, tuple[str, ...]], path: tuple[str, ...] = ()) -> Node:
-    """`over` on top of `base`: mappings merge key by key, everything else is replaced.
+    """Merge `over` into `base`: mappings are merged key by key, everything else is replaced.
 
-    A mapping stands where `over` gives it, except that `--set`, which has no lines, leaves it in its file.
+    A merged mapping has the position of `over`, or that of `base` if `over` is from `--set`, which has no lines.
 
     Args:
-        rivals: dotted key -> neighbours of it in `base` that it takes the place of.
+        rivals: dotted key -> sibling keys in `base` that it replaces.
     """
     if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
         return over
@@ -169,6 +168,6 @@ def merge(base: Node, over: Node, *, rivals: Mapping[str, tuple[str, ...]], path
 
 
 def _ousted_by(given: dict[str, Node], rivals: Mapping[str, tuple[str, ...]], path: tuple[str, ...]) -> set[str]:
-    # A null, as in `steps: null`, takes nothing's place.
+    # A null, as in `steps: null`, replaces nothing.
     present = [key for key, child in given.items() if child.value is not None]
     return {rival for key in present for rival in rivals.get(dotted((*path, key)), ())}

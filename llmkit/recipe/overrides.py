@@ -1,4 +1,4 @@
-"""`--set a.b=value`: one value of a recipe for one run. The value is YAML, by the same reader as the file."""
+"""`--set a.b=value`: one value of a recipe for one run. The value is YAML, parsed like the file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from llmkit.recipe.yaml import MAX_DEPTH, read_yaml
 
 
 def read_overrides(overrides: Sequence[str]) -> tuple[Node, list[Problem]]:
-    """One mapping of all of them; of two values for the same key, the later one holds."""
+    """All overrides merged into one mapping; if a key is given twice, the last value applies."""
     together, problems = Node({}, Place("--set")), []
     for text in overrides:
         tree, found = _read_override(text)
         problems += found
-        together = merge(together, tree, rivals={})  # both `train.steps` and `train.epochs`: the schema objects
+        together = merge(together, tree, rivals={})  # both `train.steps` and `train.epochs`: the schema reports it
     return together, problems
 
 
@@ -24,7 +24,7 @@ def override_place(text: str) -> Place:
 
 
 def _read_override(text: str) -> tuple[Node, list[Problem]]:
-    """Never fails: what cannot be read becomes an empty mapping, or a broken value under its key."""
+    """Never fails: an invalid override becomes an empty mapping, or a broken value under its key."""
     place = override_place(text)
     key, equals, value = text.partition("=")
     path = key.split(".")
@@ -33,7 +33,7 @@ def _read_override(text: str) -> tuple[Node, list[Problem]]:
         return Node({}, place), [Problem(place, (), fault)]
     node, problems = read_yaml(value, source=place.source, has_lines=False)
     if node is None and not problems:
-        fault = "no value; write null to switch it off, or \"''\" for an empty text"
+        fault = "no value; write null to turn it off, or \"''\" for an empty text"
         problems = [Problem(place, (), fault)]
     problems = [replace(problem, path=(*path, *problem.path)) for problem in problems]
     node = node or Node(BROKEN, place)

@@ -1,8 +1,8 @@
-"""What pydantic finds wrong with a recipe -> one line for each problem, at the place where it was written.
+"""pydantic's validation errors -> one line per problem, with its position in the file.
 
-pydantic reports a value that fits no member of a union once for each member, under names of its own. Here its
-location is followed through the types and the nodes together, so that each place gets one problem: that of the
-member which the value aims at by its shape, or of the union as a whole.
+pydantic reports a value that matches no member of a union once for each member, under its own names. Here its location
+is followed through the types and the nodes together, so that each position gets one problem: that of the member whose
+shape the value has, or of the union as a whole.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TRUE, _FALSE = ("true", "yes", "on", "y"), ("false", "no", "off", "n")
 
 @dataclass(frozen=True)
 class _Fault:
-    """Where pydantic's location leads: the keys on the way, and what stands at its end."""
+    """A resolved pydantic location: the keys of its path, and the expected type at its end."""
 
     path: tuple[Key, ...]
     expected: Type
@@ -47,7 +47,7 @@ class _Fault:
 
 
 def problems_of(error: ValidationError, *, root: Node, kind: type[Block]) -> list[Problem]:
-    """All problems of a recipe, one for each place; none for values that the reader has reported already."""
+    """All problems of a recipe, one per position; none for values that the YAML reader has already reported."""
     found: dict[tuple[Key, ...], Problem] = {}
     for details in error.errors(include_url=False):
         fault = _follow(_Fault((), kind), details["loc"], root)
@@ -57,7 +57,7 @@ def problems_of(error: ValidationError, *, root: Node, kind: type[Block]) -> lis
 
 
 def _follow(fault: _Fault, location: tuple[Key, ...], node: Node | None) -> _Fault | None:
-    """The fault at the end of `location`; None where that is a member of a union which the value does not aim at."""
+    """The fault at the end of `location`; None if that is a member of a union whose shape the value does not have."""
     if not location:
         return fault
     branches = [member for member in members(fault.expected) if member is not type(None)]
@@ -123,7 +123,7 @@ def _unknown_key(key: Key, block: type[Block]) -> str:
 
 
 def _refused_by_validator(text: str, fault: _Fault, root: Node) -> Problem:
-    """A validator of a whole block may start its text with the key that it means; then the problem stands there."""
+    """A validator of a whole block may start its message with a key; the problem then gets the key's position."""
     named = _NAMED_KEY.match(text)
     path = (*fault.path, *named[1].split(".")) if named else fault.path
     node = node_at(root, path)
@@ -137,7 +137,7 @@ def _wrong_value(fault: _Fault, node: Node) -> str:
 
 
 def _advice(expected: Type, node: Node) -> str:
-    """What to write instead, with its leading space, where that can be told."""
+    """What to write instead, with a leading space; empty if unknown."""
     scalars = {bare(one) for one in inputs(expected)}
     value = node.value
     if isinstance(value, str):

@@ -1,7 +1,7 @@
-"""What an unquoted word of YAML means to llmkit, and how a value is written so that it means the same again.
+"""The value of an unquoted YAML scalar, and how to write a value so that it is read back unchanged.
 
-YAML 1.2, less every spelling that another reader takes for something else: those are refused with the
-spelling to use. Knows no files, no positions and no schema.
+YAML 1.2, except that spellings which other parsers read differently are errors that say what to write. Knows no files,
+no positions and no schema.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 
 from llmkit.recipe.nodes import Scalar, shortened
 
-MAX_DIGITS = 20  # Python refuses to convert more than 4,300, and no key of a recipe needs more than 10.
+MAX_DIGITS = 20  # Python converts at most 4,300, and no key of a recipe needs more than 10.
 
 _NULLS = ("", "~", "null", "Null", "NULL")
 _BOOLEANS = {spelling: word == "true" for word in ("true", "false") for spelling in (word, word.title(), word.upper())}
@@ -35,7 +35,7 @@ def resolve(word: str) -> Scalar:
     """The value of an unquoted word.
 
     Raises:
-        ValueError: other readers of YAML disagree about it, or no number holds it. The text says what to write.
+        ValueError: YAML parsers disagree about it, or it is out of range. The message says what to write.
     """
     if word in _NULLS:
         return None
@@ -56,7 +56,7 @@ def is_number(text: str) -> bool:
 
 
 def write_scalar(value: Scalar) -> str:
-    """YAML that `resolve`, or any reader of YAML 1.2, turns back into an equal value."""
+    """YAML that `resolve`, or any YAML 1.2 parser, reads back as an equal value."""
     if isinstance(value, str):
         return value if _needs_no_quotes(value) else _quoted(value)
     if isinstance(value, float):
@@ -78,21 +78,21 @@ def _float(word: str) -> float:
 
 
 def _surprise(word: str) -> str:
-    """Why a word is refused, and what to write; nothing for ordinary text."""
+    """Why a word is an error, and what to write; empty for ordinary text."""
     short = shortened(word)
     as_text = f'or "{short}" for the text'
     if zero := _LEADING_ZERO.fullmatch(word):
-        return f"{short} has a leading zero, octal to some readers. Write {shortened(zero[1] + zero[2])}, {as_text}"
+        return f"{short} has a leading zero, which some YAML parsers read as octal. Write {shortened(zero[1] + zero[2])}, {as_text}"
     if _UNDERSCORES.fullmatch(word):
-        return f"{short} is a number to some readers only. Write {shortened(word.replace('_', ''))}, {as_text}"
+        return f"{short} is a number only to some YAML parsers. Write {shortened(word.replace('_', ''))}, {as_text}"
     if _OTHER_BASE.fullmatch(word):
-        return f"{short} is a number to some readers only. Write it in decimal, {as_text}"
+        return f"{short} is a number only to some YAML parsers. Write it in decimal, {as_text}"
     if _NOT_FINITE.fullmatch(word):
         return f"{short} is not a finite number. Give one, {as_text}"
     if _DATE.fullmatch(word):
-        return f'{short} is a date to some readers. Write "{short}" for the text'
+        return f'{short} is a date to some YAML parsers. Write "{short}" for the text'
     if _SEXAGESIMAL.fullmatch(word):
-        return f"{short} is a number in base 60 to some readers. Write the number, {as_text}"
+        return f"{short} is a base-60 number to some YAML parsers. Write the number, {as_text}"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""A complete recipe -> canonical YAML: every key of the schema, in its order, one to a line."""
+"""A complete recipe -> canonical YAML: every key of the schema, in its order, one per line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def dump_recipe(recipe: Recipe, *, header: str = "") -> str:
     """YAML with every value resolved, which `load_recipe` turns back into an equal recipe.
 
     Args:
-        header: text that stands as a comment above the first key.
+        header: text for a comment above the first key.
     """
     comments = "".join(f"# {printable(line)}".rstrip() + "\n" for line in header.splitlines())
     return comments + _mapping(recipe.model_dump(), indent="")

@@ -1,7 +1,7 @@
 """YAML text -> nodes: plain values, each with its line and column. Knows no recipe and no schema.
 
-ruamel.yaml is used for its events only. Nothing is ever constructed by it, so that keys, tags, aliases,
-numbers and depth are all judged here, and no tag can make anything happen.
+ruamel.yaml is used only for its events. It never constructs objects, so that keys, tags, aliases, numbers and depth are
+all checked here, and a tag cannot run any code.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from llmkit.recipe.scalars import resolve
 MAX_DEPTH = 20
 MAX_VALUES = 10_000  # aliases count as often as they are used, so nothing can expand without bound
 
-# The line ends of YAML 1.1 (U+0085, U+2028, U+2029) are refused: ruamel counts them as lines, editors do not.
+# The line breaks of YAML 1.1 (U+0085, U+2028, U+2029) are errors: ruamel counts them as lines, editors do not.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 _FORBIDDEN_ESCAPED = re.compile("[\x00\ud800-\udfff]")
 _LINE_END = re.compile("\r\n|\r|\n")
 
 _SECOND_DOCUMENT = "a second document starts here; a recipe is one document"
 _FAULTS = {
-    "found character '\\t' that cannot start any token": "a tab cannot stand here; indent with spaces",
+    "found character '\\t' that cannot start any token": "a tab is not allowed here; indent with spaces",
     "mapping values are not allowed here": "unexpected ': '; check the indentation, or put the text in quotes",
 }
 
 
 class _Unreadable(Exception):
-    """Reading cannot go on after this problem."""
+    """Reading cannot continue after this problem."""
 
     def __init__(self, place: Place, text: str, path: tuple[Key, ...] = ()) -> None:
         super().__init__(text)
@@ -52,7 +52,7 @@ class _Unreadable(Exception):
 
 
 def decode(content: bytes, *, source: str) -> tuple[str, list[Problem]]:
-    """UTF-8 with or without a byte order mark; what follows the first wrong byte is left out."""
+    """Decode UTF-8 with or without a byte order mark; the text ends before the first invalid byte."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "", [Problem(Place(source, 1, 1), (), "the file is UTF-16. Save it as UTF-8")]
     try:
@@ -65,11 +65,11 @@ def decode(content: bytes, *, source: str) -> tuple[str, list[Problem]]:
 
 
 def read_yaml(text: str, *, source: str, has_lines: bool = True) -> tuple[Node | None, list[Problem]]:
-    """The only document of `text`, or None where there is none or it breaks off; and all problems in it.
+    """The only document of `text`, or None if there is none or it cannot be parsed; and all problems in it.
 
     Args:
-        source: what stands before line and column in messages, such as the path of a file.
-        has_lines: whether places in it have a line and a column; an option of the command line has none.
+        source: the name to show before line and column in messages, such as a file path.
+        has_lines: whether positions have a line and a column; a command-line option has none.
     """
     reader = _Reader(text, source=source, has_lines=has_lines)
     try:
@@ -84,13 +84,13 @@ def _place_after(text: str, source: str) -> Place:
 
 
 def _extent(node: Node) -> tuple[int, int]:
-    """How many values a tree holds, and how many levels."""
+    """The number of values and of levels in a tree."""
     extents = [_extent(child) for child in node.children]
     return 1 + sum(count for count, _ in extents), 1 + max((levels for _, levels in extents), default=0)
 
 
 class _Reader:
-    """One pass over the events of one text. Faults in values are collected; a fault in the syntax ends it."""
+    """One pass over the events of one text. Invalid values are collected; a syntax error stops it."""
 
     def __init__(self, text: str, *, source: str, has_lines: bool) -> None:
         self.problems: list[Problem] = []
@@ -136,7 +136,7 @@ class _Reader:
             place = last if mark is None else self._at(mark.line + 1, mark.column + 1)
             raise _Unreadable(place, _syntax_fault(error)) from error
         except (ValueError, OverflowError) as error:  # chr() of an escape such as "\U00110000"
-            raise _Unreadable(last, "not YAML: after this place, an escape stands for no character") from error
+            raise _Unreadable(last, "not YAML: after this place, an escape does not encode a character") from error
         except YAMLError as error:
             raise _Unreadable(last, f"not YAML, after this place: {error}") from error
 
@@ -148,7 +148,7 @@ class _Reader:
         node = self._content(event, path)
         if event.tag is not None:
             tag = shortened(str(event.tag).replace("tag:yaml.org,2002:", "!!"))
-            node = self._broken(node, path, f"the tag {tag} is not allowed; a recipe holds plain values. Remove it")
+            node = self._broken(node, path, f"the tag {tag} is not allowed; a recipe contains plain values. Remove it")
         if event.anchor is not None:
             self._anchors[event.anchor] = node
         return node
@@ -164,7 +164,7 @@ class _Reader:
         children: dict[str, Node] = {}
         while not isinstance(event := next(self._events), MappingEndEvent):
             if not isinstance(event, ScalarEvent):
-                raise _Unreadable(self._place(event), "a key is text, found a list, a mapping or an alias", path)
+                raise _Unreadable(self._place(event), "a key must be text, found a list, a mapping or an alias", path)
             key = self._key(event, path)
             value = self._node(next(self._events), (*path, str(event.value)))
             if not isinstance(key.value, str):
@@ -173,13 +173,13 @@ class _Reader:
                 first = children[key.value].key_place
                 self._broken(key, (*path, key.value), f"given twice, the first time at {first}. Remove one")
                 continue
-            # An empty value has no place of its own: ruamel puts it where the next key stands.
+            # An empty value has no position of its own: ruamel gives it that of the next key.
             place = key.place if value.value is None and not value.spelling else value.place
             children[key.value] = replace(value, place=place, key_place=key.place)
         return Node(children, self._place(start))
 
     def _key(self, event: ScalarEvent, path: tuple[Key, ...]) -> Node:
-        """The node of a key; its value is text, or the key was reported."""
+        """The node of a key; its value is text, or a problem was reported."""
         if event.value == "<<" and event.style is None:
             merge_key = Node(BROKEN, self._place(event))
             return self._broken(merge_key, path, "merge keys (<<) are not part of YAML 1.2. Write the keys out")
@@ -187,7 +187,7 @@ class _Reader:
         if isinstance(node.value, str) or node.value is BROKEN:
             return node
         quoted = f'. Write "{shortened(node.spelling)}"' if node.spelling else ""
-        return self._broken(node, path, f"a key is text, found {describe_value(node)}{quoted}")
+        return self._broken(node, path, f"a key must be text, found {describe_value(node)}{quoted}")
 
     def _sequence(self, start: Event, path: tuple[Key, ...]) -> Node:
         children: list[Node] = []
@@ -219,7 +219,7 @@ class _Reader:
     def _count(self, event: Event, path: tuple[Key, ...], *, values: int, levels: int) -> None:
         self._values += values
         if self._values > MAX_VALUES:
-            raise _Unreadable(self._place(event), f"more than {MAX_VALUES:,} values; a recipe has no use for so many")
+            raise _Unreadable(self._place(event), f"more than {MAX_VALUES:,} values; a recipe may not have more")
         if len(path) + levels > MAX_DEPTH:
             raise _Unreadable(self._place(event), f"nested deeper than {MAX_DEPTH} levels")
 

@@ -1,4 +1,4 @@
-"""The card of a finished model: what it is, from what, how good, and how to use it."""
+"""The model card of a finished model: what it is, its base, its scores, and how to use it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def model_card(
 
     Args:
         use: the command that uses the model.
-        base: of an adapter, the model that it needs.
-        library: what opens the folder, as the hub names it: transformers, or llmkit for a model of its own.
+        base: for an adapter, the model that it needs.
+        library: the library that opens the folder, by its name on the hub: transformers, or llmkit for its own models.
     """
     rows = "\n".join(
         f"| {name} | {'not finite' if value is None else f'{value:.4f}'} |" for name, value in figures.items()
@@ -34,9 +34,9 @@ tags: [llmkit, {manifest["task"]}]
 {manifest["parameters"]:,} parameters, trained by llmkit {manifest["llmkit"]} with seed {manifest["seed"]},
 in {manifest["precision"]["format"]} on {manifest["device"]}.{_standardisation(manifest.get("targets"))}
 
-## Figures on the validation rows
+## Scores on the validation rows
 
-| figure | value |
+| metric | score |
 |---|---|
 {rows}
 

@@ -1,4 +1,4 @@
-"""What a number depends on besides the recipe: versions, machine, commit."""
+"""The environment that results depend on besides the recipe: versions, machine, commit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PACKAGES = ("llmkit", "torch", "transformers", "tokenizers", "datasets", "accel
 
 
 def environment(*, device: str, world_size: int) -> dict[str, Any]:
-    """Fingerprint of this process; a resumed run is bit-identical only where it is equal."""
+    """Fingerprint of this process; a resumed run is bit-identical only if it is equal."""
     return {
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -1,15 +1,15 @@
-"""The run folder: one training, from its recipe to its model. Knows no torch.
+"""The run folder: one training run, from its recipe to its model. Does not import torch.
 
 runs/NAME-001/
   run.json         the manifest: status, versions, git commit, timings, best scores; replaced atomically
-  recipe.yaml      complete, as it was run
+  recipe.yaml      the complete recipe of the run
   env.json         the machine; data.json: files, rows, hashes, labels
-  metrics.jsonl    one object a line, each with its step
-  checkpoints/step-00000500/    published whole, see llmkit/atomic.py
+  metrics.jsonl    one object per line, each with its step
+  checkpoints/step-00000500/    saved atomically, see llmkit/atomic.py
   model/           the finished model, a Hugging Face folder
-  evaluation/      what `llmkit evaluate` found
-  loss.png         the losses, drawn when the training ends
-  lock             held while a process works here
+  evaluation/      results of `llmkit evaluate`
+  loss.png         a plot of the losses, made when the training ends
+  lock             locked while a process trains here
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Run:
             file.write(json.dumps(finite({"step": step, **figures})) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line that a kill cut short is left out.
+        """The lines of metrics.jsonl, without a last line that a kill left incomplete.
 
         Raises:
             RunError: another line is damaged.
@@ -84,10 +84,10 @@ class Run:
             raise RunError(f"{path} is damaged ({error}).") from error
 
     def publish_model(self, files: Mapping[str, bytes], *, step: int) -> None:
-        """Make `files` the finished model; an older one stays whole and in its place until then.
+        """Make `files` the finished model; an older one stays in place, complete, until then.
 
         Raises:
-            MachineError: the file system refuses.
+            MachineError: the files cannot be written.
         """
         sweep(self.folder)
         about = {"format": 1, "step": step}
@@ -103,7 +103,7 @@ class Run:
             raise MachineError(f"{self.model}: cannot be replaced ({error.strerror}).") from error
 
     def rewind(self, step: int) -> None:
-        """Drop metrics behind the step that training resumes from; they will be logged again."""
+        """Remove metrics after the step that training resumes from; they will be logged again."""
         kept = [line for line in self.metrics() if line["step"] <= step]
         replace_file(self.folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
 
@@ -113,15 +113,15 @@ def refuse_used(name: str | Path) -> None:
     folder = Path(name)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         hint = f"continue it with --resume {folder}, or " if (folder / "run.json").exists() else ""
-        raise RunError(f"{folder} exists already; {hint}choose another name.")
+        raise RunError(f"{folder} already exists; {hint}choose another name.")
 
 
 def create_run(name: str | Path | None, *, recipe_name: str, root: Path = Path("runs")) -> Run:
-    """Make the folder of a new run: `name`, or the next free `root/recipe_name-001`.
+    """Create the folder of a new run: `name`, or the next free `root/recipe_name-001`.
 
     Raises:
         RunError: `name` exists and is not empty.
-        MachineError: it cannot be made.
+        MachineError: it cannot be created.
     """
     if name is not None:
         refuse_used(name)
@@ -140,10 +140,10 @@ def create_run(name: str | Path | None, *, recipe_name: str, root: Path = Path("
         folder = root / f"{recipe_name}-{number:03d}"
         try:
             folder.mkdir()
-        except FileExistsError:  # another process took the number in this moment
+        except FileExistsError:  # another process has just taken this number
             continue
         except OSError as error:
-            raise MachineError(f"{folder}: cannot be made ({error.strerror}).") from error
+            raise MachineError(f"{folder}: cannot be created ({error.strerror}).") from error
         return _begun(Run(folder))
 
 
@@ -164,7 +164,7 @@ def open_run(folder: str | Path) -> Run:
 
 
 def finished_runs(root: Path = Path("runs")) -> list[Run]:
-    """Runs with a finished model, the newest first. Folders that are not readable runs are passed over."""
+    """Runs with a finished model, newest first. Folders that are not readable runs are skipped."""
     if not root.is_dir():
         return []
     found = []
@@ -173,8 +173,8 @@ def finished_runs(root: Path = Path("runs")) -> list[Run]:
             continue
         try:
             found.append((read_json(path / "run.json").get("finished", ""), path))
-        except RunError as error:  # one damaged run must not stand in the way of the others
-            _log.warning("%s It is passed over.", error)
+        except RunError as error:  # one damaged run must not hide the others
+            _log.warning("%s It is skipped.", error)
     return [Run(path) for _, path in sorted(found, reverse=True)]
 
 
@@ -187,7 +187,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} is not a JSON object.")
     written = content.get("format", FORMAT)
     if not isinstance(written, int):
-        raise RunError(f"{path} has the format {written!r}, which is no number.")
+        raise RunError(f"{path} has the format {written!r}, which is not a number.")
     if written > FORMAT:
         raise RunError(
             f"{path} was written by llmkit {content.get('llmkit')}, format {written} > {FORMAT}. Update llmkit."
@@ -196,7 +196,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Put an object in the place of a file; see `finite`."""
+    """Replace a file with an object as JSON; see `finite`."""
     replace_file(path, (json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
@@ -210,22 +210,22 @@ def finite(value: Any) -> Any:
 
 
 def _begun(run: Run) -> Run:
-    """Two processes may come here at once with the same name; one of them makes the folder inside."""
+    """Two processes may call this at once with the same name; only one of them creates the folder."""
     try:
         run.checkpoints.mkdir()
     except FileExistsError as error:
-        raise RunError(f"{run.folder} was just taken by another process; choose another name.") from error
+        raise RunError(f"{run.folder} was just created by another process; choose another name.") from error
     except OSError as error:
-        raise MachineError(f"{run.checkpoints}: cannot be made ({error.strerror}).") from error
+        raise MachineError(f"{run.checkpoints}: cannot be created ({error.strerror}).") from error
     write_json(run.folder / "run.json", {"format": FORMAT, "id": uuid.uuid4().hex, "status": "started"})
     return run
 
 
 def _exchange(new: Path, old: Path) -> None:
-    """Let two folders change places in one step.
+    """Exchange two folders atomically.
 
-    Only Linux has such a step, and not on every file system. Elsewhere a kill can come when neither is in the old
-    one's place: the next resume then publishes the model again, from the best checkpoint.
+    Only Linux supports this, and not on every file system. Elsewhere a kill can leave neither folder in the old one's
+    place: the next resume then saves the model again, from the best checkpoint.
     """
     rename = getattr(ctypes.CDLL(None), "renameat2", None)
     names = _CURRENT_FOLDER, os.fsencode(new), _CURRENT_FOLDER, os.fsencode(old)
@@ -241,4 +241,4 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise MachineError(f"{folder}: cannot be made ({error.strerror}).") from error
+        raise MachineError(f"{folder}: cannot be created ({error.strerror}).") from error

@@ -1,4 +1,4 @@
-"""One process at a time works in a run folder. The kernel frees the lock when its holder dies, however it dies."""
+"""Lock of a run folder, for one process at a time. The kernel releases it when the process ends for any reason."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from llmkit.errors import MachineError
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold `folder/lock`.
+    """Lock `folder/lock`.
 
     Raises:
-        MachineError: another process holds it, it may not be written, or the file system knows no locks.
+        MachineError: another process has locked it, it cannot be written, or the file system does not support locks.
     """
     path = folder / "lock"
     try:
@@ -33,7 +33,7 @@ def locked(folder: Path) -> Iterator[None]:
             raise MachineError(f"{folder} is in use by {_holder(path)}. Wait for it, or choose another run.") from error
         except OSError as error:
             raise MachineError(
-                f"{folder}: its file system has no locks ({error.strerror}); use another folder."
+                f"{folder}: its file system does not support locks ({error.strerror}); use another folder."
             ) from error
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         os.truncate(descriptor, 0)

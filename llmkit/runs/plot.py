@@ -1,7 +1,7 @@
-"""The losses of a run as a picture: loss.png in its folder, and characters for a terminal. Knows no torch.
+"""Plots of a run's losses: loss.png in its folder, and characters for a terminal. Does not import torch.
 
-Both libraries are imported where they draw. matplotlib is used through its objects alone, without pyplot: nothing global
-is touched, and no window is opened.
+Both libraries are imported where they are used. matplotlib is used without pyplot: no global state is changed, and no
+window is opened.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Curve = list[tuple[int, float]]
 TRAIN_COLOUR, SMOOTHED_COLOUR, VALIDATION_COLOUR = "#a6cee3", "#08519c", "#d95f02"
 _MOST_POINTS = 2_000
 _SMOOTHED_FROM = 200
-"""Points of a curve that gets a smoothed one beside it."""
+"""Curves with at least this many points are also shown smoothed."""
 _SMOOTHED_POINTS = 100
 _NARROWEST, _ROWS = 60, 17
 """Columns of a terminal, rows of the curves."""
 _LABEL = 9
-"""Columns of a loss at the left."""
+"""Columns of the axis labels."""
 _log = logging.getLogger("llmkit")
 
 
@@ -43,11 +43,11 @@ class Losses:
     train: Curve
     validation: Curve
     left_out: int
-    """Values that are no finite number."""
+    """Number of values that are not finite."""
 
     @property
     def findings(self) -> tuple[str, ...]:
-        """What the picture shows, in numbers."""
+        """A summary of the plot in numbers."""
         parts = []
         if self.validation:
             step, loss = min(self.validation, key=lambda point: point[1])
@@ -55,19 +55,19 @@ class Losses:
         if self.train:
             parts.append(f"last training loss {self.train[-1][1]:.4g}")
         if self.left_out:
-            parts.append(f"{self.left_out:,} left out (not finite)")
+            parts.append(f"{self.left_out:,} omitted (not finite)")
         return tuple(parts)
 
 
 def read_losses(run: Run) -> Losses:
-    """`train/loss` and `evaluation/loss` of metrics.jsonl. A last line that was cut short is left out, with a warning.
+    """`train/loss` and `evaluation/loss` of metrics.jsonl. An incomplete last line is ignored, with a warning.
 
     Raises:
         RunError: another line is damaged, or there is no finite loss.
     """
     path = run.folder / "metrics.jsonl"
     if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
-        _log.warning("%s: its last line is cut short and left out.", path)
+        _log.warning("%s: its last line is incomplete and ignored.", path)
     lines = run.metrics()
     train, train_left_out = _curve(lines, "train/loss", path=path)
     validation, validation_left_out = _curve(lines, "evaluation/loss", path=path)
@@ -78,7 +78,7 @@ def read_losses(run: Run) -> Losses:
 
 
 def draw_png(losses: Losses) -> bytes:
-    """The picture, 1,200 x 675 pixels; the same losses give the same bytes."""
+    """The plot as PNG, 1,200 x 675 pixels; the same losses give the same bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -102,10 +102,10 @@ def draw_png(losses: Losses) -> bytes:
 
 
 def write_png(run: Run, losses: Losses) -> Path:
-    """Put loss.png into the run's folder, in one step, and return its path.
+    """Write loss.png to the run's folder atomically, and return its path.
 
     Raises:
-        MachineError: the file system refuses.
+        MachineError: the file cannot be written.
     """
     path = run.folder / "loss.png"
     replace_file(path, draw_png(losses))
@@ -113,10 +113,10 @@ def write_png(run: Run, losses: Losses) -> Path:
 
 
 def draw_text(losses: Losses, *, columns: int) -> str:
-    """The picture in characters: dots of Braille for training, `o` for validation. No control codes.
+    """The plot as text: Braille dots for training, `o` for validation. No control codes.
 
     Args:
-        columns: of the terminal; fewer than 60 count as 60.
+        columns: width of the terminal; at least 60 are used.
     """
     from plotille import Canvas
 
@@ -125,7 +125,7 @@ def draw_text(losses: Losses, *, columns: int) -> str:
     low, high = _range([loss for _, loss in losses.train + losses.validation])
     steps = [step for step, _ in losses.train + losses.validation]
     first, last = min(steps), max(max(steps), min(steps) + 1)
-    # A canvas leaves its upper limits out: move them by the part of a character that brings the last point in.
+    # A canvas excludes its upper limits: move them by a fraction of a character to include the last point.
     right, top = first + (last - first) * 2 * width / (2 * width - 1), low + (high - low) * 4 * _ROWS / (4 * _ROWS - 1)
     canvas = Canvas(width, _ROWS, first, low, right, top)
     train = thinned(losses.train, most=_MOST_POINTS)
@@ -150,9 +150,9 @@ def draw_text(losses: Losses, *, columns: int) -> str:
 
 
 def thinned(curve: Curve, *, most: int) -> Curve:
-    """At most `most` points of a curve, with every peak and dip that would show.
+    """At most `most` points of a curve, with every visible peak and dip.
 
-    Neighbours are taken together, and of each lot its lowest and its highest point are kept; so are both ends.
+    Neighbouring points are grouped, and the lowest and the highest point of each group are kept; so are both ends.
     """
     if len(curve) <= most:
         return curve
@@ -165,7 +165,7 @@ def thinned(curve: Curve, *, most: int) -> Curve:
 
 
 def smoothed(curve: Curve, *, points: int) -> list[tuple[float, float]]:
-    """Mean step and mean loss of each of `points` lots of neighbours."""
+    """Mean step and mean loss of each of `points` groups of neighbours."""
     return [
         (sum(step for step, _ in lot) / len(lot), sum(loss for _, loss in lot) / len(lot))
         for lot in _lots(curve, points)
@@ -173,7 +173,7 @@ def smoothed(curve: Curve, *, points: int) -> list[tuple[float, float]]:
 
 
 def _lots(curve: Curve, count: int) -> list[Curve]:
-    """Neighbours in `count` lots of nearly the same size."""
+    """Neighbours in `count` groups of nearly equal size."""
     edges = [len(curve) * number // count for number in range(count + 1)]
     return [curve[start:end] for start, end in pairwise(edges)]
 
@@ -182,13 +182,13 @@ def _nothing_to_plot(run: Run, *, left_out: int) -> str:
     if left_out:
         return f"{run.folder}: none of its {left_out:,} losses is a finite number. Try a lower train.learning_rate."
     return (
-        f"{run.folder}: there are no losses to plot yet. Wait for its first step, or go on with: "
+        f"{run.folder}: there are no losses to plot yet. Wait for its first step, or continue it with: "
         f"llmkit finetune --resume {run.folder}"
     )
 
 
 def _curve(lines: Sequence[Any], key: str, *, path: Path) -> tuple[Curve, int]:
-    """The points of one figure, and how many were left out."""
+    """The points of one metric, and the number of values left out."""
     points: Curve = []
     left_out = 0
     for number, line in enumerate(lines, start=1):
@@ -198,8 +198,8 @@ def _curve(lines: Sequence[Any], key: str, *, path: Path) -> tuple[Curve, int]:
             continue
         value = line[key]
         if value is not None and not _is_number(value):
-            raise RunError(f"{path}:{number} is damaged: {key} is {value!r}, and should be a number or null.")
-        if value is None or not math.isfinite(value):  # Run.log writes null for what is not finite
+            raise RunError(f"{path}:{number} is damaged: {key} is {value!r}, expected a number or null.")
+        if value is None or not math.isfinite(value):  # Run.log writes null for values that are not finite
             left_out += 1
         else:
             points.append((line["step"], float(value)))
@@ -224,7 +224,7 @@ def _draw_curves(axes: Axes, losses: Losses) -> None:
 
 def _draw_line(axes: Axes, curve: Sequence[tuple[float, float]], label: str, colour: str, width: float) -> None:
     steps, values = zip(*curve, strict=True)
-    marker = "." if len(curve) <= 30 else None  # a line of one point would not be seen
+    marker = "." if len(curve) <= 30 else None  # a line of one point would be invisible
     axes.plot(steps, values, label=label, color=colour, linewidth=width, marker=marker)
 
 

@@ -1,4 +1,4 @@
-"""How sequences are put together for one pass through a model, where all of them are read. Knows lengths, no tokens."""
+"""Batching of sequences for one pass through a model. Pure functions of lengths; knows no tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from llmkit.data.order import cut_by_tokens
 
 
 def batches_by_length(lengths: Sequence[int], *, max_tokens: int) -> list[list[int]]:
-    """Cut all indices into batches of like length, so that padding is small and memory bounded.
+    """Split all indices into batches of similar length, so that padding is small and memory bounded.
 
     Args:
         lengths: tokens of each sequence.

@@ -1,7 +1,7 @@
-"""Checkpoints: a model folder that plain transformers opens (or an adapter, that peft opens), the optimizer's state by
-name, and where training stands.
+"""Checkpoints: a model folder that plain transformers opens (or an adapter that peft opens), the optimizer's state by
+parameter name, and the training progress.
 
-Published whole (llmkit/atomic.py), found by scanning and verified byte by byte. No pickle.
+Saved atomically (llmkit/atomic.py), found by scanning and verified byte by byte. No pickle.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _log = logging.getLogger("llmkit")
 _OPTIMIZER, _STATE, _SCALER = "optimizer.safetensors", "trainer_state.json", "scaler.json"
 _HEAD, _MEAN, _DEVIATION = "standardised_head.safetensors", "target_mean", "target_deviation"
 _OWN = {_OPTIMIZER, _STATE, _SCALER, _HEAD}
-"""What a checkpoint has besides the model."""
+"""The files of a checkpoint besides the model."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A published checkpoint whose every byte was checked."""
+    """A saved checkpoint of which every byte was verified."""
 
     folder: Path
     manifest: Mapping[str, Any]
@@ -50,7 +50,7 @@ class Checkpoint:
         return read_verified(self.folder, self.manifest, name)
 
     def model_files(self) -> dict[str, bytes]:
-        """What becomes the finished model."""
+        """The files of the finished model."""
         return {name: self.read(name) for name in self.manifest["files"] if name not in _OWN}
 
 
@@ -72,13 +72,13 @@ class CheckpointStore:
         scaler: Mapping[str, Any] | None,
         about: Mapping[str, Any],
     ) -> Path:
-        """Publish a checkpoint of this step, then delete what is no longer kept.
+        """Save a checkpoint of this step, then delete old checkpoints.
 
         Args:
             scaler: the gradient scaler's state, for fp16.
-            about: what else the manifest should say.
+            about: additional entries of the manifest.
         Raises:
-            MachineError: it could not be written; older checkpoints are untouched.
+            MachineError: it could not be written; older checkpoints are not affected.
         """
         if self._tokenizer is None:
             self._tokenizer = tokenizer_files(loaded)
@@ -94,26 +94,26 @@ class CheckpointStore:
             files[_HEAD] = _head_file(loaded, loaded.target_scale)
         target = self.folder / f"step-{progress.step:08d}"
         self.folder.mkdir(exist_ok=True)
-        if target.exists():  # resumed from a damaged newer one: it was passed over, and is made again
+        if target.exists():  # a damaged checkpoint of this step was skipped when training resumed; replace it
             remove_folder(target)
         publish_folder(target, files, about={"run": self.run_id, "step": progress.step, **about})
         self._retain(progress)
         return target
 
     def newest(self) -> Checkpoint | None:
-        """The newest whole checkpoint; damaged ones are passed over with a warning."""
+        """The latest complete checkpoint; damaged ones are skipped with a warning."""
         for folder in reversed(self._published()):
             try:
                 return self.open(folder)
             except RunError as error:
-                _log.warning("%s It is passed over.", error)
+                _log.warning("%s It is skipped.", error)
         return None
 
     def open(self, folder: Path) -> Checkpoint:
-        """A checkpoint by its folder.
+        """The checkpoint in a folder.
 
         Raises:
-            RunError: damaged, or of another run.
+            RunError: it is damaged or belongs to another run.
         """
         manifest = verify_folder(folder)
         if manifest.get("run") != self.run_id:
@@ -129,9 +129,9 @@ class CheckpointStore:
         return sorted(path for path in self.folder.iterdir() if re.fullmatch(r"step-\d{8}", path.name))
 
     def _retain(self, progress: Progress) -> None:
-        """Keep the newest few and the best; publishing has verified the newest.
+        """Keep the latest few and the best; the latest was verified when it was saved.
 
-        What is newer still was damaged and passed over when training resumed: it does not count as kept.
+        Checkpoints after this step were damaged and skipped when training resumed: they do not count.
         """
         published = [folder for folder in self._published() if folder.name <= f"step-{progress.step:08d}"]
         best = f"step-{progress.best_step:08d}" if progress.best_step is not None else None
@@ -141,10 +141,10 @@ class CheckpointStore:
 
 
 def restore(checkpoint: Checkpoint, loaded: LoadedModel, optimizer: Optimizer) -> Progress:
-    """Put weights and optimizer back as they were.
+    """Restore weights and optimizer state.
 
     Raises:
-        RunError: the tensors are not those of this model.
+        RunError: the tensors do not match this model.
     """
     if loaded.adapter is not None:
         put_tensors(loaded.model, load_tensors(checkpoint.read(ADAPTER_WEIGHTS)), name=str(checkpoint.folder))
@@ -162,7 +162,9 @@ def _put_weights(checkpoint: Checkpoint, loaded: LoadedModel) -> None:
     odd = sorted(tensors.keys() ^ own.keys()) or [name for name in own if own[name].shape != tensors[name].shape]
     if odd:
         raise RunError(f"{checkpoint.folder}: its weights do not belong to this model: {', '.join(odd[:5])}.")
-    loaded.model.load_state_dict(tensors, strict=False)  # tied second names are absent; the rest was just compared
+    loaded.model.load_state_dict(
+        tensors, strict=False
+    )  # second names of tied weights are missing; the rest was just compared
 
 
 def _head_file(loaded: LoadedModel, scale: TargetScale) -> bytes:
@@ -173,7 +175,7 @@ def _head_file(loaded: LoadedModel, scale: TargetScale) -> bytes:
 
 
 def saved_scale(checkpoint: Checkpoint) -> TargetScale | None:
-    """The scale of a regression's numbers in training; None where they were not standardised."""
+    """The scale of a regression's numbers in training; None if they were not standardized."""
     if _HEAD not in checkpoint.manifest["files"]:
         return None
     tensors = load_tensors(checkpoint.read(_HEAD))
@@ -181,7 +183,7 @@ def saved_scale(checkpoint: Checkpoint) -> TargetScale | None:
 
 
 def scaler_state(checkpoint: Checkpoint) -> dict[str, Any] | None:
-    """The gradient scaler's state, where the checkpoint has one."""
+    """The gradient scaler's state, if the checkpoint has one."""
     if _SCALER not in checkpoint.manifest["files"]:
         return None
     state: dict[str, Any] = json.loads(checkpoint.read(_SCALER))

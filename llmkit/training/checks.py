@@ -1,8 +1,8 @@
-"""Checks of model, data and task before the first step, on the real thing: what they find would cost a whole training.
+"""Checks of model, data and task before the first step: they find errors that would waste a whole training run.
 
-The losses of three examples cost less than a step, the targets of the first epoch are looked at up to a limit, and
-saving costs a third of a checkpoint in time, and less memory than AdamW will need. Nothing is changed: the training
-takes the same steps with and without them.
+The losses of three examples cost less than a step, the targets of the first epoch are read up to a limit, and saving
+costs a third of a checkpoint in time, and less memory than AdamW will need. Nothing is changed: training takes the same
+steps with and without them.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ from llmkit.recipe.blocks import TrainBlock
 from llmkit.tasks.base import WRITING_HEADS, Batch, Task
 
 _MOST_ELEMENTS = 2_000_000
-"""Of the batches looked at, inputs and masks included."""
+"""Maximum number of elements to check, inputs and masks included."""
 _ROUNDING = 1e-4
-"""Relative; float32 sums of some thousand terms differ by 1e-6 or so, a wrong mask by 1e-2 or more."""
-_OFF = "train.checks: false trains all the same."
+"""Relative tolerance; float32 sums of some thousand terms differ by about 1e-6, a wrong mask by 1e-2 or more."""
+_OFF = "Set train.checks: false to train anyway."
 
 
 @dataclass(frozen=True)
 class Check:
-    """One that passed: what was looked at."""
+    """A check that passed: a description of what was checked."""
 
     name: str
     found: str
 
 
 def check_before_training(task: Task, examples: Examples, *, train: TrainBlock, device: torch.device) -> list[Check]:
-    """Run all checks, and return what they looked at.
+    """Run all checks, and return a description of each.
 
     Raises:
-        DataError, ModelError: the first that fails, with what was found.
+        DataError, ModelError: the first check that fails, with the fault.
     """
     model = task.loaded.model
     model.to(device).eval()
-    with torch.no_grad():  # not inference mode: what a task computes once and keeps is used in training too
+    with torch.no_grad():  # not inference mode: tensors that a task caches are used in training too
         checks = [*_check_targets(task, examples, train=train), _check_padding(task, examples)]
         with in_target_units(task.loaded) as loaded:
             kind: Any = type(task)
@@ -63,7 +63,7 @@ def check_before_training(task: Task, examples: Examples, *, train: TrainBlock, 
 
 
 def refuse_idle_smoothing(task: Task, examples: Examples, *, share: float) -> None:
-    """Raise UsageError if label smoothing would change nothing, since the task's loss is no cross-entropy, or would
+    """Raise UsageError if label smoothing would change nothing, since the task's loss is not a cross-entropy, or would
     make the loss infinite."""
     task.loaded.model.eval()
     few = _few(examples)
@@ -72,11 +72,11 @@ def refuse_idle_smoothing(task: Task, examples: Examples, *, share: float) -> No
         with label_smoothing(share):
             smoothed = _loss(task, examples, few)
     if not math.isfinite(plain):
-        return  # the first step refuses it, and says what to do
+        return  # the first step reports it
     if not math.isfinite(smoothed):
-        raise UsageError(f"train.label_smoothing: it makes the loss of {task.recipe.task} {smoothed}; leave it out.")
+        raise UsageError(f"train.label_smoothing: it makes the loss of {task.recipe.task} {smoothed}; remove it.")
     if smoothed == plain:
-        raise UsageError(f"train.label_smoothing: the loss of {task.recipe.task} is no cross-entropy; leave it out.")
+        raise UsageError(f"train.label_smoothing: the loss of {task.recipe.task} is not a cross-entropy; remove it.")
 
 
 # ---- targets
@@ -84,7 +84,7 @@ def refuse_idle_smoothing(task: Task, examples: Examples, *, share: float) -> No
 
 @dataclass
 class _Seen:
-    """Counts over the batches looked at."""
+    """Counts over the checked batches."""
 
     batches: int = 0
     examples: int = 0
@@ -92,7 +92,7 @@ class _Seen:
     ends: int = 0
     """End-of-text tokens among the targets."""
     without_targets: int = 0
-    """Examples with none."""
+    """Examples without targets."""
 
 
 def _check_targets(task: Task, examples: Examples, *, train: TrainBlock) -> Iterator[Check]:
@@ -109,14 +109,14 @@ def _check_targets(task: Task, examples: Examples, *, train: TrainBlock) -> Iter
         seen.targets += int(counted.sum())
         seen.ends += int((labels[counted] == end_id).sum()) if end_id is not None else 0
         seen.without_targets += int((~counted.reshape(len(labels), -1).any(dim=1)).sum())
-        if not counted.any() and len(labels) > 1:  # the last block of a corpus may be one token, and a batch by itself
+        if not counted.any() and len(labels) > 1:  # the last block of a corpus may be one token, and a batch of its own
             raise _failed(
                 "targets",
-                f"the {len(labels):,} examples of batch {number + 1:,} have none; it would teach nothing",
+                f"the {len(labels):,} examples of batch {number + 1:,} have none, so the batch would not train anything",
                 kind=DataError,
             )
     if not seen.targets:
-        raise _failed("targets", f"there is none in {seen.examples:,} examples", kind=DataError)
+        raise _failed("targets", f"there are none in {seen.examples:,} examples", kind=DataError)
     of_all = steps_per_epoch(len(examples), batch_size=train.batch_size)
     looked = f"{seen.targets:,} in {min(seen.batches, of_all):,} of the {of_all:,} batches of the first epoch"
     lacking = f", none in {seen.without_targets:,} of {seen.examples:,} examples" if seen.without_targets else ""
@@ -134,8 +134,8 @@ def _check_targets(task: Task, examples: Examples, *, train: TrainBlock) -> Iter
 
 
 def _first_batches(task: Task, examples: Examples, *, train: TrainBlock) -> Iterator[Batch]:
-    """Those of the first epoch, as far as they are looked at, then the last example: a corpus that is one text has its
-    only end there."""
+    """The batches of the first epoch, up to the limit, then the last example: a corpus of a single text has its only end
+    token there."""
     elements = 0
     for step in range(steps_per_epoch(len(examples), batch_size=train.batch_size)):
         indices = batch_of_step(step, count=len(examples), batch_size=train.batch_size, seed=train.seed)
@@ -148,18 +148,18 @@ def _first_batches(task: Task, examples: Examples, *, train: TrainBlock) -> Iter
 
 
 def _check_range(task: Task, batch: Batch, targets: Tensor) -> None:
-    """A target that the head has no output for is an index error, on a GPU one that stops the device."""
+    """Without this check, a target outside the head's outputs would be an index error, on a GPU a fatal one."""
     limit = _outputs(task, batch)
     if limit is None or targets.is_floating_point() or not len(targets):
         return
     lowest, highest = int(targets.min()), int(targets.max())
     if lowest < 0 or highest >= limit:
         odd = lowest if lowest < 0 else highest
-        raise _failed("labels", f"{odd} is among them, and the head has the outputs 0 to {limit - 1:,}", kind=DataError)
+        raise _failed("labels", f"{odd} is among them, but the head has the outputs 0 to {limit - 1:,}", kind=DataError)
 
 
 def _outputs(task: Task, batch: Batch) -> int | None:
-    """Values that a target may have, from 0 on; None where any will do."""
+    """Number of values that a target may have, from 0; None for any."""
     model = task.loaded.model
     if task.recipe.HEAD in LABELLED_HEADS:
         has_or_not = model.config.problem_type == "multi_label_classification"  # a target for each output
@@ -179,7 +179,7 @@ def _bounds(task: Task) -> str:
 
 
 def _check_padding(task: Task, examples: Examples) -> Check:
-    """Losses of a few examples together against those of each alone."""
+    """Compare the loss of a few examples in one batch with their losses one by one."""
     few = _few(examples)
     together = _loss(task, examples, few)
     alone = sum(_loss(task, examples, few[[place]]) for place in range(len(few)))
@@ -187,15 +187,15 @@ def _check_padding(task: Task, examples: Examples) -> Check:
     if not _same(together, alone):
         raise _failed(
             "padding",
-            f"examples of {lengths} tokens have a loss of {together:.6g} together, and of {alone:.6g} one by one; "
-            "what stands beside an example must not change it",
+            f"examples of {lengths} tokens have a loss of {together:.6g} in one batch, but {alone:.6g} one by one; "
+            "padding must not change the loss of an example",
             kind=ModelError,
         )
-    return Check("padding", f"same loss of examples of {lengths} tokens, together and alone")
+    return Check("padding", f"same loss of examples of {lengths} tokens, in one batch and one by one")
 
 
 def _check_saving(task: Task, examples: Examples) -> Check:
-    """Write the model as a checkpoint does, open it as every verb does, and compare."""
+    """Save the model like a checkpoint, load it as for inference, and compare."""
     files = {**tokenizer_files(task.loaded), **changing_files(task.loaded)}
     with tempfile.TemporaryDirectory() as name:
         for file, content in files.items():
@@ -205,10 +205,10 @@ def _check_saving(task: Task, examples: Examples) -> Check:
         try:
             opened = load_model(name, head=task.recipe.HEAD, keep_adapter=True)
         except ModelError as error:
-            raise _failed("saving", f"what was saved cannot be opened ({error})", kind=ModelError) from error
+            raise _failed("saving", f"the saved model cannot be loaded ({error})", kind=ModelError) from error
     _compare_weights(task.loaded, opened)
     if opened.adapter is not None:
-        merge_adapter(opened.model)  # as every verb uses it
+        merge_adapter(opened.model)  # as in inference
     opened.model.to(task.loaded.model.device).eval()
     kind: Any = type(task)
     again: Task = kind(task.recipe, opened)
@@ -218,11 +218,11 @@ def _check_saving(task: Task, examples: Examples) -> Check:
         if not _same(before, after):
             raise _failed(
                 "saving",
-                f"an example has a loss of {before:.6g}, and {after:.6g} with the model that was saved and opened "
-                "again; something of the model is not in its files",
+                f"an example has a loss of {before:.6g}, but {after:.6g} with the model that was saved and loaded "
+                "again; part of the model is not in its files",
                 kind=ModelError,
             )
-    return Check("saving", f"same weights and losses of the model opened again, {size / 1e6:,.1f} MB")
+    return Check("saving", f"same weights and losses of the model loaded again, {size / 1e6:,.1f} MB")
 
 
 def _compare_weights(before: LoadedModel, after: LoadedModel) -> None:
@@ -230,7 +230,7 @@ def _compare_weights(before: LoadedModel, after: LoadedModel) -> None:
     odd = sorted(own.keys() ^ read.keys()) or [name for name in own if not torch.equal(own[name], read[name])]
     if odd:
         listed = ", ".join(odd[:5])
-        raise _failed("saving", f"weights that come back otherwise than they were: {listed}", kind=ModelError)
+        raise _failed("saving", f"weights that differ after saving and loading: {listed}", kind=ModelError)
 
 
 def _few(examples: Examples) -> np.ndarray:
@@ -250,7 +250,7 @@ def _on_device(task: Task, batch: Batch) -> Batch:
 
 def _same(first: float, second: float) -> bool:
     if not math.isfinite(first) and not math.isfinite(second):
-        return True  # no matter for a comparison: the first step refuses such a loss, and says what to do
+        return True  # nothing to compare: the first step reports such a loss
     return abs(first - second) <= _ROUNDING * max(1.0, abs(first))
 
 

@@ -1,8 +1,8 @@
-"""Floating-point operations that a training needs, and those that a device can do. Pure arithmetic; knows no torch.
+"""Floating-point operations of a training run, and the peak of a device. Pure arithmetic; does not import torch.
 
-Their quotient is the model FLOPs utilization (Chowdhery et al. 2022, appendix B): needed FLOPs a token, times tokens
-a second, over `peak_flops`. Needed is what the model's definition asks for: work that a trick saves still counts, and
-work that is done twice counts once. So a BERT classifier's last layer counts in full.
+Their ratio is the model FLOPs utilization (Chowdhery et al. 2022, appendix B): FLOPs per token, times tokens per second,
+over `peak_flops`. FLOPs follow from the model's definition: skipped work still counts, and recomputed work counts once.
+So a BERT classifier's last layer counts in full.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 _LOOKED_UP = re.compile(r"embeddings\.|\.wte\.|\.wpe\.|shared\.|embed_tokens\.|relative_attention_bias")
-"""Tables that are read by row: no product."""
+"""Lookup tables: no matrix product."""
 _CROSS = re.compile(r"\.EncDecAttention\.[kv]\.")
-"""Keys and values of the decoder's look at the source: products with source tokens, not with target tokens."""
+"""Keys and values of cross-attention: products with source tokens, not with target tokens."""
 
 
 @dataclass(frozen=True)
 class MatrixSizes:
-    """Elements of the matrices that one position is multiplied with. Biases and norms are left out."""
+    """Elements of the matrices that each position is multiplied with, without biases and norms."""
 
     source: int
-    """A token that the encoder reads, or the only stack of GPT-2 and BERT."""
+    """Per token of the encoder, or of the only stack of GPT-2 and BERT."""
     target: int
-    """A token that the decoder reads; 0 without a decoder."""
+    """Per token of the decoder; 0 without a decoder."""
     head: int
-    """A target: the vocabulary's matrix, tied or not, or a classifier and what stands before it."""
+    """Per target: the vocabulary matrix, tied or not, or a classifier with its preceding layers."""
 
 
 def matrix_sizes(shapes: Mapping[str, Sequence[int]], *, config: PretrainedConfig) -> MatrixSizes:
@@ -66,7 +66,7 @@ def train_flops_per_token(
 
     A multiply and an add for each matrix element, once forward and twice backward (Kaplan et al. 2020, section 2.1),
     and as often the two products of attention, over the whole context whether a mask hides some of it or not
-    (Chowdhery et al. 2022, appendix B). Lookups, softmax, norms and the optimizer are left out.
+    (Chowdhery et al. 2022, appendix B). Lookups, softmax, norms and the optimizer are not counted.
 
     Args:
         sizes: from `matrix_sizes`.
@@ -75,7 +75,7 @@ def train_flops_per_token(
         target_tokens: of one sequence, for the decoder.
         targets: positions of one sequence that the head reads; 1 for a classifier.
     Returns:
-        FLOPs a token, source and target tokens counted alike.
+        FLOPs per token, source and target tokens counted alike.
     """
     is_encoder_decoder = config.is_encoder_decoder
     width = family_of(config.model_type, name="the model").attention_width(config)
@@ -110,7 +110,7 @@ _PEAKS: tuple[tuple[str, float, float, float | None], ...] = (
 
 
 def peak_flops(device_name: str, precision: Literal["fp32", "bf16", "fp16"]) -> float | None:
-    """The most FLOPs a second that its vendor states for a GPU, dense.
+    """The peak FLOPs per second that the vendor states for a GPU, dense.
 
     Args:
         device_name: `torch.cuda.get_device_name()`, such as "NVIDIA A100-SXM4-80GB".

@@ -1,4 +1,4 @@
-"""`fit`, the only training loop. It yields what happens; the caller logs, prints, or stops after two steps."""
+"""`fit`, the only training loop. It yields events; the caller logs, prints, or stops after two steps."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from llmkit.training.schedule import Plan, lr_at
 from llmkit.training.step import LossModule, Stepper, scaler_of
 
 _MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
-"""On a CPU, larger ones fall out of the cache and are no faster; a GPU needs them to be busy."""
+"""On a CPU, larger micro-batches exceed the cache and are not faster; a GPU needs them for full use."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """How a training measures itself."""
+    """How a model is evaluated during training."""
 
     measure: Callable[[], Scores]
     best: str
-    """The figure that picks the best checkpoint."""
+    """The score that selects the best checkpoint."""
     patience: int | None
 
 
@@ -52,7 +52,7 @@ def fit(
     """Train `task` on `examples`, and yield each step, evaluation and checkpoint.
 
     Args:
-        store: where checkpoints go; None on all processes but the first, and where nothing is to be kept.
+        store: where to save checkpoints; None on all processes except the first, or to save none.
         resume: a verified checkpoint to continue from, bit for bit in the same environment.
         stop_signal: number of a signal that came in, asked at each step; the step is finished and saved first.
         about: what the checkpoints' manifests say besides the step.
@@ -154,7 +154,7 @@ def _patience_is_over(validation: Validation, progress: Progress) -> bool:
 
 
 def _agreed(signal_number: int | None, accelerator: Accelerator) -> int | None:
-    """A signal may reach one process only; all must stop after the same step."""
+    """A signal may reach only one process; all must stop after the same step."""
     if accelerator.num_processes == 1:
         return signal_number
     from accelerate.utils import gather_object

@@ -38,7 +38,7 @@ def adamw(model: nn.Module, *, weight_decay: float, layer_decay: float | None = 
             decay = weight_decay if parameter.ndim >= 2 else 0.0
             scale = 1.0 if layer_decay is None else layer_decay ** distances[name]
             empty: dict[str, Any] = {"params": [], "weight_decay": decay, _SCALE: scale, _SCALED: scaled}
-            key = (name,) if scaled else (decay, scale)  # one rate a group
+            key = (name,) if scaled else (decay, scale)  # one learning rate per group
             groups.setdefault(key, empty)["params"].append(parameter)
     return AdamW(list(groups.values()), lr=0.0, fused=True)  # one kernel for all parameters, on a CPU too
 
@@ -54,10 +54,10 @@ def optimizer_state(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]
 
 
 def restore_optimizer(optimizer: Optimizer, model: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_state` gave.
+    """Restore the result of `optimizer_state`.
 
     Raises:
-        RunError: the names or shapes are not those of the model.
+        RunError: the names or shapes do not match the model.
     """
     named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     wanted = {f"{name}.{key}" for name in named for key in _STATE}
@@ -80,10 +80,10 @@ def restore_optimizer(optimizer: Optimizer, model: nn.Module, state: Mapping[str
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """`rate` is that of the head; groups of lower layers may have a share of it, scaled ones that times their size."""
+    """`rate` is the head's; groups of lower layers may have a share of it, scaled groups multiply it by their size."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group[_SCALE]
         if group[_SCALED]:
             (parameter,) = group["params"]
             size = parameter.detach().float().square().mean().sqrt().clamp(min=_SMALLEST)
-            group["lr"] = group["lr"] * size  # a tensor, so that a GPU need not be waited for
+            group["lr"] = group["lr"] * size  # a tensor, to avoid a GPU synchronization

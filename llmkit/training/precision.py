@@ -1,4 +1,4 @@
-"""Which number format a device computes in, and why. The choice travels with its reason."""
+"""The number format that a device computes in, together with the reason for it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class Precision:
 
     @property
     def accelerate(self) -> str:
-        """accelerate's word for it."""
+        """accelerate's name for it."""
         return "no" if self.format == "fp32" else self.format
 
 
 def choose_precision(
     wanted: Literal["auto", "fp32", "bf16", "fp16"], *, family: Family, device: torch.device
 ) -> Precision:
-    """Weights stay in float32; this is what matrix products are computed in.
+    """The number format of matrix products; weights stay in float32.
 
     Raises:
         UsageError: fp16 for T5, whose activations overflow in it, or on a CPU; bf16 for an LSTM on a GPU.
@@ -39,16 +39,16 @@ def choose_precision(
     if wanted == "fp16" and device.type == "cpu":
         raise UsageError("train.precision: fp16 needs a GPU; use auto, bf16 or fp32 on a CPU.")
     if wanted != "auto":
-        return Precision(wanted, "as the recipe says")
+        return Precision(wanted, "set in the recipe")
     if device.type == "cuda":
         fault = family.refuse_precision("bf16", device)
         if fault is not None:
             return Precision("fp32", fault)
         if torch.cuda.is_bf16_supported(including_emulation=False):
-            return Precision("bf16", "the GPU computes in bf16")
+            return Precision("bf16", "the GPU supports bf16")
         fault = family.refuse_precision("fp16", device)
-        reason = "the GPU has no bf16"
+        reason = "the GPU does not support bf16"
         return Precision("fp16", reason) if fault is None else Precision("fp32", f"{reason}, and {fault}")
     if device.type == "cpu" and torch.cpu._is_amx_tile_supported():
         return Precision("bf16", "the CPU multiplies bf16 matrices (AMX)")
-    return Precision("fp32", f"the {device.type.upper()} is no faster in bf16")
+    return Precision("fp32", f"the {device.type.upper()} is not faster in bf16")

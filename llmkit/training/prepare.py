@@ -1,4 +1,4 @@
-"""From a recipe to a task with its rows: sources opened, splits dealt, labels named, model and tokenizer ready."""
+"""From a recipe to a task with its rows: open sources, make splits, collect labels, load model and tokenizer."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def prepare(
 
 
 def _standardise(task: Task, train: Examples, *, checkpoint: Checkpoint | None) -> dict[str, Any]:
-    """Have a regression learn standardised numbers; a resumed run goes on with its own scale, or without one.
+    """Standardize the numbers of a regression for training; a resumed run continues with its own scale, or without one.
 
     Returns:
         The entry of data.json.
@@ -109,10 +109,10 @@ def build_task(recipe: TaskRecipe, splits: dict[Split, SplitRows], *, checkpoint
     """The recipe's task around its model.
 
     Args:
-        checkpoint: where a resumed run's model and tokenizer come from, in place of the recipe's.
+        checkpoint: source of a resumed run's model and tokenizer, instead of the recipe's.
     Raises:
-        ModelError, MachineError: the model cannot be had, or does not fit the task.
-        DataError: the training rows give no labels, or no text for a tokenizer.
+        ModelError, MachineError: the model cannot be loaded, or does not support the task.
+        DataError: the training rows have no labels, or no text for a tokenizer.
     """
     labels = recipe.class_names(splits["train"])
     if checkpoint is not None:
@@ -143,13 +143,13 @@ def build_task(recipe: TaskRecipe, splits: dict[Split, SplitRows], *, checkpoint
 
 
 def _partly_trained(loaded: LoadedModel, recipe: Recipe, *, head: Head) -> LoadedModel:
-    """The model with an adapter, or with some of it frozen, where the recipe says so."""
+    """The model with an adapter or with frozen weights, depending on the recipe."""
     train = recipe.train
     if train.gradient_checkpointing and not loaded.model.supports_gradient_checkpointing:
-        raise UsageError(f"train.gradient_checkpointing: {loaded.name} has no layers to compute again; leave it out.")
+        raise UsageError(f"train.gradient_checkpointing: {loaded.name} has no layers to recompute; remove it.")
     if train.freeze is not None:
         freeze(loaded, embeddings=train.freeze.embeddings, layers=train.freeze.layers)
-    if train.lora is not None and loaded.adapter is None:  # a checkpoint has brought its own
+    if train.lora is not None and loaded.adapter is None:  # a checkpoint has its own
         # All that a regression's scale is folded into has to be in the adapter.
         whole = loaded.family.output_modules if getattr(recipe, "regression", False) else ()
         return add_adapter(loaded, train.lora, head=head, seed=train.seed, whole=whole)
@@ -157,7 +157,7 @@ def _partly_trained(loaded: LoadedModel, recipe: Recipe, *, head: Head) -> Loade
 
 
 def _tokenizer_file(model: ScratchModel, rows: SplitRows) -> Path | None:
-    """Where the cache has the tokenizer of these rows and options; None where none is trained."""
+    """Path of the cached tokenizer of these rows and options; None if none is trained."""
     if isinstance(model.tokenizer, str):
         return None
     options = [model.architecture, model.tokenizer.model_dump()]
@@ -166,7 +166,7 @@ def _tokenizer_file(model: ScratchModel, rows: SplitRows) -> Path | None:
 
 
 def _texts(recipe: Recipe, rows: SplitRows) -> Iterator[str]:
-    """All text that the model will read or write, for its tokenizer."""
+    """All text that the model will read or generate, for its tokenizer."""
     roles = [role for role, kind in recipe.roles.items() if kind in TEXT_KINDS]
     for row in rows:
         for role in roles:
@@ -176,19 +176,19 @@ def _texts(recipe: Recipe, rows: SplitRows) -> Iterator[str]:
 
 
 def _set_window(recipe: Recipe, loaded: LoadedModel) -> None:
-    """Keep the recipe's limit with the tokenizer: the model is then used as it was trained."""
+    """Store the recipe's length limit in the tokenizer, so that inference uses the limit of training."""
     if recipe.window_tokens is None:
         return
     positions = getattr(loaded.model.config, "max_position_embeddings", None)
     if positions is not None and recipe.window_tokens > positions:
         raise UsageError(
-            f"the recipe wants {recipe.window_tokens:,} tokens, but {loaded.name} has {positions:,} positions."
+            f"the recipe asks for {recipe.window_tokens:,} tokens, but {loaded.name} has {positions:,} positions."
         )
     loaded.tokenizer.model_max_length = recipe.window_tokens
 
 
 def _describe_data(task: Task, splits: dict[Split, SplitRows]) -> dict[str, Any]:
-    """data.json: what the numbers of a run depend on. Two runs with equal content saw equal data."""
+    """data.json: the data that the results of a run depend on. Two runs with equal content had equal data."""
     from llmkit.models.export import tokenization_sha256
 
     labels = list(task.loaded.labels) if task.recipe.HEAD in LABELLED_HEADS else None
@@ -202,31 +202,31 @@ def _describe_data(task: Task, splits: dict[Split, SplitRows]) -> dict[str, Any]
 
 
 def _require_rows(count: int, *, split: Split, recipe: Recipe) -> None:
-    """Refuse an empty split.
+    """Check that a split is not empty.
 
     Raises:
-        DataError: says how the split was asked for.
+        DataError: it is empty; the message says how the split is defined.
     """
     if count:
         return
     held = getattr(recipe.data, split)
     asked = f"{held} of the training rows" if isinstance(held, str) else ", ".join(held)
     unit = getattr(recipe, "text_files", "line")
-    hint = "" if unit == "line" else f" In a text file each {unit} is one row; text_files: line makes each line one."
-    raise DataError(f"data.{split}: no usable rows in {asked}. Give a larger share, or a file of its own.{hint}")
+    hint = "" if unit == "line" else f" In a text file each {unit} is one row; text_files: line makes each line a row."
+    raise DataError(f"data.{split}: no usable rows in {asked}. Give a larger share, or a separate file.{hint}")
 
 
 def _first_rows(rows: Iterable[Row], recipe: Recipe) -> Iterable[Row]:
-    """Validation during training may be limited."""
+    """The validation rows for training, which may be limited."""
     limit = recipe.evaluation.max_rows
     return rows if limit is None else islice(rows, limit)
 
 
 def check_figures(recipe: Recipe) -> None:
-    """Refuse a figure that the evaluation will not give, or that has no direction, before hours of training.
+    """Check that the evaluation has the score `evaluation.best` and that it has a direction, before hours of training.
 
     Raises:
-        UsageError: names the figures that there are.
+        UsageError: it does not; the message lists the scores.
     """
     if recipe.evaluation.metrics and not recipe.own_metrics:
         raise UsageError(f"evaluation.metrics: {recipe.task} has no predictions to measure, only its loss. Remove it.")
@@ -235,24 +235,26 @@ def check_figures(recipe: Recipe) -> None:
     given = [*_of_the_model(figures_of(names)), *recipe.loss_figures]
     if recipe.best not in given:
         raise UsageError(
-            f"evaluation.best: {recipe.best!r} is not among the figures of this evaluation: {', '.join(given)}."
+            f"evaluation.best: {recipe.best!r} is not among the scores of this evaluation: {', '.join(given)}."
         )
 
 
 def check_metrics_fit(recipe: Recipe, names: Iterable[str], *, key: str) -> None:
-    """Refuse a metric that such predictions cannot have, such as a correlation of labels.
+    """Check that metrics apply to the predictions; a correlation of labels does not.
 
     Args:
-        key: where the names were given, for the message.
+        key: the recipe key or option of the names, for the message.
     Raises:
-        UsageError: names those that fit.
+        UsageError: a metric does not apply; the message lists those that do.
     """
     fitting = recipe.fitting_metrics
     odd = [name for name in names if name in METRICS and fitting is not None and name not in fitting]
     if odd:
-        raise UsageError(f"{key}: {odd[0]} does not fit what this recipe predicts; use {', '.join(fitting or ())}.")
+        raise UsageError(
+            f"{key}: {odd[0]} does not apply to the predictions of this recipe; use {', '.join(fitting or ())}."
+        )
 
 
 def _of_the_model(figures: Iterable[str]) -> list[str]:
-    """Without the shares of the commonest label and tag, which no training can move."""
+    """The scores without the shares of the most frequent label and tag, which do not depend on the model."""
     return [figure for figure in figures if figure not in ("majority_share", "majority_tag_share")]

@@ -1,4 +1,4 @@
-"""All that is decided before the first step of a training: what `prepare` gives, and the loop and the run folder use."""
+"""Everything that is decided before the first step: the result of `prepare`, for the loop and the run folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that was decided before the first step."""
+    """Everything that was decided before the first step."""
 
     recipe: TaskRecipe
     task: Task
@@ -30,24 +30,24 @@ class Prepared:
     data: dict[str, Any]
     """data.json"""
     checkpoint: Checkpoint | None
-    """Where a resumed training goes on."""
+    """The checkpoint that a resumed run continues from."""
     unigram: float | None
-    """Nats per validation target of a guess by frequency alone, for a language model."""
+    """For a language model: nats per validation target when predicting by token frequency alone."""
     checks: Mapping[str, str] | None
-    """What was tried before the first step, and found right; None where the recipe turns that off."""
+    """The checks that passed before the first step; None if the recipe turns them off."""
 
     @property
     def best(self) -> str:
-        """The figure that picks the best checkpoint."""
-        return self.task.recipe.best  # a task may settle what its recipe leaves to the rows
+        """The score that selects the best checkpoint."""
+        return self.task.recipe.best  # a task may complete its recipe from the rows
 
     @property
     def parameters(self) -> int:
-        """Of the finished model; those of an adapter are merged into it."""
+        """Number of parameters of the finished model, with an adapter merged into it."""
         own = self.task.loaded.model.named_parameters()
         return sum(parameter.numel() for name, parameter in own if ".lora_" not in name)
 
     @property
     def trained_parameters(self) -> int:
-        """Those that learn, an adapter's among them."""
+        """Number of trainable parameters, including an adapter's."""
         return sum(parameter.numel() for parameter in self.task.loaded.model.parameters() if parameter.requires_grad)

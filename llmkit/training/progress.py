@@ -1,4 +1,4 @@
-"""Where a training stands, and what it reports. All of it is plain data."""
+"""The progress of a training run, and its events. All of it is plain data."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from llmkit.tasks.base import Scores
 
 @dataclass(frozen=True)
 class Progress:
-    """What a checkpoint must say besides tensors. The position in the data is `step` itself."""
+    """The state of a checkpoint besides tensors. The position in the data is `step` itself."""
 
     step: int = 0
-    """Optimizer steps done."""
+    """Number of completed optimizer steps."""
     examples_seen: int = 0
     targets_seen: int = 0
     best_value: float | None = None

@@ -1,4 +1,4 @@
-"""Random numbers of a step, from where it stands and not from what came before: dropout needs no history."""
+"""Random numbers of a step depend on its position, not on earlier steps: dropout needs no history."""
 
 from __future__ import annotations
 

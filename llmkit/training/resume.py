@@ -1,4 +1,4 @@
-"""What may change between a run and its continuation, and what may not."""
+"""Which settings and data may change when a run is resumed."""
 
 from __future__ import annotations
 
@@ -25,66 +25,68 @@ _FREE = {
     "train.micro_batch_tokens",
     "train.save_every",
 }
-"""None of them changes an update, dropout's draws aside."""
+"""Keys that do not change an update, except for the random numbers of dropout."""
 _ROUNDED = {"train.gradient_checkpointing", "train.micro_batch_tokens"}
-"""Of these, those that sum in another order."""
+"""Those of them that change the order of summation."""
 _PLAN = {"train.steps", "train.epochs", "train.warmup"}
-"""They may change where no step already done would have gone otherwise: `check_plan` tells."""
+"""Keys that may change if every completed step stays the same; see `check_plan`."""
 
 
 def check_recipe(kept: Recipe, wanted: Recipe, *, run: Run) -> None:
-    """Refuse a continuation whose recipe differs in what matters; the plan of its steps alone may differ.
+    """Check that a resumed run's recipe differs only in keys that may change, and in the plan of its steps.
 
     Raises:
-        RecipeError: every such key, with its old and its new value.
+        RecipeError: other keys differ; the message lists each with its old and its new value.
     """
     before, after = dict(_leaves(kept.model_dump())), dict(_leaves(wanted.model_dump()))
     changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
     refused = [key for key in changed if key not in _FREE]
     if "task" in refused:
-        refused = ["task"]  # its other keys differ for that reason alone
+        refused = ["task"]  # its other keys differ only for that reason
     if not _PLAN.issuperset(refused):
         listed = [f"{run.folder}: {key} was {_told(before, key)}, is now {_told(after, key)}" for key in refused]
         raise RecipeError([*listed, f"{run.folder}: only a new run can change this; start it without --resume."])
     for key in _ROUNDED.intersection(changed):
-        _log.warning("%s differs: the updates stay the same, but not bit for bit", key)
+        _log.warning("%s differs: the updates are the same, but not bit for bit", key)
 
 
 def is_replanned(kept: Recipe, wanted: Recipe) -> bool:
-    """Whether the number of steps or the warm-up is given otherwise."""
+    """Whether the number of steps or the warm-up has changed."""
     before, after = dict(_leaves(kept.model_dump())), dict(_leaves(wanted.model_dump()))
     return any(before[key] != after[key] for key in _PLAN)
 
 
 def check_plan(run: Run, *, kept: Recipe, prepared: Prepared) -> None:
-    """Refuse another plan if it leaves nothing to do, or gives a step already done another learning rate.
+    """Check that a new plan has steps left and keeps the learning rate of every completed step.
 
     Args:
-        kept: the recipe that was trained so far.
+        kept: the recipe of the run so far.
     Raises:
-        RecipeError: says why, and what to do instead.
-        RunError: a finished run has no checkpoint left to go on from.
+        RecipeError: it does not; the message gives the reason and what to do instead.
+        RunError: a finished run has no checkpoint left to continue from.
     """
     from llmkit.training.checkpoints import progress_of
     from llmkit.training.schedule import plan_training
 
     if prepared.checkpoint is None:
         if run.manifest()["status"] == "finished":
-            raise RunError(f"{run.folder} has no checkpoint to go on from. Start a new run with model: {run.folder}.")
+            raise RunError(
+                f"{run.folder} has no checkpoint to continue from. Start a new run with model: {run.folder}."
+            )
         return
     progress, total = progress_of(prepared.checkpoint), prepared.plan.total_steps
     if total <= progress.step:
         raise RecipeError(
             f"{run.folder}: {progress.step:,} steps are done, and the recipe now asks for {total:,}. "
-            f"Give more than {progress.step:,}, or leave the number as it was."
+            f"Give more than {progress.step:,}, or do not change the number."
         )
     model = run.folder if run.model.is_dir() else prepared.checkpoint.folder
     start_anew = f"start a new run from this one with model: {model}"
     patience = kept.evaluation.patience
     if patience is not None and progress.evaluations_since_best >= patience:
         raise RecipeError(
-            f"{run.folder}: evaluation.patience: {patience} ended it after step {progress.step:,}; more steps would "
-            f"not be taken. Instead, {start_anew}."
+            f"{run.folder}: evaluation.patience: {patience} stopped it after step {progress.step:,}; it would not take "
+            f"more steps. Instead, {start_anew}."
         )
     family, scratch = prepared.task.loaded.family, isinstance(kept.model, ScratchModel)
     before = plan_training(kept, examples=len(prepared.train), family=family, from_scratch=scratch)
@@ -94,7 +96,7 @@ def check_plan(run: Run, *, kept: Recipe, prepared: Prepared) -> None:
 
 
 def _rate_fault(kept: Recipe, before: Plan, after: Plan, *, steps_done: int) -> str:
-    """Why the steps done would have gone otherwise, and what would help; nothing if they would not."""
+    """Why the completed steps would have been different, and what to do; empty if they would not."""
     from llmkit.training.schedule import widest_gap
 
     schedule = kept.train.schedule
@@ -103,21 +105,19 @@ def _rate_fault(kept: Recipe, before: Plan, after: Plan, *, steps_done: int) -> 
         return ""
     same_warmup = replace(after, warmup_steps=before.warmup_steps)
     if widest_gap(before, same_warmup, schedule=schedule, steps_done=steps_done) is None:
-        cause = f"train.warmup would be {after.warmup_steps:,} steps in place of {before.warmup_steps:,}"
-        advice = f"Keep the warm-up as it was with --set train.warmup={before.warmup_steps}"
+        cause = f"train.warmup would be {after.warmup_steps:,} steps instead of {before.warmup_steps:,}"
+        advice = f"Keep the old warm-up with --set train.warmup={before.warmup_steps}"
     else:
         cause = f"train.schedule is {schedule}"
-        advice = (
-            "Only a run with train.schedule: constant can be lengthened after its warm-up: train one from the start"
-        )
+        advice = "Only a run with train.schedule: constant can be extended after its warm-up: train one from the start"
     return (
         f"{cause}: with {after.total_steps:,} steps, step {gap.step + 1:,} would have had learning rate "
-        f"{gap.after:g} in place of {gap.before:g}. {advice}"
+        f"{gap.after:g} instead of {gap.before:g}. {advice}"
     )
 
 
 def find_checkpoint(run: Run, *, keep: int) -> Checkpoint | None:
-    """The newest whole checkpoint of a run; without one, training starts again."""
+    """The latest complete checkpoint of a run; without one, training starts again."""
     from llmkit.training.checkpoints import CheckpointStore
 
     found = CheckpointStore(run.checkpoints, run_id=run.manifest()["id"], keep=keep).newest()
@@ -127,10 +127,10 @@ def find_checkpoint(run: Run, *, keep: int) -> Checkpoint | None:
 
 
 def check_data(run: Run, now: Mapping[str, Any]) -> None:
-    """Refuse a continuation on other data, labels or tokenizer.
+    """Check that a resumed run has the same data, labels and tokenizer.
 
     Raises:
-        DataError: names what changed.
+        DataError: one of them changed; the message names it.
     """
     before = check_sources(run, now["sources"])
     for key in ("sources", "shares", "labels", "tokenization_sha256"):
@@ -151,19 +151,19 @@ def check_sources(run: Run, now: Mapping[str, Any]) -> dict[str, Any]:
         for old, new in zip(kept, tables, strict=False):
             if old != new:
                 raise DataError(
-                    f"{old['name']} has changed since {run.folder} began: sha256 {str(old.get('sha256'))[:12]} then, "
-                    f"{str(new.get('sha256'))[:12]} now. Put the old content back, or start a new run."
+                    f"{old['name']} has changed since {run.folder} started: sha256 {str(old.get('sha256'))[:12]} then, "
+                    f"{str(new.get('sha256'))[:12]} now. Restore the old content, or start a new run."
                 )
         if len(kept) != len(tables):
             raise DataError(
-                f"data.{split} names {len(tables):,} tables now, and {len(kept):,} when {run.folder} began. Put back "
-                "what was there, or start a new run."
+                f"data.{split} names {len(tables):,} tables now, and {len(kept):,} when {run.folder} started. Restore "
+                "the old sources, or start a new run."
             )
     return before
 
 
 def warn_of_environment(run: Run, now: Mapping[str, Any]) -> None:
-    """Withdraw the promise of bit-identity where versions, device or processes differ."""
+    """Warn that the run will not be bit-identical if versions, device or number of processes differ."""
     before = read_json(run.folder / "env.json")
     differs = sorted(key for key in now if before.get(key) != now[key])
     if differs:

@@ -1,4 +1,4 @@
-"""When things happen in a training, as plain numbers and pure functions of the step."""
+"""The schedule of a training run, as plain numbers and pure functions of the step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EPOCHS = 3.0
 
 
 def lr_at(step: int, *, peak: float, total_steps: int, warmup_steps: int, schedule: Schedule) -> float:
-    """Learning rate of a step, the first being 0: a linear rise to `peak`, then the schedule, down to 0 at the end."""
+    """Learning rate of a step, counted from 0: linear warm-up to `peak`, then the schedule, decaying to 0 at the end."""
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
@@ -39,7 +39,7 @@ def lr_at(step: int, *, peak: float, total_steps: int, warmup_steps: int, schedu
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe's training in steps, once the number of examples is known."""
+    """The steps of a training run, once the number of examples is known."""
 
     total_steps: int
     steps_per_epoch: int
@@ -58,7 +58,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class RateGap:
-    """A step, the first being 0, and its learning rate under two plans."""
+    """A step, counted from 0, and its learning rate under two plans."""
 
     step: int
     before: float
@@ -66,7 +66,7 @@ class RateGap:
 
 
 def widest_gap(before: Plan, after: Plan, *, schedule: Schedule, steps_done: int) -> RateGap | None:
-    """Of the steps done, the one whose learning rate differs most between two plans; None if they are all the same."""
+    """The completed step whose learning rate differs most between two plans; None if all are equal."""
 
     def rate(plan: Plan, step: int) -> float:
         return lr_at(
@@ -93,7 +93,7 @@ def plan_training(recipe: Recipe, *, examples: int, family: Family, from_scratch
     total = train.steps or max(1, round((train.epochs or _EPOCHS) * per_epoch))
     warmup = _warmup_steps(train, total)
     if warmup >= total > 1:
-        raise UsageError(f"train.warmup: {warmup} steps, but the training has {total}; leave steps for the rest.")
+        raise UsageError(f"train.warmup: {warmup} steps, but the training has only {total}; set fewer warm-up steps.")
     return Plan(
         total_steps=total,
         steps_per_epoch=per_epoch,

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP as a question that the training loop asks at each step."""
+"""SIGINT, SIGTERM and SIGHUP as a flag that the training loop checks at each step."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _log = logging.getLogger("llmkit")
 
 @contextmanager
 def stop_signals() -> Iterator[Callable[[], int | None]]:
-    """Give a function that tells the first signal received, or None. A second one ends the process at once.
+    """Yield a function that returns the first signal received, or None. A second signal ends the process at once.
 
-    Off the main thread, where Python delivers no signals, nothing is ever received.
+    Outside the main thread, where Python delivers no signals, it always returns None.
     """
     received: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
         if received:
-            os._exit(128 + number)  # published checkpoints are whole; nothing else matters now
+            os._exit(128 + number)  # saved checkpoints are complete; nothing else matters now
         received.append(number)
-        _log.warning("signal %s: finishing this step, then saving; once more to stop at once", number)
+        _log.warning("signal %s: finishing this step, then saving; send it again to stop at once", number)
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None

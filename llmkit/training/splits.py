@@ -1,4 +1,4 @@
-"""The rows of a recipe's splits: which sources, which share of them, which are left out."""
+"""The rows of a recipe's splits: their sources, their shares, and the removal of duplicates."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class SplitRows:
     test: float = 0.0
     deduplicate: bool = False
     read_roles: tuple[str, ...] = ("text",)
-    """The value of the first that a row has deals it to its split."""
+    """Columns of the input; the first one that a row has decides its split."""
     options: str = ""
-    """What else decides which rows the source gives, such as its columns."""
+    """Other options that select rows of the source, such as its columns."""
     _told: set[str] = field(default_factory=set, repr=False, compare=False)
-    """What was logged: the rows are read several times, and their repeats told once."""
+    """Messages that were logged: the rows are read several times, but duplicates are reported once."""
 
     def __iter__(self) -> Iterator[Row]:
         rows = iter(self.source) if not self.validation and not self.test else self._of_the_split()
         return _once_each(rows, split=self.split, told=self._told) if self.deduplicate else rows
 
     def identity(self) -> str:
-        """The files' contents and every option that decides which rows these are."""
+        """Hash of the files' contents and of every option that selects rows."""
         return json.dumps(
             [self.source.content, self.options, self.split, self.validation, self.test, self.deduplicate],
             sort_keys=True,
@@ -54,31 +54,31 @@ class SplitRows:
 
 
 def _once_each(rows: Iterable[Row], *, split: Split, told: set[str]) -> Iterator[Row]:
-    """The rows without those that stood there before; these are counted at the end."""
+    """The rows without duplicates, which are counted at the end."""
     seen: set[bytes] = set()
     count = 0
-    for count, row in enumerate(rows, 1):  # noqa: B007  # read behind the loop
+    for count, row in enumerate(rows, 1):  # noqa: B007  # read after the loop
         content = json.dumps(row.fields, sort_keys=True, ensure_ascii=False)
         digest = hashlib.blake2b(content.encode(), digest_size=16).digest()
         if digest not in seen:
             seen.add(digest)
             yield row
-    message = f"{split}: {count - len(seen):,} of {count:,} rows stood there already, left out"
+    message = f"{split}: {count - len(seen):,} of {count:,} rows removed as duplicates"
     if count > len(seen) and message not in told:
         told.add(message)
         _log.info(message)
 
 
 def _read(row: Row, roles: Sequence[str]) -> str:
-    """What the model reads of a row, as one text: rows with the same one belong into the same split."""
+    """The model's input in a row, as one text: rows with the same text belong to the same split."""
     return "\0".join(texts_asked(next(row.fields[role] for role in roles if role in row.fields)))
 
 
 def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
-    """The splits that the recipe names. A share is dealt by a hash of the text, so no text stands in two splits.
+    """The splits that the recipe defines. Shares are split by a hash of the text, so no text is in two splits.
 
     Raises:
-        DataError: a source that is missing, or lacks a column.
+        DataError: a source is missing or lacks a column.
     """
     data = recipe.data
     shares: dict[str, Any] = {name: _share(getattr(data, name)) for name in ("validation", "test")}
@@ -99,10 +99,10 @@ def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
 
 
 def reading_as(recipe: Recipe, *, columns: Mapping[str, str], quoting: Quoting | None) -> DataBlock:
-    """The recipe's `data` for rows of which the user says where some roles are: the other roles stay where they were.
+    """The recipe's `data` with some columns mapped by the user; the other columns keep their mapping.
 
-    Where the given roles are those of another form of rows, such as `messages` in place of `prompt` and `response`,
-    none of the recipe's columns are looked for.
+    If the given columns belong to another row format, such as `messages` instead of `prompt` and `response`, the
+    recipe's mapping is ignored.
     """
     groups = recipe.ROLE_GROUPS
     chosen = {role for group in groups if not columns.keys().isdisjoint(group) for role in group}
@@ -117,7 +117,7 @@ def reading_options(recipe: Recipe, *, reading: DataBlock | None = None) -> str:
     """For `SplitRows.options`.
 
     Args:
-        reading: in place of the recipe's `data`.
+        reading: used instead of the recipe's `data`.
     """
     data = reading or recipe.data
     return json.dumps(
@@ -145,7 +145,7 @@ def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: i
 
 
 def warn_of_shared_texts(splits: dict[Split, SplitRows]) -> None:
-    """Tell of held-out texts that stand in the training rows too, where the splits are files of their own."""
+    """Warn about held-out texts that are also in the training rows, if the splits are separate files."""
     own = [name for name, rows in splits.items() if name != "train" and rows.source is not splits["train"].source]
     if not own:
         return
@@ -155,4 +155,4 @@ def warn_of_shared_texts(splits: dict[Split, SplitRows]) -> None:
         texts = [_read(row, roles) for row in splits[name]]
         shared = sum(hash(text) in trained for text in texts)
         if shared:
-            _log.warning("%s: %s of %s texts stand in the training rows too", name, f"{shared:,}", f"{len(texts):,}")
+            _log.warning("%s: %s of %s texts are also in the training rows", name, f"{shared:,}", f"{len(texts):,}")

@@ -1,7 +1,7 @@
-"""One optimizer step over a global batch: cut into micro-batches, summed, divided once, applied.
+"""One optimizer step over a global batch: split into micro-batches, summed, divided once, applied.
 
 The loss is a sum over targets divided by the targets of the whole step, counted over micro-batches and devices before
-the backward pass. So 1 x 32, 4 x 8 and 2 devices x 16 are one and the same update.
+the backward pass. So 1 x 32, 4 x 8 and 2 devices x 16 give the same update.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ class Stepper:
     seed: int
 
     def run(self, step: int, *, learning_rate: float) -> StepTotals:
-        """Take step number `step`, the first being 0.
+        """Take step number `step`, counted from 0.
 
         Raises:
-            DivergedError: the loss or the gradient is not finite; the weights are those of before the step.
+            DivergedError: the loss or the gradient is not finite; the weights are those before the step.
             MachineError: one example alone, or the optimizer's state, does not fit into the device's memory.
         """
         started = time.monotonic()
@@ -95,7 +95,7 @@ class Stepper:
         try:
             self.optimizer.step()
         except torch.OutOfMemoryError as error:  # at the first step, before anything is changed
-            raise MachineError("out of memory for the optimizer's state. Take a smaller model.") from error
+            raise MachineError("out of memory for the optimizer's state. Use a smaller model.") from error
         self.optimizer.zero_grad()
         targets, tokens, positions = totals
         return StepTotals(nats, targets, tokens, positions, norm, time.monotonic() - started)
@@ -120,7 +120,7 @@ class Stepper:
         return float(self._summed(nats)), (targets, tokens, positions)
 
     def _micro_batches(self, step: int) -> tuple[list[Indices], bool]:
-        """This device's cuts of the global batch; one borrowed example, worth nothing, where it has no share."""
+        """This device's micro-batches of the global batch; if it has none, one borrowed example with weight 0."""
         batch = batch_of_step(step, count=len(self.examples), batch_size=self.batch_size, seed=self.seed)
         rank, world_size = self.accelerator.process_index, self.accelerator.num_processes
         share = share_of_rank(batch, self.examples.lengths, rank=rank, world_size=world_size)
@@ -141,7 +141,7 @@ class Stepper:
         return summed
 
     def _scaler_skips(self) -> bool:
-        """True where fp16's scaler leaves out a step and halves its scale; below 1, the gradient itself is at fault."""
+        """True if the fp16 scaler skips this step and halves its scale; below 1, the gradient itself is not finite."""
         scaler = self.accelerator.scaler
         return scaler is not None and scaler.get_scale() >= 1
 
@@ -150,10 +150,10 @@ class Stepper:
         longest = int(self.examples.lengths.max())
         if self.micro_batch_tokens <= longest:
             raise MachineError(
-                f"out of memory with one example at a time; the longest has {longest:,} tokens. Take shorter examples "
+                f"out of memory with one example at a time; the longest has {longest:,} tokens. Use shorter examples "
                 "or a smaller model."
             ) from error
-        if self.accelerator.num_processes > 1:  # the others would wait for this one's gradients
+        if self.accelerator.num_processes > 1:  # the other processes would wait for this one's gradients
             raise MachineError(
                 f"out of memory with micro_batch_tokens {self.micro_batch_tokens:,}. Set train.micro_batch_tokens to "
                 f"{self.micro_batch_tokens // 2:,}; the update stays the same."

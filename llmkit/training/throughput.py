@@ -1,4 +1,4 @@
-"""How much work a training was, and how fast it was done."""
+"""The FLOPs and the speed of a training run."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def flops_per_token(prepared: Prepared) -> float:
 
 
 def totals(metrics: Iterable[Mapping[str, Any]], prepared: Prepared) -> dict[str, Any]:
-    """For the manifest: tokens seen, tokens a second within the steps, FLOPs, and the share of the device's peak.
+    """For the manifest: tokens seen, tokens per second within the steps, FLOPs, and the share of the device's peak.
 
-    The share is null where the peak is not known, as on a CPU.
+    The share is null if the peak is unknown, as on a CPU.
     """
     from llmkit.training.flops import peak_flops
 

@@ -200,7 +200,7 @@ def test_a_model_without_a_head_is_sent_to_the_metric_of_vectors(here: Path, tmp
 def test_baselines_stand_beside_the_model_in_one_table_in_json_and_in_the_run(own_runs: Path) -> None:
     outcome = llmkit("evaluate", "--model", "runs/classify-001", "--baseline")
     assert outcome.code == 0, outcome.err
-    assert re.search(r"^  figure +model +majority class +TF-IDF \+ logistic regression$", outcome.out, re.MULTILINE)
+    assert re.search(r"^  metric +model +majority class +TF-IDF \+ logistic regression$", outcome.out, re.MULTILINE)
     kept = json.loads((own_runs / "runs/classify-001/evaluation/validation.json").read_text())
     assert set(kept["baselines"]) == {"majority", "tfidf-logistic"}
     learnt = kept["baselines"]["tfidf-logistic"]["figures"]["accuracy"]

@@ -127,7 +127,7 @@ def test_a_long_text_is_summarized_in_parts_on_request() -> None:
     assert record.code == 0, record.err
     assert record.records[0]["parts"] > 1  # type: ignore[operator]
     assert record.records[0]["truncated_tokens"] == 0
-    says(record.err, 1, "texts", "tiny-t5", "48 tokens", "part")
+    says(record.err, 1, "texts", "tiny-t5", "48 tokens", "chunks")
     with pytest.raises(UsageError, match=facts("one summary")):
         list(package.load("tiny-t5").summarize([text], overflow="window", temperature=1.0, num_return_sequences=2))
 

@@ -72,8 +72,7 @@ CASES = {
     "out of range": (
         "generate --prompt goal --temperature 0",
         2,
-        "error[usage]: --temperature 0.0: input should be greater than or equal to 0.01. Leave it out to take the "
-        "likeliest token each time.",
+        "error[usage]: --temperature 0.0: input should be greater than or equal to 0.01. Remove it for greedy search.",
     ),
     "long prompt": (
         "generate --prompt goal --max-new-tokens 32",
@@ -113,8 +112,8 @@ def test_data_that_changed_are_told_in_these_words(own_runs: Path) -> None:
     outcome = llmkit("finetune", "--resume", "runs/classify-001")
     assert outcome.code == 3
     assert outcome.err == (
-        f"error[data]: rows.jsonl has changed since runs/classify-001 began: sha256 {then} then, {now} now. "
-        "Put the old content back, or start a new run.\n"
+        f"error[data]: rows.jsonl has changed since runs/classify-001 started: sha256 {then} then, {now} now. "
+        "Restore the old content, or start a new run.\n"
     )
 
 

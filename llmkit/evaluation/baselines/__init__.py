@@ -1,4 +1,4 @@
-"""What costs nothing, or next to nothing, for each task: what a model has to beat on the same rows.
+"""Simple baselines for each task, to compare a model with on the same rows.
 
 A baseline takes training rows and test rows and gives predictions: the same JSON values as `Task.predict`. The work is
 done by functions of plain lists in the files of this folder. A new one is such a function and a line in `BASELINES`; a
@@ -101,11 +101,13 @@ BASELINES: Mapping[str, Baseline] = {
     "closest-sentence": Baseline(
         "closest-sentence", "sentence closest to the question", _closest_sentence, learns=False
     ),
-    "commonest-tag": Baseline("commonest-tag", "each word's commonest tag", _commonest_tags, needs=("words", "tags")),
+    "commonest-tag": Baseline(
+        "commonest-tag", "most frequent tag of each word", _commonest_tags, needs=("words", "tags")
+    ),
     "copy": Baseline("copy", "copy of the source", _copy, learns=False, writes=True),
     "lead-1": Baseline("lead-1", "first sentence", _lead, learns=False, writes=True),
     "majority": Baseline("majority", "majority class", _majority),
-    "majority-set": Baseline("majority", "commonest set of labels", _majority_set),
+    "majority-set": Baseline("majority", "most frequent set of labels", _majority_set),
     "mean": Baseline("mean", "mean value", _mean),
     "no-answer": Baseline("no-answer", "no answer", _no_answer, learns=False),
     "tfidf-logistic": Baseline("tfidf-logistic", _LOGISTIC, _one_label),

@@ -6,7 +6,7 @@ from llmkit.tasks.sentences import sentences
 
 
 def closest_sentence(context: str, question: str) -> str:
-    """The sentence of the context with the most words of the question; of equals the first, "" where there is none."""
+    """The sentence of the context with the most words of the question; the first of equals, "" if there is none."""
     from llmkit.evaluation.metrics.rouge import UnicodeWords
 
     find = UnicodeWords()

@@ -1,4 +1,4 @@
-"""Labels and numbers for texts without a neural network: the commonest, the mean, and linear models on TF-IDF.
+"""Labels and numbers for texts without a neural network: the majority, the mean, and linear models on TF-IDF.
 
 The features are those of the usual strong baseline (Wang and Manning 2012 is the classic on its strength): single
 words and pairs of neighbours, logarithmic counts, inverse document frequency, rows of length 1. A word is what
@@ -30,12 +30,12 @@ _RIDGE = 1.0
 
 
 def commonest(labels: Sequence[str], *, count: int) -> list[str]:
-    """The commonest label for each of `count` rows; of equals, the first one."""
+    """The most frequent label for each of `count` rows; of equals, the first one."""
     return [Counter(labels).most_common(1)[0][0]] * count
 
 
 def commonest_set(labels: Sequence[Sequence[str]], *, count: int) -> list[dict[str, Any]]:
-    """The commonest set of labels for each of `count` rows, and the share of the rows that has each label."""
+    """The most frequent set of labels for each of `count` rows, and the share of the rows that has each label."""
     most = Counter(tuple(sorted(of_row)) for of_row in labels).most_common(1)[0][0]
     rows_with = Counter(name for of_row in labels for name in set(of_row))
     shares = {name: rows_with[name] / len(labels) for name in sorted(rows_with)}
@@ -47,7 +47,7 @@ def mean(targets: Sequence[float], *, count: int) -> list[float]:
 
 
 def linear_label(texts: Texts, labels: Sequence[str], wanted: Texts) -> list[str]:
-    """A label for each of the wanted texts by logistic regression, one against the rest."""
+    """Predict a label for each text by one-vs-rest logistic regression."""
     import numpy as np
 
     names = sorted(set(labels))
@@ -57,7 +57,7 @@ def linear_label(texts: Texts, labels: Sequence[str], wanted: Texts) -> list[str
 
 
 def linear_label_sets(texts: Texts, labels: Sequence[Sequence[str]], wanted: Texts) -> list[dict[str, Any]]:
-    """For each of the wanted texts a probability for each label, by a logistic regression of its own; those from 0.5."""
+    """For each text, the probability of each label by a separate logistic regression, and the labels from 0.5 on."""
     import numpy as np
     from scipy.special import expit
 
@@ -69,7 +69,7 @@ def linear_label_sets(texts: Texts, labels: Sequence[Sequence[str]], wanted: Tex
 
 
 def linear_numbers(texts: Texts, numbers: Sequence[float], wanted: Texts) -> list[float]:
-    """A number for each of the wanted texts by ridge regression."""
+    """Predict a number for each text by ridge regression."""
     from sklearn.linear_model import Ridge
 
     known, new = _features(texts, wanted)

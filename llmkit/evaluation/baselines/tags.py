@@ -1,4 +1,4 @@
-"""Tags of words without a model: each word has the tag that it mostly had. Knows no tasks."""
+"""Tags of words without a model: each word gets its most frequent tag. Knows no tasks."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ OUTSIDE = "O"
 def commonest_tags(
     words: Sequence[Sequence[str]], tags: Sequence[Sequence[str]], wanted: Sequence[Sequence[str]]
 ) -> list[list[str]]:
-    """For each row of wanted words, the tag that each had most often in the rows of `words` and `tags`.
+    """For each word of each row, its most frequent tag in the rows of `words` and `tags`.
 
-    A word that never stood there is outside of everything where the tags know `O`, else has the commonest tag of all.
-    Of equally common tags the one that came first.
+    An unknown word gets `O` if that is one of the tags, else the most frequent tag of all. Of equally frequent tags,
+    the first one is used.
     """
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     total: Counter[str] = Counter()

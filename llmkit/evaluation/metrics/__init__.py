@@ -1,8 +1,8 @@
-"""The metrics in one table, and the figures that they give in another. Knows neither tasks nor runs.
+"""The metrics in one table, and their scores in another. Knows neither tasks nor runs.
 
-A metric is a pure function of gathered texts, predictions and references in one order. A figure has one scale
-and one direction, written here once. A new metric is one function in a file of this folder, one line in
-`METRICS`, and one line in `FIGURES` for each figure that it gives.
+A metric is a pure function of gathered texts, predictions and references in the same order. A score has a scale and a
+direction, defined here once. A new metric is one function in a file of this folder, one line in `METRICS`, and one line
+in `FIGURES` for each score that it returns.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Figure:
-    """What one number means: its direction, and its scale in words."""
+    """The meaning of a score: its direction, and its scale in words."""
 
     name: str
     better: Literal["higher", "lower"]
@@ -58,12 +58,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Metric:
-    """A pure function of (predictions, references), of one length and at least one row, that gives figures."""
+    """A pure function of (predictions, references), of equal length and at least one row, that returns scores."""
 
     name: str
     compute: Callable[[Any, Sequence[Any]], Scores]
     figures: tuple[str, ...]
-    """Keys of `FIGURES` that it gives."""
+    """Keys of `FIGURES` that it returns."""
     values: ValueKind
     """What it compares."""
     of_vectors: bool = False
@@ -77,8 +77,8 @@ FIGURES: dict[str, Figure] = {
         Figure("perplexity", "lower", "exp(loss), from 1"),
         Figure("bits_per_byte", "lower", "bits per UTF-8 byte, from 0"),
         Figure("accuracy", "higher", "0..1, share of rows"),
-        # A baseline to hold accuracy against: it depends on the references alone, and no model can move it.
-        Figure("majority_share", "higher", "0..1, share of the commonest reference label"),
+        # A baseline for accuracy: it depends only on the references, not on the model.
+        Figure("majority_share", "higher", "0..1, share of the most frequent reference label"),
         Figure("precision_micro", "higher", "0..1, over rows"),
         Figure("precision_macro", "higher", "0..1, mean over labels"),
         Figure("recall_micro", "higher", "0..1, over rows"),
@@ -96,7 +96,7 @@ FIGURES: dict[str, Figure] = {
         Figure("rougeLsum", "higher", "0..1, mean F-measure over rows"),
         Figure("neighbour_recall_1", "higher", "0..1, share of rows"),
         Figure("neighbour_recall_10", "higher", "0..1, share of rows"),
-        # As for majority_share: baselines that depend on the labels alone.
+        # As for majority_share: baselines that depend only on the labels.
         Figure("neighbour_chance_1", "higher", "0..1, expected share of rows"),
         Figure("neighbour_chance_10", "higher", "0..1, expected share of rows"),
         Figure("entity_precision", "higher", "0..1, over predicted entities"),
@@ -104,10 +104,10 @@ FIGURES: dict[str, Figure] = {
         Figure("entity_f1", "higher", "0..1, over entities"),
         Figure("entity_f1_macro", "higher", "0..1, mean over types"),
         Figure("tag_accuracy", "higher", "0..1, share of words"),
-        Figure("majority_tag_share", "higher", "0..1, share of the commonest reference tag"),
+        Figure("majority_tag_share", "higher", "0..1, share of the most frequent reference tag"),
         Figure("exact_match", "higher", "0..1, share of rows"),
         Figure("answer_f1", "higher", "0..1, mean F1 over rows"),
-        # These three are on sacrebleu's own scale, as everybody prints them.
+        # These three are on sacrebleu's scale, as usually reported.
         Figure("bleu", "higher", "0..100, over all rows"),
         Figure("chrf", "higher", "0..100, over all rows"),
         Figure("ter", "lower", "0..100 and beyond, edits in % of the references' words"),
@@ -148,7 +148,7 @@ METRICS: dict[str, Metric] = {
 
 
 def figures_of(metric_names: Sequence[str]) -> list[str]:
-    """Names of the figures with a direction that these metrics give; `evaluate:` modules give none that is known.
+    """Names of the scores with a known direction that these metrics return; `evaluate:` modules have none.
 
     Raises:
         UsageError: no metric has this name, or it is one of vectors, which no task predicts.
@@ -163,18 +163,18 @@ def values_of(metric_name: str) -> ValueKind:
 
 
 def is_better(name: str, new: float, old: float) -> bool:
-    """Whether `new` beats `old` on the figure `name`. Equal is not better; any number beats NaN, and NaN nothing.
+    """Whether `new` is better than `old` for the score `name`. Equal is not better; any number is better than NaN.
 
     Raises:
-        UsageError: no figure has this name, or it comes from an `evaluate:` module, whose direction is unknown.
+        UsageError: no score has this name, or it comes from an `evaluate:` module, whose direction is unknown.
     """
     if name.startswith(EXTERNAL_PREFIX):
         raise UsageError(
-            f"{name}: whether higher or lower is better is unknown for figures of evaluate modules; "
-            f"choose the best checkpoint by one of {', '.join(FIGURES)}."
+            f"{name}: whether higher or lower is better is unknown for scores of evaluate modules; "
+            f"select the best checkpoint by one of {', '.join(FIGURES)}."
         )
     if name not in FIGURES:
-        raise UsageError(f"no figure is called {name!r}.{nearest(name, FIGURES)} Figures: {', '.join(FIGURES)}.")
+        raise UsageError(f"unknown score {name!r}.{nearest(name, FIGURES)} Scores: {', '.join(FIGURES)}.")
     if math.isnan(old):
         return not math.isnan(new)
     return new > old if FIGURES[name].better == "higher" else new < old
@@ -188,12 +188,12 @@ def score_texts(
     rouge_tokenizer: RougeTokenizer = "auto",
     language: str | None = None,
 ) -> Scores:
-    """Figures and details of several metrics on the same rows. All names are checked before the first one runs.
+    """Scores and details of several metrics on the same rows. All names are checked before the first one runs.
 
     Args:
         metric_names: keys of `METRICS`, or `evaluate:NAME` for a module of Hugging Face evaluate.
-        predictions: one value a row, compared as it stands: nothing is stripped or lowercased but by the metric.
-        references: one value a row, in the same order.
+        predictions: one value per row, unchanged: only the metric itself may strip or lowercase it.
+        references: one value per row, in the same order.
         language: code of the references' language, where it is known.
     Raises:
         UsageError: an unknown metric, or an evaluate module that does not fit these texts.
@@ -236,13 +236,13 @@ def _check_metric_names(metric_names: Sequence[str]) -> None:
     for name in metric_names:
         if name not in METRICS and not name.startswith(EXTERNAL_PREFIX):
             raise UsageError(
-                f"no metric is called {name!r}.{nearest(name, METRICS)} "
+                f"unknown metric {name!r}.{nearest(name, METRICS)} "
                 f"Metrics: {', '.join(METRICS)}, or {EXTERNAL_PREFIX}NAME."
             )
         if name in METRICS and METRICS[name].of_vectors:
             raise UsageError(
                 f"{name} is measured on vectors, not on predictions. "
-                f"Ask for it alone: llmkit evaluate --metric {name} --data FILE"
+                f"Use it alone: llmkit evaluate --metric {name} --data FILE"
             )
 
 

@@ -1,4 +1,4 @@
-r"""Answers to questions on a passage, as SQuAD measures them (Rajpurkar et al. 2016 and 2018), in any script.
+r"""Metrics of extractive question answering, as in SQuAD (Rajpurkar et al. 2016 and 2018), for any script.
 
 Texts are compared in lower case, without punctuation, articles and spare white space. Punctuation is what Unicode
 calls so and what ASCII has, and in scripts that write no spaces each character is a word: so does MLQA (Lewis et al.
@@ -23,11 +23,11 @@ ASCII_SHARE_FOR_ENGLISH = 0.99
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
 Reference = str | Sequence[str]
-"""All right answers, none of them where there is no answer; one text, empty for none, stands for itself."""
+"""All correct answers, empty if there is none; a single text is one answer, an empty text is none."""
 
 
 def squad(predictions: Sequence[str], references: Sequence[Reference]) -> Scores:
-    """`exact_match` and `answer_f1`, means over rows; each row counts the right answer that fits best.
+    """`exact_match` and `answer_f1`, means over rows; for each row the best-matching correct answer counts.
 
     A row without an answer scores 1 for an empty prediction, else 0.
 

@@ -1,7 +1,8 @@
-"""Metrics of one label a row, computed by scikit-learn. Labels are texts, and equal only if equal as they stand.
+"""Metrics of one label per row, computed by scikit-learn. Labels are texts and must be exactly equal.
 
-Where the references are lists, each row has many labels, and `many_labels.py` does the same for them. A label that occurs only among the predictions or only among the references is a label like any other: it has its
-row in every table and its place in the macro means. A ratio with nothing below the line is 0.0, never NaN.
+If the references are lists, each row has many labels, and `many_labels.py` computes the same metrics. A label that
+occurs only in the predictions or only in the references counts like any other: it has its row in every table and is
+part of the macro averages. A ratio with a denominator of 0 is 0.0, never NaN.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ Ratio = Literal["precision", "recall", "f1"]
 
 
 def accuracy(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
-    """Share of rows whose label is right, and the share that always saying the commonest label would get.
+    """Share of rows whose label is correct, and the share for always predicting the most frequent label.
 
-    Where a row has many labels, all of them must be right, and the commonest set of labels is meant.
+    If rows have many labels, all of them must be correct, and the baseline is the most frequent set of labels.
     """
     if many_labels.are_many(references):
         predictions, references = many_labels.as_texts(predictions), many_labels.as_texts(references)
@@ -57,7 +58,7 @@ def mcc(predictions: Sequence[str], references: Sequence[str]) -> Scores:
 
 
 def confusion(predictions: Sequence[str], references: Sequence[str]) -> Scores:
-    """No figure, but a table of counts.
+    """No score, but a table of counts.
 
     Returns:
         Details `confusion`: `labels`, sorted; `rows`, one for each label as a reference, its columns the predictions.
@@ -73,7 +74,7 @@ def confusion(predictions: Sequence[str], references: Sequence[str]) -> Scores:
 
 
 def per_class_details(predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
-    """What stands behind the means.
+    """The values of each class behind the means.
 
     Returns:
         `per_class`: label -> precision, recall, f1 in 0..1 and support, its rows among the references;

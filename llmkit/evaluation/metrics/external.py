@@ -1,6 +1,6 @@
 """Any module of Hugging Face evaluate, by the user's own choice. The one place that imports evaluate.
 
-Such a module is a Python script from a folder or from the Hub: its code runs here with the user's rights.
+Such a module is a Python script from a folder or from the Hub: its code runs here with the user's permissions.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ EXTERNAL_PREFIX = "evaluate:"
 
 
 def compute_external(name: str, predictions: Sequence[str], references: Sequence[str]) -> Scores:
-    """What the evaluate module `name` says of these texts, under names that cannot meet llmkit's own.
+    """The scores of the evaluate module `name` for these texts, under names that cannot collide with llmkit's own.
 
-    A finite number that the module calls like itself becomes the figure `evaluate:MODULE`, any other finite number
+    A finite number that has the name of the module becomes the score `evaluate:MODULE`, any other finite number
     `evaluate:MODULE/KEY`, where MODULE is the last part of `name` without `.py`: evaluate:exact_match gives
     `evaluate:exact_match`, evaluate:bleu gives `evaluate:bleu` and `evaluate:bleu/length_ratio`. All else (lists,
     texts, NaN) goes to the details under `evaluate:MODULE`.
@@ -67,9 +67,9 @@ def _load(name: str) -> Any:
 
 @cache
 def _warn_that_code_runs(name: str) -> None:
-    """Once a process for each name, since every evaluation of a training comes here."""
+    """Warn once per process and name, since every evaluation in training calls this."""
     logger.warning(
-        "%s%s: the code of this evaluate module runs on this machine, with your rights.", EXTERNAL_PREFIX, name
+        "%s%s: the code of this evaluate module runs on this machine, with your permissions.", EXTERNAL_PREFIX, name
     )
 
 
@@ -77,12 +77,12 @@ def _not_loaded(name: str, error: Exception) -> UsageError | MachineError:
     """evaluate says the same of a wrong name and of a dead network; the error beneath tells them apart."""
     if _is_path(name):
         return UsageError(
-            f"{EXTERNAL_PREFIX}{name}: no metric script there; name a script, or a folder with a script of its name."
+            f"{EXTERNAL_PREFIX}{name}: no metric script there; give a script, or a folder with a script of the same name."
         )
     if "Couldn't find file at" in str(error.__context__):  # the Hub answered, with 404
-        return UsageError(f"{EXTERNAL_PREFIX}{name}: the Hub has no module of this name, nor is there such a folder.")
+        return UsageError(f"{EXTERNAL_PREFIX}{name}: the Hub has no module of this name, and there is no such folder.")
     return MachineError(
-        f"{EXTERNAL_PREFIX}{name}: no such folder here, and the Hub did not give the module: offline, unreachable, "
+        f"{EXTERNAL_PREFIX}{name}: no such local folder, and the Hub did not provide the module: offline, unreachable, "
         "or no such name. Check the name and the network, or give the path of a metric script."
     )
 
@@ -105,7 +105,7 @@ def _scores(short_name: str, results: Any) -> Scores:
 
 
 def _plain(value: Any) -> Any:
-    """The value in types that JSON can hold; what is of no such type, as its `repr`."""
+    """The value in JSON types; other types as their `repr`."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,6 +1,6 @@
-"""Figures of a language model from totals over a whole data set. Knows neither tensors nor batches.
+"""Scores of a language model from totals over a whole data set. Knows neither tensors nor batches.
 
-Totals are summed over batches and ranks before they come here; a mean of means would weigh short batches too much.
+Totals are summed over batches and ranks first; a mean of means would give short batches too much weight.
 NaN in is NaN out: a diverged loss must stay visible.
 """
 

@@ -1,6 +1,7 @@
 """Metrics of rows with any number of labels. A prediction is `{"labels": [...], "probabilities": {label: ...}}`.
 
-A label that occurs on one side only is a label like any other. A ratio with nothing below the line is 0.0, never NaN.
+A label that occurs only in predictions or references counts like any other. A ratio with a denominator of 0 is 0.0,
+never NaN.
 
 Legend: R rows, C labels.
 """

@@ -1,4 +1,4 @@
-"""Whether texts of one label lie near each other: recall of nearest neighbours among vectors.
+"""Recall of nearest neighbours among vectors: whether texts with the same label have similar vectors.
 
 Legend: N rows, D dimensions, B rows of a block.
 """
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 NEIGHBOURS = 10
 _BLOCK_ELEMENTS = 4_000_000
-"""Cosines held at once: 16 MB in float32."""
+"""Cosines in memory at once: 16 MB in float32."""
 
 
 def neighbour_recall(vectors: np.ndarray, labels: Sequence[str]) -> Scores:
     """Share of rows with a row of their own label among their nearest 1 and nearest 10 others, by cosine.
 
-    Beside each stands what as many others drawn at random would reach. A row is never its own neighbour. Of
-    others that are equally near, the first ones count.
+    Each comes with its chance level, for as many others sampled at random. A row is never its own neighbour. Ties are
+    broken by the order of the rows.
 
     Args:
         vectors: (N, D), of any length.
@@ -74,7 +74,7 @@ def nearest_others(vectors: np.ndarray, *, count: int) -> np.ndarray:
 
 
 def _chance(labels: Sequence[str], *, drawn: int) -> float:
-    """Mean over rows of the probability that at least one of so many others, drawn without return, has their label."""
+    """Mean over rows of the probability that at least one of `count` others, sampled without replacement, has their label."""
     others = len(labels) - 1
     drawn = min(drawn, others)
     draws = comb(others, drawn)

@@ -1,4 +1,4 @@
-"""Metrics of a number a row; texts that spell numbers do as well, as files of predictions have them."""
+"""Metrics of one number per row; texts that are numbers, as in prediction files, are accepted too."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ def _numbers(values: Sequence[Any], what: str) -> list[float]:
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number):
-            raise DataError(f"row {row:,}: the {what} is {value!r:.40}, which is no number.")
+            raise DataError(f"row {row:,}: the {what} is {value!r:.40}, which is not a number.")
         numbers.append(number)
     return numbers

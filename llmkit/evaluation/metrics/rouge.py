@@ -88,7 +88,7 @@ def _details(chosen: ChosenTokenizer, why: str, tokens_of: _Tokenizer, reference
 def _choose_tokenizer(asked: RougeTokenizer, references: Sequence[str]) -> tuple[ChosenTokenizer, str]:
     """The tokenizer to use, and the reason in one sentence."""
     if asked != "auto":
-        return asked, "It was asked for."
+        return asked, "It was requested."
     letters = [char for reference in references for char in reference if char.isalpha()]  # categories L*
     counted, unit = letters, "letters"
     if not letters:

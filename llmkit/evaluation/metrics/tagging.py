@@ -1,7 +1,8 @@
 """Metrics of a tag for each word: entities by seqeval in its strict mode, and plain tags.
 
-An entity is right if its first word, its last and its type are. Strict IOB2: one begins with `B-`, and an `I-` that
-goes on with nothing is none. References and predictions that mark ends (IOBES, BILOU) are put into BIO first.
+An entity is correct if its first word, its last word and its type are. Strict IOB2: an entity begins with `B-`, and an
+`I-` without an entity to continue is not one. References and predictions that mark ends (IOBES, BILOU) are converted to
+BIO first.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def entities(predictions: Tagged, references: Tagged) -> Scores:
 
 
 def tag_accuracy(predictions: Tagged, references: Tagged) -> Scores:
-    """Share of words whose tag is right, and the share that always giving the commonest tag would get.
+    """Share of words whose tag is correct, and the share for always predicting the most frequent tag.
 
     Raises:
         DataError: a row with more or fewer predicted tags than words, or no words at all.
@@ -88,7 +89,7 @@ def tag_accuracy(predictions: Tagged, references: Tagged) -> Scores:
 def _check(predictions: Tagged, references: Tagged) -> None:
     for row, (prediction, reference) in enumerate(zip(predictions, references, strict=True), 1):
         if isinstance(prediction, str) or isinstance(reference, str):
-            raise UsageError(f"row {row:,}: found text where the tags of words belong. Use another metric.")
+            raise UsageError(f"row {row:,}: found text, expected the tags of words. Use another metric.")
         if len(prediction) != len(reference):
             raise DataError(
                 f"row {row:,}: {len(prediction):,} predicted tags for {len(reference):,} words; each needs one."

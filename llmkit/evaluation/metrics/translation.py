@@ -1,7 +1,7 @@
 """BLEU, chrF and TER of whole data sets by sacrebleu, whose signatures go into the details.
 
-Their scales are sacrebleu's, 0 to 100. chrF needs no words. BLEU and TER do, and how words are found is decided here:
-by the language of the references where it is known, else by their script.
+Their scales are sacrebleu's, 0 to 100. chrF needs no words. BLEU and TER do, and their tokenizer is chosen here: by the
+language of the references if it is known, else by their script.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SCRIPT_SHARE = 0.25
 
 
 class Words(NamedTuple):
-    """How words are found, and why so."""
+    """The tokenizer, and the reason for it."""
 
     tokenizer: str
     """Of sacrebleu."""

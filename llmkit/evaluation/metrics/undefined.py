@@ -1,4 +1,4 @@
-"""Figures that have no value for these rows: 0 by the rule for a ratio with nothing below the line, and told."""
+"""Scores that are undefined for these rows: 0, as for a ratio with a denominator of 0, with a warning."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ _log = logging.getLogger("llmkit")
 
 
 def undefined(figure: str, reason: str) -> Scores:
-    """The figure as 0, never NaN, which JSON cannot hold and no comparison survives; details `undefined` say why."""
-    _log.warning("%s is not defined, and given as 0: %s", figure, reason)
+    """The score as 0, never NaN, which JSON does not allow and which breaks comparisons; details `undefined` say why."""
+    _log.warning("%s is undefined and reported as 0: %s", figure, reason)
     return Scores({figure: 0.0}, {"undefined": {figure: reason}})

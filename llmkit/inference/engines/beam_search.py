@@ -1,8 +1,8 @@
-"""Beam search with T5 and mT5: what transformers finds, without the work that changes nothing.
+"""Beam search with T5 and mT5: the results of transformers, without redundant computation.
 
 transformers copies the keys and values of the source for each beam, and again at each step to follow the beams; and a
-text that is finished is computed on until the last one of its batch is. Here the beams of a text share what is read of
-its source, as if they were several queries of one attention, and a text that can get no better leaves the batch.
+finished text is computed until the last text of its batch is finished. Here the beams of a text share the keys and
+values of its source, as several queries of one attention, and a text that cannot improve leaves the batch.
 The rules of the search are those of `GenerationMixin._beam_search` with a length penalty of 1 and no early stopping.
 
 Legend: B texts, K beams, C candidates (K for each end of text, and K), S source tokens, L new tokens at most,
@@ -23,7 +23,7 @@ from llmkit.inference.engines.special_ids import SpecialIds
 from llmkit.models.seq2seq import head_input
 
 _NEVER = -1.0e9
-"""Score of what cannot be chosen; transformers' number, since it is added and not put in place."""
+"""Score of excluded candidates; the value of transformers, since it is added, not assigned."""
 _LEAVE_SHARE = 8
 """Texts leave the batch once they are one in so many: leaving copies what the others have read."""
 Processors = Callable[[Tensor, Tensor], Tensor]
@@ -32,7 +32,7 @@ Processors = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass
 class _Search:
-    """All that a search knows of its texts. Each tensor has a row for each text, so that texts can leave."""
+    """The state of a search. Each tensor has a row per text, so that finished texts can be removed."""
 
     text: Tensor
     """(B,) which text a row is."""
@@ -56,7 +56,7 @@ class _Search:
     """(B,) bool"""
 
     def keep(self, rows: Tensor) -> None:
-        """Forget all other texts."""
+        """Remove all other texts."""
         for name in (one.name for one in fields(self)):
             held = getattr(self, name)
             setattr(self, name, [one[rows] for one in held] if isinstance(held, list) else held[rows])

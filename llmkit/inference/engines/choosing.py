@@ -1,7 +1,7 @@
-"""How the next token is chosen from the logits, and when a sequence is complete.
+"""The choice of the next token from the logits, and the end of a sequence.
 
-Everything that `GenerationBlock` says about one step stands here as a logits processor, so that generate() and the
-streaming loop need nothing but the largest score, and cannot differ.
+All options of `GenerationBlock` for one step are logits processors here, so that generate() and the streaming loop need
+only take the largest score, and cannot differ.
 
 Legend: B rows of a batch (x beams), T tokens, V vocabulary.
 """
@@ -89,9 +89,9 @@ class _RefuseNonFinite(LogitsProcessor):
 
 
 class _RepetitionPenalty(LogitsProcessor):
-    """Keskar et al. 2019, section 4.1, over prompt and new tokens. Padding counts as no token.
+    """Repetition penalty (Keskar et al. 2019, section 4.1) over prompt and new tokens, without padding.
 
-    transformers' own also punishes the padding, which for GPT-2 is the end of text: a batch would run on.
+    transformers' own also penalizes padding, which for GPT-2 is the end of text: a batch would not stop.
     """
 
     def __init__(self, penalty: float, padding: Tensor) -> None:
@@ -109,10 +109,10 @@ class _RepetitionPenalty(LogitsProcessor):
 
 
 class _Draw(LogitsProcessor):
-    """Turn the distribution into its drawn token, by the inverse of the cumulative distribution.
+    """Sample a token from the distribution, by the inverse of the cumulative distribution.
 
-    One number a token, given from outside, in place of `torch.multinomial`: its result depends on the row's
-    neighbours in the batch, and on the device.
+    Uses one given random number per token instead of `torch.multinomial`, whose result depends on the other rows of
+    the batch, and on the device.
     """
 
     def __init__(self, draws: Tensor, prompt_tokens: int) -> None:

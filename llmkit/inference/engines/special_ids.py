@@ -18,7 +18,7 @@ class SpecialIds:
 
     @property
     def both(self) -> frozenset[int]:
-        """All that is never part of a result."""
+        """All ids that are never part of a result."""
         return frozenset((self.pad, *self.ends))
 
     def without(self, new_ids: Sequence[int]) -> list[int]:

@@ -1,8 +1,7 @@
 """Inference with transformers and PyTorch. Token ids in, token ids out; knows no recipes.
 
-Of the tokenizer it takes the special ids where the model's configuration names none, and the one question whether
-a stop text has been written. What a checkpoint's own generation config says about sampling, beams or lengths is
-never used: only `GenerationBlock` counts.
+It uses the tokenizer only for special ids that the model's configuration lacks, and to detect stop texts. The
+checkpoint's own generation config for sampling, beams or lengths is never used: only `GenerationBlock` counts.
 
 Legend: N sequences, B batch, T tokens, C classes, D hidden units, V vocabulary.
 """
@@ -117,13 +116,13 @@ class TransformersEngine:
         top_k: int,
         never: Sequence[int],
     ) -> list[list[tuple[np.ndarray, np.ndarray]]]:
-        """What a masked language model would put at some positions of each sequence; the vocabulary's head runs on these alone.
+        """The most probable tokens at given positions of each sequence; the vocabulary head runs only on these positions.
 
         Args:
             positions: for each sequence, those to tell about.
             never: ids that are no candidates; their share of the probability is not given to others.
         Returns:
-            For each position of each sequence, `top_k` ids and their probabilities, the likeliest first.
+            For each position of each sequence, `top_k` ids and their probabilities, the most probable first.
         Raises:
             ModelError: a logit is not finite.
         """

@@ -67,4 +67,4 @@ def family_of(model_type: object, *, name: str) -> Family:
         if model_type in family.model_types:
             return family
     known = ", ".join(kind for family in FAMILIES.values() for kind in family.model_types)
-    raise ModelError(f"{name}: its type is {model_type!r}; llmkit works with {known}.")
+    raise ModelError(f"{name}: its type is {model_type!r}; llmkit supports {known}.")

@@ -1,4 +1,4 @@
-"""What the rest of llmkit asks about an architecture. Each family answers in a file of its own."""
+"""The interface of model families: everything that depends on an architecture. Each family has its own file."""
 
 from __future__ import annotations
 
@@ -103,12 +103,12 @@ class Family:
     heads: ClassVar[Mapping[Head, str]]
     """The class in transformers for each head that the family has here; the first is what it is mostly used for."""
     no_head: ClassVar[Mapping[Head, str]] = {}
-    """Why the family lacks a head, where that is worth a sentence."""
+    """Why the family lacks a head, for messages; may be empty."""
 
     sizes: ClassVar[Mapping[str, Any]]
     """Name -> published size, for random weights."""
     size_keys: ClassVar[tuple[str, ...]] = SIZE_KEYS
-    """Keys of a config that must be whole numbers."""
+    """Config keys that must be whole numbers."""
     learning_rates: ClassVar[LearningRates]
 
     tokenizer: ClassVar[TokenizerAlgorithm]
@@ -139,7 +139,7 @@ class Family:
     """Whether linear maps hold their matrices as (inputs, outputs), as GPT-2's do."""
     is_encoder_decoder: ClassVar[bool] = False
     continues_prompts: ClassVar[bool] = False
-    """Whether what it writes goes on from the prompt, rather than answering it."""
+    """Whether its output continues the prompt, rather than answering it."""
     is_of_transformers: ClassVar[bool] = True
     """Whether plain transformers opens a saved model."""
 
@@ -176,7 +176,7 @@ class Family:
             ModelError: the family has no such head here.
         """
         if head not in self.heads:
-            why = f". {self.no_head[head]}." if head in self.no_head else f"; `llmkit {self.verb}` fits it."
+            why = f". {self.no_head[head]}." if head in self.no_head else f"; use `llmkit {self.verb}`."
             raise ModelError(f"{self.article} {self.name} model has no {head} head{why}")
 
     def size(self, name: str) -> Any:
@@ -193,7 +193,7 @@ class Family:
         return {}
 
     def register(self) -> None:
-        """Tell transformers of the family, where it does not know it."""
+        """Register the family with transformers, if needed."""
 
     def prepare(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, head: Head) -> None:
         """Set what the head needs, once, when a model is created or opened."""
@@ -202,21 +202,21 @@ class Family:
         """Change the random weights of a new head, where transformers draws them badly."""
 
     def default_prefix(self, config: PreTrainedConfig, prefix: str) -> str:
-        """The words in front of a text that the model was taught a task with."""
+        """The prefix of a text for a task, as in the model's pretraining."""
         return prefix
 
     def check_pairs(self, config: PreTrainedConfig, *, name: str) -> None:
         """
         Raises:
-            ModelError: the model cannot be told a pair of texts.
+            ModelError: the model cannot read pairs of texts.
         """
 
     def segment_inputs(self, input_ids: Tensor, tokenizer: PreTrainedTokenizerFast) -> dict[str, Tensor]:
-        """What the model must be given besides ids (B, T) where each sequence is a pair of texts."""
+        """Additional inputs of the model besides ids (B, T) for pairs of texts."""
         return {}
 
     def refuse_precision(self, precision: str, device: torch.device) -> str | None:
-        """Why the family cannot be trained in this format on this device; None where it can."""
+        """Why the family cannot be trained in this format on this device; None if it can."""
         return None
 
     def masked_lm_head(self, model: Any) -> VocabularyHead:
@@ -224,7 +224,7 @@ class Family:
         raise NotImplementedError
 
     def attention_width(self, config: PreTrainedConfig) -> int:
-        """Width of all attention heads together; 0 where nothing attends."""
+        """Width of all attention heads together; 0 without attention."""
         width: int = config.hidden_size
         return width
 
@@ -232,13 +232,13 @@ class Family:
 def initial_spread(hidden: int) -> float:
     """Standard deviation of random weights: the published 0.02 at the published width of 768 and above it.
 
-    A projection of D inputs spreads by sqrt(D) times that. With 0.02 at D = 128 attention begins so faint that a
-    masked-lm stays at the unigram loss for thousands of steps, and is a worse start for fine-tuning than none; so
-    narrower models get wider weights. T5 scales with its width itself.
+    The output of a projection of D inputs has sqrt(D) times that. With 0.02 at D = 128 attention is so weak at the start
+    that a masked-lm stays at the unigram loss for thousands of steps, and is a worse start for fine-tuning than none; so
+    narrower models get larger weights. T5 scales with its width itself.
     """
     return 0.02 * math.sqrt(max(1, 768 / hidden))
 
 
 def square(layers: int, hidden: int) -> Size:
-    """The proportions of BERT and GPT-2: 64 units a head, feed-forward four times as wide."""
+    """The proportions of BERT and GPT-2: 64 units per head, feed-forward four times as wide."""
     return Size(layers=layers, hidden=hidden, heads=hidden // 64, feed_forward=4 * hidden, head_dim=64)

@@ -82,7 +82,7 @@ class Bert(Family):
 
     def check_pairs(self, config: PreTrainedConfig, *, name: str) -> None:
         if config.type_vocab_size < 2:
-            raise ModelError(f"{name}: it knows one segment only (type_vocab_size), so it cannot read pairs.")
+            raise ModelError(f"{name}: it has only one segment (type_vocab_size), so it cannot read pairs.")
 
     def segment_inputs(self, input_ids: Tensor, tokenizer: PreTrainedTokenizerFast) -> dict[str, Tensor]:
         from llmkit.models.segments import token_types

@@ -24,8 +24,8 @@ class Gpt2(Family):
     heads = {"causal-lm": "GPT2LMHeadModel", "classification": "GPT2ForSequenceClassification"}
     no_head = {
         "embedding": (
-            "Each of its tokens has seen only what stands before it, so its states are no vectors of a text; "
-            "`llmkit embed` takes BERT and T5"
+            "Its tokens attend only to earlier ones, so its hidden states do not represent a whole text; "
+            "`llmkit embed` supports BERT and T5"
         )
     }
     sizes = {

@@ -1,4 +1,4 @@
-"""The LSTM classifier of llmkit's own (models/lstm.py), to compare with.
+"""llmkit's own LSTM classifier (models/lstm.py), as a baseline.
 
 Sizes: tiny from Tai et al. 2015, "Improved Semantic Representations From Tree-Structured LSTMs", table 1 (168 units of a
 direction for sentiment, on word vectors of 300); small from Zhang et al. 2015, "Character-level Convolutional Networks
@@ -73,8 +73,8 @@ class Lstm(Family):
         """Under torch's autocast cuDNN's LSTM computes in fp16, whichever format is asked for: in bf16, without the
         scaling of the loss that fp16 needs."""
         if precision == "bf16" and device.type == "cuda":
-            return "in bf16 a GPU computes an LSTM in unscaled fp16"
+            return "a GPU computes a bf16 LSTM in unscaled fp16"
         return None
 
     def attention_width(self, config: PreTrainedConfig) -> int:
-        return 0  # each direction takes one step a token, and nothing attends
+        return 0  # each direction takes one step per token, without attention
