@@ -10,7 +10,7 @@ from llmkit.models.families import Family
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from llmkit.models.target_scale import TargetScale
+    from llmkit.models.scale import TargetScale
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
-    from llmkit.models.target_scale import TargetScale
+    from llmkit.models.scale import TargetScale
     from llmkit.recipe.blocks import GenerationBlock
 
 Pooling = Literal["mean", "first"]

@@ -24,7 +24,8 @@ from llmkit.errors import RunError
 from llmkit.models.adapters import ADAPTER_WEIGHTS, put_tensors
 from llmkit.models.export import changing_files, own_tensors, tokenizer_files
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.target_scale import TargetScale, head_tensors, put_head
+from llmkit.models.scale import TargetScale
+from llmkit.models.target_scale import head_tensors, put_head
 from llmkit.training.optimizer import optimizer_state, restore_optimizer
 from llmkit.training.progress import Progress
 

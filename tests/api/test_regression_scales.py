@@ -30,7 +30,7 @@ from transformers import (
 import llmkit
 from llmkit.api import Saved
 from llmkit.atomic import publish_folder
-from llmkit.models.target_scale import TargetScale, mean_and_deviation
+from llmkit.models.scale import TargetScale, mean_and_deviation
 from llmkit.runs.folder import Run
 
 RECIPE = """recipe: 1

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmkit.errors import DataError
-from llmkit.models.target_scale import mean_and_deviation
+from llmkit.models.scale import mean_and_deviation
 from llmkit.tasks.classification.scores import Answer
 
 _log = logging.getLogger("llmkit")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from llmkit.data.order import Indices
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
-    from llmkit.models.target_scale import TargetScale
+    from llmkit.models.scale import TargetScale
 
 _log = logging.getLogger("llmkit")
 
@@ -140,7 +140,7 @@ class ClassificationTask(BaseTask):
             self._save(class_weights=even_weights(of_examples, labels))
 
     def target_scale(self, train: Examples) -> TargetScale | None:
-        from llmkit.models.target_scale import TargetScale
+        from llmkit.models.scale import TargetScale
 
         return TargetScale.of(train.references) if self.answer == "number" else None
 
