@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from llmkit.data.examples import Examples
     from llmkit.evaluation.comparing import Comparison
     from llmkit.models.families import Head
+    from llmkit.models.loaded import LoadedModel
     from llmkit.tasks.base import Pooling, Scores, Task, TaskRecipe
 
 _log = logging.getLogger("llmkit")
@@ -79,31 +80,16 @@ def evaluate_model(
             columns or quoting without rows of their own.
         DataError: rows that the task cannot use, or a run's data that have changed since.
     """
-    if metrics and len(metrics) == 1 and metrics[0] in METRICS and METRICS[metrics[0]].of_vectors:
-        if baseline:
-            raise UsageError(
-                "--baseline: neighbour_recall has none; its figures have chance beside them. Leave it out."
-            )
-        return evaluate_embeddings(
-            model, data=data, columns=columns, quoting=quoting or "auto", pooling=pooling or "mean"
-        )
-    if pooling is not None:
-        raise UsageError("--pooling is for the metric neighbour_recall, which measures vectors. Leave it out.")
+    if _is_of_vectors(metrics, pooling=pooling, baseline=baseline):
+        vectors = pooling or "mean"
+        return evaluate_embeddings(model, data=data, columns=columns, quoting=quoting or "auto", pooling=vectors)
     figures_of(metrics or ())  # an unknown name is told now, not after the model has read everything
     from accelerate import Accelerator
 
     from llmkit.evaluation.measure import measure
     from llmkit.inference.engines.transformers import TransformersEngine
-    from llmkit.models.loading import load_model
 
-    run = _run_of(model)
-    recipe = load_recipe(run.recipe, kinds=RECIPES).recipe if run else None
-    head = recipe.HEAD if recipe else _own_head(str(model))
-    loaded = load_model(str(run.folder) if run else str(model), head=head)
-    if recipe is None:
-        if not data:
-            raise UsageError(f"{loaded.name} is not a run, so it has no rows of its own. Give --data.")
-        recipe = recipe_of_model(loaded, head=head, data=data)
+    run, recipe, loaded = _opened(model, data=data)
     _check_request(recipe, columns=columns, metrics=metrics)
     if not data and (columns or quoting):
         option = "--column" if columns else "--quoting"
@@ -130,6 +116,36 @@ def evaluate_model(
     if run is not None:
         _write(run, evaluation, name="data" if data else described.split()[0], references=examples.references)
     return evaluation
+
+
+def _is_of_vectors(metrics: Sequence[str] | None, *, pooling: Pooling | None, baseline: bool) -> bool:
+    """Whether the one metric that is asked for measures vectors.
+
+    Raises:
+        UsageError: an option that does not go with the metrics.
+    """
+    if metrics and len(metrics) == 1 and metrics[0] in METRICS and METRICS[metrics[0]].of_vectors:
+        if baseline:
+            raise UsageError("--baseline: neighbour_recall has none; it prints chance beside its scores. Leave it out.")
+        return True
+    if pooling is not None:
+        raise UsageError("--pooling is for the metric neighbour_recall, which measures vectors. Leave it out.")
+    return False
+
+
+def _opened(model: str | None, *, data: Sequence[str] | None) -> tuple[Run | None, TaskRecipe, LoadedModel]:
+    """A run with its recipe and model, or a model that is no run with the recipe that its configs give."""
+    from llmkit.models.loading import load_model
+
+    run = _run_of(model)
+    if run is not None:
+        recipe = load_recipe(run.recipe, kinds=RECIPES).recipe
+        return run, recipe, load_model(str(run.folder), head=recipe.HEAD)
+    head = _own_head(str(model))
+    loaded = load_model(str(model), head=head)
+    if not data:
+        raise UsageError(f"{loaded.name} is not a run, so it has no rows of its own. Give --data.")
+    return None, recipe_of_model(loaded, head=head, data=data), loaded
 
 
 def evaluate_embeddings(

@@ -72,16 +72,7 @@ def evaluate(
     if (predictions is None) != (references is None):
         raise UsageError("--predictions and --references must be given together.")
     if predictions is not None and references is not None:
-        if model is not None or data:
-            raise UsageError("give a model with --data, or --predictions with --references, not both.")
-        if baseline:
-            raise UsageError("--baseline needs a model: its training rows train the baseline.")
-        if pooling is not None:
-            raise UsageError("--pooling applies only to the metric neighbour_recall of a model. Remove it.")
-        if column and len(column) > 1:
-            raise UsageError(
-                "--column: give one name, the column of both files, or use --prediction-column and --reference-column."
-            )
+        _refuse_options_of_models(model=model or data, baseline=baseline, pooling=pooling, column=column)
         from llmkit.api import score_files
 
         evaluation = score_files(
@@ -95,11 +86,7 @@ def evaluate(
             rouge_tokenizer=rouge_tokenizer,
         )
     else:
-        if prediction_column is not None or reference_column is not None:
-            option = "--reference-column" if prediction_column is None else "--prediction-column"
-            raise UsageError(
-                f"{option} works only with --predictions. With a model, name columns with --column ROLE=COLUMN."
-            )
+        _refuse_options_of_files(prediction_column=prediction_column, reference_column=reference_column)
         from llmkit.api import evaluate_model
 
         evaluation = evaluate_model(
@@ -116,6 +103,35 @@ def evaluate(
 
 
 COMMANDS = (evaluate,)
+
+
+def _refuse_options_of_models(*, model: object, baseline: bool, pooling: str | None, column: list[str] | None) -> None:
+    """
+    Raises:
+        UsageError: an option that does not go with --predictions.
+    """
+    if model:
+        raise UsageError("give a model with --data, or --predictions with --references, not both.")
+    if baseline:
+        raise UsageError("--baseline needs a model: its training rows train the baseline.")
+    if pooling is not None:
+        raise UsageError("--pooling applies only to the metric neighbour_recall of a model. Remove it.")
+    if column and len(column) > 1:
+        raise UsageError(
+            "--column: give one name, the column of both files, or use --prediction-column and --reference-column."
+        )
+
+
+def _refuse_options_of_files(*, prediction_column: str | None, reference_column: str | None) -> None:
+    """
+    Raises:
+        UsageError: an option that goes with --predictions alone.
+    """
+    if prediction_column is not None or reference_column is not None:
+        option = "--reference-column" if prediction_column is None else "--prediction-column"
+        raise UsageError(
+            f"{option} works only with --predictions. With a model, name columns with --column ROLE=COLUMN."
+        )
 
 
 def _columns(given: list[str] | None) -> dict[str, str] | None:
