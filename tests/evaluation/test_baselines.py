@@ -144,7 +144,7 @@ def test_each_task_whose_predictions_are_judged_has_a_baseline() -> None:
 
 def test_a_classifiers_baselines_fit_what_it_predicts() -> None:
     found = {key: baselines_of(recipe_of("classification", **{key: True})) for key in ("multilabel", "regression")}
-    assert found["multilabel"][0].title == "commonest set of labels"
+    assert found["multilabel"][0].title == "most frequent set of labels"
     assert [one.name for one in found["regression"]] == ["mean", "tfidf-ridge"]
 
 
