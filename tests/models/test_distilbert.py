@@ -42,7 +42,7 @@ TASKS: tuple[TaskName, ...] = ("classification", "masked-lm", "question-answerin
 
 
 def distilled(name: TaskName, *, layers: int = 1, dropout: float = 0.0) -> Task:
-    head = task_of(name).HEAD
+    head = task_of(name).recipe.HEAD
     return task_of(name, loaded=tiny_model("distilbert", head=head, layers=layers, dropout=dropout))
 
 
@@ -99,7 +99,7 @@ def test_a_saved_model_has_the_same_logits_in_plain_transformers(name: TaskName,
 
 @pytest.mark.parametrize("name", ["classification", "question-answering", "token-classification"])
 def test_an_adapter_gives_the_same_merged_and_beside_its_base(name: TaskName, tmp_path: Path) -> None:
-    head = task_of(name).HEAD
+    head = task_of(name).recipe.HEAD
     base = saved(tiny_model("distilbert", head=head, layers=2), tmp_path / "base")
     loaded = disturbed(add_adapter(load_model(str(base), head=head), LoraBlock(), head=head, seed=5))
     assert loaded.adapter is not None

@@ -85,7 +85,7 @@ def test_each_entry_has_the_name_of_its_task() -> None:
 
     named = {kind.TASK for kind in below(SavedTaskConfig) if "TASK" in vars(kind)}
     assert named <= set(RECIPES)
-    assert len(named) == 6
+    assert {"classification", "summarization", "translation"} < named
 
 
 # ---- Google's T5
