@@ -16,6 +16,7 @@ import pytest
 import torch
 from builders import sentence
 from published_models import published_folder
+from transformers import AutoModelForMultipleChoice
 
 import llmkit
 from llmkit.api.using import Model
@@ -47,6 +48,14 @@ USES_OF: dict[Verb, list[Work]] = {
     "answer": [
         lambda model, text: [(one.text, one.start, one.score) for one in model.answer_many([(text[:20], text * 2)])],
         lambda model, text: model.answer("the cat", text).score,
+    ],
+    "choose": [
+        lambda model, text: [
+            (one.index, one.probabilities)
+            for one in model.choose(
+                [{"context": text * 4, "choices": ["a cat", text]}, {"question": text, "choices": ["ab", "c"]}]
+            )
+        ],
     ],
     "classify": [_classified, lambda model, text: _classified(model, text, overflow="window")],
     "chat": [
@@ -96,9 +105,12 @@ def opened(verb: Verb, folder: Path) -> Model:
     published_folder(
         folder,
         FAMILIES.get(head, "bert"),
-        head=head,
+        head=None if verb == "choose" else head,
         chat_template=TEMPLATE if verb == "chat" else None,  # type: ignore[arg-type]
     )
+    if verb == "choose":
+        torch.manual_seed(2)
+        AutoModelForMultipleChoice.from_pretrained(folder).save_pretrained(folder)
     if verb == "translate":
         config = json.loads((folder / "config.json").read_text())
         pairs = {f"translation_en_to_{code}": {"prefix": f"to {code}: "} for code in ("de", "fr")}
