@@ -6,7 +6,7 @@ from builders import tokenizer_of
 from facts import facts
 
 from llmkit.errors import UsageError
-from llmkit.models.families import FAMILIES, Head
+from llmkit.models.families import FAMILIES, Family, Head
 from llmkit.models.families.lstm import LstmSize
 from llmkit.recipe.blocks import ScratchModel
 
@@ -106,3 +106,10 @@ def test_a_projection_starts_with_the_published_spread_at_every_width(family: st
         )
         spread = float(layer.weight.detach().std()) * config.hidden_size**0.5
         assert spread == pytest.approx(0.02 * 768**0.5, rel=0.03)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_implements_what_has_no_default(family: str) -> None:
+    kind = type(FAMILIES[family])
+    assert kind.scratch_config is not Family.scratch_config
+    assert ("masked-lm" in kind.heads) == (kind.masked_lm_head is not Family.masked_lm_head)
