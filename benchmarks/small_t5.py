@@ -9,7 +9,7 @@ from typing import Any
 SPECIAL = ("<pad>", "</s>", "<unk>")
 VOCABULARY = 32128
 LOGIT_SPREAD = 5.0
-"""Standard deviation of the logits: the likeliest token then has about a half of the probability, as after training."""
+"""Standard deviation of the logits: the most probable token then has about a half of the probability, as after training."""
 END_SPREAD = 2.0
 """That of the end of text, over the other tokens': so texts end at different lengths."""
 END_LOGIT = 35.0

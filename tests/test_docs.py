@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 import llmkit
 import llmkit.api
-from llmkit.evaluation.metrics import FIGURES, METRICS
+from llmkit.evaluation.metrics import METRICS, SCORES
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX
 from llmkit.models.families import FAMILIES
 from llmkit.recipe.loading import load_recipe, recipe_schema
@@ -184,11 +184,11 @@ def test_recipes_page_has_the_own_metrics_of_each_task() -> None:
 
 def test_metrics_page_has_every_figure_with_its_direction() -> None:
     _, _, rows = next(table for table in tables("metrics.md") if table[1][0] == "score")
-    assert [(code(row[0]), row[1]) for row in rows] == [(figure.name, figure.better) for figure in FIGURES.values()]
+    assert [(code(row[0]), row[1]) for row in rows] == [(metric.name, metric.better) for metric in SCORES.values()]
 
 
 def test_metrics_page_has_every_metric_with_its_figures() -> None:
     _, _, rows = next(table for table in tables("metrics.md") if table[1][0] == "metric")
     shown = {code(row[0]): tuple(re.findall(r"`(\w+)`", row[1])) for row in rows}
     assert shown.pop(f"{EXTERNAL_PREFIX}NAME") == ()
-    assert shown == {metric.name: metric.figures for metric in METRICS.values()}
+    assert shown == {metric.name: metric.scores for metric in METRICS.values()}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.atomic import replace_file
+from llmkit.data.column_types import WANTED, messages
 from llmkit.data.files import text_lines
-from llmkit.data.kinds import WANTED, messages
 from llmkit.errors import DataError, MachineError
 from llmkit.models.chat import Messages, fault_in
 

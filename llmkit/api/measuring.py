@@ -14,8 +14,8 @@ from llmkit.atomic import replace_file
 from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import ModelError, UsageError, nearest
-from llmkit.evaluation.metrics import METRICS, RougeTokenizer, figures_of, neighbour_recall
-from llmkit.recipe.blocks import DataBlock, Kind, Quoting, Recipe
+from llmkit.evaluation.metrics import METRICS, RougeTokenizer, neighbour_recall, score_names_of
+from llmkit.recipe.blocks import ColumnType, DataBlock, Quoting, Recipe
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, finite, open_run, write_json
 from llmkit.tasks import RECIPES
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
     from llmkit.tasks.base import Pooling, Scores, Task, TaskRecipe
 
-_log = logging.getLogger("llmkit")
-_MAPPED_BY_OPTION = "Map it with --column {role}={column}"
+logger = logging.getLogger("llmkit")
+_MAPPED_BY_OPTION = "Map it with --column {field}={column}"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Evaluation:
     """With the task's baselines, where that was asked for."""
     columns: Mapping[str, str | None] | None = None
     """Where files were compared, the column of the `predictions` and that of the `references`; None for plain text.
-    Where a model was measured on given rows, the columns of roles that have another name."""
+    Where a model was measured on given rows, the columns of fields that have another name."""
 
 
 def evaluate_model(
@@ -63,15 +63,15 @@ def evaluate_model(
     pooling: Pooling | None = None,
     baseline: bool = False,
 ) -> Evaluation:
-    """Figures of a model on the rows of `data`, or of a run on its recipe's test rows, else its validation rows.
+    """Scores of a model on the rows of `data`, or of a run on its recipe's test rows, else its validation rows.
 
-    A run's result is also written to its folder `evaluation/`: the figures, and every prediction beside its
+    A run's result is also written to its folder `evaluation/`: the scores, and every prediction beside its
     reference.
 
     Args:
         model: a run, a folder or a hub model; without it, the newest finished run.
         data: sources as in a recipe.
-        columns: role -> column, for `data`; a run's own recipe says where the other roles are.
+        columns: field -> column, for `data`; a run's own recipe says where the other fields are.
         quoting: what quotation marks mean in .csv and .tsv files of `data`; without it, as a run's own recipe says.
         pooling: for the metric `neighbour_recall`, which measures vectors; see `evaluate_embeddings`.
         baseline: measure what costs nothing on the same rows, too, trained on the run's training rows.
@@ -83,7 +83,7 @@ def evaluate_model(
     if _is_of_vectors(metrics, pooling=pooling, baseline=baseline):
         vectors = pooling or "mean"
         return evaluate_embeddings(model, data=data, columns=columns, quoting=quoting or "auto", pooling=vectors)
-    figures_of(metrics or ())  # an unknown name is told now, not after the model has read everything
+    score_names_of(metrics or ())  # an unknown name is told now, not after the model has read everything
     from accelerate import Accelerator
 
     from llmkit.evaluation.measure import measure
@@ -171,14 +171,14 @@ def evaluate_embeddings(
     """
     from llmkit.api.using import load
 
-    roles: dict[str, Kind] = {"text": "text", "label": "label"}
+    column_types: dict[str, ColumnType] = {"text": "text", "label": "label"}
     if not data:
         raise UsageError("neighbour_recall needs rows with a text and a label. Give --data.")
-    _check_roles(columns, roles, of="neighbour_recall")
+    _check_fields(columns, column_types, of="neighbour_recall")
     rows = list(
         open_rows(
             list(data),
-            roles=roles,
+            column_types=column_types,
             columns=columns or {},
             split="test",
             quoting=quoting,
@@ -189,7 +189,7 @@ def evaluate_embeddings(
     texts, labels = [row.fields["text"] for row in rows], [row.fields["label"] for row in rows]
     if repeated := len(texts) - len(set(texts)):
         count = f"{repeated:,} of {len(texts):,}"
-        _log.warning("%s texts stood there already: such rows are each other's nearest neighbours", count)
+        logger.warning("%s texts stood there already: such rows are each other's nearest neighbours", count)
     scores = neighbour_recall(opened.embed(texts, pooling=pooling), labels)
     name = opened.loaded.name
     scores = replace(scores, details={**scores.details, "pooling": pooling})
@@ -202,24 +202,24 @@ def evaluate_embeddings(
 
 
 def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
-    """For JSON: rows, figures, details, and what the model was held against where that was asked for."""
+    """For JSON: rows, scores, details, and what the model was held against where that was asked for."""
     record: dict[str, Any] = {
         "data": evaluation.data,
         "rows": evaluation.rows,
-        "figures": evaluation.scores.figures,
+        "scores": evaluation.scores.values,
         "details": evaluation.scores.details,
     }
     if evaluation.columns is not None:
         record["columns"] = dict(evaluation.columns)
-    if (held_against := evaluation.comparison) is not None:
+    if (comparison := evaluation.comparison) is not None:
         record |= {
-            "baselines": {one.name: {"title": one.title, "figures": one.figures} for one in held_against.baselines},
+            "baselines": {one.name: {"title": one.title, "scores": one.scores} for one in comparison.baselines},
             "verdict": {
-                "figure": held_against.figure,
-                "better": held_against.better,
-                "text": held_against.verdict,
+                "metric": comparison.metric,
+                "better": comparison.better,
+                "text": comparison.verdict,
             },
-            "baseline_train_rows": held_against.train_rows,
+            "baseline_train_rows": comparison.train_rows,
         }
     checked: dict[str, Any] = finite(record)
     return checked
@@ -230,7 +230,7 @@ def _run_of(model: str | None) -> Run | None:
         runs = finished_runs()
         if not runs:
             raise UsageError("no finished run here. Give --model, or --predictions with --references.")
-        _log.info("model: %s, the newest finished run", runs[0].folder)
+        logger.info("model: %s, the newest finished run", runs[0].folder)
         return runs[0]
     return open_run(model) if (Path(model) / "run.json").exists() else None
 
@@ -240,7 +240,7 @@ def _own_head(name: str) -> Head:
     Raises:
         ModelError: it has none.
     """
-    from llmkit.models.places import find_model
+    from llmkit.models.resolve import find_model
 
     verb = own_verb(find_model(name).config)
     if verb == "embed":
@@ -250,17 +250,17 @@ def _own_head(name: str) -> Head:
 
 def _check_request(recipe: Recipe, *, columns: Mapping[str, str] | None, metrics: Sequence[str] | None) -> None:
     """Refuse what the task would pass over without a word."""
-    _check_roles(columns, recipe.roles, of=recipe.task)
+    _check_fields(columns, recipe.column_types, of=recipe.task)
     if metrics and not recipe.own_metrics:
         raise UsageError(f"--metric: {recipe.task} has no predictions to measure, only its loss. Leave it out.")
     check_metrics_fit(recipe, metrics or (), key="--metric")
 
 
-def _check_roles(columns: Mapping[str, str] | None, roles: Mapping[str, Kind], *, of: str) -> None:
-    unknown = [role for role in columns or () if role not in roles]
+def _check_fields(columns: Mapping[str, str] | None, column_types: Mapping[str, ColumnType], *, of: str) -> None:
+    unknown = [field for field in columns or () if field not in column_types]
     if unknown:
-        hint = nearest(unknown[0], roles)
-        raise UsageError(f"--column: {unknown[0]!r} is not a role of {of}.{hint} Use {', '.join(roles)}.")
+        hint = nearest(unknown[0], column_types)
+        raise UsageError(f"--column: {unknown[0]!r} is not a field of {of}.{hint} Use {', '.join(column_types)}.")
 
 
 def _baseline_rows(recipe: TaskRecipe, run: Run | None) -> Iterable[Row]:
@@ -298,10 +298,10 @@ def _compared(
     from llmkit.evaluation.comparing import compare_loss, compare_predictions
 
     if judged_by_loss(task.recipe):
-        return compare_loss(task, scores.figures, train=task.encode(train), examples=examples)
+        return compare_loss(task, scores.values, train=task.encode(train), examples=examples)
     comparison = compare_predictions(
         task,
-        scores.figures,
+        scores.values,
         train=train,
         rows=list(rows),
         examples=examples,
@@ -309,7 +309,7 @@ def _compared(
         rouge_tokenizer=rouge_tokenizer,
     )
     if comparison is None:
-        _log.warning("--baseline: %s has none for these rows and metrics", task.recipe.task)
+        logger.warning("--baseline: %s has none for these rows and metrics", task.recipe.task)
     return comparison
 
 
@@ -325,30 +325,30 @@ def _rows(
     if data:
         source = open_rows(
             list(data),
-            roles=recipe.roles,
+            column_types=recipe.column_types,
             optional=recipe.OPTIONAL_ROLES,
-            groups=recipe.ROLE_GROUPS,
+            groups=recipe.FIELD_GROUPS,
             columns=reading.columns,
             split="test",
             text_files=getattr(recipe, "text_files", "line"),
             quoting=reading.quoting,
             mapping=_MAPPED_BY_OPTION,
             origins={
-                role: f"{run.recipe if run else 'The recipe'} has data.columns: {{{role}: {column}}}."
-                for role, column in reading.columns.items()
-                if role not in columns
+                field: f"{run.recipe if run else 'The recipe'} has data.columns: {{{field}: {column}}}."
+                for field, column in reading.columns.items()
+                if field not in columns
             },
         )
         if reading.columns:
-            _log.info("columns: %s", ", ".join(f"{role} {column!r}" for role, column in reading.columns.items()))
+            logger.info("columns: %s", ", ".join(f"{field} {column!r}" for field, column in reading.columns.items()))
         options = reading_options(recipe, reading=reading)
-        return SplitRows(source, "test", read_roles=recipe.READ_ROLES, options=options), ", ".join(data)
+        return SplitRows(source, "test", read_fields=recipe.READ_FIELDS, options=options), ", ".join(data)
     assert run is not None, "a model that is no run was refused without data"
     splits = open_splits(recipe)
     name: Split = "test" if "test" in splits else "validation"
     check_sources(run, {name: splits[name].source.fingerprint()})
     if name == "validation":
-        _log.warning("the recipe has no data.test: these are the validation rows, which picked the checkpoint")
+        logger.warning("the recipe has no data.test: these are the validation rows, which picked the checkpoint")
     return splits[name], f"{name} rows of {run.folder}"
 
 

@@ -35,7 +35,7 @@ def merge(model: str, *, output: str | Path) -> Merged:
         raise UsageError(f"--output {folder} exists already; choose another name.")
     from llmkit.models.export import model_files
     from llmkit.models.loading import load_model
-    from llmkit.models.places import find_model
+    from llmkit.models.resolve import find_model
 
     place = find_model(model)
     if place.adapter is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from llmkit.runs.folder import Run, open_run
 from llmkit.runs.plot import draw_text, read_losses, write_png
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 @dataclass(frozen=True)
@@ -42,4 +42,4 @@ def draw_finished(run: Run) -> None:
     try:
         write_png(run, read_losses(run))
     except Exception as error:  # whatever goes wrong in drawing, the training has not failed
-        _log.warning("loss.png could not be drawn (%s). Try: llmkit plot %s", error, run.folder)
+        logger.warning("loss.png could not be drawn (%s). Try: llmkit plot %s", error, run.folder)

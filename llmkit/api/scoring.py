@@ -13,7 +13,7 @@ from llmkit.api.value_columns import choose_column, columns_of_answer
 from llmkit.data.files import text_lines
 from llmkit.data.sources import column_names, open_rows
 from llmkit.errors import DataError, UsageError
-from llmkit.evaluation.metrics import RougeTokenizer, check_rows, figures_of, score_texts, together, values_of
+from llmkit.evaluation.metrics import RougeTokenizer, check_rows, score_names_of, score_texts, together, values_of
 from llmkit.evaluation.values import Value, ValueKind, fits, values_for
 from llmkit.recipe.blocks import Quoting
 
@@ -33,7 +33,7 @@ def score_files(
     quoting: Quoting = "auto",
     rouge_tokenizer: RougeTokenizer = "auto",
 ) -> Evaluation:
-    """Figures of predictions against references, row by row.
+    """Scores of predictions against references, row by row.
 
     A plain text file has a value in each line. Of a file with columns that is taken in which the commands write what
     the metrics compare, or the data sets of the tasks have it; `Evaluation.columns` says which it was.
@@ -49,7 +49,7 @@ def score_files(
     """
     if not metrics:
         raise UsageError("give --metric, once or more, such as accuracy, f1 or rouge.")
-    figures_of(metrics)  # an unknown name is told before the files are read
+    score_names_of(metrics)  # an unknown name is told before the files are read
     kinds = list(dict.fromkeys(map(values_of, metrics)))
     told = _ValueFile(predictions, "prediction", kinds, named=prediction_column, both=column, quoting=quoting)
     told_column = told.choose(paired=())
@@ -109,14 +109,14 @@ class _ValueFile:
         another = f"Name another with {option} {{column}}"
         if self.both is not None and self.named is None:
             another = f"Name another with --column {{column}}, or for this file alone with {option}"
-        roles: dict[str, Any] = {"value": "any"}
+        column_types: dict[str, Any] = {"value": "any"}
         optional = {}
         if column == "labels":  # `classify` writes what a model of many labels gives in two columns
-            roles["probabilities"] = "any"
+            column_types["probabilities"] = "any"
             optional["probabilities"] = False
         rows = open_rows(
             [str(self.path)],
-            roles=roles,
+            column_types=column_types,
             columns={"value": column},
             optional=optional,
             quoting=self.quoting,

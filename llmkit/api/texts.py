@@ -26,7 +26,7 @@ def read_texts(
     unit: Literal["line", "file"] = "line" if by_line else "file"
     rows = open_rows(
         [str(source)],
-        roles={"text": "text"},
+        column_types={"text": "text"},
         columns={"text": column},
         text_files=unit,
         quoting=quoting,
@@ -42,17 +42,17 @@ def read_questions(
     question_column: str = "question",
     quoting: Quoting = "auto",
 ) -> Iterator[tuple[str, str]]:
-    """Question and passage of each row of a file with columns, read as a stream; `quoting` as for `read_texts`.
+    """Question and context of each row of a file with columns, read as a stream; `quoting` as for `read_texts`.
 
     Raises:
         DataError: missing, unreadable, plain text, or without the columns.
     """
     rows = open_rows(
         [str(source)],
-        roles={"context": "text", "question": "text"},
+        column_types={"context": "text", "question": "text"},
         columns={"context": context_column, "question": question_column},
         quoting=quoting,
-        mapping="Name another with --column (passages) or --question-column",
+        mapping="Name another with --column (contexts) or --question-column",
     )
     return ((row.fields["question"], row.fields["context"]) for row in rows)
 
@@ -68,7 +68,7 @@ def read_pairs(
     columns = {"text": column, "text_pair": pair_column}
     rows = open_rows(
         [str(source)],
-        roles={"text": "text", "text_pair": "text"},
+        column_types={"text": "text", "text_pair": "text"},
         columns=columns,
         quoting=quoting,
         mapping="Name the two columns with --column and --pair-column",

@@ -21,7 +21,7 @@ from llmkit.runs.environment import environment, git_commit
 from llmkit.runs.folder import Run, create_run, open_run, refuse_used, write_json
 from llmkit.runs.lock import locked
 from llmkit.tasks import RECIPES
-from llmkit.training.prepare import check_figures, prepare
+from llmkit.training.prepare import check_metrics, prepare
 from llmkit.training.prepared import Prepared
 from llmkit.training.resume import check_plan, check_recipe, find_checkpoint, is_replanned
 from llmkit.training.signals import stop_signals
@@ -48,9 +48,9 @@ class Finetuned:
 
     run: Run
     best: str
-    """The figure that picked the checkpoint."""
+    """The metric that picked the checkpoint."""
     best_step: int
-    figures: dict[str, float]
+    scores: dict[str, float]
     """On the validation rows, at that checkpoint."""
     use: str
     """The command that uses the model."""
@@ -88,7 +88,7 @@ def finetune(
         return _finished(resumed, already_complete=True)
     if resumed is None and run is not None:
         refuse_used(run)  # found now, not after minutes of preparation
-    check_figures(wanted)
+    check_metrics(wanted)
     splits = open_splits(wanted)  # a missing file or column is told before torch is loaded
     first = _is_first_process()
     with ExitStack() as held:
@@ -252,7 +252,7 @@ def _record(run: Run, event: Event) -> None:
     from llmkit.training.progress import Evaluated, StepResult
 
     if isinstance(event, StepResult):
-        figures: dict[str, Any] = {
+        values: dict[str, Any] = {
             "train/loss": event.loss,
             "train/learning_rate": event.learning_rate,
             "train/gradient_norm": event.gradient_norm,
@@ -261,9 +261,9 @@ def _record(run: Run, event: Event) -> None:
             "train/padding_share": event.padding_share,
             "train/seconds": event.elapsed_seconds,
         }
-        run.log(event.step, figures)
+        run.log(event.step, values)
     elif isinstance(event, Evaluated):
-        run.log(event.step, {f"evaluation/{name}": value for name, value in event.scores.figures.items()})
+        run.log(event.step, {f"evaluation/{name}": value for name, value in event.scores.values.items()})
 
 
 def _publish(run: Run, store: CheckpointStore, prepared: Prepared) -> Finetuned:
@@ -271,7 +271,7 @@ def _publish(run: Run, store: CheckpointStore, prepared: Prepared) -> Finetuned:
     evaluations = [line for line in run.metrics() if f"evaluation/{prepared.best}" in line]
     best_step = _best_step(store)
     line = next(line for line in evaluations if line["step"] == best_step)
-    figures = {key.removeprefix("evaluation/"): value for key, value in line.items() if key.startswith("evaluation/")}
+    scores = {key.removeprefix("evaluation/"): value for key, value in line.items() if key.startswith("evaluation/")}
     files = _finished_files(store.at_step(best_step), prepared)
     text = run.recipe.read_text(encoding="utf-8")
     task = prepared.task
@@ -280,14 +280,14 @@ def _publish(run: Run, store: CheckpointStore, prepared: Prepared) -> Finetuned:
     card = model_card(
         run.manifest(),
         recipe=text,
-        figures=figures,
+        scores=scores,
         use=task.recipe.USE.format(model="FOLDER"),
         base=base,
         library="llmkit" if not task.loaded.family.is_of_transformers else "transformers" if base is None else "peft",
     )
     run.publish_model({**files, "README.md": card.encode()}, step=best_step)
     run.update(
-        status="finished", finished=_now(), best={"figure": prepared.best, "step": best_step, "validation": figures}
+        status="finished", finished=_now(), best={"metric": prepared.best, "step": best_step, "validation": scores}
     )
     draw_finished(run)
     return _finished(run)
@@ -319,8 +319,9 @@ def _finished(run: Run, *, already_complete: bool = False) -> Finetuned:
     manifest = run.manifest()
     best = manifest["best"]
     use = RECIPES[manifest["task"]].USE.format(model=run.folder)
-    figures = {name: math.inf if value is None else value for name, value in best["validation"].items()}
-    return Finetuned(run, best["figure"], best["step"], figures, use, already_complete=already_complete)
+    scores = {name: math.inf if value is None else value for name, value in best["validation"].items()}
+    metric = best["metric"] if "metric" in best else best["figure"]  # its name in older runs
+    return Finetuned(run, metric, best["step"], scores, use, already_complete=already_complete)
 
 
 def _now() -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from llmkit.api.options import generation_options
 from llmkit.api.verbs import USES, Verb, default_model, own_verb
-from llmkit.data.kinds import WANTED
-from llmkit.data.kinds import messages as conversation
+from llmkit.data.column_types import WANTED
+from llmkit.data.column_types import messages as conversation
 from llmkit.data.vectors import check_search
 from llmkit.errors import ModelError, UsageError
 from llmkit.inference.embedding import Embedded, EmbedOverflow, Found, NearestRows, embed_texts
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from llmkit.models.families import Head
     from llmkit.models.loaded import LoadedModel
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 Item = TypeVar("Item")
 _NEW_TOKENS = 128
 """Where neither the user nor the model says how much to write; transformers would stop at 20 without a word."""
@@ -62,7 +62,7 @@ def load(name: str | None = None, *, verb: Verb | None = None, revision: str | N
 
     from llmkit.inference.engines.transformers import TransformersEngine
     from llmkit.models.loading import load_model
-    from llmkit.models.places import find_model
+    from llmkit.models.resolve import find_model
 
     if name is None:
         if verb is None:
@@ -128,12 +128,12 @@ class Model:
         """Whether its tags are those of entities, or plain ones such as parts of speech."""
         return has_prefixes(self.loaded.labels)
 
-    def answer(self, question: str, passage: str) -> Answer:
-        """The span of the passage that answers the question, or none; see `answer_questions` for errors."""
-        return next(self.answer_many([(question, passage)]))
+    def answer(self, question: str, context: str) -> Answer:
+        """The span of the context that answers the question, or none; see `answer_questions` for errors."""
+        return next(self.answer_many([(question, context)]))
 
     def answer_many(self, pairs: Iterable[tuple[str, str]]) -> Iterator[Answer]:
-        """The answer to each (question, passage), in their order."""
+        """The answer to each (question, context), in their order."""
         self._check_head("answer")
         return answer_questions(self.loaded, self._engine, pairs, options=answer_options(self.loaded))
 
@@ -157,7 +157,7 @@ class Model:
         quoting: Quoting = "auto",
         overflow: ChooseOverflow | None = None,
     ) -> Iterator[Choice]:
-        """As `choose`, for the rows of a file; `columns` maps a role such as `context` to its column."""
+        """As `choose`, for the rows of a file; `columns` maps a field such as `context` to its column."""
         self._check_head("choose")
         asked = read_choice_rows(source, columns=columns or {}, quoting=quoting)
         return choose(self.loaded, self._engine, asked, overflow=overflow)
@@ -237,7 +237,7 @@ class Model:
         return nearest.results()
 
     def fill(self, texts: Iterable[str], *, top_k: int = 5, overflow: FillOverflow = "window") -> Iterator[Filling]:
-        """The likeliest tokens for each mask of each text; see `fill_texts` for masks, errors and long texts.
+        """The most probable tokens for each mask of each text; see `fill_texts` for masks, errors and long texts.
 
         Raises:
             UsageError: the model was opened for another verb.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from llmkit.tasks.base import Pooling
 
 __all__ = ["SavedVectors", "check_search", "check_vectors_file", "save_vectors", "saved_vectors", "short_numbers"]
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 def save_vectors(
@@ -51,7 +51,7 @@ def save_vectors(
         for some in model.embed_stream(texts, pooling=pooling, normalize=normalize, overflow=overflow):
             add(some.texts, some.vectors)
             rows += len(some.texts)
-    _log.info("%s: %s vectors of %s numbers", path, f"{rows:,}", f"{model.dimension:,}")
+    logger.info("%s: %s vectors of %s numbers", path, f"{rows:,}", f"{model.dimension:,}")
     return rows
 
 
@@ -103,7 +103,7 @@ class SavedVectors:
     def _check(self, model: Model) -> None:
         theirs, ours = self._about.get("weights_sha256"), _made_by(model)["weights_sha256"]
         if theirs is None:
-            _log.warning(
+            logger.warning(
                 "%s does not say which weights made its vectors: only their length is checked", self._file.name
             )
         elif theirs != ours:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["USES", "Use", "Verb", "default_model", "own_verb"]
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ def default_model(verb: Verb) -> str:
     use = USES[verb]
     for run in finished_runs():
         if run.manifest()["task"] in use.tasks:
-            _log.info("model: %s, the newest finished run for %s", run.folder, verb)
+            logger.info("model: %s, the newest finished run for %s", run.folder, verb)
             return str(run.folder)
     if use.hub_default is None:
         raise UsageError(f"no finished {use.tasks[0]} run here. Give --model, a run, a folder or a hub id.")
-    _log.info("model: %s from the hub, since there is no finished %s run here", use.hub_default, use.tasks[0])
+    logger.info("model: %s from the hub, since there is no finished %s run here", use.hub_default, use.tasks[0])
     return use.hub_default
 
 

@@ -65,4 +65,4 @@ def _pairs(
     asked = as_text(question)
     if not asked.strip():
         raise UsageError("--question is empty. Give a question.")
-    return ((asked, passage) for passage in input_texts(source, column=column, by_line=False, quoting=quoting))
+    return ((asked, context) for context in input_texts(source, column=column, by_line=False, quoting=quoting))

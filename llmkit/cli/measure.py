@@ -139,11 +139,11 @@ def _columns(given: list[str] | None) -> dict[str, str] | None:
         return None
     columns: dict[str, str] = {}
     for pair in given:
-        role, equals, column = pair.partition("=")
-        if not (role and equals and column):
+        field, equals, column = pair.partition("=")
+        if not (field and equals and column):
             raise UsageError("--column with a model must be ROLE=COLUMN, such as text=body.")
-        if columns.setdefault(role, column) != column:
-            raise UsageError(f"--column: {role} has two columns, {columns[role]} and {column}. Give one.")
+        if columns.setdefault(field, column) != column:
+            raise UsageError(f"--column: {field} has two columns, {columns[field]} and {column}. Give one.")
     return columns
 
 
@@ -159,11 +159,11 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
     if evaluation.model is None and evaluation.columns is not None:
         print(f"  columns: {', '.join(_column_texts(evaluation.columns))}")
     if evaluation.comparison is None:
-        width = max([16, *map(len, scores.figures)])
-        for name, value in scores.figures.items():
+        width = max([16, *map(len, scores.values)])
+        for name, value in scores.values.items():
             print(f"  {name:<{width}} {value:.4f}")
     else:
-        _print_comparison(scores.figures, evaluation.comparison)
+        _print_comparison(scores.values, evaluation.comparison)
     for name, reason in scores.details.get("undefined", {}).items():
         print(f"  {name} is undefined and reported as 0: {reason}")
     if "rouge" in scores.details:
@@ -208,13 +208,13 @@ def _print_answers(parts: dict[str, dict[str, float]]) -> None:
             )
 
 
-def _print_comparison(figures: dict[str, float], comparison: Comparison) -> None:
+def _print_comparison(scores: dict[str, float], comparison: Comparison) -> None:
     """One metric per line: the model's score, and each baseline's where it has one."""
-    width = max(map(len, ["metric", *figures]))
+    width = max(map(len, ["metric", *scores]))
     titles = ["model", *(one.title for one in comparison.baselines)]
     print(f"  {'metric':<{width}}  " + "  ".join(f"{title:>7}" for title in titles))
-    for name, value in figures.items():
-        cells = [value, *(one.figures.get(name) for one in comparison.baselines)]
+    for name, value in scores.items():
+        cells = [value, *(one.scores.get(name) for one in comparison.baselines)]
         shown = ["" if cell is None else f"{cell:.4f}" for cell in cells]
         line = "  ".join(f"{cell:>{max(7, len(title))}}" for cell, title in zip(shown, titles, strict=True))
         print(f"  {name:<{width}}  {line}".rstrip())

@@ -55,7 +55,7 @@ class TrainingDisplay:
         else:
             self._say(_work(finished.run.manifest()))
         print(
-            f"{finished.run.folder}  {finished.best} {finished.figures[finished.best]:.4f} at step {finished.best_step}"
+            f"{finished.run.folder}  {finished.best} {finished.scores[finished.best]:.4f} at step {finished.best_step}"
         )
         self._say(f"next: {finished.use}")
         self._say(f"      llmkit evaluate --model {finished.run.folder}")
@@ -85,14 +85,14 @@ class TrainingDisplay:
             self._say(f"{name:<10} {text}")
         if self._console.is_terminal:
             # On a narrow terminal the bar shrinks first, then the end of the line is cropped; it never wraps.
-            position, figures = Column(no_wrap=True), Column(no_wrap=True, overflow="ellipsis")
+            position, summary = Column(no_wrap=True), Column(no_wrap=True, overflow="ellipsis")
             columns = (
                 TextColumn("{task.description}", table_column=position),
                 BarColumn(bar_width=None, table_column=Column(ratio=1)),
-                TextColumn("{task.fields[figures]}", table_column=figures),
+                TextColumn("{task.fields[summary]}", table_column=summary),
             )
             self._bar = Progress(*columns, console=self._console, transient=True, expand=True)
-            self._bar.add_task("step 0", total=plan.total_steps, figures="")
+            self._bar.add_task("step 0", total=plan.total_steps, summary="")
             self._bar.start()
 
     def _step(self, step: StepResult) -> None:
@@ -103,20 +103,20 @@ class TrainingDisplay:
         self._seconds_per_step = keep * self._seconds_per_step + (1 - keep) * step.elapsed_seconds
         position = f"step {step.step:,}/{self._total_steps:,}"
         left = _clock(self._seconds_per_step * (self._total_steps - step.step))
-        figures = (
+        summary = (
             f"loss {step.loss:.4f}  lr {step.learning_rate:.1e}  {self._tokens_per_second:,.0f} tok/s  "
             f"pad {step.padding_share:.0%}  ETA {left}"
         )
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=step.step, description=position, figures=figures)
+            self._bar.update(self._bar.task_ids[0], completed=step.step, description=position, summary=summary)
         elif time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES or step.step == self._total_steps:
             self._last_line = time.monotonic()
-            self._say(f"{position}  {figures}")
+            self._say(f"{position}  {summary}")
 
     def _evaluated(self, evaluated: Evaluated) -> None:
-        figures = "  ".join(f"{name} {value:.4f}" for name, value in evaluated.scores.figures.items())
+        scores = "  ".join(f"{name} {value:.4f}" for name, value in evaluated.scores.values.items())
         best = "  (best so far)" if evaluated.is_best else ""
-        self._say(f"step {evaluated.step:,} validation  {figures}{best}")
+        self._say(f"step {evaluated.step:,} validation  {scores}{best}")
 
     def _say(self, line: str) -> None:
         if self._bar is not None:

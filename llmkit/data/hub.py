@@ -25,7 +25,7 @@ _PATTERN = re.compile(r"hub:(?P<name>[^@:#]*)(@(?P<revision>[^:#]+))?(:(?P<confi
 _NAME = re.compile(r"([\w.-]+/)?[\w.-]+", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
-_logger = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 class HubSource(NamedTuple):
@@ -124,7 +124,7 @@ def resolve_commit(source: HubSource) -> str:
         except LocalEntryNotFoundError:
             if not reference.is_file():
                 raise
-            _logger.warning("hub:%s: the hub cannot be reached; using the commit in the cache", source.name)
+            logger.warning("hub:%s: the hub cannot be reached; using the commit in the cache", source.name)
         except EntryNotFoundError:
             pass  # a data set without a card
     return reference.read_text(encoding="ascii").strip()

@@ -13,7 +13,7 @@ from typing import Literal
 from llmkit.errors import DataError
 
 Overflow = Literal["error", "truncate", "drop", "window"]
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 @dataclass
@@ -74,7 +74,7 @@ class LengthCount:
         median, high, longest = np.percentile(self.lengths, [50, 95, 100]).astype(int)
         spread = f"{self.what}: tokens median {median:,}, 95th percentile {high:,}, longest {longest:,}"
         if not self.truncated.long_texts:
-            _log.info("%s; none over %s", spread, f"{self.max_tokens:,}")
+            logger.info("%s; none over %s", spread, f"{self.max_tokens:,}")
             return
         share = f"{self.truncated.share} rows ({self.truncated.long_texts / self.truncated.texts:.1%})"
         if self.overflow == "error":
@@ -84,9 +84,9 @@ class LengthCount:
             )
         if self.overflow == "window":
             done = done or "cut into overlapping windows"
-            _log.info("%s; %s over %s %s", spread, share, f"{self.max_tokens:,}", done)
+            logger.info("%s; %s over %s %s", spread, share, f"{self.max_tokens:,}", done)
             return
         lost = f"{self.truncated.lost_tokens:,} tokens lost"
         done = done or ("dropped" if self.overflow == "drop" else f"truncated, {lost}")
         kind = " (targets of the loss)" if targets else ""
-        _log.warning("%s; %s over %s %s%s", spread, share, f"{self.max_tokens:,}", done, kind)
+        logger.warning("%s; %s over %s %s%s", spread, share, f"{self.max_tokens:,}", done, kind)

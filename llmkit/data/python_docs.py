@@ -46,7 +46,7 @@ _SHORTEST_SUMMARY = 10
 _LEFT_OUT = {"test", "tests", "_internal", "_vendor", "vendor", "_vendored", "vendored", "third_party", "externals"}
 _LEFT_OUT |= {"site-packages", "dist-packages", "idlelib", "lib2to3", "turtledemo", "__pycache__"}
 
-_logger = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 def load_python_docs() -> list[dict[str, str]]:
@@ -252,7 +252,7 @@ def read_cache(path: Path) -> list[dict[str, Any]] | None:
         return None
     expected = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}).encode()
     if header != expected:
-        _logger.warning("%s: the cache is damaged; rebuilding it", path)
+        logger.warning("%s: the cache is damaged; rebuilding it", path)
         return None
     return [json.loads(line) for line in body.splitlines()]
 

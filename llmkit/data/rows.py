@@ -12,21 +12,21 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from llmkit.data.kinds import KINDS, WANTED, texts_in
+from llmkit.data.column_types import KINDS, WANTED, texts_in
 from llmkit.data.tables import Table
 from llmkit.errors import DataError, nearest
-from llmkit.recipe.blocks import Kind
+from llmkit.recipe.blocks import ColumnType
 
-MAPPED_IN_RECIPE = "Map it in the recipe: data.columns: {{{role}: {column}}}"
+MAPPED_IN_RECIPE = "Map it in the recipe: data.columns: {{{field}: {column}}}"
 """How a user maps a column to another name; a template."""
 _NUMBERS_SHOWN = 10
 
-_logger = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 class Row(NamedTuple):
     fields: dict[str, Any]
-    """Values by the task's role, such as `text` and `label`, of the types that `kinds.py` gives."""
+    """Values by the task's field, such as `text` and `label`, of the types that `kinds.py` gives."""
     place: str
     """Where the row starts: `reviews.csv:7`, or an index from 0: `hub:owner/name[12]`, `builtin:python-docs[12]`."""
 
@@ -43,7 +43,7 @@ class RowSource:
         self,
         tables: Sequence[Table],
         *,
-        roles: Mapping[str, Kind],
+        column_types: Mapping[str, ColumnType],
         columns: Mapping[str, str],
         max_rows: int | None,
         optional: Mapping[str, bool] = MappingProxyType({}),
@@ -58,14 +58,14 @@ class RowSource:
             DataError: columns are missing; one problem per line, for all tables.
         """
         self._tables = tables
-        self._roles = roles
-        self._column_of = {role: columns.get(role, role) for role in roles}
-        self._optional = {role for role in optional if role not in columns}
-        self._may_be_blank = {role for role, blank_is_none in optional.items() if blank_is_none}
-        possible = [tuple(group) for group in groups if set(group) <= roles.keys()]
+        self._column_types = column_types
+        self._column_of = {field: columns.get(field, field) for field in column_types}
+        self._optional = {field for field in optional if field not in columns}
+        self._may_be_blank = {field for field, blank_is_none in optional.items() if blank_is_none}
+        possible = [tuple(group) for group in groups if set(group) <= column_types.keys()]
         named = [group for group in possible if not columns.keys().isdisjoint(group)]
         self._groups = named or possible
-        self._rivals = {role for group in possible for role in group}
+        self._rivals = {field for group in possible for field in group}
         self._max_rows = max_rows
         self._keep_empty = keep_empty
         self._mapping = mapping
@@ -119,96 +119,100 @@ class RowSource:
         return [{**table.fingerprint(), "rows": rows, "columns": columns} for table, rows, columns in counted]
 
     def _fields_of(self, table: Table, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Number and fields of each record; optional roles only where it has their column."""
-        roles = {
-            role: kind for role, kind in self._roles.items() if role in self._optional or self._is_here(role, names)
+        """Number and fields of each record; optional fields only where it has their column."""
+        used = {
+            field: column_type
+            for field, column_type in self._column_types.items()
+            if field in self._optional or self._is_here(field, names)
         }
-        columns = [self._column_of[role] for role in roles]
-        wanted = list(dict.fromkeys(_top(column, names) for column in columns if _is_in(column, names)))
+        columns = [self._column_of[field] for field in used]
+        read_columns = list(dict.fromkeys(_top(column, names) for column in columns if _is_in(column, names)))
         label_types: dict[str, type] = {}
-        for number, values in table.records(wanted):
+        for number, values in table.records(read_columns):
             fields = {}
-            for role, kind in roles.items():
-                column = self._column_of[role]
+            for field, column_type in used.items():
+                column = self._column_of[field]
                 place = table.place(number)
                 if not _is_in(column, values):
-                    if role in self._optional:
+                    if field in self._optional:
                         continue
                     raise DataError(f"{place}: no {column!r} here; found {_listed(values)}. Every row needs it.")
                 value = _value_at(column, values, place)
-                fields[role] = _checked(KINDS[kind](value), value, kind, column, place)
-                if kind == "label" and label_types.setdefault(role, type(value)) is not type(value):
+                fields[field] = _checked(KINDS[column_type](value), value, column_type, column, place)
+                if column_type == "label" and label_types.setdefault(field, type(value)) is not type(value):
                     fault = f"{column!r} is {described(value)}; earlier rows have another type"
                     raise DataError(f"{place}: {fault}. Use one type for all labels.")
             yield number, fields
 
-    def _is_here(self, role: str, names: Sequence[str]) -> bool:
-        if role in self._rivals:
-            return role in next(iter(self._whole_groups(names)), ())
-        return role not in self._optional or _is_in(self._column_of[role], names)
+    def _is_here(self, field: str, names: Sequence[str]) -> bool:
+        if field in self._rivals:
+            return field in next(iter(self._whole_groups(names)), ())
+        return field not in self._optional or _is_in(self._column_of[field], names)
 
     def _whole_groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
-        """The groups of roles whose columns a table has, all of them."""
-        return [group for group in self._groups if all(_is_in(self._column_of[role], names) for role in group)]
+        """The groups of fields whose columns a table has, all of them."""
+        return [group for group in self._groups if all(_is_in(self._column_of[field], names) for field in group)]
 
     def _empty_text(self, fields: Mapping[str, Any]) -> str | None:
         """The first column with an empty text."""
-        for role, value in fields.items():
-            kind = self._roles[role]
-            if role in self._may_be_blank:
+        for field, value in fields.items():
+            column_type = self._column_types[field]
+            if field in self._may_be_blank:
                 continue
-            if (kind == "text" and not value.strip()) or (kind == "words" and not value):
-                return role
+            if (column_type == "text" and not value.strip()) or (column_type == "words" and not value):
+                return field
         return None
 
     def _report(self, table: Table, passed_over: Mapping[str, Sequence[int]], *, usable: int) -> None:
         """Add to the counts, and warn about this table unless an earlier iteration has done so."""
         if not usable and self._rows_used is None:
-            _logger.warning("%s: no usable rows", table.name)
+            logger.warning("%s: no usable rows", table.name)
         for reason, numbers in passed_over.items():
             self.skipped[reason] = self.skipped.get(reason, 0) + len(numbers)
             if self._rows_used is None:
                 rows = "row" if len(numbers) == 1 else "rows"
                 shown = f"{table.unit}{'' if len(numbers) == 1 else 's'} {_numbers(numbers)}"
-                _logger.warning("%s: skipped %d %s with %s (%s)", table.name, len(numbers), rows, reason, shown)
+                logger.warning("%s: skipped %d %s with %s (%s)", table.name, len(numbers), rows, reason, shown)
 
     def _missing_columns(self, table: Table, names: Sequence[str]) -> str | None:
         """What is wrong with the columns of a table, and how to map them; a table without any has no rows either."""
         if names and self._groups and len(self._whole_groups(names)) != 1:
             return f"{table.name}: {self._group_fault(names)}"
         missing = [
-            role for role, column in self._column_of.items() if not _is_in(column, names) and self._is_here(role, names)
+            field
+            for field, column in self._column_of.items()
+            if not _is_in(column, names) and self._is_here(field, names)
         ]
         if not names or not missing:
             return None
         if hint := _wrong_delimiter(names):
             return f"{table.name}: {hint}"
-        role, column = missing[0], self._column_of[missing[0]]
+        field, column = missing[0], self._column_of[missing[0]]
         unused = [name for name in names if name not in self._column_of.values()]
-        alike = [name for name in unused if name == role or nearest(column, [name])]
+        alike = [name for name in unused if name == field or nearest(column, [name])]
         example = next(iter(alike or unused), "NAME")
-        fault = f"no column {column!r}; found {_listed(names)}.{nearest(column, unused)}{self._origin(role)}"
-        return f"{table.name}: {fault} {self._mapping.format(role=role, column=json.dumps(example))}"
+        fault = f"no column {column!r}; found {_listed(names)}.{nearest(column, unused)}{self._origin(field)}"
+        return f"{table.name}: {fault} {self._mapping.format(field=field, column=json.dumps(example))}"
 
     def _group_fault(self, names: Sequence[str]) -> str:
-        """What to do about a table with the columns of two groups of roles, or of none."""
+        """What to do about a table with the columns of two groups of fields, or of none."""
         if hint := _wrong_delimiter(names):
             return hint
-        spelt = [" and ".join(repr(self._column_of[role]) for role in group) for group in self._groups]
+        spelt = [" and ".join(repr(self._column_of[field]) for field in group) for group in self._groups]
         if self._whole_groups(names):
-            role = self._groups[0][0]
-            fix = self._mapping.format(role=role, column=json.dumps(self._column_of[role]))
+            field = self._groups[0][0]
+            fix = self._mapping.format(field=field, column=json.dumps(self._column_of[field]))
             return f"it has {' and also '.join(spelt)}; rows must have only one of these. {fix}"
-        roles = (role for group in self._groups for role in group)
-        role = next(role for role in roles if not _is_in(self._column_of[role], names))
+        fields = (field for group in self._groups for field in group)
+        field = next(field for field in fields if not _is_in(self._column_of[field], names))
         unused = [name for name in names if name not in self._column_of.values()]
-        fix = self._mapping.format(role=role, column=json.dumps(next(iter(unused), "NAME")))
-        lacks = f"no column {self._column_of[role]!r}" if len(spelt) == 1 else f"it has no {', nor '.join(spelt)}"
-        return f"{lacks}; found {_listed(names)}.{self._origin(role)} {fix}"
+        fix = self._mapping.format(field=field, column=json.dumps(next(iter(unused), "NAME")))
+        lacks = f"no column {self._column_of[field]!r}" if len(spelt) == 1 else f"it has no {', nor '.join(spelt)}"
+        return f"{lacks}; found {_listed(names)}.{self._origin(field)} {fix}"
 
-    def _origin(self, role: str) -> str:
-        """Who says that the role has this column, where it was not the user just now."""
-        return f" {self._origins[role]}" if role in self._origins else ""
+    def _origin(self, field: str) -> str:
+        """Who says that the field has this column, where it was not the user just now."""
+        return f" {self._origins[field]}" if field in self._origins else ""
 
 
 def _top(column: str, names: Collection[str]) -> str:
@@ -234,10 +238,10 @@ def _value_at(column: str, values: Mapping[str, object], place: str) -> object:
     return found_value
 
 
-def _checked(found: Any, value: object, kind: Kind, column: str, place: str) -> Any:
+def _checked(found: Any, value: object, column_type: ColumnType, column: str, place: str) -> Any:
     """The parsed value, or an error that describes the value."""
     if found is None:
-        raise DataError(f"{place}: {column!r} is {described(value)}. {_advice(value, kind, column)}")
+        raise DataError(f"{place}: {column!r} is {described(value)}. {_advice(value, column_type, column)}")
     for text in texts_in(found):
         if "\0" in text:
             raise DataError(f"{place}: {column!r} contains a NUL character. Remove it.")
@@ -249,7 +253,7 @@ def _checked(found: Any, value: object, kind: Kind, column: str, place: str) -> 
 
 
 def described(value: object) -> str:
-    """What kind of value this is, in words, for messages."""
+    """What column_type of value this is, in words, for messages."""
     if value is None:
         return "null"
     if isinstance(value, str):
@@ -263,14 +267,14 @@ def described(value: object) -> str:
     return f"a {type(value).__name__}"
 
 
-def _advice(value: object, kind: Kind, column: str) -> str:
-    if isinstance(value, Mapping) and value and kind in ("text", "label", "number"):
+def _advice(value: object, column_type: ColumnType, column: str) -> str:
+    if isinstance(value, Mapping) and value and column_type in ("text", "label", "number"):
         return f"Name the key as well, such as {column}.{next(iter(value))}."
-    if kind in ("text", "label") and isinstance(value, int | float):
+    if column_type in ("text", "label") and isinstance(value, int | float):
         return f'Write it as text: "{value!r:.40}".'
-    if kind in ("text", "label") or value is None:
+    if column_type in ("text", "label") or value is None:
         return "Fill it in or remove the row."
-    return f"It should be {WANTED[kind]}."
+    return f"It should be {WANTED[column_type]}."
 
 
 def _wrong_delimiter(names: Sequence[str]) -> str | None:

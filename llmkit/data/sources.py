@@ -13,7 +13,7 @@ from llmkit.data.readers import FORMATS
 from llmkit.data.rows import MAPPED_IN_RECIPE, RowSource
 from llmkit.data.tables import BUILTINS, BuiltinTable, FileTable, Table
 from llmkit.errors import DataError, MachineError, nearest
-from llmkit.recipe.blocks import Kind, Quoting, TextUnit
+from llmkit.recipe.blocks import ColumnType, Quoting, TextUnit
 
 _KNOWN = ", ".join(FORMATS)
 _IN_FOLDERS = tuple(extension for extension, known in FORMATS.items() if known != "squad")
@@ -23,7 +23,7 @@ _IN_FOLDERS = tuple(extension for extension, known in FORMATS.items() if known !
 def open_rows(
     sources: Sequence[str],
     *,
-    roles: Mapping[str, Kind],
+    column_types: Mapping[str, ColumnType],
     columns: Mapping[str, str],
     optional: Mapping[str, bool] = MappingProxyType({}),
     groups: Sequence[Sequence[str]] = (),
@@ -41,20 +41,20 @@ def open_rows(
         sources: each a file, a glob, a folder (its files of a known type, sorted, no hidden ones, no folders below),
             `hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]` or `builtin:NAME`. Paths are relative to the current
             directory.
-        roles: role of the task -> kind of its values; see kinds.py.
-        columns: role -> name of its column, where the two differ.
-        optional: roles used where `columns` names their column or a record has it, and absent from rows elsewhere;
+        column_types: field of the task -> kind of its values; see kinds.py.
+        columns: field -> name of its column, where the two differ.
+        optional: fields used where `columns` names their column or a record has it, and absent from rows elsewhere;
             True where a blank text is as none, and no reason to pass over its row.
-        groups: groups of roles of which each table has exactly one whole; where `columns` names roles of one of them,
+        groups: groups of fields of which each table has exactly one whole; where `columns` names fields of one of them,
             it is that one.
         max_rows: stop after so many usable rows of all sources together.
         split: split of hub data sets that name none; without it, `train`.
         text_files: what a row of a .txt, .text or .md file is: a line that is not blank, the lines between
-            blank ones, or the whole file. Such files serve tasks with a single role only, a text.
+            blank ones, or the whole file. Such files serve tasks with a single field only, a text.
         quoting: what quotation marks mean in .csv and .tsv files; `auto` judges each .tsv file as a whole.
         keep_empty: give rows with an empty text too, where rows of two files must stay side by side.
-        mapping: the advice for a missing column, a template of `{role}` and `{column}`.
-        origins: role -> a sentence that says who named its column, for the message about a missing one.
+        mapping: the advice for a missing column, a template of `{field}` and `{column}`.
+        origins: field -> a sentence that says who named its column, for the message about a missing one.
     Raises:
         DataError: a source that is not there, cannot be told apart or read, or lacks a column.
         MachineError: a file that may not be read, or hub data that is neither cached nor to be reached.
@@ -62,11 +62,13 @@ def open_rows(
     split = split or "train"
     tables: list[Table] = []
     for source in sources:
-        tables += _tables(source, roles=roles, columns=columns, split=split, text_files=text_files, quoting=quoting)
+        tables += _tables(
+            source, column_types=column_types, columns=columns, split=split, text_files=text_files, quoting=quoting
+        )
     _refuse_repeated(tables)
     return RowSource(
         tables,
-        roles=roles,
+        column_types=column_types,
         columns=columns,
         optional=optional,
         groups=groups,
@@ -83,14 +85,16 @@ def column_names(source: str, *, quoting: Quoting = "auto") -> list[str]:
     Raises:
         DataError, MachineError: as `open_rows`, for plain text as well.
     """
-    tables = _tables(source, roles={"value": "any"}, columns={}, split="train", text_files="line", quoting=quoting)
+    tables = _tables(
+        source, column_types={"value": "any"}, columns={}, split="train", text_files="line", quoting=quoting
+    )
     return list(next(tables).columns())
 
 
 def _tables(
     source: str,
     *,
-    roles: Mapping[str, Kind],
+    column_types: Mapping[str, ColumnType],
     columns: Mapping[str, str],
     split: str,
     text_files: TextUnit,
@@ -104,8 +108,8 @@ def _tables(
         raise DataError(f"{source}: is a URL. Download the file first, or name a hub data set: hub:OWNER/NAME.")
     else:
         for path in _paths(source):
-            role = _single_text_role(path, roles)
-            yield FileTable(path, text_column=columns.get(role, role), text_files=text_files, quoting=quoting)
+            field = _single_text_field(path, column_types)
+            yield FileTable(path, text_column=columns.get(field, field), text_files=text_files, quoting=quoting)
 
 
 def _builtin(source: str) -> Table:
@@ -173,12 +177,14 @@ def _hub_hint(path: Path) -> str:
     return f" A data set of the hub is written hub:{path.as_posix()}" if looks_like_hub else ""
 
 
-def _single_text_role(path: Path, roles: Mapping[str, Kind]) -> str:
-    """The role of the lines of a plain text file; for other formats it does not matter."""
-    if FORMATS[path.suffix.lower()] == "text" and list(roles.values()) != ["text"]:
+def _single_text_field(path: Path, column_types: Mapping[str, ColumnType]) -> str:
+    """The field of the lines of a plain text file; for other formats it does not matter."""
+    if FORMATS[path.suffix.lower()] == "text" and list(column_types.values()) != ["text"]:
         fix = "Use .csv, .tsv, .jsonl or .parquet."
-        raise DataError(f"{path.as_posix()}: plain text has no columns, and this task needs {', '.join(roles)}. {fix}")
-    return next(iter(roles))
+        raise DataError(
+            f"{path.as_posix()}: plain text has no columns, and this task needs {', '.join(column_types)}. {fix}"
+        )
+    return next(iter(column_types))
 
 
 def _refuse_repeated(tables: Sequence[Table]) -> None:

@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from llmkit.data.column_types import texts_in
 from llmkit.data.examples import Examples
-from llmkit.data.kinds import texts_in
 from llmkit.data.rows import Row
 from llmkit.evaluation.baselines import baselines_of, judged_by_loss
 from llmkit.evaluation.measure import score_rows
-from llmkit.evaluation.metrics import FIGURES, RougeTokenizer, is_better, perplexity
+from llmkit.evaluation.metrics import SCORES, RougeTokenizer, is_better, perplexity
 from llmkit.reservoir import Reservoir
 from llmkit.tasks.base import Task, TaskRecipe
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 MOST_ROWS = 100_000
 MOST_CHARACTERS = 50_000_000
 """Training rows for a baseline. 51 million characters with two labels took 0.6 GB and half a minute of a core."""
@@ -28,7 +28,7 @@ class Compared:
 
     name: str
     title: str
-    figures: dict[str, float]
+    scores: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Comparison:
     """The comparison of a model with its baselines."""
 
     baselines: tuple[Compared, ...]
-    figure: str
+    metric: str
     """The score that the verdict compares."""
     better: bool
     """Whether the model beats the best of the baselines in it."""
@@ -52,7 +52,7 @@ def needs_training_rows(recipe: TaskRecipe) -> bool:
 
 def compare_predictions(
     task: Task,
-    figures: Mapping[str, float],
+    scores: Mapping[str, float],
     *,
     train: Iterable[Row],
     rows: Sequence[Row],
@@ -63,66 +63,66 @@ def compare_predictions(
     """The baselines on the rows of the model's evaluation; None if the task has none, or no score to compare.
 
     Args:
-        figures: the model's.
+        scores: the model's.
         train: the training rows, of which at most `MOST_ROWS` and `MOST_CHARACTERS` are used, sampled evenly.
         rows: the rows of `examples`.
         metrics: the metrics of the model's scores.
     """
     baselines = baselines_of(task.recipe)
-    figure = compared_figure(figures, best=task.recipe.best)
-    if not baselines or figure is None:
+    metric = compared_metric(scores, best=task.recipe.best)
+    if not baselines or metric is None:
         return None
     held = _drawn(train) if any(baseline.learns for baseline in baselines) else []
     measured = _measured_rows(task, rows, count=examples.rows)
     found = []
     for baseline in baselines:
         if not baseline.fits(held) or not baseline.fits(measured):
-            _log.warning("baselines: %s needs rows with %s; skipped", baseline.title, " and ".join(baseline.needs))
+            logger.warning("baselines: %s needs rows with %s; skipped", baseline.title, " and ".join(baseline.needs))
             continue
         predictions = baseline.predict(task.recipe, held, measured)
         if baseline.writes:
             predictions = [_cut(task, text) for text in predictions]
-        scores = score_rows(task, predictions, examples.references, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
-        found.append(Compared(baseline.name, baseline.title, scores.figures))
-    return judge(figures, found, figure=figure, train_rows=len(held)) if found else None
+        scored = score_rows(task, predictions, examples.references, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
+        found.append(Compared(baseline.name, baseline.title, scored.values))
+    return judge(scores, found, metric=metric, train_rows=len(held)) if found else None
 
 
-def compare_loss(task: Task, figures: Mapping[str, float], *, train: Examples, examples: Examples) -> Comparison:
+def compare_loss(task: Task, scores: Mapping[str, float], *, train: Examples, examples: Examples) -> Comparison:
     """Compare a language model with predicting by token frequency alone; its training rows are blocks."""
     from llmkit.evaluation.baseline import unigram_loss
 
     loss = unigram_loss(task, train, examples)
     unigram = {"loss": loss, "perplexity": perplexity(loss, 1)}
-    if "bits_per_byte" in figures:  # of the same targets and bytes
-        unigram["bits_per_byte"] = figures["bits_per_byte"] * loss / figures["loss"]
+    if "bits_per_byte" in scores:  # of the same targets and bytes
+        unigram["bits_per_byte"] = scores["bits_per_byte"] * loss / scores["loss"]
     compared = Compared("unigram", "frequency of each token", unigram)
-    return judge(figures, [compared], figure="loss", train_rows=len(train))
+    return judge(scores, [compared], metric="loss", train_rows=len(train))
 
 
-def compared_figure(figures: Mapping[str, float], *, best: str) -> str | None:
+def compared_metric(scores: Mapping[str, float], *, best: str) -> str | None:
     """The score to compare: the one that selected the checkpoint, else the first one of predictions with a direction."""
-    if best in figures and best != "loss":
+    if best in scores and best != "loss":
         return best
-    fits = (name for name in figures if name in FIGURES and name not in ("loss", "majority_share"))
+    fits = (name for name in scores if name in SCORES and name not in ("loss", "majority_share"))
     return next(fits, None)
 
 
-def judge(figures: Mapping[str, float], found: Sequence[Compared], *, figure: str, train_rows: int) -> Comparison:
+def judge(scores: Mapping[str, float], found: Sequence[Compared], *, metric: str, train_rows: int) -> Comparison:
     """Compare the model with the best of the baselines."""
     best = found[0]
     for one in found[1:]:
-        if is_better(figure, one.figures[figure], best.figures[figure]):
+        if is_better(metric, one.scores[metric], best.scores[metric]):
             best = one
-    mine, its = figures[figure], best.figures[figure]
-    better = is_better(figure, mine, its)
+    mine, its = scores[metric], best.scores[metric]
+    better = is_better(metric, mine, its)
     shown, other = _apart(mine, its)
     if better:
-        verdict = f"The model beats {best.title} in {figure}, {shown} to {other}."
+        verdict = f"The model beats {best.title} in {metric}, {shown} to {other}."
     elif mine == its:
-        verdict = f"The model is no better than {best.title} in {figure}, {shown} each: it is not worth its cost yet."
+        verdict = f"The model is no better than {best.title} in {metric}, {shown} each: it is not worth its cost yet."
     else:
-        verdict = f"The model loses to {best.title} in {figure}, {shown} to {other}: it is not worth its cost yet."
-    return Comparison(tuple(found), figure, better, verdict, train_rows)
+        verdict = f"The model loses to {best.title} in {metric}, {shown} to {other}: it is not worth its cost yet."
+    return Comparison(tuple(found), metric, better, verdict, train_rows)
 
 
 def _apart(first: float, second: float) -> tuple[str, str]:
@@ -145,7 +145,7 @@ def _drawn(rows: Iterable[Row], *, most_rows: int = MOST_ROWS, most_characters: 
         while len(sample) > most_rows or (characters > most_characters and len(sample) > 1):
             characters -= sample.drop_last()[0]
     if len(sample) < (count := sample.items_added):
-        _log.warning("baselines: trained on %s of %s training rows, drawn evenly", f"{len(sample):,}", f"{count:,}")
+        logger.warning("baselines: trained on %s of %s training rows, drawn evenly", f"{len(sample):,}", f"{count:,}")
     return [row for _, row in sample]
 
 
@@ -171,11 +171,11 @@ def _kept(task: Task, rows: Sequence[Row], count: int) -> Iterator[Row]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """What encoding says of these rows was said already."""
-    _log.disabled = True
+    logger.disabled = True
     try:
         yield
     finally:
-        _log.disabled = False
+        logger.disabled = False
 
 
 def _cut(task: Task, text: str) -> str:

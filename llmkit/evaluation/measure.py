@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 from llmkit.data.examples import Examples
 from llmkit.data.order import Indices, cut_by_tokens
 from llmkit.errors import DataError
+from llmkit.evaluation.length_limit import Counts, WrittenLengths, written_details
 from llmkit.evaluation.metrics import score_texts
-from llmkit.evaluation.metrics.language_model import loss_figures
+from llmkit.evaluation.metrics.language_model import loss_scores
 from llmkit.evaluation.metrics.rouge import RougeTokenizer
-from llmkit.evaluation.written import Counts, WrittenLengths, written_details
 from llmkit.tasks.base import WRITING_HEADS, Engine, Scores, Task, count_targets
 
 if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 _BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
 
 
@@ -63,15 +63,15 @@ def measure(
     # Without targets every text is longer than the model reads at once, and was written about in parts.
     if not targets and task.recipe.best == "loss":
         raise DataError("evaluation.best: loss, but every text is too long to have one. Choose a score of a metric.")
-    figures = loss_figures(task.recipe.loss_figures, nats, targets, examples.utf8_bytes) if targets else {}
+    losses = loss_scores(task.recipe.loss_scores, nats, targets, examples.utf8_bytes) if targets else {}
     if not predictions:
-        return Scores(figures), []
+        return Scores(losses), []
     if tune:
         predictions = task.tune_threshold(predictions, examples.references)
     wanted = metrics or task.recipe.metrics
     scores = score_rows(task, predictions, examples.references, metrics=wanted, rouge_tokenizer=rouge_tokenizer)
     details = {**scores.details, **written_details([part[3] for part in parts])}
-    return Scores({**figures, **scores.figures}, details), predictions
+    return Scores({**losses, **scores.values}, details), predictions
 
 
 def score_rows(

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from llmkit.data import kinds
+from llmkit.data import column_types
 from llmkit.data.rows import described
 from llmkit.errors import DataError
 
@@ -75,11 +75,11 @@ def _reader(kind: ValueKind, *, predicted: bool) -> Callable[[object], Any]:
         "label": (_label, _label),
         "label or labels": (_label_or_labels, _label_or_labels),
         "labels with probabilities": (_scored_labels, _labels),
-        "number": (kinds.number, kinds.number),
-        "tags": (kinds.labels, kinds.labels),
+        "number": (column_types.number, column_types.number),
+        "tags": (column_types.labels, column_types.labels),
         "entities": (_tags_or_spans, _tags_or_spans),
         "answer": (_answer, _right_answers),
-        "any": (kinds.anything, kinds.anything),
+        "any": (column_types.anything, column_types.anything),
     }
     return readers[kind][0 if predicted else 1]
 
@@ -121,8 +121,10 @@ def _tags_of_each(
     """The tags of the words; of spans in a text, the tags of its characters, which have the same entities."""
     spans = [any(_has_spans(one.value) for one in side) for side in (predictions, references)]
     if not any(spans):
-        return _read(metric, "tags", predictions, kinds.labels), _read(metric, "tags", references, kinds.labels)
-    sides = [_read(metric, "entities", side, kinds.spans) for side in (predictions, references)]
+        return _read(metric, "tags", predictions, column_types.labels), _read(
+            metric, "tags", references, column_types.labels
+        )
+    sides = [_read(metric, "entities", side, column_types.spans) for side in (predictions, references)]
     lengths = [max([0, *(span["end"] for span in (*row, *other))]) for row, other in zip(*sides, strict=True)]
     tagged = [
         [_character_tags(spans, length, one) for spans, length, one in zip(side, lengths, values, strict=True)]
@@ -157,11 +159,11 @@ def _text(value: object) -> str | None:
 
 def _label(value: object) -> str | None:
     """As in the rows of a task, but a prediction may be empty, and is wrong then."""
-    return value if isinstance(value, str) else kinds.label(value)
+    return value if isinstance(value, str) else column_types.label(value)
 
 
 def _labels(value: object) -> list[str] | None:
-    return kinds.labels(value["labels"] if isinstance(value, Mapping) and "labels" in value else value)
+    return column_types.labels(value["labels"] if isinstance(value, Mapping) and "labels" in value else value)
 
 
 def _label_or_labels(value: object) -> str | list[str] | None:
@@ -173,13 +175,13 @@ def _scored_labels(value: object) -> dict[str, Any] | None:
     labels = _labels(value)
     if labels is None or not isinstance(value, Mapping) or not isinstance(value.get("probabilities"), Mapping):
         return None
-    probabilities = {label: kinds.number(number) for label, number in value["probabilities"].items()}
+    probabilities = {label: column_types.number(number) for label, number in value["probabilities"].items()}
     return None if None in probabilities.values() else {"labels": labels, "probabilities": probabilities}
 
 
 def _tags_or_spans(value: object) -> list[Any] | None:
-    tags = kinds.labels(value)
-    return kinds.spans(value) if tags is None else tags
+    tags = column_types.labels(value)
+    return column_types.spans(value) if tags is None else tags
 
 
 def _answer(value: object) -> str | None:
@@ -190,8 +192,8 @@ def _answer(value: object) -> str | None:
 def _right_answers(value: object) -> str | list[str] | None:
     if value is None:
         return []
-    found = kinds.answers(value)
-    texts = kinds.texts(value) if found is None else found["text"]
+    found = column_types.answers(value)
+    texts = column_types.texts(value) if found is None else found["text"]
     return value if texts is None and isinstance(value, str) else texts
 
 
@@ -200,7 +202,7 @@ def _is_listed(value: object) -> bool:
 
 
 def _has_spans(value: object) -> bool:
-    return kinds.labels(value) is None and kinds.spans(value) is not None
+    return column_types.labels(value) is None and column_types.spans(value) is not None
 
 
 def _described(value: object) -> str:

@@ -26,7 +26,7 @@ _T5_TOKENS = 512
 """What T5 read in its pretraining: the window where a model names none (mT5), since attention grows with its square."""
 
 EmbedOverflow = Literal["error", "truncate", "window"]
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 class EmbeddingEngine(Protocol):
@@ -97,7 +97,7 @@ def embed_texts(
         cuts.warn()
         if several:
             shown = (f"{several:,}", f"{rows:,}", f"{window:,}")
-            _log.info("%s of %s texts are longer than %s tokens: using the mean of their windows", *shown)
+            logger.info("%s of %s texts are longer than %s tokens: using the mean of their windows", *shown)
 
 
 def unit_vectors(vectors: np.ndarray) -> np.ndarray:

@@ -25,13 +25,13 @@ MASK = "[MASK]"
 FILL_CHUNK_ROWS = 512
 
 FillOverflow = Literal["error", "window"]
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 class MaskEngine(Protocol):
     """An engine that can predict the tokens at a position."""
 
-    def likeliest_tokens(
+    def most_probable_tokens(
         self,
         sequences: Sequence[Sequence[int]],
         positions: Sequence[Sequence[int]],
@@ -109,7 +109,7 @@ def fill_texts(
             check_texts(chunk, first_row=first_row, may_be_empty=False)
             spans = [_mask_spans(loaded, text, row=row) for row, text in enumerate(chunk, first_row)]
             asked = list(_asked(loaded, chunk, spans, first_row=first_row, overflow=overflow))
-            found = engine.likeliest_tokens(
+            found = engine.most_probable_tokens(
                 [one.ids for one in asked], [one.positions for one in asked], top_k=top_k, never=never
             )
             tokens = _by_text(loaded, asked, found)
@@ -120,7 +120,7 @@ def fill_texts(
                 yield Filling(text, [_filled(text, span, *mask) for span, mask in masks])
     finally:
         if wide:
-            _log.warning(
+            logger.warning(
                 "%s of %s texts were too long for %s (window %s tokens): only the tokens around each mask were read",
                 *(f"{number:,}" for number in (wide, rows)),
                 loaded.name,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import ModelError
 from llmkit.models.adapters import MODEL_CONFIG
 from llmkit.models.families import family_of
-from llmkit.models.places import CONFIG, ModelPlace
+from llmkit.models.resolve import CONFIG, ResolvedModel
 from llmkit.models.weights import first_line, quiet_transformers
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _MOST_LABELS = 100_000
 """transformers writes out a name for each, whatever the weights have."""
 
 
-def read_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrainedConfig:
+def read_config(cls: type[PreTrainedModel], place: ResolvedModel) -> PreTrainedConfig:
     """The config of a place for a class.
 
     Raises:
@@ -44,7 +44,7 @@ def read_config(cls: type[PreTrainedModel], place: ModelPlace) -> PreTrainedConf
     return config
 
 
-def _check_labels(config: Mapping[str, Any], *, place: ModelPlace, file: str) -> None:
+def _check_labels(config: Mapping[str, Any], *, place: ResolvedModel, file: str) -> None:
     names, count = config.get("id2label"), config.get("num_labels")
     for key, number in (("id2label", len(names) if isinstance(names, dict | list) else 0), ("num_labels", count)):
         if number is None:

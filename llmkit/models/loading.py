@@ -20,7 +20,7 @@ from llmkit.models.families import (
     verb_of_class,
 )
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.places import ModelPlace, find_model
+from llmkit.models.resolve import ResolvedModel, find_model
 from llmkit.models.threads import one_load_at_a_time
 from llmkit.models.tokenizer_files import TOKENIZER_CONFIG, read_tokenizer
 from llmkit.models.tokenizers import train_tokenizer
@@ -35,7 +35,7 @@ from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 _UNNAMED = ("LABEL_0",)
 """transformers' name for the one output of a regression."""
 _CLASSIFIERS = ("classifier.", "score.")
@@ -130,7 +130,7 @@ def load_model(
         if not keep_adapter:
             merge_into_base(model, name=place.name)
     elif new_weights:
-        _log.info("%s: new weights for %s", place.name, ", ".join(new_weights))
+        logger.info("%s: new weights for %s", place.name, ", ".join(new_weights))
     tokenizer = load_tokenizer(place)
     loaded = LoadedModel(
         model=model,
@@ -147,13 +147,13 @@ def load_model(
     return loaded
 
 
-def _name_for_adapters(place: ModelPlace) -> str | None:
+def _name_for_adapters(place: ResolvedModel) -> str | None:
     if place.base is not None:
         return None
     return str(place.folder.resolve()) if place.revision is None else place.name
 
 
-def load_tokenizer(place: ModelPlace) -> PreTrainedTokenizerFast:
+def load_tokenizer(place: ResolvedModel) -> PreTrainedTokenizerFast:
     """The folder's tokenizer; GPT-2's, which has no padding, is padded with its end of text, told by the mask."""
     family = family_of(place.config.get("model_type"), name=place.name)
     family.register()
@@ -199,7 +199,7 @@ def _name_labels(config: PreTrainedConfig, labels: tuple[str, ...] | None) -> No
         config.label2id = {label: index for index, label in enumerate(labels)}
 
 
-def _refuse_other_labels(config: PreTrainedConfig, cls: type[PreTrainedModel], place: ModelPlace) -> None:
+def _refuse_other_labels(config: PreTrainedConfig, cls: type[PreTrainedModel], place: ResolvedModel) -> None:
     """Labels of texts and labels of tokens have weights of the same names and shapes: the config tells them apart."""
     kind = (config.architectures or [""])[0]
     verb = verb_of_class(kind)
@@ -207,7 +207,7 @@ def _refuse_other_labels(config: PreTrainedConfig, cls: type[PreTrainedModel], p
         raise ModelError(f"{place.name}: it was saved as {kind}; use `llmkit {verb}`.")
 
 
-def _settle_labels(config: PreTrainedConfig, place: ModelPlace, labels: tuple[str, ...] | None) -> None:
+def _settle_labels(config: PreTrainedConfig, place: ResolvedModel, labels: tuple[str, ...] | None) -> None:
     """Compare the wanted labels with the checkpoint's where it has a classifier, else write them into the config."""
     if sorted(config.id2label) != list(range(len(config.id2label))):
         raise ModelError(f"{place.name}: config.json numbers its labels {sorted(config.id2label)}, not from 0 upwards.")

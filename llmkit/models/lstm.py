@@ -32,7 +32,7 @@ class LstmConfig(PreTrainedConfig):
     pad_token_id: int | None = 0
 
 
-class BothDirections(nn.Module):
+class BidirectionalLSTM(nn.Module):
     """An LSTM from the first token on, and one from the last.
 
     Padding comes after the tokens, so the forward direction does not see it, and the backward direction gets each row
@@ -69,7 +69,7 @@ class LstmForSequenceClassification(PreTrainedModel):
         super().__init__(config)
         self.embeddings = nn.Embedding(config.vocab_size, config.embedding_size, padding_idx=config.pad_token_id)
         widths = [config.embedding_size, *([2 * config.hidden_size] * (config.num_hidden_layers - 1))]
-        self.lstm = nn.ModuleList(BothDirections(width, units=config.hidden_size) for width in widths)
+        self.lstm = nn.ModuleList(BidirectionalLSTM(width, units=config.hidden_size) for width in widths)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(2 * config.hidden_size, config.num_labels)
         self.post_init()

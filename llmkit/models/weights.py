@@ -21,7 +21,7 @@ from llmkit.models.families import Family, Head, verb_of_class
 from llmkit.models.files import find_file, read_json
 from llmkit.models.fitting import fit
 from llmkit.models.loaded import Adapter
-from llmkit.models.places import GENERATION_CONFIG, ModelPlace
+from llmkit.models.resolve import GENERATION_CONFIG, ResolvedModel
 from llmkit.models.stored import StoredTensor, read_tensors, stored_tensors, tensors_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def load_weights(
-    family: Family, head: Head, config: PreTrainedConfig, place: ModelPlace, *, new_head: bool, seed: int
+    family: Family, head: Head, config: PreTrainedConfig, place: ResolvedModel, *, new_head: bool, seed: int
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """The model, and its parameters that the checkpoint lacks; of an adapter, its base with the adapter's own heads.
 
@@ -79,7 +79,7 @@ def into_own_memory(model: nn.Module) -> None:
         tensor.data = tensor.data.clone()
 
 
-def _refuse_missing(names: Iterable[str], family: Family, place: ModelPlace, *, new_head: bool) -> None:
+def _refuse_missing(names: Iterable[str], family: Family, place: ResolvedModel, *, new_head: bool) -> None:
     missing = sorted(names)
     heads = all(key.startswith(family.new_weights) for key in missing)
     if not missing or (new_head and heads and place.adapter is None):
@@ -97,7 +97,7 @@ def _refuse_missing(names: Iterable[str], family: Family, place: ModelPlace, *, 
     raise ModelError(f"{source.name}: it was saved as {kind} and lacks {lacking}. Finetune it first{other}.")
 
 
-def _put_generation_config(model: PreTrainedModel, place: ModelPlace) -> None:
+def _put_generation_config(model: PreTrainedModel, place: ResolvedModel) -> None:
     """What transformers reads beside a model that writes: its own file, else what old configs have among the rest.
 
     An adapter writes as it was trained to: its end of text and its limit go before those of its base.
@@ -122,7 +122,7 @@ def _put_generation_config(model: PreTrainedModel, place: ModelPlace) -> None:
         raise ModelError(f"{place.name}: its {GENERATION_CONFIG} is not valid ({first_line(error)}).") from error
 
 
-def has_weights(place: ModelPlace, *, prefixes: tuple[str, ...]) -> bool:
+def has_weights(place: ResolvedModel, *, prefixes: tuple[str, ...]) -> bool:
     """Whether a weight of the place has a name that begins like one of these."""
     if place.adapter is not None:
         names = [name.removeprefix(ADAPTER_PREFIX) for name in _adapter_tensors(place)]
@@ -131,13 +131,13 @@ def has_weights(place: ModelPlace, *, prefixes: tuple[str, ...]) -> bool:
     return any(name.startswith(prefixes) for name in names)
 
 
-def _adapter_tensors(place: ModelPlace) -> dict[str, StoredTensor]:
+def _adapter_tensors(place: ResolvedModel) -> dict[str, StoredTensor]:
     path = find_file(place.folder, ADAPTER_WEIGHTS, name=place.name)
     assert path is not None, "the scan has looked"
     return tensors_of(path, name=place.name, file=ADAPTER_WEIGHTS)
 
 
-def _adapter_heads(place: ModelPlace) -> dict[str, StoredTensor]:
+def _adapter_heads(place: ResolvedModel) -> dict[str, StoredTensor]:
     """The tensors of modules that an adapter stores in full, by their names in the model."""
     if place.adapter is None:
         return {}
@@ -145,7 +145,7 @@ def _adapter_heads(place: ModelPlace) -> dict[str, StoredTensor]:
     return {name.removeprefix(ADAPTER_PREFIX): tensor for name, tensor in tensors if ".lora_" not in name}
 
 
-def put_adapter(model: PreTrainedModel, place: ModelPlace) -> Adapter:
+def put_adapter(model: PreTrainedModel, place: ResolvedModel) -> Adapter:
     """Add the adapter of a place to its base model.
 
     Raises:

@@ -45,8 +45,8 @@ def parse_share(text: str) -> float | None:
         return None
 
 
-Kind = Literal["text", "label", "labels", "number", "words", "spans", "answers", "messages", "any"]
-"""The type of values in a column of a task; see llmkit/data/kinds.py."""
+ColumnType = Literal["text", "label", "labels", "number", "words", "spans", "answers", "messages", "any"]
+"""The type of values in a column of a task; see llmkit/data/column_types.py."""
 TextUnit = Literal["line", "document", "file"]
 """Unit of a row in a plain-text file: a non-blank line, the text between blank lines, or the whole file."""
 Quoting = Literal["auto", "csv", "none"]
@@ -280,14 +280,14 @@ class GenerationBlock(Block):
 class Recipe(Block):
     """The keys of every task's recipe. Subclasses fix `task` and add keys."""
 
-    ROLES: ClassVar[Mapping[str, Kind]]
-    """Name of a column of the task -> its type; see `roles`."""
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]]
+    """Name of a column of the task -> its type; see `fields`."""
     OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {}
     """Optional columns: used if a row has the column, or `data.columns` names one. True if a blank text is ignored;
     otherwise a row with a blank text is skipped."""
-    ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Alternative groups of columns: a table has exactly one of them, or `data.columns` names one; empty for none."""
-    READ_ROLES: ClassVar[tuple[str, ...]] = ("text",)
+    READ_FIELDS: ClassVar[tuple[str, ...]] = ("text",)
     """Columns of the model's input. The first that a row has decides its split: equal values stay together."""
     FAMILIES: ClassVar[tuple[str, ...]]
     """The model families that support the task."""
@@ -308,9 +308,9 @@ class Recipe(Block):
     evaluation: EvaluationBlock = EvaluationBlock()
 
     @property
-    def roles(self) -> Mapping[str, Kind]:
+    def column_types(self) -> Mapping[str, ColumnType]:
         """The columns of this recipe's rows, which may depend on its keys."""
-        return self.ROLES
+        return self.COLUMN_TYPES
 
     @property
     def own_metrics(self) -> tuple[str, ...]:
@@ -323,7 +323,7 @@ class Recipe(Block):
         return self.BEST
 
     @property
-    def loss_figures(self) -> tuple[str, ...]:
+    def loss_scores(self) -> tuple[str, ...]:
         """The scores that are computed from the loss alone."""
         return ("loss",) if self.own_metrics else ("loss", "perplexity", "bits_per_byte")
 
@@ -353,10 +353,10 @@ class Recipe(Block):
 
     @model_validator(mode="after")
     def _possible(self) -> Recipe:
-        unknown = set(self.data.columns) - set(self.roles)
+        unknown = set(self.data.columns) - set(self.column_types)
         if unknown:
             raise ValueError(
-                f"data.columns: {sorted(unknown)[0]!r} is not a column of {self.task}; use {', '.join(self.roles)}"
+                f"data.columns: {sorted(unknown)[0]!r} is not a column of {self.task}; use {', '.join(self.column_types)}"
             )
         if isinstance(self.model, ScratchModel):
             if self.model.architecture not in self.FAMILIES:

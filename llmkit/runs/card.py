@@ -10,7 +10,7 @@ def model_card(
     manifest: Mapping[str, Any],
     *,
     recipe: str,
-    figures: Mapping[str, float | None],
+    scores: Mapping[str, float | None],
     use: str,
     library: str,
     base: str | None = None,
@@ -23,7 +23,7 @@ def model_card(
         library: the library that opens the folder, by its name on the hub: transformers, or llmkit for its own models.
     """
     rows = "\n".join(
-        f"| {name} | {'not finite' if value is None else f'{value:.4f}'} |" for name, value in figures.items()
+        f"| {name} | {'not finite' if value is None else f'{value:.4f}'} |" for name, value in scores.items()
     )
     return f"""---
 library_name: {library}

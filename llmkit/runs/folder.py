@@ -30,7 +30,7 @@ from llmkit.atomic import TEMPORARY, publish_folder, remove_folder, replace_file
 from llmkit.errors import MachineError, RunError, nearest
 
 FORMAT = 1
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 _CURRENT_FOLDER, _EXCHANGE = -100, 2
 """AT_FDCWD and RENAME_EXCHANGE of Linux's fcntl.h."""
 
@@ -63,10 +63,10 @@ class Run:
         """Change keys of run.json, in one step."""
         write_json(self.folder / "run.json", {**self.manifest(), **changes})
 
-    def log(self, step: int, figures: Mapping[str, float | int]) -> None:
+    def log(self, step: int, values: Mapping[str, float | int]) -> None:
         """Add a line to metrics.jsonl; see `finite`."""
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite({"step": step, **figures})) + "\n")
+            file.write(json.dumps(finite({"step": step, **values})) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl, without a last line that a kill left incomplete.
@@ -174,7 +174,7 @@ def finished_runs(root: Path = Path("runs")) -> list[Run]:
         try:
             found.append((read_json(path / "run.json").get("finished", ""), path))
         except RunError as error:  # one damaged run must not hide the others
-            _log.warning("%s It is skipped.", error)
+            logger.warning("%s It is skipped.", error)
     return [Run(path) for _, path in sorted(found, reverse=True)]
 
 

@@ -35,7 +35,7 @@ _NARROWEST, _ROWS = 60, 17
 """Columns of a terminal, rows of the curves."""
 _LABEL = 9
 """Columns of the axis labels."""
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def read_losses(run: Run) -> Losses:
     """
     path = run.folder / "metrics.jsonl"
     if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
-        _log.warning("%s: its last line is incomplete and ignored.", path)
+        logger.warning("%s: its last line is incomplete and ignored.", path)
     lines = run.metrics()
     train, train_left_out = _curve(lines, "train/loss", path=path)
     validation, validation_left_out = _curve(lines, "evaluation/loss", path=path)

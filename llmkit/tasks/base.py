@@ -83,9 +83,9 @@ class StreamingEngine(Engine, Protocol):
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures of one measurement: plain numbers by name, and what they need beside them (tables, options used)."""
+    """Scores of one measurement: plain numbers by name, and what they need beside them (tables, options used)."""
 
-    figures: dict[str, float]
+    values: dict[str, float]
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -107,10 +107,10 @@ class Baseline:
     writes: bool = False
     """Whether its predictions are texts that the caller is to cut at the model's own length limit."""
     needs: tuple[str, ...] = ()
-    """Roles that every row must have, where a task has rows of several forms."""
+    """Fields that every row must have, where a task has rows of several forms."""
 
     def fits(self, rows: Rows) -> bool:
-        return all(role in row.fields for row in rows for role in self.needs)
+        return all(field in row.fields for row in rows for field in self.needs)
 
 
 class TaskRecipe(Recipe):

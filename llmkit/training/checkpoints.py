@@ -29,7 +29,7 @@ from llmkit.models.target_scale import head_tensors, put_head
 from llmkit.training.optimizer import optimizer_state, restore_optimizer
 from llmkit.training.progress import Progress
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 _OPTIMIZER, _STATE, _SCALER = "optimizer.safetensors", "trainer_state.json", "scaler.json"
 _HEAD, _MEAN, _DEVIATION = "standardised_head.safetensors", "target_mean", "target_deviation"
 _OWN = {_OPTIMIZER, _STATE, _SCALER, _HEAD}
@@ -107,7 +107,7 @@ class CheckpointStore:
             try:
                 return self.open(folder)
             except RunError as error:
-                _log.warning("%s It is skipped.", error)
+                logger.warning("%s It is skipped.", error)
         return None
 
     def open(self, folder: Path) -> Checkpoint:

@@ -143,7 +143,7 @@ def _evaluate(task: Task, validation: Validation, progress: Progress) -> tuple[E
     started = time.monotonic()
     task.loaded.model.eval()
     scores = validation.measure()
-    value = scores.figures[validation.best]
+    value = scores.values[validation.best]
     better = progress.best_value is None or is_better(validation.best, value, progress.best_value)
     elapsed = time.monotonic() - started
     return Evaluated(progress.step, scores, better, elapsed), progress.after_evaluation(value, better=better)

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.data.caches import cache_folder, one_at_a_time
-from llmkit.data.kinds import TEXT_KINDS, texts_in
+from llmkit.data.column_types import TEXT_KINDS, texts_in
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, UsageError
-from llmkit.evaluation.metrics import METRICS, figures_of
+from llmkit.evaluation.metrics import METRICS, score_names_of
 from llmkit.models.adapters import add_adapter
 from llmkit.models.families import LABELLED_HEADS, Head
 from llmkit.models.layers import freeze
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from llmkit.data.examples import Examples
     from llmkit.training.checkpoints import Checkpoint
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 def prepare(
@@ -167,12 +167,12 @@ def _tokenizer_file(model: ScratchModel, rows: SplitRows) -> Path | None:
 
 def _texts(recipe: Recipe, rows: SplitRows) -> Iterator[str]:
     """All text that the model will read or generate, for its tokenizer."""
-    roles = [role for role, kind in recipe.roles.items() if kind in TEXT_KINDS]
+    fields = [field for field, column_type in recipe.column_types.items() if column_type in TEXT_KINDS]
     for row in rows:
-        for role in roles:
-            value = row.fields.get(role)
+        for field in fields:
+            value = row.fields.get(field)
             # Words in one text: a tokenizer may hold all texts, and millions of single words would take far more.
-            yield from [" ".join(value)] if recipe.roles[role] == "words" and value else texts_in(value)
+            yield from [" ".join(value)] if recipe.column_types[field] == "words" and value else texts_in(value)
 
 
 def _set_window(recipe: Recipe, loaded: LoadedModel) -> None:
@@ -222,7 +222,7 @@ def _first_rows(rows: Iterable[Row], recipe: Recipe) -> Iterable[Row]:
     return rows if limit is None else islice(rows, limit)
 
 
-def check_figures(recipe: Recipe) -> None:
+def check_metrics(recipe: Recipe) -> None:
     """Check that the evaluation has the score `evaluation.best` and that it has a direction, before hours of training.
 
     Raises:
@@ -232,7 +232,7 @@ def check_figures(recipe: Recipe) -> None:
         raise UsageError(f"evaluation.metrics: {recipe.task} has no predictions to measure, only its loss. Remove it.")
     names = recipe.metrics
     check_metrics_fit(recipe, names, key="evaluation.metrics")
-    given = [*_of_the_model(figures_of(names)), *recipe.loss_figures]
+    given = [*_of_the_model(score_names_of(names)), *recipe.loss_scores]
     if recipe.best not in given:
         raise UsageError(
             f"evaluation.best: {recipe.best!r} is not among the scores of this evaluation: {', '.join(given)}."
@@ -255,6 +255,6 @@ def check_metrics_fit(recipe: Recipe, names: Iterable[str], *, key: str) -> None
         )
 
 
-def _of_the_model(figures: Iterable[str]) -> list[str]:
+def _of_the_model(scores: Iterable[str]) -> list[str]:
     """The scores without the shares of the most frequent label and tag, which do not depend on the model."""
-    return [figure for figure in figures if figure not in ("majority_share", "majority_tag_share")]
+    return [metric for metric in scores if metric not in ("majority_share", "majority_tag_share")]

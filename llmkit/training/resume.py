@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmkit.training.prepared import Prepared
     from llmkit.training.schedule import Plan
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 _FREE = {
     "train.checks",
     "train.gradient_checkpointing",
@@ -47,7 +47,7 @@ def check_recipe(kept: Recipe, wanted: Recipe, *, run: Run) -> None:
         listed = [f"{run.folder}: {key} was {_told(before, key)}, is now {_told(after, key)}" for key in refused]
         raise RecipeError([*listed, f"{run.folder}: only a new run can change this; start it without --resume."])
     for key in _ROUNDED.intersection(changed):
-        _log.warning("%s differs: the updates are the same, but not bit for bit", key)
+        logger.warning("%s differs: the updates are the same, but not bit for bit", key)
 
 
 def is_replanned(kept: Recipe, wanted: Recipe) -> bool:
@@ -122,7 +122,7 @@ def find_checkpoint(run: Run, *, keep: int) -> Checkpoint | None:
 
     found = CheckpointStore(run.checkpoints, run_id=run.manifest()["id"], keep=keep).newest()
     if found is None:
-        _log.warning("%s has no complete checkpoint; training starts again at step 0", run.folder)
+        logger.warning("%s has no complete checkpoint; training starts again at step 0", run.folder)
     return found
 
 
@@ -167,7 +167,7 @@ def warn_of_environment(run: Run, now: Mapping[str, Any]) -> None:
     before = read_json(run.folder / "env.json")
     differs = sorted(key for key in now if before.get(key) != now[key])
     if differs:
-        _log.warning(
+        logger.warning(
             "not bit-identical to an uninterrupted run: %s differ from %s/env.json", ", ".join(differs), run.folder
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def stop_signals() -> Iterator[Callable[[], int | None]]:
         if received:
             os._exit(128 + number)  # saved checkpoints are complete; nothing else matters now
         received.append(number)
-        _log.warning("signal %s: finishing this step, then saving; send it again to stop at once", number)
+        logger.warning("signal %s: finishing this step, then saving; send it again to stop at once", number)
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None

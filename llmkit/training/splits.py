@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from llmkit.data.kinds import texts_asked
+from llmkit.data.column_types import texts_asked
 from llmkit.data.rows import Row, RowSource
 from llmkit.data.sources import open_rows
 from llmkit.data.splits import split_of
 from llmkit.recipe.blocks import DataBlock, Quoting, Recipe, parse_share
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 Split = Literal["train", "validation", "test"]
 
 
@@ -29,7 +29,7 @@ class SplitRows:
     """Shares that other splits take out of the same source."""
     test: float = 0.0
     deduplicate: bool = False
-    read_roles: tuple[str, ...] = ("text",)
+    read_fields: tuple[str, ...] = ("text",)
     """Columns of the input; the first one that a row has decides its split."""
     options: str = ""
     """Other options that select rows of the source, such as its columns."""
@@ -49,7 +49,7 @@ class SplitRows:
 
     def _of_the_split(self) -> Iterator[Row]:
         for row in self.source:
-            if split_of(_read(row, self.read_roles), validation=self.validation, test=self.test) == self.split:
+            if split_of(_read(row, self.read_fields), validation=self.validation, test=self.test) == self.split:
                 yield row
 
 
@@ -66,12 +66,12 @@ def _once_each(rows: Iterable[Row], *, split: Split, told: set[str]) -> Iterator
     message = f"{split}: {count - len(seen):,} of {count:,} rows removed as duplicates"
     if count > len(seen) and message not in told:
         told.add(message)
-        _log.info(message)
+        logger.info(message)
 
 
-def _read(row: Row, roles: Sequence[str]) -> str:
+def _read(row: Row, fields: Sequence[str]) -> str:
     """The model's input in a row, as one text: rows with the same text belong to the same split."""
-    return "\0".join(texts_asked(next(row.fields[role] for role in roles if role in row.fields)))
+    return "\0".join(texts_asked(next(row.fields[field] for field in fields if field in row.fields)))
 
 
 def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
@@ -84,7 +84,7 @@ def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
     shares: dict[str, Any] = {name: _share(getattr(data, name)) for name in ("validation", "test")}
     same: dict[str, Any] = {
         "deduplicate": data.deduplicate,
-        "read_roles": recipe.READ_ROLES,
+        "read_fields": recipe.READ_FIELDS,
         "options": reading_options(recipe),
     }
     train = _open(recipe, data.train, split="train", max_rows=data.max_rows)
@@ -104,9 +104,9 @@ def reading_as(recipe: Recipe, *, columns: Mapping[str, str], quoting: Quoting |
     If the given columns belong to another row format, such as `messages` instead of `prompt` and `response`, the
     recipe's mapping is ignored.
     """
-    groups = recipe.ROLE_GROUPS
-    chosen = {role for group in groups if not columns.keys().isdisjoint(group) for role in group}
-    rivals = {role for group in groups for role in group} - chosen if chosen else set()
+    groups = recipe.FIELD_GROUPS
+    chosen = {field for group in groups if not columns.keys().isdisjoint(group) for field in group}
+    rivals = {field for group in groups for field in group} - chosen if chosen else set()
     kept = recipe.data.columns if rivals.isdisjoint(recipe.data.columns) else {}
     return recipe.data.model_copy(
         update={"columns": {**kept, **columns}, "quoting": quoting or recipe.data.quoting},
@@ -121,7 +121,7 @@ def reading_options(recipe: Recipe, *, reading: DataBlock | None = None) -> str:
     """
     data = reading or recipe.data
     return json.dumps(
-        [dict(recipe.roles), data.columns, data.max_rows, getattr(recipe, "text_files", None), data.quoting],
+        [dict(recipe.column_types), data.columns, data.max_rows, getattr(recipe, "text_files", None), data.quoting],
         sort_keys=True,
     )
 
@@ -133,9 +133,9 @@ def _share(held: str | tuple[str, ...] | None) -> float:
 def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: int | None) -> RowSource:
     return open_rows(
         sources,
-        roles=recipe.roles,
+        column_types=recipe.column_types,
         optional=recipe.OPTIONAL_ROLES,
-        groups=recipe.ROLE_GROUPS,
+        groups=recipe.FIELD_GROUPS,
         columns=recipe.data.columns,
         max_rows=max_rows,
         split=split,
@@ -149,10 +149,10 @@ def warn_of_shared_texts(splits: dict[Split, SplitRows]) -> None:
     own = [name for name, rows in splits.items() if name != "train" and rows.source is not splits["train"].source]
     if not own:
         return
-    roles = splits["train"].read_roles
-    trained = {hash(_read(row, roles)) for row in splits["train"]}
+    fields = splits["train"].read_fields
+    trained = {hash(_read(row, fields)) for row in splits["train"]}
     for name in own:
-        texts = [_read(row, roles) for row in splits[name]]
+        texts = [_read(row, fields) for row in splits[name]]
         shared = sum(hash(text) in trained for text in texts)
         if shared:
-            _log.warning("%s: %s of %s texts are also in the training rows", name, f"{shared:,}", f"{len(texts):,}")
+            logger.warning("%s: %s of %s texts are also in the training rows", name, f"{shared:,}", f"{len(texts):,}")

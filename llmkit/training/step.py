@@ -26,7 +26,7 @@ from llmkit.tasks.base import Batch, Task, count_targets
 from llmkit.training.optimizer import set_learning_rate
 from llmkit.training.randomness import seed_micro_batch
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 class LossModule(nn.Module):
@@ -160,7 +160,7 @@ class Stepper:
             ) from error
         self.micro_batch_tokens //= 2
         torch.cuda.empty_cache()
-        _log.warning(
+        logger.warning(
             "out of memory: micro_batch_tokens is halved to %s; the update stays the same",
             f"{self.micro_batch_tokens:,}",
         )

@@ -28,7 +28,7 @@ def test_the_manifest_says_what_was_trained_and_how_well(here: Path, name: str) 
     assert manifest["training_seconds"] > 0
     assert manifest["started"] < manifest["finished"]
     best = manifest["best"]
-    assert best["figure"] in best["validation"]
+    assert best["metric"] in best["validation"]
     environment = json.loads((run / "env.json").read_text())
     assert {"torch", "transformers", "llmkit"} <= environment["packages"].keys()
 
@@ -59,8 +59,8 @@ def test_every_line_of_the_metrics_has_a_step_and_the_best_is_among_them(here: P
     manifest = json.loads((run / "run.json").read_text())
     assert steps == list(range(1, manifest["total_steps"] + 1))
     best = manifest["best"]
-    (line,) = [line for line in lines if line["step"] == best["step"] and f"evaluation/{best['figure']}" in line]
-    assert line[f"evaluation/{best['figure']}"] == best["validation"][best["figure"]]
+    (line,) = [line for line in lines if line["step"] == best["step"] and f"evaluation/{best['metric']}" in line]
+    assert line[f"evaluation/{best['metric']}"] == best["validation"][best["metric"]]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_the_model_card_has_figures_recipe_and_the_command_to_use_it(here: Path,
     assert f"llmkit {verb} " in card
     assert Path(f"runs/{name}-001/recipe.yaml").read_text().rstrip() in card
     best = json.loads(Path(f"runs/{name}-001/run.json").read_text())["best"]
-    assert f"| {best['figure']} | {best['validation'][best['figure']]:.4f} |" in card
+    assert f"| {best['metric']} | {best['validation'][best['metric']]:.4f} |" in card
 
 
 def test_a_training_writes_nothing_outside_its_run_folder(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:

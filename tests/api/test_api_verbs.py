@@ -22,9 +22,9 @@ def test_finetune_reports_its_events_in_order_and_returns_the_best(work: Path) -
     assert finished is not None
     assert [type(event) for event in events] == [Begun, *[StepResult, StepResult, Evaluated, Saved] * 2]
     evaluated = [event for event in events if isinstance(event, Evaluated)]
-    best = max(event.scores.figures["accuracy"] for event in evaluated)
-    assert finished.figures[finished.best] == finished.figures["accuracy"] == best
-    assert finished.best_step == next(e.step for e in evaluated if e.scores.figures["accuracy"] == best)
+    best = max(event.scores.values["accuracy"] for event in evaluated)
+    assert finished.scores[finished.best] == finished.scores["accuracy"] == best
+    assert finished.best_step == next(e.step for e in evaluated if e.scores.values["accuracy"] == best)
     assert finished.run.folder == Path("mine")
     assert not finished.already_complete
 
@@ -117,7 +117,7 @@ def test_score_files_compares_row_by_row(tmp_path: Path) -> None:
     evaluation = llmkit.score_files(predictions, references, metrics=["accuracy", "f1"])
     assert evaluation.rows == 3
     assert evaluation.predictions == ["a", "b", "a"]
-    assert evaluation.scores.figures["accuracy"] == pytest.approx(2 / 3)
+    assert evaluation.scores.values["accuracy"] == pytest.approx(2 / 3)
     with pytest.raises(UsageError, match=facts("--metric")):
         llmkit.score_files(predictions, references, metrics=[])
 
@@ -128,7 +128,7 @@ def test_evaluate_model_agrees_with_classify(own_runs: Path) -> None:
     labels = [result.label for result in llmkit.load("runs/classify-001").classify(texts)]
     assert evaluation.predictions == labels
     right = sum(label == row["label"] for label, row in zip(labels, rows(), strict=True))
-    assert evaluation.scores.figures["accuracy"] == right / len(texts)
+    assert evaluation.scores.values["accuracy"] == right / len(texts)
 
 
 def test_evaluation_uses_the_test_rows_where_the_recipe_has_them(work: Path) -> None:

@@ -89,15 +89,15 @@ def test_many_labels_are_learnt_measured_and_used_with_one_threshold(folder: Pat
     finished = llmkit.finetune(recipe, run="run")
     assert finished is not None
     assert finished.best == "f1_micro"
-    assert finished.figures["f1_micro"] > 0.9
+    assert finished.scores["f1_micro"] > 0.9
     config = json.loads((folder / "run/model/config.json").read_text())
     remembered = config["task_specific_params"]["classification"]
     assert config["problem_type"] == "multi_label_classification"
     assert remembered["overflow"] == "window"
     measured = llmkit.evaluate_model("run")
-    assert measured.scores.figures == pytest.approx(finished.figures)
+    assert measured.scores.values == pytest.approx(finished.scores)
     again = llmkit.evaluate_model("run/model", data=["validation.jsonl"])
-    assert again.scores.figures == pytest.approx(measured.scores.figures)
+    assert again.scores.values == pytest.approx(measured.scores.values)
     texts = [row["text"] for row in map(json.loads, (folder / "validation.jsonl").read_text().splitlines())]
     results = list(llmkit.load("run").classify(texts))
     assert [result.labels for result in results] == [prediction["labels"] for prediction in measured.predictions]
@@ -116,15 +116,15 @@ def test_a_number_is_learnt_measured_and_used_with_gpt2(folder: Path) -> None:
     finished = llmkit.finetune(write_recipe(folder, "gpt2", "number", keys="regression: true", steps=16), run="run")
     assert finished is not None
     assert finished.best == "mse"
-    assert finished.figures["mse"] == pytest.approx(finished.figures["loss"], rel=1e-4)
-    assert finished.figures["pearson"] > 0.5
+    assert finished.scores["mse"] == pytest.approx(finished.scores["loss"], rel=1e-4)
+    assert finished.scores["pearson"] > 0.5
     [result] = llmkit.load("run").classify(["soup bread salt oven ball goal team match"])
     assert result.value is not None
     assert (result.label, result.labels, result.probabilities) == (None, [], {})
     outcome = command_line("classify", "validation.jsonl", "--model", "run", "--json")
     assert [list(record) for record in outcome.records] == [["text", "value", "truncated_tokens"]] * 16
     measured = llmkit.evaluate_model("run/model", data=["validation.jsonl"], metrics=["spearman"])
-    assert measured.scores.figures["spearman"] == pytest.approx(finished.figures["spearman"])
+    assert measured.scores.values["spearman"] == pytest.approx(finished.scores["spearman"])
     with pytest.raises(UsageError, match=facts("--metric", "accuracy", "mse")):
         llmkit.evaluate_model("run", metrics=["accuracy"])
 
@@ -135,13 +135,13 @@ def test_pairs_are_learnt_measured_and_used_with_the_encoder_of_t5(folder: Path)
     recipe = write_recipe(folder, "tiny-t5", "pair", keys="class_weights: auto", window=48)
     finished = llmkit.finetune(recipe, run="run", overrides=["train.learning_rate=1e-4"])
     assert finished is not None
-    assert finished.figures["loss"] < 1  # a new head of T5 starts near ln 2
+    assert finished.scores["loss"] < 1  # a new head of T5 starts near ln 2
     model = llmkit.load("run")
     assert model.reads_pairs
     results = list(model.classify([("soup bread", "ball goal"), ("soup bread", "oven salt")]))
     assert [result.text_pair for result in results] == ["ball goal", "oven salt"]
     measured = llmkit.evaluate_model("run/model", data=["validation.jsonl"])
-    assert measured.scores.figures == pytest.approx(finished.figures)  # the weights of the loss included
+    assert measured.scores.values == pytest.approx(finished.scores)  # the weights of the loss included
     outcome = command_line("classify", "validation.jsonl", "--model", "run")
     assert [line.split("\t")[0] for line in outcome.out.splitlines()] == measured.predictions
     with pytest.raises(UsageError, match=facts("pairs", "single texts")):
@@ -205,11 +205,11 @@ def test_a_killed_training_of_many_labels_goes_on_to_the_same_threshold_and_byte
     whole, killed = Run(folder / "whole"), Run(folder / "killed")
     for name in ("config.json", "model.safetensors"):
         assert (whole.model / name).read_bytes() == (killed.model / name).read_bytes()
-    figures = [
+    scores = [
         [{name: value for name, value in line.items() if "seconds" not in name} for line in run.metrics()]
         for run in (whole, killed)
     ]
-    assert figures[0] == figures[1]
+    assert scores[0] == scores[1]
     thresholds = {
         json.loads((checkpoint / "config.json").read_text())["task_specific_params"]["classification"]["threshold"]
         for checkpoint in whole.checkpoints.iterdir()

@@ -33,17 +33,17 @@ def mapped(own_runs: Path) -> Path:
 def test_a_column_given_for_one_role_leaves_the_others_where_the_recipe_has_them(mapped: Path) -> None:
     one = llmkit.evaluate_model("runs/mapped", data=["new.jsonl"], columns={"text": "body"})
     both = llmkit.evaluate_model("runs/mapped", data=["new.jsonl"], columns={"text": "body", "label": "kind"})
-    assert one.scores.figures == both.scores.figures
-    assert one.scores.figures["accuracy"] > 0.9
+    assert one.scores.values == both.scores.values
+    assert one.scores.values["accuracy"] > 0.9
     (record,) = command_line(
         "evaluate", "--model", "runs/mapped", "--data", "new.jsonl", "--column", "text=body", "--json"
     ).records
-    assert record["figures"] == pytest.approx(one.scores.figures)
+    assert record["scores"] == pytest.approx(one.scores.values)
 
 
 def test_a_given_column_overrides_that_of_the_recipe(mapped: Path) -> None:
     other = llmkit.evaluate_model("runs/mapped", data=["new.jsonl"], columns={"text": "body", "label": "label"})
-    assert other.scores.figures["majority_share"] == 1.0
+    assert other.scores.values["majority_share"] == 1.0
 
 
 def test_a_column_of_the_recipe_that_the_new_rows_lack_is_told_with_the_recipe(mapped: Path) -> None:

@@ -94,7 +94,7 @@ def test_the_best_of_all_evaluations_becomes_the_model_and_the_run_says_what_was
     assert "replanned" not in manifest_of(run)
     finished = lengthen(run, "train.steps=12")
     best_step, loss = min(metrics_of(run, "evaluation/loss"), key=lambda line: line[1])
-    assert (finished.best_step, finished.figures["loss"]) == (best_step, loss)
+    assert (finished.best_step, finished.scores["loss"]) == (best_step, loss)
     assert verify_folder(run / "model")["step"] == best_step > 6
     assert (run / "model/model.safetensors").read_bytes() == state_at(run, best_step)["model.safetensors"]
     assert (run / "recipe.yaml").read_text().rstrip() in (run / "model/README.md").read_text()

@@ -158,9 +158,9 @@ def test_evaluating_a_pretrained_run_gives_the_figures_of_its_training(here: Pat
     run = tmp_path / f"{name}-001"
     shutil.copytree(here / f"runs/{name}-001", run)
     best = json.loads((run / "run.json").read_text())["best"]
-    figures = evaluate_model(str(run)).scores.figures
-    assert figures == pytest.approx(best["validation"], rel=1e-5)
-    assert set(figures) == {"loss", "perplexity", "bits_per_byte"}
+    scores = evaluate_model(str(run)).scores.values
+    assert scores == pytest.approx(best["validation"], rel=1e-5)
+    assert set(scores) == {"loss", "perplexity", "bits_per_byte"}
 
 
 def test_each_split_is_encoded_once_and_a_second_training_takes_it_from_the_cache(work: Path) -> None:
@@ -186,7 +186,7 @@ def test_evaluation_on_another_column_does_not_meet_the_tokens_of_the_first(work
     second = evaluate_model(model, data=data, columns={"text": "body"})
     write_jsonl(work / "one.jsonl", [{"text": record["body"]} for record in records])
     wanted = evaluate_model(model, data=["one.jsonl"])
-    assert second.scores.figures == wanted.scores.figures != first.scores.figures
+    assert second.scores.values == wanted.scores.values != first.scores.values
 
 
 # ---- what is refused

@@ -161,8 +161,8 @@ def test_default_settings_beat_the_mean_on_numbers_up_to_100(model: str) -> None
     assert finished is not None
     truth = np.array(numbers_of(name, split="validation"))
     of_the_mean = np.square(truth - np.mean(numbers_of(name))).mean()
-    assert finished.figures["mse"] < 0.8 * of_the_mean
-    assert finished.figures["loss"] == pytest.approx(finished.figures["mse"], rel=1e-4)
+    assert finished.scores["mse"] < 0.8 * of_the_mean
+    assert finished.scores["loss"] == pytest.approx(finished.scores["mse"], rel=1e-4)
 
 
 def test_validation_rows_have_no_say_in_the_scale() -> None:
@@ -202,7 +202,7 @@ def test_plain_transformers_gives_the_numbers_of_llmkit_by_model_and_by_checkpoi
         opened = class_for(model).from_pretrained(folder)
         assert plain_numbers(opened, folder) == pytest.approx(values(folder), abs=1e-3)
     measured = llmkit.evaluate_model(str(run.folder))
-    assert measured.scores.figures["mse"] == pytest.approx(run.manifest()["best"]["validation"]["mse"], rel=1e-4)
+    assert measured.scores.values["mse"] == pytest.approx(run.manifest()["best"]["validation"]["mse"], rel=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")  # peft asks transformers for it
@@ -277,11 +277,11 @@ def test_a_killed_regression_goes_on_to_the_same_bytes(model: str, lora: str) ->
     for name in (weights, "standardised_head.safetensors", "optimizer.safetensors"):
         assert (killed.checkpoints / last / name).read_bytes() == (whole.checkpoints / last / name).read_bytes(), name
     assert (killed.model / weights).read_bytes() == (whole.model / weights).read_bytes()
-    figures = [
+    scores = [
         [{key: value for key, value in line.items() if "seconds" not in key} for line in run.metrics()]
         for run in (whole, killed)
     ]
-    assert figures[0] == figures[1]
+    assert scores[0] == scores[1]
 
 
 def test_a_run_that_began_without_a_scale_goes_on_without_one() -> None:

@@ -42,7 +42,7 @@ TAGGED = {"words": ["x", "y"], "offsets": [[0, 1], [2, 3]], "scores": [1.0, 1.0]
 NO_SPAN = {"score": 0.1, "start": None, "end": None, "no_answer": 0.9, "truncated_tokens": 0}
 SPANS = [{"start": 0, "end": 3, "label": "PER"}, {"start": 3, "end": 5, "label": "PER"}]
 
-# What a command wrote, rows of data with the right answers, a metric, its figure, the columns
+# What a command wrote, rows of data with the right answers, a metric, its metric, the columns
 VERBS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]], str, str, float, str, str]] = {
     "classify": (
         [{**TEXT, "label": "a", **CLASSIFIED}] * 2,
@@ -122,38 +122,38 @@ VERBS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]], str, str, flo
 
 
 @pytest.mark.parametrize(
-    ("told", "right", "metric", "figure", "value", "told_column", "right_column"), VERBS.values(), ids=VERBS
+    ("told", "right", "metric", "name", "value", "told_column", "right_column"), VERBS.values(), ids=VERBS
 )
 def test_what_a_command_writes_is_compared_with_the_right_answers(
     tmp_path: Path,
     told: list[dict[str, Any]],
     right: list[dict[str, Any]],
     metric: str,
-    figure: str,
+    name: str,
     value: float,
     told_column: str,
     right_column: str,
 ) -> None:
     evaluation = score(tmp_path, told, right, metric)
     assert evaluation.columns == {"predictions": told_column, "references": right_column}
-    assert evaluation.scores.figures[figure] == pytest.approx(value)
+    assert evaluation.scores.values[name] == pytest.approx(value)
 
 
 def test_cells_are_read_as_typed_values_are(tmp_path: Path) -> None:
     rows = [{"text": "t", "labels": ["a", "b"]}, {"text": "t", "labels": []}]
     cells = tmp_path / "right.csv"
     cells.write_text('text,labels\nt,"[""b"", ""a""]"\nt,[]\n')
-    assert score(tmp_path, rows, cells, "accuracy").scores.figures["accuracy"] == 1.0
+    assert score(tmp_path, rows, cells, "accuracy").scores.values["accuracy"] == 1.0
     table = tmp_path / "right.parquet"
     pq.write_table(pa.table({"text": ["t", "t"], "labels": [["b", "a"], ["a"]]}), table)
-    assert score(tmp_path, rows, table, "accuracy").scores.figures["accuracy"] == 0.5
+    assert score(tmp_path, rows, table, "accuracy").scores.values["accuracy"] == 0.5
     answers = tmp_path / "answers.tsv"
     answers.write_text('question\tanswers\nq\t{"text": ["Rome"], "answer_start": [3]}\nq\t["Oslo", "1912"]\nq\t\n')
-    assert score(tmp_path, "Rome\n1912\nno answer\n", answers, "squad").scores.figures["exact_match"] == 1.0
+    assert score(tmp_path, "Rome\n1912\nno answer\n", answers, "squad").scores.values["exact_match"] == 1.0
     conll = tmp_path / "right.conll"
     conll.write_text("Ada B-PER\nmet O\n\nBob B-PER\n")
     tags = [{"tags": ["B-PER", "O"]}, {"tags": ["O"]}]
-    assert score(tmp_path, tags, conll, "entities").scores.figures["entity_recall"] == 0.5
+    assert score(tmp_path, tags, conll, "entities").scores.values["entity_recall"] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_the_text_is_compared_only_where_there_is_nothing_else(
 ) -> None:
     evaluation = score(tmp_path, "good\n", [right], "accuracy")
     assert evaluation.columns == {"predictions": None, "references": column}
-    assert evaluation.scores.figures["accuracy"] == 1.0
+    assert evaluation.scores.values["accuracy"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ def test_where_two_columns_fit_the_user_is_asked(
     assert all(repr(name) in message for name in names)
     assert "--reference-column" in message
     if metric != "f1":
-        figures = score(tmp_path, "a\n", [right], metric, reference_column=names[0]).scores.figures
-        assert figures
+        scores = score(tmp_path, "a\n", [right], metric, reference_column=names[0]).scores.values
+        assert scores
 
 
 def test_two_results_in_one_file_of_predictions_are_refused(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_two_results_in_one_file_of_predictions_are_refused(tmp_path: Path) -> N
     with pytest.raises(UsageError, match="--prediction-column"):
         score(tmp_path, told, "a\n", "rouge")
     evaluation = score(tmp_path, told, "b\n", "exact_text", prediction_column="translation")
-    assert evaluation.scores.figures["exact_text"] == 1.0
+    assert evaluation.scores.values["exact_text"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -243,20 +243,20 @@ def test_probabilities_of_other_labels_are_refused(tmp_path: Path) -> None:
 def test_labels_as_classify_prints_them_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--output"):
         score(tmp_path, "good\t0.9000\nbad\t0.8000\n", "good\nbad\n", "accuracy")
-    assert score(tmp_path, "good\nbad\n", "good\nbad\n", "accuracy").scores.figures["accuracy"] == 1.0
+    assert score(tmp_path, "good\nbad\n", "good\nbad\n", "accuracy").scores.values["accuracy"] == 1.0
 
 
 def test_a_key_of_objects_is_named_as_in_a_recipe(tmp_path: Path) -> None:
     right = [{"translation": {"en": "a b", "de": "c d"}}]
     evaluation = score(tmp_path, "c d\n", right, "exact_text", reference_column="translation.de")
-    assert evaluation.scores.figures["exact_text"] == 1.0
+    assert evaluation.scores.values["exact_text"] == 1.0
 
 
 def test_one_column_can_be_named_for_each_file_or_for_both(tmp_path: Path) -> None:
     told, right = [{"one": "a", "two": "b"}], [{"one": "b", "two": "a"}]
-    assert score(tmp_path, told, right, "accuracy", column="one").scores.figures["accuracy"] == 0
+    assert score(tmp_path, told, right, "accuracy", column="one").scores.values["accuracy"] == 0
     each = score(tmp_path, told, right, "accuracy", prediction_column="one", reference_column="two")
-    assert each.scores.figures["accuracy"] == 1
+    assert each.scores.values["accuracy"] == 1
     assert score(tmp_path, told, right, "accuracy", column="one", reference_column="two").columns == each.columns
     with pytest.raises(UsageError, match=facts("plain text", "--prediction-column")):
         score(tmp_path, "a\n", right, "accuracy", prediction_column="one")
@@ -265,8 +265,8 @@ def test_one_column_can_be_named_for_each_file_or_for_both(tmp_path: Path) -> No
 
 
 def test_metrics_of_several_kinds_share_the_columns_and_each_reads_them_its_way(tmp_path: Path) -> None:
-    figures = score(tmp_path, [{"prediction": "1"}], [{"reference": "1.0"}], "accuracy", "mse").scores.figures
-    assert figures == {"accuracy": 0.0, "majority_share": 1.0, "mse": 0.0}
+    scores = score(tmp_path, [{"prediction": "1"}], [{"reference": "1.0"}], "accuracy", "mse").scores.values
+    assert scores == {"accuracy": 0.0, "majority_share": 1.0, "mse": 0.0}
 
 
 def test_quotes_in_a_table_are_read_as_the_option_says(tmp_path: Path) -> None:
@@ -274,8 +274,8 @@ def test_quotes_in_a_table_are_read_as_the_option_says(tmp_path: Path) -> None:
     right.write_text('text\tsummary\nt\t"All quiet."\n')
     with pytest.raises(DataError, match="--quoting"):
         score(tmp_path, "All quiet.\n", right, "exact_text")
-    assert score(tmp_path, "All quiet.\n", right, "exact_text", quoting="csv").scores.figures["exact_text"] == 1
-    assert score(tmp_path, '"All quiet."\n', right, "exact_text", quoting="none").scores.figures["exact_text"] == 1
+    assert score(tmp_path, "All quiet.\n", right, "exact_text", quoting="csv").scores.values["exact_text"] == 1
+    assert score(tmp_path, '"All quiet."\n', right, "exact_text", quoting="none").scores.values["exact_text"] == 1
 
 
 def test_evaluate_says_which_columns_it_compared(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_evaluate_says_which_columns_it_compared(tmp_path: Path) -> None:
     assert "'summary'" in shown
     assert "'target'" in shown
     named = command_line(*arguments, "--prediction-column", "text", "--reference-column", "text", "--json").records[0]
-    assert named["figures"] == {"exact_text": 1.0}
+    assert named["scores"] == {"exact_text": 1.0}
     refused = command_line("evaluate", "--model", "x", "--reference-column", "text")
     assert refused.code == 2
 
@@ -297,4 +297,4 @@ def test_all_that_classify_writes_can_be_scored_against_the_rows_it_read(own_run
     assert command_line("classify", "rows.jsonl", "--model", "runs/classify-001", "-o", "told.jsonl").code == 0
     files = llmkit.score_files("told.jsonl", "rows.jsonl", metrics=["accuracy", "f1"])
     model = llmkit.evaluate_model("runs/classify-001", data=["rows.jsonl"], metrics=["accuracy", "f1"])
-    assert {name: model.scores.figures[name] for name in files.scores.figures} == files.scores.figures
+    assert {name: model.scores.values[name] for name in files.scores.values} == files.scores.values

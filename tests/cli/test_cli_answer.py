@@ -76,7 +76,7 @@ def test_one_question_goes_to_each_passage_of_a_file_with_columns(here: Path, tm
         (("-",), 2, ['--question "..."']),
         (("a passage of my own",), 2, ['--question "..."']),
         (("--question", " ", PASSAGE), 2, ["--question", "empty"]),
-        (("--question", "who", " "), 3, ["row 1:", "passage", "empty"]),
+        (("--question", "who", " "), 3, ["row 1:", "context", "empty"]),
         (("--question", "who", "missing.txt"), 3, ["missing.txt", "file"]),
         (("missing.jsonl",), 3, ["missing.jsonl", "file"]),
         (("passage.txt",), 3, ["passage.txt", "columns"]),
@@ -101,7 +101,7 @@ def test_evaluate_measures_a_run_and_its_model_as_a_mere_folder(here: Path, tmp_
     measured = llmkit("evaluate", "--json")
     assert measured.code == 0, measured.err
     [record] = measured.records
-    assert set(record["figures"]) == {"loss", "exact_match", "answer_f1"}  # type: ignore[call-overload]
+    assert set(record["scores"]) == {"loss", "exact_match", "answer_f1"}  # type: ignore[call-overload]
     lines = Path("runs/answer-001/evaluation/validation.predictions.jsonl").read_text().splitlines()
     assert all(isinstance(json.loads(line)["reference"], list) for line in lines)
     shutil.copytree("runs/answer-001/model", tmp_path / "model")

@@ -19,7 +19,7 @@ def test_texts_against_themselves_have_rouge_1_in_every_script(tmp_path: Path) -
     outcome = llmkit("evaluate", "--predictions", texts, "--references", texts, "--metric", "rouge", "--json")
     (record,) = outcome.records
     assert (outcome.code, record["rows"]) == (0, 3)
-    assert record["figures"] == pytest.approx({"rouge1": 1, "rouge2": 1, "rougeL": 1, "rougeLsum": 1})
+    assert record["scores"] == pytest.approx({"rouge1": 1, "rouge2": 1, "rougeL": 1, "rougeLsum": 1})
 
 
 def test_an_empty_prediction_keeps_its_row_and_costs_its_share(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_empty_predictions_of_files_with_columns_keep_their_rows_too(tmp_path: P
     write_jsonl(tmp_path / "r.jsonl", [{"reference": text} for text in ("yes", "no", "no")])
     arguments = ("--predictions", tmp_path / name, "--references", tmp_path / "r.jsonl", "--metric", "accuracy")
     (record,) = llmkit("evaluate", *arguments, "--json").records
-    assert record["figures"]["accuracy"] == pytest.approx(2 / 3)  # type: ignore[index]
+    assert record["scores"]["accuracy"] == pytest.approx(2 / 3)  # type: ignore[index]
 
 
 def test_files_of_different_lengths_are_refused_with_both_numbers(tmp_path: Path) -> None:
@@ -114,10 +114,10 @@ def test_a_run_is_measured_on_its_own_rows_and_keeps_predictions_beside_referenc
     pairs = [json.loads(line) for line in (folder / "validation.predictions.jsonl").read_text().splitlines()]
     assert len(pairs) == kept["rows"] > 0
     right = sum(pair["prediction"] == pair["reference"] for pair in pairs)
-    assert kept["figures"]["accuracy"] == right / len(pairs)
+    assert kept["scores"]["accuracy"] == right / len(pairs)
     assert f"  accuracy         {right / len(pairs):.4f}\n" in outcome.out
     manifest = json.loads((own_runs / "runs/classify-001/run.json").read_text())
-    assert kept["figures"] == pytest.approx(manifest["best"]["validation"])
+    assert kept["scores"] == pytest.approx(manifest["best"]["validation"])
 
 
 def test_a_model_folder_is_measured_on_given_rows_and_nothing_is_written(here: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_model_folder_is_measured_on_given_rows_and_nothing_is_written(here: P
     arguments = ("--model", "runs/classify-001/model", "--data", "rows.jsonl", "--metric", "accuracy", "--json")
     (record,) = llmkit("evaluate", *arguments).records
     assert record["rows"] == 80
-    assert record["figures"]["accuracy"] > 0.9  # type: ignore[index]
+    assert record["scores"]["accuracy"] > 0.9  # type: ignore[index]
     assert sorted(here.rglob("*")) == before
 
 
@@ -140,7 +140,7 @@ def test_columns_of_other_names_are_mapped_on_the_command_line(here: Path, tmp_p
 
 def test_a_language_model_is_measured_by_its_loss(own_runs: Path) -> None:
     (record,) = llmkit("evaluate", "--model", "runs/write-001", "--json").records
-    assert list(record["figures"]) == ["loss", "perplexity", "bits_per_byte"]  # type: ignore[call-overload]
+    assert list(record["scores"]) == ["loss", "perplexity", "bits_per_byte"]  # type: ignore[call-overload]
 
 
 def test_rows_that_changed_since_the_training_are_refused_with_the_file_and_both_hashes(own_runs: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_model_folder_is_measured_as_its_run_is(own_runs: Path) -> None:
     assert outcome.code == 0, outcome.err
     (by_run,) = llmkit("evaluate", "--model", "own", "--data", "rows.jsonl", "--json").records
     (by_folder,) = llmkit("evaluate", "--model", "own/model", "--data", "rows.jsonl", "--json").records
-    assert (by_folder["figures"], by_folder["details"]) == (by_run["figures"], by_run["details"])
+    assert (by_folder["scores"], by_folder["details"]) == (by_run["scores"], by_run["details"])
 
 
 def test_a_model_without_a_head_is_sent_to_the_metric_of_vectors(here: Path, tmp_path: Path) -> None:
@@ -203,8 +203,8 @@ def test_baselines_stand_beside_the_model_in_one_table_in_json_and_in_the_run(ow
     assert re.search(r"^  metric +model +majority class +TF-IDF \+ logistic regression$", outcome.out, re.MULTILINE)
     kept = json.loads((own_runs / "runs/classify-001/evaluation/validation.json").read_text())
     assert set(kept["baselines"]) == {"majority", "tfidf-logistic"}
-    learnt = kept["baselines"]["tfidf-logistic"]["figures"]["accuracy"]
-    assert kept["verdict"]["better"] == (kept["figures"]["accuracy"] > learnt)
+    learnt = kept["baselines"]["tfidf-logistic"]["scores"]["accuracy"]
+    assert kept["verdict"]["better"] == (kept["scores"]["accuracy"] > learnt)
     assert f"  {kept['verdict']['text']}\n" in outcome.out
     (record,) = llmkit("evaluate", "--model", "runs/classify-001", "--baseline", "--json").records
     assert record["baselines"] == kept["baselines"]

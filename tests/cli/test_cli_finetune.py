@@ -119,8 +119,8 @@ def test_a_run_that_lost_its_last_checkpoint_ends_in_the_same_bytes(own_runs: Pa
     assert outcome.code == 0, outcome.err
     assert re.search(r"^resumed .*step \d+", outcome.err, re.MULTILINE)
     assert weights_of(run) == weights_of(trained / f"runs/{name}-001")
-    figures = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    steps = [line["step"] for line in figures if "train/loss" in line]
+    scores = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in scores if "train/loss" in line]
     assert steps == list(range(1, len(steps) + 1))
 
 

@@ -189,7 +189,7 @@ def test_neighbour_recall_stands_beside_its_chance_level(bert: str, notes: Path)
     says(outcome.err, "warning:", 1, "46 texts")
     first = json.loads(llmkit(*ask, "--pooling", "first", "--json").out)
     assert first["details"] == {"pooling": "first"}
-    assert first["figures"]["neighbour_chance_1"] == pytest.approx(float(shown["neighbour_chance_1"]), abs=1e-4)
+    assert first["scores"]["neighbour_chance_1"] == pytest.approx(float(shown["neighbour_chance_1"]), abs=1e-4)
 
 
 def test_neighbour_recall_refuses_what_it_cannot_measure(bert: str, notes: Path) -> None:

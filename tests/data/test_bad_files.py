@@ -14,9 +14,9 @@ from facts import facts, says
 
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
-from llmkit.recipe.blocks import Kind
+from llmkit.recipe.blocks import ColumnType
 
-ROLES: dict[str, Kind] = {"text": "text", "label": "label"}
+COLUMN_TYPES: dict[str, ColumnType] = {"text": "text", "label": "label"}
 HEADER = b"text,label\n"
 
 
@@ -37,7 +37,7 @@ def _tar(content: bytes) -> bytes:
 
 
 def _read(*sources: str) -> list[dict[str, str]]:
-    return [row.fields for row in open_rows(sources, roles=ROLES, columns={})]
+    return [row.fields for row in open_rows(sources, column_types=COLUMN_TYPES, columns={})]
 
 
 BAD_FILES = [
@@ -173,7 +173,7 @@ def test_every_file_is_checked_for_columns_before_the_first_row(
     Path("b.csv").write_text("body,label\na,x\n")
     Path("c.jsonl").write_text('{"text": "a", "lable": 1}\n')
     with pytest.raises(DataError) as caught:
-        open_rows(["*.csv", "c.jsonl"], roles=ROLES, columns={})
+        open_rows(["*.csv", "c.jsonl"], column_types=COLUMN_TYPES, columns={})
     problems = str(caught.value).splitlines()
     assert [problem.split(":")[0] for problem in problems] == ["b.csv", "c.jsonl"]
 
@@ -188,7 +188,7 @@ def test_a_file_named_twice_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_file_that_changes_between_two_readings_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("text,label\na,x\n")
-    source = open_rows([str(path)], roles=ROLES, columns={})
+    source = open_rows([str(path)], column_types=COLUMN_TYPES, columns={})
     assert len(list(source)) == 1
     path.write_text("text,label\na,x\nb,y\n")
     with pytest.raises(DataError, match=facts("a.csv:", "changed")):

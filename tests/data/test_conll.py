@@ -18,7 +18,10 @@ from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
 from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
 
-SHAPES: dict[str, Any] = {"roles": TokenClassificationRecipe.ROLES, "groups": TokenClassificationRecipe.ROLE_GROUPS}
+SHAPES: dict[str, Any] = {
+    "column_types": TokenClassificationRecipe.COLUMN_TYPES,
+    "groups": TokenClassificationRecipe.FIELD_GROUPS,
+}
 
 
 def rows_of(path: Path, **columns: str) -> list[Row]:

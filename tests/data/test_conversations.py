@@ -25,10 +25,10 @@ def opened(folder: Path, *records: Mapping[str, Any], columns: Mapping[str, str]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     return open_rows(
         [str(path)],
-        roles=InstructionRecipe.ROLES,
+        column_types=InstructionRecipe.COLUMN_TYPES,
         columns=columns or {},
         optional=InstructionRecipe.OPTIONAL_ROLES,
-        groups=InstructionRecipe.ROLE_GROUPS,
+        groups=InstructionRecipe.FIELD_GROUPS,
     )
 
 

@@ -26,7 +26,7 @@ from llmkit.data.sources import open_rows
 from llmkit.errors import LlmkitError
 for source in sys.argv[1:]:
     try:
-        rows = open_rows([source], roles={"text": "text", "label": "label", "tags": "labels"}, columns={})
+        rows = open_rows([source], column_types={"text": "text", "label": "label", "tags": "labels"}, columns={})
         print(repr(([tuple(row) for row in rows], rows.fingerprint())))
     except LlmkitError as error:
         print(repr((error.exit_code, str(error))))

@@ -23,7 +23,7 @@ from llmkit.data.python_docs import (
 )
 from llmkit.data.python_docs_questions import QUESTION_COLUMNS
 from llmkit.data.sources import open_rows
-from llmkit.recipe.blocks import Kind
+from llmkit.recipe.blocks import ColumnType
 
 Docs = list[dict[str, str]]
 
@@ -92,7 +92,7 @@ def test_the_source_gives_rows_with_a_fingerprint_of_versions_and_content(
     docs: Docs, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLMKIT_CACHE", str(cache))
-    source = open_rows(["builtin:python-docs"], roles={"text": "text", "label": "label"}, columns={})
+    source = open_rows(["builtin:python-docs"], column_types={"text": "text", "label": "label"}, columns={})
     rows = list(source)
     assert [row.fields for row in rows] == [{"text": row["text"], "label": row["label"]} for row in docs]
     assert rows[12].place == "builtin:python-docs[12]"
@@ -106,8 +106,8 @@ def test_every_answer_of_the_questions_made_of_them_stands_where_it_says(
     docs: Docs, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLMKIT_CACHE", str(cache))
-    roles: dict[str, Kind] = {"context": "text", "question": "text", "answers": "answers"}
-    source = open_rows(["builtin:python-docs-questions"], roles=roles, columns={})
+    column_types: dict[str, ColumnType] = {"context": "text", "question": "text", "answers": "answers"}
+    source = open_rows(["builtin:python-docs-questions"], column_types=column_types, columns={})
     rows = list(source)
     for row in rows:
         answers = row.fields["answers"]

@@ -84,5 +84,5 @@ def test_rows_of_a_package_are_words_with_valid_tags_and_the_same_at_each_readin
 
 def test_a_wrong_name_is_told_all_built_in_sets() -> None:
     with pytest.raises(DataError) as caught:
-        open_rows(["builtin:python-docs-entitys"], roles={"text": "text"}, columns={})
+        open_rows(["builtin:python-docs-entitys"], column_types={"text": "text"}, columns={})
     says(str(caught.value), "'python-docs-entities'", "builtin:python-docs, builtin:python-docs-entities")

@@ -10,20 +10,20 @@ from typing import Any
 import pytest
 from facts import facts, logged
 
-from llmkit.data.kinds import KINDS
+from llmkit.data.column_types import KINDS
 from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
-from llmkit.recipe.blocks import Kind
+from llmkit.recipe.blocks import ColumnType
 from llmkit.tasks.question_answering.locate import locate_answer
 
-ROLES: dict[str, Kind] = {"context": "text", "question": "text", "answers": "answers"}
+COLUMN_TYPES: dict[str, ColumnType] = {"context": "text", "question": "text", "answers": "answers"}
 CONTEXT = "Ada met Bob. Ada left, and Bob stayed."
 ONE = {"text": ["Bob"], "answer_start": [8]}
 
 
 def read(path: Path) -> list[Row]:
-    return list(open_rows([str(path)], roles=ROLES, columns={}))
+    return list(open_rows([str(path)], column_types=COLUMN_TYPES, columns={}))
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
-from llmkit.recipe.blocks import Kind
+from llmkit.recipe.blocks import ColumnType
 
-ROLES: dict[str, Kind] = {"text": "text", "label": "label"}
+COLUMN_TYPES: dict[str, ColumnType] = {"text": "text", "label": "label"}
 
 
-def read(path: Path, roles: dict[str, Kind] = ROLES, **options: Any) -> list[tuple[str, ...]]:
-    rows = open_rows([str(path)], roles=roles, columns={}, keep_empty=True, **options)
-    return [tuple(row.fields[role] for role in roles) for row in rows]
+def read(path: Path, column_types: dict[str, ColumnType] = COLUMN_TYPES, **options: Any) -> list[tuple[str, ...]]:
+    rows = open_rows([str(path)], column_types=column_types, columns={}, keep_empty=True, **options)
+    return [tuple(row.fields[field] for field in column_types) for row in rows]
 
 
 def written(folder: Path, content: str, name: str = "a.tsv") -> Path:

@@ -1,4 +1,4 @@
-"""Baselines: what each says by hand, what becomes of too many rows, and the sentence that follows from two figures."""
+"""Baselines: what each says by hand, what becomes of too many rows, and the sentence that follows from two scores."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from llmkit.evaluation import comparing
 from llmkit.evaluation.baselines import BASELINES, baselines_of, judged_by_loss
 from llmkit.evaluation.baselines.answers import closest_sentence
 from llmkit.evaluation.baselines.labels import (
-    commonest,
-    commonest_set,
     linear_label,
     linear_label_sets,
     linear_numbers,
     mean,
+    most_frequent,
+    most_frequent_set,
 )
-from llmkit.evaluation.baselines.tags import commonest_tags
+from llmkit.evaluation.baselines.tags import most_frequent_tags
 from llmkit.evaluation.baselines.texts import first_sentence
-from llmkit.evaluation.comparing import Compared, compare_loss, compare_predictions, compared_figure, judge
+from llmkit.evaluation.comparing import Compared, compare_loss, compare_predictions, compared_metric, judge
 from llmkit.tasks import RECIPES
 from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.sentences import sentences
@@ -50,10 +50,10 @@ def test_sentences_end_where_a_reader_of_the_script_would_end_them(text: str, pa
 
 
 def test_the_commonest_of_equals_is_the_first_and_a_set_of_labels_counts_as_one() -> None:
-    assert commonest(["b", "a", "a", "b"], count=2) == ["b", "b"]
-    most, again = commonest_set([["x"], ["y", "x"], ["x", "y"], ["x", "z"]], count=2)
+    assert most_frequent(["b", "a", "a", "b"], count=2) == ["b", "b"]
+    most, again = most_frequent_set([["x"], ["y", "x"], ["x", "y"], ["x", "z"]], count=2)
     assert most == again == {"labels": ["x", "y"], "probabilities": {"x": 1.0, "y": 0.5, "z": 0.25}}
-    assert commonest_set([[], [], ["x"]], count=1)[0]["labels"] == []
+    assert most_frequent_set([[], [], ["x"]], count=1)[0]["labels"] == []
     assert mean([1.0, 2.0, 6.0], count=2) == [3.0, 3.0]
 
 
@@ -98,7 +98,7 @@ def test_numbers_are_learnt_and_a_pair_is_told_by_what_its_texts_share() -> None
     assert equal > 3 > 2 > different
 
 
-def test_the_commonest_tags_are_in_bio_as_the_references_are() -> None:
+def test_the_most_frequent_tags_are_in_bio_as_the_references_are() -> None:
     """IOB1 begins an entity with I-; BIO predicted word by word may go on with what never began."""
     recipe = TokenClassificationRecipe.model_validate(
         {"recipe": 1, "task": "token-classification", "model": "x", "data": {"train": "x"}, "scheme": "bio"}
@@ -112,8 +112,8 @@ def test_the_commonest_tags_are_in_bio_as_the_references_are() -> None:
 
 def test_a_word_has_its_commonest_tag_and_an_unseen_one_is_outside() -> None:
     words, tags = [["Paris", "is", "Paris"], ["Paris", "Hilton"]], [["B-LOC", "O", "B-LOC"], ["B-PER", "I-PER"]]
-    assert commonest_tags(words, tags, [["Paris", "Rome"], []]) == [["B-LOC", "O"], []]
-    assert commonest_tags([["run", "run", "dog"]], [["V", "V", "N"]], [["cat"]]) == [["V"]]
+    assert most_frequent_tags(words, tags, [["Paris", "Rome"], []]) == [["B-LOC", "O"], []]
+    assert most_frequent_tags([["run", "run", "dog"]], [["V", "V", "N"]], [["cat"]]) == [["V"]]
 
 
 def test_the_closest_sentence_shares_most_words_with_the_question() -> None:
@@ -152,7 +152,7 @@ def test_a_classifiers_baselines_fit_what_it_predicts() -> None:
 
 
 def test_a_baseline_says_which_rows_it_can_read() -> None:
-    tags = BASELINES["commonest-tag"]
+    tags = BASELINES["most-frequent-tag"]
     assert tags.fits([Row({"words": ["a"], "tags": ["O"]}, "1")])
     assert not tags.fits([Row({"words": ["a"], "tags": ["O"]}, "1"), Row({"text": "a", "spans": []}, "2")])
 
@@ -173,12 +173,12 @@ def test_rows_that_the_task_drops_are_left_out_for_the_baselines_too() -> None:
     task = task_of("summarization", loaded=loaded, max_source_tokens=20, overflow="drop")
     examples = task.encode(made)
     assert examples.rows == 3
-    figures = {"loss": 1.0, "rouge1": 0.0, "rouge2": 0.0, "rougeL": 0.0, "rougeLsum": 0.0}
+    scores = {"loss": 1.0, "rouge1": 0.0, "rouge2": 0.0, "rougeL": 0.0, "rougeLsum": 0.0}
     compared = compare_predictions(
-        task, figures, train=(), rows=made, examples=examples, metrics=["rouge"], rouge_tokenizer="auto"
+        task, scores, train=(), rows=made, examples=examples, metrics=["rouge"], rouge_tokenizer="auto"
     )
     assert compared is not None
-    assert compared.baselines[0].figures["rougeL"] == 1
+    assert compared.baselines[0].scores["rougeL"] == 1
     assert not logging.getLogger("llmkit").disabled
 
 
@@ -207,18 +207,18 @@ def test_training_rows_beyond_the_limit_are_drawn_evenly_and_told(caplog: pytest
 def test_a_language_model_is_held_against_token_frequencies_in_all_its_figures() -> None:
     task = task_of("causal-lm")
     examples = task.encode(rows(20))
-    figures = {"loss": 2.0, "perplexity": 7.4, "bits_per_byte": 1.0}
-    compared = compare_loss(task, figures, train=examples, examples=examples)
+    scores = {"loss": 2.0, "perplexity": 7.4, "bits_per_byte": 1.0}
+    compared = compare_loss(task, scores, train=examples, examples=examples)
     (unigram,) = compared.baselines
-    assert unigram.figures["bits_per_byte"] == pytest.approx(unigram.figures["loss"] / 2)
-    assert compared.better == (unigram.figures["loss"] > 2)
+    assert unigram.scores["bits_per_byte"] == pytest.approx(unigram.scores["loss"] / 2)
+    assert compared.better == (unigram.scores["loss"] > 2)
 
 
 # ---- the verdict
 
 
 @pytest.mark.parametrize(
-    ("figure", "model", "baselines", "better", "stated"),
+    ("metric", "model", "baselines", "better", "stated"),
     [
         ("accuracy", 0.88, [0.3, 0.85], True, ["b1", "accuracy", "0.88", "0.85"]),
         ("accuracy", 0.85, [0.88, 0.3], False, ["b0", "accuracy", "0.85", "0.88"]),
@@ -228,19 +228,19 @@ def test_a_language_model_is_held_against_token_frequencies_in_all_its_figures()
     ],
 )  # fmt: skip
 def test_the_verdict_is_on_the_best_baseline_in_the_figures_own_direction(
-    figure: str, model: float, baselines: list[float], better: bool, stated: list[str]
+    metric: str, model: float, baselines: list[float], better: bool, stated: list[str]
 ) -> None:
-    found = [Compared(f"{index}", f"b{index}", {figure: value}) for index, value in enumerate(baselines)]
-    judged = judge({figure: model}, found, figure=figure, train_rows=0)
+    found = [Compared(f"{index}", f"b{index}", {metric: value}) for index, value in enumerate(baselines)]
+    judged = judge({metric: model}, found, metric=metric, train_rows=0)
     says(judged.verdict, *stated)
     assert judged.better == better
 
 
 def test_the_figure_is_the_one_that_picks_the_checkpoint_where_it_was_measured() -> None:
-    figures = {"loss": 1.0, "majority_share": 0.5, "accuracy": 0.5, "f1_macro": 0.4}
-    assert compared_figure(figures, best="f1_macro") == "f1_macro"
-    assert compared_figure(figures, best="loss") == "accuracy"
-    assert compared_figure({"loss": 1.0, "evaluate:x": 0.5}, best="accuracy") is None
+    scores = {"loss": 1.0, "majority_share": 0.5, "accuracy": 0.5, "f1_macro": 0.4}
+    assert compared_metric(scores, best="f1_macro") == "f1_macro"
+    assert compared_metric(scores, best="loss") == "accuracy"
+    assert compared_metric({"loss": 1.0, "evaluate:x": 0.5}, best="accuracy") is None
 
 
 def test_a_baseline_that_fails_does_not_leave_the_log_silent() -> None:

@@ -23,10 +23,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from llmkit.errors import DataError, LlmkitError, MachineError, UsageError
-from llmkit.evaluation.metrics import FIGURES, METRICS, RougeTokenizer, is_better, neighbour_recall, rouge, score_texts
+from llmkit.evaluation.metrics import METRICS, SCORES, RougeTokenizer, is_better, neighbour_recall, rouge, score_texts
 from llmkit.evaluation.metrics.external import compute_external
-from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_figures, perplexity
-from llmkit.evaluation.metrics.rouge import ROUGE_FIGURES
+from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_scores, perplexity
+from llmkit.evaluation.metrics.rouge import ROUGE_SCORES
 
 CLASS_METRICS = ("accuracy", "precision", "recall", "f1", "confusion")
 
@@ -84,14 +84,14 @@ OF_TEXTS = [
 
 
 def test_every_figure_that_a_metric_emits_has_a_scale_and_a_direction() -> None:
-    emitted = set(score_texts(OF_TEXTS, ["a b", "c"], ["a b", "d"]).figures)
-    emitted |= set(score_texts(["mse", "pearson", "spearman"], [1.0, 2.0], [2.0, 3.0]).figures)
-    emitted |= set(score_texts(["map"], [{"labels": ["a"], "probabilities": {"a": 0.5}}], [["a"]]).figures)
-    emitted |= set(score_texts(["entities", "tag_accuracy"], [["B-A", "O"]], [["B-A", "O"]]).figures)
-    emitted |= set(score_texts(["squad"], ["a"], [["a", "b"]]).figures)
-    emitted |= set(neighbour_recall(np.eye(2), ["a", "b"]).figures)
-    emitted |= set(language_model_figures(1.0, 1, 1))
-    assert emitted == set(FIGURES)
+    emitted = set(score_texts(OF_TEXTS, ["a b", "c"], ["a b", "d"]).values)
+    emitted |= set(score_texts(["mse", "pearson", "spearman"], [1.0, 2.0], [2.0, 3.0]).values)
+    emitted |= set(score_texts(["map"], [{"labels": ["a"], "probabilities": {"a": 0.5}}], [["a"]]).values)
+    emitted |= set(score_texts(["entities", "tag_accuracy"], [["B-A", "O"]], [["B-A", "O"]]).values)
+    emitted |= set(score_texts(["squad"], ["a"], [["a", "b"]]).values)
+    emitted |= set(neighbour_recall(np.eye(2), ["a", "b"]).values)
+    emitted |= set(language_model_scores(1.0, 1, 1))
+    assert emitted == set(SCORES)
 
 
 def test_loss_is_better_when_lower_and_rouge_when_higher() -> None:
@@ -101,7 +101,7 @@ def test_loss_is_better_when_lower_and_rouge_when_higher() -> None:
     assert not is_better("rougeL", 0.4, 0.5)
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", SCORES)
 def test_an_equal_figure_or_nan_is_never_better_and_a_number_beats_nan(name: str) -> None:
     assert not is_better(name, 0.5, 0.5)
     assert not is_better(name, math.nan, 0.5)
@@ -121,7 +121,7 @@ def test_the_direction_of_an_evaluate_figure_is_not_guessed() -> None:
 
 def test_figures_and_metrics_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        FIGURES["loss"].better = "higher"  # type: ignore[misc]
+        SCORES["loss"].better = "higher"  # type: ignore[misc]
     with pytest.raises(dataclasses.FrozenInstanceError):
         METRICS["f1"].name = "f2"  # type: ignore[misc]
 
@@ -131,7 +131,7 @@ def test_figures_and_metrics_cannot_be_changed() -> None:
 
 def test_several_metrics_give_the_union_of_their_figures_and_details() -> None:
     merged = score_texts(["accuracy", "confusion", "rouge"], ["a"], ["a"])
-    assert set(merged.figures) == {"accuracy", "majority_share", *ROUGE_FIGURES}
+    assert set(merged.values) == {"accuracy", "majority_share", *ROUGE_SCORES}
     assert set(merged.details) == {"confusion", "rouge"}
 
 
@@ -152,7 +152,7 @@ def test_zero_rows_are_refused() -> None:
 
 def test_score_texts_hands_the_rouge_tokenizer_on() -> None:
     scores = score_texts(["rouge"], ["ab"], ["ac"], rouge_tokenizer="characters")
-    assert scores.figures["rouge1"] == 0.5
+    assert scores.values["rouge1"] == 0.5
     assert scores.details["rouge"]["tokenizer"] == "characters"
 
 
@@ -173,11 +173,11 @@ def test_details_are_plain_enough_for_json() -> None:
 
 def test_accuracy_and_majority_share_by_hand() -> None:
     scores = score_texts(["accuracy"], ["a", "b", "b", "a"], ["a", "a", "a", "b"])
-    assert scores.figures == {"accuracy": 0.25, "majority_share": 0.75}
+    assert scores.values == {"accuracy": 0.25, "majority_share": 0.75}
 
 
 def test_majority_share_is_of_the_references_not_of_the_predictions() -> None:
-    assert score_texts(["accuracy"], ["a", "a", "a"], ["a", "b", "c"]).figures["majority_share"] == pytest.approx(1 / 3)
+    assert score_texts(["accuracy"], ["a", "a", "a"], ["a", "b", "c"]).values["majority_share"] == pytest.approx(1 / 3)
 
 
 def test_precision_recall_and_f1_by_hand() -> None:
@@ -186,7 +186,7 @@ def test_precision_recall_and_f1_by_hand() -> None:
         "a": {"precision": 0.5, "recall": 1.0, "f1": pytest.approx(2 / 3), "support": 1},
         "b": {"precision": 1.0, "recall": pytest.approx(2 / 3), "f1": pytest.approx(0.8), "support": 3},
     }
-    assert scores.figures == {
+    assert scores.values == {
         "precision_micro": 0.75,
         "precision_macro": 0.75,
         "recall_micro": 0.75,
@@ -207,12 +207,12 @@ def test_labels_of_one_side_only_are_shown_and_never_nan() -> None:
     assert scores.details["per_class"]["missed"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
     assert scores.details["labels_only_in_predictions"] == ["made up"]
     assert scores.details["labels_only_in_references"] == ["missed"]
-    assert scores.figures["f1_macro"] == pytest.approx(1 / 3)
+    assert scores.values["f1_macro"] == pytest.approx(1 / 3)
 
 
 def test_labels_that_differ_in_case_space_or_a_trailing_nul_are_different() -> None:
     scores = score_texts(["accuracy", "confusion"], ["A", "a ", "a\0"], ["a", "a", "a"])
-    assert scores.figures["accuracy"] == 0.0
+    assert scores.values["accuracy"] == 0.0
     assert scores.details["confusion"]["labels"] == ["A", "a", "a\0", "a "]
 
 
@@ -221,7 +221,7 @@ def test_labels_that_differ_in_case_space_or_a_trailing_nul_are_different() -> N
 def test_few_rows_of_one_or_many_labels_raise_no_warning(labels: int) -> None:
     texts = [f"label {number}" for number in range(labels)]
     assert score_texts(["confusion"], texts, texts).details["confusion"]["rows"][0][0] == 1
-    assert score_texts(CLASS_METRICS, texts, texts).figures["f1_macro"] == 1.0
+    assert score_texts(CLASS_METRICS, texts, texts).values["f1_macro"] == 1.0
 
 
 @given(rows=labels_lists)
@@ -230,11 +230,11 @@ def test_figures_are_those_of_scikit_learn_on_the_texts_themselves(rows: list[tu
     from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
     predictions, references = columns(rows)
-    figures = score_texts(CLASS_METRICS, predictions, references).figures
-    assert figures["accuracy"] == pytest.approx(accuracy_score(references, predictions))
+    scores = score_texts(CLASS_METRICS, predictions, references).values
+    assert scores["accuracy"] == pytest.approx(accuracy_score(references, predictions))
     for average in ("micro", "macro"):
         expected = precision_recall_fscore_support(references, predictions, average=average, zero_division=0.0)[:3]
-        found = [figures[f"{ratio}_{average}"] for ratio in ("precision", "recall", "f1")]
+        found = [scores[f"{ratio}_{average}"] for ratio in ("precision", "recall", "f1")]
         assert found == pytest.approx(expected)
 
 
@@ -246,7 +246,7 @@ def test_the_per_class_table_agrees_with_the_confusion_matrix(rows: list[tuple[s
     per_class = scores.details["per_class"]
     assert list(per_class) == labels
     assert sum(map(sum, matrix)) == len(rows)
-    assert sum(matrix[i][i] for i in range(len(labels))) == pytest.approx(scores.figures["accuracy"] * len(rows))
+    assert sum(matrix[i][i] for i in range(len(labels))) == pytest.approx(scores.values["accuracy"] * len(rows))
     for i, label in enumerate(labels):
         predicted = sum(row[i] for row in matrix)
         assert per_class[label]["support"] == sum(matrix[i])
@@ -258,8 +258,8 @@ def test_the_per_class_table_agrees_with_the_confusion_matrix(rows: list[tuple[s
 @settings(max_examples=20, deadline=None)
 def test_changing_sides_swaps_precision_and_recall_and_keeps_f1(rows: list[tuple[str, str]]) -> None:
     predictions, references = columns(rows)
-    forth = score_texts(CLASS_METRICS, predictions, references).figures
-    back = score_texts(CLASS_METRICS, references, predictions).figures
+    forth = score_texts(CLASS_METRICS, predictions, references).values
+    back = score_texts(CLASS_METRICS, references, predictions).values
     assert back["f1_macro"] == pytest.approx(forth["f1_macro"])
     assert back["precision_macro"] == pytest.approx(forth["recall_macro"])
     assert back["recall_macro"] == pytest.approx(forth["precision_macro"])
@@ -272,19 +272,19 @@ def test_changing_sides_swaps_precision_and_recall_and_keeps_f1(rows: list[tuple
 def test_rouge_equals_rouge_score_to_the_last_digit_on_english(prediction: str, reference: str) -> None:
     from rouge_score.rouge_scorer import RougeScorer
 
-    expected = RougeScorer(list(ROUGE_FIGURES), use_stemmer=True).score(reference, prediction)
+    expected = RougeScorer(list(ROUGE_SCORES), use_stemmer=True).score(reference, prediction)
     scores = rouge([prediction], [reference])
-    assert scores.figures == {name: expected[name].fmeasure for name in ROUGE_FIGURES}
+    assert scores.values == {name: expected[name].fmeasure for name in ROUGE_SCORES}
     assert scores.details["rouge"]["tokenizer"] == "rouge-score"
     assert scores.details["rouge"]["stemmer"] is True
     assert scores.details["rouge"]["rouge_score"] == "0.1.2"
 
 
 def test_rouge_of_a_corpus_is_the_mean_of_its_rows() -> None:
-    of_rows = [rouge([prediction], [reference]).figures for prediction, reference in ENGLISH]
-    of_corpus = rouge(*columns(ENGLISH)).figures
-    for name in ROUGE_FIGURES:
-        assert of_corpus[name] == pytest.approx(sum(figures[name] for figures in of_rows) / len(ENGLISH))
+    of_rows = [rouge([prediction], [reference]).values for prediction, reference in ENGLISH]
+    of_corpus = rouge(*columns(ENGLISH)).values
+    for name in ROUGE_SCORES:
+        assert of_corpus[name] == pytest.approx(sum(scores[name] for scores in of_rows) / len(ENGLISH))
 
 
 @pytest.mark.parametrize("text", ["The cat_sat on 3 mats -- twice.\nIt's OK!", "a-b c/d  e.\n\n F"])
@@ -292,22 +292,22 @@ def test_unicode_words_of_english_are_those_of_rouge_score_without_its_stemmer(t
     from rouge_score.rouge_scorer import RougeScorer
 
     other = "the cat sat on c mats f"
-    expected = RougeScorer(list(ROUGE_FIGURES), use_stemmer=False).score(text, other)
-    assert rouge([other], [text], tokenizer="unicode").figures == {n: expected[n].fmeasure for n in ROUGE_FIGURES}
+    expected = RougeScorer(list(ROUGE_SCORES), use_stemmer=False).score(text, other)
+    assert rouge([other], [text], tokenizer="unicode").values == {n: expected[n].fmeasure for n in ROUGE_SCORES}
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("tokenizer", ["auto", "unicode", "characters"])
 def test_a_text_of_any_script_against_itself_scores_one(script: str, tokenizer: RougeTokenizer) -> None:
     text = SCRIPTS[script]
-    assert rouge([text], [text], tokenizer=tokenizer).figures == dict.fromkeys(ROUGE_FIGURES, 1.0)
+    assert rouge([text], [text], tokenizer=tokenizer).values == dict.fromkeys(ROUGE_SCORES, 1.0)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_texts_of_different_scripts_score_zero(script: str) -> None:
     others = [text for name, text in SCRIPTS.items() if name != script]
-    figures = rouge([SCRIPTS[script]] * len(others), others).figures
-    assert figures == dict.fromkeys(ROUGE_FIGURES, 0.0)
+    scores = rouge([SCRIPTS[script]] * len(others), others).values
+    assert scores == dict.fromkeys(ROUGE_SCORES, 0.0)
 
 
 # Hangul fillers are letters to Unicode, and are blank: a text of them alone has nothing to score.
@@ -323,8 +323,8 @@ def test_any_text_with_a_letter_or_digit_against_itself_scores_one(text: str, to
     assume(any(char.isalnum() for char in text))
     scores = rouge([text], [text], tokenizer=tokenizer)
     one_token = scores.details["rouge"]["references_without_bigrams"] == 1
-    expected = dict.fromkeys(ROUGE_FIGURES, 1.0) | ({"rouge2": 0.0} if one_token else {})
-    assert scores.figures == expected
+    expected = dict.fromkeys(ROUGE_SCORES, 1.0) | ({"rouge2": 0.0} if one_token else {})
+    assert scores.values == expected
     assert scores.details["rouge"]["references_without_tokens"] == 0
 
 
@@ -333,11 +333,11 @@ def test_any_text_with_a_letter_or_digit_against_itself_scores_one(text: str, to
 def test_rouge_f_measures_are_symmetric_and_between_zero_and_one(
     one: str, other: str, tokenizer: RougeTokenizer
 ) -> None:
-    forth = rouge([one], [other], tokenizer=tokenizer).figures
-    back = rouge([other], [one], tokenizer=tokenizer).figures
+    forth = rouge([one], [other], tokenizer=tokenizer).values
+    back = rouge([other], [one], tokenizer=tokenizer).values
     for name in ("rouge1", "rouge2", "rougeL"):
         assert forth[name] == pytest.approx(back[name])
-    assert all(0.0 <= figure <= 1.0 for figure in forth.values())
+    assert all(0.0 <= metric <= 1.0 for metric in forth.values())
 
 
 @pytest.mark.parametrize(
@@ -357,15 +357,15 @@ def test_rouge_f_measures_are_symmetric_and_between_zero_and_one(
     ],
 )
 def test_unicode_tokens_by_hand(prediction: str, reference: str, rouge1: float, rouge2: float) -> None:
-    figures = rouge([prediction], [reference], tokenizer="unicode").figures
-    assert figures["rouge1"] == pytest.approx(rouge1)
-    assert figures["rouge2"] == pytest.approx(rouge2)
+    scores = rouge([prediction], [reference], tokenizer="unicode").values
+    assert scores["rouge1"] == pytest.approx(rouge1)
+    assert scores["rouge2"] == pytest.approx(rouge2)
 
 
 def test_a_line_is_a_sentence_in_rouge_lsum_with_the_unicode_tokenizer() -> None:
     scores = rouge(["сидит кот\nлает пёс"], ["лает пёс\nсидит кот"])
-    assert scores.figures["rougeLsum"] == 1.0
-    assert scores.figures["rougeL"] == 0.5
+    assert scores.values["rougeLsum"] == 1.0
+    assert scores.values["rougeL"] == 0.5
 
 
 def test_auto_takes_rouge_score_at_99_percent_ascii_letters_and_unicode_below() -> None:
@@ -390,16 +390,16 @@ def test_a_text_without_letters_or_digits_scores_zero_and_is_counted_and_warned_
 ) -> None:
     with caplog.at_level(logging.WARNING, logger="llmkit"):
         scores = rouge([text, "да"], [text, "да"])
-    assert scores.figures["rouge1"] == 0.5
+    assert scores.values["rouge1"] == 0.5
     assert scores.details["rouge"]["references_without_tokens"] == 1
     assert len(caplog.messages) == len(logged(caplog, "WARNING", "rouge", 1, 2, "unicode", "0.0")) == 1
 
 
 @pytest.mark.parametrize(("text", "tokens"), [("🎉👍🏽", 2), ("?!…", 5), ("👨‍👩‍👧", 1), ("नि ते", 2)])
 def test_the_characters_tokenizer_counts_graphemes_punctuation_and_emoji(text: str, tokens: int) -> None:
-    figures = rouge(["x" * tokens], [text + "x" * tokens], tokenizer="characters").figures
-    assert figures["rouge1"] == pytest.approx(2 / 3)  # recall one half, precision one
-    assert rouge([text], [text], tokenizer="characters").figures["rouge1"] == 1.0
+    scores = rouge(["x" * tokens], [text + "x" * tokens], tokenizer="characters").values
+    assert scores["rouge1"] == pytest.approx(2 / 3)  # recall one half, precision one
+    assert rouge([text], [text], tokenizer="characters").values["rouge1"] == 1.0
 
 
 def test_importing_the_metrics_loads_no_third_party_metric_library_and_rouge_opens_no_socket() -> None:
@@ -411,7 +411,7 @@ assert not heavy & set(sys.modules), heavy & set(sys.modules)
 def refuse(*_):
     raise AssertionError("a socket was opened")
 socket.socket.connect = socket.getaddrinfo = refuse
-print(metrics.rouge(["cats running"], ["a cat runs"]).figures["rouge1"])
+print(metrics.rouge(["cats running"], ["a cat runs"]).values["rouge1"])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -440,18 +440,18 @@ def test_a_uniform_guess_over_256_bytes_costs_eight_bits_per_byte() -> None:
 
 
 def test_the_three_figures_come_from_one_total() -> None:
-    figures = language_model_figures(20 * math.log(2), 10, 40)
-    assert figures == pytest.approx({"loss": 2 * math.log(2), "perplexity": 4.0, "bits_per_byte": 0.5})
+    scores = language_model_scores(20 * math.log(2), 10, 40)
+    assert scores == pytest.approx({"loss": 2 * math.log(2), "perplexity": 4.0, "bits_per_byte": 0.5})
 
 
 def test_a_nan_total_stays_visible() -> None:
-    assert all(math.isnan(figure) for figure in language_model_figures(math.nan, 2, 2).values())
+    assert all(math.isnan(metric) for metric in language_model_scores(math.nan, 2, 2).values())
 
 
 @pytest.mark.parametrize(("targets", "utf8_bytes", "unit"), [(0, 1, "target"), (1, 0, "byte"), (-1, 1, "target")])
 def test_no_targets_or_no_bytes_are_a_value_error(targets: int, utf8_bytes: int, unit: str) -> None:
     with pytest.raises(ValueError, match=facts(unit)):
-        language_model_figures(1.0, targets, utf8_bytes)
+        language_model_scores(1.0, targets, utf8_bytes)
 
 
 # --- evaluate modules ---
@@ -502,7 +502,7 @@ def write_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
 
 def test_numbers_of_an_evaluate_module_become_figures_and_all_else_details(write_module: Callable[..., str]) -> None:
     scores = score_texts([f"evaluate:{write_module('alike')}", "accuracy"], ["a", "b"], ["a", "c"])
-    assert scores.figures == {
+    assert scores.values == {
         "evaluate:alike": 0.5,
         "evaluate:alike/rows": 2.0,
         "accuracy": 0.5,
@@ -520,13 +520,13 @@ def test_numbers_of_an_evaluate_module_become_figures_and_all_else_details(write
 
 def test_an_evaluate_module_called_like_a_metric_of_ours_does_not_shadow_it(write_module: Callable[..., str]) -> None:
     external = write_module("accuracy", 'return {"accuracy": 7.0}')
-    figures = score_texts(["accuracy", f"evaluate:{external}"], ["a"], ["a"]).figures
-    assert figures == {"accuracy": 1.0, "majority_share": 1.0, "evaluate:accuracy": 7.0}
+    scores = score_texts(["accuracy", f"evaluate:{external}"], ["a"], ["a"]).values
+    assert scores == {"accuracy": 1.0, "majority_share": 1.0, "evaluate:accuracy": 7.0}
 
 
 def test_the_script_itself_can_be_named(write_module: Callable[..., str]) -> None:
     script = Path(write_module("by_script")) / "by_script.py"
-    assert compute_external(str(script), ["a"], ["a"]).figures["evaluate:by_script"] == 1.0
+    assert compute_external(str(script), ["a"], ["a"]).values["evaluate:by_script"] == 1.0
 
 
 def test_that_foreign_code_runs_is_warned_of_once(
@@ -617,7 +617,7 @@ def test_a_module_that_the_hub_has_is_fetched_and_run(loopback_hub: Path, write_
     script = Path(write_module("remote")) / "remote.py"
     (loopback_hub / "evaluate-metric" / "remote").mkdir(parents=True)
     script.rename(loopback_hub / "evaluate-metric" / "remote" / "remote.py")
-    assert score_texts(["evaluate:remote"], ["a"], ["a"]).figures["evaluate:remote"] == 1.0
+    assert score_texts(["evaluate:remote"], ["a"], ["a"]).values["evaluate:remote"] == 1.0
 
 
 def test_a_name_that_the_hub_does_not_know_is_a_usage_error(loopback_hub: Path) -> None:
@@ -646,18 +646,18 @@ def test_ratios_of_many_labels_by_hand() -> None:
     found = with_probabilities([["a", "b"], [], ["c"], ["a"]])
     wanted = [["a"], ["a"], ["c"], ["b"]]
     scores = score_texts(["precision", "recall", "f1", "accuracy"], found, wanted)
-    assert scores.figures["precision_micro"] == pytest.approx(2 / 4)
-    assert scores.figures["recall_micro"] == pytest.approx(2 / 4)
-    assert scores.figures["f1_micro"] == pytest.approx(2 / 4)
-    assert scores.figures["precision_macro"] == pytest.approx((1 / 2 + 0 + 1) / 3)
-    assert scores.figures["f1_macro"] == pytest.approx((1 / 2 + 0 + 1) / 3)
-    assert (scores.figures["accuracy"], scores.figures["majority_share"]) == (0.25, 0.5)
+    assert scores.values["precision_micro"] == pytest.approx(2 / 4)
+    assert scores.values["recall_micro"] == pytest.approx(2 / 4)
+    assert scores.values["f1_micro"] == pytest.approx(2 / 4)
+    assert scores.values["precision_macro"] == pytest.approx((1 / 2 + 0 + 1) / 3)
+    assert scores.values["f1_macro"] == pytest.approx((1 / 2 + 0 + 1) / 3)
+    assert (scores.values["accuracy"], scores.values["majority_share"]) == (0.25, 0.5)
     assert scores.details["per_class"]["a"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
 
 
 def test_one_label_that_may_be_there_or_not_is_a_table_of_one_column() -> None:
     scores = score_texts(["f1"], with_probabilities([["a"], [], ["a"]], "a"), [["a"], ["a"], []])
-    assert scores.figures == {"f1_micro": 0.5, "f1_macro": 0.5}
+    assert scores.values == {"f1_micro": 0.5, "f1_macro": 0.5}
     assert list(scores.details["per_class"]) == ["a"]
 
 
@@ -666,30 +666,30 @@ def test_mean_average_precision_by_hand_leaves_out_labels_that_no_row_has() -> N
     found = [{"labels": [], "probabilities": one} for one in shares]
     scores = score_texts(["map"], found, [["a"], ["b"], ["a"]])
     assert scores.details["average_precision"] == pytest.approx({"a": (1 + 2 / 3) / 2, "b": 1.0})
-    assert scores.figures["map"] == pytest.approx((5 / 6 + 1) / 2)
+    assert scores.values["map"] == pytest.approx((5 / 6 + 1) / 2)
     assert scores.details["labels_without_rows"] == ["c"]
 
 
 def test_mcc_of_two_labels_is_the_phi_coefficient_by_hand() -> None:
     found, wanted = list("aaabbbbb"), list("aabbbbba")  # 2 hits of a, 1 false, 1 missed, 4 right b
     expected = (2 * 4 - 1 * 1) / math.sqrt(3 * 3 * 5 * 5)
-    assert score_texts(["mcc"], found, wanted).figures["mcc"] == pytest.approx(expected)
+    assert score_texts(["mcc"], found, wanted).values["mcc"] == pytest.approx(expected)
 
 
 def test_a_correlation_does_not_depend_on_the_size_of_the_numbers() -> None:
     for size in (1e-300, 1.0, 1e307):
         found = [size * one for one in (1.0, 2.0, -4.0)]
-        assert score_texts(["pearson"], found, [2.0, 1.0, 5.0]).figures["pearson"] == pytest.approx(-0.9962709627734357)
+        assert score_texts(["pearson"], found, [2.0, 1.0, 5.0]).values["pearson"] == pytest.approx(-0.9962709627734357)
 
 
 def test_numbers_by_hand_and_as_texts() -> None:
     found, wanted = [1.0, 2.0, 4.0, 3.0], [1.0, 3.0, 9.0, 10.0]
-    figures = score_texts(["mse", "pearson", "spearman"], found, wanted).figures
-    assert figures["mse"] == pytest.approx((0 + 1 + 25 + 49) / 4)
-    assert figures["pearson"] == pytest.approx(15.5 / math.sqrt(5 * 58.75))
-    assert figures["spearman"] == pytest.approx(0.8)
+    scores = score_texts(["mse", "pearson", "spearman"], found, wanted).values
+    assert scores["mse"] == pytest.approx((0 + 1 + 25 + 49) / 4)
+    assert scores["pearson"] == pytest.approx(15.5 / math.sqrt(5 * 58.75))
+    assert scores["spearman"] == pytest.approx(0.8)
     texts = score_texts(["mse"], [f"{one}" for one in found], [f"{one:g}" for one in wanted])
-    assert texts.figures["mse"] == figures["mse"]
+    assert texts.values["mse"] == scores["mse"]
     with pytest.raises(DataError, match=facts("row 2:", "prediction", "'much'", "number")):
         score_texts(["mse"], ["1", "much"], ["1", "2"])
 
@@ -707,14 +707,14 @@ def test_what_is_not_defined_is_0_and_told_and_never_nan(
     name: str, found: list[Any], wanted: list[Any], stated: list[object], caplog: pytest.LogCaptureFixture
 ) -> None:
     scores = score_texts([name, "accuracy"], found, wanted)
-    assert scores.figures[name] == 0.0
+    assert scores.values[name] == 0.0
     says(scores.details["undefined"][name], *stated)
     assert len(logged(caplog, "WARNING", name, *stated)) == 1
-    json.dumps([scores.figures, scores.details], allow_nan=False)
+    json.dumps([scores.values, scores.details], allow_nan=False)
 
 
 def test_a_label_without_a_row_among_the_references_makes_no_nan() -> None:
     scores = score_texts(["precision", "recall", "f1", "mcc", "confusion"], ["a", "b", "c"], ["a", "a", "a"])
-    json.dumps([scores.figures, scores.details], allow_nan=False)
+    json.dumps([scores.values, scores.details], allow_nan=False)
     assert list(scores.details["undefined"]) == ["mcc"]
     says(scores.details["undefined"]["mcc"], "references", "'a'")

@@ -9,7 +9,7 @@ import pytest
 from facts import facts
 
 from llmkit.errors import DataError, UsageError
-from llmkit.evaluation.metrics import figures_of, neighbour_recall, score_texts
+from llmkit.evaluation.metrics import neighbour_recall, score_names_of, score_texts
 from llmkit.evaluation.metrics.neighbours import nearest_others
 
 
@@ -19,15 +19,15 @@ def test_by_hand() -> None:
     scores = neighbour_recall(vectors, ["a", "a", "b", "b", "b", "a"])
     # Nearest: 0-1, 1-0, 2-1, 3-4, 4-3, 5-4.
     assert scores.details["nearest_labels"] == ["a", "a", "a", "b", "b", "b"]
-    assert scores.figures["neighbour_recall_1"] == pytest.approx(4 / 6)
-    assert scores.figures["neighbour_recall_10"] == 1  # five others at most, and each label stands three times
-    assert scores.figures["neighbour_chance_1"] == pytest.approx(2 / 5)
-    assert scores.figures["neighbour_chance_10"] == 1
+    assert scores.values["neighbour_recall_1"] == pytest.approx(4 / 6)
+    assert scores.values["neighbour_recall_10"] == 1  # five others at most, and each label stands three times
+    assert scores.values["neighbour_chance_1"] == pytest.approx(2 / 5)
+    assert scores.values["neighbour_chance_10"] == 1
 
 
 def test_a_label_of_a_single_row_never_counts_as_found() -> None:
     scores = neighbour_recall(np.eye(3), ["a", "b", "c"])
-    assert set(scores.figures.values()) == {0.0}
+    assert set(scores.values.values()) == {0.0}
 
 
 def test_a_row_is_not_its_own_neighbour_and_of_equals_the_first_count() -> None:
@@ -46,7 +46,7 @@ def test_blocks_of_rows_give_what_all_pairs_give(monkeypatch: pytest.MonkeyPatch
 
 def test_the_chance_level_is_what_random_neighbours_reach() -> None:
     labels = ["a"] * 3 + ["b"] * 9 + ["c"] * 28
-    figures = neighbour_recall(np.random.default_rng(0).normal(size=(40, 2)), labels).figures
+    scores = neighbour_recall(np.random.default_rng(0).normal(size=(40, 2)), labels).values
     rng = random.Random(3)
     hits = {1: 0, 10: 0}
     draws = 500
@@ -57,7 +57,7 @@ def test_the_chance_level_is_what_random_neighbours_reach() -> None:
             hits[1] += drawn[0] == label
             hits[10] += label in drawn
     for size, count in hits.items():
-        assert figures[f"neighbour_chance_{size}"] == pytest.approx(count / draws / 40, abs=0.01)
+        assert scores[f"neighbour_chance_{size}"] == pytest.approx(count / draws / 40, abs=0.01)
 
 
 def test_one_row_has_no_neighbour() -> None:
@@ -68,7 +68,7 @@ def test_one_row_has_no_neighbour() -> None:
 def test_predictions_of_a_task_are_no_vectors() -> None:
     for ask in (
         lambda: score_texts(["neighbour_recall"], ["a"], ["a"]),
-        lambda: figures_of(["f1", "neighbour_recall"]),
+        lambda: score_names_of(["f1", "neighbour_recall"]),
     ):
         with pytest.raises(UsageError, match=facts("neighbour_recall", "vectors")):
             ask()

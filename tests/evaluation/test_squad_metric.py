@@ -1,4 +1,4 @@
-"""Exact match and F1 of answers, against figures by hand and by the rules of SQuAD and MLQA."""
+"""Exact match and F1 of answers, against scores by hand and by the rules of SQuAD and MLQA."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from llmkit.evaluation.metrics import score_texts
 from llmkit.evaluation.metrics.answers import Reference, squad
 
 
-def figures(prediction: str, reference: Reference) -> tuple[float, float]:
-    found = squad([prediction], [reference]).figures
+def scores(prediction: str, reference: Reference) -> tuple[float, float]:
+    found = squad([prediction], [reference]).values
     return found["exact_match"], found["answer_f1"]
 
 
@@ -38,7 +38,7 @@ def figures(prediction: str, reference: Reference) -> tuple[float, float]:
 def test_english_answers_are_scored_as_squad_scores_them(
     prediction: str, reference: Reference, exact: float, f1: float
 ) -> None:
-    assert figures(prediction, reference) == pytest.approx((exact, f1))
+    assert scores(prediction, reference) == pytest.approx((exact, f1))
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_english_answers_are_scored_as_squad_scores_them(
 def test_answers_in_other_scripts_have_words_and_no_punctuation(
     prediction: str, reference: Reference, exact: float, f1: float
 ) -> None:
-    found = figures(prediction, reference)
+    found = scores(prediction, reference)
     assert found[0] == exact
     assert found[1] == f1 or found[1] == pytest.approx(f1)
 
 
 def test_means_are_told_apart_for_rows_with_and_without_an_answer() -> None:
     scores = score_texts(["squad"], ["cat", "", "the dog", ""], [["cat"], ["dog"], [], []])
-    assert scores.figures == {"exact_match": 0.5, "answer_f1": 0.5}
+    assert scores.values == {"exact_match": 0.5, "answer_f1": 0.5}
     assert scores.details["squad"] == {
         "has_answer": {"rows": 2, "exact_match": 0.5, "answer_f1": 0.5},
         "no_answer": {"rows": 2, "exact_match": 0.5, "answer_f1": 0.5},

@@ -1,4 +1,4 @@
-"""Figures of tags, against counts by hand."""
+"""Scores of tags, against counts by hand."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmkit.errors import DataError, UsageError
-from llmkit.evaluation.metrics import FIGURES, METRICS, score_texts
+from llmkit.evaluation.metrics import METRICS, SCORES, score_texts
 from llmkit.evaluation.metrics.tagging import entities, tag_accuracy
 from llmkit.tasks.token_classification.tags import entities_of, to_bio
 
@@ -21,7 +21,7 @@ def test_an_entity_is_right_if_both_ends_and_its_type_are() -> None:
     wanted = tagged("B-A I-A O B-B", "B-A O B-B I-B", "O O")
     found = tagged("B-A I-A O B-A", "B-A O B-B O", "B-A O")
     scores = entities(found, wanted)
-    assert scores.figures == {  # 2 of 5 predicted, 2 of 4 wanted
+    assert scores.values == {  # 2 of 5 predicted, 2 of 4 wanted
         "entity_precision": pytest.approx(2 / 5),
         "entity_recall": pytest.approx(2 / 4),
         "entity_f1": pytest.approx(2 * 2 / (5 + 4)),
@@ -34,28 +34,28 @@ def test_an_entity_is_right_if_both_ends_and_its_type_are() -> None:
 
 
 def test_an_inside_that_goes_on_with_nothing_is_no_entity() -> None:
-    assert entities(tagged("O I-A I-A"), tagged("O B-A I-A")).figures["entity_recall"] == 0
+    assert entities(tagged("O I-A I-A"), tagged("O B-A I-A")).values["entity_recall"] == 0
     scores = entities(tagged("B-A I-B"), tagged("B-A B-B"))
     assert scores.details["per_type"]["B"]["predicted"] == 0
-    assert scores.figures["entity_precision"] == 1
+    assert scores.values["entity_precision"] == 1
 
 
 def test_schemes_with_ends_are_read_as_bio() -> None:
-    assert entities(tagged("S-A B-A E-A"), tagged("B-A B-A I-A")).figures["entity_f1"] == 1
-    assert entities(tagged("B-A B-A I-A"), tagged("U-A B-A L-A")).figures["entity_f1"] == 1
+    assert entities(tagged("S-A B-A E-A"), tagged("B-A B-A I-A")).values["entity_f1"] == 1
+    assert entities(tagged("B-A B-A I-A"), tagged("U-A B-A L-A")).values["entity_f1"] == 1
 
 
 @pytest.mark.parametrize("label", ["-", "a-b", "-x-", "_", "a b", "名前", "B-B"])
 def test_a_type_may_have_any_name(label: str) -> None:
     rows = [[f"B-{label}", f"I-{label}", "O"]]
-    assert entities(rows, rows).figures["entity_f1"] == 1
+    assert entities(rows, rows).values["entity_f1"] == 1
     assert list(entities(rows, rows).details["per_type"]) == [label]
 
 
 def test_nothing_to_find_and_nothing_found_is_0_and_never_nan() -> None:
-    assert set(entities(tagged("O O"), tagged("O O")).figures.values()) == {0.0}
-    assert entities([[]], [[]]).figures["entity_f1"] == 0
-    assert entities(tagged("O O"), tagged("B-A I-A")).figures["entity_f1_macro"] == 0
+    assert set(entities(tagged("O O"), tagged("O O")).values.values()) == {0.0}
+    assert entities([[]], [[]]).values["entity_f1"] == 0
+    assert entities(tagged("O O"), tagged("B-A I-A")).values["entity_f1_macro"] == 0
 
 
 tags = st.sampled_from(["O", "B-a", "I-a", "B-b", "I-b"])
@@ -68,15 +68,15 @@ def test_figures_are_those_of_the_sets_of_entities(rows: list[list[tuple[str, st
     predicted, there = (
         {(i, *one) for i, row in enumerate(side) for one in entities_of(row)} for side in (found, wanted)
     )
-    figures = entities(found, wanted).figures
+    scores = entities(found, wanted).values
     right = len(predicted & there)
-    assert figures["entity_precision"] == pytest.approx(right / len(predicted) if predicted else 0)
-    assert figures["entity_recall"] == pytest.approx(right / len(there) if there else 0)
+    assert scores["entity_precision"] == pytest.approx(right / len(predicted) if predicted else 0)
+    assert scores["entity_recall"] == pytest.approx(right / len(there) if there else 0)
 
 
 def test_tag_accuracy_counts_words_and_has_its_baseline() -> None:
     scores = tag_accuracy(tagged("DET NOUN VERB", "NOUN"), tagged("DET NOUN NOUN", "VERB"))
-    assert scores.figures == {"tag_accuracy": 0.5, "majority_tag_share": 0.5}
+    assert scores.values == {"tag_accuracy": 0.5, "majority_tag_share": 0.5}
 
 
 def test_plain_tags_are_no_entities() -> None:
@@ -99,6 +99,6 @@ def test_a_reference_without_words_has_no_accuracy() -> None:
 
 @pytest.mark.parametrize("metric", ["entities", "tag_accuracy"])
 def test_the_tables_name_what_is_given(metric: str) -> None:
-    figures = METRICS[metric].compute(tagged("B-A"), tagged("B-A")).figures
-    assert tuple(figures) == METRICS[metric].figures
-    assert figures.keys() <= FIGURES.keys()
+    scores = METRICS[metric].compute(tagged("B-A"), tagged("B-A")).values
+    assert tuple(scores) == METRICS[metric].scores
+    assert scores.keys() <= SCORES.keys()

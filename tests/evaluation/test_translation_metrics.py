@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import pytest
 import sacrebleu
 
-from llmkit.evaluation.metrics import FIGURES, is_better, score_texts
+from llmkit.evaluation.metrics import SCORES, is_better, score_texts
 from llmkit.evaluation.metrics.translation import words_of
 
 PREDICTIONS = ["the cat sat on the mat", "a quiet dog sleeps here", ""]
@@ -17,36 +17,36 @@ REFERENCES = ["the cat sat on a mat", "a quiet dog sleeps there", "two words"]
 
 
 def test_figures_are_those_of_sacrebleu_on_its_own_scale() -> None:
-    figures = score_texts(["bleu", "chrf", "ter"], PREDICTIONS, REFERENCES).figures
-    assert figures == {
+    scores = score_texts(["bleu", "chrf", "ter"], PREDICTIONS, REFERENCES).values
+    assert scores == {
         "bleu": sacrebleu.corpus_bleu(PREDICTIONS, [REFERENCES]).score,
         "chrf": sacrebleu.corpus_chrf(PREDICTIONS, [REFERENCES]).score,
         "ter": sacrebleu.corpus_ter(PREDICTIONS, [REFERENCES]).score,
     }
-    assert 20 < figures["bleu"] < 100
+    assert 20 < scores["bleu"] < 100
 
 
 def test_equal_texts_have_the_best_figures_and_ter_is_better_low() -> None:
-    figures = score_texts(["bleu", "chrf", "ter", "exact_text"], REFERENCES, REFERENCES).figures
-    assert figures == pytest.approx({"bleu": 100, "chrf": 100, "ter": 0, "exact_text": 1})
-    assert FIGURES["ter"].better == "lower"
+    scores = score_texts(["bleu", "chrf", "ter", "exact_text"], REFERENCES, REFERENCES).values
+    assert scores == pytest.approx({"bleu": 100, "chrf": 100, "ter": 0, "exact_text": 1})
+    assert SCORES["ter"].better == "lower"
     assert is_better("ter", 10.0, 20.0)
     assert is_better("chrf", 20.0, 10.0)
 
 
 def test_ter_by_hand_is_edits_in_percent_of_the_references_words() -> None:
-    assert score_texts(["ter"], ["a b x d"], ["a b c d"]).figures["ter"] == pytest.approx(25)
-    assert score_texts(["ter"], ["w x y z"], ["a b"]).figures["ter"] == pytest.approx(200)
+    assert score_texts(["ter"], ["a b x d"], ["a b c d"]).values["ter"] == pytest.approx(25)
+    assert score_texts(["ter"], ["w x y z"], ["a b"]).values["ter"] == pytest.approx(200)
 
 
 def test_nothing_written_scores_nothing_and_is_no_error() -> None:
-    figures = score_texts(["bleu", "chrf", "ter", "exact_text"], ["", ""], ["a b", "c"]).figures
-    assert figures == {"bleu": 0.0, "chrf": 0.0, "ter": 100.0, "exact_text": 0.0}
+    scores = score_texts(["bleu", "chrf", "ter", "exact_text"], ["", ""], ["a b", "c"]).values
+    assert scores == {"bleu": 0.0, "chrf": 0.0, "ter": 100.0, "exact_text": 0.0}
 
 
 def test_exact_texts_differ_by_a_letter_or_case_but_not_by_white_space() -> None:
     scores = score_texts(["exact_text"], ["a  b\n", "A b", "a b.", ""], ["a b", "a b", "a b", ""])
-    assert scores.figures["exact_text"] == 0.5
+    assert scores.values["exact_text"] == 0.5
 
 
 def test_the_signatures_are_kept() -> None:
@@ -91,6 +91,6 @@ def test_a_tokenizer_that_is_not_installed_is_told(caplog: pytest.LogCaptureFixt
 @pytest.mark.parametrize(("language", "text"), [("zh", CHINESE), ("th", THAI)])
 def test_a_line_without_spaces_is_more_than_one_word(language: str, text: str) -> None:
     near = text[:-2] + text[-1]
-    figures = score_texts(["bleu", "ter"], [near], [text], language=language).figures
-    assert 20 < figures["bleu"] < 100
-    assert 0 < figures["ter"] < 50
+    scores = score_texts(["bleu", "ter"], [near], [text], language=language).values
+    assert 20 < scores["bleu"] < 100
+    assert 0 < scores["ter"] < 50

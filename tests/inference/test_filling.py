@@ -65,7 +65,7 @@ def test_ids_that_the_tokenizer_lacks_are_no_candidates() -> None:
     known = len(loaded.tokenizer)
     loaded.model.resize_token_embeddings(known + 9)
     with torch.no_grad():
-        loaded.model.cls.predictions.bias[known:] = 50.0  # the likeliest of all
+        loaded.model.cls.predictions.bias[known:] = 50.0  # the most probable of all
     most = known - len(loaded.tokenizer.all_special_ids)
     ((mask,),) = (result.masks for result in filled(loaded, ["a [MASK] cat"], top_k=most))
     assert len({one.token for one in mask.candidates}) == most

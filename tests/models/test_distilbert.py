@@ -115,7 +115,7 @@ def test_candidates_for_a_mask_are_those_of_transformers_own_logits() -> None:
     ids = loaded.tokenizer("the [MASK] walks")["input_ids"]
     place = ids.index(loaded.tokenizer.mask_token_id)
     engine = TransformersEngine(loaded, device=torch.device("cpu"))
-    [[(found, shares)]] = engine.likeliest_tokens([ids], [[place]], top_k=3, never=())
+    [[(found, shares)]] = engine.most_probable_tokens([ids], [[place]], top_k=3, never=())
     with torch.inference_mode():
         wanted = loaded.model.eval()(input_ids=torch.tensor([ids])).logits[0, place].softmax(-1).topk(3)
     assert found.tolist() == wanted.indices.tolist()

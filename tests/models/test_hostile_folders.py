@@ -22,7 +22,7 @@ from llmkit.errors import ModelError
 from llmkit.models.export import model_files
 from llmkit.models.families import Head
 from llmkit.models.loading import load_model, load_tokenizer
-from llmkit.models.places import find_model
+from llmkit.models.resolve import find_model
 
 Attack = Callable[[Path], object]
 INDEX = "model.safetensors.index.json"

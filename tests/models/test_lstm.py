@@ -21,7 +21,7 @@ from llmkit.models.export import model_files, own_tensors
 from llmkit.models.families import FAMILIES
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import create_model, load_model
-from llmkit.models.lstm import BothDirections, LstmConfig, LstmForSequenceClassification
+from llmkit.models.lstm import BidirectionalLSTM, LstmConfig, LstmForSequenceClassification
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 from llmkit.tasks.base import Task
 from llmkit.training.flops import matrix_sizes, train_flops_per_token
@@ -59,7 +59,7 @@ def test_padding_is_never_read_in_any_layer_or_direction() -> None:
 def test_both_directions_are_those_of_torchs_packed_bidirectional_lstm() -> None:
     torch.manual_seed(1)
     packed = torch.nn.LSTM(6, 4, batch_first=True, bidirectional=True)
-    ours = BothDirections(6, units=4)
+    ours = BidirectionalLSTM(6, units=4)
     weights = packed.state_dict()
     ours.forwards.load_state_dict({name: weights[name] for name in ours.forwards.state_dict()})
     ours.backwards.load_state_dict({name: weights[f"{name}_reverse"] for name in ours.backwards.state_dict()})

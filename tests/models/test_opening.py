@@ -21,7 +21,7 @@ from llmkit.models.export import model_files, own_tensors
 from llmkit.models.families import Head
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import create_model, load_model
-from llmkit.models.places import find_model
+from llmkit.models.resolve import find_model
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 
 HEADS: dict[str, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm"}

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from llmkit.errors import RecipeError
-from llmkit.recipe.blocks import GenerationBlock, Kind, Names, PositiveInt, Recipe
+from llmkit.recipe.blocks import ColumnType, GenerationBlock, Names, PositiveInt, Recipe
 from llmkit.recipe.loading import LoadedRecipe, dump_recipe, load_recipe, recipe_schema
 
 
 class SummarizationRecipe(Recipe):
-    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "summary": "text"}
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text", "summary": "text"}
     FAMILIES = ("t5",)
 
     task: Literal["summarization"]
@@ -34,7 +34,7 @@ class SummarizationRecipe(Recipe):
 
 
 class ClassificationRecipe(Recipe):
-    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "label": "label"}
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text", "label": "label"}
     FAMILIES = ("bert",)
 
     task: Literal["classification"]

@@ -31,7 +31,7 @@ def sources(recipe: Recipe) -> list[str]:
 def test_a_shipped_recipe_loads_and_maps_no_role_that_its_task_lacks(path: Path) -> None:
     recipe = loaded(path)
     assert path.read_text(encoding="utf-8").startswith("# ")  # says what it is for
-    assert recipe.data.columns.keys() <= recipe.roles.keys()
+    assert recipe.data.columns.keys() <= recipe.column_types.keys()
     assert all(column != role for role, column in recipe.data.columns.items())
 
 

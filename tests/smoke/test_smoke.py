@@ -39,7 +39,7 @@ CASES = {
 
 @pytest.mark.parametrize("task", CASES)
 def test_a_recipe_becomes_a_model_that_works_here_and_in_transformers(tmp_path: Path, task: str) -> None:
-    recipe, use, figure = CASES[task]
+    recipe, use, metric = CASES[task]
     write_jsonl(tmp_path / "rows.jsonl", rows())
     write_conll(tmp_path / "rows.conll")
     write_questions(tmp_path / "questions.json")
@@ -67,7 +67,7 @@ def test_a_recipe_becomes_a_model_that_works_here_and_in_transformers(tmp_path: 
     assert measured.code == 0, measured.err
     record = json.loads(measured.out)
     assert record["model"] == "runs/tiny-001"
-    assert figure in record["figures"]
+    assert metric in record["scores"]
 
     result = _open_in_transformers(tmp_path / "runs/tiny-001/model", task)
     if task == "classification":

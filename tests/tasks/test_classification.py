@@ -29,7 +29,7 @@ from llmkit.tasks.base import count_targets
 from llmkit.tasks.classification.inputs import TextInputs
 from llmkit.tasks.classification.label_report import even_weights
 from llmkit.tasks.classification.saved import SavedClassification
-from llmkit.tasks.classification.scores import NUMBER_LABELS, answer_of, best_threshold, scores_of
+from llmkit.tasks.classification.scores import NUMBER_LABELS, best_threshold, problem_type_of, scores_of
 from llmkit.tasks.classification.task import ClassificationTask
 from llmkit.training.optimizer import adamw
 from llmkit.training.step import LossModule, Stepper
@@ -112,7 +112,7 @@ def test_keys_that_do_not_go_together_are_refused(keys: dict[str, Any], stated: 
 
 def test_roles_and_metrics_follow_from_what_is_asked_for() -> None:
     kinds = {answer: recipe_of("classification", **keys) for answer, keys in ANSWERS.items()}
-    assert {answer: list(recipe.roles.items())[-1] for answer, recipe in kinds.items()} == {
+    assert {answer: list(recipe.column_types.items())[-1] for answer, recipe in kinds.items()} == {
         "label": ("label", "label"),
         "labels": ("labels", "labels"),
         "number": ("label", "number"),
@@ -478,7 +478,7 @@ def test_the_threshold_of_the_validation_rows_is_kept_with_the_model_and_used() 
 def test_a_config_says_what_a_model_answers() -> None:
     for answer, keys in ANSWERS.items():
         task = task_for(answer)
-        assert answer_of(task.loaded) == answer
+        assert problem_type_of(task.loaded) == answer
         told = task.recipe.keys_of_model(task.loaded)
         assert told == {"multilabel": False, "regression": False, "overflow": "truncate", **keys}
 
@@ -487,7 +487,7 @@ def test_a_config_that_contradicts_itself_is_refused() -> None:
     loaded = loaded_for("bert")
     loaded.model.config.problem_type = "regression"
     with pytest.raises(ModelError, match=facts("config.json", "regression", 3)):
-        answer_of(loaded)
+        problem_type_of(loaded)
     loaded.model.config.task_specific_params = {"classification": {"threshold": 7}}
     with pytest.raises(ModelError, match=r"config\.json has task_specific_params\.classification\.threshold 7"):
         SavedClassification.load(loaded)

@@ -28,7 +28,7 @@ from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import count_targets
 from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.instruction.task import InstructionTask, length_limit
-from llmkit.training.prepare import check_figures
+from llmkit.training.prepare import check_metrics
 
 END = "<|endoftext|>"
 CHATML = (
@@ -372,8 +372,8 @@ def test_instruction_is_measured_by_loss_perplexity_and_rouge() -> None:
     task = instruction(generation={"max_new_tokens": 3})
     examples = task.encode(rows(5))
     scores, predictions = measure(task, examples, engine=engine_of(task), accelerator=Accelerator(cpu=True))
-    assert list(scores.figures) == ["loss", "perplexity", "rouge1", "rouge2", "rougeL", "rougeLsum"]
-    assert scores.figures["perplexity"] == pytest.approx(perplexity(scores.figures["loss"], 1))
+    assert list(scores.values) == ["loss", "perplexity", "rouge1", "rouge2", "rougeL", "rougeLsum"]
+    assert scores.values["perplexity"] == pytest.approx(perplexity(scores.values["loss"], 1))
     assert len(predictions) == 5
 
 
@@ -384,9 +384,9 @@ def test_conversations_of_the_builder_fit_into_the_model() -> None:
 
 @pytest.mark.parametrize("best", ["loss", "perplexity", "rougeL"])
 def test_the_best_checkpoint_may_be_picked_by_the_loss_and_by_what_is_written(best: str) -> None:
-    check_figures(recipe_of("instruction", evaluation={"best": best}))
+    check_metrics(recipe_of("instruction", evaluation={"best": best}))
 
 
 def test_a_figure_that_instruction_does_not_have_is_refused() -> None:
     with pytest.raises(UsageError, match=facts("'bits_per_byte'", "rougeLsum, loss, perplexity")):
-        check_figures(recipe_of("instruction", evaluation={"best": "bits_per_byte"}))
+        check_metrics(recipe_of("instruction", evaluation={"best": "bits_per_byte"}))

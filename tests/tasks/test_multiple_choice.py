@@ -189,7 +189,7 @@ def test_the_whole_way_from_rows_to_choices(run: Path) -> None:
     every = json.loads(llmkit("evaluate", "--model", "run", "--data", "questions.jsonl", "--json").out)
     right = [record["index"] == "AB".index(json.loads(line)["answer"]) for record, line in
              zip(records, Path("questions.jsonl").read_text().splitlines(), strict=True)]  # fmt: skip
-    assert every["figures"]["accuracy"] == pytest.approx(sum(right) / 60)
+    assert every["scores"]["accuracy"] == pytest.approx(sum(right) / 60)
     assert sum(right) / 60 > 0.9  # the length tells
     one = llmkit("choose", "--question", "which", "--choice", "old", "--choice", "red", "--model", "run")
     (line,) = package.load("run").choose([{"question": "which", "choices": ["old", "red"]}])

@@ -106,7 +106,7 @@ def test_evaluation_on_several_processes_hides_and_measures_the_same(name: TaskN
     assert sum(part[1] for part in parts) == targets
     assert sum(part[0] for part in parts) == pytest.approx(nats, rel=1e-6)
     scores, _ = measure(task, examples, engine=None, accelerator=Accelerator(cpu=True))  # type: ignore[arg-type]
-    assert scores.figures["loss"] == pytest.approx(nats / targets, rel=1e-9)
+    assert scores.values["loss"] == pytest.approx(nats / targets, rel=1e-9)
 
 
 # ---- masked tokens

@@ -1,4 +1,4 @@
-"""Answers: no place of a passage is out of reach, nothing is cut in silence, and what is said was trained."""
+"""Answers: no place of a context is out of reach, nothing is cut in silence, and what is said was trained."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def row(
 
 
 def at_every_place(answer: str, *, length: int = 90) -> list[Row]:
-    """A passage of `length` times bird, the answer in front of each of them in turn."""
-    passages = [" ".join([*["bird"] * place, answer, *["bird"] * (length - place)]) for place in range(length + 1)]
-    return [row(passage, answer, line=number + 1) for number, passage in enumerate(passages)]
+    """A context of `length` times bird, the answer in front of each of them in turn."""
+    contexts = [" ".join([*["bird"] * place, answer, *["bird"] * (length - place)]) for place in range(length + 1)]
+    return [row(context, answer, line=number + 1) for number, context in enumerate(contexts)]
 
 
 class RuleEngine:
@@ -131,8 +131,8 @@ def test_every_answer_is_a_target_in_each_window_that_holds_it_and_cls_elsewhere
 
 
 def test_windows_begin_with_the_question_are_full_and_cover_the_passage() -> None:
-    passage = " ".join(["bird", "gold", "find"] * 30)
-    [pair] = encode_pairs(task_of_window().loaded, [("where is the ring", passage)], overlap=8)
+    context = " ".join(["bird", "gold", "find"] * 30)
+    [pair] = encode_pairs(task_of_window().loaded, [("where is the ring", context)], overlap=8)
     head = _words()("where is the ring")["input_ids"]
     assert all(len(sequence) == WINDOW and sequence[: len(head)] == head for sequence in pair.sequences)
     assert pair.reading.starts == (0, 17, 34, 51, 65)
@@ -252,32 +252,32 @@ def options(**changes: Any) -> AnswerOptions:
     return AnswerOptions.model_validate({**plain, **changes})
 
 
-def found(rule: Rule, passage: str, **changes: Any) -> Any:
-    [pair] = encode_pairs(task_of_window().loaded, [("where is gold", passage)], overlap=8)
+def found(rule: Rule, context: str, **changes: Any) -> Any:
+    [pair] = encode_pairs(task_of_window().loaded, [("where is gold", context)], overlap=8)
     return find_answer(pair.reading, [np.asarray(rule(ids), np.float32) for ids in pair.sequences], options(**changes))
 
 
 def test_an_answer_never_starts_in_the_question_nor_ends_before_its_start() -> None:
     def rule(ids: Sequence[int]) -> np.ndarray:
         logits = np.array([[9.0 * (one == token("gold")), 0.0] for one in ids])
-        logits[ids.index(token("bird")), 1] = 7  # in front of the gold of the passage
+        logits[ids.index(token("bird")), 1] = 7  # in front of the gold of the context
         logits[-1, 1] = 99  # [SEP]
         return logits
 
-    passage = "the bird find gold ring"
-    answer = found(rule, passage)
-    assert passage[answer.start : answer.end] in ("gold", "gold ring")
-    assert answer.start == passage.index("gold")
+    context = "the bird find gold ring"
+    answer = found(rule, context)
+    assert context[answer.start : answer.end] in ("gold", "gold ring")
+    assert answer.start == context.index("gold")
 
 
 def test_an_answer_has_at_most_so_many_tokens() -> None:
     def rule(ids: Sequence[int]) -> np.ndarray:
         return np.array([[4.0 * (one == token("gold")), 4.0 * (one == token("find"))] for one in ids])
 
-    passage = "gold bird bird find"
-    assert (found(rule, passage, max_answer_tokens=4).start, found(rule, passage, max_answer_tokens=4).end) == (0, 19)
-    short = found(rule, passage, max_answer_tokens=3)
-    assert len(passage[short.start : short.end].split()) <= 3
+    context = "gold bird bird find"
+    assert (found(rule, context, max_answer_tokens=4).start, found(rule, context, max_answer_tokens=4).end) == (0, 19)
+    short = found(rule, context, max_answer_tokens=3)
+    assert len(context[short.start : short.end].split()) <= 3
 
 
 def test_probabilities_of_all_spans_and_no_answer_add_up_to_1() -> None:
@@ -291,14 +291,14 @@ def test_probabilities_of_all_spans_and_no_answer_add_up_to_1() -> None:
 
 
 def test_one_window_that_is_sure_of_an_answer_outweighs_those_that_have_none() -> None:
-    passage = "bird " * 50 + "ring " + "bird " * 50
+    context = "bird " * 50 + "ring " + "bird " * 50
 
     def rule(ids: Sequence[int]) -> np.ndarray:
         logits = np.array([[5.0 * (one == token("ring"))] * 2 for one in ids])
         logits[0] = 0 if token("ring") in ids else 9
         return logits
 
-    assert found(rule, passage).start == passage.index("ring")
+    assert found(rule, context).start == context.index("ring")
     assert found(rule, "bird " * 100).start is None
 
 
@@ -321,14 +321,14 @@ def test_a_passage_without_a_token_has_no_answer() -> None:
 
 
 def test_the_answer_is_cut_from_the_passage_as_it_was_written() -> None:
-    passage = "  The  GOLD\n\tFind\u00e9  bird"
+    context = "  The  GOLD\n\tFind\u00e9  bird"
     tokens = _words()("finde", add_special_tokens=False)["input_ids"]
 
     def rule(ids: Sequence[int]) -> np.ndarray:
         return np.array([[5.0 * (one == token("gold")), 5.0 * (one == tokens[-1])] for one in ids])
 
-    answer = found(rule, passage)
-    assert passage[answer.start : answer.end] == "GOLD\n\tFind\u00e9"
+    answer = found(rule, context)
+    assert context[answer.start : answer.end] == "GOLD\n\tFind\u00e9"
 
 
 # ---- what the model remembers

@@ -184,4 +184,4 @@ def test_a_published_chat_model_is_measured_on_conversations(tmp_path: Path) -> 
     data.write_text(json.dumps({"prompt": "the cat", "response": "a dog"}) + "\n")
     measured = llmkit.evaluate_model(str(folder), data=[str(data)])
     assert (measured.rows, len(measured.predictions)) == (1, 1)
-    assert {"loss", "rougeL"} <= measured.scores.figures.keys()
+    assert {"loss", "rougeL"} <= measured.scores.values.keys()

@@ -180,7 +180,7 @@ def test_texts_that_were_stopped_by_the_limit_are_counted() -> None:
     answers = iter([[4, 5], [4, 5, 6], [4, 5, 6, 7], []])
     scores, _ = measure(task, examples, engine=Writer(lambda ids: next(answers)), accelerator=Accelerator(cpu=True))
     assert scores.details["written"] == {"texts": 4, "reached_limit": 2, "max_new_tokens": 3}
-    assert {"loss", "bleu", "chrf", "ter"} <= set(scores.figures)
+    assert {"loss", "bleu", "chrf", "ter"} <= set(scores.values)
 
 
 # ---- long texts in parts
@@ -237,8 +237,8 @@ def test_only_long_texts_are_measured_without_a_loss() -> None:
         accelerator=Accelerator(cpu=True),
         metrics=["exact_text"],
     )
-    assert "exact_text" in scores.figures
-    assert "loss" not in scores.figures
+    assert "exact_text" in scores.values
+    assert "loss" not in scores.values
     assert len(predictions) == 1
 
 

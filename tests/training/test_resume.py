@@ -339,7 +339,7 @@ def test_an_evaluation_says_which_checkpoint_is_best(tmp_path: Path) -> None:
     evaluated = [event for event in trained.events if isinstance(event, Evaluated)]
     saved = [event for event in trained.events if isinstance(event, Saved)]
     assert [event.step for event in evaluated] == [event.step for event in saved] == [2, 4, 6]
-    losses = {event.step: event.scores.figures["loss"] for event in evaluated}
+    losses = {event.step: event.scores.values["loss"] for event in evaluated}
     newest = store.newest()
     assert newest is not None
     state = json.loads(newest.read("trainer_state.json"))

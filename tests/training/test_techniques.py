@@ -166,7 +166,7 @@ def test_the_training_loss_is_smoothed_and_the_validation_loss_is_not(name: Task
     evaluated = next(event for event in trained.events if isinstance(event, Evaluated))
     with torch.no_grad():
         plain = float(task.loss_sum(batch)) / count_targets(batch)
-    assert evaluated.scores.figures["loss"] == pytest.approx(plain, rel=1e-6)
+    assert evaluated.scores.values["loss"] == pytest.approx(plain, rel=1e-6)
     fresh = task_of(name)
     everything = fresh.collate(fresh.encode(rows(9)), np.arange(len(fresh.encode(rows(9)))), epoch=0)
     inputs = {one: tensor for one, tensor in everything.items() if one != "labels" or fresh.recipe.HEAD == "seq2seq-lm"}

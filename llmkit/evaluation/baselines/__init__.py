@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmkit.evaluation.baselines import answers, labels, tags, texts
-from llmkit.recipe.blocks import Kind, Recipe
+from llmkit.recipe.blocks import ColumnType, Recipe
 from llmkit.tasks.base import Baseline, Rows, TaskRecipe
 from llmkit.tasks.token_classification.tags import to_bio
 
-_TARGETS: frozenset[Kind] = frozenset({"label", "labels", "number"})
+_TARGETS: frozenset[ColumnType] = frozenset({"label", "labels", "number"})
 
 
 def baselines_of(recipe: TaskRecipe) -> tuple[Baseline, ...]:
@@ -25,31 +25,31 @@ def baselines_of(recipe: TaskRecipe) -> tuple[Baseline, ...]:
 
 
 def judged_by_loss(recipe: TaskRecipe) -> bool:
-    """Whether the baseline is the unigram loss: that of a task that writes text which no figure but the loss judges."""
+    """Whether the baseline is the unigram loss: that of a task that writes text that only the loss measures."""
     return not recipe.metrics or (recipe.own_best == "loss" and not baselines_of(recipe))
 
 
-def _target_role(recipe: Recipe) -> str:
-    return next(role for role, kind in recipe.roles.items() if kind in _TARGETS)
+def _target_field(recipe: Recipe) -> str:
+    return next(field for field, column_type in recipe.column_types.items() if column_type in _TARGETS)
 
 
 def _targets(recipe: Recipe, rows: Rows) -> list[Any]:
-    role = _target_role(recipe)
-    return [row.fields[role] for row in rows]
+    field = _target_field(recipe)
+    return [row.fields[field] for row in rows]
 
 
 def _read_texts(recipe: Recipe, rows: Rows) -> list[tuple[str, ...]]:
     """What a classifier reads of each row: its text, and the second one of a pair where the row has it."""
-    roles = [role for role, kind in recipe.roles.items() if kind == "text"]
-    return [tuple(row.fields[role] for role in roles if role in row.fields) for row in rows]
+    fields = [field for field, column_type in recipe.column_types.items() if column_type == "text"]
+    return [tuple(row.fields[field] for field in fields if field in row.fields) for row in rows]
 
 
 def _majority(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
-    return labels.commonest(_targets(recipe, train), count=len(rows))
+    return labels.most_frequent(_targets(recipe, train), count=len(rows))
 
 
 def _majority_set(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
-    return labels.commonest_set(_targets(recipe, train), count=len(rows))
+    return labels.most_frequent_set(_targets(recipe, train), count=len(rows))
 
 
 def _mean(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
@@ -69,14 +69,14 @@ def _numbers(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
 
 
 def _lead(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
-    return [texts.first_sentence(row.fields[recipe.READ_ROLES[0]]) for row in rows]
+    return [texts.first_sentence(row.fields[recipe.READ_FIELDS[0]]) for row in rows]
 
 
 def _copy(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
-    return [row.fields[recipe.READ_ROLES[0]] for row in rows]
+    return [row.fields[recipe.READ_FIELDS[0]] for row in rows]
 
 
-def _commonest_tags(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
+def _most_frequent_tags(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
     """In BIO where the task's tags are, as references and the model's own are."""
 
     def words(of: Rows) -> list[list[str]]:
@@ -84,7 +84,7 @@ def _commonest_tags(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
 
     in_scheme = to_bio if getattr(recipe, "scheme", None) == "bio" else list
     given = [in_scheme(row.fields["tags"]) for row in train]
-    return [in_scheme(one) for one in tags.commonest_tags(words(train), given, words(rows))]
+    return [in_scheme(one) for one in tags.most_frequent_tags(words(train), given, words(rows))]
 
 
 def _no_answer(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
@@ -101,8 +101,8 @@ BASELINES: Mapping[str, Baseline] = {
     "closest-sentence": Baseline(
         "closest-sentence", "sentence closest to the question", _closest_sentence, learns=False
     ),
-    "commonest-tag": Baseline(
-        "commonest-tag", "most frequent tag of each word", _commonest_tags, needs=("words", "tags")
+    "most-frequent-tag": Baseline(
+        "most-frequent-tag", "most frequent tag of each word", _most_frequent_tags, needs=("words", "tags")
     ),
     "copy": Baseline("copy", "copy of the source", _copy, learns=False, writes=True),
     "lead-1": Baseline("lead-1", "first sentence", _lead, learns=False, writes=True),

@@ -29,12 +29,12 @@ _INVERSE_REGULARIZATION = 10.0
 _RIDGE = 1.0
 
 
-def commonest(labels: Sequence[str], *, count: int) -> list[str]:
+def most_frequent(labels: Sequence[str], *, count: int) -> list[str]:
     """The most frequent label for each of `count` rows; of equals, the first one."""
     return [Counter(labels).most_common(1)[0][0]] * count
 
 
-def commonest_set(labels: Sequence[Sequence[str]], *, count: int) -> list[dict[str, Any]]:
+def most_frequent_set(labels: Sequence[Sequence[str]], *, count: int) -> list[dict[str, Any]]:
     """The most frequent set of labels for each of `count` rows, and the share of the rows that has each label."""
     most = Counter(tuple(sorted(of_row)) for of_row in labels).most_common(1)[0][0]
     rows_with = Counter(name for of_row in labels for name in set(of_row))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 OUTSIDE = "O"
 
 
-def commonest_tags(
+def most_frequent_tags(
     words: Sequence[Sequence[str]], tags: Sequence[Sequence[str]], wanted: Sequence[Sequence[str]]
 ) -> list[list[str]]:
     """For each word of each row, its most frequent tag in the rows of `words` and `tags`.

@@ -2,7 +2,7 @@
 
 A metric is a pure function of gathered texts, predictions and references in the same order. A score has a scale and a
 direction, defined here once. A new metric is one function in a file of this folder, one line in `METRICS`, and one line
-in `FIGURES` for each score that it returns.
+in `SCORES` for each score that it returns.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from llmkit.errors import DataError, UsageError, nearest
 from llmkit.evaluation.metrics.answers import squad
 from llmkit.evaluation.metrics.classification import accuracy, confusion, f1, mcc, precision, recall
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX, compute_external
-from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_figures, perplexity
-from llmkit.evaluation.metrics.many_labels import mean_average_precision
+from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_scores, perplexity
+from llmkit.evaluation.metrics.multilabel import mean_average_precision
 from llmkit.evaluation.metrics.neighbours import neighbour_recall
-from llmkit.evaluation.metrics.numbers import mse, pearson, spearman
+from llmkit.evaluation.metrics.regression import mse, pearson, spearman
 from llmkit.evaluation.metrics.rouge import RougeTokenizer, rouge
 from llmkit.evaluation.metrics.tagging import entities, tag_accuracy
 from llmkit.evaluation.metrics.translation import bleu, chrf, exact_text, ter
@@ -27,20 +27,20 @@ from llmkit.evaluation.values import ValueKind
 from llmkit.tasks.base import Scores
 
 __all__ = [
-    "FIGURES",
     "METRICS",
-    "Figure",
+    "SCORES",
     "Metric",
     "RougeTokenizer",
+    "ScoreInfo",
     "bits_per_byte",
     "check_rows",
     "compute_external",
-    "figures_of",
     "is_better",
-    "language_model_figures",
+    "language_model_scores",
     "neighbour_recall",
     "perplexity",
     "rouge",
+    "score_names_of",
     "score_texts",
     "together",
     "values_of",
@@ -48,7 +48,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Figure:
+class ScoreInfo:
     """The meaning of a score: its direction, and its scale in words."""
 
     name: str
@@ -62,56 +62,56 @@ class Metric:
 
     name: str
     compute: Callable[[Any, Sequence[Any]], Scores]
-    figures: tuple[str, ...]
-    """Keys of `FIGURES` that it returns."""
+    scores: tuple[str, ...]
+    """Keys of `SCORES` that it returns."""
     values: ValueKind
     """What it compares."""
     of_vectors: bool = False
     """The predictions are (N, D) vectors of the rows, not values to compare."""
 
 
-FIGURES: dict[str, Figure] = {
-    figure.name: figure
-    for figure in (
-        Figure("loss", "lower", "nats per target, from 0"),
-        Figure("perplexity", "lower", "exp(loss), from 1"),
-        Figure("bits_per_byte", "lower", "bits per UTF-8 byte, from 0"),
-        Figure("accuracy", "higher", "0..1, share of rows"),
+SCORES: dict[str, ScoreInfo] = {
+    score.name: score
+    for score in (
+        ScoreInfo("loss", "lower", "nats per target, from 0"),
+        ScoreInfo("perplexity", "lower", "exp(loss), from 1"),
+        ScoreInfo("bits_per_byte", "lower", "bits per UTF-8 byte, from 0"),
+        ScoreInfo("accuracy", "higher", "0..1, share of rows"),
         # A baseline for accuracy: it depends only on the references, not on the model.
-        Figure("majority_share", "higher", "0..1, share of the most frequent reference label"),
-        Figure("precision_micro", "higher", "0..1, over rows"),
-        Figure("precision_macro", "higher", "0..1, mean over labels"),
-        Figure("recall_micro", "higher", "0..1, over rows"),
-        Figure("recall_macro", "higher", "0..1, mean over labels"),
-        Figure("f1_micro", "higher", "0..1, over rows"),
-        Figure("f1_macro", "higher", "0..1, mean over labels"),
-        Figure("mcc", "higher", "-1..1, correlation"),
-        Figure("map", "higher", "0..1, mean over labels"),
-        Figure("mse", "lower", "squared units of the number, from 0"),
-        Figure("pearson", "higher", "-1..1, correlation"),
-        Figure("spearman", "higher", "-1..1, correlation of ranks"),
-        Figure("rouge1", "higher", "0..1, mean F-measure over rows"),
-        Figure("rouge2", "higher", "0..1, mean F-measure over rows"),
-        Figure("rougeL", "higher", "0..1, mean F-measure over rows"),
-        Figure("rougeLsum", "higher", "0..1, mean F-measure over rows"),
-        Figure("neighbour_recall_1", "higher", "0..1, share of rows"),
-        Figure("neighbour_recall_10", "higher", "0..1, share of rows"),
+        ScoreInfo("majority_share", "higher", "0..1, share of the most frequent reference label"),
+        ScoreInfo("precision_micro", "higher", "0..1, over rows"),
+        ScoreInfo("precision_macro", "higher", "0..1, mean over labels"),
+        ScoreInfo("recall_micro", "higher", "0..1, over rows"),
+        ScoreInfo("recall_macro", "higher", "0..1, mean over labels"),
+        ScoreInfo("f1_micro", "higher", "0..1, over rows"),
+        ScoreInfo("f1_macro", "higher", "0..1, mean over labels"),
+        ScoreInfo("mcc", "higher", "-1..1, correlation"),
+        ScoreInfo("map", "higher", "0..1, mean over labels"),
+        ScoreInfo("mse", "lower", "squared units of the number, from 0"),
+        ScoreInfo("pearson", "higher", "-1..1, correlation"),
+        ScoreInfo("spearman", "higher", "-1..1, correlation of ranks"),
+        ScoreInfo("rouge1", "higher", "0..1, mean F-measure over rows"),
+        ScoreInfo("rouge2", "higher", "0..1, mean F-measure over rows"),
+        ScoreInfo("rougeL", "higher", "0..1, mean F-measure over rows"),
+        ScoreInfo("rougeLsum", "higher", "0..1, mean F-measure over rows"),
+        ScoreInfo("neighbour_recall_1", "higher", "0..1, share of rows"),
+        ScoreInfo("neighbour_recall_10", "higher", "0..1, share of rows"),
         # As for majority_share: baselines that depend only on the labels.
-        Figure("neighbour_chance_1", "higher", "0..1, expected share of rows"),
-        Figure("neighbour_chance_10", "higher", "0..1, expected share of rows"),
-        Figure("entity_precision", "higher", "0..1, over predicted entities"),
-        Figure("entity_recall", "higher", "0..1, over reference entities"),
-        Figure("entity_f1", "higher", "0..1, over entities"),
-        Figure("entity_f1_macro", "higher", "0..1, mean over types"),
-        Figure("tag_accuracy", "higher", "0..1, share of words"),
-        Figure("majority_tag_share", "higher", "0..1, share of the most frequent reference tag"),
-        Figure("exact_match", "higher", "0..1, share of rows"),
-        Figure("answer_f1", "higher", "0..1, mean F1 over rows"),
+        ScoreInfo("neighbour_chance_1", "higher", "0..1, expected share of rows"),
+        ScoreInfo("neighbour_chance_10", "higher", "0..1, expected share of rows"),
+        ScoreInfo("entity_precision", "higher", "0..1, over predicted entities"),
+        ScoreInfo("entity_recall", "higher", "0..1, over reference entities"),
+        ScoreInfo("entity_f1", "higher", "0..1, over entities"),
+        ScoreInfo("entity_f1_macro", "higher", "0..1, mean over types"),
+        ScoreInfo("tag_accuracy", "higher", "0..1, share of words"),
+        ScoreInfo("majority_tag_share", "higher", "0..1, share of the most frequent reference tag"),
+        ScoreInfo("exact_match", "higher", "0..1, share of rows"),
+        ScoreInfo("answer_f1", "higher", "0..1, mean F1 over rows"),
         # These three are on sacrebleu's scale, as usually reported.
-        Figure("bleu", "higher", "0..100, over all rows"),
-        Figure("chrf", "higher", "0..100, over all rows"),
-        Figure("ter", "lower", "0..100 and beyond, edits in % of the references' words"),
-        Figure("exact_text", "higher", "0..1, share of rows"),
+        ScoreInfo("bleu", "higher", "0..100, over all rows"),
+        ScoreInfo("chrf", "higher", "0..100, over all rows"),
+        ScoreInfo("ter", "lower", "0..100 and beyond, edits in % of the references' words"),
+        ScoreInfo("exact_text", "higher", "0..1, share of rows"),
     )
 }
 
@@ -147,14 +147,14 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def figures_of(metric_names: Sequence[str]) -> list[str]:
+def score_names_of(metric_names: Sequence[str]) -> list[str]:
     """Names of the scores with a known direction that these metrics return; `evaluate:` modules have none.
 
     Raises:
         UsageError: no metric has this name, or it is one of vectors, which no task predicts.
     """
     _check_metric_names(metric_names)
-    return [figure for name in metric_names if name in METRICS for figure in METRICS[name].figures]
+    return [score for name in metric_names if name in METRICS for score in METRICS[name].scores]
 
 
 def values_of(metric_name: str) -> ValueKind:
@@ -171,13 +171,13 @@ def is_better(name: str, new: float, old: float) -> bool:
     if name.startswith(EXTERNAL_PREFIX):
         raise UsageError(
             f"{name}: whether higher or lower is better is unknown for scores of evaluate modules; "
-            f"select the best checkpoint by one of {', '.join(FIGURES)}."
+            f"select the best checkpoint by one of {', '.join(SCORES)}."
         )
-    if name not in FIGURES:
-        raise UsageError(f"unknown score {name!r}.{nearest(name, FIGURES)} Scores: {', '.join(FIGURES)}.")
+    if name not in SCORES:
+        raise UsageError(f"unknown score {name!r}.{nearest(name, SCORES)} Scores: {', '.join(SCORES)}.")
     if math.isnan(old):
         return not math.isnan(new)
-    return new > old if FIGURES[name].better == "higher" else new < old
+    return new > old if SCORES[name].better == "higher" else new < old
 
 
 def score_texts(
@@ -206,14 +206,14 @@ def score_texts(
 
 
 def together(several: Iterable[Scores]) -> Scores:
-    """The figures and details of several metrics of the same rows."""
-    figures: dict[str, float] = {}
+    """The scores and details of several metrics of the same rows."""
+    values: dict[str, float] = {}
     details: dict[str, Any] = {}
     for scores in several:
-        figures.update(scores.figures)
+        values.update(scores.values)
         undefined = {**details.get("undefined", {}), **scores.details.get("undefined", {})}
         details.update({**scores.details, **({"undefined": undefined} if undefined else {})})
-    return Scores(figures, details)
+    return Scores(values, details)
 
 
 def _compute(

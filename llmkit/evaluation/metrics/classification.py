@@ -1,6 +1,6 @@
 """Metrics of one label per row, computed by scikit-learn. Labels are texts and must be exactly equal.
 
-If the references are lists, each row has many labels, and `many_labels.py` computes the same metrics. A label that
+If the references are lists, each row has many labels, and `multilabel.py` computes the same metrics. A label that
 occurs only in the predictions or only in the references counts like any other: it has its row in every table and is
 part of the macro averages. A ratio with a denominator of 0 is 0.0, never NaN.
 """
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from llmkit.evaluation.metrics import many_labels
+from llmkit.evaluation.metrics import multilabel
 from llmkit.evaluation.metrics.undefined import undefined
 from llmkit.tasks.base import Scores
 
@@ -23,12 +23,12 @@ def accuracy(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
 
     If rows have many labels, all of them must be correct, and the baseline is the most frequent set of labels.
     """
-    if many_labels.are_many(references):
-        predictions, references = many_labels.as_texts(predictions), many_labels.as_texts(references)
+    if multilabel.are_many(references):
+        predictions, references = multilabel.as_texts(predictions), multilabel.as_texts(references)
     right = sum(prediction == reference for prediction, reference in zip(predictions, references, strict=True))
-    commonest_rows = max(Counter(references).values())
-    figures = {"accuracy": right / len(references), "majority_share": commonest_rows / len(references)}
-    return Scores(figures)
+    most_frequent_rows = max(Counter(references).values())
+    scores = {"accuracy": right / len(references), "majority_share": most_frequent_rows / len(references)}
+    return Scores(scores)
 
 
 def precision(predictions: Sequence[str], references: Sequence[str]) -> Scores:
@@ -101,13 +101,13 @@ def per_class_details(predictions: Sequence[str], references: Sequence[str]) -> 
 
 
 def _ratio_scores(ratio: Ratio, predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
-    if many_labels.are_many(references):
-        return many_labels.ratio_scores(ratio, predictions, references)
+    if multilabel.are_many(references):
+        return multilabel.ratio_scores(ratio, predictions, references)
     details = per_class_details(predictions, references)
     classes = details["per_class"].values()
     # One label a row: each wrong row is one false positive and one false negative, so that the three micro means
     # are all the accuracy.
-    micro = accuracy(predictions, references).figures["accuracy"]
+    micro = accuracy(predictions, references).values["accuracy"]
     macro = sum(entry[ratio] for entry in classes) / len(classes)
     return Scores({f"{ratio}_micro": micro, f"{ratio}_macro": macro}, details)
 

@@ -94,14 +94,14 @@ def _is_path(name: str) -> bool:
 def _scores(short_name: str, results: Any) -> Scores:
     prefix = f"{EXTERNAL_PREFIX}{short_name}"
     by_key = results if isinstance(results, dict) else {short_name: results}
-    figures: dict[str, float] = {}
+    scores: dict[str, float] = {}
     others: dict[str, Any] = {}
     for key, value in by_key.items():
         if isinstance(value, Real) and math.isfinite(value):
-            figures[prefix if key == short_name else f"{prefix}/{key}"] = float(value)
+            scores[prefix if key == short_name else f"{prefix}/{key}"] = float(value)
         else:
             others[str(key)] = _plain(value)
-    return Scores(figures, {prefix: others} if others else {})
+    return Scores(scores, {prefix: others} if others else {})
 
 
 def _plain(value: Any) -> Any:

@@ -36,23 +36,23 @@ def bits_per_byte(total_nats: float, utf8_bytes: int) -> float:
     return _per("byte", total_nats, utf8_bytes) / math.log(2)
 
 
-def language_model_figures(total_nats: float, targets: int, utf8_bytes: int) -> dict[str, float]:
+def language_model_scores(total_nats: float, targets: int, utf8_bytes: int) -> dict[str, float]:
     """`loss` in nats per target, `perplexity` and `bits_per_byte` from the same total.
 
     Raises:
         ValueError: `targets` or `utf8_bytes` is below 1.
     """
-    return loss_figures(("loss", "perplexity", "bits_per_byte"), total_nats, targets, utf8_bytes)
+    return loss_scores(("loss", "perplexity", "bits_per_byte"), total_nats, targets, utf8_bytes)
 
 
-def loss_figures(names: Sequence[str], total_nats: float, targets: int, utf8_bytes: int) -> dict[str, float]:
+def loss_scores(names: Sequence[str], total_nats: float, targets: int, utf8_bytes: int) -> dict[str, float]:
     """Those of `loss`, `perplexity` and `bits_per_byte` that a task has, in its order."""
-    figures: Mapping[str, Callable[[], float]] = {
+    scores: Mapping[str, Callable[[], float]] = {
         "loss": lambda: _per("target", total_nats, targets),
         "perplexity": lambda: perplexity(total_nats, targets),
         "bits_per_byte": lambda: bits_per_byte(total_nats, utf8_bytes),
     }
-    return {name: figures[name]() for name in names}
+    return {name: scores[name]() for name in names}
 
 
 def _per(unit: str, total_nats: float, count: int) -> float:

@@ -43,13 +43,13 @@ def neighbour_recall(vectors: np.ndarray, labels: Sequence[str]) -> Scores:
     ids = np.array([classes[label] for label in labels])  # (N,)
     nearest = nearest_others(vectors, count=min(NEIGHBOURS, len(labels) - 1))  # (N, k)
     same = ids[nearest] == ids[:, None]  # (N, k)
-    figures = {
+    scores = {
         "neighbour_recall_1": float(same[:, 0].mean()),
         "neighbour_recall_10": float(same.any(axis=1).mean()),
         "neighbour_chance_1": _chance(labels, drawn=1),
         "neighbour_chance_10": _chance(labels, drawn=NEIGHBOURS),
     }
-    return Scores(figures, {"nearest_labels": [labels[row] for row in nearest[:, 0]]})
+    return Scores(scores, {"nearest_labels": [labels[row] for row in nearest[:, 0]]})
 
 
 def nearest_others(vectors: np.ndarray, *, count: int) -> np.ndarray:

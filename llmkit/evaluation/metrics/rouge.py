@@ -26,7 +26,7 @@ logger = logging.getLogger("llmkit")
 RougeTokenizer = Literal["auto", "rouge-score", "unicode", "characters"]
 ChosenTokenizer = Literal["rouge-score", "unicode", "characters"]
 
-ROUGE_FIGURES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+ROUGE_SCORES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 ASCII_SHARE_FOR_ROUGE_SCORE = 0.99
 
 
@@ -48,21 +48,21 @@ def rouge(predictions: Sequence[str], references: Sequence[str], *, tokenizer: R
             stemming, one character a token where a script writes no spaces; `characters`, everything but space;
             `auto`, rouge-score if at least 99 % of the references' letters are ASCII, else unicode.
     Returns:
-        Figures rouge1, rouge2, rougeL, rougeLsum; details `rouge`: tokenizer, why, stemmer, rouge_score (its
+        Scores rouge1, rouge2, rougeL, rougeLsum; details `rouge`: tokenizer, why, stemmer, rouge_score (its
         version), references_without_tokens, references_without_bigrams (rows that 0.0 was certain for).
     """
     from rouge_score.rouge_scorer import RougeScorer
 
     chosen, why = _choose_tokenizer(tokenizer, references)
     tokens_of = _build_tokenizer(chosen)
-    scorer = RougeScorer(list(ROUGE_FIGURES), split_summaries=False, tokenizer=tokens_of)
+    scorer = RougeScorer(list(ROUGE_SCORES), split_summaries=False, tokenizer=tokens_of)
     rows = [
         scorer.score(target=reference, prediction=prediction)
         for prediction, reference in zip(predictions, references, strict=True)
     ]
     # fsum is exact before its one rounding, so that the order of the rows cannot show.
-    figures = {name: math.fsum(row[name].fmeasure for row in rows) / len(rows) for name in ROUGE_FIGURES}
-    return Scores(figures, {"rouge": _details(chosen, why, tokens_of, references)})
+    scores = {name: math.fsum(row[name].fmeasure for row in rows) / len(rows) for name in ROUGE_SCORES}
+    return Scores(scores, {"rouge": _details(chosen, why, tokens_of, references)})
 
 
 def _details(chosen: ChosenTokenizer, why: str, tokens_of: _Tokenizer, references: Sequence[str]) -> dict[str, Any]:

@@ -61,13 +61,13 @@ def entities(predictions: Tagged, references: Tagged) -> Scores:
         }
         for number, p, r, f, support in zip(scored, *columns, strict=True)
     }
-    figures = {
+    scores = {
         "entity_precision": float(micro[0]),
         "entity_recall": float(micro[1]),
         "entity_f1": float(micro[2]),
         "entity_f1_macro": sum(row["f1"] for row in per_type.values()) / len(per_type),
     }
-    return Scores(figures, {"per_type": per_type})
+    return Scores(scores, {"per_type": per_type})
 
 
 def tag_accuracy(predictions: Tagged, references: Tagged) -> Scores:
@@ -82,8 +82,8 @@ def tag_accuracy(predictions: Tagged, references: Tagged) -> Scores:
         raise DataError("the references have no words.")
     pairs = zip(chain.from_iterable(predictions), wanted, strict=True)
     right = sum(prediction == reference for prediction, reference in pairs)
-    commonest = max(Counter(wanted).values())
-    return Scores({"tag_accuracy": right / len(wanted), "majority_tag_share": commonest / len(wanted)})
+    most_frequent = max(Counter(wanted).values())
+    return Scores({"tag_accuracy": right / len(wanted), "majority_tag_share": most_frequent / len(wanted)})
 
 
 def _check(predictions: Tagged, references: Tagged) -> None:

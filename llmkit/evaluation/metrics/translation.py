@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from llmkit.tasks.base import Scores
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 _UNSPACED = {"th": "Thai", "lo": "Lao", "km": "Khmer", "my": "Burmese", "bo": "Tibetan", "dz": "Dzongkha"}
 """Languages written without spaces between words, besides Chinese and Japanese; no tokenizer for them is at hand."""
 _LANGUAGE_OF_SCRIPT = {
@@ -108,7 +108,7 @@ def words_of(references: Sequence[str], *, language: str | None) -> Words:
         if code == own:
             if find_spec(package) is not None:
                 return Words(f"{own}-mecab", because)
-            _log.warning("BLEU counts characters: its tokenizer for %s needs `pip install sacrebleu[%s]`", own, own)
+            logger.warning("BLEU counts characters: its tokenizer for %s needs `pip install sacrebleu[%s]`", own, own)
             return Words("char", f"{because}, and sacrebleu[{own}] is not installed")
     if code in _UNSPACED:
         return Words("char", f"{because}, which has no spaces between words")

@@ -6,10 +6,10 @@ import logging
 
 from llmkit.tasks.base import Scores
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
-def undefined(figure: str, reason: str) -> Scores:
+def undefined(metric: str, reason: str) -> Scores:
     """The score as 0, never NaN, which JSON does not allow and which breaks comparisons; details `undefined` say why."""
-    _log.warning("%s is undefined and reported as 0: %s", figure, reason)
-    return Scores({figure: 0.0}, {"undefined": {figure: reason}})
+    logger.warning("%s is undefined and reported as 0: %s", metric, reason)
+    return Scores({metric: 0.0}, {"undefined": {metric: reason}})

@@ -16,7 +16,7 @@ from llmkit.recipe.blocks import GenerationBlock
 def greedy_tokens(
     model: Any, prompt: Sequence[int], options: GenerationBlock, ids: SpecialIds, *, device: torch.device
 ) -> Iterator[int]:
-    """The likeliest (or drawn) tokens one by one up to the limit, end-of-text and padding not told apart."""
+    """The most probable (or drawn) tokens one by one up to the limit, end-of-text and padding not told apart."""
     inputs, start = _first_inputs(model, prompt, ids, device=device)
     written_key = "decoder_input_ids" if model.config.is_encoder_decoder else "input_ids"
     written = torch.tensor([start], device=device)  # (1, T)

@@ -108,7 +108,7 @@ class TransformersEngine:
         refuse_non_finite(torch.from_numpy(vectors))
         return vectors
 
-    def likeliest_tokens(
+    def most_probable_tokens(
         self,
         sequences: Sequence[Sequence[int]],
         positions: Sequence[Sequence[int]],

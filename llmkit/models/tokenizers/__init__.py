@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _UNBOUNDED = 10**30
 """What transformers writes where a tokenizer has no limit of its own."""
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 def train_tokenizer(
@@ -76,7 +76,7 @@ def _trained(family: Family, texts: Iterable[str], block: TokenizerBlock) -> Tok
             tokenizer = train_unigram(list(used), block.vocab_size)
     got = tokenizer.get_vocab_size()
     if got < block.vocab_size:
-        _log.warning("tokenizer: asked for %s entries, got %s from this text", f"{block.vocab_size:,}", f"{got:,}")
+        logger.warning("tokenizer: asked for %s entries, got %s from this text", f"{block.vocab_size:,}", f"{got:,}")
     return tokenizer
 
 
@@ -123,7 +123,7 @@ def _sampled(texts: Iterable[str], *, most_characters: int) -> list[str]:
             else:
                 kept -= len(sample.drop_last())
     if kept < read:
-        _log.info(
+        logger.info(
             "tokenizer: trained on %s of %s characters, drawn evenly from all texts (model.tokenizer.max_characters)",
             f"{kept:,}",
             f"{read:,}",

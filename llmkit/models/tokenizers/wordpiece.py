@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 def train_wordpiece(texts: list[str], block: TokenizerBlock) -> Tokenizer:
@@ -77,7 +77,7 @@ def _wordpiece_vocabulary(
     # Where every character is a word of its own, as in Chinese, little is learnt: the room goes to rarer characters.
     more, missing = _fitting(rarer, room=block.vocab_size - len(_BERT_SPECIAL) - len(alphabet) - len(learnt))
     if missing:
-        _log.warning(
+        logger.warning(
             "tokenizer: %s of %s different characters do not fit and become [UNK]; a model.tokenizer.vocab_size "
             "of %s holds all",
             f"{len(missing):,}",

@@ -14,10 +14,10 @@ from llmkit.errors import DataError
 from llmkit.models.scale import mean_and_deviation
 from llmkit.tasks.classification.scores import Answer
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 _SHOWN = 10
 _UNEVEN = 10
-"""So many times as many rows of the commonest label as of the rarest are worth a warning."""
+"""So many times as many rows of the most frequent label as of the rarest are worth a warning."""
 
 
 def report_references(
@@ -39,16 +39,16 @@ def report_references(
         return
     counts = label_counts(train, labels)
     ranked = sorted(labels, key=lambda label: -counts[label])
-    commonest, rarest = ranked[0], next(label for label in reversed(ranked) if counts[label])
-    ratio = counts[commonest] / counts[rarest]
+    most_frequent, rarest = ranked[0], next(label for label in reversed(ranked) if counts[label])
+    ratio = counts[most_frequent] / counts[rarest]
     without = sum(not one for one in train)
     none = f"; {without:,} rows have none" if without else ""
-    _log.info("labels: %s of %s rows; %.1f to 1%s", _listed(counts, ranked), f"{len(train):,}", ratio, none)
+    logger.info("labels: %s of %s rows; %.1f to 1%s", _listed(counts, ranked), f"{len(train):,}", ratio, none)
     if ratio > _UNEVEN and not weighted:
         advice = "; class_weights: auto would even them out" if answer == "label" else ""
-        _log.warning(
+        logger.warning(
             "labels are uneven: %s are %r and %s are %r%s",
-            *(f"{counts[commonest]:,} rows", commonest, f"{counts[rarest]:,}", rarest, advice),
+            *(f"{counts[most_frequent]:,} rows", most_frequent, f"{counts[rarest]:,}", rarest, advice),
         )
     _warn_of_missing(labels, counts, label_counts(validation, labels))
 
@@ -73,15 +73,15 @@ def even_weights(references: Sequence[str], labels: Sequence[str]) -> dict[str, 
 def _warn_of_missing(labels: Sequence[str], train: Mapping[str, int], validation: Mapping[str, int]) -> None:
     empty = [label for label in labels if not train[label]]
     if empty:
-        _log.warning("labels without a training row, which cannot be learnt: %s", _named(empty))
+        logger.warning("labels without a training row, which cannot be learnt: %s", _named(empty))
     missing = {label: train[label] for label in labels if train[label] and not validation[label]}
     if missing:
-        _log.warning("labels without a validation row, which no figure tells of: %s", _listed(missing, list(missing)))
+        logger.warning("labels without a validation row, which no metric measures: %s", _listed(missing, list(missing)))
 
 
 def _report_numbers(values: Sequence[float]) -> None:
     mean, deviation = mean_and_deviation(values)
-    _log.info(
+    logger.info(
         "numbers of %s rows: from %g to %g, mean %.4g, standard deviation %.4g",
         *(f"{len(values):,}", min(values), max(values), mean, deviation),
     )

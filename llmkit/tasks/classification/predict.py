@@ -17,7 +17,7 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.base import Engine
 from llmkit.tasks.classification.inputs import Contents, Pair, TextInputs
 from llmkit.tasks.classification.saved import SavedClassification
-from llmkit.tasks.classification.scores import Answer, answer_of, predictions_of, scores_of, scores_of_rows
+from llmkit.tasks.classification.scores import Answer, predictions_of, problem_type_of, scores_of, scores_of_rows
 from llmkit.tasks.inputs import Cuts, check_texts, numbered_chunks
 
 CLASSIFY_CHUNK_ROWS = 2048
@@ -30,7 +30,7 @@ ClassifyOverflow = Literal["error", "truncate", "window"]
 class Classification:
     text: str
     label: str | None
-    """The likeliest one, where a text has one label; else None."""
+    """The most probable one, where a text has one label; else None."""
     probabilities: dict[str, float]
     """By label, in the order of the model's classes; of one label they add up to 1. Empty for a number."""
     truncated_tokens: int
@@ -69,7 +69,7 @@ def classify_texts(
         ModelError: the model's outputs do not fit its problem type, or it gives no finite numbers.
     """
     _refuse_other_task(loaded)
-    answer = answer_of(loaded)
+    answer = problem_type_of(loaded)
     saved = SavedClassification.load(loaded)
     policy = overflow or saved.overflow or "truncate"
     reader: _Reader | None = None

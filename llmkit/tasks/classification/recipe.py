@@ -10,10 +10,10 @@ from typing_extensions import assert_never
 
 from llmkit.errors import DataError
 from llmkit.models.families import Head, families_with
-from llmkit.recipe.blocks import DistinctNames, Kind
+from llmkit.recipe.blocks import ColumnType, DistinctNames
 from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.classification.saved import SavedClassification
-from llmkit.tasks.classification.scores import NUMBER_LABELS, Answer, answer_of
+from llmkit.tasks.classification.scores import NUMBER_LABELS, Answer, problem_type_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +33,7 @@ _OWN: Mapping[Answer, tuple[tuple[str, ...], str]] = {
     "labels": (("precision", "recall", "f1", "map"), "f1_micro"),
     "number": (("mse", "pearson", "spearman"), "mse"),
 }
-"""Metrics, and the figure that picks the best checkpoint."""
+"""Metrics, and the score that picks the best checkpoint."""
 _BASELINES: Mapping[Answer, tuple[str, ...]] = {
     "label": ("majority", "tfidf-logistic"),
     "labels": ("majority-set", "tfidf-logistic-sets"),
@@ -45,9 +45,9 @@ class ClassificationRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "classification"
     VERB: ClassVar[str] = "classify"
     USE: ClassVar[str] = 'llmkit classify "a text" --model {model}'
-    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "text_pair": "text", "label": "label"}
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text", "text_pair": "text", "label": "label"}
     OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"text_pair": False}
-    READ_ROLES: ClassVar[tuple[str, ...]] = ("text", "text_pair")
+    READ_FIELDS: ClassVar[tuple[str, ...]] = ("text", "text_pair")
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("classification")
     METRICS: ClassVar[tuple[str, ...]] = _OWN["label"][0]
     BEST: ClassVar[str] = _OWN["label"][1]
@@ -55,7 +55,7 @@ class ClassificationRecipe(TaskRecipe):
 
     task: Literal["classification"]
     multilabel: bool = False
-    """Any number of labels a text, none included, in the role `labels`; each has a probability of its own."""
+    """Any number of labels a text, none included, in the field `labels`; each has a probability of its own."""
     regression: bool = False
     """A number in place of a label."""
     labels: DistinctNames | None = None
@@ -76,10 +76,10 @@ class ClassificationRecipe(TaskRecipe):
         return "labels" if self.multilabel else "label"
 
     @property
-    def roles(self) -> Mapping[str, Kind]:
+    def column_types(self) -> Mapping[str, ColumnType]:
         match self.answer:
             case "label":
-                return self.ROLES
+                return self.COLUMN_TYPES
             case "labels":
                 return {"text": "text", "text_pair": "text", "labels": "labels"}
             case "number":
@@ -139,7 +139,7 @@ class ClassificationRecipe(TaskRecipe):
 
     @classmethod
     def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
-        answer, saved = answer_of(loaded), SavedClassification.load(loaded)
+        answer, saved = problem_type_of(loaded), SavedClassification.load(loaded)
         keys: dict[str, Any] = {
             "multilabel": answer == "labels",
             "regression": answer == "number",

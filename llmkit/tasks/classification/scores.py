@@ -31,7 +31,7 @@ NUMBER_LABELS = ("LABEL_0",)
 """transformers' own name of an only output."""
 
 
-def answer_of(loaded: LoadedModel) -> Answer:
+def problem_type_of(loaded: LoadedModel) -> Answer:
     """By the model's config.
 
     Raises:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
     from llmkit.models.scale import TargetScale
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 class ClassificationTask(BaseTask):
@@ -148,8 +148,8 @@ class ClassificationTask(BaseTask):
         from llmkit.models.target_scale import standardised
 
         self.loaded = standardised(self.loaded, scale)
-        _log.info(
-            "numbers are standardised in training (mean %.4g, standard deviation %.4g of the training rows); figures "
+        logger.info(
+            "numbers are standardised in training (mean %.4g, standard deviation %.4g of the training rows); scores "
             "and predictions are in the unit of the data",
             *(scale.mean, scale.deviation),
         )

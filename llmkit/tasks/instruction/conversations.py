@@ -14,7 +14,7 @@ from llmkit.models.chat import EncodedChat, Messages, encode_chats, without_olde
 if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 @dataclass
@@ -61,7 +61,7 @@ class FittedChats:
             done = f"made {self.windows:,} more examples, one for each later answer"
         self.count.report(key="max_tokens", targets=True, done=done)
         if self.overflow == "window" and self.exchanges_left_out:
-            _log.warning("conversation: %s answers are left out: their turn alone is longer", self.exchanges_left_out)
+            logger.warning("conversation: %s answers are left out: their turn alone is longer", self.exchanges_left_out)
 
 
 def fit_chats(loaded: LoadedModel, chats: Sequence[Messages], places: Sequence[str], *, into: FittedChats) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from llmkit.models.chat import is_chat_model
 from llmkit.models.families import Head, families_with
-from llmkit.recipe.blocks import Block, Kind, PositiveInt, ScratchModel
+from llmkit.recipe.blocks import Block, ColumnType, PositiveInt, ScratchModel
 from llmkit.tasks.base import TaskRecipe
 
 if TYPE_CHECKING:
@@ -30,15 +30,15 @@ class InstructionRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "causal-lm"
     VERB: ClassVar[str] = "chat"
     USE: ClassVar[str] = "llmkit chat --model {model}"
-    ROLES: ClassVar[Mapping[str, Kind]] = {
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {
         "prompt": "text",
         "input": "text",
         "response": "text",
         "messages": "messages",
     }
     OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"input": True}
-    ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("prompt", "response"), ("messages",))
-    READ_ROLES: ClassVar[tuple[str, ...]] = ("prompt", "messages")
+    FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("prompt", "response"), ("messages",))
+    READ_FIELDS: ClassVar[tuple[str, ...]] = ("prompt", "messages")
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("causal-lm")
     METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
     BEST: ClassVar[str] = "loss"
@@ -57,7 +57,7 @@ class InstructionRecipe(TaskRecipe):
         return self.max_tokens if isinstance(self.model, ScratchModel) else None
 
     @property
-    def loss_figures(self) -> tuple[str, ...]:
+    def loss_scores(self) -> tuple[str, ...]:
         return ("loss", "perplexity")
 
     @model_validator(mode="after")

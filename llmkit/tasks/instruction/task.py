@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 _UNLEARNT_LENGTH = 128
 """Limit of an answer before any training rows were seen."""
 
@@ -96,7 +96,7 @@ class InstructionTask(BaseTask):
             lengths = [end - start for index in range(len(train)) for start, end in _answers_of(train, index)]
             limit = length_limit(lengths)
             self.loaded.model.generation_config.max_new_tokens = limit
-            _log.info("answers: limited to %s new tokens, the 99th percentile of training", f"{limit:,}")
+            logger.info("answers: limited to %s new tokens, the 99th percentile of training", f"{limit:,}")
         return train
 
     @property

@@ -10,7 +10,7 @@ from typing import Literal
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError, UsageError
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import Kind, Quoting
+from llmkit.recipe.blocks import ColumnType, Quoting
 from llmkit.tasks.base import Engine
 from llmkit.tasks.classification.inputs import TextInputs
 from llmkit.tasks.inputs import Cuts, check_texts, numbered_chunks
@@ -77,20 +77,22 @@ def choose(
 def read_choice_rows(
     source: str | Path, *, columns: Mapping[str, str], quoting: Quoting = "auto"
 ) -> Iterator[Question]:
-    """The questions of a file with columns, as a stream; those of the recipe's roles, without the answer.
+    """The questions of a file with columns, as a stream; those of the recipe's fields, without the answer.
 
     Raises:
         DataError: missing, unreadable, or without the columns.
     """
-    roles: dict[str, Kind] = {role: kind for role, kind in MultipleChoiceRecipe.ROLES.items() if role != "answer"}
+    column_types: dict[str, ColumnType] = {
+        field: column_type for field, column_type in MultipleChoiceRecipe.COLUMN_TYPES.items() if field != "answer"
+    }
     rows = open_rows(
         [str(source)],
-        roles=roles,
+        column_types=column_types,
         optional=MultipleChoiceRecipe.OPTIONAL_ROLES,
-        groups=MultipleChoiceRecipe.ROLE_GROUPS,
+        groups=MultipleChoiceRecipe.FIELD_GROUPS,
         columns=dict(columns),
         quoting=quoting,
-        mapping="Map it with --column {role}={column}",
+        mapping="Map it with --column {field}={column}",
     )
     return (question_of(row) for row in rows)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from llmkit.models.families import Head, families_with
-from llmkit.recipe.blocks import Kind
+from llmkit.recipe.blocks import ColumnType
 from llmkit.tasks.base import Baseline, TaskRecipe
 from llmkit.tasks.multiple_choice.baselines import BASELINES
 from llmkit.tasks.multiple_choice.choices import MOST_CHOICES, AnswerSpelling
@@ -29,7 +29,7 @@ class MultipleChoiceRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "classification"
     VERB: ClassVar[str] = "choose"
     USE: ClassVar[str] = 'llmkit choose --question "..." --choice "..." --choice "..." --model {model}'
-    ROLES: ClassVar[Mapping[str, Kind]] = {
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {
         "context": "text",
         "question": "text",
         "choices": "words",
@@ -41,9 +41,9 @@ class MultipleChoiceRecipe(TaskRecipe):
         "question": True,
         **dict.fromkeys(_ENDINGS[2:], True),
     }
-    ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("choices",), _ENDINGS[:2])
+    FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("choices",), _ENDINGS[:2])
     """The choices as a list (RACE), or in columns of their own (SWAG)."""
-    READ_ROLES: ClassVar[tuple[str, ...]] = ("context", "choices", "ending0", "question")
+    READ_FIELDS: ClassVar[tuple[str, ...]] = ("context", "choices", "ending0", "question")
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("question-answering")  # encoders that read two texts
     METRICS: ClassVar[tuple[str, ...]] = ("accuracy",)
     BEST: ClassVar[str] = "accuracy"
@@ -61,9 +61,9 @@ class MultipleChoiceRecipe(TaskRecipe):
     """What happens to rows with a longer sequence, always with counts."""
 
     @property
-    def roles(self) -> Mapping[str, Kind]:
+    def column_types(self) -> Mapping[str, ColumnType]:
         if self.distractors is None:
-            return self.ROLES
+            return self.COLUMN_TYPES
         return {"context": "text", "question": "text", "answer": "text"}
 
     @property

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
     from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 class MultipleChoiceTask(BaseTask):
@@ -104,7 +104,7 @@ class MultipleChoiceTask(BaseTask):
         """Log how often each place among the choices is right: a model may learn places in place of texts."""
         counts = Counter(train.references)
         listed = ", ".join(f"choice {place} {counts[place]:,}" for place in sorted(counts))
-        _log.info("right choices of %s questions: %s", f"{len(train):,}", listed)
+        logger.info("right choices of %s questions: %s", f"{len(train):,}", listed)
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
         """The index of the most probable choice of each question, as text."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 _FORMAT = 2
 _CHUNK_CHARACTERS = 4_000_000
 _REPORT_SECONDS = 20
@@ -56,7 +56,7 @@ def token_stream(rows: Iterable[Row], tokenizer: PreTrainedTokenizerFast, *, end
     with one_at_a_time(path):
         held = open_stream(path)
         if held is not None:
-            _log.info("corpus: %s tokens, from the cache", f"{held.count.tokens:,}")
+            logger.info("corpus: %s tokens, from the cache", f"{held.count.tokens:,}")
             return _not_empty(held)
         return _not_empty(write_stream(path, parts, end_id=end_id, vocab_size=len(tokenizer)))
 
@@ -99,7 +99,7 @@ def _encoded(rows: Iterable[Row], tokenizer: PreTrainedTokenizerFast, *, end_id:
         utf8_bytes += size
         if time.monotonic() - reported > _REPORT_SECONDS:
             reported = time.monotonic()
-            _log.info("corpus: %s MB encoded", f"{utf8_bytes / 1e6:,.0f}")
+            logger.info("corpus: %s MB encoded", f"{utf8_bytes / 1e6:,.0f}")
         yield Encoded(np.concatenate(ids), np.concatenate(starts), documents=len(texts), utf8_bytes=size)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from llmkit.models.families import Head, families_with
-from llmkit.recipe.blocks import Kind, ScratchModel, TextUnit
+from llmkit.recipe.blocks import ColumnType, ScratchModel, TextUnit
 from llmkit.tasks.base import TaskRecipe
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class CausalLMRecipe(TaskRecipe):
     USE: ClassVar[str] = 'llmkit generate --prompt "Once" --model {model}'
     HUB_DEFAULT: ClassVar[str] = "openai-community/gpt2"
     PRETRAINS: ClassVar[bool] = True
-    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text"}
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text"}
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("causal-lm")
 
     task: Literal["causal-lm"]
@@ -50,7 +50,7 @@ class MaskedLMRecipe(TaskRecipe):
     USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
     HUB_DEFAULT: ClassVar[str] = "google-bert/bert-base-uncased"
     PRETRAINS: ClassVar[bool] = True
-    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text"}
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text"}
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("masked-lm")
 
     task: Literal["masked-lm"]
@@ -78,7 +78,7 @@ class SpanCorruptionRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "seq2seq-lm"
     USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
     PRETRAINS: ClassVar[bool] = True
-    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text"}
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text"}
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("seq2seq-lm")
 
     task: Literal["span-corruption"]

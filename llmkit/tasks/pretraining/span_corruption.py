@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 class SpanCorruptionTask(BaseTask):
@@ -51,7 +51,7 @@ class SpanCorruptionTask(BaseTask):
             )
         if blocks.left_out:
             tokens = f"{stream.count.tokens:,}"
-            _log.info("corpus: the last %s of %s tokens fill no block", f"{blocks.left_out:,}", tokens)
+            logger.info("corpus: the last %s of %s tokens fill no block", f"{blocks.left_out:,}", tokens)
         hidden_share = len(blocks) * plan.noise_tokens / stream.count.tokens  # nothing is hidden in what fills no block
         return Examples(columns={"input_ids": blocks}, utf8_bytes=round(stream.count.utf8_bytes * hidden_share))
 

@@ -1,4 +1,4 @@
-"""Where an answer really stands in its passage. Knows neither rows nor tokens."""
+"""Where an answer really stands in its context. Knows neither rows nor tokens."""
 
 from __future__ import annotations
 

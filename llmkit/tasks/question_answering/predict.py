@@ -1,6 +1,6 @@
-"""From questions and their passages to answers, over an engine and a tokenizer. Knows no files and no commands.
+"""From questions and their contexts to answers, over an engine and a tokenizer. Knows no files and no commands.
 
-A passage of any length is read whole, in overlapping windows. Rows are counted from 1.
+A context of any length is read whole, in overlapping windows. Rows are counted from 1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from llmkit.tasks.question_answering.windows import AnswerOptions, encode_pairs,
 logger = logging.getLogger("llmkit")
 
 ANSWER_CHUNK_ROWS = 256
-"""Passages may be long, and all windows of a chunk stand in memory."""
+"""Contexts may be long, and all windows of a chunk stand in memory."""
 
 
 def answer_options(loaded: LoadedModel) -> AnswerOptions:
@@ -41,43 +41,43 @@ def answer_options(loaded: LoadedModel) -> AnswerOptions:
 class Answer:
     question: str
     text: str | None
-    """The answer as it stands in the passage; None where the model finds none."""
+    """The answer as it stands in the context; None where the model finds none."""
     score: float
     """Probability of what is said, be it a text or no answer."""
     start: int | None
-    """The answer is `passage[start:end]`."""
+    """The answer is `context[start:end]`."""
     end: int | None
     no_answer: float
-    """Probability that the passage has no answer; 0 from a model that was trained on answers only."""
+    """Probability that the context has no answer; 0 from a model that was trained on answers only."""
     truncated_tokens: int
-    """Tokens at the end of the question that the model did not see. Of the passage it sees all."""
+    """Tokens at the end of the question that the model did not see. Of the context it sees all."""
 
 
 def answer_questions(
     loaded: LoadedModel, engine: Engine, pairs: Iterable[tuple[str, str]], *, options: AnswerOptions
 ) -> Iterator[Answer]:
-    """The answer to each (question, passage), cut from the passage.
+    """The answer to each (question, context), cut from the context.
 
     A question that takes more than half of the window is cut at its end; the number of these is logged once, as a
     warning, when the results end.
 
     Raises:
-        DataError: an empty question or passage, or one that is no valid Unicode.
+        DataError: an empty question or context, or one that is no valid Unicode.
         ModelError: the model gives no finite numbers.
     """
     read = cut = 0
     try:
         for chunk in in_chunks(pairs, size=ANSWER_CHUNK_ROWS):
-            for row, (question, passage) in enumerate(chunk, start=read + 1):
+            for row, (question, context) in enumerate(chunk, start=read + 1):
                 check_texts([question], first_row=row, may_be_empty=False, what="question")
-                check_texts([passage], first_row=row, may_be_empty=False, what="passage")
+                check_texts([context], first_row=row, may_be_empty=False, what="context")
             read += len(chunk)
             encoded = encode_pairs(loaded, chunk, overlap=options.window_overlap)
             logits = iter(engine.token_logits([ids for pair in encoded for ids in pair.sequences], pairs=True))
-            for (question, passage), pair in zip(chunk, encoded, strict=True):
+            for (question, context), pair in zip(chunk, encoded, strict=True):
                 cut += pair.cut_tokens > 0
                 found = find_answer(pair.reading, [next(logits) for _ in pair.sequences], options)
-                text = None if found.start is None else passage[found.start : found.end]
+                text = None if found.start is None else context[found.start : found.end]
                 yield Answer(question, text, found.score, found.start, found.end, found.no_answer, pair.cut_tokens)
     finally:
         if cut:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from llmkit.models.families import Head, families_with
-from llmkit.recipe.blocks import Kind
+from llmkit.recipe.blocks import ColumnType
 from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.question_answering.saved import SavedQuestionAnswering
 
@@ -21,8 +21,8 @@ class QuestionAnsweringRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "question-answering"
     VERB: ClassVar[str] = "answer"
     USE: ClassVar[str] = 'llmkit answer --question "..." FILE --model {model}'
-    ROLES: ClassVar[Mapping[str, Kind]] = {"context": "text", "question": "text", "answers": "answers"}
-    READ_ROLES: ClassVar[tuple[str, ...]] = ("context", "question")
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"context": "text", "question": "text", "answers": "answers"}
+    READ_FIELDS: ClassVar[tuple[str, ...]] = ("context", "question")
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("question-answering")
     METRICS: ClassVar[tuple[str, ...]] = ("squad",)
     BEST: ClassVar[str] = "answer_f1"
@@ -30,11 +30,11 @@ class QuestionAnsweringRecipe(TaskRecipe):
 
     task: Literal["question-answering"]
     max_tokens: Annotated[int, Field(ge=16)] | None = None
-    """The longest sequence of question, passage and special tokens; without it, the model's window."""
+    """The longest sequence of question, context and special tokens; without it, the model's window."""
     window_overlap: Annotated[int, Field(ge=0)] | None = None
-    """Tokens that neighbouring windows of a passage share; without it, a quarter of the window."""
+    """Tokens that neighbouring windows of a context share; without it, a quarter of the window."""
     overflow: Literal["error", "truncate", "drop", "window"] = "window"
-    """What happens to longer passages, always with counts."""
+    """What happens to longer contexts, always with counts."""
     max_answer_tokens: Annotated[int, Field(ge=1, le=1000)] = 30
     """The longest answer that is looked for."""
     no_answer_threshold: float = 0.0

@@ -1,4 +1,4 @@
-"""The span of a passage that answers a question, or no answer, with BERT.
+"""The span of a context that answers a question, or no answer, with BERT.
 
 Legend: B batch, T tokens.
 """
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _CHUNK_ROWS = 1000
 _CLS = 0
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 class QuestionAnsweringTask(BaseTask):
@@ -61,7 +61,7 @@ class QuestionAnsweringTask(BaseTask):
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         window = self.loaded.window
-        length = LengthCount(what="question and passage", max_tokens=window, overflow=self.recipe.overflow)
+        length = LengthCount(what="question and context", max_tokens=window, overflow=self.recipe.overflow)
         count = _QuestionCount(max_answer_tokens=self.options.max_answer_tokens)
         builder = ExampleBuilder("input_ids", aligned=("target_ids",))
         for chunk in in_chunks(rows, size=_CHUNK_ROWS):
@@ -114,7 +114,7 @@ class QuestionAnsweringTask(BaseTask):
         predictions = []
         for reading, windows in zip(examples.sources, examples.examples_of(), strict=True):
             found = find_answer(reading, [logits[index] for index in windows], self.options)
-            predictions.append("" if found.start is None else reading.passage.text[found.start : found.end])
+            predictions.append("" if found.start is None else reading.context.text[found.start : found.end])
         return predictions
 
     def _save_config(self) -> None:
@@ -139,7 +139,7 @@ class _QuestionCount:
         """Start and end of the answer in each window of `reading`; counts what is odd about it.
 
         Raises:
-            DataError: an answer that is not in the passage.
+            DataError: an answer that is not in the context.
         """
         spans = self._located(row)
         self.questions += 1
@@ -151,21 +151,21 @@ class _QuestionCount:
     def report(self, *, window: int) -> None:
         questions = f"{self.questions:,}"
         if self.unanswered:
-            _log.info("answers: %s of %s questions have none", f"{self.unanswered:,}", questions)
+            logger.info("answers: %s of %s questions have none", f"{self.unanswered:,}", questions)
         for count, fault in (
-            (self.moved, "stood elsewhere in the passage than answer_start says, and were moved there"),
+            (self.moved, "stood elsewhere in the context than answer_start says, and were moved there"),
             (self.out_of_reach, "stand whole in no window and cannot be learnt; raise window_overlap or max_tokens"),
             (self.too_long, f"are longer than max_answer_tokens {self.max_answer_tokens:,} and will not be found"),
         ):
             if count:
-                _log.warning("answers: %s (of %s questions) %s", f"{count:,}", questions, fault)
+                logger.warning("answers: %s (of %s questions) %s", f"{count:,}", questions, fault)
         if self.cut_questions:
             message = "questions: %s of %s take more than half of the window (%s tokens) and were cut, %s tokens lost"
             counts = (f"{count:,}" for count in (self.cut_questions, self.questions, window, self.cut_tokens))
-            _log.warning(message, *counts)
+            logger.warning(message, *counts)
 
     def _located(self, row: Row) -> list[tuple[int, int]]:
-        """Characters of each answer in the passage."""
+        """Characters of each answer in the context."""
         context, answers = row.fields["context"], row.fields["answers"]
         spans = []
         for text, start in zip(answers["text"], answers["answer_start"], strict=True):
@@ -184,13 +184,13 @@ class _QuestionCount:
         """Start and end in each window, of the first answer; [CLS] where a window has nothing of it.
 
         Args:
-            cut: these are not all windows of the passage; an answer that none holds may stand behind them.
+            cut: these are not all windows of the context; an answer that none holds may stand behind them.
         """
         from llmkit.models.losses import IGNORED
 
         if not spans:
             return [(_CLS, _CLS)] * len(reading.starts)
-        tokens = reading.passage.tokens_of(*spans[0])
+        tokens = reading.context.tokens_of(*spans[0])
         if tokens is None:
             self.out_of_reach += 1
             return [(IGNORED, IGNORED)] * len(reading.starts)

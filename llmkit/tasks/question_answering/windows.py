@@ -1,9 +1,9 @@
-"""Questions with their passages as windows of ids, and the best answer over all windows of a passage.
+"""Questions with their contexts as windows of ids, and the best answer over all windows of a context.
 
-`[CLS] question [SEP] a window of the passage [SEP]`, as BERT reads SQuAD (Devlin et al. 2018, section 4.2). Shared by
+`[CLS] question [SEP] a window of the context [SEP]`, as BERT reads SQuAD (Devlin et al. 2018, section 4.2). Shared by
 the task and by those who use its models; draws nothing and knows no rows.
 
-Legend: T tokens of a passage, W tokens of a window's sequence.
+Legend: T tokens of a context, W tokens of a window's sequence.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class AnswerOptions(Block):
     """How answers are found."""
 
     window_overlap: Annotated[int, Field(ge=0)]
-    """Tokens of the passage that neighbouring windows share."""
+    """Tokens of the context that neighbouring windows share."""
     max_answer_tokens: Annotated[int, Field(ge=1, le=1000)]
     no_answer: bool
     """Whether `no answer` may be said."""
@@ -42,7 +42,7 @@ class AnswerOptions(Block):
 
 
 @dataclass(frozen=True)
-class Passage:
+class Context:
     """A text, and where its tokens stand in it."""
 
     text: str
@@ -60,20 +60,20 @@ class Passage:
 
 @dataclass(frozen=True)
 class Reading:
-    """Where the tokens of a passage stand in the sequences that were made of it."""
+    """Where the tokens of a context stand in the sequences that were made of it."""
 
-    passage: Passage
+    context: Context
     starts: tuple[int, ...]
-    """The first token of the passage in each sequence."""
+    """The first token of the context in each sequence."""
     first: int
     """Its position there."""
     room: int
-    """The most tokens of the passage that a sequence holds."""
+    """The most tokens of the context that a sequence holds."""
 
 
 @dataclass(frozen=True)
 class EncodedPair:
-    """A question and a passage, whole: nothing of the passage is left out."""
+    """A question and a context, whole: nothing of the context is left out."""
 
     reading: Reading
     sequences: list[list[int]]
@@ -86,18 +86,18 @@ class EncodedPair:
 
 @dataclass(frozen=True)
 class FoundAnswer:
-    """What a model says about a question; `start` and `end` are characters of the passage, None for no answer."""
+    """What a model says about a question; `start` and `end` are characters of the context, None for no answer."""
 
     start: int | None
     end: int | None
     score: float
     """Probability of what is said, among all spans that are allowed and, where that is allowed, no answer."""
     no_answer: float
-    """Probability that the passage has no answer; 0 where the model may not say so."""
+    """Probability that the context has no answer; 0 where the model may not say so."""
 
 
 def least_room(window: int) -> int:
-    """Tokens of a passage that fit beside the longest question."""
+    """Tokens of a context that fit beside the longest question."""
     return window - longest_question(window) - _SPECIAL_TOKENS
 
 
@@ -117,21 +117,21 @@ def overlap_of(window: int, wanted: int | None) -> int:
     if wanted >= least_room(window):
         raise UsageError(
             f"window_overlap: {wanted:,} tokens leave no step forward: beside a long question a window of {window:,} "
-            f"holds {least_room(window):,} tokens of the passage. Use less than that."
+            f"holds {least_room(window):,} tokens of the context. Use less than that."
         )
     return wanted
 
 
 def encode_pairs(loaded: LoadedModel, pairs: Iterable[tuple[str, str]], *, overlap: int) -> list[EncodedPair]:
-    """Each (question, passage) in windows of `loaded.window` tokens; equal passages share their tokens."""
+    """Each (question, context) in windows of `loaded.window` tokens; equal contexts share their tokens."""
     tokenizer, window = loaded.tokenizer, loaded.window
     held = list(pairs)
-    passages = _tokenize(tokenizer, [passage for _, passage in held])
+    contexts = _tokenize(tokenizer, [context for _, context in held])
     questions = _tokenize(tokenizer, [question for question, _ in held])
     most = longest_question(window)
     encoded = []
-    for question, passage in held:
-        (_, asked), (whole, ids) = questions[question], passages[passage]
+    for question, context in held:
+        (_, asked), (whole, ids) = questions[question], contexts[context]
         head = [tokenizer.cls_token_id, *asked[:most], tokenizer.sep_token_id]
         room = window - len(head) - 1
         starts = window_starts(len(ids), size=room, overlap=min(overlap, room - 1))
@@ -142,7 +142,7 @@ def encode_pairs(loaded: LoadedModel, pairs: Iterable[tuple[str, str]], *, overl
     return encoded
 
 
-def _tokenize(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> dict[str, tuple[Passage, list[int]]]:
+def _tokenize(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> dict[str, tuple[Context, list[int]]]:
     """Each different text with its ids. The name of a special token is text here: a `[SEP]` would end the question."""
     import numpy as np
 
@@ -162,12 +162,12 @@ def _tokenize(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> dict[
         )
     tokens = zip(different, encoding["input_ids"], encoding["offset_mapping"], strict=True)
     return {
-        text: (Passage(text, np.array(offsets, dtype=np.int32).reshape(-1, 2)), ids) for text, ids, offsets in tokens
+        text: (Context(text, np.array(offsets, dtype=np.int32).reshape(-1, 2)), ids) for text, ids, offsets in tokens
     }
 
 
 def find_answer(reading: Reading, logits: Sequence[NDArray[np.float32]], options: AnswerOptions) -> FoundAnswer:
-    """The span of the passage with the highest sum of start and end logits over all windows, or no answer.
+    """The span of the context with the highest sum of start and end logits over all windows, or no answer.
 
     A span in several windows has its best score of them. No answer has the score of [CLS], the least over the windows:
     one window that is sure of an answer is enough (Devlin et al. 2018, section 4.3, and their code for windows).
@@ -179,17 +179,17 @@ def find_answer(reading: Reading, logits: Sequence[NDArray[np.float32]], options
     from scipy.special import softmax
 
     scores = span_scores(reading, logits, most=options.max_answer_tokens)  # (T, most)
-    silent = min(float(one[0].sum()) for one in logits)
-    possible = np.append(scores.ravel(), silent if options.no_answer else -np.inf)
-    if not np.isfinite(possible).any():  # a passage without a token, and an answer is wanted
+    null_score = min(float(one[0].sum()) for one in logits)
+    possible = np.append(scores.ravel(), null_score if options.no_answer else -np.inf)
+    if not np.isfinite(possible).any():  # a context without a token, and an answer is wanted
         return FoundAnswer(None, None, score=1.0, no_answer=0.0)
     shares = softmax(possible)
     no_answer = float(shares[-1])
     best = int(scores.argmax()) if scores.size else None
-    if best is None or (options.no_answer and silent > scores.flat[best] + options.no_answer_threshold):
+    if best is None or (options.no_answer and null_score > scores.flat[best] + options.no_answer_threshold):
         return FoundAnswer(None, None, score=no_answer, no_answer=no_answer)
     first, more = divmod(best, scores.shape[1])
-    offsets = reading.passage.offsets
+    offsets = reading.context.offsets
     start, end = int(offsets[first, 0]), int(offsets[first + more, 1])
     return FoundAnswer(start, end, score=float(shares[best]), no_answer=no_answer)
 
@@ -198,7 +198,7 @@ def span_scores(reading: Reading, logits: Sequence[NDArray[np.float32]], *, most
     """(T, most) the score of the span that begins at a token and goes on for so many more; -inf where there is none."""
     import numpy as np
 
-    tokens = len(reading.passage.offsets)
+    tokens = len(reading.context.offsets)
     scores = np.full((tokens, min(most, tokens)), -np.inf)
     for start, window in zip(reading.starts, logits, strict=True):
         inside = window[reading.first : -1].astype(np.float64)  # without the [SEP] behind it

@@ -19,7 +19,7 @@ from llmkit.tasks.sentences import ends_sentence
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 _LEAST_ROOM = 8
 """Tokens for the text of a part; a single character may take five."""
 
@@ -157,7 +157,7 @@ def write_in_rounds(
                 unshortened += 1
         waiting = next_round
     if unshortened:
-        _log.warning(
+        logger.warning(
             "%s of %s texts: what was written about their parts came out no shorter, and was joined as it stands",
             f"{unshortened:,}",
             f"{len(parts):,}",

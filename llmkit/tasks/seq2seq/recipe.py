@@ -23,7 +23,7 @@ class WritingBlock(Block):
     max_new_tokens: PositiveInt | None = None
     """Length limit; without it, what 99 % of the training targets need."""
     beams: Annotated[int, Field(ge=1, le=64)] = 1
-    """Width of the search; 1 takes the likeliest token each time."""
+    """Width of the search; 1 takes the most probable token each time."""
     repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] = 1.0
     """Divides the scores of tokens already there (Keskar et al. 2019); 1 is off."""
 
@@ -34,9 +34,9 @@ class Seq2SeqRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "seq2seq-lm"
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("seq2seq-lm")
     SOURCE: ClassVar[str]
-    """The role that is read."""
+    """The field that is read."""
     TARGET: ClassVar[str]
-    """The role that is written."""
+    """The field that is written."""
     SAVED: ClassVar[type[SavedSeq2Seq]]
 
     prefix: str | None = None

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from llmkit.data.windows import default_overlap
-from llmkit.recipe.blocks import Kind
+from llmkit.recipe.blocks import ColumnType
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedSummarization
 
@@ -17,7 +17,7 @@ class SummarizationRecipe(Seq2SeqRecipe):
     VERB: ClassVar[str] = "summarize"
     USE: ClassVar[str] = "llmkit summarize FILE --model {model}"
     HUB_DEFAULT: ClassVar[str] = "google-t5/t5-small"
-    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "summary": "text"}
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text", "summary": "text"}
     METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
     BEST: ClassVar[str] = "rougeL"
     BASELINES: ClassVar[tuple[str, ...]] = ("lead-1",)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 class Seq2SeqTask(BaseTask):
@@ -105,7 +105,7 @@ class Seq2SeqTask(BaseTask):
         targets = train.columns["target_ids"].lengths
         whole = [row for row, own in enumerate(train.examples_of()) if targets[own[0]]]
         if len(whole) < train.rows:
-            _log.warning(
+            logger.warning(
                 "train: %s of %s rows left out: their %s is longer than max_source_tokens %s, and a %s of the whole "
                 "belongs to no part of it. Use overflow: truncate to train on their beginnings",
                 *(f"{train.rows - len(whole):,}", f"{train.rows:,}", self.recipe.SOURCE),
@@ -120,7 +120,7 @@ class Seq2SeqTask(BaseTask):
         """Take the length limit from these targets, which are never longer than `max_target_tokens`."""
         limit = length_limit(examples.columns["target_ids"].lengths)
         name = "99th percentile of the training targets"
-        _log.info("generation.max_new_tokens: %s, the %s, end of text included", f"{limit:,}", name)
+        logger.info("generation.max_new_tokens: %s, the %s, end of text included", f"{limit:,}", name)
         self.options = self.options.model_copy(update={"max_new_tokens": limit})
         self._save_config()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from llmkit.recipe.blocks import Kind
+from llmkit.recipe.blocks import ColumnType
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedTextToText
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class TextToTextRecipe(Seq2SeqRecipe):
     VERB: ClassVar[str] = "generate"
     USE: ClassVar[str] = "llmkit generate FILE --model {model}"
-    ROLES: ClassVar[Mapping[str, Kind]] = {"text": "text", "target": "text", "prefix": "text"}
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text", "target": "text", "prefix": "text"}
     OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"prefix": True}
-    READ_ROLES: ClassVar[tuple[str, ...]] = ("text", "prefix")
+    READ_FIELDS: ClassVar[tuple[str, ...]] = ("text", "prefix")
     METRICS: ClassVar[tuple[str, ...]] = ("rouge", "exact_text")
     BEST: ClassVar[str] = "rougeL"
     BASELINES: ClassVar[tuple[str, ...]] = ("copy",)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from llmkit.recipe.blocks import Kind
+from llmkit.recipe.blocks import ColumnType
 from llmkit.recipe.languages import language_code
 from llmkit.tasks.seq2seq.languages import Language, is_same, translation_prefix
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
@@ -21,8 +21,8 @@ class TranslationRecipe(Seq2SeqRecipe):
     VERB: ClassVar[str] = "translate"
     USE: ClassVar[str] = "llmkit translate FILE --model {model}"
     HUB_DEFAULT: ClassVar[str] = "google-t5/t5-small"
-    ROLES: ClassVar[Mapping[str, Kind]] = {"source": "text", "target": "text"}
-    READ_ROLES: ClassVar[tuple[str, ...]] = ("source",)
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"source": "text", "target": "text"}
+    READ_FIELDS: ClassVar[tuple[str, ...]] = ("source",)
     METRICS: ClassVar[tuple[str, ...]] = ("bleu", "chrf", "ter")
     # BLEU is 0 until four words in a row are right, and TER may exceed its bad end: chrF tells early models apart.
     BEST: ClassVar[str] = "chrf"

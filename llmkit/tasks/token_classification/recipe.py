@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from llmkit.errors import DataError
 from llmkit.models.families import Head, families_with
-from llmkit.recipe.blocks import DistinctNames, Kind
+from llmkit.recipe.blocks import ColumnType, DistinctNames
 from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.token_classification.rows import given_tags, has_words
 from llmkit.tasks.token_classification.saved import SavedTokenClassification
@@ -23,20 +23,25 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
     from llmkit.tasks.token_classification.task import TokenClassificationTask
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 class TokenClassificationRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "token-classification"
     VERB: ClassVar[str] = "tag"
     USE: ClassVar[str] = 'llmkit tag "a text" --model {model}'
-    ROLES: ClassVar[Mapping[str, Kind]] = {"words": "words", "tags": "labels", "text": "text", "spans": "spans"}
-    ROLE_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("words", "tags"), ("text", "spans"))
-    READ_ROLES: ClassVar[tuple[str, ...]] = ("words", "text")
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {
+        "words": "words",
+        "tags": "labels",
+        "text": "text",
+        "spans": "spans",
+    }
+    FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("words", "tags"), ("text", "spans"))
+    READ_FIELDS: ClassVar[tuple[str, ...]] = ("words", "text")
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("token-classification")
     METRICS: ClassVar[tuple[str, ...]] = ("entities",)
     BEST: ClassVar[str] = "entity_f1"
-    BASELINES: ClassVar[tuple[str, ...]] = ("commonest-tag",)
+    BASELINES: ClassVar[tuple[str, ...]] = ("most-frequent-tag",)
 
     task: Literal["token-classification"]
     labels: DistinctNames | None = None
@@ -118,4 +123,4 @@ def _warn_of_mixture(tags: Collection[str]) -> None:
     prefixed = sorted(tag for tag in tags if split_tag(tag)[0] in "BI")
     bare = sorted(tag for tag in tags if split_tag(tag)[0] == OUTSIDE and tag != OUTSIDE)
     if prefixed and bare:
-        _log.warning("tags: %r has a prefix and %r has none; all are taken as plain tags", prefixed[0], bare[0])
+        logger.warning("tags: %r has a prefix and %r has none; all are taken as plain tags", prefixed[0], bare[0])

@@ -11,7 +11,7 @@ from llmkit.data.rows import Row
 from llmkit.errors import DataError
 from llmkit.tasks.token_classification.tags import OUTSIDE
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 def has_words(row: Row) -> bool:
@@ -70,7 +70,7 @@ class SpanCount:
     def report(self) -> None:
         if self._widened:
             lost = f"; {self._lost:,} of them were lost to a span before them in the same word" if self._lost else ""
-            _log.warning(
+            logger.warning(
                 "spans: %s of %s cut a word, the first at %s; widened to whole words%s",
                 f"{self._widened:,}",
                 f"{self.spans:,}",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llmkit.data.rows import Row
 
 _TAGS_SHOWN = 5
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 class TagReader:
@@ -57,7 +57,7 @@ class TagReader:
         self._tags.report()
         self._spans.report()
         if self._unwritten:
-            _log.info(
+            logger.info(
                 "words: %s that the tokenizer has no piece for, such as the first at %s; read as its unknown token",
                 f"{self._unwritten:,}",
                 self._unwritten_at,
@@ -69,8 +69,10 @@ class TagReader:
         return self._spans.bio(row, pieces.spans)
 
     def _unseen_fault(self) -> str:
-        commonest = self._unseen.most_common(_TAGS_SHOWN)
-        listed = ", ".join(f"{tag!r} ({count:,} times, first at {self._unseen_at[tag]})" for tag, count in commonest)
+        most_frequent = self._unseen.most_common(_TAGS_SHOWN)
+        listed = ", ".join(
+            f"{tag!r} ({count:,} times, first at {self._unseen_at[tag]})" for tag, count in most_frequent
+        )
         first, place = next(iter(self._unseen_at.items()))
         more = f" and {len(self._unseen_at) - _TAGS_SHOWN} more" if len(self._unseen_at) > _TAGS_SHOWN else ""
         hint = nearest(first, self._known)

@@ -19,7 +19,7 @@ _PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
 _GOING_ON, _OPEN = "IEL", "BI"
 _TAGS_SHOWN = 20
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 class EntityWords(NamedTuple):
@@ -115,11 +115,11 @@ class TagCount:
         entities = sum(count for tag, count in self.tags.items() if split_tag(tag)[0] == "B")
         if set("ESLU").intersection(self._prefixes):
             scheme = "BILOU" if set("LU").intersection(self._prefixes) else "IOBES"
-            _log.info("tags: %s, converted to BIO", scheme)
+            logger.info("tags: %s, converted to BIO", scheme)
         elif self._opened_by_inside and not self._needless_begins:
-            _log.info("tags: IOB1 (%s entities begin with I-), converted to BIO", f"{self._opened_by_inside:,}")
+            logger.info("tags: IOB1 (%s entities begin with I-), converted to BIO", f"{self._opened_by_inside:,}")
         elif self._opened_by_inside:
-            _log.warning(
+            logger.warning(
                 "tags: %s of %s entities begin with I- in place of B-, the first at %s; taken as B-",
                 f"{self._opened_by_inside:,}",
                 f"{entities:,}",
@@ -127,4 +127,4 @@ class TagCount:
             )
         shown = ", ".join(f"{tag} {count:,}" for tag, count in self.tags.most_common(_TAGS_SHOWN))
         more = f" and {len(self.tags) - _TAGS_SHOWN} more" if len(self.tags) > _TAGS_SHOWN else ""
-        _log.info("tags of %s words: %s%s", f"{words:,}", shown, more)
+        logger.info("tags of %s words: %s%s", f"{words:,}", shown, more)

@@ -41,14 +41,14 @@ if TYPE_CHECKING:
 
 _PREDICT_EXAMPLES = 2048
 """Logits held at once; enough sequences of each length for full batches."""
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 
 
 class TokenClassificationTask(BaseTask):
     def __init__(self, recipe: TokenClassificationRecipe, loaded: LoadedModel) -> None:
         """Raises:
         ModelError: labels in a scheme that is not BIO, or a tokenizer without an unknown token.
-        UsageError: figures of entities are asked for, and the tags are plain; an overlap as long as the window.
+        UsageError: scores of entities are asked for, and the tags are plain; an overlap as long as the window.
         """
         _check_model(loaded)
         scheme = recipe.scheme
@@ -58,7 +58,7 @@ class TokenClassificationTask(BaseTask):
         self.loaded = loaded
         self.class_of = {label: index for index, label in enumerate(loaded.labels)}
         self._overlap = overlap_of(loaded.window, recipe.window_overlap)
-        self._check_figures()
+        self._check_metrics()
         SavedTokenClassification(window_overlap=self._overlap).save(loaded)
 
     def encode(self, rows: Iterable[Row]) -> Examples:
@@ -138,11 +138,11 @@ class TokenClassificationTask(BaseTask):
         ]
         return {"input_ids": sequences, "target_ids": targets}
 
-    def _check_figures(self) -> None:
+    def _check_metrics(self) -> None:
         asked = [*(self.recipe.evaluation.metrics or ()), self.recipe.evaluation.best or ""]
         if self.recipe.scheme == "plain" and any(name == "entities" or name.startswith("entity_") for name in asked):
             raise UsageError(
-                "evaluation: figures of entities need tags with prefixes (B-PER, I-PER, O); these are plain. "
+                "evaluation: scores of entities need tags with prefixes (B-PER, I-PER, O); these are plain. "
                 "Use tag_accuracy."
             )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from llmkit.data.kinds import KINDS
-from llmkit.recipe.blocks import Kind
+from llmkit.data.column_types import KINDS
+from llmkit.recipe.blocks import ColumnType
 
 
 @pytest.mark.parametrize("cell", ["[" * 100_000, "[" * 3000 + "]" * 3000])
 @pytest.mark.parametrize("kind", ["labels", "words", "spans", "answers", "messages"])
-def test_a_cell_of_brackets_is_no_value_of_any_kind(kind: Kind, cell: str) -> None:
+def test_a_cell_of_brackets_is_no_value_of_any_kind(kind: ColumnType, cell: str) -> None:
     """The decoder ended in a RecursionError, which was reported as a defect."""
     assert KINDS[kind](cell) is None
 

@@ -30,7 +30,7 @@ _KNOWN_ATTENTION = (None, "eager", "sdpa")  # no set: what a config names may be
 
 
 @dataclass(frozen=True)
-class ModelPlace:
+class ResolvedModel:
     """A checked folder, and what it is a copy of."""
 
     folder: Path
@@ -39,12 +39,12 @@ class ModelPlace:
     """The commit of a hub model; None for a folder."""
     config: dict[str, Any]
     """What the model's own config says; of an adapter, that of the whole model."""
-    base: ModelPlace | None = None
+    base: ResolvedModel | None = None
     """The adapter in the folder, if any."""
     adapter: Adapter | None = None
 
 
-def find_model(name: str, *, revision: str | None = None) -> ModelPlace:
+def find_model(name: str, *, revision: str | None = None) -> ResolvedModel:
     """Resolve and check a model's name.
 
     Raises:
@@ -55,7 +55,7 @@ def find_model(name: str, *, revision: str | None = None) -> ModelPlace:
     folder, commit = _folder_of(name, revision=revision)
     if os.path.lexists(folder / ADAPTER_CONFIG):
         return _adapter_place(folder, name=name, commit=commit)
-    return ModelPlace(folder=folder, name=name, revision=commit, config=check_folder(folder, name=name))
+    return ResolvedModel(folder=folder, name=name, revision=commit, config=check_folder(folder, name=name))
 
 
 def _folder_of(name: str, *, revision: str | None) -> tuple[Path, str | None]:
@@ -71,7 +71,7 @@ def _folder_of(name: str, *, revision: str | None) -> tuple[Path, str | None]:
     return folder, folder.name
 
 
-def _adapter_place(folder: Path, *, name: str, commit: str | None) -> ModelPlace:
+def _adapter_place(folder: Path, *, name: str, commit: str | None) -> ResolvedModel:
     """An adapter's folder, and the model that it changes, which is found and checked like any other."""
     if any(os.path.lexists(folder / file) for file in (CONFIG, WEIGHTS, INDEX)):
         raise ModelError(f"{name}: it is both a model and an adapter ({ADAPTER_CONFIG}). Keep them in two folders.")
@@ -86,12 +86,12 @@ def _adapter_place(folder: Path, *, name: str, commit: str | None) -> ModelPlace
     if os.path.lexists(folder_of_base / ADAPTER_CONFIG):
         raise ModelError(f"{name}: its base model {adapter.base} is itself an adapter. Merge that with `llmkit merge`.")
     config = check_folder(folder_of_base, name=adapter.base)
-    base = ModelPlace(folder=folder_of_base, name=adapter.base, revision=commit_of_base, config=config)
+    base = ResolvedModel(folder=folder_of_base, name=adapter.base, revision=commit_of_base, config=config)
     own_config = read_json(folder, MODEL_CONFIG, name=name)  # an adapter that llmkit did not make has none
     if own_config is not None:
         _check_config(own_config, name=name, file=MODEL_CONFIG)
         config = own_config
-    return ModelPlace(folder=folder, name=name, revision=commit, config=config, base=base, adapter=adapter)
+    return ResolvedModel(folder=folder, name=name, revision=commit, config=config, base=base, adapter=adapter)
 
 
 def check_folder(folder: Path, *, name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from llmkit.tasks.base import Engine
 if TYPE_CHECKING:
     import numpy as np
 
-_log = logging.getLogger("llmkit")
+logger = logging.getLogger("llmkit")
 Counts = tuple[int, int, int]
 """Number of generated texts, of those stopped by the limit, and the limit in tokens."""
 
@@ -45,7 +45,7 @@ def written_details(counted: Sequence[Counts]) -> dict[str, Any]:
     if not written:
         return {}
     limit = max(one[2] for one in counted)
-    _log.info(
+    logger.info(
         "%s of %s generated texts reached the limit of max_new_tokens %s", f"{stopped:,}", f"{written:,}", f"{limit:,}"
     )
     return {"written": {"texts": written, "reached_limit": stopped, "max_new_tokens": limit}}

@@ -1,6 +1,6 @@
 """The types of values in a task's columns: each converts a value of a file to plain values, or rejects it.
 
-A new type is a function here, a line in `KINDS` and a name in `recipe.blocks.Kind`.
+A new type is a function here, a line in `KINDS` and a name in `recipe.blocks.ColumnType`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from llmkit.data.readers import parse_json
-from llmkit.recipe.blocks import Kind
+from llmkit.recipe.blocks import ColumnType
 
 Read = Callable[[object], Any]
 """The value for the task, or None if it has another type."""
@@ -97,7 +97,7 @@ def anything(value: object) -> list[object]:
     return [value]
 
 
-KINDS: Mapping[Kind, Read] = {
+KINDS: Mapping[ColumnType, Read] = {
     "text": text,
     "label": label,
     "labels": labels,
@@ -108,9 +108,9 @@ KINDS: Mapping[Kind, Read] = {
     "messages": messages,
     "any": anything,
 }
-TEXT_KINDS: frozenset[Kind] = frozenset({"text", "words", "messages"})
+TEXT_KINDS: frozenset[ColumnType] = frozenset({"text", "words", "messages"})
 """Types whose texts a model reads or generates, and a tokenizer is trained on."""
-WANTED: Mapping[Kind, str] = {
+WANTED: Mapping[ColumnType, str] = {
     "text": "text",
     "label": "a label",
     "labels": 'a list of labels, such as ["a", "b"]',

@@ -53,8 +53,8 @@ def ratio_scores(ratio: str, predictions: Sequence[Any], references: Sequence[An
     }
     micro = precision_recall_fscore_support(right, found, average="micro", zero_division=0.0)
     macro = sum(entry[ratio] for entry in per_class.values()) / len(labels)
-    figures = {f"{ratio}_micro": float(micro[names.index(ratio)]), f"{ratio}_macro": macro}
-    return Scores(figures, {"per_class": per_class})
+    scores = {f"{ratio}_micro": float(micro[names.index(ratio)]), f"{ratio}_macro": macro}
+    return Scores(scores, {"per_class": per_class})
 
 
 def mean_average_precision(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
