@@ -43,6 +43,7 @@ from llmkit.models.lstm import LstmConfig, LstmForSequenceClassification
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock, TrainBlock
 from llmkit.tasks.base import Scores, Task, count_targets
+from llmkit.tasks.build import build_task
 from llmkit.tasks.classification.recipe import ClassificationRecipe
 from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
@@ -354,7 +355,7 @@ def model_for(name: TaskName, *, family: str | None = None, dropout: float = 0.0
 
 def task_of(name: TaskName, *, loaded: LoadedModel | None = None, dropout: float = 0.0, **keys: Any) -> Task:
     recipe = recipe_of(name, **keys)
-    task: Task = recipe.build_task(loaded or model_for(name, dropout=dropout))
+    task: Task = build_task(recipe, loaded or model_for(name, dropout=dropout))
     return task
 
 

@@ -88,6 +88,7 @@ def evaluate_model(
 
     from llmkit.evaluation.measure import measure
     from llmkit.inference.engines.transformers import TransformersEngine
+    from llmkit.tasks.build import build_task
 
     run, recipe, loaded = _opened(model, data=data)
     _check_request(recipe, columns=columns, metrics=metrics)
@@ -97,7 +98,7 @@ def evaluate_model(
     train = _baseline_rows(recipe, run) if baseline else None
     reading = reading_as(recipe, columns=columns or {}, quoting=quoting)
     rows, described = _rows(recipe, run, data=data, columns=columns or {}, reading=reading)
-    task = recipe.build_task(loaded)
+    task = build_task(recipe, loaded)
     examples = task.encode(rows)
     accelerator = Accelerator()
     engine = TransformersEngine(loaded, device=accelerator.device)

@@ -1,6 +1,7 @@
 """What a task is: the seam between rows of text and the training loop, the engines and the metrics.
 
-A task is a package with a recipe class (`TaskRecipe`) and a task class (`Task`); `tasks/__init__.py` lists the former.
+A task is a package with a recipe class (`TaskRecipe`) and a task class (`Task`); `tasks/__init__.py` lists the former,
+`tasks/build.py` the latter.
 Legend: N examples, B batch, T tokens, C classes, V vocabulary.
 """
 
@@ -158,14 +159,6 @@ class TaskRecipe(Recipe):
             ModelError: a damaged entry.
         """
         return {}
-
-    def build_task(self, loaded: LoadedModel) -> Task:
-        """The task around its model.
-
-        Raises:
-            UsageError, ModelError: the model does not fit the recipe.
-        """
-        raise NotImplementedError
 
 
 class Task(Protocol):

@@ -56,7 +56,7 @@ def prepare(
     from llmkit.training.schedule import plan_training
 
     warn_of_shared_texts(splits)
-    task = build_task(recipe, splits, checkpoint=checkpoint.folder if checkpoint else None)
+    task = load_task(recipe, splits, checkpoint=checkpoint.folder if checkpoint else None)
     data = _describe_data(task, splits)
     if resumed is not None and checkpoint is not None:
         check_data(resumed, data)
@@ -105,7 +105,7 @@ def _checked(task: Task, train: Examples, recipe: Recipe, *, device: torch.devic
     return {check.name: check.found for check in passed}
 
 
-def build_task(recipe: TaskRecipe, splits: dict[Split, SplitRows], *, checkpoint: Path | None = None) -> Task:
+def load_task(recipe: TaskRecipe, splits: dict[Split, SplitRows], *, checkpoint: Path | None = None) -> Task:
     """The recipe's task around its model.
 
     Args:
@@ -114,6 +114,8 @@ def build_task(recipe: TaskRecipe, splits: dict[Split, SplitRows], *, checkpoint
         ModelError, MachineError: the model cannot be loaded, or does not support the task.
         DataError: the training rows have no labels, or no text for a tokenizer.
     """
+    from llmkit.tasks.build import build_task
+
     labels = recipe.class_names(splits["train"])
     if checkpoint is not None:
         loaded = load_model(str(checkpoint), head=recipe.HEAD, labels=labels, keep_adapter=True)
@@ -139,7 +141,7 @@ def build_task(recipe: TaskRecipe, splits: dict[Split, SplitRows], *, checkpoint
             seed=recipe.train.seed,
         )
     _set_window(recipe, loaded)
-    return recipe.build_task(_partly_trained(loaded, recipe, head=recipe.HEAD))
+    return build_task(recipe, _partly_trained(loaded, recipe, head=recipe.HEAD))
 
 
 def _partly_trained(loaded: LoadedModel, recipe: Recipe, *, head: Head) -> LoadedModel:

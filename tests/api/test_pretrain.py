@@ -19,7 +19,7 @@ from llmkit.errors import UsageError
 from llmkit.recipe.loading import load_recipe
 from llmkit.tasks import RECIPES
 from llmkit.tasks.base import Task
-from llmkit.training.prepare import build_task
+from llmkit.training.prepare import load_task
 from llmkit.training.splits import open_splits
 
 MASKED = """recipe: 1
@@ -114,7 +114,7 @@ def work(pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 def task_for(recipe: str) -> Task:
     """The task that `finetune` would train, before its first step."""
     loaded: Any = load_recipe(Path(recipe), kinds=RECIPES).recipe
-    return build_task(loaded, open_splits(loaded))
+    return load_task(loaded, open_splits(loaded))
 
 
 def test_a_classifier_begins_from_the_pretrained_body_with_a_head_of_its_own(here: Path) -> None:

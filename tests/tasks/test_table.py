@@ -12,7 +12,7 @@ from llmkit.evaluation.baselines import BASELINES
 from llmkit.evaluation.metrics import METRICS
 from llmkit.models.families import FAMILIES
 from llmkit.tasks import RECIPES, Verb
-from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.build import TASKS
 
 _PROBE = """
 import sys
@@ -35,7 +35,10 @@ def test_a_recipe_class_names_only_what_there_is(name: str) -> None:
     assert set(recipe.METRICS) <= set(METRICS)
     assert set(recipe.BASELINES) <= set(BASELINES)
     assert "{model}" in recipe.USE
-    assert recipe.build_task is not TaskRecipe.build_task
+
+
+def test_every_recipe_has_a_task_class() -> None:
+    assert TASKS.keys() == RECIPES.keys()
 
 
 def test_the_table_of_tasks_loads_no_task_and_no_model_library() -> None:

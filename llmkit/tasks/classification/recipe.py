@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
-    from llmkit.tasks.classification.task import ClassificationTask
 
 Weight = Annotated[float, Field(gt=0)]
 _FITTING: Mapping[Answer, tuple[str, ...]] = {
@@ -147,8 +146,3 @@ class ClassificationRecipe(TaskRecipe):
             "window_overlap": saved.window_overlap if saved.overflow == "window" else None,
         }
         return {key: value for key, value in keys.items() if value is not None}
-
-    def build_task(self, loaded: LoadedModel) -> ClassificationTask:
-        from llmkit.tasks.classification.task import ClassificationTask
-
-        return ClassificationTask(self, loaded)

@@ -14,7 +14,6 @@ from llmkit.tasks.base import TaskRecipe
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
-    from llmkit.tasks.instruction.task import InstructionTask
 
 
 class AnswerBlock(Block):
@@ -74,8 +73,3 @@ class InstructionRecipe(TaskRecipe):
     @classmethod
     def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
         return {"generation": {"repetition_penalty": loaded.model.generation_config.repetition_penalty or 1.0}}
-
-    def build_task(self, loaded: LoadedModel) -> InstructionTask:
-        from llmkit.tasks.instruction.task import InstructionTask
-
-        return InstructionTask(self, loaded)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
-    from llmkit.tasks.multiple_choice.task import MultipleChoiceTask
 
 _ENDINGS = tuple(f"ending{number}" for number in range(MOST_CHOICES))
 
@@ -94,8 +93,3 @@ class MultipleChoiceRecipe(TaskRecipe):
     @classmethod
     def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
         return SavedMultipleChoice.load(loaded).model_dump(exclude_none=True)
-
-    def build_task(self, loaded: LoadedModel) -> MultipleChoiceTask:
-        from llmkit.tasks.multiple_choice.task import MultipleChoiceTask
-
-        return MultipleChoiceTask(self, loaded)

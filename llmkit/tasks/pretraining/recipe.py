@@ -12,10 +12,7 @@ from llmkit.recipe.blocks import ColumnType, ScratchModel, TextUnit
 from llmkit.tasks.base import TaskRecipe
 
 if TYPE_CHECKING:
-    from llmkit.models.loaded import LoadedModel
-    from llmkit.tasks.pretraining.causal_lm import CausalLMTask
-    from llmkit.tasks.pretraining.masked_lm import MaskedLMTask
-    from llmkit.tasks.pretraining.span_corruption import SpanCorruptionTask
+    pass
 
 
 class CausalLMRecipe(TaskRecipe):
@@ -37,11 +34,6 @@ class CausalLMRecipe(TaskRecipe):
     def window_tokens(self) -> int | None:
         """Positions behind the block stay untrained where the weights were random, so the window ends there."""
         return self.block_tokens if isinstance(self.model, ScratchModel) else None
-
-    def build_task(self, loaded: LoadedModel) -> CausalLMTask:
-        from llmkit.tasks.pretraining.causal_lm import CausalLMTask
-
-        return CausalLMTask(self, loaded)
 
 
 class MaskedLMRecipe(TaskRecipe):
@@ -68,11 +60,6 @@ class MaskedLMRecipe(TaskRecipe):
         """Positions behind the block stay untrained where the weights were random, so the window ends there."""
         return self.block_tokens if isinstance(self.model, ScratchModel) else None
 
-    def build_task(self, loaded: LoadedModel) -> MaskedLMTask:
-        from llmkit.tasks.pretraining.masked_lm import MaskedLMTask
-
-        return MaskedLMTask(self, loaded)
-
 
 class SpanCorruptionRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "seq2seq-lm"
@@ -90,8 +77,3 @@ class SpanCorruptionRecipe(TaskRecipe):
     """Mean length of a hidden span in tokens."""
     text_files: TextUnit = "document"
     """What a document is in a plain text file: a line, what stands between blank lines, or all of it."""
-
-    def build_task(self, loaded: LoadedModel) -> SpanCorruptionTask:
-        from llmkit.tasks.pretraining.span_corruption import SpanCorruptionTask
-
-        return SpanCorruptionTask(self, loaded)

@@ -14,7 +14,6 @@ from llmkit.tasks.question_answering.saved import SavedQuestionAnswering
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
-    from llmkit.tasks.question_answering.task import QuestionAnsweringTask
 
 
 class QuestionAnsweringRecipe(TaskRecipe):
@@ -47,8 +46,3 @@ class QuestionAnsweringRecipe(TaskRecipe):
     @classmethod
     def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
         return SavedQuestionAnswering.load(loaded).model_dump(exclude_none=True, exclude={"no_answer"})
-
-    def build_task(self, loaded: LoadedModel) -> QuestionAnsweringTask:
-        from llmkit.tasks.question_answering.task import QuestionAnsweringTask
-
-        return QuestionAnsweringTask(self, loaded)

@@ -14,7 +14,6 @@ from llmkit.tasks.seq2seq.saved import SavedSeq2Seq
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
-    from llmkit.tasks.seq2seq.task import Seq2SeqTask
 
 
 class WritingBlock(Block):
@@ -73,8 +72,3 @@ class Seq2SeqRecipe(TaskRecipe):
         limit = {"max_source_tokens": loaded.window} if loaded.is_bounded else {}
         kept = saved.model_dump(exclude_none=True, exclude=set(SavedSeq2Seq.model_fields) - {"prefix"})
         return {**kept, **limit, "generation": written}
-
-    def build_task(self, loaded: LoadedModel) -> Seq2SeqTask:
-        from llmkit.tasks.seq2seq.task import Seq2SeqTask
-
-        return Seq2SeqTask(self, loaded)

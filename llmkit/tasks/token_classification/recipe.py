@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
-    from llmkit.tasks.token_classification.task import TokenClassificationTask
 
 logger = logging.getLogger("llmkit")
 
@@ -111,11 +110,6 @@ class TokenClassificationRecipe(TaskRecipe):
     @classmethod
     def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
         return SavedTokenClassification.load(loaded).model_dump(exclude_none=True)
-
-    def build_task(self, loaded: LoadedModel) -> TokenClassificationTask:
-        from llmkit.tasks.token_classification.task import TokenClassificationTask
-
-        return TokenClassificationTask(self, loaded)
 
 
 def _warn_of_mixture(tags: Collection[str]) -> None:
