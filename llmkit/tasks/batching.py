@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from llmkit.data.order import cut_by_tokens
 
 
@@ -19,7 +21,5 @@ def batches_by_length(lengths: Sequence[int], *, max_tokens: int) -> list[list[i
     Raises:
         ValueError: `max_tokens` is below 1.
     """
-    import numpy as np
-
     cuts = cut_by_tokens(range(len(lengths)), np.asarray(lengths, dtype=np.int64), max_tokens=max_tokens)
     return [cut.tolist() for cut in cuts]

@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from llmkit.errors import DataError
 from llmkit.models.scale import mean_and_deviation
-from llmkit.tasks.classification.scores import Answer
+from llmkit.tasks.classification.problem_types import Answer
 
 logger = logging.getLogger("llmkit")
 _SHOWN = 10
@@ -61,7 +63,6 @@ def label_counts(references: Sequence[Any], labels: Sequence[str]) -> dict[str, 
 
 def even_weights(references: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
     """N / (C x count) for each label that occurs: all labels together weigh the same, and a row 1 on average."""
-    import numpy as np
     from sklearn.utils.class_weight import compute_class_weight
 
     rows = np.array(references, dtype=object)

@@ -16,8 +16,8 @@ from llmkit.errors import DataError, UsageError
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.base import Engine
 from llmkit.tasks.classification.inputs import Contents, Pair, TextInputs
+from llmkit.tasks.classification.problem_types import Answer, problem_type_of
 from llmkit.tasks.classification.saved import SavedClassification
-from llmkit.tasks.classification.scores import Answer, predictions_of, problem_type_of, scores_of, scores_of_rows
 from llmkit.tasks.inputs import Cuts, check_texts, numbered_chunks
 
 CLASSIFY_CHUNK_ROWS = 2048
@@ -99,6 +99,8 @@ class _Reader:
     threshold: float | None
 
     def classify(self, chunk: Sequence[str | Pair], *, first_row: int, cuts: Cuts) -> Iterator[Classification]:
+        from llmkit.tasks.classification.scores import predictions_of, scores_of, scores_of_rows
+
         inputs, answer, names = self.inputs, self.answer, self.loaded.labels
         firsts, seconds = _sides(chunk, pairs=inputs.pairs, first_row=first_row)
         contents = inputs.read(firsts, seconds)

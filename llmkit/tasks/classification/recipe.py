@@ -12,8 +12,8 @@ from llmkit.errors import DataError
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType, DistinctNames
 from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.classification.problem_types import NUMBER_LABELS, Answer, problem_type_of
 from llmkit.tasks.classification.saved import SavedClassification
-from llmkit.tasks.classification.scores import NUMBER_LABELS, Answer, problem_type_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,52 +6,21 @@ Legend: N sequences (texts or windows of them), R rows, C classes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
 from typing_extensions import assert_never
 
-from llmkit.errors import ModelError
+from llmkit.tasks.classification.problem_types import Answer
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from llmkit.models.loaded import LoadedModel
-
-Answer = Literal["label", "labels", "number"]
 DEFAULT_THRESHOLD = 0.5
 """Of many labels, until the validation rows have shown a better one."""
-PROBLEM_TYPES: Mapping[Answer, str] = {
-    "label": "single_label_classification",
-    "labels": "multi_label_classification",
-    "number": "regression",
-}
-"""Words of transformers' configs."""
-NUMBER_LABELS = ("LABEL_0",)
-"""transformers' own name of an only output."""
-
-
-def problem_type_of(loaded: LoadedModel) -> Answer:
-    """By the model's config.
-
-    Raises:
-        ModelError: its number of outputs does not fit its problem type.
-    """
-    problem, outputs = loaded.model.config.problem_type, len(loaded.labels)
-    fits: dict[Answer, bool] = {"label": outputs > 1, "labels": outputs > 0, "number": outputs == 1}
-    if problem is None:  # transformers takes it so, too
-        return "label" if outputs > 1 else "number"
-    for answer, name in PROBLEM_TYPES.items():
-        if problem == name and fits[answer]:
-            return answer
-    raise ModelError(f"{loaded.name}: config.json says {problem}, which {outputs} outputs do not fit.")
 
 
 def scores_of(logits: NDArray[np.float32], answer: Answer) -> NDArray[np.float64]:
     """(N, C) probabilities: adding up to 1 for one label, each for itself for many; a number stays as it is."""
-    import numpy as np
-    from scipy.special import expit, softmax
-
     scores: NDArray[np.float64] = logits.astype(np.float64)
     match answer:
         case "label":
@@ -75,8 +44,6 @@ def scores_of_rows(
         lengths: (N,) tokens of each window.
         windows: the windows of each row.
     """
-    import numpy as np
-
     if len(windows) == len(scores):
         return scores
     weights = np.asarray(lengths, dtype=np.float64)[:, None]  # (N, 1)
@@ -113,7 +80,6 @@ def best_threshold(probabilities: Sequence[float], wanted: Sequence[bool]) -> tu
     It lies half way between two probabilities that occur, so that rounding moves no label across it. Of several
     equally good ones, the nearest to a half.
     """
-    import numpy as np
     from sklearn.metrics import precision_recall_curve
 
     if not any(wanted):

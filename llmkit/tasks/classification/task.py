@@ -7,20 +7,30 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import Tensor
+from torch.nn import functional
 from typing_extensions import assert_never
 
 from llmkit.data.examples import ExampleBuilder, Examples
 from llmkit.data.lengths import LengthCount
+from llmkit.data.order import Indices
+from llmkit.data.rows import Row
 from llmkit.errors import DataError, nearest
+from llmkit.models.loaded import LoadedModel
+from llmkit.models.losses import cross_entropy_sum
+from llmkit.models.scale import TargetScale
+from llmkit.models.target_scale import standardised
+from llmkit.models.text_logits import text_logits
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.classification.inputs import Contents, TextInputs
 from llmkit.tasks.classification.label_report import even_weights, report_references
+from llmkit.tasks.classification.problem_types import PROBLEM_TYPES
 from llmkit.tasks.classification.recipe import ClassificationRecipe
 from llmkit.tasks.classification.saved import SavedClassification
 from llmkit.tasks.classification.scores import (
-    PROBLEM_TYPES,
     best_threshold,
     chosen,
     flattened,
@@ -30,14 +40,6 @@ from llmkit.tasks.classification.scores import (
 )
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from llmkit.data.order import Indices
-    from llmkit.data.rows import Row
-    from llmkit.models.loaded import LoadedModel
-    from llmkit.models.scale import TargetScale
 
 logger = logging.getLogger("llmkit")
 
@@ -90,11 +92,6 @@ class ClassificationTask(BaseTask):
         return {**batch, **self._wanted(examples, indices)}
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        from torch.nn import functional
-
-        from llmkit.models.losses import cross_entropy_sum
-        from llmkit.models.text_logits import text_logits
-
         inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", "values")}
         logits = text_logits(self.loaded.model(**inputs).logits, batch["attention_mask"].sum(dim=1))  # (B, C)
         match self.answer:
@@ -140,13 +137,9 @@ class ClassificationTask(BaseTask):
             self._save(class_weights=even_weights(of_examples, labels))
 
     def target_scale(self, train: Examples) -> TargetScale | None:
-        from llmkit.models.scale import TargetScale
-
         return TargetScale.of(train.references) if self.answer == "number" else None
 
     def standardise(self, scale: TargetScale) -> None:
-        from llmkit.models.target_scale import standardised
-
         self.loaded = standardised(self.loaded, scale)
         logger.info(
             "numbers are standardised in training (mean %.4g, standard deviation %.4g of the training rows); scores "
@@ -213,8 +206,6 @@ class ClassificationTask(BaseTask):
     def _wanted(self, examples: Examples, indices: Indices) -> Batch:
         """`labels` (B,) or (B, C). A number is no label: its `values` (B,), standardised in training, may be -100
         without being left out."""
-        import torch
-
         if self.answer == "number":
             values = [examples.references[row] for row in _rows_of(examples, indices.tolist())]
             if (scale := self.loaded.target_scale) is not None:  # before they are rounded to float32

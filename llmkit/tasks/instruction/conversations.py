@@ -5,14 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from llmkit.data.examples import ExampleBuilder, Examples
 from llmkit.data.lengths import LengthCount, Overflow
 from llmkit.models.chat import EncodedChat, Messages, encode_chats, without_oldest_exchange
-
-if TYPE_CHECKING:
-    from llmkit.models.loaded import LoadedModel
+from llmkit.models.loaded import LoadedModel
 
 logger = logging.getLogger("llmkit")
 

@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from llmkit.data.examples import Examples
+from llmkit.data.order import Indices
+from llmkit.data.rows import Row
 from llmkit.errors import DataError, UsageError
+from llmkit.models.causal import next_token_loss_sum
 from llmkit.models.chat import TEMPLATE, Messages, answer_ends, fault_in
 from llmkit.models.ends import name_special_ids
+from llmkit.models.loaded import LoadedModel
+from llmkit.models.losses import IGNORED
 from llmkit.models.threads import own_turn
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import BaseTask, Batch, Engine
@@ -22,13 +29,6 @@ from llmkit.tasks.encoding import in_chunks, length_limit
 from llmkit.tasks.instruction.conversations import FittedChats, fit_chats
 from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.padding import attention_mask, padded
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from llmkit.data.order import Indices
-    from llmkit.data.rows import Row
-    from llmkit.models.loaded import LoadedModel
 
 logger = logging.getLogger("llmkit")
 _UNLEARNT_LENGTH = 128
@@ -55,8 +55,6 @@ class InstructionTask(BaseTask):
         return fitted.examples()
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
-        from llmkit.models.losses import IGNORED
-
         ids = examples.columns["input_ids"]
         inputs = padded(ids, indices, value=self.loaded.tokenizer.pad_token_id)  # (B, T)
         labels = inputs.new_full(inputs.shape, IGNORED)
@@ -66,8 +64,6 @@ class InstructionTask(BaseTask):
         return {"input_ids": inputs, "attention_mask": attention_mask(ids, indices), "labels": labels}
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        from llmkit.models.causal import next_token_loss_sum
-
         return next_token_loss_sum(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:

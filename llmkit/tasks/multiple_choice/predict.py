@@ -17,7 +17,7 @@ from llmkit.tasks.inputs import Cuts, check_texts, numbered_chunks
 from llmkit.tasks.multiple_choice.choices import Question, question_of
 from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
 from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice
-from llmkit.tasks.multiple_choice.task import choice_scores, read_questions
+from llmkit.tasks.multiple_choice.scoring import choice_scores, read_questions
 
 ChooseOverflow = Literal["error", "truncate"]
 _CHUNK_ROWS = 512

@@ -7,26 +7,29 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.lengths import LengthCount
+from llmkit.data.order import Indices
+from llmkit.data.rows import Row
 from llmkit.errors import ModelError
+from llmkit.models.loaded import LoadedModel
+from llmkit.models.losses import IGNORED, cross_entropy_sum
 from llmkit.tasks.base import BaseTask, Batch, Engine
-from llmkit.tasks.classification.inputs import Contents, TextInputs
+from llmkit.tasks.classification.inputs import TextInputs
 from llmkit.tasks.encoding import in_chunks
-from llmkit.tasks.multiple_choice.choices import Question, asked_rows
+from llmkit.tasks.multiple_choice.choices import asked_rows
+from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
 from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice
+from llmkit.tasks.multiple_choice.scoring import choice_scores, read_questions
 from llmkit.tasks.padding import attention_mask, padded
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from llmkit.data.order import Indices
-    from llmkit.data.rows import Row
-    from llmkit.models.loaded import LoadedModel
-    from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
 logger = logging.getLogger("llmkit")
 
 
@@ -70,9 +73,6 @@ class MultipleChoiceTask(BaseTask):
         return Examples(columns=columns, references=references, aligned=frozenset({"choice_tokens", "target_ids"}))
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
-        import numpy as np
-        import torch
-
         rows = [_sequences(examples, int(index)) for index in indices]
         flat = Ragged.of([ids for row in rows for ids in row])
         everything = np.arange(len(flat))
@@ -88,10 +88,6 @@ class MultipleChoiceTask(BaseTask):
         }
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        import torch
-
-        from llmkit.models.losses import IGNORED, cross_entropy_sum
-
         inputs = {name: tensor for name, tensor in batch.items() if name not in ("choices", "answers", "labels")}
         scores = self.loaded.model(**inputs).logits.float().squeeze(1)  # (R,)
         rows = scores.split(batch["choices"].tolist())
@@ -110,30 +106,6 @@ class MultipleChoiceTask(BaseTask):
         """The index of the most probable choice of each question, as text."""
         rows = [_sequences(examples, index) for index in range(len(examples))]
         return [str(scores.argmax()) for scores in choice_scores(rows, engine)]
-
-
-def read_questions(inputs: TextInputs, questions: Sequence[Question]) -> list[list[Contents]]:
-    """The ids of each question with each of its choices, never cut."""
-    texts = [question.texts() for question in questions]
-    flat = [pair for row in texts for pair in row]
-    contents = iter(inputs.read([first for first, _ in flat], [second for _, second in flat]))
-    return [[next(contents) for _ in row] for row in texts]
-
-
-def choice_scores(rows: Sequence[Sequence[Sequence[int]]], engine: Engine) -> list[Any]:
-    """For each question the scores of its choices, a float64 array.
-
-    Args:
-        rows: the sequence of ids of each choice.
-    """
-    import numpy as np
-
-    flat = [ids for row in rows for ids in row]
-    if not flat:
-        return []
-    scores = engine.class_logits(flat, pairs=True)[:, 0].astype(np.float64)  # (R,)
-    ends = np.cumsum([len(row) for row in rows])
-    return np.split(scores, ends[:-1])
 
 
 def _sequences(examples: Examples, index: int) -> list[list[int]]:

@@ -8,22 +8,21 @@ Legend: B batch, T tokens.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from llmkit.data.examples import Examples
+from llmkit.data.order import Indices
+from llmkit.data.rows import Row
 from llmkit.data.token_store import Blocks
+from llmkit.models.causal import next_token_loss_sum
 from llmkit.models.ends import name_special_ids
+from llmkit.models.loaded import LoadedModel
+from llmkit.models.losses import IGNORED
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.pretraining.corpus import block_tokens_of, token_stream
 from llmkit.tasks.pretraining.recipe import CausalLMRecipe
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from llmkit.data.order import Indices
-    from llmkit.data.rows import Row
-    from llmkit.models.loaded import LoadedModel
 
 
 class CausalLMTask(BaseTask):
@@ -40,8 +39,6 @@ class CausalLMTask(BaseTask):
         return Examples(columns={"input_ids": blocks}, utf8_bytes=stream.count.utf8_bytes)
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
-        from llmkit.models.losses import IGNORED
-
         blocks = examples.columns["input_ids"]
         inputs = padded(blocks, indices, value=self.loaded.tokenizer.pad_token_id)  # (B, T)
         mask = attention_mask(blocks, indices)  # (B, T)
@@ -50,8 +47,6 @@ class CausalLMTask(BaseTask):
         return {"input_ids": inputs, "attention_mask": mask, "labels": labels}
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        from llmkit.models.causal import next_token_loss_sum
-
         return next_token_loss_sum(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[str]:

@@ -8,18 +8,17 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from llmkit.data.caches import cache_folder, one_at_a_time
+from llmkit.data.rows import Row
 from llmkit.data.token_store import Encoded, TokenStream, open_stream, stream_in_memory, write_stream
 from llmkit.errors import DataError, UsageError
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
-
-    from llmkit.data.rows import Row
-    from llmkit.models.loaded import LoadedModel
+from llmkit.models.loaded import LoadedModel
 
 logger = logging.getLogger("llmkit")
 _FORMAT = 2
@@ -85,8 +84,6 @@ def _key(rows: IdentifiedRows, tokenizer: PreTrainedTokenizerFast, *, end_id: in
 
 def _encoded(rows: Iterable[Row], tokenizer: PreTrainedTokenizerFast, *, end_id: int) -> Iterator[Encoded]:
     """Some million characters at a time."""
-    import numpy as np
-
     backend = _without_limits(tokenizer)
     utf8_bytes, reported = 0, time.monotonic()
     for texts in _chunks(rows):

@@ -8,15 +8,13 @@ Legend: T tokens.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.random import Generator
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 
-    Ids = NDArray[np.int32]
-    Flags = NDArray[np.bool_]
+Ids = NDArray[np.int32]
+Flags = NDArray[np.bool_]
 
 _EVALUATION = 2**32 - 1
 """In the place of the epoch where nothing is trained: the same draws each time.
@@ -32,8 +30,6 @@ def rng_of(*, seed: int, epoch: int | None, example: int) -> Generator:
     Args:
         epoch: None for evaluation, whose draws never change.
     """
-    import numpy as np
-
     return np.random.Generator(np.random.PCG64([seed, _EVALUATION if epoch is None else epoch, example]))
 
 
@@ -43,8 +39,6 @@ def chosen_positions(word_starts: Flags, *, rate: float, rng: Generator) -> Flag
     As many as Devlin et al. 2019 take: `round(rate * T)`, at least one. A word that would go beyond is passed over.
     With a flag at every token each is a word of its own.
     """
-    import numpy as np
-
     wanted = max(1, round(rate * len(word_starts)))
     chosen = np.zeros(len(word_starts), dtype=np.bool_)
     starts = np.flatnonzero(word_starts)
@@ -70,8 +64,6 @@ def hide_tokens(ids: Ids, chosen: Flags, *, mask_id: int, ordinary: Ids, rng: Ge
 
     Devlin et al. 2019, section 3.1.
     """
-    import numpy as np
-
     draws = rng.random(len(ids))
     others = ordinary[rng.integers(len(ordinary), size=len(ids))]
     hidden = np.where(chosen & (draws < 0.8), mask_id, ids)
@@ -127,8 +119,6 @@ def corrupt_spans(ids: Ids, plan: SpanPlan, *, sentinels: Ids, end_id: int, rng:
     Args:
         sentinels: at least `plan.spans` ids, in the order in which they appear.
     """
-    import numpy as np
-
     noise = _random_parts(plan.noise_tokens, plan.spans, rng)
     kept = _random_parts(plan.raw_tokens - plan.noise_tokens, plan.spans, rng)
     inputs: list[Ids] = []
@@ -145,7 +135,5 @@ def corrupt_spans(ids: Ids, plan: SpanPlan, *, sentinels: Ids, end_id: int, rng:
 
 def _random_parts(total: int, parts: int, rng: Generator) -> NDArray[np.int64]:
     """`parts` whole numbers from 1 that sum to `total`, every such division being equally likely."""
-    import numpy as np
-
     cuts = np.sort(rng.choice(total - 1, size=parts - 1, replace=False)) + 1
     return np.diff(np.concatenate([[0], cuts, [total]])).astype(np.int64)

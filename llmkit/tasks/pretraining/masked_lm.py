@@ -9,23 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from llmkit.data.examples import Examples
+from llmkit.data.order import Indices
+from llmkit.data.rows import Row
 from llmkit.data.token_store import Blocks
+from llmkit.models.loaded import LoadedModel
+from llmkit.models.losses import IGNORED, vocabulary_loss_sum
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.pretraining.corpus import block_tokens_of, token_stream
 from llmkit.tasks.pretraining.corruption import chosen_positions, hide_tokens, rng_of
 from llmkit.tasks.pretraining.recipe import MaskedLMRecipe
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from llmkit.data.order import Indices
-    from llmkit.data.rows import Row
-    from llmkit.models.loaded import LoadedModel
 
 
 class MaskedLMTask(BaseTask):
@@ -43,11 +42,6 @@ class MaskedLMTask(BaseTask):
         )
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
-        import numpy as np
-        import torch
-
-        from llmkit.models.losses import IGNORED
-
         blocks, tokenizer = examples.columns["input_ids"], self.loaded.tokenizer
         assert isinstance(blocks, Blocks)
         width = int(blocks.lengths[indices].max()) + 2
@@ -71,8 +65,6 @@ class MaskedLMTask(BaseTask):
         return {name: torch.from_numpy(array) for name, array in named.items()}  # each (B, T)
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        from llmkit.models.losses import IGNORED, vocabulary_loss_sum
-
         model = self.loaded.model
         # A full mask is left out: attention is faster without one.
         mask = None if batch["attention_mask"].all() else batch["attention_mask"]
@@ -90,8 +82,6 @@ class MaskedLMTask(BaseTask):
         self, blocks: Blocks, index: int, ids: NDArray[np.int32], rng: np.random.Generator
     ) -> NDArray[np.bool_]:
         """Special tokens are never predicted: not the ends of documents, nor what a text has of them."""
-        import numpy as np
-
         text = np.flatnonzero(~np.isin(ids, self.loaded.tokenizer.all_special_ids))
         chosen = np.zeros(len(ids), dtype=np.bool_)
         if len(text):
@@ -102,8 +92,6 @@ class MaskedLMTask(BaseTask):
     @cached_property
     def _ordinary(self) -> NDArray[np.int32]:
         """Ids that a token may be replaced by: no special ones."""
-        import numpy as np
-
         special = set(self.loaded.tokenizer.all_special_ids)
         return np.asarray(
             [index for index in range(len(self.loaded.tokenizer)) if index not in special], dtype=np.int32

@@ -11,25 +11,25 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from llmkit.data.examples import Examples
+from llmkit.data.order import Indices
+from llmkit.data.rows import Row
 from llmkit.data.token_store import Blocks
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.ends import name_special_ids
+from llmkit.models.loaded import LoadedModel
+from llmkit.models.seq2seq import target_loss_sum
+from llmkit.models.tokenizers.unigram import SENTINELS
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.pretraining.corpus import token_stream
 from llmkit.tasks.pretraining.corruption import SpanPlan, corrupt_spans, plan_spans, rng_of
 from llmkit.tasks.pretraining.recipe import SpanCorruptionRecipe
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-    from llmkit.data.order import Indices
-    from llmkit.data.rows import Row
-    from llmkit.models.loaded import LoadedModel
 
 logger = logging.getLogger("llmkit")
 
@@ -56,9 +56,6 @@ class SpanCorruptionTask(BaseTask):
         return Examples(columns={"input_ids": blocks}, utf8_bytes=round(stream.count.utf8_bytes * hidden_share))
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
-        import numpy as np
-        import torch
-
         blocks = examples.columns["input_ids"]
         pairs = [
             corrupt_spans(
@@ -77,8 +74,6 @@ class SpanCorruptionTask(BaseTask):
         }  # (B, S), (B, T): no padding
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        from llmkit.models.seq2seq import target_loss_sum
-
         return target_loss_sum(self.loaded.model, batch["input_ids"], None, batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[str]:
@@ -102,10 +97,6 @@ class SpanCorruptionTask(BaseTask):
     @cached_property
     def _sentinels(self) -> NDArray[np.int32]:
         """Ids of `<extra_id_0>` and so on."""
-        import numpy as np
-
-        from llmkit.models.tokenizers.unigram import SENTINELS
-
         vocabulary = self.loaded.tokenizer.get_vocab()
         ids = [vocabulary[name] for name in SENTINELS if name in vocabulary]
         if not ids:

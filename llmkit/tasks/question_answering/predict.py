@@ -13,9 +13,9 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.base import Engine
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.inputs import check_texts
+from llmkit.tasks.question_answering.options import AnswerOptions, overlap_of
 from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
 from llmkit.tasks.question_answering.saved import SavedQuestionAnswering
-from llmkit.tasks.question_answering.windows import AnswerOptions, encode_pairs, find_answer, overlap_of
 
 logger = logging.getLogger("llmkit")
 
@@ -65,6 +65,8 @@ def answer_questions(
         DataError: an empty question or context, or one that is no valid Unicode.
         ModelError: the model gives no finite numbers.
     """
+    from llmkit.tasks.question_answering.windows import encode_pairs, find_answer
+
     read = cut = 0
     try:
         for chunk in in_chunks(pairs, size=ANSWER_CHUNK_ROWS):

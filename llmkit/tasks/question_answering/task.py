@@ -8,32 +8,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from llmkit.data.examples import ExampleBuilder, Examples
 from llmkit.data.lengths import LengthCount
+from llmkit.data.order import Indices
+from llmkit.data.rows import Row
 from llmkit.errors import DataError
+from llmkit.models.loaded import LoadedModel
+from llmkit.models.losses import IGNORED, cross_entropy_sum
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.question_answering.locate import locate_answer
+from llmkit.tasks.question_answering.options import AnswerOptions, overlap_of
 from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
 from llmkit.tasks.question_answering.saved import SavedQuestionAnswering
-from llmkit.tasks.question_answering.windows import (
-    AnswerOptions,
-    EncodedPair,
-    Reading,
-    encode_pairs,
-    find_answer,
-    overlap_of,
-)
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from llmkit.data.order import Indices
-    from llmkit.data.rows import Row
-    from llmkit.models.loaded import LoadedModel
+from llmkit.tasks.question_answering.windows import EncodedPair, Reading, encode_pairs, find_answer
 
 _CHUNK_ROWS = 1000
 _CLS = 0
@@ -84,8 +78,6 @@ class QuestionAnsweringTask(BaseTask):
         return builder.examples()
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
-        from llmkit.models.losses import IGNORED
-
         inputs, tokenizer = examples.columns["input_ids"], self.loaded.tokenizer
         input_ids = padded(inputs, indices, value=tokenizer.pad_token_id)  # (B, T)
         return {
@@ -96,10 +88,6 @@ class QuestionAnsweringTask(BaseTask):
         }
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        import torch
-
-        from llmkit.models.losses import cross_entropy_sum
-
         inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
         output = self.loaded.model(**inputs)
         logits = torch.stack([output.start_logits, output.end_logits], dim=1).float()  # (B, 2, T)
@@ -186,8 +174,6 @@ class _QuestionCount:
         Args:
             cut: these are not all windows of the context; an answer that none holds may stand behind them.
         """
-        from llmkit.models.losses import IGNORED
-
         if not spans:
             return [(_CLS, _CLS)] * len(reading.starts)
         tokens = reading.context.tokens_of(*spans[0])

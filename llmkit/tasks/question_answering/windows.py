@@ -10,35 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import softmax
+from transformers import PreTrainedTokenizerFast
 
-from llmkit.data.windows import default_overlap, window_starts
-from llmkit.errors import UsageError
+from llmkit.data.windows import window_starts
+from llmkit.models.loaded import LoadedModel
 from llmkit.models.threads import own_turn
-from llmkit.recipe.blocks import Block
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from transformers import PreTrainedTokenizerFast
-
-    from llmkit.models.loaded import LoadedModel
-
-_SPECIAL_TOKENS = 3
-
-
-class AnswerOptions(Block):
-    """How answers are found."""
-
-    window_overlap: Annotated[int, Field(ge=0)]
-    """Tokens of the context that neighbouring windows share."""
-    max_answer_tokens: Annotated[int, Field(ge=1, le=1000)]
-    no_answer: bool
-    """Whether `no answer` may be said."""
-    no_answer_threshold: float
-    """It is said where its score is above the best answer's by more than this."""
+from llmkit.tasks.question_answering.options import AnswerOptions, longest_question
 
 
 @dataclass(frozen=True)
@@ -51,8 +32,6 @@ class Context:
 
     def tokens_of(self, start: int, end: int) -> tuple[int, int] | None:
         """First and last token of a stretch of characters; None where it has none, such as invisible characters."""
-        import numpy as np
-
         first = int(np.searchsorted(self.offsets[:, 1], start, side="right"))
         last = int(np.searchsorted(self.offsets[:, 0], end, side="left")) - 1
         return (first, last) if first <= last else None
@@ -96,32 +75,6 @@ class FoundAnswer:
     """Probability that the context has no answer; 0 where the model may not say so."""
 
 
-def least_room(window: int) -> int:
-    """Tokens of a context that fit beside the longest question."""
-    return window - longest_question(window) - _SPECIAL_TOKENS
-
-
-def longest_question(window: int) -> int:
-    """Half of the window belongs to the question, its two special tokens included."""
-    return window // 2 - 2
-
-
-def overlap_of(window: int, wanted: int | None) -> int:
-    """The overlap, a quarter of the window where none is wanted.
-
-    Raises:
-        UsageError: windows would not move on.
-    """
-    if wanted is None:
-        return default_overlap(window)
-    if wanted >= least_room(window):
-        raise UsageError(
-            f"window_overlap: {wanted:,} tokens leave no step forward: beside a long question a window of {window:,} "
-            f"holds {least_room(window):,} tokens of the context. Use less than that."
-        )
-    return wanted
-
-
 def encode_pairs(loaded: LoadedModel, pairs: Iterable[tuple[str, str]], *, overlap: int) -> list[EncodedPair]:
     """Each (question, context) in windows of `loaded.window` tokens; equal contexts share their tokens."""
     tokenizer, window = loaded.tokenizer, loaded.window
@@ -144,8 +97,6 @@ def encode_pairs(loaded: LoadedModel, pairs: Iterable[tuple[str, str]], *, overl
 
 def _tokenize(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> dict[str, tuple[Context, list[int]]]:
     """Each different text with its ids. The name of a special token is text here: a `[SEP]` would end the question."""
-    import numpy as np
-
     different = list(dict.fromkeys(texts))
     if not different:
         return {}
@@ -175,9 +126,6 @@ def find_answer(reading: Reading, logits: Sequence[NDArray[np.float32]], options
     Args:
         logits: for each sequence (W, 2), start and end.
     """
-    import numpy as np
-    from scipy.special import softmax
-
     scores = span_scores(reading, logits, most=options.max_answer_tokens)  # (T, most)
     null_score = min(float(one[0].sum()) for one in logits)
     possible = np.append(scores.ravel(), null_score if options.no_answer else -np.inf)
@@ -196,8 +144,6 @@ def find_answer(reading: Reading, logits: Sequence[NDArray[np.float32]], options
 
 def span_scores(reading: Reading, logits: Sequence[NDArray[np.float32]], *, most: int) -> NDArray[np.float64]:
     """(T, most) the score of the span that begins at a token and goes on for so many more; -inf where there is none."""
-    import numpy as np
-
     tokens = len(reading.context.offsets)
     scores = np.full((tokens, min(most, tokens)), -np.inf)
     for start, window in zip(reading.starts, logits, strict=True):

@@ -8,11 +8,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from llmkit.data.examples import ExampleBuilder, Examples
 from llmkit.data.lengths import LengthCount
+from llmkit.data.order import Indices
+from llmkit.data.rows import Row
 from llmkit.models.ends import name_special_ids
+from llmkit.models.loaded import LoadedModel
+from llmkit.models.losses import IGNORED
+from llmkit.models.seq2seq import target_loss_sum
 from llmkit.models.threads import own_turn
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import BaseTask, Batch, Engine
@@ -20,13 +28,6 @@ from llmkit.tasks.encoding import encode_texts, in_chunks, length_limit
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.seq2seq.chunks import Cut, write_in_rounds
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from llmkit.data.order import Indices
-    from llmkit.data.rows import Row
-    from llmkit.models.loaded import LoadedModel
 
 logger = logging.getLogger("llmkit")
 
@@ -71,10 +72,6 @@ class Seq2SeqTask(BaseTask):
         return builder.examples()
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
-        import torch
-
-        from llmkit.models.losses import IGNORED
-
         sources, targets = examples.columns["input_ids"], examples.columns["target_ids"]
         labels = padded(targets, indices, value=IGNORED)  # (B, T)
         if labels.shape[1] == 0:  # parts only, which have no targets; the decoder needs one position all the same
@@ -86,8 +83,6 @@ class Seq2SeqTask(BaseTask):
         }
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        from llmkit.models.seq2seq import target_loss_sum
-
         return target_loss_sum(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:

@@ -13,7 +13,6 @@ from typing import Literal
 from llmkit.errors import DataError
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.base import Engine
-from llmkit.tasks.classification.scores import scores_of
 from llmkit.tasks.inputs import Cuts, check_texts, numbered_chunks
 from llmkit.tasks.token_classification.subwords import (
     SPECIAL_TOKENS,
@@ -97,6 +96,8 @@ def _read(
     loaded: LoadedModel, engine: Engine, pieces: Sequence[WordPieces], overflow: TagOverflow, overlap: int
 ) -> Iterator[list[tuple[str, float]]]:
     """For each text the tags of its words with their probabilities, stitched from its windows."""
+    from llmkit.tasks.classification.scores import scores_of
+
     windows: list[list[Window]] = [
         [first_window(one, window_tokens=loaded.window)]
         if overflow == "truncate"

@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
+from llmkit.data.rows import Row
 from llmkit.errors import DataError, nearest
 from llmkit.tasks.token_classification.rows import SpanCount, given_tags, has_words
 from llmkit.tasks.token_classification.subwords import WordPieces
 from llmkit.tasks.token_classification.tags import OUTSIDE, TagCount
-
-if TYPE_CHECKING:
-    from llmkit.data.rows import Row
 
 _TAGS_SHOWN = 5
 logger = logging.getLogger("llmkit")

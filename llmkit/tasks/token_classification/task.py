@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor
 
 from llmkit.data.examples import ExampleBuilder, Examples
 from llmkit.data.lengths import LengthCount
+from llmkit.data.order import Indices
+from llmkit.data.rows import Row
 from llmkit.errors import ModelError, UsageError
+from llmkit.models.loaded import LoadedModel
+from llmkit.models.losses import IGNORED, cross_entropy_sum
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
@@ -31,13 +37,6 @@ from llmkit.tasks.token_classification.subwords import (
 )
 from llmkit.tasks.token_classification.tag_reader import TagReader
 from llmkit.tasks.token_classification.tags import OUTSIDE, has_prefixes, split_tag, to_bio
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from llmkit.data.order import Indices
-    from llmkit.data.rows import Row
-    from llmkit.models.loaded import LoadedModel
 
 _PREDICT_EXAMPLES = 2048
 """Logits held at once; enough sequences of each length for full batches."""
@@ -76,8 +75,6 @@ class TokenClassificationTask(BaseTask):
         return builder.examples()
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
-        from llmkit.models.losses import IGNORED
-
         inputs = examples.columns["input_ids"]
         return {
             "input_ids": padded(inputs, indices, value=self.loaded.tokenizer.pad_token_id),  # (B, T)
@@ -86,8 +83,6 @@ class TokenClassificationTask(BaseTask):
         }
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        from llmkit.models.losses import cross_entropy_sum
-
         logits = self.loaded.model(
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
         ).logits  # (B, T, C)
@@ -105,8 +100,6 @@ class TokenClassificationTask(BaseTask):
 
     def _predicted(self, examples: Examples, engine: Engine) -> Iterator[list[str]]:
         """For each example the tags of its targets, in their order."""
-        from llmkit.models.losses import IGNORED
-
         inputs, targets = examples.columns["input_ids"], examples.columns["target_ids"]
         for chunk in in_chunks(range(len(examples)), size=_PREDICT_EXAMPLES):
             logits = engine.token_logits([inputs[index].tolist() for index in chunk])
@@ -149,8 +142,6 @@ class TokenClassificationTask(BaseTask):
 
 def _targets(length: int, positions: Sequence[int], classes: Sequence[int]) -> list[int]:
     """The class at the first piece of each word that is predicted here, and nothing anywhere else."""
-    from llmkit.models.losses import IGNORED
-
     targets = [IGNORED] * length
     for position, one in zip(positions, classes, strict=True):
         targets[position] = one
