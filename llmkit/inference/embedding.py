@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.base import Pooling
 from llmkit.tasks.encoding import token_ids
-from llmkit.tasks.inputs import Cuts, check_texts, encode_whole, numbered_chunks
+from llmkit.tasks.inputs import LongTextCount, check_texts, encode_whole, numbered_chunks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +78,7 @@ def embed_texts(
         ModelError: the model's output is not finite.
     """
     window = loaded.window if loaded.is_bounded else _T5_TOKENS
-    cuts = Cuts(loaded, window=window)
+    long_texts = LongTextCount(loaded, window=window)
     rows = several = 0
     try:
         for first_row, chunk in numbered_chunks(texts, size=EMBED_CHUNK_ROWS):
@@ -88,13 +88,13 @@ def embed_texts(
             else:
                 whole = encode_whole(loaded, chunk, first_row=first_row, overflow=overflow, window=window)
                 windows = [[one.ids] for one in whole]
-                cuts.count([one.truncated_tokens for one in whole])
+                long_texts.add([one.truncated_tokens for one in whole])
             rows += len(chunk)
             several += sum(len(each) > 1 for each in windows)
             vectors = _joined(engine, windows, pooling=pooling)
             yield Embedded(chunk, unit_vectors(vectors) if normalize else vectors)
     finally:
-        cuts.warn()
+        long_texts.report()
         if several:
             shown = (f"{several:,}", f"{rows:,}", f"{window:,}")
             logger.info("%s of %s texts are longer than %s tokens: using the mean of their windows", *shown)

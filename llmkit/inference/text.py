@@ -18,14 +18,14 @@ from llmkit.tasks.base import Engine, StreamingEngine
 from llmkit.tasks.decoding import cut_at_stop, decode_new, stream_ids, stripped
 from llmkit.tasks.encoding import token_ids
 from llmkit.tasks.inputs import (
-    Cuts,
     Encoded,
+    LongTextCount,
     Overflow,
     check_texts,
     encode_whole,
     numbered_chunks,
 )
-from llmkit.tasks.seq2seq.chunks import Cut, write_in_rounds
+from llmkit.tasks.seq2seq.chunks import TextSplitter, write_in_rounds
 
 logger = logging.getLogger("llmkit")
 
@@ -58,7 +58,7 @@ def summarize_texts(
 
     Args:
         options: `max_new_tokens` must be set.
-        overflow: what to do with a text longer than `loaded.window`; `truncate` cuts off its end, and the number of
+        overflow: what to do with a text longer than `loaded.window`; `truncate` long_texts off its end, and the number of
             truncated texts is logged once, as a warning, after the last result.
     Raises:
         DataError: an empty text, one that is no valid Unicode, or one too long under `error`.
@@ -92,7 +92,7 @@ def summarize_in_parts(
             "overflow window does not support sampling; remove temperature, top_k and top_p, or truncate long texts "
             "with overflow truncate"
         )
-    cut = Cut(loaded.tokenizer, prefix, loaded.window, overlap_tokens)
+    splitter = TextSplitter(loaded.tokenizer, prefix, loaded.window, overlap_tokens)
     texts_read = long_texts = 0
 
     def write(sequences: list[list[int]]) -> list[str]:
@@ -100,10 +100,12 @@ def summarize_in_parts(
 
     for first_row, chunk in numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
         check_texts(chunk, first_row=first_row, may_be_empty=False)
-        parts = [cut.parts(text) for text in chunk]
+        parts = [splitter.split(text) for text in chunk]
         texts_read += len(chunk)
         long_texts += sum(len(own) > 1 for own in parts)
-        for text, own, summary in zip(chunk, parts, write_in_rounds(parts, write=write, cut=cut.parts), strict=True):
+        for text, own, summary in zip(
+            chunk, parts, write_in_rounds(parts, write=write, split=splitter.split), strict=True
+        ):
             yield Generation(text, [summary], truncated_tokens=0, parts=len(own))
     if long_texts:
         logger.info(
@@ -175,7 +177,7 @@ def _generate(
     may_be_empty: bool,
     as_turns: bool = False,
 ) -> Iterator[Generation]:
-    cuts = Cuts(loaded)
+    long_texts = LongTextCount(loaded)
     try:
         for first_row, chunk in numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
             check_texts(chunk, first_row=first_row, may_be_empty=may_be_empty)
@@ -183,7 +185,7 @@ def _generate(
             encoded = _encode(
                 loaded, prompts, first_row=first_row, options=options, overflow=overflow, as_turns=as_turns
             )
-            cuts.count([one.truncated_tokens for one in encoded])
+            long_texts.add([one.truncated_tokens for one in encoded])
             new = engine.generate([one.ids for one in encoded], _options_of_chunk(options, first_row=first_row))
             for text, one, lists in zip(chunk, encoded, new, strict=True):
                 results = [cut_at_stop(decode_new(loaded, ids), options.stop) for ids in lists]
@@ -191,7 +193,7 @@ def _generate(
                     results = [result.strip() for result in results]
                 yield Generation(text, results, one.truncated_tokens)
     finally:
-        cuts.warn()
+        long_texts.report()
 
 
 def _options_of_chunk(options: GenerationBlock, *, first_row: int) -> GenerationBlock:

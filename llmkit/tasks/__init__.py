@@ -29,10 +29,10 @@ RECIPES: Mapping[str, type[TaskRecipe]] = {
     "translation": TranslationRecipe,
     "text-to-text": TextToTextRecipe,
 }
-"""What `task:` may say in a recipe."""
+"""The values of `task:` in a recipe."""
 
 Verb = Literal["answer", "chat", "choose", "classify", "embed", "fill", "generate", "summarize", "tag", "translate"]
-"""The commands that use a model: `VERB` of each recipe class, and `embed`, which takes the body of any encoder."""
+"""The commands that use a model: `VERB` of each recipe class, and `embed`, which takes any encoder."""
 
 PRETRAINING = tuple(task for task, recipe in RECIPES.items() if recipe.PRETRAINS)
-"""Tasks that need nothing but text."""
+"""Tasks that need only text."""

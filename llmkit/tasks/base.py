@@ -1,4 +1,4 @@
-"""What a task is: the seam between rows of text and the training loop, the engines and the metrics.
+"""What a task is: the interface between rows of text and the training loop, the engines and the metrics.
 
 A task is a package with a recipe class (`TaskRecipe`) and a task class (`Task`); `tasks/__init__.py` lists the former,
 `tasks/build.py` the latter.
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 Pooling = Literal["mean", "first"]
 """How the states of a text's tokens become one vector: their mean, or the state of the first token."""
 Batch = Mapping[str, "Tensor"]
-"""The model's keyword arguments, plus `labels`: what each output should be, -100 where nothing counts in the loss."""
+"""The model's keyword arguments, plus `labels`: the target of each output, -100 where it does not count in the loss."""
 
 WRITING_HEADS: frozenset[Head] = frozenset({"causal-lm", "seq2seq-lm"})
-"""Heads that write text."""
+"""Heads that generate text."""
 
 
 def count_targets(batch: Batch) -> int:
@@ -43,7 +43,7 @@ def count_targets(batch: Batch) -> int:
 
 
 def target_ids(batch: Batch) -> NDArray[np.int64]:
-    """(N,) what the counted outputs should be."""
+    """(N,) targets of the outputs that count in the loss."""
     from llmkit.models.losses import IGNORED
 
     labels = batch["labels"]
@@ -52,7 +52,7 @@ def target_ids(batch: Batch) -> NDArray[np.int64]:
 
 
 class Engine(Protocol):
-    """Token ids in, numbers or token ids out, in the order given, any number at once. Batching is its own affair."""
+    """Token ids in, logits or token ids out, in the same order. It batches any number of sequences itself."""
 
     def class_logits(self, sequences: Sequence[Sequence[int]], *, pairs: bool = False) -> np.ndarray:
         """(N, C) float32 logits of a classifier."""
@@ -62,7 +62,7 @@ class Engine(Protocol):
         """For each sequence (T, C) float32 logits of its tokens.
 
         Args:
-            pairs: each sequence is two segments with a separator behind each, which BERT has to be told.
+            pairs: each sequence is two segments with a separator after each; BERT needs their token type ids.
         """
         ...
 
@@ -75,16 +75,16 @@ class Engine(Protocol):
 
 
 class StreamingEngine(Engine, Protocol):
-    """An engine that can also hand over one sequence token by token."""
+    """An engine that can also generate a sequence token by token."""
 
     def generate_stream(self, sequence: Sequence[int], options: GenerationBlock) -> Generator[int, None, None]:
-        """The ids of `generate([sequence], options)[0][0]` as they come; closing it ends the work."""
+        """The ids of `generate([sequence], options)[0][0]` as they are generated; closing it stops."""
         ...
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of one measurement: plain numbers by name, and what they need beside them (tables, options used)."""
+    """Scores of one evaluation: numbers by name, with their details (tables, options used)."""
 
     values: dict[str, float]
     details: dict[str, Any] = field(default_factory=dict)
@@ -104,9 +104,9 @@ class Baseline:
     predict: Callable[[Recipe, Rows, Rows], list[Any]]
     """(recipe, training rows, test rows) -> a prediction for each test row."""
     learns: bool = True
-    """Whether it looks at the training rows."""
+    """Whether it uses the training rows."""
     writes: bool = False
-    """Whether its predictions are texts that the caller is to cut at the model's own length limit."""
+    """Whether its predictions are texts that the caller truncates at the model's length limit."""
     needs: tuple[str, ...] = ()
     """Fields that every row must have, where a task has rows of several forms."""
 
@@ -115,40 +115,40 @@ class Baseline:
 
 
 class TaskRecipe(Recipe):
-    """A task's recipe class: its keys, and all that is asked about the task before there is a model."""
+    """A task's recipe class: its keys, and all that is known about the task before there is a model."""
 
     HEAD: ClassVar[Head]
     VERB: ClassVar[str | None] = None
-    """The command that uses a trained model, one of `Verb`; None for a model that is only trained on."""
+    """The command that uses a trained model, one of `Verb`; None for a model that is only trained further."""
     USE: ClassVar[str]
     """What to do with a trained model: a command with `{model}` in it."""
     HUB_DEFAULT: ClassVar[str | None] = None
     """The hub model that `VERB` takes where there is no finished run of the task."""
     PRETRAINS: ClassVar[bool] = False
-    """Whether the task needs nothing but text."""
+    """Whether the task needs only text."""
     BASELINES: ClassVar[tuple[str, ...]] = ()
-    """What predicts as much without a model, by its name in `evaluation/baselines/`; see `baselines`."""
+    """Names of the baselines in `evaluation/baselines/`; see `baselines`."""
 
     @property
     def baselines(self) -> tuple[str, ...]:
-        """The baselines of this recipe, where its keys decide which there are."""
+        """Names of the baselines of this recipe, which may depend on its keys."""
         return self.BASELINES
 
     def class_names(self, rows: Iterable[Row]) -> tuple[str, ...] | None:
-        """Names of the model's outputs, by the recipe or by the training rows; None for a head without classes.
+        """Names of the model's classes, from the recipe or the training rows; None for a head without classes.
 
         Raises:
             DataError: the rows have too few, or do not fit the recipe.
         """
         return None
 
-    def own_baselines(self) -> tuple[Baseline, ...]:
-        """Baselines that no other task has, beside those that `BASELINES` names."""
+    def task_baselines(self) -> tuple[Baseline, ...]:
+        """Baselines of this task alone, besides those in `BASELINES`."""
         return ()
 
     @classmethod
     def has_trained(cls, loaded: LoadedModel) -> bool:
-        """Whether a model with this head says that it was trained on this task, not on the head's usual one."""
+        """Whether a model's config says that it was trained on this task, not on the usual task of its head."""
         return False
 
     @classmethod
@@ -162,7 +162,7 @@ class TaskRecipe(Recipe):
 
 
 class Task(Protocol):
-    """One kind of training. Built from its recipe and a loaded model; holds no rows and no state of training."""
+    """One kind of training. Built from its recipe and a loaded model; has no rows and no state of training."""
 
     loaded: LoadedModel
 
@@ -181,28 +181,28 @@ class Task(Protocol):
         """Padded tensors of these examples, on the CPU.
 
         Args:
-            epoch: for what is drawn anew in each epoch, the first being 0; None draws the same each time.
+            epoch: for what is drawn again in each epoch, from 0; None draws the same each time.
         """
         ...
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        """Scalar: nats summed over the batch's targets, never averaged; what stands beside an example changes nothing."""
+        """Scalar: nats summed over the batch's targets, never averaged; an example does not depend on the others."""
         ...
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
-        """One value a row, to be compared with its reference: a label's name, the text written, the tags of its words.
+        """One value a row, to be compared with its reference: a label, a generated text, the tags of its words.
 
         Plain JSON values. Empty where the recipe has no metrics.
         """
         ...
 
     def prepare_training(self, train: Examples) -> Examples:
-        """Decide what depends on the training rows, such as how long texts may be, keep it with the model, and return
+        """Decide what depends on the training rows, such as length limits, save it with the model, and return
         the examples to train on. Called once, before any validation row is read."""
         ...
 
     def check_labels(self, train: Examples, validation: Examples) -> None:
-        """Log what the labels of the rows are like, and decide what depends on them. Called once, before the first step.
+        """Log statistics of the labels, and decide what depends on them. Called once, before the first step.
 
         Raises:
             DataError: there is nothing to learn.
@@ -210,8 +210,8 @@ class Task(Protocol):
         ...
 
     def target_scale(self, train: Examples) -> TargetScale | None:
-        """Of the training rows' numbers, which are learnt best with mean 0 and standard deviation 1; None where the
-        targets are no numbers.
+        """Mean and standard deviation of the training rows' numbers, to standardise them; None where the targets
+        are not numbers.
 
         Raises:
             DataError: they cannot be standardised.
@@ -219,18 +219,18 @@ class Task(Protocol):
         ...
 
     def standardise(self, scale: TargetScale) -> None:
-        """Train on numbers of this scale from now on. Losses are those of standardised numbers then, to be multiplied
+        """Train on standardised numbers from now on. Losses are those of standardised numbers then, to be multiplied
         by `loaded.loss_unit` for reports; predictions stay in the unit of the rows. Called once, before training."""
         ...
 
     def tune_threshold(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
-        """Decide on all validation rows what predictions depend on, keep it with the model, and return the predictions
-        that follow from it."""
+        """Choose the decision threshold on all validation rows, save it with the model, and return the predictions
+        that it gives."""
         ...
 
 
 class BaseTask:
-    """What most tasks do where `Task` leaves a choice: nothing depends on the rows, and there are no numbers."""
+    """The defaults of `Task`: nothing depends on the rows, and the targets are not numbers."""
 
     def prepare_training(self, train: Examples) -> Examples:
         return train

@@ -21,5 +21,5 @@ def batches_by_length(lengths: Sequence[int], *, max_tokens: int) -> list[list[i
     Raises:
         ValueError: `max_tokens` is below 1.
     """
-    cuts = cut_by_tokens(range(len(lengths)), np.asarray(lengths, dtype=np.int64), max_tokens=max_tokens)
-    return [cut.tolist() for cut in cuts]
+    batches = cut_by_tokens(range(len(lengths)), np.asarray(lengths, dtype=np.int64), max_tokens=max_tokens)
+    return [batch.tolist() for batch in batches]

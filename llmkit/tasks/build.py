@@ -30,7 +30,7 @@ TASKS: Mapping[str, Callable[[Any, LoadedModel], Task]] = {
     "translation": Seq2SeqTask,
     "text-to-text": Seq2SeqTask,
 }
-"""The class that each recipe of `RECIPES` is trained and measured by."""
+"""The class that each recipe of `RECIPES` is trained and evaluated by."""
 
 
 def build_task(recipe: TaskRecipe, loaded: LoadedModel) -> Task:

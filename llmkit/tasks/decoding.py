@@ -1,6 +1,6 @@
-"""From new token ids to text: whole characters only, and the place where a stop text begins.
+"""From new token ids to text: whole characters only, cut at the first stop text.
 
-The one rule for what a generated text is; the engine's early stop, whole results and streamed pieces all use it.
+The engine's early stop, whole results and streamed chunks all use these functions.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def decode_new(loaded: LoadedModel, ids: Sequence[int]) -> str:
 
 
 def first_stop(text: str, stops: Sequence[str]) -> int | None:
-    """Where the earliest of the stop texts begins; None where the text holds none."""
-    return min((place for stop in stops if (place := text.find(stop)) >= 0), default=None)
+    """Where the earliest of the stop texts begins; None where there is none."""
+    return min((position for stop in stops if (position := text.find(stop)) >= 0), default=None)
 
 
 def cut_at_stop(text: str, stops: Sequence[str]) -> str:
@@ -38,10 +38,10 @@ def cut_at_stop(text: str, stops: Sequence[str]) -> str:
     return text[: first_stop(text, stops)]
 
 
-def settled_text(loaded: LoadedModel, text: str, stops: Sequence[str]) -> str:
-    """The start of a growing text that further tokens cannot change and that holds no beginning of a stop text."""
+def stable_text(loaded: LoadedModel, text: str, stops: Sequence[str]) -> str:
+    """The start of a growing text that further tokens cannot change and that contains no start of a stop text."""
     if loaded.family.cleans_up_spaces and loaded.tokenizer.clean_up_tokenization_spaces:
-        # "do n" becomes "don't" with its next token: a word is settled once the next one began.
+        # "do n" becomes "don't" with its next token: a word is stable once the next one begins.
         text = text[: max(text.rfind(" "), 0)]
     return text[: len(text) - max((_overlap(text, stop) for stop in stops), default=0)]
 
@@ -49,7 +49,7 @@ def settled_text(loaded: LoadedModel, text: str, stops: Sequence[str]) -> str:
 def stream_ids(
     loaded: LoadedModel, engine: StreamingEngine, prompt: Sequence[int], *, options: GenerationBlock
 ) -> Iterator[str]:
-    """The text behind a prompt of ids in pieces, as they come."""
+    """The text after a prompt of ids, in chunks as they are generated."""
     ids: list[int] = []
     sent = ""
     with closing(engine.generate_stream(prompt, options)) as tokens:
@@ -58,30 +58,30 @@ def stream_ids(
             text = decode_new(loaded, ids)
             if first_stop(text, options.stop) is not None:
                 break
-            settled = settled_text(loaded, text, options.stop)
-            if len(settled) > len(sent):
-                yield settled[len(sent) :]
-                sent = settled
+            stable = stable_text(loaded, text, options.stop)
+            if len(stable) > len(sent):
+                yield stable[len(sent) :]
+                sent = stable
     rest = cut_at_stop(decode_new(loaded, ids), options.stop)[len(sent) :]
     if rest:
         yield rest
 
 
-def stripped(pieces: Iterator[str]) -> Iterator[str]:
-    """The pieces of a text without the white space at its two ends."""
-    held = ""
+def stripped(chunks: Iterator[str]) -> Iterator[str]:
+    """The chunks of a text without the white space at its two ends."""
+    trailing = ""
     begun = False
-    for piece in pieces:
-        text = held + piece
+    for chunk in chunks:
+        text = trailing + chunk
         if not begun:
             text = text.lstrip()
-        kept = text.rstrip()
-        held = text[len(kept) :]
-        if kept:
+        ready = text.rstrip()
+        trailing = text[len(ready) :]
+        if ready:
             begun = True
-            yield kept
+            yield ready
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that is a beginning of `stop`."""
+    """Length of the longest suffix of `text` that is a prefix of `stop`."""
     return next((size for size in range(min(len(stop), len(text)), 0, -1) if text.endswith(stop[:size])), 0)

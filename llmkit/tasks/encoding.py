@@ -1,4 +1,4 @@
-"""Texts to ids under a length limit, a few thousand at a time. What is too long is counted, then cut or left out."""
+"""Texts to ids under a length limit, a few thousand at a time. Longer texts are counted, then truncated or dropped."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _CHUNK_ROWS = 2000
 
 
 def in_chunks(items: Iterable[Item], *, size: int = _CHUNK_ROWS) -> Iterator[list[Item]]:
-    """Lists of `size` items (the last may be shorter), in order. No item is pulled before its chunk is asked for.
+    """Lists of `size` items (the last may be shorter), in order. Lazy: no item is read before its chunk is needed.
 
     Raises:
         ValueError: `size` is below 1.
@@ -34,7 +34,7 @@ def in_chunks(items: Iterable[Item], *, size: int = _CHUNK_ROWS) -> Iterator[lis
 
 
 def length_limit(lengths: Sequence[int] | NDArray[np.int64]) -> int:
-    """The least length that 99 of 100 texts stay within: how much a model writes where its recipe does not say."""
+    """The 99th percentile of lengths: the default length limit of generated texts."""
     import numpy as np
 
     return int(np.percentile(lengths, 99, method="inverted_cdf"))
@@ -45,7 +45,7 @@ def encode_texts(
 ) -> list[list[int] | None]:
     """Ids with special tokens, at most `count.max_tokens` of them; None for a row that the policy drops.
 
-    Under `error` a text is cut here all the same: the report that follows raises for it.
+    Under `error` a text is truncated here: the report that follows raises.
     """
     encoded: list[list[int] | None] = []
     for text, row, ids in zip(texts, rows, token_ids(tokenizer, texts, special=True), strict=True):
@@ -59,7 +59,7 @@ def encode_texts(
 
 
 def cut_ids(tokenizer: PreTrainedTokenizerFast, text: str, *, max_tokens: int) -> list[int]:
-    """Ids of a text that is too long, cut in front of its closing special token, which the tokenizer knows."""
+    """Ids of a text that is too long, truncated before its closing special token."""
     with own_turn(tokenizer):
         ids: list[int] = tokenizer(text, truncation=True, max_length=max_tokens)["input_ids"]
     return ids
@@ -68,12 +68,12 @@ def cut_ids(tokenizer: PreTrainedTokenizerFast, text: str, *, max_tokens: int) -
 def token_ids(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, special: bool, names_are_text: bool = False
 ) -> list[list[int]]:
-    """All ids of each text, never cut.
+    """All ids of each text, never truncated.
 
     Args:
-        special: with the tokens that stand around a text.
+        special: add special tokens.
         names_are_text: the name of a special token in a text does not become that token, save T5's `<pad>` and `</s>`,
-            which its vocabulary holds among the pieces of text.
+            which are ordinary entries of its vocabulary.
     """
     with own_turn(tokenizer):
         encoding = tokenizer(

@@ -1,6 +1,6 @@
-"""Texts on their way into a model: checked, encoded whole, and counted where the window is too small.
+"""Input texts of a model: checked, encoded, and counted where they are longer than its window.
 
-Rows are counted from 1. What every verb does before it asks an engine; knows no engines.
+Rows are counted from 1. What every verb does before it calls an engine; knows no engines.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def numbered_chunks(texts: Iterable[Item], *, size: int) -> Iterator[tuple[int, 
 
 
 def check_texts(texts: Sequence[str], *, first_row: int, may_be_empty: bool, what: str = "text") -> None:
-    """Refuse what a tokenizer cannot take, or what holds nothing to read.
+    """Refuse texts that a tokenizer cannot take, and empty ones.
 
     Args:
-        what: they are, for the message.
+        what: the noun for a text in the message.
     Raises:
         DataError: with the number of the row.
     """
@@ -48,9 +48,9 @@ def check_texts(texts: Sequence[str], *, first_row: int, may_be_empty: bool, wha
         if not may_be_empty and not text.strip():
             raise DataError(f"row {row:,}: the {what} is empty; remove the row or fill it")
         if surrogate := LONE_SURROGATE.search(text):
-            found = f"U+{ord(surrogate[0]):04X} at character {surrogate.start() + 1:,}"
+            code_point = f"U+{ord(surrogate[0]):04X} at character {surrogate.start() + 1:,}"
             raise DataError(
-                f"row {row:,}: the {what} is not valid Unicode: half a surrogate pair, {found}; write it as UTF-8"
+                f"row {row:,}: the {what} is not valid Unicode: half a surrogate pair, {code_point}; write it as UTF-8"
             )
 
 
@@ -62,15 +62,15 @@ def encode_whole(
     overflow: Overflow,
     window: int | None = None,
 ) -> list[Encoded]:
-    """Ids with the special tokens around them, at most `window` of them; without it, `loaded.window`."""
+    """Ids with special tokens, at most `window` of them; without it, `loaded.window`."""
     window = loaded.window if window is None else window
     encoded = []
     for row, ids in enumerate(token_ids(loaded.tokenizer, texts, special=True), start=first_row):
         if len(ids) <= window:
             encoded.append(Encoded(ids, 0))
         elif overflow == "truncate":
-            kept = cut_ids(loaded.tokenizer, texts[row - first_row], max_tokens=window)
-            encoded.append(Encoded(kept, len(ids) - len(kept)))
+            truncated = cut_ids(loaded.tokenizer, texts[row - first_row], max_tokens=window)
+            encoded.append(Encoded(truncated, len(ids) - len(truncated)))
         else:
             raise DataError(
                 f"row {row:,}: the text has {len(ids):,} tokens, and {loaded.name} takes {window:,} at most; "
@@ -79,31 +79,31 @@ def encode_whole(
     return encoded
 
 
-class Cuts:
-    """Counts what became of texts that were too long for a model in use, for one message at the end."""
+class LongTextCount:
+    """Counts texts that are too long for the model, for one message at the end."""
 
     def __init__(self, loaded: LoadedModel, *, window: int | None = None) -> None:
         self._name = loaded.name
         self._window = loaded.window if window is None else window
         self._truncated = TruncationCount()
-        self._parted_texts = self._windows = 0
+        self._windowed_texts = self._windows = 0
 
-    def count(self, truncated_tokens: Sequence[int], windows: Sequence[int] = ()) -> None:
+    def add(self, truncated_tokens: Sequence[int], windows: Sequence[int] = ()) -> None:
         """
         Args:
             truncated_tokens: of each text.
-            windows: pieces of each text, where texts may be read in several.
+            windows: how many each text was read in, where texts may be read in several.
         """
         for tokens in truncated_tokens:
             self._truncated.add(tokens)
-        self._parted_texts += sum(pieces > 1 for pieces in windows)
-        self._windows += sum(pieces for pieces in windows if pieces > 1)
+        self._windowed_texts += sum(count > 1 for count in windows)
+        self._windows += sum(count for count in windows if count > 1)
 
-    def warn(self) -> None:
-        if self._parted_texts:
+    def report(self) -> None:
+        if self._windowed_texts:
             logger.info(
                 "%s of %s texts were too long for %s (window %s tokens) and were read in %s windows",
-                *(f"{number:,}" for number in (self._parted_texts, self._truncated.texts)),
+                *(f"{number:,}" for number in (self._windowed_texts, self._truncated.texts)),
                 self._name,
                 *(f"{number:,}" for number in (self._window, self._windows)),
             )

@@ -1,4 +1,4 @@
-"""The recipe of a model that is no run: the task that fits its head, and what its configs say."""
+"""A recipe for a model that is not a run: the task that fits its head, with the keys that its configs give."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ if TYPE_CHECKING:
 
 
 def recipe_of_model(loaded: LoadedModel, *, head: Head, data: Sequence[str]) -> TaskRecipe:
-    """The task's defaults, and the keys that the model's configs give, so that it is measured as its verb uses it.
+    """The task's defaults, and the keys that the model's configs give, so that it is evaluated as its verb uses it.
 
     Args:
-        head: the one it was opened with.
-        data: stands in the recipe's `data.train`.
+        head: the head that the model was loaded with.
+        data: value of `data.train` in the recipe.
     Raises:
         ModelError: the configs have a value that no training writes.
     """
-    fitting = {task: kind for task, kind in RECIPES.items() if head == kind.HEAD}
-    trained = (task for task, kind in fitting.items() if kind.has_trained(loaded))
-    task = next(trained, None) or next(task for task, kind in fitting.items() if VERBS[head] == kind.VERB)
+    candidates = {task: recipe_class for task, recipe_class in RECIPES.items() if head == recipe_class.HEAD}
+    trained = (task for task, recipe_class in candidates.items() if recipe_class.has_trained(loaded))
+    task = next(trained, None) or next(
+        task for task, recipe_class in candidates.items() if VERBS[head] == recipe_class.VERB
+    )
     keys: dict[str, Any] = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
     try:
-        return fitting[task].model_validate({**keys, **fitting[task].keys_of_model(loaded)})
+        return candidates[task].model_validate({**keys, **candidates[task].keys_of_model(loaded)})
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        place = f"{key} {first['input']!r:.40}: " if key else ""
-        raise ModelError(f"{loaded.name}: its configs say {place}{first['msg']}.") from error
+        entry = f"{key} {first['input']!r:.40}: " if key else ""
+        raise ModelError(f"{loaded.name}: its configs say {entry}{first['msg']}.") from error

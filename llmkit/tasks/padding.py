@@ -23,6 +23,6 @@ def padded(column: Column, indices: Indices, *, value: int) -> Tensor:
 
 
 def attention_mask(column: Column, indices: Indices) -> Tensor:
-    """(B, T) int64, 1 at a token and 0 at padding; told by length, since padding may share an id with a real token."""
+    """(B, T) int64, 1 at a token and 0 at padding; by length, since padding may share an id with a real token."""
     lengths = column.lengths[indices]
     return torch.from_numpy((np.arange(lengths.max()) < lengths[:, None]).astype(np.int64))

@@ -1,6 +1,6 @@
-"""What a trained model keeps in its config.json for its use: `task_specific_params`, an entry for each task.
+"""What a trained model saves in its config.json for inference: `task_specific_params`, an entry for each task.
 
-Only these classes read and write the entries. transformers keeps them and does not look at them, so the folder stays a
+Only these classes read and write the entries. transformers saves them and does not read them, so the folder stays a
 plain Hugging Face one.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SavedTaskConfig(Block):
-    """The entry of one task. A key that is None stands in no config."""
+    """The entry of one task. Keys that are None are not written."""
 
     model_config = ConfigDict(extra="ignore")  # other programs write keys of their own
 
@@ -29,7 +29,7 @@ class SavedTaskConfig(Block):
 
     @classmethod
     def load(cls, loaded: LoadedModel, *, entry: str | None = None) -> Self:
-        """The entry of a model; all None where it has none, since another program has trained it.
+        """The entry of a model; all None where it has none, such as a model that another program trained.
 
         Args:
             entry: its name, where that is not the task's.
@@ -42,16 +42,16 @@ class SavedTaskConfig(Block):
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, ("task_specific_params", name, *first["loc"])))
-            found = "" if first["type"] == "missing" else f" {first['input']!r:.40}"
-            raise ModelError(f"{loaded.name}: config.json has {key}{found}: {first['msg']}.") from error
+            value = "" if first["type"] == "missing" else f" {first['input']!r:.40}"
+            raise ModelError(f"{loaded.name}: config.json has {key}{value}: {first['msg']}.") from error
 
     @classmethod
     def is_in(cls, loaded: LoadedModel) -> bool:
         return cls.TASK in saved_entries(loaded)
 
     def save(self, loaded: LoadedModel) -> None:
-        """Write it into the model's config, so that every checkpoint has it, in place of what the model could do
-        before: T5's translations, GPT-2's sampling."""
+        """Write it into the model's config, so that every checkpoint has it, in place of the entries
+        of its base model: T5's translations, GPT-2's sampling."""
         loaded.model.config.task_specific_params = {self.TASK: self.model_dump(exclude_none=True)}
 
 

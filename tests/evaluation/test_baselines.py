@@ -138,7 +138,7 @@ def test_a_baseline_gives_a_prediction_for_each_row_of_the_kind_that_the_task_gi
 def test_each_task_whose_predictions_are_judged_has_a_baseline() -> None:
     judged = {name: recipe for name, recipe in RECIPES.items() if recipe.METRICS and recipe.BEST != "loss"}
     shared = {name for name, recipe in judged.items() if recipe.BASELINES}
-    own = {name for name, recipe in judged.items() if recipe.own_baselines is not TaskRecipe.own_baselines}
+    own = {name for name, recipe in judged.items() if recipe.task_baselines is not TaskRecipe.task_baselines}
     assert shared | own == judged.keys()
     others = [recipe_of("classification", **keys) for keys in ({"multilabel": True}, {"regression": True})]
     named = [*(recipe.BASELINES for recipe in judged.values()), *(recipe.baselines for recipe in others)]

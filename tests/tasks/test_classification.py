@@ -36,35 +36,45 @@ from llmkit.training.optimizer import adamw
 from llmkit.training.step import LossModule, Stepper
 
 TRIED = ("bert", "gpt2", "t5")
-ANSWERS: dict[str, dict[str, Any]] = {"label": {}, "labels": {"multilabel": True}, "number": {"regression": True}}
+PROBLEM_TYPES: dict[str, dict[str, Any]] = {
+    "single_label_classification": {},
+    "multi_label_classification": {"multilabel": True},
+    "regression": {"regression": True},
+}
 COUNT = 37
 
 
-def loaded_for(family: str, answer: str = "label", *, window: int = 64) -> LoadedModel:
-    loaded = tiny_model(family, head="classification", labels=NUMBER_LABELS if answer == "number" else LABELS)
+def loaded_for(family: str, problem_type: str = "single_label_classification", *, window: int = 64) -> LoadedModel:
+    loaded = tiny_model(family, head="classification", labels=NUMBER_LABELS if problem_type == "regression" else LABELS)
     loaded.tokenizer.model_max_length = window  # where api/preparing.py keeps the recipe's limit
     return loaded
 
 
-def task_for(answer: str = "label", family: str = "bert", *, window: int = 64, **keys: Any) -> ClassificationTask:
-    task = task_of("classification", loaded=loaded_for(family, answer, window=window), **ANSWERS[answer], **keys)
+def task_for(
+    problem_type: str = "single_label_classification", family: str = "bert", *, window: int = 64, **keys: Any
+) -> ClassificationTask:
+    task = task_of(
+        "classification", loaded=loaded_for(family, problem_type, window=window), **PROBLEM_TYPES[problem_type], **keys
+    )
     assert isinstance(task, ClassificationTask)
     return task
 
 
-def rows_for(answer: str = "label", *, pairs: bool = False, count: int = COUNT) -> list[Row]:
+def rows_for(
+    problem_type: str = "single_label_classification", *, pairs: bool = False, count: int = COUNT
+) -> list[Row]:
     """Labels in uneven numbers; of many labels none to three; numbers of which one is -100."""
     rows = []
     for number in range(count):
         fields: dict[str, Any] = {"text": sentence(number)}
         if pairs:
             fields["text_pair"] = sentence(500 + number, most_words=4)
-        match answer:
-            case "label":
+        match problem_type:
+            case "single_label_classification":
                 fields["label"] = LABELS[int(number % 7 > 1) + int(number % 7 > 2)]
-            case "labels":
+            case "multi_label_classification":
                 fields["labels"] = [label for place, label in enumerate(LABELS) if number % (place + 2) == 0]
-            case "number":
+            case "regression":
                 fields["label"] = -100.0 if number == 3 else number / 7
         rows.append(Row(fields, f"rows.jsonl:{number + 1}"))
     return rows
@@ -112,16 +122,16 @@ def test_keys_that_do_not_go_together_are_refused(keys: dict[str, Any], stated: 
 
 
 def test_roles_and_metrics_follow_from_what_is_asked_for() -> None:
-    kinds = {answer: recipe_of("classification", **keys) for answer, keys in ANSWERS.items()}
-    assert {answer: list(recipe.column_types.items())[-1] for answer, recipe in kinds.items()} == {
-        "label": ("label", "label"),
-        "labels": ("labels", "labels"),
-        "number": ("label", "number"),
+    kinds = {problem_type: recipe_of("classification", **keys) for problem_type, keys in PROBLEM_TYPES.items()}
+    assert {problem_type: list(recipe.column_types.items())[-1] for problem_type, recipe in kinds.items()} == {
+        "single_label_classification": ("label", "label"),
+        "multi_label_classification": ("labels", "labels"),
+        "regression": ("label", "number"),
     }
-    assert {answer: recipe.best for answer, recipe in kinds.items()} == {
-        "label": "accuracy",
-        "labels": "f1_micro",
-        "number": "mse",
+    assert {problem_type: recipe.best for problem_type, recipe in kinds.items()} == {
+        "single_label_classification": "accuracy",
+        "multi_label_classification": "f1_micro",
+        "regression": "mse",
     }
 
 
@@ -129,12 +139,14 @@ def test_roles_and_metrics_follow_from_what_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("family", TRIED)
-@pytest.mark.parametrize("answer", ANSWERS)
-def test_a_step_of_one_micro_batch_or_many_has_the_gradient_of_the_plain_mean_loss(answer: str, family: str) -> None:
-    whole, cut = task_for(answer, family), task_for(answer, family)
-    examples = whole.encode(rows_for(answer))
+@pytest.mark.parametrize("problem_type", PROBLEM_TYPES)
+def test_a_step_of_one_micro_batch_or_many_has_the_gradient_of_the_plain_mean_loss(
+    problem_type: str, family: str
+) -> None:
+    whole, cut = task_for(problem_type, family), task_for(problem_type, family)
+    examples = whole.encode(rows_for(problem_type))
     one = stepper_of(whole, examples, micro_batch_tokens=1_000_000)
-    many = stepper_of(cut, cut.encode(rows_for(answer)), micro_batch_tokens=40)
+    many = stepper_of(cut, cut.encode(rows_for(problem_type)), micro_batch_tokens=40)
     nats, totals = one._accumulate(0)
     assert len(many._micro_batches(0)[0]) >= 4
     assert many._accumulate(0)[1][:2] == totals[:2]
@@ -143,7 +155,9 @@ def test_a_step_of_one_micro_batch_or_many_has_the_gradient_of_the_plain_mean_lo
         assert gradient is not None, name
         torch.testing.assert_close(gradients[1][name], gradient, atol=1e-6, rtol=1e-4)
     indices = one._micro_batches(0)[0][0]
-    assert nats / totals[0] == pytest.approx(plain_mean_loss(task_for(answer, family), examples, indices), rel=1e-5)
+    assert nats / totals[0] == pytest.approx(
+        plain_mean_loss(task_for(problem_type, family), examples, indices), rel=1e-5
+    )
 
 
 def plain_mean_loss(task: ClassificationTask, examples: Examples, indices: Any) -> float:
@@ -155,27 +169,27 @@ def plain_mean_loss(task: ClassificationTask, examples: Examples, indices: Any) 
             logits = task.loaded.model(input_ids=ids).logits
         logits = logits.mean(dim=1) if logits.dim() == 3 else logits  # (1, C)
         reference = examples.references[index]
-        match task.answer:
-            case "label":
+        match task.problem_type:
+            case "single_label_classification":
                 losses.append(functional.cross_entropy(logits, torch.tensor([LABELS.index(reference)])))
-            case "labels":
+            case "multi_label_classification":
                 wanted = torch.tensor([[float(label in reference) for label in LABELS]])
                 losses.append(functional.binary_cross_entropy_with_logits(logits, wanted))
-            case "number":
+            case "regression":
                 losses.append(functional.mse_loss(logits[:, 0], torch.tensor([reference])))
     return float(torch.stack(losses).mean())
 
 
 def test_a_number_that_looks_like_the_mark_of_an_ignored_label_counts() -> None:
-    task = task_for("number")
-    batch = task.collate(task.encode(rows_for("number")), np.arange(COUNT))
+    task = task_for("regression")
+    batch = task.collate(task.encode(rows_for("regression")), np.arange(COUNT))
     assert count_targets(batch) == COUNT
     assert batch["values"][3] == -100
 
 
 def test_each_label_of_each_text_is_a_target_where_a_text_may_have_many() -> None:
-    task = task_for("labels")
-    batch = task.collate(task.encode(rows_for("labels")), np.arange(5))
+    task = task_for("multi_label_classification")
+    batch = task.collate(task.encode(rows_for("multi_label_classification")), np.arange(5))
     assert count_targets(batch) == 5 * len(LABELS)
     assert batch["labels"].tolist() == [[1, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 0, 1]]
 
@@ -229,8 +243,8 @@ def test_a_batch_has_the_logits_of_each_text_alone(family: str, *, pairs: bool) 
 
 @pytest.mark.parametrize("family", TRIED)
 def test_a_saved_classifier_has_the_same_logits_in_plain_transformers(family: str, tmp_path: Path) -> None:
-    task = task_for("labels", family)
-    rows = rows_for("labels")
+    task = task_for("multi_label_classification", family)
+    rows = rows_for("multi_label_classification")
     examples = task.encode(rows)
     batch = task.collate(examples, np.arange(COUNT))
     for name, content in model_files(task.loaded).items():
@@ -363,7 +377,8 @@ def test_a_row_in_windows_is_predicted_by_the_mean_of_their_probabilities() -> N
     inputs = examples.columns["input_ids"]
     logits = engine_of(task).class_logits([inputs[index].tolist() for index in range(len(inputs))])
     windows = examples.examples_of()[2]
-    mean = scores_of(logits, "label")[list(windows)].mean(axis=0)  # all are full, so all weigh the same
+    probabilities = scores_of(logits, "single_label_classification")[list(windows)]
+    mean = probabilities.mean(axis=0)  # all are full, so all weigh the same
     predicted = task.predict(examples, engine_of(task))
     assert len(predicted) == 4
     assert predicted[2] == LABELS[int(mean.argmax())]
@@ -371,8 +386,8 @@ def test_a_row_in_windows_is_predicted_by_the_mean_of_their_probabilities() -> N
 
 
 def test_numbers_of_windows_are_averaged_and_each_window_has_the_value_of_its_row() -> None:
-    task = task_for("number", window=16, overflow="window")
-    rows = [Row({"text": LONG.fields["text"], "label": 2.5}, "a:1"), *rows_for("number", count=2)]
+    task = task_for("regression", window=16, overflow="window")
+    rows = [Row({"text": LONG.fields["text"], "label": 2.5}, "a:1"), *rows_for("regression", count=2)]
     examples = task.encode(rows)
     last = len(examples) - 1
     batch = task.collate(examples, np.array([last, 0, 1]))
@@ -420,18 +435,18 @@ def test_label_counts_unevenness_and_missing_labels_are_told(caplog: pytest.LogC
     says(unmeasured, "validation", f"'fair' {len(by_label['fair'])}")
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
-def test_training_rows_that_are_all_alike_are_refused(answer: str) -> None:
-    rows = [Row({**row.fields, list(row.fields)[-1]: rows_for(answer)[0].fields[list(row.fields)[-1]]}, row.place)
-            for row in rows_for(answer, count=4)]  # fmt: skip
+@pytest.mark.parametrize("problem_type", PROBLEM_TYPES)
+def test_training_rows_that_are_all_alike_are_refused(problem_type: str) -> None:
+    rows = [Row({**row.fields, list(row.fields)[-1]: rows_for(problem_type)[0].fields[list(row.fields)[-1]]}, row.place)
+            for row in rows_for(problem_type, count=4)]  # fmt: skip
     with pytest.raises(DataError, match=facts(4, "training")):
-        learn(task_for(answer), rows, rows)
+        learn(task_for(problem_type), rows, rows)
 
 
 def test_unseen_labels_of_many_are_told_with_counts_and_places() -> None:
     rows = [Row({"text": "a cat", "labels": labels}, f"f:{place}") for place, labels in enumerate([["bad"], ["x", "y"], ["y"]])]  # fmt: skip
     with pytest.raises(DataError, match=facts("f:1:", "'y'", 2, "'x'", 1)):
-        task_for("labels").encode(rows)
+        task_for("multi_label_classification").encode(rows)
 
 
 # ---- the threshold
@@ -459,8 +474,8 @@ def test_no_threshold_has_a_larger_micro_f1_than_the_one_that_is_found() -> None
 
 
 def test_the_threshold_of_the_validation_rows_is_kept_with_the_model_and_used() -> None:
-    task = task_for("labels")
-    examples = task.encode(rows_for("labels"))
+    task = task_for("multi_label_classification")
+    examples = task.encode(rows_for("multi_label_classification"))
     before = task.predict(examples, engine_of(task))
     assert [one["labels"] for one in before] == [
         [label for label, probability in one["probabilities"].items() if probability >= 0.5] for one in before
@@ -477,9 +492,9 @@ def test_the_threshold_of_the_validation_rows_is_kept_with_the_model_and_used() 
 
 
 def test_a_config_says_what_a_model_answers() -> None:
-    for answer, keys in ANSWERS.items():
-        task = task_for(answer)
-        assert problem_type_of(task.loaded) == answer
+    for problem_type, keys in PROBLEM_TYPES.items():
+        task = task_for(problem_type)
+        assert problem_type_of(task.loaded) == problem_type
         told = task.recipe.keys_of_model(task.loaded)
         assert told == {"multilabel": False, "regression": False, "overflow": "truncate", **keys}
 

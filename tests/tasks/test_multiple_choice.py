@@ -19,7 +19,13 @@ import llmkit as package
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.loading import load_model
-from llmkit.tasks.multiple_choice.choices import AnswerSpelling, Question, asked_rows, question_of, right_choice
+from llmkit.tasks.multiple_choice.choices import (
+    AnswerSpelling,
+    Question,
+    correct_choice,
+    question_of,
+    rows_with_questions,
+)
 
 SWAG = {"context": "a dog runs", "question": "it", "ending0": "eats", "ending1": "reads", "ending2": "", "ending3": " "}
 
@@ -57,7 +63,7 @@ def test_a_choice_is_read_behind_its_question_or_in_its_blank(question: Question
 )
 def test_the_right_choice_is_named_by_index_letter_or_text(answer: str, spelling: AnswerSpelling, index: int) -> None:
     choices = ["blue", "red", "green", "B"]
-    assert right_choice(answer, choices, spelling=spelling, place="x:1") == index
+    assert correct_choice(answer, choices, spelling=spelling, place="x:1") == index
 
 
 @pytest.mark.parametrize(
@@ -71,7 +77,7 @@ def test_the_right_choice_is_named_by_index_letter_or_text(answer: str, spelling
 )
 def test_an_answer_that_names_no_choice_or_two_is_refused(answer: str, choices: list[str], stated: Any) -> None:
     with pytest.raises(DataError, match=facts(*stated)):
-        right_choice(answer, choices, spelling="auto", place="rows.jsonl:7")
+        correct_choice(answer, choices, spelling="auto", place="rows.jsonl:7")
 
 
 @pytest.mark.parametrize(
@@ -91,13 +97,13 @@ def test_a_row_that_is_no_question_is_refused_with_its_place(fields: dict[str, A
 
 def test_distractors_are_other_answers_and_a_function_of_seed_and_row() -> None:
     some = [row(context=f"c{number}", answer=f"a{number % 5}") for number in range(20)]
-    asked = [list(asked_rows(some, distractors=3, answer_as="auto", seed=seed)) for seed in (1, 1, 2)]
+    asked = [list(rows_with_questions(some, distractors=3, answer_as="auto", seed=seed)) for seed in (1, 1, 2)]
     assert asked[0] == asked[1] != asked[2]
     for given, question, index in asked[0]:
         assert question.choices[index] == given.fields["answer"]
         assert len(set(question.choices)) == 4
     with pytest.raises(DataError, match=facts("distractors", 5, 4)):
-        list(asked_rows(some, distractors=5, answer_as="auto", seed=1))
+        list(rows_with_questions(some, distractors=5, answer_as="auto", seed=1))
 
 
 # ---- the loss

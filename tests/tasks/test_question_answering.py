@@ -136,8 +136,8 @@ def test_windows_begin_with_the_question_are_full_and_cover_the_passage() -> Non
     [pair] = encode_pairs(task_of_window().loaded, [("where is the ring", context)], overlap=8)
     head = _words()("where is the ring")["input_ids"]
     assert all(len(sequence) == WINDOW and sequence[: len(head)] == head for sequence in pair.sequences)
-    assert pair.reading.starts == (0, 17, 34, 51, 65)
-    covered = {start + place for start in pair.reading.starts for place in range(pair.reading.room)}
+    assert pair.windows.starts == (0, 17, 34, 51, 65)
+    covered = {start + place for start in pair.windows.starts for place in range(pair.windows.room)}
     assert covered == set(range(90))
 
 
@@ -255,7 +255,7 @@ def options(**changes: Any) -> AnswerOptions:
 
 def found(rule: Rule, context: str, **changes: Any) -> Any:
     [pair] = encode_pairs(task_of_window().loaded, [("where is gold", context)], overlap=8)
-    return find_answer(pair.reading, [np.asarray(rule(ids), np.float32) for ids in pair.sequences], options(**changes))
+    return find_answer(pair.windows, [np.asarray(rule(ids), np.float32) for ids in pair.sequences], options(**changes))
 
 
 def test_an_answer_never_starts_in_the_question_nor_ends_before_its_start() -> None:
@@ -316,7 +316,7 @@ def test_a_passage_without_a_token_has_no_answer() -> None:
     [pair] = encode_pairs(task_of_window().loaded, [("where", "\u200b\u200b")], overlap=8)
     for no_answer in (True, False):
         answer = find_answer(
-            pair.reading, [np.zeros((len(pair.sequences[0]), 2), np.float32)], options(no_answer=no_answer)
+            pair.windows, [np.zeros((len(pair.sequences[0]), 2), np.float32)], options(no_answer=no_answer)
         )
         assert (answer.start, answer.score) == (None, 1.0)
 

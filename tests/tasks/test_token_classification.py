@@ -24,10 +24,10 @@ from llmkit.models.export import tokenizer_files
 from llmkit.models.losses import IGNORED
 from llmkit.tasks.base import Engine, Task, count_targets
 from llmkit.tasks.token_classification.subwords import (
-    WordPieces,
+    WordSubwords,
     overlap_of,
-    pieces_of_texts,
-    pieces_of_words,
+    subwords_of_texts,
+    subwords_of_words,
     windows_of,
 )
 from llmkit.tasks.token_classification.task import TokenClassificationTask
@@ -191,7 +191,10 @@ def test_a_word_without_pieces_shifts_no_other_and_is_counted(
 
 def test_the_name_of_a_special_token_is_a_word_like_any_other() -> None:
     tokenizer = tokenizer_of("bert")
-    for pieces in (pieces_of_words(tokenizer, [["the", "[SEP]", "cat"]])[0], pieces_of_texts(tokenizer, ["[MASK]"])[0]):
+    for pieces in (
+        subwords_of_words(tokenizer, [["the", "[SEP]", "cat"]])[0],
+        subwords_of_texts(tokenizer, ["[MASK]"])[0],
+    ):
         assert not {tokenizer.sep_token_id, tokenizer.mask_token_id}.intersection(pieces.ids)
 
 
@@ -199,7 +202,7 @@ def test_reading_words_leaves_the_tokenizer_as_it_was() -> None:
     task = tagger()
     before = tokenizer_files(task.loaded)
     task.encode(rows(5))
-    pieces_of_texts(task.loaded.tokenizer, ["the [SEP] cat"])
+    subwords_of_texts(task.loaded.tokenizer, ["the [SEP] cat"])
     assert tokenizer_files(task.loaded) == before
 
 
@@ -238,7 +241,7 @@ def test_each_word_is_in_the_one_window_that_shows_most_around_it(
     firsts = np.cumsum([0, *lengths])[:-1].tolist()
     total = sum(lengths)
     overlap = int(share * (window - 2))
-    found = list(windows_of(WordPieces([7] * total, firsts, []), window_tokens=window, overlap=overlap))
+    found = list(windows_of(WordSubwords([7] * total, firsts, []), window_tokens=window, overlap=overlap))
     assert [word for one in found for word in one.words] == list(range(len(lengths)))
     starts = window_starts(total, size=window - 2, overlap=overlap)
 
@@ -341,7 +344,7 @@ def test_spans_become_tags_of_the_words_that_the_tokenizer_finds() -> None:
     task = tagger()
     row = with_spans(text, (22, 24, "PLACE"), (4, 11, "ANIMAL"), (13, 16, "ANIMAL"))
     examples = task.encode([row])
-    words = [text[start:end] for start, end in pieces_of_texts(task.loaded.tokenizer, [text])[0].spans]
+    words = [text[start:end] for start, end in subwords_of_texts(task.loaded.tokenizer, [text])[0].spans]
     assert words == ["The", "old", "cat", ",", "dog", "sees", "東", "京", "trees", "."]
     assert examples.references == [["O", "B-ANIMAL", "I-ANIMAL", "O", "B-ANIMAL", "O", "B-PLACE", "I-PLACE", "O", "O"]]
 

@@ -21,7 +21,7 @@ _TARGETS: frozenset[ColumnType] = frozenset({"label", "labels", "number"})
 
 def baselines_of(recipe: TaskRecipe) -> tuple[Baseline, ...]:
     """The baselines of a recipe's task; none where nothing is predicted, or nobody has thought of one."""
-    return (*(BASELINES[name] for name in recipe.baselines), *recipe.own_baselines())
+    return (*(BASELINES[name] for name in recipe.baselines), *recipe.task_baselines())
 
 
 def judged_by_loss(recipe: TaskRecipe) -> bool:

@@ -1,7 +1,7 @@
-"""A text, or a pair of texts, as the ids that a classifier reads: whole, cut at its limit, or in overlapping windows.
+"""A text, or a pair of texts, as the ids that a classifier reads: whole, truncated, or in overlapping windows.
 
-For training and for use alike. Which special tokens stand around a text is asked of the tokenizer; GPT-2's has none,
-and puts nothing between two texts, so its end-of-text stands there, as between the documents of its pretraining.
+For training and inference. The tokenizer decides the special tokens; GPT-2's adds none, not even between two texts, so
+its end-of-text token separates them, as it does the documents of its pretraining.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class _Frame:
 
     before: list[int]
     between: list[int]
-    behind: list[int]
+    after: list[int]
 
     def __len__(self) -> int:
-        return len(self.before) + len(self.between) + len(self.behind)
+        return len(self.before) + len(self.between) + len(self.after)
 
 
 class TextInputs:
@@ -52,7 +52,7 @@ class TextInputs:
             overlap: tokens that neighbouring windows share; None for a quarter of the model's window.
         Raises:
             UsageError: the window has no room for text, or the overlap fills it.
-            ModelError: a BERT that knows one segment only cannot be told a pair.
+            ModelError: a BERT with a single segment cannot read pairs.
         """
         if pairs:
             loaded.family.check_pairs(loaded.model.config, name=loaded.name)
@@ -74,7 +74,7 @@ class TextInputs:
             )
 
     def read(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> list[Contents]:
-        """All ids of each row, never cut. The name of a special token is text here: a `[SEP]` would end the first text.
+        """All ids of each row, never truncated. Names of special tokens are read as text: `[SEP]` would end the first.
 
         Args:
             seconds: the other text of each row, for pairs.
@@ -87,7 +87,7 @@ class TextInputs:
         return [Contents(*both) for both in zip(first, second, strict=True)]
 
     def tokens(self, row: Contents) -> int:
-        """Of the whole row, special ones included."""
+        """Tokens of the whole row, special tokens included."""
         return len(self._frame) + len(row.first) + len(row.second or ())
 
     def whole(self, row: Contents) -> list[int]:
@@ -101,7 +101,7 @@ class TextInputs:
         return self._framed(row.first[:first], row.second[:second])
 
     def windows(self, row: Contents, *, place: str) -> list[list[int]]:
-        """Overlapping windows over the first text; the second one stands whole in each.
+        """Overlapping windows over the first text; the second is whole in each.
 
         Raises:
             DataError: the second text takes more than half of a window.
@@ -109,8 +109,8 @@ class TextInputs:
         second = len(row.second or ())
         if second > self._most_of_second:
             raise DataError(
-                f"{place}: text_pair has {second:,} tokens. Under overflow window it stands whole in every window, and "
-                f"may fill half of one, {self._most_of_second:,}. Swap the two columns, or set overflow to truncate."
+                f"{place}: text_pair has {second:,} tokens. Under overflow window it is whole in every window, and "
+                f"may fill half of it, {self._most_of_second:,}. Swap the two columns, or set overflow to truncate."
             )
         size = self._room - second
         starts = window_starts(len(row.first), size=size, overlap=self._overlap)
@@ -123,8 +123,8 @@ class TextInputs:
     def _framed(self, first: list[int], second: list[int] | None) -> list[int]:
         frame = self._frame
         if second is None:
-            return [*frame.before, *first, *frame.behind]
-        return [*frame.before, *first, *frame.between, *second, *frame.behind]
+            return [*frame.before, *first, *frame.after]
+        return [*frame.before, *first, *frame.between, *second, *frame.after]
 
 
 def _frame_of(loaded: LoadedModel, *, pairs: bool) -> _Frame:
@@ -133,15 +133,15 @@ def _frame_of(loaded: LoadedModel, *, pairs: bool) -> _Frame:
         encoding = tokenizer("a", "b") if pairs else tokenizer("a")
     ids: list[int] = encoding["input_ids"]
     sides = encoding.sequence_ids(0)  # 0 and 1 at the two texts, None at a special token
-    texts = [place for place, side in enumerate(sides) if side is not None]
-    between = [ids[place] for place in range(texts[0], texts[-1]) if sides[place] is None]
+    texts = [position for position, side in enumerate(sides) if side is not None]
+    between = [ids[position] for position in range(texts[0], texts[-1]) if sides[position] is None]
     if pairs and not between:
         between = [int(tokenizer.eos_token_id)]
-    return _Frame(before=ids[: texts[0]], between=between, behind=ids[texts[-1] + 1 :])
+    return _Frame(before=ids[: texts[0]], between=between, after=ids[texts[-1] + 1 :])
 
 
 def _longest_first(first: int, second: int, *, room: int) -> tuple[int, int]:
-    """Tokens that stay of each text: as if the longer one lost its last token until both fit."""
+    """Tokens left of each text: as if the longer one lost its last token until both fit."""
     shorter = min(first, second, room // 2)
     longer = min(max(first, second), room - shorter)
     return (longer, shorter) if first > second else (shorter, longer)

@@ -1,6 +1,6 @@
-"""What the labels or numbers of the rows are, told before training; refused where there is nothing to learn.
+"""Statistics of the labels or numbers of the rows, logged before training; an error where there is nothing to learn.
 
-Pure functions of the references of rows, which the tasks keep by name.
+Pure functions of the references of rows, which are label names.
 """
 
 from __future__ import annotations
@@ -14,40 +14,40 @@ import numpy as np
 
 from llmkit.errors import DataError
 from llmkit.models.scale import mean_and_deviation
-from llmkit.tasks.classification.problem_types import Answer
+from llmkit.tasks.classification.problem_types import ProblemType
 
 logger = logging.getLogger("llmkit")
 _SHOWN = 10
 _UNEVEN = 10
-"""So many times as many rows of the most frequent label as of the rarest are worth a warning."""
+"""The ratio of the most frequent label to the rarest from which a warning is logged."""
 
 
 def report_references(
-    train: Sequence[Any], validation: Sequence[Any], *, answer: Answer, labels: Sequence[str], weighted: bool
+    train: Sequence[Any], validation: Sequence[Any], *, problem_type: ProblemType, labels: Sequence[str], weighted: bool
 ) -> None:
-    """Log how often each label stands there, and warn of what will be learnt or measured badly.
+    """Log how often each label occurs, and warn of what will be learnt or evaluated badly.
 
     Args:
         train: references of the training rows.
-        labels: those of the model.
-        weighted: labels weigh differently in the loss already.
+        labels: the labels of the model.
+        weighted: the loss already has class weights.
     Raises:
-        DataError: all training rows are alike.
+        DataError: all training rows have the same label or number.
     """
-    if len({_key(one) for one in train}) == 1:
+    if len({_key(reference) for reference in train}) == 1:
         raise DataError(f"all {len(train):,} training rows have the same answer, {train[0]!r}: nothing to learn.")
-    if answer == "number":
+    if problem_type == "regression":
         _report_numbers(train)
         return
     counts = label_counts(train, labels)
     ranked = sorted(labels, key=lambda label: -counts[label])
     most_frequent, rarest = ranked[0], next(label for label in reversed(ranked) if counts[label])
     ratio = counts[most_frequent] / counts[rarest]
-    without = sum(not one for one in train)
+    without = sum(not reference for reference in train)
     none = f"; {without:,} rows have none" if without else ""
     logger.info("labels: %s of %s rows; %.1f to 1%s", _listed(counts, ranked), f"{len(train):,}", ratio, none)
     if ratio > _UNEVEN and not weighted:
-        advice = "; class_weights: auto would even them out" if answer == "label" else ""
+        advice = "; class_weights: auto would even them out" if problem_type == "single_label_classification" else ""
         logger.warning(
             "labels are uneven: %s are %r and %s are %r%s",
             *(f"{counts[most_frequent]:,} rows", most_frequent, f"{counts[rarest]:,}", rarest, advice),
@@ -57,12 +57,14 @@ def report_references(
 
 def label_counts(references: Sequence[Any], labels: Sequence[str]) -> dict[str, int]:
     """Label -> rows that have it, 0 included."""
-    found = Counter(label for one in references for label in ([one] if isinstance(one, str) else one))
-    return {label: found[label] for label in labels}
+    counts = Counter(
+        label for reference in references for label in ([reference] if isinstance(reference, str) else reference)
+    )
+    return {label: counts[label] for label in labels}
 
 
 def even_weights(references: Sequence[str], labels: Sequence[str]) -> dict[str, float]:
-    """N / (C x count) for each label that occurs: all labels together weigh the same, and a row 1 on average."""
+    """N / (C x count) for each label that occurs: all labels have the same total weight, and a row 1 on average."""
     from sklearn.utils.class_weight import compute_class_weight
 
     rows = np.array(references, dtype=object)

@@ -16,9 +16,9 @@ from llmkit.errors import DataError, UsageError
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.base import Engine
 from llmkit.tasks.classification.inputs import Contents, Pair, TextInputs
-from llmkit.tasks.classification.problem_types import Answer, problem_type_of
+from llmkit.tasks.classification.problem_types import ProblemType, problem_type_of
 from llmkit.tasks.classification.saved import SavedClassification
-from llmkit.tasks.inputs import Cuts, check_texts, numbered_chunks
+from llmkit.tasks.inputs import LongTextCount, check_texts, numbered_chunks
 
 CLASSIFY_CHUNK_ROWS = 2048
 """Enough texts of each length for full batches."""
@@ -30,18 +30,18 @@ ClassifyOverflow = Literal["error", "truncate", "window"]
 class Classification:
     text: str
     label: str | None
-    """The most probable one, where a text has one label; else None."""
+    """The most probable label, where a text has one; else None."""
     probabilities: dict[str, float]
-    """By label, in the order of the model's classes; of one label they add up to 1. Empty for a number."""
+    """By label, in the order of the model's classes; of a single label they add up to 1. Empty for a number."""
     truncated_tokens: int
-    """Tokens that the model did not see; 0 where the whole text fitted, or was read in windows."""
+    """Tokens that were truncated; 0 where the whole text fitted, or was read in windows."""
     text_pair: str | None = None
     labels: list[str] = field(default_factory=list)
-    """Those that are likely enough, where a text may have many."""
+    """The labels above the threshold, where a text may have many."""
     value: float | None = None
     """The number of a regression."""
     windows: int = 1
-    """Pieces that the text was read in."""
+    """Windows that the text was read in."""
 
 
 def reads_pairs(loaded: LoadedModel) -> bool | None:
@@ -60,75 +60,79 @@ def classify_texts(
 
     Args:
         texts: texts, or (text, text_pair) tuples; all of one kind.
-        overflow: what becomes of a text longer than `loaded.window`; None for what the model was trained with, else
-            `truncate`. A text is cut at its end, the longer one of a pair first, or read in overlapping windows
+        overflow: what happens to a text longer than `loaded.window`; None for what the model was trained with, else
+            `truncate`. A text is truncated at its end, the longer one of a pair first, or read in overlapping windows
             whose probabilities are averaged by their length. How many is logged once, when the results end.
     Raises:
-        DataError: an empty text, one that is no valid Unicode, or one too long under `error`.
+        DataError: an empty text, one that is not valid Unicode, or one too long under `error`.
         UsageError: texts for a model of pairs, or pairs for one of texts.
-        ModelError: the model's outputs do not fit its problem type, or it gives no finite numbers.
+        ModelError: the model's outputs do not fit its problem type, or are not finite.
     """
     _refuse_other_task(loaded)
-    answer = problem_type_of(loaded)
+    problem_type = problem_type_of(loaded)
     saved = SavedClassification.load(loaded)
     policy = overflow or saved.overflow or "truncate"
     reader: _Reader | None = None
-    cuts = Cuts(loaded)
+    long_texts = LongTextCount(loaded)
     try:
         for first_row, chunk in numbered_chunks(texts, size=CLASSIFY_CHUNK_ROWS):
             if reader is None:
                 pairs = isinstance(chunk[0], tuple)
                 _check_pairs(loaded, saved, pairs=pairs)
                 inputs = TextInputs(loaded, pairs=pairs, overlap=saved.window_overlap)
-                reader = _Reader(loaded, engine, inputs, answer=answer, policy=policy, threshold=saved.threshold)
-            yield from reader.classify(chunk, first_row=first_row, cuts=cuts)
+                reader = _Reader(
+                    loaded, engine, inputs, problem_type=problem_type, policy=policy, threshold=saved.threshold
+                )
+            yield from reader.classify(chunk, first_row=first_row, long_texts=long_texts)
     finally:
-        cuts.warn()
+        long_texts.report()
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """All that is settled with the first row."""
+    """All that is decided with the first row."""
 
     loaded: LoadedModel
     engine: Engine
     inputs: TextInputs
     _: KW_ONLY
-    answer: Answer
+    problem_type: ProblemType
     policy: ClassifyOverflow
     threshold: float | None
 
-    def classify(self, chunk: Sequence[str | Pair], *, first_row: int, cuts: Cuts) -> Iterator[Classification]:
+    def classify(
+        self, chunk: Sequence[str | Pair], *, first_row: int, long_texts: LongTextCount
+    ) -> Iterator[Classification]:
         from llmkit.tasks.classification.scores import predictions_of, scores_of, scores_of_rows
 
-        inputs, answer, names = self.inputs, self.answer, self.loaded.labels
+        inputs, problem_type, names = self.inputs, self.problem_type, self.loaded.labels
         firsts, seconds = _sides(chunk, pairs=inputs.pairs, first_row=first_row)
         contents = inputs.read(firsts, seconds)
-        pieces = [self._pieces(content, row=row) for row, content in enumerate(contents, start=first_row)]
-        lost = [
-            max(0, inputs.tokens(content) - inputs.window) if len(held) == 1 else 0
-            for content, held in zip(contents, pieces, strict=True)
+        windows = [self._windows(content, row=row) for row, content in enumerate(contents, start=first_row)]
+        truncated = [
+            max(0, inputs.tokens(content) - inputs.window) if len(row_windows) == 1 else 0
+            for content, row_windows in zip(contents, windows, strict=True)
         ]
-        cuts.count(lost, windows=[len(held) for held in pieces])
-        sequences = [ids for held in pieces for ids in held]
-        scores = scores_of(self.engine.class_logits(sequences, pairs=inputs.pairs), answer)  # (N, C)
-        windows = [range(*ends) for ends in pairwise(accumulate(map(len, pieces), initial=0))]
-        of_rows = scores_of_rows(scores, list(map(len, sequences)), windows)  # (R, C)
-        found = predictions_of(of_rows, answer, labels=names, threshold=self.threshold)
-        for index, (text, prediction, row) in enumerate(zip(firsts, found, of_rows.tolist(), strict=True)):
+        long_texts.add(truncated, windows=list(map(len, windows)))
+        sequences = [ids for row_windows in windows for ids in row_windows]
+        scores = scores_of(self.engine.class_logits(sequences, pairs=inputs.pairs), problem_type)  # (N, C)
+        ranges = [range(*ends) for ends in pairwise(accumulate(map(len, windows), initial=0))]
+        row_scores = scores_of_rows(scores, list(map(len, sequences)), ranges)  # (R, C)
+        predictions = predictions_of(row_scores, problem_type, labels=names, threshold=self.threshold)
+        for index, (text, prediction, row) in enumerate(zip(firsts, predictions, row_scores.tolist(), strict=True)):
             yield Classification(
                 text=text,
-                label=prediction if answer == "label" else None,
-                probabilities={} if answer == "number" else dict(zip(names, row, strict=True)),
-                truncated_tokens=lost[index],
+                label=prediction if problem_type == "single_label_classification" else None,
+                probabilities={} if problem_type == "regression" else dict(zip(names, row, strict=True)),
+                truncated_tokens=truncated[index],
                 text_pair=None if seconds is None else seconds[index],
-                labels=prediction["labels"] if answer == "labels" else [],
-                value=prediction if answer == "number" else None,
-                windows=len(pieces[index]),
+                labels=prediction["labels"] if problem_type == "multi_label_classification" else [],
+                value=prediction if problem_type == "regression" else None,
+                windows=len(windows[index]),
             )
 
-    def _pieces(self, content: Contents, *, row: int) -> list[list[int]]:
-        """What the model reads of a row: all of it, its beginning, or its windows."""
+    def _windows(self, content: Contents, *, row: int) -> list[list[int]]:
+        """The sequences of a row: all of it, truncated, or its windows."""
         tokens, window = self.inputs.tokens(content), self.inputs.window
         if tokens <= window:
             return [self.inputs.whole(content)]
@@ -138,36 +142,40 @@ class _Reader:
             return self.inputs.windows(content, place=f"row {row:,}")
         raise DataError(
             f"row {row:,}: the text has {tokens:,} tokens, and {self.loaded.name} takes {window:,} at most; "
-            "shorten it, or allow it to be cut with overflow truncate, or read in pieces with overflow window"
+            "shorten it, or allow it to be cut with overflow truncate, or read it in windows with overflow window"
         )
 
 
 def _refuse_other_task(loaded: LoadedModel) -> None:
     """
     Raises:
-        UsageError: the model was trained on another task with the same head; its scores are no labels.
+        UsageError: the model was trained on another task with the same head; its outputs are not labels.
     """
     from llmkit.tasks import RECIPES
 
-    for task, kind in RECIPES.items():
-        if kind.HEAD == "classification" and kind.VERB != "classify" and kind.has_trained(loaded):
-            raise UsageError(f"{loaded.name}: was trained on {task}. Use `llmkit {kind.VERB}`.")
+    for task, recipe_class in RECIPES.items():
+        if (
+            recipe_class.HEAD == "classification"
+            and recipe_class.VERB != "classify"
+            and recipe_class.has_trained(loaded)
+        ):
+            raise UsageError(f"{loaded.name}: was trained on {task}. Use `llmkit {recipe_class.VERB}`.")
 
 
 def _check_pairs(loaded: LoadedModel, saved: SavedClassification, *, pairs: bool) -> None:
     if saved.pairs is not None and saved.pairs != pairs:
-        trained, given = ("pairs", "single texts") if saved.pairs else ("single texts", "pairs")
-        raise UsageError(f"{loaded.name} was trained on {trained}, and these are {given}. Give it {trained}.")
+        trained_on, inputs = ("pairs", "single texts") if saved.pairs else ("single texts", "pairs")
+        raise UsageError(f"{loaded.name} was trained on {trained_on}, and these are {inputs}. Give it {trained_on}.")
 
 
 def _sides(chunk: Sequence[str | Pair], *, pairs: bool, first_row: int) -> tuple[list[str], list[str] | None]:
     """First and second texts, checked."""
     firsts: list[str] = []
     seconds: list[str] = []
-    for row, one in enumerate(chunk, start=first_row):
-        if isinstance(one, tuple) != pairs:
+    for row, text in enumerate(chunk, start=first_row):
+        if isinstance(text, tuple) != pairs:
             raise DataError(f"row {row:,}: texts and pairs of texts cannot be mixed; give all rows a pair, or none")
-        both = one if isinstance(one, tuple) else (one,)
+        both = text if isinstance(text, tuple) else (text,)
         firsts.append(both[0])
         seconds.extend(both[1:])
     check_texts(firsts, first_row=first_row, may_be_empty=False)

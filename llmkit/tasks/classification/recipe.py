@@ -12,7 +12,7 @@ from llmkit.errors import DataError
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType, DistinctNames
 from llmkit.tasks.base import TaskRecipe
-from llmkit.tasks.classification.problem_types import NUMBER_LABELS, Answer, problem_type_of
+from llmkit.tasks.classification.problem_types import NUMBER_LABELS, ProblemType, problem_type_of
 from llmkit.tasks.classification.saved import SavedClassification
 
 if TYPE_CHECKING:
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
 
 Weight = Annotated[float, Field(gt=0)]
-_FITTING: Mapping[Answer, tuple[str, ...]] = {
-    "label": ("accuracy", "precision", "recall", "f1", "mcc", "confusion"),
-    "labels": ("accuracy", "precision", "recall", "f1", "map"),
-    "number": ("mse", "pearson", "spearman"),
+_FITTING: Mapping[ProblemType, tuple[str, ...]] = {
+    "single_label_classification": ("accuracy", "precision", "recall", "f1", "mcc", "confusion"),
+    "multi_label_classification": ("accuracy", "precision", "recall", "f1", "map"),
+    "regression": ("mse", "pearson", "spearman"),
 }
-_OWN: Mapping[Answer, tuple[tuple[str, ...], str]] = {
-    "label": (("accuracy", "f1"), "accuracy"),
-    "labels": (("precision", "recall", "f1", "map"), "f1_micro"),
-    "number": (("mse", "pearson", "spearman"), "mse"),
+_DEFAULTS: Mapping[ProblemType, tuple[tuple[str, ...], str]] = {
+    "single_label_classification": (("accuracy", "f1"), "accuracy"),
+    "multi_label_classification": (("precision", "recall", "f1", "map"), "f1_micro"),
+    "regression": (("mse", "pearson", "spearman"), "mse"),
 }
 """Metrics, and the score that picks the best checkpoint."""
-_BASELINES: Mapping[Answer, tuple[str, ...]] = {
-    "label": ("majority", "tfidf-logistic"),
-    "labels": ("majority-set", "tfidf-logistic-sets"),
-    "number": ("mean", "tfidf-ridge"),
+_BASELINES: Mapping[ProblemType, tuple[str, ...]] = {
+    "single_label_classification": ("majority", "tfidf-logistic"),
+    "multi_label_classification": ("majority-set", "tfidf-logistic-sets"),
+    "regression": ("mean", "tfidf-ridge"),
 }
 
 
@@ -48,9 +48,9 @@ class ClassificationRecipe(TaskRecipe):
     OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"text_pair": False}
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("text", "text_pair")
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("classification")
-    METRICS: ClassVar[tuple[str, ...]] = _OWN["label"][0]
-    BEST: ClassVar[str] = _OWN["label"][1]
-    BASELINES: ClassVar[tuple[str, ...]] = _BASELINES["label"]
+    METRICS: ClassVar[tuple[str, ...]] = _DEFAULTS["single_label_classification"][0]
+    BEST: ClassVar[str] = _DEFAULTS["single_label_classification"][1]
+    BASELINES: ClassVar[tuple[str, ...]] = _BASELINES["single_label_classification"]
 
     task: Literal["classification"]
     multilabel: bool = False
@@ -58,9 +58,9 @@ class ClassificationRecipe(TaskRecipe):
     regression: bool = False
     """A number in place of a label."""
     labels: DistinctNames | None = None
-    """Their names in the order of the model's outputs; without it, those of the training rows, sorted."""
+    """Label names in the order of the model's outputs; without it, those of the training rows, sorted."""
     class_weights: Literal["auto"] | dict[str, Weight] | None = None
-    """What a row counts in the loss, by its label: `auto` weighs rare labels up, N / (C x count)."""
+    """Weight of a row in the loss, by its label: `auto` gives rare labels more, N / (C x count)."""
     max_tokens: Annotated[int, Field(ge=4)] | None = None
     """The longest text or pair, special tokens included; without it, the model's window."""
     overflow: Literal["error", "truncate", "drop", "window"] = "truncate"
@@ -69,38 +69,38 @@ class ClassificationRecipe(TaskRecipe):
     """Tokens that neighbouring windows share, under `overflow: window`; without it, a quarter of the window."""
 
     @property
-    def answer(self) -> Answer:
+    def problem_type(self) -> ProblemType:
         if self.regression:
-            return "number"
-        return "labels" if self.multilabel else "label"
+            return "regression"
+        return "multi_label_classification" if self.multilabel else "single_label_classification"
 
     @property
     def column_types(self) -> Mapping[str, ColumnType]:
-        match self.answer:
-            case "label":
+        match self.problem_type:
+            case "single_label_classification":
                 return self.COLUMN_TYPES
-            case "labels":
+            case "multi_label_classification":
                 return {"text": "text", "text_pair": "text", "labels": "labels"}
-            case "number":
+            case "regression":
                 return {"text": "text", "text_pair": "text", "label": "number"}
             case other:
                 assert_never(other)
 
     @property
     def own_metrics(self) -> tuple[str, ...]:
-        return _OWN[self.answer][0]
+        return _DEFAULTS[self.problem_type][0]
 
     @property
     def own_best(self) -> str:
-        return _OWN[self.answer][1]
+        return _DEFAULTS[self.problem_type][1]
 
     @property
     def baselines(self) -> tuple[str, ...]:
-        return _BASELINES[self.answer]
+        return _BASELINES[self.problem_type]
 
     @property
     def fitting_metrics(self) -> tuple[str, ...]:
-        return _FITTING[self.answer]
+        return _FITTING[self.problem_type]
 
     @property
     def window_tokens(self) -> int | None:
@@ -112,7 +112,7 @@ class ClassificationRecipe(TaskRecipe):
             raise ValueError("multilabel and regression exclude each other")
         if self.regression and self.labels is not None:
             raise ValueError("labels: a number has none; remove it, or regression")
-        if self.class_weights is not None and self.answer != "label":
+        if self.class_weights is not None and self.problem_type != "single_label_classification":
             raise ValueError("class_weights: only where a text has one label")
         if self.window_overlap is not None and self.overflow != "window":
             raise ValueError("window_overlap: belongs to overflow: window")
@@ -124,24 +124,24 @@ class ClassificationRecipe(TaskRecipe):
         Raises:
             DataError: there are fewer than two, or none where a text may have many.
         """
-        if self.answer == "number":
+        if self.problem_type == "regression":
             return NUMBER_LABELS
-        found = self.labels
-        if found is None:
-            names = (row.fields["labels"] if self.multilabel else [row.fields["label"]] for row in rows)
-            found = tuple(sorted({label for one in names for label in one}))
-        if len(found) < (1 if self.multilabel else 2):
-            place = "the recipe names only" if self.labels else "the training rows have"
+        names = self.labels
+        if names is None:
+            row_labels = (row.fields["labels"] if self.multilabel else [row.fields["label"]] for row in rows)
+            names = tuple(sorted({label for labels in row_labels for label in labels}))
+        if len(names) < (1 if self.multilabel else 2):
+            source = "the recipe names only" if self.labels else "the training rows have"
             needed = "a label" if self.multilabel else "two labels or more"
-            raise DataError(f"classification needs {needed}; {place} {', '.join(found) or 'none'}.")
-        return found
+            raise DataError(f"classification needs {needed}; {source} {', '.join(names) or 'none'}.")
+        return names
 
     @classmethod
     def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
-        answer, saved = problem_type_of(loaded), SavedClassification.load(loaded)
+        problem_type, saved = problem_type_of(loaded), SavedClassification.load(loaded)
         keys: dict[str, Any] = {
-            "multilabel": answer == "labels",
-            "regression": answer == "number",
+            "multilabel": problem_type == "multi_label_classification",
+            "regression": problem_type == "regression",
             "overflow": saved.overflow,
             "window_overlap": saved.window_overlap if saved.overflow == "window" else None,
         }

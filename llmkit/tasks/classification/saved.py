@@ -1,4 +1,4 @@
-"""What a trained classifier keeps in its config for its use."""
+"""What a trained classifier saves in its config for inference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class SavedClassification(SavedTaskConfig):
     TASK: ClassVar[str] = "classification"
 
     overflow: Literal["error", "truncate", "window"] | None = None
-    """What becomes of a text that is too long."""
+    """What happens to a text that is too long."""
     window_overlap: Annotated[int, Field(ge=0)] | None = None
     """Tokens that neighbouring windows share."""
     pairs: bool | None = None
@@ -23,4 +23,4 @@ class SavedClassification(SavedTaskConfig):
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """Least probability of a label, where a text may have many."""
     class_weights: dict[str, float] | None = None
-    """What a row of a label counts in the loss; 1 where a label is not named."""
+    """Weight of a row in the loss, by its label; 1 for a label that is not named."""

@@ -1,4 +1,4 @@
-"""What a classifier answers: one label, many labels, or a number. From logits to predictions, for measuring and for use.
+"""From logits to predictions: one label, many labels, or a number. For evaluation and inference.
 
 Legend: N sequences (texts or windows of them), R rows, C classes.
 """
@@ -13,24 +13,24 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from typing_extensions import assert_never
 
-from llmkit.tasks.classification.problem_types import Answer
+from llmkit.tasks.classification.problem_types import ProblemType
 
 DEFAULT_THRESHOLD = 0.5
-"""Of many labels, until the validation rows have shown a better one."""
+"""Of many labels, before one is tuned on the validation rows."""
 
 
-def scores_of(logits: NDArray[np.float32], answer: Answer) -> NDArray[np.float64]:
-    """(N, C) probabilities: adding up to 1 for one label, each for itself for many; a number stays as it is."""
+def scores_of(logits: NDArray[np.float32], problem_type: ProblemType) -> NDArray[np.float64]:
+    """(N, C) probabilities: a softmax for one label, a sigmoid each for many; a number is unchanged."""
     scores: NDArray[np.float64] = logits.astype(np.float64)
-    match answer:
-        case "label":
+    match problem_type:
+        case "single_label_classification":
             scores = softmax(scores, axis=1)
-        case "labels":
+        case "multi_label_classification":
             scores = expit(scores)
-        case "number":
+        case "regression":
             pass
         case _:
-            assert_never(answer)
+            assert_never(problem_type)
     return scores
 
 
@@ -47,61 +47,62 @@ def scores_of_rows(
     if len(windows) == len(scores):
         return scores
     weights = np.asarray(lengths, dtype=np.float64)[:, None]  # (N, 1)
-    starts = [one.start for one in windows]
-    total: NDArray[np.float64] = np.add.reduceat(scores * weights, starts) / np.add.reduceat(weights, starts)
-    return total
+    starts = [window.start for window in windows]
+    mean: NDArray[np.float64] = np.add.reduceat(scores * weights, starts) / np.add.reduceat(weights, starts)
+    return mean
 
 
 def predictions_of(
-    scores: NDArray[np.float64], answer: Answer, *, labels: Sequence[str], threshold: float | None
+    scores: NDArray[np.float64], problem_type: ProblemType, *, labels: Sequence[str], threshold: float | None
 ) -> list[Any]:
-    """A prediction for each row of (R, C) scores: a name; names with all probabilities; a number."""
-    match answer:
-        case "label":
+    """A prediction for each row of (R, C) scores: a label; labels with all probabilities; a number."""
+    match problem_type:
+        case "single_label_classification":
             return [labels[index] for index in scores.argmax(axis=1)]
-        case "labels":
+        case "multi_label_classification":
             limit = DEFAULT_THRESHOLD if threshold is None else threshold
-            each = (dict(zip(labels, row, strict=True)) for row in scores.tolist())
-            return [{"labels": chosen(by_label, limit), "probabilities": by_label} for by_label in each]
-        case "number":
+            by_row = (dict(zip(labels, row, strict=True)) for row in scores.tolist())
+            return [{"labels": labels_above(by_label, limit), "probabilities": by_label} for by_label in by_row]
+        case "regression":
             return [float(value) for value in scores[:, 0]]
         case _:
-            assert_never(answer)
+            assert_never(problem_type)
 
 
-def chosen(probabilities: Mapping[str, float], threshold: float) -> list[str]:
-    """The labels that are likely enough, in the model's order."""
+def labels_above(probabilities: Mapping[str, float], threshold: float) -> list[str]:
+    """The labels with at least this probability, in the model's order."""
     return [label for label, probability in probabilities.items() if probability >= threshold]
 
 
-def best_threshold(probabilities: Sequence[float], wanted: Sequence[bool]) -> tuple[float, float] | None:
-    """The threshold with the largest micro F1 over all rows and labels, and that F1; None where nothing is wanted.
+def best_threshold(probabilities: Sequence[float], targets: Sequence[bool]) -> tuple[float, float] | None:
+    """The threshold with the largest micro F1 over all rows and labels, and that F1; None where no target is true.
 
-    It lies half way between two probabilities that occur, so that rounding moves no label across it. Of several
+    It is half way between two probabilities that occur, so that rounding moves no label across it. Of several
     equally good ones, the nearest to a half.
     """
     from sklearn.metrics import precision_recall_curve
 
-    if not any(wanted):
+    if not any(targets):
         return None
-    precision, recall, rising = precision_recall_curve(wanted, probabilities)  # one more of both, for no label at all
+    # Precision and recall have one more entry, for no label at all.
+    precision, recall, thresholds = precision_recall_curve(targets, probabilities)
     f1 = 2 * precision * recall / np.maximum(precision + recall, np.finfo(float).tiny)
-    middles = (rising + np.append(0.0, rising[:-1])) / 2
-    f1 = np.where(middles > 0, f1[:-1], -1.0)  # a threshold of 0 tells nothing apart
+    middles = (thresholds + np.append(0.0, thresholds[:-1])) / 2
+    f1 = np.where(middles > 0, f1[:-1], -1.0)  # a threshold of 0 predicts every label
     best = f1 >= f1.max() * (1 - 1e-12)
     threshold = float(min(middles[best].tolist()[::-1], key=lambda middle: abs(middle - DEFAULT_THRESHOLD)))
     return threshold, float(f1.max())
 
 
-def flattened(
+def flatten_predictions(
     predictions: Iterable[Mapping[str, Any]], references: Iterable[Sequence[str]]
 ) -> tuple[list[float], list[bool]]:
-    """Every probability of every row, and whether that label is right."""
+    """Every probability of every row, and whether the row has that label."""
     probabilities: list[float] = []
-    wanted: list[bool] = []
+    targets: list[bool] = []
     for prediction, reference in zip(predictions, references, strict=True):
-        right = set(reference)
+        reference_labels = set(reference)
         for label, probability in prediction["probabilities"].items():
             probabilities.append(probability)
-            wanted.append(label in right)
-    return probabilities, wanted
+            targets.append(label in reference_labels)
+    return probabilities, targets

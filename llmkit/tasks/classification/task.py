@@ -1,4 +1,4 @@
-"""One label of many, many labels or a number for a text or a pair of texts. Labels are names; ids live inside a batch.
+"""One label of many, many labels or a number for a text or a pair of texts. Labels are names; ids are only in batches.
 
 Legend: N examples (texts or windows of them), B batch, T tokens, C classes.
 """
@@ -27,13 +27,12 @@ from llmkit.models.text_logits import text_logits
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.classification.inputs import Contents, TextInputs
 from llmkit.tasks.classification.label_report import even_weights, report_references
-from llmkit.tasks.classification.problem_types import PROBLEM_TYPES
 from llmkit.tasks.classification.recipe import ClassificationRecipe
 from llmkit.tasks.classification.saved import SavedClassification
 from llmkit.tasks.classification.scores import (
     best_threshold,
-    chosen,
-    flattened,
+    flatten_predictions,
+    labels_above,
     predictions_of,
     scores_of,
     scores_of_rows,
@@ -48,22 +47,24 @@ class ClassificationTask(BaseTask):
     def __init__(self, recipe: ClassificationRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
-        self.answer = recipe.answer
+        self.problem_type = recipe.problem_type
         self.class_of = {label: index for index, label in enumerate(loaded.labels)}
         self._saved = SavedClassification.load(loaded)
-        loaded.model.config.problem_type = PROBLEM_TYPES[self.answer]
+        loaded.model.config.problem_type = self.problem_type
         self._check_weights()
         self._save(
-            overflow="truncate" if recipe.overflow == "drop" else recipe.overflow,  # in use, no row can be left out
+            overflow="truncate"
+            if recipe.overflow == "drop"
+            else recipe.overflow,  # in inference, no row can be dropped
             window_overlap=recipe.window_overlap,
-            threshold=self._saved.threshold if self.answer == "labels" else None,
+            threshold=self._saved.threshold if self.problem_type == "multi_label_classification" else None,
             class_weights=self._saved.class_weights if recipe.class_weights == "auto" else recipe.class_weights,
         )
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         count = LengthCount(what="text", max_tokens=self.loaded.window, overflow=self.recipe.overflow)
-        builder = ExampleBuilder("input_ids", aligned=() if self.answer == "number" else ("target_ids",))
-        unseen: dict[str, tuple[int, str]] = {}  # label that the model lacks -> its rows, and the place of the first
+        builder = ExampleBuilder("input_ids", aligned=() if self.problem_type == "regression" else ("target_ids",))
+        unseen: dict[str, tuple[int, str]] = {}  # label that the model lacks -> its number of rows, and the first place
         for chunk in in_chunks(rows):
             inputs = self._inputs(chunk)
             seconds = [row.fields["text_pair"] for row in chunk] if inputs.pairs else None
@@ -73,11 +74,11 @@ class ClassificationTask(BaseTask):
                 fits = count.fits(inputs.tokens(content), place=row.place)
                 if not unseen and (fits or self.recipe.overflow != "drop"):
                     columns = {"input_ids": [inputs.whole(content)] if fits else self._shortened(inputs, content, row)}
-                    if self.answer != "number":
+                    if self.problem_type != "regression":
                         columns["target_ids"] = [target] * len(columns["input_ids"])
                     builder.add(columns, reference=reference)
         if unseen:
-            raise DataError(self._unseen(unseen))
+            raise DataError(self._unseen_message(unseen))
         count.report(key="max_tokens", targets=False)
         return builder.examples()
 
@@ -89,19 +90,23 @@ class ClassificationTask(BaseTask):
         }
         if self._saved.pairs:
             batch |= self.loaded.family.segment_inputs(batch["input_ids"], self.loaded.tokenizer)
-        return {**batch, **self._wanted(examples, indices)}
+        return {**batch, **self._targets(examples, indices)}
 
     def loss_sum(self, batch: Batch) -> Tensor:
         inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", "values")}
         logits = text_logits(self.loaded.model(**inputs).logits, batch["attention_mask"].sum(dim=1))  # (B, C)
-        match self.answer:
-            case "label":
-                held = self._saved.class_weights
-                weights = logits.new_tensor([held.get(name, 1.0) for name in self.class_of]) if held else None  # (C,)
+        match self.problem_type:
+            case "single_label_classification":
+                class_weights = self._saved.class_weights
+                weights = (
+                    logits.new_tensor([class_weights.get(name, 1.0) for name in self.class_of])
+                    if class_weights
+                    else None
+                )  # (C,)
                 return cross_entropy_sum(logits, batch["labels"], weights=weights)
-            case "labels":
+            case "multi_label_classification":
                 return functional.binary_cross_entropy_with_logits(logits, batch["labels"].float(), reduction="sum")
-            case "number":
+            case "regression":
                 return functional.mse_loss(logits.squeeze(1), batch["values"], reduction="sum")
             case other:
                 assert_never(other)
@@ -109,16 +114,16 @@ class ClassificationTask(BaseTask):
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
         inputs, saved = examples.columns["input_ids"], self._saved
         sequences = [inputs[index].tolist() for index in range(len(inputs))]
-        if not sequences:  # a process without a share
+        if not sequences:  # a process without examples
             return []
-        scores = scores_of(engine.class_logits(sequences, pairs=bool(saved.pairs)), self.answer)  # (N, C)
+        scores = scores_of(engine.class_logits(sequences, pairs=bool(saved.pairs)), self.problem_type)  # (N, C)
         if (scale := self.loaded.target_scale) is not None:
             scores = scores * scale.deviation + scale.mean
-        of_rows = scores_of_rows(scores, inputs.lengths.tolist(), examples.examples_of())
-        return predictions_of(of_rows, self.answer, labels=self.loaded.labels, threshold=saved.threshold)
+        row_scores = scores_of_rows(scores, inputs.lengths.tolist(), examples.examples_of())
+        return predictions_of(row_scores, self.problem_type, labels=self.loaded.labels, threshold=saved.threshold)
 
     def check_labels(self, train: Examples, validation: Examples) -> None:
-        """Tell what the labels are like before the first step, and settle `class_weights: auto`.
+        """Log statistics of the labels, and compute `class_weights: auto`.
 
         Raises:
             DataError: there is nothing to learn.
@@ -127,17 +132,17 @@ class ClassificationTask(BaseTask):
         report_references(
             train.references,
             validation.references,
-            answer=self.answer,
+            problem_type=self.problem_type,
             labels=labels,
             weighted=recipe.class_weights is not None,
         )
         if recipe.class_weights == "auto":
-            # Of examples, not of rows: windows of a long text count one by one in the loss.
-            of_examples = [train.references[row] for row in _rows_of(train, range(len(train)))]
-            self._save(class_weights=even_weights(of_examples, labels))
+            # Of examples, not of rows: each window of a long text counts in the loss.
+            labels_of_examples = [train.references[row] for row in _rows_of(train, range(len(train)))]
+            self._save(class_weights=even_weights(labels_of_examples, labels))
 
     def target_scale(self, train: Examples) -> TargetScale | None:
-        return TargetScale.of(train.references) if self.answer == "number" else None
+        return TargetScale.of(train.references) if self.problem_type == "regression" else None
 
     def standardise(self, scale: TargetScale) -> None:
         self.loaded = standardised(self.loaded, scale)
@@ -148,78 +153,81 @@ class ClassificationTask(BaseTask):
         )
 
     def tune_threshold(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
-        """Find the threshold of many labels on the validation rows, keep it with the model, and predict by it."""
-        if self.answer != "labels":
+        """Choose the threshold of many labels on the validation rows, save it with the model, and apply it."""
+        if self.problem_type != "multi_label_classification":
             return predictions
-        found = best_threshold(*flattened(predictions, references))
-        if found is None:
+        best = best_threshold(*flatten_predictions(predictions, references))
+        if best is None:
             return predictions
-        self._save(threshold=found[0])
-        return [{**one, "labels": chosen(one["probabilities"], found[0])} for one in predictions]
+        threshold, _ = best
+        self._save(threshold=threshold)
+        return [
+            {**prediction, "labels": labels_above(prediction["probabilities"], threshold)} for prediction in predictions
+        ]
 
     def _save(self, **changes: Any) -> None:
-        """Keep it in the model's config, so that every checkpoint has it."""
+        """Save in the model's config, so that every checkpoint has it."""
         self._saved = self._saved.model_copy(update=changes)
         self._saved.save(self.loaded)
 
     def _check_weights(self) -> None:
         weights = self.recipe.class_weights
-        odd = [name for name in weights if name not in self.class_of] if isinstance(weights, dict) else []
-        if odd:
-            hint = nearest(odd[0], self.class_of)
+        unknown = [name for name in weights if name not in self.class_of] if isinstance(weights, dict) else []
+        if unknown:
+            hint = nearest(unknown[0], self.class_of)
             raise DataError(
-                f"class_weights: no label is called {odd[0]!r}.{hint} There are {', '.join(self.class_of)}."
+                f"class_weights: no label is called {unknown[0]!r}.{hint} There are {', '.join(self.class_of)}."
             )
 
     def _inputs(self, rows: Sequence[Row]) -> TextInputs:
-        """For texts or for pairs, as the model was trained, else as the first row says; all rows must agree."""
+        """For texts or for pairs, as the model was trained, else as the first row; all rows must agree."""
         if self._saved.pairs is None:
             self._save(pairs="text_pair" in rows[0].fields)
         pairs = bool(self._saved.pairs)
-        odd = next((row for row in rows if ("text_pair" in row.fields) != pairs), None)
-        if odd is not None:
+        different = next((row for row in rows if ("text_pair" in row.fields) != pairs), None)
+        if different is not None:
             fault = "has no text_pair, and the rows before it or the model's own have one"
             if not pairs:
                 fault = "has a text_pair, and the rows before it or the model's own have none"
-            raise DataError(f"{odd.place}: {fault}. Give all rows a pair, or none.")
+            raise DataError(f"{different.place}: {fault}. Give all rows a pair, or none.")
         return TextInputs(self.loaded, pairs=pairs, overlap=self.recipe.window_overlap)
 
     def _shortened(self, inputs: TextInputs, content: Contents, row: Row) -> list[list[int]]:
-        """Under `error` a text is cut here all the same: the report of lengths raises for it."""
+        """Under `error` a text is truncated here: the report of lengths raises."""
         if self.recipe.overflow == "window":
             return inputs.windows(content, place=row.place)
         return [inputs.cut(content)]
 
     def _target(self, row: Row, unseen: dict[str, tuple[int, str]]) -> tuple[list[int], Any]:
         """Ids of the row's labels, and what a prediction is compared with; labels that the model lacks are counted."""
-        if self.answer == "number":
+        if self.problem_type == "regression":
             return [], row.fields["label"]
-        names = row.fields["labels"] if self.answer == "labels" else [row.fields["label"]]
+        names = row.fields["labels"] if self.problem_type == "multi_label_classification" else [row.fields["label"]]
         for name in names:
             if name not in self.class_of:
                 rows, place = unseen.get(name, (0, row.place))
                 unseen[name] = (rows + 1, place)
         ids = sorted({self.class_of[name] for name in names if name in self.class_of})
         reference = [self.loaded.labels[index] for index in ids]
-        return ids, reference if self.answer == "labels" else names[0]
+        return ids, reference if self.problem_type == "multi_label_classification" else names[0]
 
-    def _wanted(self, examples: Examples, indices: Indices) -> Batch:
-        """`labels` (B,) or (B, C). A number is no label: its `values` (B,), standardised in training, may be -100
-        without being left out."""
-        if self.answer == "number":
+    def _targets(self, examples: Examples, indices: Indices) -> Batch:
+        """`labels` (B,) or (B, C). Numbers are in `values` (B,), standardised in training, since -100 may be
+        a number that counts in the loss."""
+        if self.problem_type == "regression":
             values = [examples.references[row] for row in _rows_of(examples, indices.tolist())]
             if (scale := self.loaded.target_scale) is not None:  # before they are rounded to float32
                 values = [scale.standardise(value) for value in values]
             return {"labels": torch.zeros(len(values), dtype=torch.int64), "values": torch.tensor(values)}
         targets = examples.columns["target_ids"]
-        if self.answer == "label":
+        if self.problem_type == "single_label_classification":
             return {"labels": padded(targets, indices, value=0).squeeze(1)}
         labels = torch.zeros(len(indices), len(self.class_of), dtype=torch.int64)
         for row, index in enumerate(indices):
             labels[row, torch.from_numpy(targets[index]).long()] = 1
         return {"labels": labels}
 
-    def _unseen(self, unseen: Mapping[str, tuple[int, str]]) -> str:
+    def _unseen_message(self, unseen: Mapping[str, tuple[int, str]]) -> str:
         ranked = sorted(unseen, key=lambda label: -unseen[label][0])
         counted = {
             label: f"{rows:,} row{'s' if rows > 1 else ''}, first {place}" for label, (rows, place) in unseen.items()

@@ -1,4 +1,4 @@
-"""Conversations under a length limit: which turns are left out, and how that is counted and told."""
+"""Conversations under a length limit: which turns are left out, and how that is counted and logged."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class FittedChats:
     max_tokens: int
     overflow: Overflow
     exchanges_left_out: int = 0
-    """Questions with their answers that no example holds."""
+    """Questions with their answers that are in no example."""
     rows_left_out: int = 0
-    """Those whose last exchange alone is too long."""
+    """Rows whose last exchange alone is too long."""
     windows: int = 0
 
     def __post_init__(self) -> None:
@@ -31,7 +31,7 @@ class FittedChats:
         self._builder = ExampleBuilder("input_ids", aligned=("answer_places",))
 
     def add(self, chats: Sequence[tuple[EncodedChat, int]], *, reference: str) -> None:
-        """A row: its examples, each with the number of its last answers that count in it."""
+        """Add a row: its examples, each with the number of its last answers that count in the loss."""
         columns = {
             "input_ids": [chat.ids for chat, _ in chats],
             # start and end of the answers that count, one after another
@@ -43,7 +43,7 @@ class FittedChats:
         return self._builder.examples()
 
     def report(self) -> None:
-        """Log the lengths and what was done about them.
+        """Log the lengths and what was left out.
 
         Raises:
             DataError: something is too long and the policy is `error`.
@@ -61,9 +61,9 @@ class FittedChats:
             logger.warning("conversation: %s answers are left out: their turn alone is longer", self.exchanges_left_out)
 
 
-def fit_chats(loaded: LoadedModel, chats: Sequence[Messages], places: Sequence[str], *, into: FittedChats) -> None:
+def fit_chats(loaded: LoadedModel, chats: Sequence[Messages], row_places: Sequence[str], *, into: FittedChats) -> None:
     """Encode conversations and add what fits, under the policy of `into`."""
-    for chat, encoded, place in zip(chats, encode_chats(loaded, chats), places, strict=True):
+    for chat, encoded, place in zip(chats, encode_chats(loaded, chats), row_places, strict=True):
         if into.count.fits(len(encoded.ids), place=place):
             into.add([(encoded, len(encoded.answers))], reference=chat[-1]["content"])
         elif into.overflow == "truncate":
@@ -84,8 +84,8 @@ def _truncate(loaded: LoadedModel, chat: Messages, *, into: FittedChats) -> None
 
 def _cut_into_windows(loaded: LoadedModel, chat: Messages, *, into: FittedChats) -> None:
     """As many exchanges as fit from the start, all answers counting; then each later answer with as much history as
-    fits, counting alone. So each answer counts once."""
-    found: list[tuple[EncodedChat, int]] = []
+    fits, only that answer counting. So each answer counts once."""
+    examples: list[tuple[EncodedChat, int]] = []
     reference = ""
     first = 1 if chat[0]["role"] == "system" else 0
     for end in range(first + 2, len(chat) + 1, 2):
@@ -94,14 +94,14 @@ def _cut_into_windows(loaded: LoadedModel, chat: Messages, *, into: FittedChats)
             into.exchanges_left_out += 1
             continue
         reference = chat[end - 1]["content"]
-        grows = found and len(fitting.answers) == (end - first) // 2 == found[0][1] + 1
+        grows = examples and len(fitting.answers) == (end - first) // 2 == examples[0][1] + 1
         if grows:
-            found = [(fitting, len(fitting.answers))]
+            examples = [(fitting, len(fitting.answers))]
         else:
-            found.append((fitting, 1))
-    if found:
-        into.windows += len(found) - 1
-        into.add(found, reference=reference)
+            examples.append((fitting, 1))
+    if examples:
+        into.windows += len(examples) - 1
+        into.add(examples, reference=reference)
 
 
 def _with_history(loaded: LoadedModel, chat: Messages, *, max_tokens: int) -> EncodedChat | None:

@@ -1,4 +1,4 @@
-"""The assistant's next turn in a conversation: as much history as fits, whole or in pieces. Knows no commands."""
+"""The assistant's next turn in a conversation: as much history as fits, whole or streamed. Knows no commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ logger = logging.getLogger("llmkit")
 class Reply:
     text: str
     unread_messages: int
-    """The oldest messages that did not fit beside the newest ones and room for an answer."""
+    """How many of the oldest messages did not fit with the newest ones and an answer."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,14 @@ class _Fitted:
 
 
 def answer_chat(loaded: LoadedModel, engine: Engine, messages: Messages, *, options: GenerationBlock) -> Reply:
-    """What the assistant says next.
+    """The next message of the assistant.
 
     Args:
-        messages: sound, and the last one the user's; see `models.chat.fault_in`.
+        messages: valid, the last one from the user; see `models.chat.fault_in`.
         options: `max_new_tokens` must be set.
     Raises:
         DataError: the last message alone is too long.
-        ModelError: a chat template that fails, or numbers that are not finite.
+        ModelError: a chat template that fails, or outputs that are not finite.
     """
     fitted = _fit(loaded, messages, options=options)
     ids = engine.generate([fitted.ids], fitted.options)[0][0]
@@ -48,17 +48,17 @@ def answer_chat(loaded: LoadedModel, engine: Engine, messages: Messages, *, opti
 def stream_chat(
     loaded: LoadedModel, engine: StreamingEngine, messages: Messages, *, options: GenerationBlock
 ) -> Iterator[str]:
-    """The text of `answer_chat` in pieces, as they come. Closing the iterator ends the work.
+    """The text of `answer_chat` in chunks, as they are generated. Closing the iterator stops.
 
     Raises:
-        DataError, ModelError: as `answer_chat`, before the first piece.
+        DataError, ModelError: as `answer_chat`, before the first chunk.
     """
     fitted = _fit(loaded, messages, options=options)
     yield from stripped(stream_ids(loaded, engine, fitted.ids, options=fitted.options))
 
 
 def _fit(loaded: LoadedModel, messages: Messages, *, options: GenerationBlock) -> _Fitted:
-    """The prompt without the oldest exchanges, if there are too many; they give way for half of the window at most."""
+    """The prompt without the oldest exchanges, if there are too many; at least half of the window is for the prompt."""
     if options.max_new_tokens is None:
         raise ValueError("max_new_tokens must be set before text is generated")
     window = loaded.window
@@ -70,7 +70,7 @@ def _fit(loaded: LoadedModel, messages: Messages, *, options: GenerationBlock) -
         ids = encode_prompts(loaded, [history])[0]
     if len(ids) >= window:
         raise DataError(
-            f"the message has {len(ids):,} tokens, its surroundings included, and {loaded.name} reads {window:,} with "
+            f"the message has {len(ids):,} tokens, the template included, and {loaded.name} reads {window:,} with "
             "the answer; shorten it"
         )
     unread = len(messages) - len(history)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class AnswerBlock(Block):
-    """How answers are written: greedily in evaluation; and with the saved model by default."""
+    """How answers are generated: greedily in evaluation; and by default with the saved model."""
 
     max_new_tokens: PositiveInt | None = None
     """Length limit; without it, the 99th percentile of the training answers."""
@@ -52,7 +52,7 @@ class InstructionRecipe(TaskRecipe):
 
     @property
     def window_tokens(self) -> int | None:
-        """Positions behind the longest example stay untrained where the weights were random."""
+        """Positions after the longest example stay untrained where the weights were random."""
         return self.max_tokens if isinstance(self.model, ScratchModel) else None
 
     @property

@@ -1,7 +1,7 @@
-"""Answers to what a user says, with GPT-2: dialogue, questions, writing to order.
+"""Instruction tuning with GPT-2: answers in conversations, to questions and to instructions.
 
-A row is a conversation; the loss is that of the assistant's answers, what the template writes to end each included. How turns
-are written is a chat template in the tokenizer, so that any program that knows transformers writes them the same way.
+A row is a conversation; the loss is that of the assistant's answers, each with the end that the template writes. Turns
+are formatted by a chat template in the tokenizer, so that any program with transformers formats them the same way.
 Legend: B batch, T tokens.
 """
 
@@ -31,8 +31,8 @@ from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.padding import attention_mask, padded
 
 logger = logging.getLogger("llmkit")
-_UNLEARNT_LENGTH = 128
-"""Limit of an answer before any training rows were seen."""
+_DEFAULT_MAX_NEW_TOKENS = 128
+"""Length limit of an answer before training."""
 
 
 class InstructionTask(BaseTask):
@@ -60,34 +60,34 @@ class InstructionTask(BaseTask):
         labels = inputs.new_full(inputs.shape, IGNORED)
         for row, index in enumerate(indices):
             for start, end in _answers_of(examples, int(index)):
-                labels[row, start - 1 : end - 1] = inputs[row, start:end]  # output t should be token t + 1
+                labels[row, start - 1 : end - 1] = inputs[row, start:end]  # the target of output t is token t + 1
         return {"input_ids": inputs, "attention_mask": attention_mask(ids, indices), "labels": labels}
 
     def loss_sum(self, batch: Batch) -> Tensor:
         return next_token_loss_sum(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
-        """The answer to the last turn of each row, written greedily after all that stands in front of it."""
+        """The answer to the last turn of each row, generated greedily from all that comes before it."""
         ids = examples.columns["input_ids"]
-        last = [each[-1] for each in examples.examples_of()]
+        last = [indices[-1] for indices in examples.examples_of()]
         prompts = [ids[index][: _answers_of(examples, index)[-1][0]].tolist() for index in last]
         limits = [min(self._max_new_tokens, self.loaded.window - len(prompt)) for prompt in prompts]
-        written: list[list[int]] = [[]] * len(prompts)
-        for limit in sorted(set(limits)):  # of most prompts the same; less where the window ends first
-            rows = [row for row, own in enumerate(limits) if own == limit]
+        outputs: list[list[int]] = [[]] * len(prompts)
+        for limit in sorted(set(limits)):  # the same for most prompts; less where the window ends first
+            rows = [row for row, row_limit in enumerate(limits) if row_limit == limit]
             options = GenerationBlock(
                 max_new_tokens=limit, repetition_penalty=self.recipe.generation.repetition_penalty
             )
             for row, answers in zip(rows, engine.generate([prompts[row] for row in rows], options), strict=True):
-                written[row] = answers[0]
+                outputs[row] = answers[0]
         with own_turn(self.loaded.tokenizer):
             texts = self.loaded.tokenizer.batch_decode(
-                written, skip_special_tokens=True, clean_up_tokenization_spaces=False
+                outputs, skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
         return [text.strip() for text in texts]
 
     def prepare_training(self, train: Examples) -> Examples:
-        """Let nearly all answers of the training rows end by themselves; the model keeps the limit."""
+        """Set the length limit so that 99 % of the training answers fit, and save it with the model."""
         if self.recipe.generation.max_new_tokens is None and len(train):
             lengths = [end - start for index in range(len(train)) for start, end in _answers_of(train, index)]
             limit = length_limit(lengths)
@@ -97,11 +97,11 @@ class InstructionTask(BaseTask):
 
     @property
     def _max_new_tokens(self) -> int:
-        kept: int | None = self.loaded.model.generation_config.max_new_tokens
-        return kept or min(_UNLEARNT_LENGTH, self._max_tokens)
+        saved_limit: int | None = self.loaded.model.generation_config.max_new_tokens
+        return saved_limit or min(_DEFAULT_MAX_NEW_TOKENS, self._max_tokens)
 
     def _save_config(self) -> None:
-        """Give the tokenizer our template unless it has one, and write the options into generation_config.json, for its use."""
+        """Give the tokenizer our template unless it has one, and save the options in generation_config.json."""
         tokenizer, generation = self.loaded.tokenizer, self.loaded.model.generation_config
         if tokenizer.chat_template is None:
             tokenizer.chat_template = TEMPLATE
@@ -124,11 +124,11 @@ def messages_of(row: Row) -> Messages:
         if fault is not None:
             raise DataError(f"{row.place}: {fault}.")
         return messages
-    asked = [fields["prompt"], *([fields["input"]] if fields.get("input", "").strip() else [])]
-    return [{"role": "user", "content": "\n\n".join(asked)}, {"role": "assistant", "content": fields["response"]}]
+    user_texts = [fields["prompt"], *([fields["input"]] if fields.get("input", "").strip() else [])]
+    return [{"role": "user", "content": "\n\n".join(user_texts)}, {"role": "assistant", "content": fields["response"]}]
 
 
 def _answers_of(examples: Examples, index: int) -> list[tuple[int, int]]:
     """Start and end of each answer that counts."""
-    places = examples.columns["answer_places"][index].tolist()
-    return list(zip(places[::2], places[1::2], strict=True))
+    bounds = examples.columns["answer_places"][index].tolist()
+    return list(zip(bounds[::2], bounds[1::2], strict=True))

@@ -1,1 +1,1 @@
-"""The right one of several choices, for a question, a context or both."""
+"""The correct choice of several, for a question, a context or both."""

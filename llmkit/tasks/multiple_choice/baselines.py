@@ -1,4 +1,4 @@
-"""What multiple choice gives without a model: the place that is right most often, and a random one."""
+"""Baselines of multiple choice: the most frequent correct position, and a random one."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from llmkit.tasks.base import Baseline, Rows
-from llmkit.tasks.multiple_choice.choices import Question, asked_rows
+from llmkit.tasks.multiple_choice.choices import Question, rows_with_questions
 
 if TYPE_CHECKING:
     from llmkit.recipe.blocks import Recipe
 
 
 def _majority(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
-    """The place that is right most often in training, among those that a question has."""
+    """The most frequent correct position in training, among those that a question has."""
     counts = Counter(answer for _, answer in _questions(recipe, train))
     return [
-        str(max(range(len(question.choices)), key=lambda place: (counts[place], -place)))
+        str(max(range(len(question.choices)), key=lambda position: (counts[position], -position)))
         for question, _ in _questions(recipe, rows)
     ]
 
@@ -29,11 +29,13 @@ def _random(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
 
 
 def _questions(recipe: Any, rows: Rows) -> Iterator[tuple[Question, int]]:
-    asked = asked_rows(rows, distractors=recipe.distractors, answer_as=recipe.answer_as, seed=recipe.train.seed)
-    return ((question, answer) for _, question, answer in asked)
+    questions = rows_with_questions(
+        rows, distractors=recipe.distractors, answer_as=recipe.answer_as, seed=recipe.train.seed
+    )
+    return ((question, answer) for _, question, answer in questions)
 
 
 BASELINES = (
-    Baseline("majority", "most frequent place", _majority),
+    Baseline("majority", "most frequent position", _majority),
     Baseline("random", "random choice", _random, learns=False),
 )

@@ -1,4 +1,4 @@
-"""Rows as questions with choices: which texts the model reads, and which choice is right. Knows no tokens."""
+"""Rows as questions with choices: the texts that the model reads, and the correct choice. Knows no tokens."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class Question:
     question: str = ""
 
     @classmethod
-    def of(cls, given: Mapping[str, Any], *, place: str) -> Question:
+    def of(cls, mapping: Mapping[str, Any], *, place: str) -> Question:
         """A question as a mapping: `choices`, and `context`, `question` or both.
 
         Raises:
             DataError: another key, or a value that is not text.
         """
-        unknown = next((key for key in given if key not in ("choices", "context", "question")), None)
-        choices = given.get("choices")
-        texts = {key: given.get(key) or "" for key in ("context", "question")}
+        unknown = next((key for key in mapping if key not in ("choices", "context", "question")), None)
+        choices = mapping.get("choices")
+        texts = {key: mapping.get(key) or "" for key in ("context", "question")}
         if unknown is not None:
             raise DataError(f"{place}: unknown key {unknown!r}. Give choices, and context, question or both.")
         if not isinstance(choices, list | tuple) or not all(
@@ -49,7 +49,7 @@ class Question:
         """The two texts that are scored together, for each choice.
 
         With a context and a question, the context is the first and the question with a choice is the second, as SWAG
-        and RACE are read; with one of them, the second is the choice alone. A blank (`_`) in a question is filled.
+        and RACE are read; with only one, the second is the choice. A blank (`_`) in a question is filled.
         """
         if not (self.context.strip() and self.question.strip()):
             first = self.context.strip() or self.question.strip()
@@ -62,7 +62,7 @@ class Question:
     def check(self, place: str) -> None:
         """
         Raises:
-            DataError: too few or too many choices, two that are equal, or nothing that they are choices for.
+            DataError: too few or too many choices, two that are equal, or neither context nor question.
         """
         if not FEWEST_CHOICES <= len(self.choices) <= MOST_CHOICES:
             raise DataError(
@@ -96,66 +96,68 @@ def question_of(row: Row) -> Question:
     return question
 
 
-def asked_rows(
+def rows_with_questions(
     rows: Iterable[Row], *, distractors: int | None, answer_as: AnswerSpelling, seed: int
 ) -> Iterator[tuple[Row, Question, int]]:
-    """Each row with its question and the index of the right choice, by the keys of a recipe.
+    """Each row with its question and the index of the correct choice, by the keys of a recipe.
 
     Raises:
-        DataError: a row that is no such question, with its place.
+        DataError: a row that is not a valid question, with its place.
     """
     if distractors is not None:
         yield from _with_distractors(rows, count=distractors, seed=seed)
         return
     for row in rows:
         question = question_of(row)
-        yield row, question, right_choice(row.fields["answer"], question.choices, spelling=answer_as, place=row.place)
+        yield row, question, correct_choice(row.fields["answer"], question.choices, spelling=answer_as, place=row.place)
 
 
 def _with_distractors(rows: Iterable[Row], *, count: int, seed: int) -> Iterator[tuple[Row, Question, int]]:
-    """Rows with a right text, each with its question and the index of the right choice.
+    """Rows with a correct answer as text, each with its question and the index of the correct choice.
 
-    The others are different answers of other rows, and all are shuffled: a function of the rows, the seed and the
-    number of the row.
+    The distractors are different answers of other rows, and all choices are shuffled: a function of the rows, the seed
+    and the number of the row.
 
     Raises:
         DataError: there are fewer different answers than choices.
     """
-    held = list(rows)
-    answers = list(dict.fromkeys(row.fields["answer"] for row in held))
-    if held and len(answers) <= count:
+    all_rows = list(rows)
+    answers = list(dict.fromkeys(row.fields["answer"] for row in all_rows))
+    if all_rows and len(answers) <= count:
         raise DataError(
-            f"{held[0].place}: distractors: {count}, but the rows have {len(answers)} different answers. Use "
+            f"{all_rows[0].place}: distractors: {count}, but the rows have {len(answers)} different answers. Use "
             f"{len(answers) - 1} or fewer."
         )
-    for number, row in enumerate(held):
+    for number, row in enumerate(all_rows):
         rng = random.Random(f"{seed} {number}")
-        right: str = row.fields["answer"]
-        others = [text for text in rng.sample(answers, count + 1) if text != right][:count]
-        choices = [right, *others]
+        answer: str = row.fields["answer"]
+        distractors = [text for text in rng.sample(answers, count + 1) if text != answer][:count]
+        choices = [answer, *distractors]
         rng.shuffle(choices)
         question = Question(tuple(choices), row.fields.get("context", ""), row.fields.get("question", ""))
         question.check(row.place)
-        yield row, question, choices.index(right)
+        yield row, question, choices.index(answer)
 
 
-def right_choice(answer: str, choices: Sequence[str], *, spelling: AnswerSpelling, place: str) -> int:
+def correct_choice(answer: str, choices: Sequence[str], *, spelling: AnswerSpelling, place: str) -> int:
     """The index of the choice that a row names.
 
     Raises:
-        DataError: it names none, or `auto` could mean two.
+        DataError: it names none, or `auto` fits two.
     """
-    meant = {
+    readings = {
         "index": int(answer) if answer.isascii() and answer.isdigit() and len(answer) < 3 else None,
         "letter": ascii_uppercase.find(answer) if len(answer) == 1 and answer in ascii_uppercase else None,
         "text": choices.index(answer) if answer in choices else None,
     }
-    allowed = meant if spelling == "auto" else {spelling: meant[spelling]}
-    found = {kind: index for kind, index in allowed.items() if index is not None and index < len(choices)}
-    if len(set(found.values())) == 1:
-        return next(iter(found.values()))
-    if found:
-        listed = " and ".join(f"choice {index} by its {kind}" for kind, index in found.items())
+    allowed = readings if spelling == "auto" else {spelling: readings[spelling]}
+    matches = {
+        spelling_name: index for spelling_name, index in allowed.items() if index is not None and index < len(choices)
+    }
+    if len(set(matches.values())) == 1:
+        return next(iter(matches.values()))
+    if matches:
+        listed = " and ".join(f"choice {index} by its {spelling_name}" for spelling_name, index in matches.items())
         raise DataError(f"{place}: the answer {answer!r} means {listed}. Say which with answer_as.")
     last = len(choices) - 1
     raise DataError(

@@ -13,7 +13,7 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import ColumnType, Quoting
 from llmkit.tasks.base import Engine
 from llmkit.tasks.classification.inputs import TextInputs
-from llmkit.tasks.inputs import Cuts, check_texts, numbered_chunks
+from llmkit.tasks.inputs import LongTextCount, check_texts, numbered_chunks
 from llmkit.tasks.multiple_choice.choices import Question, question_of
 from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
 from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice
@@ -27,11 +27,11 @@ _CHUNK_ROWS = 512
 class Choice:
     question: Question
     index: int
-    """Of the most probable choice, from 0."""
+    """Index of the most probable choice, from 0."""
     probabilities: list[float]
-    """Of each choice; they add up to 1."""
+    """Probability of each choice; they add up to 1."""
     truncated_tokens: int
-    """Tokens of the context that the model did not see, beside the choice for which it lost most."""
+    """Tokens of the context that were truncated, for the choice with which it lost most."""
 
     @property
     def text(self) -> str:
@@ -44,17 +44,17 @@ def choose(
     """The most probable choice of each question, in their order.
 
     Args:
-        overflow: what becomes of a context that is too long; None for what the model was trained with.
+        overflow: what happens to a context that is too long; None for the policy that the model was trained with.
     Raises:
         DataError: a question that is not valid, or too long under `error`.
-        UsageError: the model was trained for something else.
-        ModelError: the model gives no finite numbers.
+        UsageError: the model was trained on another task.
+        ModelError: the model's outputs are not finite.
     """
     from scipy.special import softmax
 
     if len(loaded.labels) != 1 or loaded.family.name not in MultipleChoiceRecipe.FAMILIES:
         raise UsageError(f"{loaded.name}: it was not trained on multiple-choice; it has {len(loaded.labels)} outputs.")
-    inputs, cuts = TextInputs(loaded, pairs=True), Cuts(loaded)
+    inputs, long_texts = TextInputs(loaded, pairs=True), LongTextCount(loaded)
     policy = overflow or SavedMultipleChoice.load(loaded).overflow or "truncate"
     try:
         for first_row, chunk in numbered_chunks(questions, size=_CHUNK_ROWS):
@@ -63,15 +63,15 @@ def choose(
                 check_texts(
                     [question.context + question.question, *question.choices], first_row=row, may_be_empty=False
                 )
-            read = read_questions(inputs, chunk)
-            lost = [max(0, max(map(inputs.tokens, contents)) - inputs.window) for contents in read]
-            _refuse_long(lost, inputs.window, first_row=first_row, policy=policy)
-            cuts.count(lost)
-            scores = choice_scores([[inputs.cut(content) for content in contents] for contents in read], engine)
-            for question, of_choices, tokens in zip(chunk, scores, lost, strict=True):
-                yield Choice(question, int(of_choices.argmax()), softmax(of_choices).tolist(), tokens)
+            encoded = read_questions(inputs, chunk)
+            truncated = [max(0, max(map(inputs.tokens, contents)) - inputs.window) for contents in encoded]
+            _refuse_long(truncated, inputs.window, first_row=first_row, policy=policy)
+            long_texts.add(truncated)
+            scores = choice_scores([[inputs.cut(content) for content in contents] for contents in encoded], engine)
+            for question, question_scores, tokens in zip(chunk, scores, truncated, strict=True):
+                yield Choice(question, int(question_scores.argmax()), softmax(question_scores).tolist(), tokens)
     finally:
-        cuts.warn()
+        long_texts.report()
 
 
 def read_choice_rows(
@@ -97,10 +97,10 @@ def read_choice_rows(
     return (question_of(row) for row in rows)
 
 
-def _refuse_long(lost: list[int], window: int, *, first_row: int, policy: ChooseOverflow) -> None:
-    row = next((row for row, tokens in enumerate(lost, start=first_row) if tokens), None)
+def _refuse_long(truncated: list[int], window: int, *, first_row: int, policy: ChooseOverflow) -> None:
+    row = next((row for row, tokens in enumerate(truncated, start=first_row) if tokens), None)
     if policy == "error" and row is not None:
         raise DataError(
-            f"row {row:,}: {window + lost[row - first_row]:,} tokens, and the model takes {window:,} at most; shorten "
+            f"row {row:,}: {window + truncated[row - first_row]:,} tokens, and the model takes {window:,} at most; shorten "
             "the context, or allow it to be cut with overflow truncate"
         )

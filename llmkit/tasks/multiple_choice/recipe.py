@@ -49,10 +49,10 @@ class MultipleChoiceRecipe(TaskRecipe):
 
     task: Literal["multiple-choice"]
     answer_as: AnswerSpelling = "auto"
-    """How rows name the right choice: its `index` from 0, its `letter` from A, or its `text`; `auto` takes what fits."""
+    """How rows name the correct choice: its `index` from 0, its `letter` from A, or its `text`; `auto` detects it."""
     distractors: Annotated[int, Field(ge=1, le=MOST_CHOICES - 1)] | None = None
-    """For rows without choices, whose `answer` is the right text: this many answers of other rows stand beside it, drawn
-    by `train.seed`."""
+    """For rows without choices, whose `answer` is the correct text: the number of answers of other rows to add, drawn
+    with `train.seed`."""
     max_tokens: Annotated[int, Field(ge=8)] | None = None
     """The longest sequence of context, question and one choice, special tokens included; without it, the model's
     window."""
@@ -74,15 +74,15 @@ class MultipleChoiceRecipe(TaskRecipe):
         return ("accuracy", "confusion")
 
     def class_names(self, rows: Iterable[Row]) -> tuple[str, ...]:
-        return ("LABEL_0",)  # transformers' name of an only output
+        return ("LABEL_0",)  # transformers' name of a single output
 
     @model_validator(mode="after")
     def _distractors_fit(self) -> MultipleChoiceRecipe:
         if self.distractors is not None and self.answer_as not in ("auto", "text"):
-            raise ValueError("answer_as: with distractors, the answer is the right text")
+            raise ValueError("answer_as: with distractors, the answer is the correct text")
         return self
 
-    def own_baselines(self) -> tuple[Baseline, ...]:
+    def task_baselines(self) -> tuple[Baseline, ...]:
         return BASELINES
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What a trained multiple-choice model keeps in its config for its use."""
+"""What a trained multiple-choice model saves in its config for inference."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ class SavedMultipleChoice(SavedTaskConfig):
     TASK: ClassVar[str] = "multiple-choice"
 
     overflow: Literal["error", "truncate"] | None = None
-    """What becomes of a context that is too long."""
+    """What happens to a context that is too long."""

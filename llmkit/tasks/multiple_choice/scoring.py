@@ -1,4 +1,4 @@
-"""Questions with choices as token ids, and the scores of their choices. For training and for use alike.
+"""Questions with choices as token ids, and the scores of their choices. For training and inference.
 
 Legend: R choices of all questions together.
 """
@@ -14,7 +14,7 @@ from llmkit.tasks.multiple_choice.choices import Question
 
 
 def read_questions(inputs: TextInputs, questions: Sequence[Question]) -> list[list[Contents]]:
-    """The ids of each question with each of its choices, never cut."""
+    """The ids of each question with each of its choices, never truncated."""
     texts = [question.texts() for question in questions]
     flat = [pair for row in texts for pair in row]
     contents = iter(inputs.read([first for first, _ in flat], [second for _, second in flat]))

@@ -1,4 +1,4 @@
-"""Multiple choice with an encoder: a score for each choice beside its context, and a softmax over them.
+"""Multiple choice with an encoder: a score for each choice with its context, and a softmax over them.
 
 Legend: B batch (questions), R choices of all questions in a batch, T tokens.
 """
@@ -24,7 +24,7 @@ from llmkit.models.losses import IGNORED, cross_entropy_sum
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.classification.inputs import TextInputs
 from llmkit.tasks.encoding import in_chunks
-from llmkit.tasks.multiple_choice.choices import asked_rows
+from llmkit.tasks.multiple_choice.choices import rows_with_questions
 from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
 from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice
 from llmkit.tasks.multiple_choice.scoring import choice_scores, read_questions
@@ -36,7 +36,7 @@ logger = logging.getLogger("llmkit")
 class MultipleChoiceTask(BaseTask):
     def __init__(self, recipe: MultipleChoiceRecipe, loaded: LoadedModel) -> None:
         """Raises:
-        ModelError: a model of a family that does not read two texts.
+        ModelError: a model of a family that cannot read two texts.
         """
         if loaded.family.name not in recipe.FAMILIES:
             fitting = ", ".join(recipe.FAMILIES)
@@ -44,24 +44,26 @@ class MultipleChoiceTask(BaseTask):
         self.recipe = recipe
         self.loaded = loaded
         self._inputs = TextInputs(loaded, pairs=True)
-        # In use, no row can be left out.
+        # In inference, no row can be dropped.
         SavedMultipleChoice(overflow="error" if recipe.overflow == "error" else "truncate").save(loaded)
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         recipe, inputs = self.recipe, self._inputs
-        asked = asked_rows(rows, distractors=recipe.distractors, answer_as=recipe.answer_as, seed=recipe.train.seed)
+        questions = rows_with_questions(
+            rows, distractors=recipe.distractors, answer_as=recipe.answer_as, seed=recipe.train.seed
+        )
         count = LengthCount(what="question with a choice", max_tokens=inputs.window, overflow=recipe.overflow)
         sequences: list[list[int]] = []
         choice_tokens: list[list[int]] = []
         answers: list[list[int]] = []
-        for chunk in in_chunks(asked):
-            read = read_questions(inputs, [question for _, question, _ in chunk])
-            for (row, _, answer), contents in zip(chunk, read, strict=True):
+        for chunk in in_chunks(questions):
+            encoded = read_questions(inputs, [question for _, question, _ in chunk])
+            for (row, _, answer), contents in zip(chunk, encoded, strict=True):
                 fits = count.fits(max(map(inputs.tokens, contents)), place=row.place)
                 if fits or recipe.overflow != "drop":
-                    cut = [inputs.cut(content) for content in contents]
-                    sequences.append([token for ids in cut for token in ids])
-                    choice_tokens.append([len(ids) for ids in cut])
+                    choice_ids = [inputs.cut(content) for content in contents]
+                    sequences.append([token for ids in choice_ids for token in ids])
+                    choice_tokens.append([len(ids) for ids in choice_ids])
                     answers.append([answer])
         count.report(key="max_tokens", targets=False)
         columns = {
@@ -75,32 +77,32 @@ class MultipleChoiceTask(BaseTask):
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         rows = [_sequences(examples, int(index)) for index in indices]
         flat = Ragged.of([ids for row in rows for ids in row])
-        everything = np.arange(len(flat))
+        all_sequences = np.arange(len(flat))
         tokenizer = self.loaded.tokenizer
-        input_ids = padded(flat, everything, value=tokenizer.pad_token_id)  # (R, T)
+        input_ids = padded(flat, all_sequences, value=tokenizer.pad_token_id)  # (R, T)
         return {
             "input_ids": input_ids,
-            "attention_mask": attention_mask(flat, everything),  # (R, T)
+            "attention_mask": attention_mask(flat, all_sequences),  # (R, T)
             **self.loaded.family.segment_inputs(input_ids, tokenizer),
-            "choices": torch.tensor([len(row) for row in rows]),  # (B,) how many each question has
+            "choices": torch.tensor([len(row) for row in rows]),  # (B,) number of choices of each question
             "answers": padded(examples.columns["target_ids"], indices, value=0).squeeze(1),  # (B,)
-            "labels": torch.zeros(len(rows), dtype=torch.int64),  # (B,) one target a question, of the only output
+            "labels": torch.zeros(len(rows), dtype=torch.int64),  # (B,) one target for each question
         }
 
     def loss_sum(self, batch: Batch) -> Tensor:
         inputs = {name: tensor for name, tensor in batch.items() if name not in ("choices", "answers", "labels")}
         scores = self.loaded.model(**inputs).logits.float().squeeze(1)  # (R,)
         rows = scores.split(batch["choices"].tolist())
-        # Questions with fewer choices than others: what is not there has no probability.
+        # Questions may have fewer choices than others: missing choices have probability 0.
         logits = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=float("-inf"))  # (B, most)
         answers = batch["answers"].where(batch["labels"] != IGNORED, IGNORED)
         return cross_entropy_sum(logits, answers)
 
     def check_labels(self, train: Examples, validation: Examples) -> None:
-        """Log how often each place among the choices is right: a model may learn places in place of texts."""
+        """Log how often each position is correct: a model may learn positions in place of texts."""
         counts = Counter(train.references)
-        listed = ", ".join(f"choice {place} {counts[place]:,}" for place in sorted(counts))
-        logger.info("right choices of %s questions: %s", f"{len(train):,}", listed)
+        listed = ", ".join(f"choice {position} {counts[position]:,}" for position in sorted(counts))
+        logger.info("correct choices of %s questions: %s", f"{len(train):,}", listed)
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
         """The index of the most probable choice of each question, as text."""

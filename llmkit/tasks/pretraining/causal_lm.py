@@ -1,6 +1,6 @@
 """Next-token prediction with GPT-2, on text packed into full blocks.
 
-Documents are joined by the end-of-text token, which is learned like any other: a model that never sees it in the loss
+Documents are joined by the end-of-text token, which counts in the loss like any other: a model that does not learn it
 never stops. Blocks overlap by one token, so that every token is a target once.
 Legend: B batch, T tokens.
 """
@@ -42,7 +42,7 @@ class CausalLMTask(BaseTask):
         blocks = examples.columns["input_ids"]
         inputs = padded(blocks, indices, value=self.loaded.tokenizer.pad_token_id)  # (B, T)
         mask = attention_mask(blocks, indices)  # (B, T)
-        labels = inputs.masked_fill(mask == 0, IGNORED).roll(-1, dims=1)  # output t should be token t + 1
+        labels = inputs.masked_fill(mask == 0, IGNORED).roll(-1, dims=1)  # the target of output t is token t + 1
         labels[:, -1] = IGNORED
         return {"input_ids": inputs, "attention_mask": mask, "labels": labels}
 
@@ -50,5 +50,5 @@ class CausalLMTask(BaseTask):
         return next_token_loss_sum(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[str]:
-        """Nothing: a language model is measured by its loss."""
+        """Nothing: a language model is evaluated by its loss."""
         return []

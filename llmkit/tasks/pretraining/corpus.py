@@ -1,4 +1,4 @@
-"""Documents to a stream of tokens: encoded once, by all cores, kept in the cache under what it was made from."""
+"""Documents to a stream of tokens: encoded once, by all cores, cached under a hash of its inputs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _REPORT_SECONDS = 20
 
 @runtime_checkable
 class IdentifiedRows(Protocol):
-    """Rows that can say what they are, so that work on them can be kept."""
+    """Rows with a fingerprint, so that their tokens can be cached."""
 
     def __iter__(self) -> Iterator[Row]: ...
 
@@ -38,59 +38,59 @@ class IdentifiedRows(Protocol):
 
 
 def token_stream(rows: Iterable[Row], tokenizer: PreTrainedTokenizerFast, *, end_id: int) -> TokenStream:
-    """The documents of `rows` without special tokens, each followed by `end_id`, and one in front of all.
+    """The documents of `rows` without special tokens, each followed by `end_id`, and another `end_id` before the first.
 
-    Rows with an identity are kept on disk, memory-mapped; several processes that ask at once wait for the first.
-    Without a row there is only the one in front.
+    Tokens of rows with an identity are cached on disk, memory-mapped; of several processes the first writes them and
+    the others wait. Without rows there is only the first `end_id`.
 
     Raises:
-        DataError: there are rows, but not one token.
+        DataError: there are rows, but no tokens.
         MachineError: the cache cannot be written.
     """
     # The library's threads encode a chunk on all cores.
-    parts = _encoded(rows, tokenizer, end_id=end_id)
+    chunks = _encoded(rows, tokenizer, end_id=end_id)
     if not isinstance(rows, IdentifiedRows):
-        return _not_empty(stream_in_memory(parts, end_id=end_id))
+        return _not_empty(stream_in_memory(chunks, end_id=end_id))
     path = cache_folder() / "tokens" / f"{_key(rows, tokenizer, end_id=end_id)}.arrow"
     with one_at_a_time(path):
-        held = open_stream(path)
-        if held is not None:
-            logger.info("corpus: %s tokens, from the cache", f"{held.count.tokens:,}")
-            return _not_empty(held)
-        return _not_empty(write_stream(path, parts, end_id=end_id, vocab_size=len(tokenizer)))
+        cached = open_stream(path)
+        if cached is not None:
+            logger.info("corpus: %s tokens, from the cache", f"{cached.count.tokens:,}")
+            return _not_empty(cached)
+        return _not_empty(write_stream(path, chunks, end_id=end_id, vocab_size=len(tokenizer)))
 
 
-def block_tokens_of(asked: int | None, loaded: LoadedModel) -> int:
-    """Tokens of a block: as the recipe says, or the model's window.
+def block_tokens_of(block_tokens: int | None, loaded: LoadedModel) -> int:
+    """Tokens of a block: those of the recipe, or the model's window.
 
     Raises:
-        UsageError: the model reads fewer.
+        UsageError: more than the model's window.
     """
-    if asked is not None and asked > loaded.window:
-        raise UsageError(f"block_tokens: {asked:,}, but {loaded.name} reads {loaded.window:,} tokens at most.")
-    return asked or loaded.window
+    if block_tokens is not None and block_tokens > loaded.window:
+        raise UsageError(f"block_tokens: {block_tokens:,}, but {loaded.name} reads {loaded.window:,} tokens at most.")
+    return block_tokens or loaded.window
 
 
 def _not_empty(stream: TokenStream) -> TokenStream:
     if not stream.count.documents or stream.count.tokens > stream.count.documents + 1:
         return stream
-    raise DataError("the corpus has no text that the tokenizer can see.")
+    raise DataError("the corpus has no text that gives a token.")
 
 
 def _key(rows: IdentifiedRows, tokenizer: PreTrainedTokenizerFast, *, end_id: int) -> str:
-    made_from = [_FORMAT, rows.identity(), tokenizer.backend_tokenizer.to_str(), end_id]
-    return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:32]
+    key_parts = [_FORMAT, rows.identity(), tokenizer.backend_tokenizer.to_str(), end_id]
+    return hashlib.sha256(json.dumps(key_parts).encode()).hexdigest()[:32]
 
 
 def _encoded(rows: Iterable[Row], tokenizer: PreTrainedTokenizerFast, *, end_id: int) -> Iterator[Encoded]:
-    """Some million characters at a time."""
+    """The tokens of some million characters at a time."""
     backend = _without_limits(tokenizer)
     utf8_bytes, reported = 0, time.monotonic()
     for texts in _chunks(rows):
         ids, starts = [], []
-        for one in backend.encode_batch(texts, add_special_tokens=False):  # the fast one knows no words
-            words = np.asarray([-1 if word is None else word for word in one.word_ids], dtype=np.int64)
-            ids += [np.asarray(one.ids, dtype=np.int32), np.asarray([end_id], dtype=np.int32)]
+        for encoding in backend.encode_batch(texts, add_special_tokens=False):
+            words = np.asarray([-1 if word is None else word for word in encoding.word_ids], dtype=np.int64)
+            ids += [np.asarray(encoding.ids, dtype=np.int32), np.asarray([end_id], dtype=np.int32)]
             starts += [np.diff(words, prepend=-2) != 0, np.ones(1, dtype=np.bool_)]
         size = sum(len(text.encode()) for text in texts)
         utf8_bytes += size
@@ -101,7 +101,7 @@ def _encoded(rows: Iterable[Row], tokenizer: PreTrainedTokenizerFast, *, end_id:
 
 
 def _without_limits(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
-    """A copy that neither cuts nor pads, as many a tokenizer.json on the hub says to do, all texts alike."""
+    """A copy without truncation and padding, which many a tokenizer.json on the hub sets."""
     backend: Tokenizer = copy.deepcopy(tokenizer.backend_tokenizer)
     backend.no_truncation()
     backend.no_padding()

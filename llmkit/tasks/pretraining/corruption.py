@@ -1,7 +1,7 @@
-"""What pretraining hides of a text: single tokens or words for BERT, spans for T5. Pure: random numbers come in as `rng`.
+"""The tokens that pretraining hides: single tokens or words for BERT, spans for T5. Pure: randomness comes in as `rng`.
 
-That of an example is seeded by (seed, epoch, example) and nothing else, so that batches, devices and a
-resume cannot change what is hidden.
+The generator of an example is seeded by (seed, epoch, example) and nothing else, so that batches, devices and a
+resume do not change what is hidden.
 Legend: T tokens.
 """
 
@@ -17,15 +17,15 @@ Ids = NDArray[np.int32]
 Flags = NDArray[np.bool_]
 
 _EVALUATION = 2**32 - 1
-"""In the place of the epoch where nothing is trained: the same draws each time.
+"""In place of the epoch in evaluation: the same draws each time.
 
-The largest number of one word. Numpy mixes a seed from 32-bit words, so that 2**32 would be 0, 1: the draws of
+The largest 32-bit number. Numpy mixes a seed from 32-bit words, so that 2**32 would be 0, 1: the draws of
 another example in the first epoch.
 """
 
 
 def rng_of(*, seed: int, epoch: int | None, example: int) -> Generator:
-    """The random numbers of one example.
+    """The random generator of an example.
 
     Args:
         epoch: None for evaluation, whose draws never change.
@@ -36,31 +36,31 @@ def rng_of(*, seed: int, epoch: int | None, example: int) -> Generator:
 def chosen_positions(word_starts: Flags, *, rate: float, rng: Generator) -> Flags:
     """Flags (T,) of the positions to predict: whole words, until `rate` of all tokens is reached.
 
-    As many as Devlin et al. 2019 take: `round(rate * T)`, at least one. A word that would go beyond is passed over.
-    With a flag at every token each is a word of its own.
+    As many as Devlin et al. 2019 take: `round(rate * T)`, at least one. A word that would exceed this is skipped.
+    With a flag at every token, each token is a word.
     """
-    wanted = max(1, round(rate * len(word_starts)))
+    target_count = max(1, round(rate * len(word_starts)))
     chosen = np.zeros(len(word_starts), dtype=np.bool_)
     starts = np.flatnonzero(word_starts)
     if len(starts) == len(word_starts):
-        chosen[rng.permutation(len(starts))[:wanted]] = True
+        chosen[rng.permutation(len(starts))[:target_count]] = True
         return chosen
     bounds = np.unique(np.append(starts, [0, len(word_starts)]))  # a block may begin inside a word
-    left = wanted
+    remaining = target_count
     for word in rng.permutation(len(bounds) - 1):
         start, stop = bounds[word], bounds[word + 1]
-        if stop - start <= left:
+        if stop - start <= remaining:
             chosen[start:stop] = True
-            left -= stop - start
-        if not left:
+            remaining -= stop - start
+        if not remaining:
             break
-    if not chosen.any():  # every word is longer than what is wanted
+    if not chosen.any():  # every word is longer than the target
         chosen[rng.integers(len(chosen))] = True
     return chosen
 
 
 def hide_tokens(ids: Ids, chosen: Flags, *, mask_id: int, ordinary: Ids, rng: Generator) -> Ids:
-    """The ids (T,) with 80 % of the chosen ones masked, 10 % replaced by any ordinary id, 10 % left as they are.
+    """The ids (T,) with 80 % of the chosen ones masked, 10 % replaced by a random ordinary id, 10 % unchanged.
 
     Devlin et al. 2019, section 3.1.
     """
@@ -75,7 +75,7 @@ class SpanPlan:
     """How many tokens go in and come out where spans of a text are replaced by sentinels.
 
     Raffel et al. 2020, sections 3.1.4 and 3.3.4: the corrupted input and the target each end with the end id, and
-    every span leaves one sentinel in the input and one in the target.
+    every span has a sentinel in the input and in the target.
     """
 
     raw_tokens: int
@@ -97,14 +97,14 @@ def plan_spans(input_tokens: int, *, density: float, mean_span: float) -> SpanPl
     Raises:
         ValueError: not even the shortest text fits.
     """
-    held: SpanPlan | None = None
+    longest: SpanPlan | None = None
     raw_tokens = 2
     while (plan := _plan_of(raw_tokens, density=density, mean_span=mean_span)).input_tokens <= input_tokens:
-        held = plan
+        longest = plan
         raw_tokens += 1
-    if held is None:
+    if longest is None:
         raise ValueError(f"{input_tokens} tokens are too few for one span")
-    return held
+    return longest
 
 
 def _plan_of(raw_tokens: int, *, density: float, mean_span: float) -> SpanPlan:
@@ -119,21 +119,21 @@ def corrupt_spans(ids: Ids, plan: SpanPlan, *, sentinels: Ids, end_id: int, rng:
     Args:
         sentinels: at least `plan.spans` ids, in the order in which they appear.
     """
-    noise = _random_parts(plan.noise_tokens, plan.spans, rng)
-    kept = _random_parts(plan.raw_tokens - plan.noise_tokens, plan.spans, rng)
+    noise = _random_partition(plan.noise_tokens, plan.spans, rng)
+    visible = _random_partition(plan.raw_tokens - plan.noise_tokens, plan.spans, rng)
     inputs: list[Ids] = []
     targets: list[Ids] = []
-    place = 0
-    for sentinel, kept_tokens, noise_tokens in zip(sentinels[: plan.spans, None], kept, noise, strict=True):
-        hidden = place + kept_tokens
-        inputs += [ids[place:hidden], sentinel]
+    position = 0
+    for sentinel, visible_tokens, noise_tokens in zip(sentinels[: plan.spans, None], visible, noise, strict=True):
+        hidden = position + visible_tokens
+        inputs += [ids[position:hidden], sentinel]
         targets += [sentinel, ids[hidden : hidden + noise_tokens]]
-        place = hidden + noise_tokens
+        position = hidden + noise_tokens
     end = np.asarray([end_id], dtype=np.int32)
     return np.concatenate([*inputs, end]), np.concatenate([*targets, end])
 
 
-def _random_parts(total: int, parts: int, rng: Generator) -> NDArray[np.int64]:
-    """`parts` whole numbers from 1 that sum to `total`, every such division being equally likely."""
-    cuts = np.sort(rng.choice(total - 1, size=parts - 1, replace=False)) + 1
-    return np.diff(np.concatenate([[0], cuts, [total]])).astype(np.int64)
+def _random_partition(total: int, parts: int, rng: Generator) -> NDArray[np.int64]:
+    """`parts` whole numbers from 1 that sum to `total`, uniformly among all such partitions."""
+    bounds = np.sort(rng.choice(total - 1, size=parts - 1, replace=False)) + 1
+    return np.diff(np.concatenate([[0], bounds, [total]])).astype(np.int64)

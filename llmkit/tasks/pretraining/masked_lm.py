@@ -1,4 +1,4 @@
-"""Masked tokens with BERT: hide some of a text, predict what was hidden (Devlin et al. 2019).
+"""Masked language modelling with BERT: hide some tokens of a text and predict them (Devlin et al. 2019).
 
 Documents are packed into full blocks `[CLS] ... [SEP]`, with a [SEP] where one ends inside. Which tokens are hidden
 depends on seed, epoch and example alone, and differs every epoch.
@@ -34,7 +34,7 @@ class MaskedLMTask(BaseTask):
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         tokenizer = self.loaded.tokenizer
-        inside = block_tokens_of(self.recipe.block_tokens, self.loaded) - 2  # [CLS] and [SEP] stand around
+        inside = block_tokens_of(self.recipe.block_tokens, self.loaded) - 2  # without [CLS] and [SEP]
         stream = token_stream(rows, tokenizer, end_id=tokenizer.sep_token_id)
         blocks = Blocks(stream, block_tokens=inside, stride=inside, first=1, keep_last=True)
         return Examples(
@@ -61,8 +61,8 @@ class MaskedLMTask(BaseTask):
             )
             labels[row, 1:stop] = np.where(chosen, ids, IGNORED)
             mask[row, : stop + 1] = 1
-        named = {"input_ids": inputs, "attention_mask": mask, "labels": labels}
-        return {name: torch.from_numpy(array) for name, array in named.items()}  # each (B, T)
+        arrays = {"input_ids": inputs, "attention_mask": mask, "labels": labels}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}  # each (B, T)
 
     def loss_sum(self, batch: Batch) -> Tensor:
         model = self.loaded.model
@@ -75,13 +75,13 @@ class MaskedLMTask(BaseTask):
         return vocabulary_loss_sum(hidden, head.weight, batch["labels"][counted], bias=head.bias)
 
     def predict(self, examples: Examples, engine: Engine) -> list[str]:
-        """Nothing: a language model is measured by its loss."""
+        """Nothing: a language model is evaluated by its loss."""
         return []
 
     def _chosen(
         self, blocks: Blocks, index: int, ids: NDArray[np.int32], rng: np.random.Generator
     ) -> NDArray[np.bool_]:
-        """Special tokens are never predicted: not the ends of documents, nor what a text has of them."""
+        """The positions to predict: never special tokens, whether ends of documents or in a text."""
         text = np.flatnonzero(~np.isin(ids, self.loaded.tokenizer.all_special_ids))
         chosen = np.zeros(len(ids), dtype=np.bool_)
         if len(text):
@@ -91,7 +91,7 @@ class MaskedLMTask(BaseTask):
 
     @cached_property
     def _ordinary(self) -> NDArray[np.int32]:
-        """Ids that a token may be replaced by: no special ones."""
+        """Ids that a token may be replaced by: all but special ones."""
         special = set(self.loaded.tokenizer.all_special_ids)
         return np.asarray(
             [index for index in range(len(self.loaded.tokenizer)) if index not in special], dtype=np.int32

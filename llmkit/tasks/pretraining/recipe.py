@@ -1,4 +1,4 @@
-"""The recipes of tasks that need nothing but text."""
+"""The recipes of tasks that need only text."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class CausalLMRecipe(TaskRecipe):
     block_tokens: Annotated[int, Field(ge=8)] | None = None
     """Tokens of a block; without it, the model's window."""
     text_files: TextUnit = "document"
-    """What a document is in a plain text file: a line, what stands between blank lines, or all of it."""
+    """What a document is in a plain text file: a line, the text between blank lines, or the whole file."""
 
     @property
     def window_tokens(self) -> int | None:
-        """Positions behind the block stay untrained where the weights were random, so the window ends there."""
+        """Positions after the block stay untrained where the weights were random, so the window ends there."""
         return self.block_tokens if isinstance(self.model, ScratchModel) else None
 
 
@@ -49,15 +49,15 @@ class MaskedLMRecipe(TaskRecipe):
     block_tokens: Annotated[int, Field(ge=8)] | None = None
     """Tokens of a block, special ones included; without it, the model's window."""
     mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    """Share of the tokens to predict; of these, 80 % are masked, 10 % replaced, 10 % left as they are."""
+    """Share of the tokens to predict; of these, 80 % are masked, 10 % replaced, 10 % unchanged."""
     whole_word: bool = False
-    """Hide all pieces of a word or none; words are what the tokenizer splits a text into, in Chinese each character."""
+    """Hide all subwords of a word or none; the tokenizer splits a text into words, in Chinese each character."""
     text_files: TextUnit = "document"
-    """What a document is in a plain text file: a line, what stands between blank lines, or all of it."""
+    """What a document is in a plain text file: a line, the text between blank lines, or the whole file."""
 
     @property
     def window_tokens(self) -> int | None:
-        """Positions behind the block stay untrained where the weights were random, so the window ends there."""
+        """Positions after the block stay untrained where the weights were random, so the window ends there."""
         return self.block_tokens if isinstance(self.model, ScratchModel) else None
 
 
@@ -76,4 +76,4 @@ class SpanCorruptionRecipe(TaskRecipe):
     mean_span: Annotated[float, Field(ge=1)] = 3.0
     """Mean length of a hidden span in tokens."""
     text_files: TextUnit = "document"
-    """What a document is in a plain text file: a line, what stands between blank lines, or all of it."""
+    """What a document is in a plain text file: a line, the text between blank lines, or the whole file."""

@@ -1,4 +1,4 @@
-"""Span corruption with T5: replace spans of a text by sentinels, write the spans (Raffel et al. 2020).
+"""Span corruption with T5: replace spans of a text by sentinels, generate the spans (Raffel et al. 2020).
 
 Documents are packed into full blocks, each ended by `</s>`. The text of a block is as long as it must be for its
 corrupted form to fill the block exactly: 568 tokens become 512 at the published settings. Which spans are hidden
@@ -77,7 +77,7 @@ class SpanCorruptionTask(BaseTask):
         return target_loss_sum(self.loaded.model, batch["input_ids"], None, batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[str]:
-        """Nothing: a language model is measured by its loss."""
+        """Nothing: a language model is evaluated by its loss."""
         return []
 
     @cached_property

@@ -1,37 +1,37 @@
-"""Where an answer really stands in its context. Knows neither rows nor tokens."""
+"""Where an answer occurs in its context. Knows neither rows nor tokens."""
 
 from __future__ import annotations
 
 NEARBY_CHARACTERS = 20
-"""An answer that occurs several times is taken from so close to where it should be; further away is a guess."""
+"""Largest distance from `answer_start` at which the nearest of several occurrences is taken."""
 
 
 def locate_answer(context: str, text: str, start: int) -> tuple[int, int] | None:
-    """Start and end in characters of an answer, white space around it left out.
+    """Start and end in characters of an answer, without white space around it.
 
     It is where `start` says, else the only nearest occurrence within `NEARBY_CHARACTERS`, else its only occurrence.
 
     Returns:
-        None where it does not occur, or nothing tells which occurrence is meant.
+        None where it does not occur, or it is not clear which occurrence is meant.
     """
     answer = text.strip()
-    wanted = start + len(text) - len(text.lstrip())
-    if context.startswith(answer, wanted):
-        return wanted, wanted + len(answer)
-    found = _occurrences(context, answer)
-    distances = sorted((abs(place - wanted), place) for place in found)
-    nearest_alone = len(found) > 1 and distances[0][0] < distances[1][0] and distances[0][0] <= NEARBY_CHARACTERS
-    if len(found) == 1 or nearest_alone:
-        place = distances[0][1]
-        return place, place + len(answer)
+    expected = start + len(text) - len(text.lstrip())
+    if context.startswith(answer, expected):
+        return expected, expected + len(answer)
+    starts = _occurrences(context, answer)
+    distances = sorted((abs(position - expected), position) for position in starts)
+    nearest_alone = len(starts) > 1 and distances[0][0] < distances[1][0] and distances[0][0] <= NEARBY_CHARACTERS
+    if len(starts) == 1 or nearest_alone:
+        position = distances[0][1]
+        return position, position + len(answer)
     return None
 
 
 def _occurrences(context: str, answer: str) -> list[int]:
     """All starts, overlapping ones too."""
-    found = []
-    place = context.find(answer)
-    while place >= 0:
-        found.append(place)
-        place = context.find(answer, place + 1)
-    return found
+    starts = []
+    position = context.find(answer)
+    while position >= 0:
+        starts.append(position)
+        position = context.find(answer, position + 1)
+    return starts

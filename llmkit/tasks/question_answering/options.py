@@ -1,4 +1,4 @@
-"""How answers are found, and how much of a window belongs to the question. Imports nothing heavy."""
+"""Options of answer prediction, and how a window is shared by question and context. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ _SPECIAL_TOKENS = 3
 
 
 class AnswerOptions(Block):
-    """How answers are found."""
+    """How answers are predicted."""
 
     window_overlap: Annotated[int, Field(ge=0)]
     """Tokens of the context that neighbouring windows share."""
     max_answer_tokens: Annotated[int, Field(ge=1, le=1000)]
     no_answer: bool
-    """Whether `no answer` may be said."""
+    """Whether the model may predict that there is no answer."""
     no_answer_threshold: float
-    """It is said where its score is above the best answer's by more than this."""
+    """No answer is predicted where the null score exceeds the best answer's by more than this."""
 
 
 def least_room(window: int) -> int:
-    """Tokens of a context that fit beside the longest question."""
+    """Tokens of a context that fit in a window with the longest question."""
     return window - longest_question(window) - _SPECIAL_TOKENS
 
 
 def longest_question(window: int) -> int:
-    """Half of the window belongs to the question, its two special tokens included."""
+    """Tokens of a question that fit in half of the window, with its two special tokens."""
     return window // 2 - 2
 
 
-def overlap_of(window: int, wanted: int | None) -> int:
-    """The overlap, a quarter of the window where none is wanted.
+def overlap_of(window: int, window_overlap: int | None) -> int:
+    """`window_overlap`, or a quarter of the window where it is None.
 
     Raises:
-        UsageError: windows would not move on.
+        UsageError: it leaves no step forward.
     """
-    if wanted is None:
+    if window_overlap is None:
         return default_overlap(window)
-    if wanted >= least_room(window):
+    if window_overlap >= least_room(window):
         raise UsageError(
-            f"window_overlap: {wanted:,} tokens leave no step forward: beside a long question a window of {window:,} "
-            f"holds {least_room(window):,} tokens of the context. Use less than that."
+            f"window_overlap: {window_overlap:,} tokens leave no step forward: with a long question, a window of "
+            f"{window:,} holds {least_room(window):,} tokens of the context. Use less than that."
         )
-    return wanted
+    return window_overlap

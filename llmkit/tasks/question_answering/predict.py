@@ -20,68 +20,68 @@ from llmkit.tasks.question_answering.saved import SavedQuestionAnswering
 logger = logging.getLogger("llmkit")
 
 ANSWER_CHUNK_ROWS = 256
-"""Contexts may be long, and all windows of a chunk stand in memory."""
+"""Contexts may be long, and all windows of a chunk are in memory."""
 
 
 def answer_options(loaded: LoadedModel) -> AnswerOptions:
-    """What the model's config says, over the defaults of a recipe. A model of another program may say no answer.
+    """The options of the model's config, else the defaults of a recipe. Another program's model may predict no answer.
 
     Raises:
         ModelError: a damaged entry.
-        UsageError: its windows would not move on.
+        UsageError: its overlap leaves no step forward.
     """
     saved, keys = SavedQuestionAnswering.load(loaded), QuestionAnsweringRecipe.model_fields
-    given = saved.model_dump(exclude_none=True, exclude={"window_overlap", "no_answer"})
+    saved_options = saved.model_dump(exclude_none=True, exclude={"window_overlap", "no_answer"})
     defaults = {name: keys[name].default for name in ("max_answer_tokens", "no_answer_threshold")}
     overlap = overlap_of(loaded.window, saved.window_overlap)
-    return AnswerOptions(window_overlap=overlap, no_answer=saved.may_say_no_answer, **{**defaults, **given})
+    return AnswerOptions(window_overlap=overlap, no_answer=saved.allows_no_answer, **{**defaults, **saved_options})
 
 
 @dataclass(frozen=True)
 class Answer:
     question: str
     text: str | None
-    """The answer as it stands in the context; None where the model finds none."""
+    """The answer as in the context; None where the model predicts no answer."""
     score: float
-    """Probability of what is said, be it a text or no answer."""
+    """Probability of the prediction, a text or no answer."""
     start: int | None
     """The answer is `context[start:end]`."""
     end: int | None
     no_answer: float
-    """Probability that the context has no answer; 0 from a model that was trained on answers only."""
+    """Probability that the context has no answer; 0 from a model that was trained only on questions with answers."""
     truncated_tokens: int
-    """Tokens at the end of the question that the model did not see. Of the context it sees all."""
+    """Tokens at the end of the question that were truncated. The context is always read whole."""
 
 
 def answer_questions(
     loaded: LoadedModel, engine: Engine, pairs: Iterable[tuple[str, str]], *, options: AnswerOptions
 ) -> Iterator[Answer]:
-    """The answer to each (question, context), cut from the context.
+    """The answer to each (question, context), a span of the context.
 
     A question that takes more than half of the window is cut at its end; the number of these is logged once, as a
     warning, when the results end.
 
     Raises:
-        DataError: an empty question or context, or one that is no valid Unicode.
-        ModelError: the model gives no finite numbers.
+        DataError: an empty question or context, or one that is not valid Unicode.
+        ModelError: the model's outputs are not finite.
     """
     from llmkit.tasks.question_answering.windows import encode_pairs, find_answer
 
-    read = cut = 0
+    questions_read = cut_questions = 0
     try:
         for chunk in in_chunks(pairs, size=ANSWER_CHUNK_ROWS):
-            for row, (question, context) in enumerate(chunk, start=read + 1):
+            for row, (question, context) in enumerate(chunk, start=questions_read + 1):
                 check_texts([question], first_row=row, may_be_empty=False, what="question")
                 check_texts([context], first_row=row, may_be_empty=False, what="context")
-            read += len(chunk)
+            questions_read += len(chunk)
             encoded = encode_pairs(loaded, chunk, overlap=options.window_overlap)
             logits = iter(engine.token_logits([ids for pair in encoded for ids in pair.sequences], pairs=True))
             for (question, context), pair in zip(chunk, encoded, strict=True):
-                cut += pair.cut_tokens > 0
-                found = find_answer(pair.reading, [next(logits) for _ in pair.sequences], options)
-                text = None if found.start is None else context[found.start : found.end]
-                yield Answer(question, text, found.score, found.start, found.end, found.no_answer, pair.cut_tokens)
+                cut_questions += pair.cut_tokens > 0
+                answer = find_answer(pair.windows, [next(logits) for _ in pair.sequences], options)
+                text = None if answer.start is None else context[answer.start : answer.end]
+                yield Answer(question, text, answer.score, answer.start, answer.end, answer.no_answer, pair.cut_tokens)
     finally:
-        if cut:
+        if cut_questions:
             message = "%s of %s questions took more than half of %s's window (%s tokens) and were cut at their end"
-            logger.warning(message, f"{cut:,}", f"{read:,}", loaded.name, f"{loaded.window:,}")
+            logger.warning(message, f"{cut_questions:,}", f"{questions_read:,}", loaded.name, f"{loaded.window:,}")

@@ -35,9 +35,9 @@ class QuestionAnsweringRecipe(TaskRecipe):
     overflow: Literal["error", "truncate", "drop", "window"] = "window"
     """What happens to longer contexts, always with counts."""
     max_answer_tokens: Annotated[int, Field(ge=1, le=1000)] = 30
-    """The longest answer that is looked for."""
+    """The longest answer that is predicted."""
     no_answer_threshold: float = 0.0
-    """No answer is given where its score is above the best answer's by more than this."""
+    """No answer is predicted where the null score exceeds the best answer's by more than this."""
 
     @property
     def window_tokens(self) -> int | None:

@@ -1,4 +1,4 @@
-"""What a trained model keeps in its config for answering questions."""
+"""What a trained model saves in its config for question answering."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ class SavedQuestionAnswering(SavedTaskConfig):
     no_answer_threshold: float | None = None
 
     @property
-    def may_say_no_answer(self) -> bool:
-        """A model of another program may."""
+    def allows_no_answer(self) -> bool:
+        """True for a model of another program, which does not save the key."""
         return self.no_answer is not False

@@ -27,7 +27,7 @@ from llmkit.tasks.question_answering.locate import locate_answer
 from llmkit.tasks.question_answering.options import AnswerOptions, overlap_of
 from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
 from llmkit.tasks.question_answering.saved import SavedQuestionAnswering
-from llmkit.tasks.question_answering.windows import EncodedPair, Reading, encode_pairs, find_answer
+from llmkit.tasks.question_answering.windows import ContextWindows, EncodedPair, encode_pairs, find_answer
 
 _CHUNK_ROWS = 1000
 _CLS = 0
@@ -41,13 +41,13 @@ class QuestionAnsweringTask(BaseTask):
         self.options = AnswerOptions(
             window_overlap=overlap_of(loaded.window, recipe.window_overlap),
             max_answer_tokens=recipe.max_answer_tokens,
-            no_answer=SavedQuestionAnswering.load(loaded).may_say_no_answer,
+            no_answer=SavedQuestionAnswering.load(loaded).allows_no_answer,
             no_answer_threshold=recipe.no_answer_threshold,
         )
         self._save_config()
 
     def prepare_training(self, train: Examples) -> Examples:
-        """Keep whether any question of the training has no answer: what was never seen is never said."""
+        """Save whether any training question has no answer; if none, the model never predicts it."""
         no_answer = any(not answers for answers in train.references)
         self.options = self.options.model_copy(update={"no_answer": no_answer})
         self._save_config()
@@ -66,12 +66,12 @@ class QuestionAnsweringTask(BaseTask):
                 if not fits and self.recipe.overflow == "drop":
                     continue
                 windows = len(pair.sequences) if fits or self.recipe.overflow == "window" else 1
-                reading = replace(pair.reading, starts=pair.reading.starts[:windows])
-                targets = count.targets(row, pair, reading)
+                context_windows = replace(pair.windows, starts=pair.windows.starts[:windows])
+                targets = count.targets(row, pair, context_windows)
                 builder.add(
                     {"input_ids": pair.sequences[:windows], "target_ids": targets},
                     reference=row.fields["answers"]["text"],
-                    source=reading,
+                    source=context_windows,
                 )
         length.report(key="max_tokens", targets=False)
         count.report(window=window)
@@ -91,7 +91,7 @@ class QuestionAnsweringTask(BaseTask):
         inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
         output = self.loaded.model(**inputs)
         logits = torch.stack([output.start_logits, output.end_logits], dim=1).float()  # (B, 2, T)
-        # Padding is no place for an answer; with it, the loss would depend on what a batch is padded to.
+        # An answer is never at padding, and the loss must not depend on the length that a batch is padded to.
         logits = logits.masked_fill(batch["attention_mask"].unsqueeze(1) == 0, float("-inf"))
         return cross_entropy_sum(logits.flatten(0, 1), batch["labels"].flatten())
 
@@ -100,13 +100,13 @@ class QuestionAnsweringTask(BaseTask):
         sequences = [inputs[index].tolist() for index in range(len(inputs))]
         logits = engine.token_logits(sequences, pairs=True)  # for each (T, 2)
         predictions = []
-        for reading, windows in zip(examples.sources, examples.examples_of(), strict=True):
-            found = find_answer(reading, [logits[index] for index in windows], self.options)
-            predictions.append("" if found.start is None else reading.context.text[found.start : found.end])
+        for context_windows, windows in zip(examples.sources, examples.examples_of(), strict=True):
+            answer = find_answer(context_windows, [logits[index] for index in windows], self.options)
+            predictions.append("" if answer.start is None else context_windows.context.text[answer.start : answer.end])
         return predictions
 
     def _save_config(self) -> None:
-        """Write the options into the model's config, for its use."""
+        """Save the options in the model's config, for inference."""
         SavedQuestionAnswering(**self.options.model_dump()).save(self.loaded)
 
 
@@ -118,32 +118,32 @@ class _QuestionCount:
     questions: int = 0
     cut_questions: int = 0
     cut_tokens: int = 0
-    unanswered: int = 0
+    without_answer: int = 0
     moved: int = 0
     out_of_reach: int = 0
     too_long: int = 0
 
-    def targets(self, row: Row, pair: EncodedPair, reading: Reading) -> list[tuple[int, int]]:
-        """Start and end of the answer in each window of `reading`; counts what is odd about it.
+    def targets(self, row: Row, pair: EncodedPair, context_windows: ContextWindows) -> list[tuple[int, int]]:
+        """Start and end of the answer in each window of `context_windows`; counts the problems.
 
         Raises:
             DataError: an answer that is not in the context.
         """
-        spans = self._located(row)
+        spans = self._spans(row)
         self.questions += 1
         self.cut_questions += pair.cut_tokens > 0
         self.cut_tokens += pair.cut_tokens
-        self.unanswered += not spans
-        return self._targets(reading, spans, cut=len(reading.starts) < len(pair.sequences))
+        self.without_answer += not spans
+        return self._targets(context_windows, spans, truncated=len(context_windows.starts) < len(pair.sequences))
 
     def report(self, *, window: int) -> None:
         questions = f"{self.questions:,}"
-        if self.unanswered:
-            logger.info("answers: %s of %s questions have none", f"{self.unanswered:,}", questions)
+        if self.without_answer:
+            logger.info("answers: %s of %s questions have none", f"{self.without_answer:,}", questions)
         for count, fault in (
-            (self.moved, "stood elsewhere in the context than answer_start says, and were moved there"),
-            (self.out_of_reach, "stand whole in no window and cannot be learnt; raise window_overlap or max_tokens"),
-            (self.too_long, f"are longer than max_answer_tokens {self.max_answer_tokens:,} and will not be found"),
+            (self.moved, "are not at their answer_start but elsewhere in the context, and were moved there"),
+            (self.out_of_reach, "are not whole in any window and cannot be learnt; raise window_overlap or max_tokens"),
+            (self.too_long, f"are longer than max_answer_tokens {self.max_answer_tokens:,} and will not be predicted"),
         ):
             if count:
                 logger.warning("answers: %s (of %s questions) %s", f"{count:,}", questions, fault)
@@ -152,45 +152,48 @@ class _QuestionCount:
             counts = (f"{count:,}" for count in (self.cut_questions, self.questions, window, self.cut_tokens))
             logger.warning(message, *counts)
 
-    def _located(self, row: Row) -> list[tuple[int, int]]:
+    def _spans(self, row: Row) -> list[tuple[int, int]]:
         """Characters of each answer in the context."""
         context, answers = row.fields["context"], row.fields["answers"]
         spans = []
         for text, start in zip(answers["text"], answers["answer_start"], strict=True):
             span = locate_answer(context, text, start)
             if span is None:
-                there = context[start : start + len(text)]
+                text_there = context[start : start + len(text)]
                 raise DataError(
-                    f"{row.place}: the answer {text!r:.60} does not stand at character {start:,} of the context, where "
-                    f"{there!r:.60} is, and not once elsewhere. Correct the text or its start, counted from 0."
+                    f"{row.place}: the answer {text!r:.60} is not at character {start:,} of the context, which has "
+                    f"{text_there!r:.60} there, and does not occur exactly once elsewhere. "
+                    "Correct the text or its start, counted from 0."
                 )
             self.moved += span[0] != start + len(text) - len(text.lstrip())
             spans.append(span)
         return spans
 
-    def _targets(self, reading: Reading, spans: list[tuple[int, int]], *, cut: bool) -> list[tuple[int, int]]:
-        """Start and end in each window, of the first answer; [CLS] where a window has nothing of it.
+    def _targets(
+        self, context_windows: ContextWindows, spans: list[tuple[int, int]], *, truncated: bool
+    ) -> list[tuple[int, int]]:
+        """Start and end in each window, of the first answer; [CLS] where a window has no part of it.
 
         Args:
-            cut: these are not all windows of the context; an answer that none holds may stand behind them.
+            truncated: these are not all windows of the context; an answer that none contains may come after them.
         """
         if not spans:
-            return [(_CLS, _CLS)] * len(reading.starts)
-        tokens = reading.context.tokens_of(*spans[0])
+            return [(_CLS, _CLS)] * len(context_windows.starts)
+        tokens = context_windows.context.tokens_of(*spans[0])
         if tokens is None:
             self.out_of_reach += 1
-            return [(IGNORED, IGNORED)] * len(reading.starts)
+            return [(IGNORED, IGNORED)] * len(context_windows.starts)
         first, last = tokens
         self.too_long += last - first >= self.max_answer_tokens
-        whole = [start <= first and last < start + reading.room for start in reading.starts]
+        whole = [start <= first and last < start + context_windows.room for start in context_windows.starts]
         self.out_of_reach += not any(whole)
         targets = []
-        for start, holds in zip(reading.starts, whole, strict=True):
-            begin = reading.first + first - start
-            part = first < start + reading.room and last >= start
-            if holds:
+        for start, is_whole in zip(context_windows.starts, whole, strict=True):
+            begin = context_windows.first + first - start
+            part = first < start + context_windows.room and last >= start
+            if is_whole:
                 targets.append((begin, begin + last - first))
-            elif (part or cut) and not any(whole):  # neither the answer, nor a window without it
+            elif (part or truncated) and not any(whole):  # neither the answer, nor a window without it
                 targets.append((IGNORED, IGNORED))
             else:
                 targets.append((_CLS, _CLS))

@@ -1,4 +1,4 @@
-"""The languages of a translation: as a recipe and a config name them, and the words that T5 was taught them with."""
+"""The languages of a translation: their names in recipes and configs, and T5's prefix for a pair."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from llmkit.recipe.languages import english_name, language_code
 
 
 def _known(language: str) -> str:
-    """As it was written, if it is a language."""
+    """The name unchanged, if it is a language."""
     language_code(language)
     return language
 
@@ -20,12 +20,12 @@ Language = Annotated[str, AfterValidator(_known)]
 
 
 def is_same(first: str, second: str) -> bool:
-    """Whether two languages are one, by whatever names; that of a region is another than that of the next."""
-    spelt = {language.casefold().replace("_", "-") for language in (first, second)}
-    has_region = any("-" in language for language in spelt)
-    return len(spelt) == 1 or (not has_region and language_code(first) == language_code(second))
+    """Whether two names mean the same language; variants of two regions are different languages."""
+    names = {language.casefold().replace("_", "-") for language in (first, second)}
+    has_region = any("-" in language for language in names)
+    return len(names) == 1 or (not has_region and language_code(first) == language_code(second))
 
 
 def translation_prefix(source: str, target: str) -> str:
-    """T5's own words for two codes (Raffel et al. 2020, appendix D): `translate English to German: `."""
+    """T5's prefix for two codes (Raffel et al. 2020, appendix D): `translate English to German: `."""
     return f"translate {english_name(source)} to {english_name(target)}: "

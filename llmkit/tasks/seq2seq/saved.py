@@ -1,4 +1,4 @@
-"""What a T5 or mT5 keeps in its config for its use: prefix and options, by task.
+"""What a T5 or mT5 saves in its config for inference: prefix and options, by task.
 
 llmkit writes one entry, named by the task it trained. Google's T5 of 2019 has several, such as `translation_en_to_de`,
 with beams and lengths, which llmkit writes into generation_config.json.
@@ -25,9 +25,9 @@ _PAIR = re.compile(r"translation_([a-z]{2,3})_to_([a-z]{2,3})")
 
 class SavedSeq2Seq(SavedTaskConfig):
     prefix: str | None = None
-    """Stands in front of every text."""
+    """Put before every text."""
     num_beams: Annotated[int, Field(ge=1, le=64)] | None = None
-    """Read from Google's T5 only, as the next."""
+    """Only read from Google's T5, as is `max_length`."""
     max_length: PositiveInt | None = None
     """New tokens at most."""
 
@@ -36,9 +36,9 @@ class SavedSummarization(SavedSeq2Seq):
     TASK: ClassVar[str] = "summarization"
 
     overflow: Literal["error", "truncate", "window"] | None = None
-    """What becomes of a text that is too long."""
+    """What happens to a text that is too long."""
     window_overlap: Annotated[int, Field(ge=0)] | None = None
-    """Tokens that a part shares with the one before it."""
+    """Tokens that neighbouring chunks share."""
 
 
 class SavedTranslation(SavedSeq2Seq):
@@ -68,12 +68,12 @@ def summarization_config(loaded: LoadedModel) -> SavedSummarization:
     for saved in (SavedSummarization, SavedTextToText):
         if saved.is_in(loaded):
             return SavedSummarization.load(loaded, entry=saved.TASK)
-    _refuse_other(loaded, wanted="summarize")
+    _refuse_other(loaded, verb="summarize")
     return SavedSummarization(prefix=loaded.family.default_prefix(loaded.model.config, "summarize: "))
 
 
 def text_to_text_config(loaded: LoadedModel) -> SavedTextToText:
-    """Prefix and options for text of any kind; without a word of the model's no prefix, which the user then writes.
+    """Prefix and options for text of any kind; no prefix where the config has none: the user then writes it.
 
     Raises:
         ModelError: a damaged entry.
@@ -87,34 +87,36 @@ def translation_config(loaded: LoadedModel, *, source: str | None, target: str |
     """Prefix and options for a pair of languages.
 
     Args:
-        source: code or name; None where the model leaves no choice.
+        source: code or name; None where the model has only one.
         target: as `source`.
     Raises:
-        UsageError: no such language, or the model does not translate this pair, or several would fit.
+        UsageError: no such language, or the model does not translate this pair, or several fit.
         ModelError: the model does not translate; or a damaged entry.
     """
-    wanted = tuple(None if language is None else _code(language) for language in (source, target))
+    requested = tuple(None if language is None else _code(language) for language in (source, target))
     pairs = _pairs(loaded)
     if not pairs:
-        _refuse_other(loaded, wanted="translate")
+        _refuse_other(loaded, verb="translate")
         raise ModelError(
             f"{loaded.name}: its config names no languages that it translates. Finetune it on translation first."
         )
-    fitting = [pair for pair in pairs if all(want in (None, has) for want, has in zip(wanted, pair, strict=True))]
-    there = ", ".join(f"{source} to {target}" for source, target in pairs)
-    if not fitting:
-        asked = " ".join(f"--{way} {code}" for way, code in zip(("from", "to"), wanted, strict=True) if code)
-        raise UsageError(f"{asked}: {loaded.name} does not translate that. It translates {there}.")
-    if len(fitting) > 1:
-        raise UsageError(f"{loaded.name} translates {there}. Say which with --from and --to.")
-    saved = pairs[fitting[0]]
+    matching = [
+        pair for pair in pairs if all(code in (None, known) for code, known in zip(requested, pair, strict=True))
+    ]
+    available = ", ".join(f"{source} to {target}" for source, target in pairs)
+    if not matching:
+        options = " ".join(f"--{option} {code}" for option, code in zip(("from", "to"), requested, strict=True) if code)
+        raise UsageError(f"{options}: {loaded.name} does not translate that. It translates {available}.")
+    if len(matching) > 1:
+        raise UsageError(f"{loaded.name} translates {available}. Choose with --from and --to.")
+    saved = pairs[matching[0]]
     if saved.prefix is not None:
         return saved
     try:
-        prefix = translation_prefix(*fitting[0])
+        prefix = translation_prefix(*matching[0])
     except KeyError as error:
         raise ModelError(
-            f"{loaded.name}: config.json has no prefix for {there}, and {error} is no language."
+            f"{loaded.name}: config.json has no prefix for {available}, and {error} is not a language."
         ) from error
     return saved.model_copy(update={"prefix": prefix})
 
@@ -124,22 +126,22 @@ def _pairs(loaded: LoadedModel) -> dict[tuple[str, str], SavedSeq2Seq]:
     pairs: dict[tuple[str, str], SavedSeq2Seq] = {}
     for name in saved_entries(loaded):
         if name == SavedTranslation.TASK:
-            own = SavedTranslation.load(loaded)
-            pairs[language_code(own.source_language), language_code(own.target_language)] = own
+            saved = SavedTranslation.load(loaded)
+            pairs[language_code(saved.source_language), language_code(saved.target_language)] = saved
         elif match := _PAIR.fullmatch(name):
             pairs[match[1], match[2]] = SavedSeq2Seq.load(loaded, entry=name)
     return pairs
 
 
-def _refuse_other(loaded: LoadedModel, *, wanted: str) -> None:
+def _refuse_other(loaded: LoadedModel, *, verb: str) -> None:
     """
     Raises:
         ModelError: llmkit trained the model for something else.
     """
     entries = saved_entries(loaded)
-    for task, verb in _VERBS.items():
+    for task, task_verb in _VERBS.items():
         if task in entries:
-            raise ModelError(f"{loaded.name}: was trained for {task}, not to {wanted}. Use `llmkit {verb}`.")
+            raise ModelError(f"{loaded.name}: was trained for {task}, not to {verb}. Use `llmkit {task_verb}`.")
 
 
 def _code(language: str) -> str:

@@ -29,12 +29,12 @@ class SummarizationRecipe(Seq2SeqRecipe):
     max_source_tokens: Annotated[int, Field(ge=4)] = 512
     max_target_tokens: Annotated[int, Field(ge=2)] = 64
     overflow: Literal["error", "truncate", "drop", "window"] = "truncate"
-    """What happens to longer texts and summaries, always with counts; `window` summarizes a text part by part."""
+    """What happens to longer texts and summaries, always with counts; `window` summarizes a text in chunks."""
     window_overlap: Annotated[int, Field(ge=0)] | None = None
-    """Tokens that a part shares with the one before it; without it, a quarter of `max_source_tokens`."""
+    """Tokens that neighbouring chunks share; without it, a quarter of `max_source_tokens`."""
 
     @property
-    def own_prefix(self) -> str:
+    def task_prefix(self) -> str:
         return "summarize: "
 
     def saved_config(self, *, prefix: str) -> SavedSummarization:
@@ -43,7 +43,7 @@ class SummarizationRecipe(Seq2SeqRecipe):
         return SavedSummarization(prefix=prefix, overflow="window", window_overlap=self.overlap_tokens)
 
     @property
-    def part_overlap(self) -> int:
+    def chunk_overlap(self) -> int:
         return self.overlap_tokens if self.overflow == "window" else 0
 
     @property

@@ -1,6 +1,6 @@
-"""Writing a text for a text with T5 and mT5: what summarization, translation and text-to-text have in common.
+"""Text to text with T5 and mT5: what summarization, translation and text-to-text have in common.
 
-Each of the three has a recipe class of its own; all that they do stands here.
+Each of the three has its own recipe class, and all share this task class.
 Legend: B batch, S source tokens, T target tokens, D hidden units.
 """
 
@@ -26,7 +26,7 @@ from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.encoding import encode_texts, in_chunks, length_limit
 from llmkit.tasks.padding import attention_mask, padded
-from llmkit.tasks.seq2seq.chunks import Cut, write_in_rounds
+from llmkit.tasks.seq2seq.chunks import TextSplitter, write_in_rounds
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 
 logger = logging.getLogger("llmkit")
@@ -36,23 +36,23 @@ class Seq2SeqTask(BaseTask):
     def __init__(self, recipe: Seq2SeqRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
-        own = loaded.family.default_prefix(loaded.model.config, recipe.own_prefix)
-        self.prefix = own if recipe.prefix is None else recipe.prefix
-        kept: int | None = loaded.model.generation_config.max_new_tokens  # of a model that this task trained
+        default_prefix = loaded.family.default_prefix(loaded.model.config, recipe.task_prefix)
+        self.prefix = default_prefix if recipe.prefix is None else recipe.prefix
+        saved_limit: int | None = loaded.model.generation_config.max_new_tokens  # of a model that this task trained
         self.options = GenerationBlock(
-            max_new_tokens=recipe.generation.max_new_tokens or kept or recipe.max_target_tokens,
+            max_new_tokens=recipe.generation.max_new_tokens or saved_limit or recipe.max_target_tokens,
             beams=recipe.generation.beams,
             repetition_penalty=recipe.generation.repetition_penalty,
         )
         self._save_config()
 
     def encode(self, rows: Iterable[Row]) -> Examples:
-        """As `Task.encode`. Under overflow `window` a text that is too long has an example for each part of it, and
-        none of them has targets: what was written about the whole belongs to no part."""
+        """As `Task.encode`. Under overflow `window` a text that is too long has an example for each chunk, none of
+        them with targets: the target of the whole text belongs to no chunk."""
         recipe, tokenizer = self.recipe, self.loaded.tokenizer
-        in_parts = recipe.overflow == "window"
+        windowed = recipe.overflow == "window"
         sources = LengthCount(recipe.SOURCE, recipe.max_source_tokens, recipe.overflow)
-        targets = LengthCount(recipe.TARGET, recipe.max_target_tokens, "error" if in_parts else recipe.overflow)
+        targets = LengthCount(recipe.TARGET, recipe.max_target_tokens, "error" if windowed else recipe.overflow)
         builder = ExampleBuilder("input_ids", "target_ids")
         for chunk in in_chunks(rows):
             texts = [self._prefix_of(row) + row.fields[recipe.SOURCE] for row in chunk]
@@ -62,10 +62,10 @@ class Seq2SeqTask(BaseTask):
             for row, length, source, target in zip(chunk, lengths, inputs, outputs, strict=True):
                 if source is None or target is None:
                     continue
-                parts = [source]
-                if in_parts and length > recipe.max_source_tokens:
-                    parts, target = self._cut(row).parts(row.fields[recipe.SOURCE]), []
-                columns = {"input_ids": parts, "target_ids": [target] * len(parts)}
+                chunks = [source]
+                if windowed and length > recipe.max_source_tokens:
+                    chunks, target = self._splitter(row).split(row.fields[recipe.SOURCE]), []
+                columns = {"input_ids": chunks, "target_ids": [target] * len(chunks)}
                 builder.add(columns, reference=row.fields[recipe.TARGET])
         sources.report(key="max_source_tokens", targets=False)
         targets.report(key="max_target_tokens", targets=True)
@@ -74,7 +74,7 @@ class Seq2SeqTask(BaseTask):
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         sources, targets = examples.columns["input_ids"], examples.columns["target_ids"]
         labels = padded(targets, indices, value=IGNORED)  # (B, T)
-        if labels.shape[1] == 0:  # parts only, which have no targets; the decoder needs one position all the same
+        if labels.shape[1] == 0:  # only chunks, which have no targets; the decoder still needs one position
             labels = torch.full((len(indices), 1), IGNORED)
         return {
             "input_ids": padded(sources, indices, value=self.loaded.tokenizer.pad_token_id),  # (B, S)
@@ -87,22 +87,24 @@ class Seq2SeqTask(BaseTask):
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
         sources = examples.columns["input_ids"]
-        parts = [[sources[index].tolist() for index in own] for own in examples.examples_of()]
+        chunks = [[sources[index].tolist() for index in indices] for indices in examples.examples_of()]
         return write_in_rounds(
-            parts, write=lambda sequences: self._write(sequences, engine), cut=lambda text: self._cut().parts(text)
+            chunks,
+            write=lambda sequences: self._write(sequences, engine),
+            split=lambda text: self._splitter().split(text),
         )
 
     def prepare_training(self, train: Examples) -> Examples:
-        """These without the rows that are too long to be paired with their target, which are counted.
+        """The examples without the rows that are too long to be paired with their target, which are counted.
 
-        Their targets also decide how much the model writes, where the recipe does not.
+        The targets also decide the length limit of generation, where the recipe does not.
         """
         targets = train.columns["target_ids"].lengths
-        whole = [row for row, own in enumerate(train.examples_of()) if targets[own[0]]]
+        whole = [row for row, indices in enumerate(train.examples_of()) if targets[indices[0]]]
         if len(whole) < train.rows:
             logger.warning(
                 "train: %s of %s rows left out: their %s is longer than max_source_tokens %s, and a %s of the whole "
-                "belongs to no part of it. Use overflow: truncate to train on their beginnings",
+                "belongs to none of its chunks. Use overflow: truncate to train on their beginnings",
                 *(f"{train.rows - len(whole):,}", f"{train.rows:,}", self.recipe.SOURCE),
                 *(f"{self.recipe.max_source_tokens:,}", self.recipe.TARGET),
             )
@@ -112,29 +114,31 @@ class Seq2SeqTask(BaseTask):
         return train
 
     def _limit_to(self, examples: Examples) -> None:
-        """Take the length limit from these targets, which are never longer than `max_target_tokens`."""
+        """Set the length limit from these targets, which are never longer than `max_target_tokens`."""
         limit = length_limit(examples.columns["target_ids"].lengths)
-        name = "99th percentile of the training targets"
-        logger.info("generation.max_new_tokens: %s, the %s, end of text included", f"{limit:,}", name)
+        logger.info(
+            "generation.max_new_tokens: %s, the 99th percentile of the training targets, end of text included",
+            f"{limit:,}",
+        )
         self.options = self.options.model_copy(update={"max_new_tokens": limit})
         self._save_config()
 
     def _write(self, sequences: list[list[int]], engine: Engine) -> list[str]:
-        written = engine.generate(sequences, self.options)
+        outputs = engine.generate(sequences, self.options)
         with own_turn(self.loaded.tokenizer):
-            return [self.loaded.tokenizer.decode(first[0], skip_special_tokens=True).strip() for first in written]
+            return [self.loaded.tokenizer.decode(ids[0], skip_special_tokens=True).strip() for ids in outputs]
 
     def _prefix_of(self, row: Row) -> str:
-        own: str = row.fields.get("prefix", self.prefix)  # rows of text-to-text may bring one
-        return own
+        prefix: str = row.fields.get("prefix", self.prefix)  # rows of text-to-text may have one
+        return prefix
 
-    def _cut(self, row: Row | None = None) -> Cut:
+    def _splitter(self, row: Row | None = None) -> TextSplitter:
         size = self.recipe.max_source_tokens
         prefix = self._prefix_of(row) if row else self.prefix
-        return Cut(self.loaded.tokenizer, prefix, size, self.recipe.part_overlap)
+        return TextSplitter(self.loaded.tokenizer, prefix, size, self.recipe.chunk_overlap)
 
     def _save_config(self) -> None:
-        """Write prefix and options into the model's configs, for its use."""
+        """Save prefix and options in the model's configs, for inference."""
         generation = self.loaded.model.generation_config
         name_special_ids(self.loaded, taught=self.loaded.tokenizer.eos_token_id)
         self.recipe.saved_config(prefix=self.prefix).save(self.loaded)

@@ -24,7 +24,7 @@ class TranslationRecipe(Seq2SeqRecipe):
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"source": "text", "target": "text"}
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("source",)
     METRICS: ClassVar[tuple[str, ...]] = ("bleu", "chrf", "ter")
-    # BLEU is 0 until four words in a row are right, and TER may exceed its bad end: chrF tells early models apart.
+    # BLEU is 0 until four words in a row are right, and TER can exceed 100: chrF distinguishes early models.
     BEST: ClassVar[str] = "chrf"
     BASELINES: ClassVar[tuple[str, ...]] = ("copy",)
     SOURCE: ClassVar[str] = "source"
@@ -35,14 +35,14 @@ class TranslationRecipe(Seq2SeqRecipe):
     source_language: Language
     """A code such as `en` or `pt-BR`, or an English name."""
     target_language: Language
-    """As `source_language`; BLEU finds words as is usual for it."""
+    """As `source_language`; it decides how BLEU splits words."""
     max_source_tokens: Annotated[int, Field(ge=4)] = 256
     max_target_tokens: Annotated[int, Field(ge=2)] = 256
     overflow: Literal["error", "truncate", "drop"] = "truncate"
     """What happens to longer texts and translations, always with counts."""
 
     @property
-    def own_prefix(self) -> str:
+    def task_prefix(self) -> str:
         return translation_prefix(language_code(self.source_language), language_code(self.target_language))
 
     def saved_config(self, *, prefix: str) -> SavedTranslation:

@@ -13,14 +13,14 @@ from typing import Literal
 from llmkit.errors import DataError
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.base import Engine
-from llmkit.tasks.inputs import Cuts, check_texts, numbered_chunks
+from llmkit.tasks.inputs import LongTextCount, check_texts, numbered_chunks
 from llmkit.tasks.token_classification.subwords import (
     SPECIAL_TOKENS,
     Window,
-    WordPieces,
+    WordSubwords,
     first_window,
-    pieces_of_texts,
     sequence_of,
+    subwords_of_texts,
     windows_of,
 )
 from llmkit.tasks.token_classification.tags import entities_of, has_prefixes
@@ -35,7 +35,7 @@ class Entity:
     start: int
     """The first character in the text, counted from 0."""
     end: int
-    """The first character behind."""
+    """The character after the last one."""
     label: str
     text: str
     score: float
@@ -73,57 +73,69 @@ def tag_texts(
             is logged once, as a warning, when the results end.
         overlap: tokens that neighbouring windows share.
     Raises:
-        DataError: an empty text, one that is no valid Unicode, or one too long under `error`.
+        DataError: an empty text, one that is not valid Unicode, or one too long under `error`.
         ModelError: the model gives no finite numbers.
     """
-    cuts = Cuts(loaded)
+    long_texts = LongTextCount(loaded)
     try:
         for first_row, chunk in numbered_chunks(texts, size=_CHUNK_ROWS):
             check_texts(chunk, first_row=first_row, may_be_empty=False)
-            pieces = pieces_of_texts(loaded.tokenizer, chunk)
-            _check_lengths(loaded, pieces, first_row=first_row, overflow=overflow)
-            over = [max(len(one.ids) + SPECIAL_TOKENS - loaded.window, 0) for one in pieces]
-            lost = over if overflow == "truncate" else [0] * len(pieces)
-            cuts.count(lost)
-            read = _read(loaded, engine, pieces, overflow, overlap)
-            for text, one, tagged, unread in zip(chunk, pieces, read, lost, strict=True):
-                yield _tagging(loaded, text, one, tagged, truncated_tokens=unread)
+            subwords = subwords_of_texts(loaded.tokenizer, chunk)
+            _check_lengths(loaded, subwords, first_row=first_row, overflow=overflow)
+            excess = [max(len(text_subwords.ids) + SPECIAL_TOKENS - loaded.window, 0) for text_subwords in subwords]
+            truncated = excess if overflow == "truncate" else [0] * len(subwords)
+            long_texts.add(truncated)
+            tags = _predict_tags(loaded, engine, subwords, overflow, overlap)
+            for text, text_subwords, tagged, lost_tokens in zip(chunk, subwords, tags, truncated, strict=True):
+                yield _tagging(loaded, text, text_subwords, tagged, truncated_tokens=lost_tokens)
     finally:
-        cuts.warn()
+        long_texts.report()
 
 
-def _read(
-    loaded: LoadedModel, engine: Engine, pieces: Sequence[WordPieces], overflow: TagOverflow, overlap: int
+def _predict_tags(
+    loaded: LoadedModel, engine: Engine, subwords: Sequence[WordSubwords], overflow: TagOverflow, overlap: int
 ) -> Iterator[list[tuple[str, float]]]:
-    """For each text the tags of its words with their probabilities, stitched from its windows."""
+    """For each text the tags of its words with their probabilities, merged from its windows."""
     from llmkit.tasks.classification.scores import scores_of
 
     windows: list[list[Window]] = [
-        [first_window(one, window_tokens=loaded.window)]
+        [first_window(text_subwords, window_tokens=loaded.window)]
         if overflow == "truncate"
-        else list(windows_of(one, window_tokens=loaded.window, overlap=overlap))
-        for one in pieces
+        else list(windows_of(text_subwords, window_tokens=loaded.window, overlap=overlap))
+        for text_subwords in subwords
     ]
-    windows = [[window for window in of_text if window.words] for of_text in windows]
-    sequences = [sequence_of(loaded, one, window) for one, held in zip(pieces, windows, strict=True) for window in held]
+    windows = [[window for window in text_windows if window.words] for text_windows in windows]
+    sequences = [
+        sequence_of(loaded, text_subwords, window)
+        for text_subwords, text_windows in zip(subwords, windows, strict=True)
+        for window in text_windows
+    ]
     logits = iter(engine.token_logits(sequences))
-    for one, of_text in zip(pieces, windows, strict=True):
+    for text_subwords, text_windows in zip(subwords, windows, strict=True):
         tagged: list[tuple[str, float]] = []
-        for window in of_text:
-            shares = scores_of(next(logits)[window.positions(one)], "label")  # (words, C)
-            classes = shares.argmax(axis=1)
+        for window in text_windows:
+            probabilities = scores_of(
+                next(logits)[window.positions(text_subwords)], "single_label_classification"
+            )  # (words, C)
+            classes = probabilities.argmax(axis=1)
             tagged += [
-                (loaded.labels[index], float(row[index])) for index, row in zip(classes.tolist(), shares, strict=True)
+                (loaded.labels[index], float(row[index]))
+                for index, row in zip(classes.tolist(), probabilities, strict=True)
             ]
         yield tagged
 
 
 def _tagging(
-    loaded: LoadedModel, text: str, pieces: WordPieces, tagged: Sequence[tuple[str, float]], *, truncated_tokens: int
+    loaded: LoadedModel,
+    text: str,
+    subwords: WordSubwords,
+    tagged: Sequence[tuple[str, float]],
+    *,
+    truncated_tokens: int,
 ) -> Tagging:
     words = [
         TaggedWord(start, end, text[start:end], tag, score)
-        for (start, end), (tag, score) in zip(pieces.spans, tagged, strict=False)  # fewer where the text was cut
+        for (start, end), (tag, score) in zip(subwords.spans, tagged, strict=False)  # fewer where the text was cut
     ]
     entities = []
     for first, last, label in entities_of([word.tag for word in words]) if has_prefixes(loaded.labels) else ():
@@ -134,11 +146,13 @@ def _tagging(
     return Tagging(text, words, entities, truncated_tokens)
 
 
-def _check_lengths(loaded: LoadedModel, pieces: Sequence[WordPieces], *, first_row: int, overflow: TagOverflow) -> None:
+def _check_lengths(
+    loaded: LoadedModel, subwords: Sequence[WordSubwords], *, first_row: int, overflow: TagOverflow
+) -> None:
     if overflow != "error":
         return
-    for row, one in enumerate(pieces, start=first_row):
-        tokens = len(one.ids) + SPECIAL_TOKENS
+    for row, text_subwords in enumerate(subwords, start=first_row):
+        tokens = len(text_subwords.ids) + SPECIAL_TOKENS
         if tokens > loaded.window:
             raise DataError(
                 f"row {row:,}: the text has {tokens:,} tokens, and {loaded.name} takes {loaded.window:,} at most; "

@@ -12,7 +12,7 @@ from llmkit.errors import DataError
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType, DistinctNames
 from llmkit.tasks.base import TaskRecipe
-from llmkit.tasks.token_classification.rows import given_tags, has_words
+from llmkit.tasks.token_classification.rows import has_words, tags_of_words
 from llmkit.tasks.token_classification.saved import SavedTokenClassification
 from llmkit.tasks.token_classification.tags import OUTSIDE, bio_labels, has_prefixes, split_tag
 
@@ -64,8 +64,8 @@ class TokenClassificationRecipe(TaskRecipe):
 
     @property
     def own_best(self) -> str:
-        asked = self.evaluation.metrics or self.own_metrics
-        return self.BEST if "entities" in asked else "tag_accuracy"
+        metrics = self.evaluation.metrics or self.own_metrics
+        return self.BEST if "entities" in metrics else "tag_accuracy"
 
     @model_validator(mode="after")
     def _windows_and_schemes_fit(self) -> TokenClassificationRecipe:
@@ -94,7 +94,9 @@ class TokenClassificationRecipe(TaskRecipe):
             return self.labels
         tags: set[str] = set()
         for row in rows:
-            tags.update(given_tags(row) if has_words(row) else (f"B-{span['label']}" for span in row.fields["spans"]))
+            tags.update(
+                tags_of_words(row) if has_words(row) else (f"B-{span['label']}" for span in row.fields["spans"])
+            )
         prefixed = has_prefixes(tags)
         if self.scheme == "bio" and not prefixed and tags - {OUTSIDE}:
             odd = sorted(tag for tag in tags - {OUTSIDE} if not has_prefixes([tag]))
@@ -103,8 +105,8 @@ class TokenClassificationRecipe(TaskRecipe):
             return bio_labels(split_tag(tag)[1] for tag in tags - {OUTSIDE})
         _warn_of_mixture(tags)
         if len(tags) < 2:
-            found = ", ".join(tags) or "none"
-            raise DataError(f"token-classification needs two tags or more; the training rows have {found}.")
+            listed = ", ".join(tags) or "none"
+            raise DataError(f"token-classification needs two tags or more; the training rows have {listed}.")
         return tuple(sorted(tags, key=lambda tag: (tag != OUTSIDE, tag)))
 
     @classmethod
@@ -113,7 +115,7 @@ class TokenClassificationRecipe(TaskRecipe):
 
 
 def _warn_of_mixture(tags: Collection[str]) -> None:
-    """Tags of which some look like entities are plain ones, but hardly meant so."""
+    """Tags of which only some have a prefix are taken as plain tags, which is rarely intended."""
     prefixed = sorted(tag for tag in tags if split_tag(tag)[0] in "BI")
     bare = sorted(tag for tag in tags if split_tag(tag)[0] == OUTSIDE and tag != OUTSIDE)
     if prefixed and bare:

@@ -1,4 +1,4 @@
-"""What a row of either layout says of its words: `words` with `tags`, or a `text` with `spans`. Checked with its place."""
+"""The words and tags of a row in either layout: `words` with `tags`, or `text` with `spans`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def has_words(row: Row) -> bool:
     return "words" in row.fields
 
 
-def given_tags(row: Row) -> list[str]:
+def tags_of_words(row: Row) -> list[str]:
     """The tags of a row with words.
 
     Raises:
@@ -28,8 +28,8 @@ def given_tags(row: Row) -> list[str]:
     words, tags = row.fields["words"], row.fields["tags"]
     if len(words) != len(tags):
         raise DataError(f"{row.place}: {len(words):,} words and {len(tags):,} tags. Give each word one tag.")
-    named: list[str] = tags
-    return named
+    checked: list[str] = tags
+    return checked
 
 
 @dataclass
@@ -42,12 +42,12 @@ class SpanCount:
     _first_place: str = ""
 
     def bio(self, row: Row, words: Sequence[tuple[int, int]]) -> list[str]:
-        """The spans of a row as BIO tags of its words. A span that cuts a word is widened to it, and counted.
+        """The spans of a row as BIO tags of its words. A span that cuts a word is widened to it and counted.
 
         Args:
-            words: their characters in the text, the end exclusive.
+            words: the characters of each word in the text, the end exclusive.
         Raises:
-            DataError: a span that lies outside the text, overlaps another, or holds no word.
+            DataError: a span that is outside the text, overlaps another, or contains no word.
         """
         tags = [OUTSIDE] * len(words)
         for span in _checked(row):
@@ -55,7 +55,9 @@ class SpanCount:
             start, end = span["start"], span["end"]
             covered = [index for index, (first, last) in enumerate(words) if first < end and last > start]
             if not covered:
-                raise DataError(f"{row.place}: the span {_shown(span)} holds no word. Move it to one or remove it.")
+                raise DataError(
+                    f"{row.place}: the span {_shown(span)} contains no word. Move it to a word or remove it."
+                )
             free = [index for index in covered if tags[index] == OUTSIDE]
             cut = words[covered[0]][0] < start or words[covered[-1]][1] > end
             if cut:
@@ -80,18 +82,20 @@ class SpanCount:
 
 
 def _checked(row: Row) -> list[dict[str, Any]]:
-    """The spans in the order of the text."""
+    """The spans in text order."""
     text: str = row.fields["text"]
     spans: list[dict[str, Any]] = sorted(row.fields["spans"], key=lambda span: (span["start"], span["end"]))
-    before = None
+    previous = None
     for span in spans:
         if not 0 <= span["start"] < span["end"] <= len(text):
-            fix = "Characters are counted from 0, and the end is the first one behind."
-            raise DataError(f"{row.place}: the span {_shown(span)} lies outside the text of {len(text):,}. {fix}")
-        if before is not None and span["start"] < before["end"]:
-            both = f"{_shown(before)} and {_shown(span)}"
+            fix = "Characters are counted from 0, and the end is exclusive."
+            raise DataError(
+                f"{row.place}: the span {_shown(span)} is outside the text of {len(text):,} characters. {fix}"
+            )
+        if previous is not None and span["start"] < previous["end"]:
+            both = f"{_shown(previous)} and {_shown(span)}"
             raise DataError(f"{row.place}: the spans {both} overlap. Keep one: a word has one tag.")
-        before = span
+        previous = span
     return spans
 
 

@@ -1,4 +1,4 @@
-"""What a trained tagger keeps in its config for its use."""
+"""What a trained tagger saves in its config for inference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tags of rows as the model gets them, and what is odd about them."""
+"""The tags of rows as the model learns them, and reports of what is odd about them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Collection
 
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, nearest
-from llmkit.tasks.token_classification.rows import SpanCount, given_tags, has_words
-from llmkit.tasks.token_classification.subwords import WordPieces
+from llmkit.tasks.token_classification.rows import SpanCount, has_words, tags_of_words
+from llmkit.tasks.token_classification.subwords import WordSubwords
 from llmkit.tasks.token_classification.tags import OUTSIDE, TagCount
 
 _TAGS_SHOWN = 5
@@ -17,30 +17,30 @@ logger = logging.getLogger("llmkit")
 
 
 class TagReader:
-    """The tags of rows as the model gets them; counts what is odd about them, and refuses it at the end."""
+    """The tags of rows as the model learns them; counts what is odd about them and reports it at the end."""
 
     def __init__(self, scheme: str, known: Collection[str]) -> None:
         self._scheme = scheme
         self._known = known
-        self._name_of = {tag: tag for tag in known}  # one text for all words of a tag
+        self._name_of = {tag: tag for tag in known}  # one string object for all words with a tag
         self._tags = TagCount()
         self._spans = SpanCount()
         self._unseen: Counter[str] = Counter()
         self._unseen_at: dict[str, str] = {}
-        self._unwritten = 0
-        self._unwritten_at = ""
+        self._unknown_words = 0
+        self._first_unknown = ""
 
-    def tags(self, row: Row, pieces: WordPieces) -> list[str]:
-        if pieces.unwritten:
-            self._unwritten += pieces.unwritten
-            self._unwritten_at = self._unwritten_at or row.place
-        given = given_tags(row) if has_words(row) else self._of_spans(row, pieces)
-        tags = self._tags.bio(given, place=row.place) if self._scheme == "bio" else self._tags.plain(given)
-        for before, tag in zip(given, tags, strict=True):
-            wanted = before if tag == OUTSIDE else tag  # in BIO a tag without a prefix has become `O`
-            if wanted not in self._name_of:
-                self._unseen[wanted] += 1
-                self._unseen_at.setdefault(wanted, row.place)
+    def tags(self, row: Row, subwords: WordSubwords) -> list[str]:
+        if subwords.unknown_words:
+            self._unknown_words += subwords.unknown_words
+            self._first_unknown = self._first_unknown or row.place
+        row_tags = tags_of_words(row) if has_words(row) else self._tags_of_spans(row, subwords)
+        tags = self._tags.bio(row_tags, place=row.place) if self._scheme == "bio" else self._tags.plain(row_tags)
+        for row_tag, tag in zip(row_tags, tags, strict=True):
+            label = row_tag if tag == OUTSIDE else tag  # in BIO a tag without a prefix has become `O`
+            if label not in self._name_of:
+                self._unseen[label] += 1
+                self._unseen_at.setdefault(label, row.place)
         return [self._name_of.get(tag, tag) for tag in tags]
 
     def report(self) -> None:
@@ -50,22 +50,22 @@ class TagReader:
             DataError: tags that the model does not have, with counts and places.
         """
         if self._unseen:
-            raise DataError(self._unseen_fault())
+            raise DataError(self._unseen_message())
         self._tags.report()
         self._spans.report()
-        if self._unwritten:
+        if self._unknown_words:
             logger.info(
-                "words: %s that the tokenizer has no piece for, such as the first at %s; read as its unknown token",
-                f"{self._unwritten:,}",
-                self._unwritten_at,
+                "words: %s that the tokenizer has no subword for, such as the first at %s; read as its unknown token",
+                f"{self._unknown_words:,}",
+                self._first_unknown,
             )
 
-    def _of_spans(self, row: Row, pieces: WordPieces) -> list[str]:
+    def _tags_of_spans(self, row: Row, subwords: WordSubwords) -> list[str]:
         if self._scheme == "plain":
             raise DataError(f"{row.place}: spans are entities, and the tags are plain. Take scheme: bio, or words.")
-        return self._spans.bio(row, pieces.spans)
+        return self._spans.bio(row, subwords.spans)
 
-    def _unseen_fault(self) -> str:
+    def _unseen_message(self) -> str:
         most_frequent = self._unseen.most_common(_TAGS_SHOWN)
         listed = ", ".join(
             f"{tag!r} ({count:,} times, first at {self._unseen_at[tag]})" for tag, count in most_frequent

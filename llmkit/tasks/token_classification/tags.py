@@ -1,8 +1,8 @@
-"""Tags of words: schemes of prefixes, what entities they mean, and one spelling for all of them, BIO (IOB2).
+"""Tags of words: schemes of prefixes, the entities they mean, and their conversion to BIO (IOB2).
 
-BIO: `B-` begins an entity, `I-` goes on with one of the same type, `O` is outside. IOB1 writes `B-` only between two
+BIO: `B-` begins an entity, `I-` continues an entity of the same type, `O` is outside. IOB1 writes `B-` only between two
 entities of one type (Ramshaw and Marcus 1995); IOBES and BILOU mark ends and single words too. One rule reads them all:
-an `I-` that goes on with nothing begins an entity, as conlleval has it.
+an `I-` that continues no entity begins one, as in conlleval.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 OUTSIDE = "O"
 _PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
-_GOING_ON, _OPEN = "IEL", "BI"
+_INSIDE, _OPEN = "IEL", "BI"
 _TAGS_SHOWN = 20
 
 logger = logging.getLogger("llmkit")
@@ -37,50 +37,50 @@ def has_prefixes(tags: Iterable[str]) -> bool:
 
 
 def split_tag(tag: str) -> tuple[str, str]:
-    """`B-PER` as B and PER; `O`, or what has no prefix, as O and nothing."""
+    """`B-PER` as B and PER; `O`, or a tag without prefix, as O and the empty string."""
     match = _PREFIXED.fullmatch(tag)
     return (match[1], match[2]) if match else (OUTSIDE, "")
 
 
 def bio_labels(types: Iterable[str]) -> tuple[str, ...]:
-    """`O` first, then `B-` and `I-` of each type, sorted: also where no training row goes on with an entity."""
-    return (OUTSIDE, *sorted(f"{prefix}-{one}" for one in set(types) for prefix in _OPEN))
+    """`O` first, then `B-` and `I-` of each type, sorted: even where no training row has an `I-` of the type."""
+    return (OUTSIDE, *sorted(f"{prefix}-{label}" for label in set(types) for prefix in _OPEN))
 
 
 def to_bio(tags: Sequence[str]) -> list[str]:
     """The same entities in BIO, whatever scheme of prefixes the tags are in."""
-    made = []
+    bio_tags = []
     open_type = ""
     for tag in tags:
         prefix, label = split_tag(tag)
         if prefix == OUTSIDE:
-            made.append(OUTSIDE)
+            bio_tags.append(OUTSIDE)
             open_type = ""
             continue
-        goes_on = prefix in _GOING_ON and label == open_type
-        made.append(f"I-{label}" if goes_on else f"B-{label}")
+        continues = prefix in _INSIDE and label == open_type
+        bio_tags.append(f"I-{label}" if continues else f"B-{label}")
         open_type = label if prefix in _OPEN else ""
-    return made
+    return bio_tags
 
 
 def entities_of(tags: Sequence[str]) -> list[EntityWords]:
     """The entities that tags of any scheme mean, in order."""
-    found: list[EntityWords] = []
+    entities: list[EntityWords] = []
     for index, tag in enumerate(to_bio(tags)):
         prefix, label = split_tag(tag)
         if prefix == "B":
-            found.append(EntityWords(index, index + 1, label))
+            entities.append(EntityWords(index, index + 1, label))
         elif prefix == "I":
-            found[-1] = found[-1]._replace(end=index + 1)
-    return found
+            entities[-1] = entities[-1]._replace(end=index + 1)
+    return entities
 
 
 @dataclass
 class TagCount:
-    """What the tags of some rows were, for one report at the end."""
+    """Counts of the tags of rows, for one report at the end."""
 
     tags: Counter[str] = field(default_factory=Counter)
-    """In the spelling that the model gets."""
+    """As the model learns them."""
     _prefixes: Counter[str] = field(default_factory=Counter)
     _opened_by_inside: int = 0
     _first_place: str = ""
@@ -92,23 +92,23 @@ class TagCount:
         return list(tags)
 
     def bio(self, tags: Sequence[str], *, place: str) -> list[str]:
-        """The tags in BIO, counted together with what they were before."""
-        made = to_bio(tags)
-        self.tags.update(made)
-        before = OUTSIDE, ""
-        for tag, bio in zip(tags, made, strict=True):
+        """The tags in BIO, counted, with the prefixes that they had before."""
+        bio_tags = to_bio(tags)
+        self.tags.update(bio_tags)
+        previous_type = ""
+        for tag, bio in zip(tags, bio_tags, strict=True):
             prefix, label = split_tag(tag)
             self._prefixes[prefix] += 1
             if prefix == "I" and bio.startswith("B-"):
                 self._opened_by_inside += 1
                 self._first_place = self._first_place or place
-            if prefix == "B" and label != before[1]:
+            if prefix == "B" and label != previous_type:
                 self._needless_begins += 1
-            before = prefix, label
-        return made
+            previous_type = label
+        return bio_tags
 
     def report(self) -> None:
-        """Log the scheme, where it was not BIO, and how often each tag is there."""
+        """Log the scheme, where it was not BIO, and how often each tag occurs."""
         words = self.tags.total()
         if not words:
             return
@@ -125,6 +125,6 @@ class TagCount:
                 f"{entities:,}",
                 self._first_place,
             )
-        shown = ", ".join(f"{tag} {count:,}" for tag, count in self.tags.most_common(_TAGS_SHOWN))
+        listed = ", ".join(f"{tag} {count:,}" for tag, count in self.tags.most_common(_TAGS_SHOWN))
         more = f" and {len(self.tags) - _TAGS_SHOWN} more" if len(self.tags) > _TAGS_SHOWN else ""
-        logger.info("tags of %s words: %s%s", f"{words:,}", shown, more)
+        logger.info("tags of %s words: %s%s", f"{words:,}", listed, more)

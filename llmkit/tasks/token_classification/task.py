@@ -27,19 +27,19 @@ from llmkit.tasks.token_classification.saved import SavedTokenClassification
 from llmkit.tasks.token_classification.subwords import (
     SPECIAL_TOKENS,
     Window,
-    WordPieces,
+    WordSubwords,
     first_window,
     overlap_of,
-    pieces_of_texts,
-    pieces_of_words,
     sequence_of,
+    subwords_of_texts,
+    subwords_of_words,
     windows_of,
 )
 from llmkit.tasks.token_classification.tag_reader import TagReader
 from llmkit.tasks.token_classification.tags import OUTSIDE, has_prefixes, split_tag, to_bio
 
 _PREDICT_EXAMPLES = 2048
-"""Logits held at once; enough sequences of each length for full batches."""
+"""Logits in memory at a time; enough sequences of each length for full batches."""
 logger = logging.getLogger("llmkit")
 
 
@@ -47,7 +47,7 @@ class TokenClassificationTask(BaseTask):
     def __init__(self, recipe: TokenClassificationRecipe, loaded: LoadedModel) -> None:
         """Raises:
         ModelError: labels in a scheme that is not BIO, or a tokenizer without an unknown token.
-        UsageError: scores of entities are asked for, and the tags are plain; an overlap as long as the window.
+        UsageError: metrics of entities, and the tags are plain; an overlap as long as the window.
         """
         _check_model(loaded)
         scheme = recipe.scheme
@@ -65,11 +65,11 @@ class TokenClassificationTask(BaseTask):
         reader = TagReader(self.recipe.scheme, self.class_of)
         builder = ExampleBuilder("input_ids", aligned=("target_ids",))
         for chunk in in_chunks(rows):
-            for row, pieces in zip(chunk, self._pieces(chunk), strict=True):
-                tags = reader.tags(row, pieces)
-                fits = count.fits(len(pieces.ids) + SPECIAL_TOKENS, place=row.place)
+            for row, subwords in zip(chunk, self._subwords(chunk), strict=True):
+                tags = reader.tags(row, subwords)
+                fits = count.fits(len(subwords.ids) + SPECIAL_TOKENS, place=row.place)
                 if fits or self.recipe.overflow != "drop":
-                    builder.add(self._columns(pieces, tags), reference=tags)
+                    builder.add(self._columns(subwords, tags), reference=tags)
         reader.report()
         count.report(key="max_tokens", targets=True)
         return builder.examples()
@@ -89,71 +89,73 @@ class TokenClassificationTask(BaseTask):
         return cross_entropy_sum(logits.flatten(0, 1), batch["labels"].flatten())
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
-        """The tags of each row's words, in valid BIO where they are entities; `O` for words that were cut off."""
+        """The tags of each row's words, in valid BIO where they are entities; `O` for words that were truncated."""
         predicted = self._predicted(examples, engine)
-        made = []
-        for of_row, reference in zip(examples.examples_of(), examples.references, strict=True):
-            tags = [tag for _ in of_row for tag in next(predicted)]
+        row_tags = []
+        for row_examples, reference in zip(examples.examples_of(), examples.references, strict=True):
+            tags = [tag for _ in row_examples for tag in next(predicted)]
             tags += [OUTSIDE] * (len(reference) - len(tags))
-            made.append(to_bio(tags) if self.recipe.scheme == "bio" else tags)
-        return made
+            row_tags.append(to_bio(tags) if self.recipe.scheme == "bio" else tags)
+        return row_tags
 
     def _predicted(self, examples: Examples, engine: Engine) -> Iterator[list[str]]:
         """For each example the tags of its targets, in their order."""
         inputs, targets = examples.columns["input_ids"], examples.columns["target_ids"]
         for chunk in in_chunks(range(len(examples)), size=_PREDICT_EXAMPLES):
             logits = engine.token_logits([inputs[index].tolist() for index in chunk])
-            for index, of_tokens in zip(chunk, logits, strict=True):  # (T, C)
-                classes = of_tokens[targets[index] != IGNORED].argmax(axis=1)
-                yield [self.loaded.labels[one] for one in classes]
+            for index, token_logits in zip(chunk, logits, strict=True):  # (T, C)
+                classes = token_logits[targets[index] != IGNORED].argmax(axis=1)
+                yield [self.loaded.labels[index] for index in classes]
 
-    def _pieces(self, chunk: Sequence[Row]) -> Iterator[WordPieces]:
-        """Of each row; both layouts may stand beside each other, in two sources."""
+    def _subwords(self, chunk: Sequence[Row]) -> Iterator[WordSubwords]:
+        """Of each row; two sources may have different layouts."""
         tokenizer = self.loaded.tokenizer
-        of_words = iter(pieces_of_words(tokenizer, [row.fields["words"] for row in chunk if has_words(row)]))
-        of_texts = iter(pieces_of_texts(tokenizer, [row.fields["text"] for row in chunk if not has_words(row)]))
-        return (next(of_words if has_words(row) else of_texts) for row in chunk)
+        word_rows = iter(subwords_of_words(tokenizer, [row.fields["words"] for row in chunk if has_words(row)]))
+        text_rows = iter(subwords_of_texts(tokenizer, [row.fields["text"] for row in chunk if not has_words(row)]))
+        return (next(word_rows if has_words(row) else text_rows) for row in chunk)
 
-    def _columns(self, pieces: WordPieces, tags: list[str]) -> dict[str, list[list[int]]]:
-        """One example for each window of a row; under `error` it is cut, and the report raises for it."""
+    def _columns(self, subwords: WordSubwords, tags: list[str]) -> dict[str, list[list[int]]]:
+        """One example for each window of a row; under `error` it is truncated here, and the report raises."""
         window_tokens = self.loaded.window
         windows: Iterable[Window] = (
-            windows_of(pieces, window_tokens=window_tokens, overlap=self._overlap)
+            windows_of(subwords, window_tokens=window_tokens, overlap=self._overlap)
             if self.recipe.overflow == "window"
-            else [first_window(pieces, window_tokens=window_tokens)]
+            else [first_window(subwords, window_tokens=window_tokens)]
         )
-        classes = [self.class_of.get(tag, 0) for tag in tags]  # a tag that is not there is an error at the end
+        classes = [self.class_of.get(tag, 0) for tag in tags]  # an unknown tag is an error at the end
         with_words = [window for window in windows if window.words]
-        sequences = [sequence_of(self.loaded, pieces, window) for window in with_words]
+        sequences = [sequence_of(self.loaded, subwords, window) for window in with_words]
         targets = [
-            _targets(len(sequence), window.positions(pieces), [classes[word] for word in window.words])
+            _targets(len(sequence), window.positions(subwords), [classes[word] for word in window.words])
             for window, sequence in zip(with_words, sequences, strict=True)
         ]
         return {"input_ids": sequences, "target_ids": targets}
 
     def _check_metrics(self) -> None:
-        asked = [*(self.recipe.evaluation.metrics or ()), self.recipe.evaluation.best or ""]
-        if self.recipe.scheme == "plain" and any(name == "entities" or name.startswith("entity_") for name in asked):
+        metrics = [*(self.recipe.evaluation.metrics or ()), self.recipe.evaluation.best or ""]
+        if self.recipe.scheme == "plain" and any(name == "entities" or name.startswith("entity_") for name in metrics):
             raise UsageError(
-                "evaluation: scores of entities need tags with prefixes (B-PER, I-PER, O); these are plain. "
+                "evaluation: metrics of entities need tags with prefixes (B-PER, I-PER, O); these are plain. "
                 "Use tag_accuracy."
             )
 
 
 def _targets(length: int, positions: Sequence[int], classes: Sequence[int]) -> list[int]:
-    """The class at the first piece of each word that is predicted here, and nothing anywhere else."""
+    """The class at the first subword of each word that is predicted here, IGNORED everywhere else."""
     targets = [IGNORED] * length
-    for position, one in zip(positions, classes, strict=True):
-        targets[position] = one
+    for position, class_id in zip(positions, classes, strict=True):
+        targets[position] = class_id
     return targets
 
 
 def _check_model(loaded: LoadedModel) -> None:
     if loaded.tokenizer.unk_token_id is None:
-        raise ModelError(f"{loaded.name}: its tokenizer has no unknown token, which a tagger needs for odd words.")
+        raise ModelError(
+            f"{loaded.name}: its tokenizer has no unknown token, which a tagger needs for words without a subword."
+        )
     other = next((label for label in loaded.labels if split_tag(label)[0] in "ESLU"), None)
     if other is not None and has_prefixes(loaded.labels):
         raise ModelError(
-            f"{loaded.name}: its label {other!r} is not BIO, the scheme that llmkit trains and measures in. "
-            "`llmkit tag` uses it all the same."
+            f"{loaded.name}: its label {other!r} is not BIO, the scheme that llmkit trains and evaluates in. "
+            "`llmkit tag` can use it as it is."
         )
