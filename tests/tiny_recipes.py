@@ -75,6 +75,15 @@ max_tokens: 24
 train: {steps: 40, batch_size: 16, learning_rate: 2e-3}
 evaluation: {every: 20 steps}
 """
+CHOOSE = """recipe: 1
+task: multiple-choice
+model: {architecture: bert, size: tiny, tokenizer: {vocab_size: 200}}
+data: {train: rows.jsonl, validation: 20%, columns: {context: text, answer: label}}
+distractors: 1
+max_tokens: 24
+train: {steps: 80, batch_size: 16, learning_rate: 1e-3}
+evaluation: {every: 40 steps}
+"""
 NAME = """recipe: 1
 task: text-to-text
 model: tiny-t5

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_recipes import (
     ANSWER,
+    CHOOSE,
     CLASSIFY,
     INSTRUCT,
     NAME,
@@ -33,6 +34,7 @@ CASES = {
     "instruction": (INSTRUCT, ["chat", "--json"], "perplexity"),
     "summarization": (SUMMARIZE, ["summarize", SPORT], "rougeL"),
     "token-classification": (TAG, ["tag", SPORT], "entity_f1"),
+    "multiple-choice": (CHOOSE, ["choose", "--context", SPORT, "--choice", "food", "--choice", "sport"], "accuracy"),
     "text-to-text": (NAME, ["generate", "--prompt", SPORT], "exact_text"),
 }
 
@@ -53,7 +55,7 @@ def test_a_recipe_becomes_a_model_that_works_here_and_in_transformers(tmp_path: 
 
     used = llmkit_process(*use, cwd=tmp_path, stdin=f"{SPORT}\n".encode())  # only chat reads it
     assert used.code == 0, used.err
-    if task == "classification":
+    if task in ("classification", "multiple-choice"):
         assert used.out.startswith("sport\t")
     if task == "token-classification":
         assert used.out == "[goal](SPORT) [team](SPORT) [ball](SPORT) [match league](SPORT)\n"
@@ -70,7 +72,7 @@ def test_a_recipe_becomes_a_model_that_works_here_and_in_transformers(tmp_path: 
     assert metric in record["scores"]
 
     result = _open_in_transformers(tmp_path / "runs/tiny-001/model", task)
-    if task == "classification":
+    if task in ("classification", "multiple-choice"):
         assert result == "sport"
     if task == "token-classification":
         assert result == "B-SPORT B-SPORT B-SPORT B-SPORT I-SPORT"  # each word is one piece
@@ -85,6 +87,7 @@ def _open_in_transformers(folder: Path, task: str) -> str:
     import torch
     from transformers import (
         AutoModelForCausalLM,
+        AutoModelForMultipleChoice,
         AutoModelForQuestionAnswering,
         AutoModelForSeq2SeqLM,
         AutoModelForSequenceClassification,
@@ -97,6 +100,7 @@ def _open_in_transformers(folder: Path, task: str) -> str:
         "causal-lm": AutoModelForCausalLM,
         "question-answering": AutoModelForQuestionAnswering,
         "instruction": AutoModelForCausalLM,
+        "multiple-choice": AutoModelForMultipleChoice,
         "summarization": AutoModelForSeq2SeqLM,
         "token-classification": AutoModelForTokenClassification,
         "text-to-text": AutoModelForSeq2SeqLM,
@@ -113,6 +117,12 @@ def _open_in_transformers(folder: Path, task: str) -> str:
         spans = spans.masked_fill(torch.ones_like(spans).tril(-1).bool(), float("-inf"))
         start, end = divmod(int(spans.argmax()), len(spans))
         return str(tokenizer.decode(inputs["input_ids"][0, 4 + start : 5 + end]))
+    if task == "multiple-choice":
+        choices = ["food", "sport"]
+        pairs = tokenizer([SPORT] * len(choices), choices, return_tensors="pt")  # each choice is one token
+        with torch.inference_mode():
+            scores = model(**{name: tensor[None] for name, tensor in pairs.items()}).logits  # (1, 2)
+        return choices[int(scores.argmax())]
     if task == "instruction":
         asked = tokenizer.apply_chat_template(
             [{"role": "user", "content": SPORT}], add_generation_prompt=True, return_tensors="pt"
