@@ -11,19 +11,19 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from llmkit.errors import ModelError, UsageError, nearest
 from llmkit.models.families import PEFT_TASKS, Head, family_of
 from llmkit.models.layers import label_heads, layer_stacks
-from llmkit.models.loaded import Adapter
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-    from transformers import PreTrainedModel
-
-    from llmkit.models.loaded import LoadedModel
-    from llmkit.recipe.blocks import LoraBlock
+from llmkit.models.loaded import Adapter, LoadedModel
+from llmkit.recipe.blocks import LoraBlock
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MODEL_CONFIG, BASE = "model_config.json", "base.json"
@@ -100,7 +100,6 @@ def add_adapter(
 
 def inject(model: PreTrainedModel, adapter: Adapter, *, seed: int) -> None:
     """Add low-rank matrices with product 0 to a model; only they and the modules in `whole` are then trainable."""
-    import torch
     from peft import inject_adapter_in_model
 
     with torch.random.fork_rng(devices=[]):
@@ -112,8 +111,6 @@ def inject(model: PreTrainedModel, adapter: Adapter, *, seed: int) -> None:
 
 def adapter_files(model: PreTrainedModel, adapter: Adapter) -> dict[str, bytes]:
     """File name -> content of a folder that peft opens, but for the tokenizer."""
-    from safetensors.torch import save
-
     model.config.architectures = [type(model).__name__]
     model.config.dtype = model.dtype
     content = _peft_config(adapter, model).to_dict()
@@ -143,8 +140,6 @@ def put_tensors(model: PreTrainedModel, tensors: Mapping[str, Tensor], *, name: 
     Raises:
         ModelError: names or shapes do not match this adapter, or a weight is not finite.
     """
-    import torch
-
     own = dict(_stored(model))
     odd = sorted(own.keys() ^ tensors.keys()) or [key for key in own if own[key].shape != tensors[key].shape]
     if odd:
@@ -288,9 +283,6 @@ def _targets(loaded: LoadedModel, block: LoraBlock) -> tuple[str, ...]:
 
 def _matrices(model: PreTrainedModel) -> Iterator[tuple[str, str]]:
     """Full and last name of each linear map in the layers."""
-    from torch import nn
-    from transformers.pytorch_utils import Conv1D
-
     for stack, layers in layer_stacks(model).items():
         for inner, module in layers.named_modules():
             if isinstance(module, nn.Linear | Conv1D):

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from llmkit.errors import ModelError
 from llmkit.models.adapters import MODEL_CONFIG
 from llmkit.models.families import family_of
 from llmkit.models.resolve import CONFIG, ResolvedModel
 from llmkit.models.weights import first_line, quiet_transformers
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
 
 _MOST, _MOST_LAYERS = 10_000_000, 1_000
 """Larger numbers are errors. Smaller numbers are compared with the weights."""

@@ -6,15 +6,12 @@ changed later, it still has the old end token, and a default such as GPT-2's 502
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from llmkit.errors import ModelError
 from llmkit.models.chat import answer_ends
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from llmkit.models.loaded import LoadedModel
+from llmkit.models.loaded import LoadedModel
 
 _FILES = {"generation_config": "generation_config.json", "config": "config.json"}
 """Attribute of a model -> file, in order of precedence."""

@@ -6,16 +6,14 @@ import hashlib
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from safetensors.torch import save
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from llmkit.models.adapters import adapter_files
+from llmkit.models.loaded import LoadedModel
 from llmkit.models.target_scale import in_target_units
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-    from llmkit.models.loaded import LoadedModel
 
 
 def model_files(loaded: LoadedModel) -> dict[str, bytes]:
@@ -33,8 +31,6 @@ def changing_files(loaded: LoadedModel) -> dict[str, bytes]:
 
 def weight_files(model: PreTrainedModel) -> dict[str, bytes]:
     """The weights and their configs."""
-    from safetensors.torch import save
-
     model.config.architectures = [type(model).__name__]
     model.config.dtype = model.dtype
     files = {

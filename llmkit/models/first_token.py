@@ -8,11 +8,11 @@ Legend: B batch, T tokens, D hidden units.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import BertForSequenceClassification
+from torch import Tensor
+from transformers import BertForSequenceClassification
+from transformers.models.bert.modeling_bert import ALL_ATTENTION_FUNCTIONS, eager_attention_forward
 
 
 def read_first_token_only(model: BertForSequenceClassification) -> None:
@@ -28,8 +28,6 @@ class _FirstTokenForward:
         self.layer = layer
 
     def __call__(self, hidden_states: Tensor, attention_mask: Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
-        from transformers.models.bert.modeling_bert import ALL_ATTENTION_FUNCTIONS, eager_attention_forward
-
         attention = self.layer.attention
         itself = attention.self
         rows = len(hidden_states)

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from llmkit.errors import ModelError
 from llmkit.models.families import Family, family_of
 from llmkit.models.files import listed
 from llmkit.models.stored import StoredTensor
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
 
 _IDLE = re.compile(
     r"cls\.seq_relationship\..*|embeddings\.(position_ids|token_type_ids)"
@@ -44,8 +43,6 @@ def fit(
     Raises:
         ModelError: the config cannot be built; shapes differ; weights are not floating-point; tensors are unused.
     """
-    import torch
-
     family = family_of(cls.config_class.model_type, name=name)
     found = {**_by_plain_name(stored, cls, name=name), **_by_plain_name(instead, cls, name=name)}
     missing = _missing_layers(family, cls, config, found)

@@ -7,15 +7,12 @@ one parameter, which belongs to the embeddings.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+
+from torch import nn
+from transformers import PreTrainedModel
 
 from llmkit.errors import UsageError
-
-if TYPE_CHECKING:
-    from torch import nn
-    from transformers import PreTrainedModel
-
-    from llmkit.models.loaded import LoadedModel
+from llmkit.models.loaded import LoadedModel
 
 
 def layer_stacks(model: nn.Module) -> dict[str, nn.ModuleList]:
@@ -55,8 +52,6 @@ def freeze(loaded: LoadedModel, *, embeddings: bool, layers: int) -> None:
 
 def label_heads(model: PreTrainedModel) -> list[str]:
     """Names of the modules above the body that predict classes or positions, not the vocabulary."""
-    from torch import nn
-
     vocabulary = model.get_output_embeddings()
     return [
         name
@@ -77,8 +72,6 @@ def recompute_activations(model: PreTrainedModel) -> None:
 
 
 def _outermost_lists(module: nn.Module, *, prefix: str) -> Iterator[tuple[str, nn.ModuleList]]:
-    from torch import nn
-
     for name, child in module.named_children():
         if isinstance(child, nn.ModuleList):
             yield prefix + name, child
@@ -91,8 +84,6 @@ def _embeddings(model: nn.Module) -> Iterator[nn.Parameter]:
 
     T5's first layer holds a table of relative positions, which is part of that layer.
     """
-    from torch import nn
-
     in_layers = {id(module) for stack in layer_stacks(model).values() for module in stack.modules()}
     for module in model.modules():
         tables = [child for child in module.children() if isinstance(child, nn.Embedding)]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from llmkit.errors import ModelError
 from llmkit.models.configs import read_config
@@ -32,9 +34,6 @@ from llmkit.models.weights import (
 )
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
-
 logger = logging.getLogger("llmkit")
 _UNNAMED = ("LABEL_0",)
 """transformers' name for the one output of a regression."""
@@ -60,8 +59,6 @@ def create_model(
         max_tokens: the longest sequence of the recipe, written into the tokenizer where it is trained.
         cached_tokenizer: see `train_tokenizer`.
     """
-    import torch
-
     family = FAMILIES[block.architecture]
     if isinstance(block.tokenizer, TokenizerBlock):
         tokenizer = train_tokenizer(

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from llmkit.errors import ModelError
 from llmkit.models.files import find_file, listed, read_json
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
@@ -85,8 +85,6 @@ def read_tensors(tensors: Mapping[str, StoredTensor], *, name: str) -> dict[str,
 
 @contextmanager
 def _opened(path: Path, *, name: str, file: str) -> Iterator[Any]:
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, framework="pt") as content:
             yield content

@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from llmkit.errors import ModelError
+from llmkit.models.loaded import LoadedModel
 from llmkit.models.scale import TargetScale
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import PreTrainedModel
-
-    from llmkit.models.loaded import LoadedModel
 
 
 def standardised(loaded: LoadedModel, scale: TargetScale) -> LoadedModel:
@@ -53,8 +51,6 @@ def head_tensors(loaded: LoadedModel) -> dict[str, Tensor]:
 
 def put_head(loaded: LoadedModel, tensors: Mapping[str, Tensor]) -> None:
     """Restore the result of `head_tensors`."""
-    import torch
-
     with torch.no_grad():
         for name in _parameters(loaded):
             loaded.model.get_parameter(name).copy_(tensors[name])
@@ -72,8 +68,6 @@ def _rescale(loaded: LoadedModel, scale: TargetScale) -> None:
     Raises:
         ModelError: the head is 0 and has no bias.
     """
-    import torch
-
     model: PreTrainedModel = loaded.model
     weight, bias = (model.get_parameter(name) for name in _parameters(loaded))
     with torch.no_grad():

@@ -10,13 +10,13 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, TokenizersBackend
+from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from llmkit.errors import ModelError
 from llmkit.models.files import read_file, read_json
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
 
 TOKENIZER_CONFIG, _SPECIAL_TOKENS = "tokenizer_config.json", "special_tokens_map.json"
 _COPIED = (
@@ -61,8 +61,6 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
     Raises:
         ModelError: files that lie elsewhere; code of its own; damaged; a kind without the tokenizers library.
     """
-    from transformers import AutoTokenizer, TokenizersBackend
-
     content = read_json(folder, TOKENIZER_CONFIG, name=name) or {}
     if content.get("auto_map"):
         raise ModelError(f"{name}: {TOKENIZER_CONFIG} requires its own code (auto_map), which llmkit never runs.")
@@ -93,9 +91,6 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
 
 def _check_class(wanted: object, *, name: str) -> None:
     """Reject tokenizer classes with their own file reading, before one of them reads a file."""
-    from transformers import TokenizersBackend
-    from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
-
     if wanted is None:
         return
     if not isinstance(wanted, str):

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
+from transformers.initialization import no_init_weights
+from transformers.utils import logging as theirs
 
 from llmkit.errors import ModelError
 from llmkit.models.adapters import (
@@ -24,10 +29,6 @@ from llmkit.models.loaded import Adapter
 from llmkit.models.resolve import GENERATION_CONFIG, ResolvedModel
 from llmkit.models.stored import StoredTensor, read_tensors, stored_tensors, tensors_of
 
-if TYPE_CHECKING:
-    from torch import nn
-    from transformers import PreTrainedConfig, PreTrainedModel
-
 
 def load_weights(
     family: Family, head: Head, config: PreTrainedConfig, place: ResolvedModel, *, new_head: bool, seed: int
@@ -39,9 +40,6 @@ def load_weights(
     Raises:
         ModelError: weights are damaged, missing, unused, not finite, or have other shapes.
     """
-    import torch
-    from transformers.initialization import no_init_weights
-
     source = place.base or place
     stored, heads = stored_tensors(source.folder, name=source.name), _adapter_heads(place)
     cls, parts = family.model_class(head, model_type=config.model_type), family.load_options(head)
@@ -102,8 +100,6 @@ def _put_generation_config(model: PreTrainedModel, place: ResolvedModel) -> None
 
     An adapter writes as it was trained to: its end of text and its limit go before those of its base.
     """
-    from transformers import GenerationConfig
-
     if not model.can_generate():
         return
     content = read_json(place.folder, GENERATION_CONFIG, name=place.name)
@@ -193,8 +189,6 @@ def merge_into_base(model: PreTrainedModel, *, name: str) -> None:
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """What matters of its loading report is checked and said by us; its progress bar and tables are not for users."""
-    from transformers.utils import logging as theirs
-
     verbosity = theirs.get_verbosity()
     theirs.set_verbosity_error()
     theirs.disable_progress_bar()

@@ -10,14 +10,19 @@ from contextlib import nullcontext
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from accelerate import Accelerator, PartialState
 
 from llmkit.data.caches import cache_folder, one_at_a_time
 from llmkit.data.column_types import TEXT_KINDS, texts_in
+from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, UsageError
-from llmkit.evaluation.metrics import METRICS, score_names_of
+from llmkit.evaluation.baseline import unigram_loss
 from llmkit.models.adapters import add_adapter
+from llmkit.models.export import tokenization_sha256
 from llmkit.models.families import LABELLED_HEADS, Head
 from llmkit.models.layers import freeze
 from llmkit.models.loaded import LoadedModel
@@ -26,15 +31,13 @@ from llmkit.recipe.blocks import Recipe, ScratchModel
 from llmkit.runs.environment import environment
 from llmkit.runs.folder import Run
 from llmkit.tasks.base import Task, TaskRecipe
+from llmkit.training.checkpoints import Checkpoint, saved_scale
+from llmkit.training.checks import check_before_training, refuse_idle_smoothing
+from llmkit.training.precision import choose_precision
 from llmkit.training.prepared import Prepared
 from llmkit.training.resume import check_data, warn_of_environment
+from llmkit.training.schedule import plan_training
 from llmkit.training.splits import Split, SplitRows, warn_of_shared_texts
-
-if TYPE_CHECKING:
-    import torch
-
-    from llmkit.data.examples import Examples
-    from llmkit.training.checkpoints import Checkpoint
 
 logger = logging.getLogger("llmkit")
 
@@ -49,12 +52,6 @@ def prepare(
     Raises:
         LlmkitError: of any kind; see llmkit/errors.py.
     """
-    from accelerate import Accelerator, PartialState
-
-    from llmkit.evaluation.baseline import unigram_loss
-    from llmkit.training.precision import choose_precision
-    from llmkit.training.schedule import plan_training
-
     warn_of_shared_texts(splits)
     task = load_task(recipe, splits, checkpoint=checkpoint.folder if checkpoint else None)
     data = _describe_data(task, splits)
@@ -85,8 +82,6 @@ def _standardise(task: Task, train: Examples, *, checkpoint: Checkpoint | None) 
     Returns:
         The entry of data.json.
     """
-    from llmkit.training.checkpoints import saved_scale
-
     scale = task.target_scale(train) if checkpoint is None else saved_scale(checkpoint)
     if scale is None:
         return {}
@@ -95,8 +90,6 @@ def _standardise(task: Task, train: Examples, *, checkpoint: Checkpoint | None) 
 
 
 def _checked(task: Task, train: Examples, recipe: Recipe, *, device: torch.device) -> dict[str, str] | None:
-    from llmkit.training.checks import check_before_training, refuse_idle_smoothing
-
     if recipe.train.label_smoothing:
         refuse_idle_smoothing(task, train, share=recipe.train.label_smoothing)
     if not recipe.train.checks:
@@ -191,8 +184,6 @@ def _set_window(recipe: Recipe, loaded: LoadedModel) -> None:
 
 def _describe_data(task: Task, splits: dict[Split, SplitRows]) -> dict[str, Any]:
     """data.json: the data that the results of a run depend on. Two runs with equal content had equal data."""
-    from llmkit.models.export import tokenization_sha256
-
     labels = list(task.loaded.labels) if task.recipe.HEAD in LABELLED_HEADS else None
     shares = {name: {"validation": rows.validation, "test": rows.test} for name, rows in splits.items()}
     return {
@@ -222,41 +213,3 @@ def _first_rows(rows: Iterable[Row], recipe: Recipe) -> Iterable[Row]:
     """The validation rows for training, which may be limited."""
     limit = recipe.evaluation.max_rows
     return rows if limit is None else islice(rows, limit)
-
-
-def check_metrics(recipe: Recipe) -> None:
-    """Check that the evaluation has the score `evaluation.best` and that it has a direction, before hours of training.
-
-    Raises:
-        UsageError: it does not; the message lists the scores.
-    """
-    if recipe.evaluation.metrics and not recipe.own_metrics:
-        raise UsageError(f"evaluation.metrics: {recipe.task} has no predictions to measure, only its loss. Remove it.")
-    names = recipe.metrics
-    check_metrics_fit(recipe, names, key="evaluation.metrics")
-    given = [*_of_the_model(score_names_of(names)), *recipe.loss_scores]
-    if recipe.best not in given:
-        raise UsageError(
-            f"evaluation.best: {recipe.best!r} is not among the scores of this evaluation: {', '.join(given)}."
-        )
-
-
-def check_metrics_fit(recipe: Recipe, names: Iterable[str], *, key: str) -> None:
-    """Check that metrics apply to the predictions; a correlation of labels does not.
-
-    Args:
-        key: the recipe key or option of the names, for the message.
-    Raises:
-        UsageError: a metric does not apply; the message lists those that do.
-    """
-    fitting = recipe.fitting_metrics
-    odd = [name for name in names if name in METRICS and fitting is not None and name not in fitting]
-    if odd:
-        raise UsageError(
-            f"{key}: {odd[0]} does not apply to the predictions of this recipe; use {', '.join(fitting or ())}."
-        )
-
-
-def _of_the_model(scores: Iterable[str]) -> list[str]:
-    """The scores without the shares of the most frequent label and tag, which do not depend on the model."""
-    return [metric for metric in scores if metric not in ("majority_share", "majority_tag_share")]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import DataError, RecipeError, RunError
 from llmkit.recipe.blocks import Recipe, ScratchModel
 from llmkit.runs.folder import Run, read_json
+from llmkit.training.prepared import Prepared
+from llmkit.training.schedule import Plan, plan_training, widest_gap
 
 if TYPE_CHECKING:
     from llmkit.training.checkpoints import Checkpoint
-    from llmkit.training.prepared import Prepared
-    from llmkit.training.schedule import Plan
 
 logger = logging.getLogger("llmkit")
 _FREE = {
@@ -66,7 +66,6 @@ def check_plan(run: Run, *, kept: Recipe, prepared: Prepared) -> None:
         RunError: a finished run has no checkpoint left to continue from.
     """
     from llmkit.training.checkpoints import progress_of
-    from llmkit.training.schedule import plan_training
 
     if prepared.checkpoint is None:
         if run.manifest()["status"] == "finished":
@@ -97,8 +96,6 @@ def check_plan(run: Run, *, kept: Recipe, prepared: Prepared) -> None:
 
 def _rate_fault(kept: Recipe, before: Plan, after: Plan, *, steps_done: int) -> str:
     """Why the completed steps would have been different, and what to do; empty if they would not."""
-    from llmkit.training.schedule import widest_gap
-
     schedule = kept.train.schedule
     gap = widest_gap(before, after, schedule=schedule, steps_done=steps_done)
     if gap is None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from llmkit.training.prepared import Prepared
+from llmkit.models.families import TEXT_HEADS
+from llmkit.tasks.base import count_targets
+from llmkit.training.flops import matrix_sizes, peak_flops, train_flops_per_token
+from llmkit.training.prepared import Prepared
 
 _SAMPLE = 32
 
@@ -14,10 +16,6 @@ _SAMPLE = 32
 def flops_per_token(prepared: Prepared) -> float:
     """FLOPs of the model, forward and backward, for each token of the training examples; from a sample of them."""
     import numpy as np
-
-    from llmkit.models.families import TEXT_HEADS
-    from llmkit.tasks.base import count_targets
-    from llmkit.training.flops import matrix_sizes, train_flops_per_token
 
     task, examples = prepared.task, prepared.train
     model = task.loaded.model
@@ -38,8 +36,6 @@ def totals(metrics: Iterable[Mapping[str, Any]], prepared: Prepared) -> dict[str
 
     The share is null if the peak is unknown, as on a CPU.
     """
-    from llmkit.training.flops import peak_flops
-
     steps = [line for line in metrics if "train/tokens" in line]
     tokens = sum(line["train/tokens"] for line in steps)
     seconds = sum(line["train/seconds"] for line in steps)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError
 from llmkit.models.families.base import Family, Head, LearningRates, VocabularyHead, initial_spread, square
+from llmkit.models.segments import token_types
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,6 +86,4 @@ class Bert(Family):
             raise ModelError(f"{name}: it has only one segment (type_vocab_size), so it cannot read pairs.")
 
     def segment_inputs(self, input_ids: Tensor, tokenizer: PreTrainedTokenizerFast) -> dict[str, Tensor]:
-        from llmkit.models.segments import token_types
-
         return {"token_type_ids": token_types(input_ids, tokenizer.sep_token_id)}  # (B, T)

@@ -8,7 +8,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from llmkit.atomic import replace_file
 from llmkit.errors import DataError, UsageError
@@ -18,10 +21,6 @@ from llmkit.models.tokenizers.unigram import train_unigram
 from llmkit.models.tokenizers.wordpiece import train_wordpiece
 from llmkit.recipe.blocks import TokenizerBlock
 from llmkit.reservoir import Reservoir
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
 
 _UNBOUNDED = 10**30
 """What transformers writes where a tokenizer has no limit of its own."""
@@ -52,8 +51,6 @@ def train_tokenizer(
         UsageError: an option that this kind does not have, or no room for the family's fixed entries.
         DataError: there is no text.
     """
-    from tokenizers import Tokenizer
-
     _refuse_idle_options(family, block)
     if cached is not None and cached.exists():
         tokenizer = Tokenizer.from_file(str(cached))
@@ -132,8 +129,6 @@ def _sampled(texts: Iterable[str], *, most_characters: int) -> list[str]:
 
 
 def _wrapped(tokenizer: Tokenizer, family: Family, *, max_tokens: int | None) -> PreTrainedTokenizerFast:
-    from transformers import PreTrainedTokenizerFast
-
     names = family.model_input_names
     inputs: dict[str, Any] = {} if names is None else {"model_input_names": list(names)}
     return PreTrainedTokenizerFast(

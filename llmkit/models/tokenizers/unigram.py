@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from llmkit.models.tokenizers.vocabulary import most_frequent_first, refuse_below
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 SENTINELS = tuple(f"<extra_id_{number}>" for number in range(100))  # Raffel et al. 2020, section 3.1.4
 _BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
@@ -17,8 +15,6 @@ _ESCAPE = "\x1a"  # the control character "substitute": nobody writes it, so esc
 
 
 def train_unigram(texts: list[str], vocab_size: int) -> Tokenizer:
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors, trainers
-
     special = ["<pad>", "</s>", "<unk>"]
     fixed = len(special) + len(SENTINELS) + len(_BYTES)
     # The characters that byte pieces are written with have pieces of their own: a "<0x41>" in a text is no byte.
@@ -63,8 +59,6 @@ def _keep_spaces(tokenizer: Tokenizer) -> None:
     Metaspace alone adds no sign where a text begins with a space, and cannot tell the sign from a space: two texts
     with the same pieces. Here one is always added, and a sign in the text itself is escaped.
     """
-    from tokenizers import decoders, normalizers, pre_tokenizers
-
     escapes = ((_ESCAPE, f"{_ESCAPE}0"), (_SPACE, f"{_ESCAPE}1"))
     tokenizer.normalizer = normalizers.Sequence(
         [*(normalizers.Replace(*escape) for escape in escapes), normalizers.Prepend(_SPACE)]

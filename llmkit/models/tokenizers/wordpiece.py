@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from llmkit.models.tokenizers.vocabulary import most_frequent_first
 from llmkit.recipe.blocks import TokenizerBlock
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
 _BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -18,8 +16,6 @@ logger = logging.getLogger("llmkit")
 
 
 def train_wordpiece(texts: list[str], block: TokenizerBlock) -> Tokenizer:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-
     normalizer = normalizers.BertNormalizer(
         lowercase=block.lowercase, strip_accents=block.strip_accents, handle_chinese_chars=True
     )
@@ -47,8 +43,6 @@ def _wordpiece_vocabulary(
     pre_tokenizer: pre_tokenizers.BertPreTokenizer,
 ) -> dict[str, int]:
     """Token -> id: special tokens, the commoner characters, what was learnt, and rarer characters in the room left."""
-    from tokenizers import Tokenizer, models, trainers
-
     # A continuation `##c` for what does not end a word: symbols such as the euro sign are no punctuation to BERT.
     entries = [
         (char, f"##{char}")
