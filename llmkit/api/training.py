@@ -100,7 +100,7 @@ def finetune(
         checkpoint = find_checkpoint(resumed, keep=wanted.train.keep_checkpoints) if resumed else None
         prepared = prepare(wanted, splits, checkpoint=checkpoint, resumed=resumed)
         if resumed is not None and replanned:
-            check_plan(resumed, kept=kept, prepared=prepared)
+            check_plan(resumed, old=kept, prepared=prepared)
         if not first:
             _train(prepared, None, None)
             return None

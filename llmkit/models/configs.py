@@ -16,7 +16,7 @@ from llmkit.models.weights import first_line, quiet_transformers
 _MOST, _MOST_LAYERS = 10_000_000, 1_000
 """Larger numbers are errors. Smaller numbers are compared with the weights."""
 _MOST_LABELS = 100_000
-"""transformers writes out a name for each, whatever the weights have."""
+"""transformers makes a name for each, even without weights."""
 
 
 def read_config(cls: type[PreTrainedModel], place: ResolvedModel) -> PreTrainedConfig:
@@ -37,8 +37,8 @@ def read_config(cls: type[PreTrainedModel], place: ResolvedModel) -> PreTrainedC
         raise ModelError(f"{place.name}: its {file} is not valid ({first_line(error)}).") from error
     for key in family_of(place.config.get("model_type"), name=place.name).size_keys:
         value = getattr(config, key)
-        most = _MOST_LAYERS if key.endswith("_layers") else _MOST
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        maximum = _MOST_LAYERS if key.endswith("_layers") else _MOST
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= maximum:
             raise ModelError(f"{place.name}: {file} has {key}: {value!r}, which is not valid.")
     return config
 

@@ -65,7 +65,7 @@ def label_heads(model: PreTrainedModel) -> list[str]:
 def recompute_activations(model: PreTrainedModel) -> None:
     """Keep only the input of each layer, and recompute the rest in the backward pass (Chen et al. 2016).
 
-    Random number states are restored for that, so dropout is the same. A BERT classifier's last layer, of which one token
+    Random number states are restored for that, so dropout is the same. A BERT classifier's last layer, of which only one token
     is computed, keeps its activations.
     """
     model.activation_checkpointing_enable({"use_reentrant": False})
@@ -80,9 +80,9 @@ def _outermost_lists(module: nn.Module, *, prefix: str) -> Iterator[tuple[str, n
 
 
 def _embeddings(model: nn.Module) -> Iterator[nn.Parameter]:
-    """Tables that are looked up outside of the layers, and what stands beside them in a module of their own.
+    """Embedding tables outside of the layers, and all parameters of a module that only has embeddings, such as norms.
 
-    T5's first layer holds a table of relative positions, which is part of that layer.
+    T5's first layer has a table of relative positions, which belongs to that layer.
     """
     in_layers = {id(module) for stack in layer_stacks(model).values() for module in stack.modules()}
     for module in model.modules():

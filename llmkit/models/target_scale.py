@@ -45,7 +45,7 @@ def in_target_units(loaded: LoadedModel) -> Iterator[LoadedModel]:
 
 
 def head_tensors(loaded: LoadedModel) -> dict[str, Tensor]:
-    """Copies of what folding changes, by the names of the parameters, on the CPU."""
+    """Copies of the parameters that folding changes, by name, on the CPU."""
     return {name: loaded.model.get_parameter(name).detach().cpu().clone() for name in _parameters(loaded)}
 
 
@@ -63,7 +63,7 @@ def _parameters(loaded: LoadedModel) -> tuple[str, str]:
 
 
 def _rescale(loaded: LoadedModel, scale: TargetScale) -> None:
-    """Have the head give `deviation` times what it gave, plus `mean`. In float64, rounded once.
+    """Change the head so that its output is multiplied by `deviation`, plus `mean`. In float64, rounded once.
 
     Raises:
         ModelError: the head is 0 and has no bias.
@@ -79,4 +79,4 @@ def _rescale(loaded: LoadedModel, scale: TargetScale) -> None:
         square = float(direction @ direction)
         if not square:
             raise ModelError(f"{loaded.name}: all weights of its head are 0, so it cannot predict a number.")
-        bias.copy_(bias.double() + scale.mean / square * direction)  # the head of this addition is the mean
+        bias.copy_(bias.double() + scale.mean / square * direction)  # the head maps the added vector to the mean

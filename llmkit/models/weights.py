@@ -35,25 +35,25 @@ def load_weights(
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """The model, and its parameters that the checkpoint lacks; of an adapter, its base with the adapter's own heads.
 
-    transformers gets tensors, never a folder: it would open any file it finds there.
+    transformers gets tensors, never a folder: it would open any file there.
 
     Raises:
         ModelError: weights are damaged, missing, unused, not finite, or have other shapes.
     """
     source = place.base or place
     stored, heads = stored_tensors(source.folder, name=source.name), _adapter_heads(place)
-    cls, parts = family.model_class(head, model_type=config.model_type), family.load_options(head)
+    cls, options = family.model_class(head, model_type=config.model_type), family.load_options(head)
     with no_init_weights():
-        fitting, missing = fit(lambda: cls(config, **parts), cls, config, stored, instead=heads, name=place.name)
+        fitting, missing = fit(lambda: cls(config, **options), cls, config, stored, replacing=heads, name=place.name)
     _refuse_missing(missing, family, place, new_head=new_head)
     tensors = read_tensors(fitting, name=place.name)
     try:
         with torch.random.fork_rng(devices=[]), quiet_transformers():
             torch.manual_seed(seed)
             model, report = cls.from_pretrained(
-                None, config=config, state_dict=tensors, dtype=torch.float32, output_loading_info=True, **parts
+                None, config=config, state_dict=tensors, dtype=torch.float32, output_loading_info=True, **options
             )
-    except Exception as error:  # whatever is left is the folder's fault, too
+    except Exception as error:  # the folder is the cause of all other errors, too
         raise ModelError(f"{place.name}: its weights cannot be loaded ({first_line(error)}).") from error
     into_own_memory(model)
     _refuse_missing(report["missing_keys"], family, place, new_head=new_head)
@@ -69,8 +69,8 @@ def load_weights(
 def into_own_memory(model: nn.Module) -> None:
     """Copy parameters and buffers out of the memory-mapped file.
 
-    A file's tensors are aligned to 8 bytes, torch's own to 64, and matrix products are summed in a different order when
-    the alignment differs: a resumed run would not be bit-identical, and the same model would give different numbers when
+    A file's tensors are aligned to 8 bytes, torch's own to 64, and the order of summation in a matrix product depends on
+    the alignment: a resumed run would not be bit-identical, and the same model would give different numbers when
     it is stored with another header.
     """
     for tensor in (*model.parameters(), *model.buffers()):
@@ -82,28 +82,28 @@ def _refuse_missing(names: Iterable[str], family: Family, place: ResolvedModel, 
     heads = all(key.startswith(family.new_weights) for key in missing)
     if not missing or (new_head and heads and place.adapter is None):
         return
-    lacking = ", ".join(missing[:5])
+    names_listed = ", ".join(missing[:5])
     if place.adapter is not None and heads:
         raise ModelError(
-            f"{place.name}: neither it nor {place.adapter.base} has weights for {lacking}. To train it for another "
+            f"{place.name}: neither it nor {place.adapter.base} has weights for {names_listed}. To train it for another "
             "task, merge it first with `llmkit merge`."
         )
     source = place.base or place
     kind = ", ".join(source.config.get("architectures") or ["of an unknown kind"])
     verb = verb_of_class(kind)
     other = "" if verb is None else f", or use `llmkit {verb}`"
-    raise ModelError(f"{source.name}: it was saved as {kind} and lacks {lacking}. Finetune it first{other}.")
+    raise ModelError(f"{source.name}: it was saved as {kind} and lacks {names_listed}. Finetune it first{other}.")
 
 
 def _put_generation_config(model: PreTrainedModel, place: ResolvedModel) -> None:
-    """What transformers reads beside a model that writes: its own file, else what old configs have among the rest.
+    """Set the generation config of a model: its file, else the keys in an old model config.
 
-    An adapter writes as it was trained to: its end of text and its limit go before those of its base.
+    An adapter's end of text and length limit take precedence over those of its base.
     """
     if not model.can_generate():
         return
     content = read_json(place.folder, GENERATION_CONFIG, name=place.name)
-    if content is None and place.base is not None:  # peft's own adapters have none
+    if content is None and place.base is not None:  # adapters made by peft have none
         content = read_json(place.base.folder, GENERATION_CONFIG, name=place.base.name)
     config = place.config if place.base is None else place.base.config
     replaced = [key for key in content or {} if callable(getattr(GenerationConfig, key, None))]
@@ -119,7 +119,7 @@ def _put_generation_config(model: PreTrainedModel, place: ResolvedModel) -> None
 
 
 def has_weights(place: ResolvedModel, *, prefixes: tuple[str, ...]) -> bool:
-    """Whether a weight of the place has a name that begins like one of these."""
+    """Whether the model has a weight whose name begins with one of the prefixes."""
     if place.adapter is not None:
         names = [name.removeprefix(ADAPTER_PREFIX) for name in _adapter_tensors(place)]
     else:
@@ -129,7 +129,7 @@ def has_weights(place: ResolvedModel, *, prefixes: tuple[str, ...]) -> bool:
 
 def _adapter_tensors(place: ResolvedModel) -> dict[str, StoredTensor]:
     path = find_file(place.folder, ADAPTER_WEIGHTS, name=place.name)
-    assert path is not None, "the scan has looked"
+    assert path is not None, "checked by find_model"
     return tensors_of(path, name=place.name, file=ADAPTER_WEIGHTS)
 
 
@@ -142,16 +142,16 @@ def _adapter_heads(place: ResolvedModel) -> dict[str, StoredTensor]:
 
 
 def put_adapter(model: PreTrainedModel, place: ResolvedModel) -> Adapter:
-    """Add the adapter of a place to its base model.
+    """Add an adapter to its base model.
 
     Raises:
         ModelError: it is damaged, or was trained on other weights.
     """
     adapter = place.adapter
-    assert adapter is not None, "the caller has looked"
+    assert adapter is not None, "checked by the caller"
     stored = _adapter_tensors(place)
-    there = dict(model.named_modules())
-    adapter = replace(adapter, whole=tuple(name for name in adapter.whole if name in there))
+    modules = dict(model.named_modules())
+    adapter = replace(adapter, whole=tuple(name for name in adapter.whole if name in modules))
     _check_ranks(model, adapter, stored, name=place.name)
     try:
         inject(model, adapter, seed=0)
@@ -172,9 +172,9 @@ def _check_ranks(model: PreTrainedModel, adapter: Adapter, stored: Mapping[str, 
     for module, _ in model.named_modules():
         key = f"{ADAPTER_PREFIX}{module}.lora_A.weight"
         if f".{module}".endswith(ends) and (key not in stored or stored[key].shape[:1] != (adapter.rank,)):
-            found = f"the shape {stored[key].shape}" if key in stored else "no weights"
+            stored_shape = f"the shape {stored[key].shape}" if key in stored else "no weights"
             raise ModelError(
-                f"{name}: its weights do not belong to this adapter: {key} has {found}, but {ADAPTER_CONFIG} has "
+                f"{name}: its weights do not belong to this adapter: {key} has {stored_shape}, but {ADAPTER_CONFIG} has "
                 f"r: {adapter.rank}."
             )
 
@@ -182,13 +182,13 @@ def _check_ranks(model: PreTrainedModel, adapter: Adapter, stored: Mapping[str, 
 def merge_into_base(model: PreTrainedModel, *, name: str) -> None:
     try:
         merge_adapter(model)
-    except ValueError as error:  # peft looks at the sums
+    except ValueError as error:  # peft checks the sums
         raise ModelError(f"{name}: merging it into its base gives weights that are not finite numbers.") from error
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """What matters of its loading report is checked and said by us; its progress bar and tables are not for users."""
+    """Hide transformers' loading report, progress bar and tables; llmkit checks and reports what matters."""
     verbosity = theirs.get_verbosity()
     theirs.set_verbosity_error()
     theirs.disable_progress_bar()

@@ -19,10 +19,10 @@ def check_metrics(recipe: Recipe) -> None:
         raise UsageError(f"evaluation.metrics: {recipe.task} has no predictions to measure, only its loss. Remove it.")
     names = recipe.metrics
     check_metrics_fit(recipe, names, key="evaluation.metrics")
-    given = [*_of_the_model(score_names_of(names)), *recipe.loss_scores]
-    if recipe.best not in given:
+    reported = [*_of_the_model(score_names_of(names)), *recipe.loss_scores]
+    if recipe.best not in reported:
         raise UsageError(
-            f"evaluation.best: {recipe.best!r} is not among the scores of this evaluation: {', '.join(given)}."
+            f"evaluation.best: {recipe.best!r} is not among the scores of this evaluation: {', '.join(reported)}."
         )
 
 
@@ -34,11 +34,11 @@ def check_metrics_fit(recipe: Recipe, names: Iterable[str], *, key: str) -> None
     Raises:
         UsageError: a metric does not apply; the message lists those that do.
     """
-    fitting = recipe.fitting_metrics
-    odd = [name for name in names if name in METRICS and fitting is not None and name not in fitting]
-    if odd:
+    allowed = recipe.fitting_metrics
+    unsuited = [name for name in names if name in METRICS and allowed is not None and name not in allowed]
+    if unsuited:
         raise UsageError(
-            f"{key}: {odd[0]} does not apply to the predictions of this recipe; use {', '.join(fitting or ())}."
+            f"{key}: {unsuited[0]} does not apply to the predictions of this recipe; use {', '.join(allowed or ())}."
         )
 
 

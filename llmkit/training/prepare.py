@@ -77,7 +77,7 @@ def prepare(
 
 
 def _standardise(task: Task, train: Examples, *, checkpoint: Checkpoint | None) -> dict[str, Any]:
-    """Standardize the numbers of a regression for training; a resumed run continues with its own scale, or without one.
+    """Standardize the numbers of a regression for training; a resumed run keeps its scale, or has none.
 
     Returns:
         The entry of data.json.
@@ -95,7 +95,7 @@ def _checked(task: Task, train: Examples, recipe: Recipe, *, device: torch.devic
     if not recipe.train.checks:
         return None
     passed = check_before_training(task, train, train=recipe.train, device=device)
-    return {check.name: check.found for check in passed}
+    return {check.name: check.result for check in passed}
 
 
 def load_task(recipe: TaskRecipe, splits: dict[Split, SplitRows], *, checkpoint: Path | None = None) -> Task:
@@ -144,8 +144,8 @@ def _partly_trained(loaded: LoadedModel, recipe: Recipe, *, head: Head) -> Loade
         raise UsageError(f"train.gradient_checkpointing: {loaded.name} has no layers to recompute; remove it.")
     if train.freeze is not None:
         freeze(loaded, embeddings=train.freeze.embeddings, layers=train.freeze.layers)
-    if train.lora is not None and loaded.adapter is None:  # a checkpoint has its own
-        # All that a regression's scale is folded into has to be in the adapter.
+    if train.lora is not None and loaded.adapter is None:  # a checkpoint already has it
+        # The scale of a regression is folded into these modules, so the adapter has to store them.
         whole = loaded.family.output_modules if getattr(recipe, "regression", False) else ()
         return add_adapter(loaded, train.lora, head=head, seed=train.seed, whole=whole)
     return loaded
@@ -166,7 +166,7 @@ def _texts(recipe: Recipe, rows: SplitRows) -> Iterator[str]:
     for row in rows:
         for field in fields:
             value = row.fields.get(field)
-            # Words in one text: a tokenizer may hold all texts, and millions of single words would take far more.
+            # Words in one text: a tokenizer may keep all texts in memory, and millions of single words need far more.
             yield from [" ".join(value)] if recipe.column_types[field] == "words" and value else texts_in(value)
 
 
@@ -202,11 +202,11 @@ def _require_rows(count: int, *, split: Split, recipe: Recipe) -> None:
     """
     if count:
         return
-    held = getattr(recipe.data, split)
-    asked = f"{held} of the training rows" if isinstance(held, str) else ", ".join(held)
+    source = getattr(recipe.data, split)
+    rows = f"{source} of the training rows" if isinstance(source, str) else ", ".join(source)
     unit = getattr(recipe, "text_files", "line")
     hint = "" if unit == "line" else f" In a text file each {unit} is one row; text_files: line makes each line a row."
-    raise DataError(f"data.{split}: no usable rows in {asked}. Give a larger share, or a separate file.{hint}")
+    raise DataError(f"data.{split}: no usable rows in {rows}. Give a larger share, or a separate file.{hint}")
 
 
 def _first_rows(rows: Iterable[Row], recipe: Recipe) -> Iterable[Row]:

@@ -24,11 +24,12 @@ def flops_per_token(prepared: Prepared) -> float:
     rows = len(sample)
     mask = batch.get("attention_mask")
     source = float(mask.sum()) / rows if mask is not None else float(batch["input_ids"].shape[1])
-    targets = 1.0 if task.recipe.HEAD in TEXT_HEADS else count_targets(batch) / rows  # many labels, but one head
-    written = targets if model.config.is_encoder_decoder else 0.0
-    sizes = matrix_sizes({name: tuple(one.shape) for name, one in model.named_parameters()}, config=model.config)
-    each = train_flops_per_token(model.config, sizes, source_tokens=source, target_tokens=written, targets=targets)
-    return each * (source + written) / float(examples.lengths[sample].mean())
+    targets = 1.0 if task.recipe.HEAD in TEXT_HEADS else count_targets(batch) / rows  # a text's head runs once
+    generated = targets if model.config.is_encoder_decoder else 0.0
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    sizes = matrix_sizes(shapes, config=model.config)
+    flops = train_flops_per_token(model.config, sizes, source_tokens=source, target_tokens=generated, targets=targets)
+    return flops * (source + generated) / float(examples.lengths[sample].mean())
 
 
 def totals(metrics: Iterable[Mapping[str, Any]], prepared: Prepared) -> dict[str, Any]:

@@ -68,7 +68,7 @@ class Bert(Family):
         )
 
     def load_options(self, head: Head) -> dict[str, Any]:
-        """No pooler for vectors: many checkpoints have none, and its random weights must not be of any use."""
+        """No pooler for vectors: many checkpoints have none, and random weights must not be used."""
         return {"add_pooling_layer": False} if head == "embedding" else {}
 
     def prepare(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, head: Head) -> None:
