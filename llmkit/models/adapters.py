@@ -27,7 +27,7 @@ from llmkit.recipe.blocks import LoraBlock
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MODEL_CONFIG, BASE = "model_config.json", "base.json"
-"""Written by llmkit alone: the config of the whole model, under a name that transformers does not read as a model's; and
+"""Written by llmkit alone: the config of the whole model, under a name that transformers does not open as a model; and
 the weights that the adapter was trained on."""
 ADAPTER_PREFIX = "base_model.model."
 """Prefix of each name in peft's files."""
@@ -180,8 +180,8 @@ def read_adapter(content: Mapping[str, Any], *, name: str) -> Adapter:
     initialization = content.get("init_lora_weights")
     if initialization not in _INITIALIZATIONS:
         raise ModelError(
-            f"{name}: {ADAPTER_CONFIG} has init_lora_weights: {initialization!r}, which changes the weights of the base. Save it "
-            "with peft as plain LoRA, with path_initial_model_for_weight_conversion."
+            f"{name}: {ADAPTER_CONFIG} has init_lora_weights: {initialization!r}, which changes the weights of the base. "
+            "Save it with peft as plain LoRA, with path_initial_model_for_weight_conversion."
         )
     types: dict[str, tuple[type, ...]] = {
         "base_model_name_or_path": (str,),

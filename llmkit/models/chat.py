@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from llmkit.errors import DataError, ModelError
 from llmkit.models.rendering import Prefixes, TemplateFault, renderer
-from llmkit.models.threads import own_turn
+from llmkit.models.threads import locked_tokenizer
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
@@ -83,7 +83,7 @@ def is_chat_model(loaded: LoadedModel) -> bool:
 
 
 def encode_chats(loaded: LoadedModel, chats: Sequence[Messages]) -> list[EncodedChat]:
-    """Ids of whole conversations, each ended by an answer; as by `apply_chat_template`, but user text is never a special token.
+    """Ids of whole conversations that end with an answer; as by `apply_chat_template`, but user text is never special.
 
     Raises:
         ModelError: the template fails, changes earlier turns, or does not end answers with a special token.
@@ -224,7 +224,7 @@ class _Marks:
         plain_texts = [part.replace(self._mark, "") for text in split for part, is_name in text if not is_name]
         encoded: list[list[int]] = []
         if plain_texts:
-            with own_turn(self._tokenizer):
+            with locked_tokenizer(self._tokenizer):
                 encoded = self._tokenizer(
                     plain_texts, add_special_tokens=False, split_special_tokens=True, truncation=False, verbose=False
                 )["input_ids"]

@@ -1,7 +1,7 @@
 """A BERT classifier uses only the first token's state of the last layer: compute only this one.
 
-Keys and values of the last layer still need every token; its queries, its output and its feed-forward need only the first. With
-six layers this saves a seventh of all work, in training and inference. Weights, config, names and results do not change.
+Keys and values of the last layer still need every token; its queries, its output and its feed-forward need only the
+first. With six layers this saves a seventh of all work, in training and inference. Weights, config, names and results do not change.
 
 Legend: B batch, T tokens, D hidden units.
 """

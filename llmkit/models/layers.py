@@ -65,8 +65,8 @@ def label_heads(model: PreTrainedModel) -> list[str]:
 def recompute_activations(model: PreTrainedModel) -> None:
     """Keep only the input of each layer, and recompute the rest in the backward pass (Chen et al. 2016).
 
-    Random number states are restored for that, so dropout is the same. A BERT classifier's last layer, of which only one token
-    is computed, keeps its activations.
+    Random number states are restored for that, so dropout is the same. A BERT classifier's last layer, which computes only
+    one token, keeps its activations.
     """
     model.activation_checkpointing_enable({"use_reentrant": False})
 

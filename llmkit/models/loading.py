@@ -151,7 +151,7 @@ def _name_for_adapters(place: ResolvedModel) -> str | None:
 
 
 def load_tokenizer(place: ResolvedModel) -> PreTrainedTokenizerFast:
-    """The folder's tokenizer; GPT-2's, which has no padding, is padded with its end of text, hidden by the attention mask."""
+    """The folder's tokenizer; GPT-2's, which has no padding token, pads with its end of text, which the mask hides."""
     family = family_of(place.config.get("model_type"), name=place.name)
     family.register()
     folder = place.folder

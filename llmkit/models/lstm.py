@@ -99,7 +99,7 @@ class LstmForSequenceClassification(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """torch's initialization, except for the embeddings and an open forget gate, which keeps long memory from the start.
+        """torch's initialization, except for the embeddings and an open forget gate for long memory from the start.
 
         Jozefowicz et al. 2015 found that an open gate closes the gap to other recurrent networks.
         """

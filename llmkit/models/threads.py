@@ -30,7 +30,7 @@ def one_load_at_a_time(load: Callable[_Arguments, _Result]) -> Callable[_Argumen
 
 
 @contextmanager
-def own_turn(tokenizer: PreTrainedTokenizerFast) -> Iterator[None]:
+def locked_tokenizer(tokenizer: PreTrainedTokenizerFast) -> Iterator[None]:
     """Lock a tokenizer for one call, and restore its state afterwards.
 
     A fast tokenizer stores the last settings for truncation, padding and special tokens; they would apply to calls of

@@ -67,7 +67,7 @@ class T5(Family):
         import transformers
 
         cls = super().model_class(head)
-        # The encoder alone has the same weights and class.
+        # The encoder alone has the same weights in both.
         name = f"M{cls.__name__}" if model_type == _MT5 and head != "embedding" else cls.__name__
         known: type[PreTrainedModel] = getattr(transformers, name)
         return known

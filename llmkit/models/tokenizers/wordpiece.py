@@ -42,7 +42,7 @@ def _wordpiece_vocabulary(
     normalizer: normalizers.BertNormalizer,
     pre_tokenizer: pre_tokenizers.BertPreTokenizer,
 ) -> dict[str, int]:
-    """Token -> id: special tokens, the more frequent characters, learnt subwords, and rarer characters if there is room."""
+    """Token -> id: special tokens, frequent characters, learnt subwords, and rarer characters if there is room."""
     # A continuation `##c` for characters that do not end a word: BERT does not treat the euro sign as punctuation.
     entries = [
         (char, f"##{char}")
