@@ -107,35 +107,35 @@ def load_model(
         ModelError: unknown or unsafe; of another family or with another head; labels that differ; a tokenizer that
             does not fit; weights that are missing or not finite.
     """
-    place = find_model(name, revision=revision)
-    model_type = place.config.get("model_type")
-    family = family_of(model_type, name=place.name)
+    resolved = find_model(name, revision=revision)
+    model_type = resolved.config.get("model_type")
+    family = family_of(model_type, name=resolved.name)
     cls = family.model_class(head, model_type=str(model_type))
-    config = read_config(cls, place)
+    config = read_config(cls, resolved)
     if str((config.architectures or [""])[0]).endswith("ForMultipleChoice"):
         _name_labels(config, _UNNAMED)  # its classifier has one output, even if the config has more labels
     if head in LABELLED_HEADS:
         if not new_head:
-            _refuse_other_labels(config, cls, place)
-        _check_labels(config, place, labels)
+            _refuse_other_labels(config, cls, resolved)
+        _check_labels(config, resolved, labels)
     elif head in SPAN_HEADS:
         config.num_labels = 2  # start and end
-    model, new_weights = load_weights(family, head, config, place, new_head=new_head, seed=seed)
+    model, new_weights = load_weights(family, head, config, resolved, new_head=new_head, seed=seed)
     adapter = None
-    if place.adapter is not None:
-        adapter = put_adapter(model, place)
+    if resolved.adapter is not None:
+        adapter = put_adapter(model, resolved)
         if not keep_adapter:
-            merge_into_base(model, name=place.name)
+            merge_into_base(model, name=resolved.name)
     elif new_weights:
-        logger.info("%s: new weights for %s", place.name, ", ".join(new_weights))
-    tokenizer = load_tokenizer(place)
+        logger.info("%s: new weights for %s", resolved.name, ", ".join(new_weights))
+    tokenizer = load_tokenizer(resolved)
     loaded = LoadedModel(
         model=model,
         tokenizer=tokenizer,
         family=family,
         name=name,
-        revision=place.revision,
-        base=_name_for_adapters(place),
+        revision=resolved.revision,
+        base=_name_for_adapters(resolved),
         new_weights=new_weights,
         adapter=adapter if keep_adapter else None,
     )
@@ -144,20 +144,20 @@ def load_model(
     return loaded
 
 
-def _name_for_adapters(place: ResolvedModel) -> str | None:
-    if place.base is not None:
+def _name_for_adapters(resolved: ResolvedModel) -> str | None:
+    if resolved.base is not None:
         return None
-    return str(place.folder.resolve()) if place.revision is None else place.name
+    return str(resolved.folder.resolve()) if resolved.revision is None else resolved.name
 
 
-def load_tokenizer(place: ResolvedModel) -> PreTrainedTokenizerFast:
+def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerFast:
     """The folder's tokenizer; GPT-2's, which has no padding token, pads with its end of text, which the mask hides."""
-    family = family_of(place.config.get("model_type"), name=place.name)
+    family = family_of(resolved.config.get("model_type"), name=resolved.name)
     family.register()
-    folder = place.folder
-    if place.base is not None and not (folder / TOKENIZER_CONFIG).exists():
-        folder = place.base.folder  # an adapter that llmkit did not make
-    tokenizer = read_tokenizer(folder, place.config, name=place.name)
+    folder = resolved.folder
+    if resolved.base is not None and not (folder / TOKENIZER_CONFIG).exists():
+        folder = resolved.base.folder  # an adapter that llmkit did not make
+    tokenizer = read_tokenizer(folder, resolved.config, name=resolved.name)
     # A published tokenizer.json may truncate and pad all texts; llmkit truncates and pads itself, and counts it.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
@@ -196,26 +196,28 @@ def _name_labels(config: PreTrainedConfig, labels: tuple[str, ...] | None) -> No
         config.label2id = {label: index for index, label in enumerate(labels)}
 
 
-def _refuse_other_labels(config: PreTrainedConfig, cls: type[PreTrainedModel], place: ResolvedModel) -> None:
+def _refuse_other_labels(config: PreTrainedConfig, cls: type[PreTrainedModel], resolved: ResolvedModel) -> None:
     """Labels of texts and labels of tokens have weights of the same names and shapes: the config tells them apart."""
     kind = (config.architectures or [""])[0]
     verb = verb_of_class(kind)
     if kind != cls.__name__ and verb in {VERBS[head] for head in LABELLED_HEADS}:
-        raise ModelError(f"{place.name}: it was saved as {kind}; use `llmkit {verb}`.")
+        raise ModelError(f"{resolved.name}: it was saved as {kind}; use `llmkit {verb}`.")
 
 
-def _check_labels(config: PreTrainedConfig, place: ResolvedModel, labels: tuple[str, ...] | None) -> None:
+def _check_labels(config: PreTrainedConfig, resolved: ResolvedModel, labels: tuple[str, ...] | None) -> None:
     """Compare the expected labels with the checkpoint's if it has a classifier, else write them into the config."""
     if sorted(config.id2label) != list(range(len(config.id2label))):
-        raise ModelError(f"{place.name}: config.json numbers its labels {sorted(config.id2label)}, not from 0 upwards.")
+        raise ModelError(
+            f"{resolved.name}: config.json numbers its labels {sorted(config.id2label)}, not from 0 upwards."
+        )
     if labels is None:
         return
     names = tuple(config.id2label[index] for index in sorted(config.id2label))
     if labels == _UNNAMED and len(names) == 1:
         return  # the only output of a regression may have any name
-    if has_weights(place, prefixes=_CLASSIFIERS) and names != labels:
+    if has_weights(resolved, prefixes=_CLASSIFIERS) and names != labels:
         raise ModelError(
-            f"{place.name}: the labels differ. The model has: {', '.join(names)}. The recipe or its data has: "
+            f"{resolved.name}: the labels differ. The model has: {', '.join(names)}. The recipe or its data has: "
             f"{', '.join(labels)}. Write the model's labels, in its order, as `labels:` in the recipe, or start "
             "from a model without a classifier."
         )
