@@ -36,7 +36,7 @@ from transformers import (
 
 from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
-from llmkit.models.export import own_tensors
+from llmkit.models.export import unique_tensors
 from llmkit.models.families import FAMILIES, Head
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.lstm import LstmConfig, LstmForSequenceClassification
@@ -396,7 +396,7 @@ class Trained:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        return {name: tensor.clone() for name, tensor in own_tensors(self.task.loaded.model).items()}
+        return {name: tensor.clone() for name, tensor in unique_tensors(self.task.loaded.model).items()}
 
 
 def plan_of(steps: int, examples: Examples, *, batch_size: int, evaluate_every: int, save_every: int | None) -> Plan:

@@ -20,7 +20,7 @@ from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run, finished_runs, finite, open_run, write_json
 from llmkit.tasks import RECIPES
 from llmkit.tasks.of_model import recipe_of_model
-from llmkit.training.prepare import check_metrics_fit
+from llmkit.training.metric_checks import check_metrics_fit
 from llmkit.training.resume import check_sources
 from llmkit.training.splits import Split, SplitRows, open_splits, reading_as, reading_options
 

@@ -21,7 +21,7 @@ from llmkit.runs.environment import environment, git_commit
 from llmkit.runs.folder import Run, create_run, open_run, refuse_used, write_json
 from llmkit.runs.lock import locked
 from llmkit.tasks import RECIPES
-from llmkit.training.prepare import check_metrics, prepare
+from llmkit.training.metric_checks import check_metrics
 from llmkit.training.prepared import Prepared
 from llmkit.training.resume import check_plan, check_recipe, find_checkpoint, is_replanned
 from llmkit.training.signals import stop_signals
@@ -89,7 +89,9 @@ def finetune(
     if resumed is None and run is not None:
         refuse_used(run)  # found now, not after minutes of preparation
     check_metrics(wanted)
-    splits = open_splits(wanted)  # a missing file or column is told before torch is loaded
+    splits = open_splits(wanted)
+    from llmkit.training.prepare import prepare  # loads torch; a missing file or column is reported before
+
     first = _is_first_process()
     with ExitStack() as held:
         if resumed is not None and first:
@@ -98,7 +100,7 @@ def finetune(
         checkpoint = find_checkpoint(resumed, keep=wanted.train.keep_checkpoints) if resumed else None
         prepared = prepare(wanted, splits, checkpoint=checkpoint, resumed=resumed)
         if resumed is not None and replanned:
-            check_plan(resumed, kept=kept, prepared=prepared)
+            check_plan(resumed, old=kept, prepared=prepared)
         if not first:
             _train(prepared, None, None)
             return None

@@ -11,29 +11,29 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from llmkit.errors import ModelError, UsageError, nearest
 from llmkit.models.families import PEFT_TASKS, Head, family_of
 from llmkit.models.layers import label_heads, layer_stacks
-from llmkit.models.loaded import Adapter
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-    from transformers import PreTrainedModel
-
-    from llmkit.models.loaded import LoadedModel
-    from llmkit.recipe.blocks import LoraBlock
+from llmkit.models.loaded import Adapter, LoadedModel
+from llmkit.recipe.blocks import LoraBlock
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 MODEL_CONFIG, BASE = "model_config.json", "base.json"
-"""Ours, and left out by other makers: the config of the whole model, under a name by which transformers does not take
-the folder for one; and which weights the adapter was trained on."""
+"""Written by llmkit alone: the config of the whole model, under a name that transformers does not open as a model; and
+the weights that the adapter was trained on."""
 ADAPTER_PREFIX = "base_model.model."
 """Prefix of each name in peft's files."""
 _NAME = "default"
-"""peft's for the only adapter; it stands in the names of parameters, not in those of files."""
-_SETTLED: Mapping[str, tuple[Any, ...]] = {
+"""peft's name for the only adapter; part of the names of parameters, not of those in files."""
+_SUPPORTED: Mapping[str, tuple[Any, ...]] = {
     "bias": ("none",),
     "megatron_core": ("megatron.core",),
     "qalora_group_size": (16,),
@@ -42,8 +42,8 @@ _SETTLED: Mapping[str, tuple[Any, ...]] = {
 """Keys of adapter_config.json with their only supported values."""
 _IGNORED = {"auto_mapping", "inference_mode", "peft_version", "task_type"}
 """Keys that do not concern the weights."""
-_STARTS: tuple[Any, ...] = (None, True, False, "gaussian", "eva", "orthogonal", "mica")
-"""How an adapter began, where its base stayed as it was; pissa and its like take the adapter's start out of the base."""
+_INITIALIZATIONS: tuple[Any, ...] = (None, True, False, "gaussian", "eva", "orthogonal", "mica")
+"""Initializations that do not change the base; pissa and similar ones subtract the adapter from the base."""
 _READ = {
     "base_model_name_or_path",
     "fan_in_fan_out",
@@ -91,7 +91,7 @@ def add_adapter(
         alpha=block.alpha,
         dropout=block.dropout,
         targets=_targets(loaded, block),
-        whole=tuple(name for name in dict.fromkeys(whole) if not any(name.startswith(f"{one}.") for one in whole)),
+        whole=tuple(name for name in dict.fromkeys(whole) if not any(name.startswith(f"{outer}.") for outer in whole)),
         peft_task=PEFT_TASKS.get(head),
     )
     inject(model, adapter, seed=seed)
@@ -100,7 +100,6 @@ def add_adapter(
 
 def inject(model: PreTrainedModel, adapter: Adapter, *, seed: int) -> None:
     """Add low-rank matrices with product 0 to a model; only they and the modules in `whole` are then trainable."""
-    import torch
     from peft import inject_adapter_in_model
 
     with torch.random.fork_rng(devices=[]):
@@ -111,9 +110,7 @@ def inject(model: PreTrainedModel, adapter: Adapter, *, seed: int) -> None:
 
 
 def adapter_files(model: PreTrainedModel, adapter: Adapter) -> dict[str, bytes]:
-    """File name -> content of a folder that peft opens, but for the tokenizer."""
-    from safetensors.torch import save
-
+    """File name -> content of a folder that peft opens, without the tokenizer."""
     model.config.architectures = [type(model).__name__]
     model.config.dtype = model.dtype
     content = _peft_config(adapter, model).to_dict()
@@ -143,22 +140,22 @@ def put_tensors(model: PreTrainedModel, tensors: Mapping[str, Tensor], *, name: 
     Raises:
         ModelError: names or shapes do not match this adapter, or a weight is not finite.
     """
-    import torch
-
-    own = dict(_stored(model))
-    odd = sorted(own.keys() ^ tensors.keys()) or [key for key in own if own[key].shape != tensors[key].shape]
-    if odd:
-        raise ModelError(f"{name}: its weights do not belong to this adapter: {', '.join(odd[:5])}.")
+    parameters = dict(_stored(model))
+    other = sorted(parameters.keys() ^ tensors.keys()) or [
+        key for key, parameter in parameters.items() if parameter.shape != tensors[key].shape
+    ]
+    if other:
+        raise ModelError(f"{name}: its weights do not belong to this adapter: {', '.join(other[:5])}.")
     damaged = [key for key, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if damaged:
         raise ModelError(f"{name}: weights that are not finite numbers: {', '.join(damaged[:5])}.")
     with torch.no_grad():
-        for key, parameter in own.items():
+        for key, parameter in parameters.items():
             parameter.copy_(tensors[key])
 
 
 def merge_adapter(model: PreTrainedModel) -> None:
-    """Add the products to the adapted matrices, and restore the model's own modules."""
+    """Add the products to the adapted matrices, and restore the original modules."""
     from peft.tuners.lora import LoraLayer
 
     adapted = [(name, module) for name, module in model.named_modules() if isinstance(module, LoraLayer)]
@@ -177,14 +174,14 @@ def read_adapter(content: Mapping[str, Any], *, name: str) -> Adapter:
         ModelError: it is not plain LoRA, or is damaged.
     """
     for key, value in content.items():
-        allowed = _SETTLED.get(key, (None, False, {}, []))
+        allowed = _SUPPORTED.get(key, (None, False, {}, []))
         if key not in _READ | _IGNORED and value not in allowed:
             raise ModelError(f"{name}: {ADAPTER_CONFIG} has {key}: {value!r}, which llmkit does not support.")
-    start = content.get("init_lora_weights")
-    if start not in _STARTS:
+    initialization = content.get("init_lora_weights")
+    if initialization not in _INITIALIZATIONS:
         raise ModelError(
-            f"{name}: {ADAPTER_CONFIG} has init_lora_weights: {start!r}, which changes the weights of the base. Save it "
-            "with peft as plain LoRA, with path_initial_model_for_weight_conversion."
+            f"{name}: {ADAPTER_CONFIG} has init_lora_weights: {initialization!r}, which changes the weights of the base. "
+            "Save it with peft as plain LoRA, with path_initial_model_for_weight_conversion."
         )
     types: dict[str, tuple[type, ...]] = {
         "base_model_name_or_path": (str,),
@@ -197,11 +194,11 @@ def read_adapter(content: Mapping[str, Any], *, name: str) -> Adapter:
     }
     for key, kinds in types.items():
         value = content.get(key)
-        inside = value if isinstance(value, list) else ()
-        if not isinstance(value, kinds) or isinstance(value, bool) or not all(isinstance(one, str) for one in inside):
+        items = value if isinstance(value, list) else ()
+        if not isinstance(value, kinds) or isinstance(value, bool) or not all(isinstance(item, str) for item in items):
             raise ModelError(f"{name}: {ADAPTER_CONFIG} has {key}: {value!r}, which is not valid for plain LoRA.")
     for key, lowest, highest in (("r", 1, 100_000), ("lora_alpha", 1e-9, 1e9), ("lora_dropout", 0, 1)):
-        if not lowest <= content[key] <= highest:  # not a number is in no range
+        if not lowest <= content[key] <= highest:  # NaN is in no range
             raise ModelError(f"{name}: {ADAPTER_CONFIG} has {key}: {content[key]}, which is not valid for an adapter.")
     return Adapter(
         base=content["base_model_name_or_path"],
@@ -242,7 +239,7 @@ def _peft_config(adapter: Adapter, model: PreTrainedModel) -> Any:
         base_model_name_or_path=adapter.base,
         revision=adapter.revision,
         r=adapter.rank,
-        lora_alpha=adapter.alpha,  # type: ignore[arg-type]  # peft multiplies by it; any number will do
+        lora_alpha=adapter.alpha,  # type: ignore[arg-type]  # peft multiplies by it; any number works
         lora_dropout=adapter.dropout,
         target_modules=list(adapter.targets),
         use_rslora=adapter.rank_stabilized,
@@ -262,35 +259,32 @@ def _owners(weights: tuple[str, ...]) -> list[str]:
 
 
 def _targets(loaded: LoadedModel, block: LoraBlock) -> tuple[str, ...]:
-    """Full names of the matrices to adapt: short ones could mean modules outside of the layers too.
+    """Full names of the matrices to adapt: short names could also match modules outside of the layers.
 
     Raises:
         UsageError: the layers have no matrix, or none of that name.
     """
     name = loaded.name
     matrices = dict(_matrices(loaded.model))
-    there = sorted(set(matrices.values()))
-    if not there:  # an LSTM's are not modules of their own
+    available = sorted(set(matrices.values()))
+    if not available:  # an LSTM's matrices are not separate modules
         raise UsageError(f"train.lora: the layers of {name} have no matrix for an adapter. Train without lora.")
-    wanted: tuple[str, ...] = tuple(there)
+    targets: tuple[str, ...] = tuple(available)
     if block.target == "auto":
-        wanted = tuple(one for one in there if one in loaded.family.lora_targets)
+        targets = tuple(matrix for matrix in available if matrix in loaded.family.lora_targets)
     elif block.target != "all":
-        wanted = tuple(block.target)
-    unknown = [one for one in wanted if one not in there]
+        targets = tuple(block.target)
+    unknown = [matrix for matrix in targets if matrix not in available]
     if unknown:
         raise UsageError(
-            f"train.lora.target: the layers of {name} have no {unknown[0]!r}.{nearest(unknown[0], there)} "
-            f"They have: {', '.join(there)}."
+            f"train.lora.target: the layers of {name} have no {unknown[0]!r}.{nearest(unknown[0], available)} "
+            f"They have: {', '.join(available)}."
         )
-    return tuple(full for full, short in matrices.items() if short in wanted)
+    return tuple(full for full, short in matrices.items() if short in targets)
 
 
 def _matrices(model: PreTrainedModel) -> Iterator[tuple[str, str]]:
     """Full and last name of each linear map in the layers."""
-    from torch import nn
-    from transformers.pytorch_utils import Conv1D
-
     for stack, layers in layer_stacks(model).items():
         for inner, module in layers.named_modules():
             if isinstance(module, nn.Linear | Conv1D):

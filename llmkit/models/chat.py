@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from llmkit.errors import DataError, ModelError
 from llmkit.models.rendering import Prefixes, TemplateFault, renderer
-from llmkit.models.threads import own_turn
+from llmkit.models.threads import locked_tokenizer
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
@@ -32,8 +32,8 @@ TEMPLATE = (
     "{%- endfor -%}"
     "{{- 'Assistant:' if add_generation_prompt -}}"
 )
-"""`User: ...`, a new line, `Assistant: ...` and the end-of-text token; nothing stands between one answer and the next
-turn. The space behind `Assistant:` belongs to the answer: byte-level BPE joins it to the first word."""
+"""`User: ...`, a new line, `Assistant: ...` and the end-of-text token; nothing comes between an answer and the next
+turn. The space after `Assistant:` belongs to the answer: byte-level BPE joins it to the first word."""
 _EXCHANGE: Messages = ({"role": "user", "content": "question"}, {"role": "assistant", "content": "qxanswerxq"})
 """An example to find how a template ends an answer; no template contains this text itself."""
 _NONCHARACTERS = tuple(chr(code) for code in range(0xFDD0, 0xFDF0))
@@ -44,7 +44,7 @@ _NONCHARACTERS = tuple(chr(code) for code in range(0xFDD0, 0xFDF0))
 class EncodedChat:
     ids: list[int]
     answers: list[tuple[int, int]]
-    """Start and end of each answer among the ids; the last one of each is what ends it."""
+    """Start and end of each answer among the ids; the last token of each ends it."""
 
 
 def fault_in(messages: Messages, *, last: Literal["user", "assistant"]) -> str | None:
@@ -58,16 +58,16 @@ def fault_in(messages: Messages, *, last: Literal["user", "assistant"]) -> str |
         role = message["role"]
         if role not in ROLES:
             return f"message {number}: the role is {role!r}; use {', '.join(ROLES)}"
-        wanted = "user" if (number - first) % 2 == 0 else "assistant"
-        if number >= first and role != wanted:
-            return f"message {number}: the role is {role}, expected {wanted}; user and assistant must alternate"
+        expected = "user" if (number - first) % 2 == 0 else "assistant"
+        if number >= first and role != expected:
+            return f"message {number}: the role is {role}, expected {expected}; user and assistant must alternate"
         if not message["content"].strip():
             return f"message {number}: the {role}'s content is empty"
     if last == "assistant" and not any(message["role"] == "assistant" for message in turns):
         return "no message is from the assistant, so there is no answer to learn"
     if not turns or turns[-1]["role"] != last:
-        found = f"the {turns[-1]['role']}'s" if turns else "missing"
-        return f"the last message is {found}; it should be the {last}'s"
+        role = f"the {turns[-1]['role']}'s" if turns else "missing"
+        return f"the last message is {role}; it should be the {last}'s"
     return None
 
 
@@ -83,18 +83,17 @@ def is_chat_model(loaded: LoadedModel) -> bool:
 
 
 def encode_chats(loaded: LoadedModel, chats: Sequence[Messages]) -> list[EncodedChat]:
-    """Ids of whole conversations, each ended by an answer; those of `apply_chat_template`, but texts stay texts.
+    """Ids of whole conversations that end with an answer; as by `apply_chat_template`, but user text is never special.
 
     Raises:
         ModelError: the template fails, changes earlier turns, or does not end answers with a special token.
     """
     marks = _Marks(loaded, chats)
-    pieces = [
-        list(_pieces(loaded, texts)) for texts in _rendered(loaded, [marks.hidden(chat) for chat in chats], _turns)
-    ]
-    ids = iter(marks.encode([text for chat in pieces for text, _ in chat]))
+    rendered = _rendered(loaded, [marks.hidden(chat) for chat in chats], _turns)
+    segments = [list(_segments(loaded, texts)) for texts in rendered]
+    ids = iter(marks.encode([text for chat in segments for text, _ in chat]))
     ends = answer_ends(loaded)
-    return [_joined(loaded, [(next(ids), is_answer) for _, is_answer in chat], ends=ends) for chat in pieces]
+    return [_joined(loaded, [(next(ids), is_answer) for _, is_answer in chat], ends=ends) for chat in segments]
 
 
 def answer_ends(loaded: LoadedModel) -> tuple[int, ...]:
@@ -108,9 +107,9 @@ def answer_ends(loaded: LoadedModel) -> tuple[int, ...]:
         raise _refused(loaded, rendered)
     if _EXCHANGE[1]["content"] not in rendered:
         return ()
-    behind = rendered.rpartition(_EXCHANGE[1]["content"])[2]
+    suffix = rendered.rpartition(_EXCHANGE[1]["content"])[2]
     added = loaded.tokenizer.added_tokens_decoder
-    return tuple(token for token in _Marks(loaded, [_EXCHANGE]).encode([behind])[0] if token in added)
+    return tuple(token for token in _Marks(loaded, [_EXCHANGE]).encode([suffix])[0] if token in added)
 
 
 def encode_prompts(loaded: LoadedModel, chats: Sequence[Messages]) -> list[list[int]]:
@@ -130,22 +129,22 @@ def _turns(messages: Messages) -> list[tuple[int, bool]]:
     return [prefix for number in turns for prefix in ((number, True), (number + 1, False))]
 
 
-def _pieces(loaded: LoadedModel, texts: Sequence[str]) -> Iterator[tuple[str, bool]]:
-    """The rendered text in parts, and whether each is an answer; cut where the text of a prompt ends in use, too.
+def _segments(loaded: LoadedModel, texts: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """The rendered text in segments, and whether each is an answer; split where the prompt ends at inference, too.
 
     Args:
         texts: of the conversation's `_turns`.
     """
-    written = ""
+    previous = ""
     for prompt, whole in zip(texts[::2], texts[1::2], strict=True):
-        if not (prompt.startswith(written) and whole.startswith(prompt)):
+        if not (prompt.startswith(previous) and whole.startswith(prompt)):
             raise ModelError(
                 f"{loaded.name}: its chat template changes earlier turns when a later one is added, so the answers "
                 "in a conversation cannot be located. Use a model with another template, or with none."
             )
-        yield prompt[len(written) :], False
+        yield prompt[len(previous) :], False
         yield whole[len(prompt) :], True
-        written = whole
+        previous = whole
 
 
 def _rendered(
@@ -159,7 +158,7 @@ def _rendered(
 
 @lru_cache(maxsize=8)
 def _exchange(template: str, variables: str) -> str | TemplateFault:
-    """The text of `_EXCHANGE`, which each engine asks for; a fault is kept too, since it may have taken seconds."""
+    """The text of `_EXCHANGE`, which each engine needs; a fault is cached too, since it may have taken seconds."""
     try:
         return renderer(template, variables).render([(_EXCHANGE, [(len(_EXCHANGE), False)])])[0][0]
     except TemplateFault as error:
@@ -167,7 +166,7 @@ def _exchange(template: str, variables: str) -> str | TemplateFault:
 
 
 def _template_of(loaded: LoadedModel) -> tuple[str, str]:
-    """The chat template, and what else it can read."""
+    """The chat template, and the other variables that it can read, as JSON."""
     template = loaded.tokenizer.chat_template
     if not isinstance(template, str):
         raise ModelError(f"{loaded.name}: it has no chat template, so it does not support conversations.")
@@ -178,13 +177,13 @@ def _refused(loaded: LoadedModel, fault: TemplateFault) -> ModelError:
     return ModelError(f"{loaded.name}: its chat template rejects this conversation ({fault}).")
 
 
-def _joined(loaded: LoadedModel, pieces: Sequence[tuple[list[int], bool]], *, ends: Sequence[int]) -> EncodedChat:
+def _joined(loaded: LoadedModel, segments: Sequence[tuple[list[int], bool]], *, ends: Sequence[int]) -> EncodedChat:
     ids: list[int] = []
     answers: list[tuple[int, int]] = []
-    for piece, is_answer in pieces:
+    for tokens, is_answer in segments:
         if is_answer:
-            # The last one: some templates write a line end behind it.
-            last = max((place for place, token in enumerate(piece) if token in ends), default=None)
+            # The last end token: some templates write a line end after it.
+            last = max((index for index, token in enumerate(tokens) if token in ends), default=None)
             if last is None:
                 raise ModelError(
                     f"{loaded.name}: its chat template does not end answers with {loaded.tokenizer.eos_token} or another "
@@ -192,12 +191,12 @@ def _joined(loaded: LoadedModel, pieces: Sequence[tuple[list[int], bool]], *, en
                     "with none."
                 )
             answers.append((len(ids), len(ids) + last + 1))
-        ids += piece
+        ids += tokens
     return EncodedChat(ids, answers)
 
 
 class _Marks:
-    """Hides names of special tokens in user text from the tokenizer while the template writes its own."""
+    """Hides names of special tokens in user text from the tokenizer, but not those that the template writes."""
 
     def __init__(self, loaded: LoadedModel, chats: Sequence[Messages]) -> None:
         self._tokenizer = loaded.tokenizer
@@ -214,37 +213,37 @@ class _Marks:
     def hidden(self, messages: Messages) -> Messages:
         """The messages with a mark between the characters of each such name."""
 
-        def hide(found: re.Match[str]) -> str:
-            return self._mark.join(found[0]) + self._mark
+        def hide(match: re.Match[str]) -> str:
+            return self._mark.join(match[0]) + self._mark
 
-        return [{"role": one["role"], "content": self._names.sub(hide, one["content"])} for one in messages]
+        return [{"role": message["role"], "content": self._names.sub(hide, message["content"])} for message in messages]
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of rendered texts: the names still there are the template's, and become special ids."""
-        cut = [self._cut(text) for text in texts]
-        parts = [part.replace(self._mark, "") for text in cut for part, is_name in text if not is_name]
-        plain: list[list[int]] = []
-        if parts:
-            with own_turn(self._tokenizer):
-                plain = self._tokenizer(
-                    parts, add_special_tokens=False, split_special_tokens=True, truncation=False, verbose=False
+        """Ids of rendered texts: the names that are left are the template's, and become special ids."""
+        split = [self._split(text) for text in texts]
+        plain_texts = [part.replace(self._mark, "") for text in split for part, is_name in text if not is_name]
+        encoded: list[list[int]] = []
+        if plain_texts:
+            with locked_tokenizer(self._tokenizer):
+                encoded = self._tokenizer(
+                    plain_texts, add_special_tokens=False, split_special_tokens=True, truncation=False, verbose=False
                 )["input_ids"]
-        found = iter(plain)
+        plain_ids = iter(encoded)
         return [
             [
                 token
                 for part, is_name in text
-                for token in ([self._tokenizer.convert_tokens_to_ids(part)] if is_name else next(found))
+                for token in ([self._tokenizer.convert_tokens_to_ids(part)] if is_name else next(plain_ids))
             ]
-            for text in cut
+            for text in split
         ]
 
-    def _cut(self, text: str) -> list[tuple[str, bool]]:
-        """Runs of text and names of special tokens, in order."""
+    def _split(self, text: str) -> list[tuple[str, bool]]:
+        """Plain text and names of special tokens in order, and whether each is a name."""
         parts: list[tuple[str, bool]] = []
         start = 0
-        for found in self._names.finditer(text):
-            parts += [(text[start : found.start()], False), (found[0], True)]
-            start = found.end()
+        for match in self._names.finditer(text):
+            parts += [(text[start : match.start()], False), (match[0], True)]
+            start = match.end()
         parts.append((text[start:], False))
         return [(part, is_name) for part, is_name in parts if part]

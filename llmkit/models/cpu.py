@@ -9,37 +9,34 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 _NAME = "llmkit-cpu"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 class _Drop(torch.autograd.Function):
-    """Zero elements whose byte falls below `threshold`; keeps one byte an element for the way back."""
+    """Zero elements whose byte falls below `threshold`; saves a byte per element for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, threshold: int) -> Tensor:
         count = hidden.numel()
         words = torch.empty((count + 7) // 8, dtype=torch.int64).random_(-(2**63), None)  # all 64 bits are random
-        kept = words.view(torch.uint8)[:count].view(hidden.shape).ge_(threshold)
-        ctx.save_for_backward(kept)
+        mask = words.view(torch.uint8)[:count].view(hidden.shape).ge_(threshold)
+        ctx.save_for_backward(mask)
         ctx.scale = 256 / (256 - threshold)
-        return (hidden * kept).mul_(ctx.scale)
+        return (hidden * mask).mul_(ctx.scale)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (kept,) = ctx.saved_tensors
-        return (gradient * kept).mul_(ctx.scale), None
+        (mask,) = ctx.saved_tensors
+        return (gradient * mask).mul_(ctx.scale), None
 
 
 def byte_dropout(hidden: Tensor, *, rate: float) -> Tensor:
@@ -101,7 +98,7 @@ def _attention(
 ) -> tuple[Tensor, None]:
     """transformers' attention interface: (B, H, Q, D) in, (B, Q, H, D) out.
 
-    Attention dropout shuts out the fused kernel; then the three steps are done here, with dropout from bytes.
+    The fused kernel has no dropout: with dropout, its three steps are computed here, with random bytes.
     """
     if dropout == 0:
         return sdpa_attention_forward(  # type: ignore[no-any-return]

@@ -6,15 +6,12 @@ changed later, it still has the old end token, and a default such as GPT-2's 502
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
 from llmkit.errors import ModelError
 from llmkit.models.chat import answer_ends
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from llmkit.models.loaded import LoadedModel
+from llmkit.models.loaded import LoadedModel
 
 _FILES = {"generation_config": "generation_config.json", "config": "config.json"}
 """Attribute of a model -> file, in order of precedence."""
@@ -27,10 +24,11 @@ def end_ids(loaded: LoadedModel) -> tuple[int, ...]:
     Raises:
         ModelError: there is none, so that generation could not stop; or a config has an id outside the vocabulary.
     """
-    own = loaded.tokenizer.eos_token_id
+    tokenizer_end = loaded.tokenizer.eos_token_id
     listed = [token for file, _, token in _named(loaded, "eos_token_id") if file == "generation_config.json"]
     special = _special_tokens(loaded)
-    ends = [*([] if own is None else [own]), *_template_end(loaded), *(token for token in listed if token in special)]
+    ends = [token for token in (tokenizer_end, *_template_end(loaded)) if token is not None]
+    ends += [token for token in listed if token in special]
     if not ends:
         raise ModelError(f"{loaded.name}: has no end-of-text token; set eos_token in its tokenizer_config.json")
     return tuple(dict.fromkeys(ends))
@@ -47,15 +45,15 @@ def decoder_start_id(loaded: LoadedModel) -> int:
 
 
 def pad_id(loaded: LoadedModel) -> int:
-    """The tokenizer's padding; its end of text where it has none (GPT-2), under an attention mask."""
-    own: int | None = loaded.tokenizer.pad_token_id
-    return end_ids(loaded)[0] if own is None else own
+    """The tokenizer's padding id; without one (GPT-2) its end of text, which the attention mask hides."""
+    padding: int | None = loaded.tokenizer.pad_token_id
+    return end_ids(loaded)[0] if padding is None else padding
 
 
 def refuse_impossible_ids(loaded: LoadedModel) -> None:
     """
     Raises:
-        ModelError: a config of a model that writes names an end of text or a start that is no id of its vocabulary.
+        ModelError: a config has an end-of-text or start id outside the vocabulary.
     """
     for key in ("eos_token_id", "decoder_start_token_id"):
         list(_named(loaded, key))
@@ -73,13 +71,13 @@ def name_special_ids(loaded: LoadedModel, *, taught: int) -> None:
     config.eos_token_id = taught
     generation.eos_token_id = taught if len(ends) == 1 else list(ends)
     first: int = taught if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-    for one in (config, generation):
-        if getattr(one, "bos_token_id", None) is not None:
-            one.bos_token_id = first
-        if config.is_encoder_decoder or getattr(one, "pad_token_id", None) is not None:
-            one.pad_token_id = pad_id(loaded)
+    for settings in (config, generation):
+        if getattr(settings, "bos_token_id", None) is not None:
+            settings.bos_token_id = first
+        if config.is_encoder_decoder or getattr(settings, "pad_token_id", None) is not None:
+            settings.pad_token_id = pad_id(loaded)
         if config.is_encoder_decoder:
-            one.decoder_start_token_id = start
+            settings.decoder_start_token_id = start
 
 
 def _template_end(loaded: LoadedModel) -> tuple[int, ...]:
@@ -87,12 +85,12 @@ def _template_end(loaded: LoadedModel) -> tuple[int, ...]:
         return ()
     try:
         return answer_ends(loaded)[:1]
-    except ModelError:  # a template that refuses a plain exchange; whoever chats with it is told then
+    except ModelError:  # a template that rejects a plain exchange; chatting with it reports the error
         return ()
 
 
 def _special_tokens(loaded: LoadedModel) -> set[int]:
-    """Ids that are no text; without those that stand in for text."""
+    """Ids of special tokens, except those that replace text: unknown and mask."""
     tokenizer = loaded.tokenizer
     special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
     return {*special, *tokenizer.all_special_ids} - {tokenizer.unk_token_id, tokenizer.mask_token_id}
@@ -101,10 +99,10 @@ def _special_tokens(loaded: LoadedModel) -> set[int]:
 def _named(loaded: LoadedModel, key: str) -> Iterator[tuple[str, str, int]]:
     """File, key and each id that a config names there.
 
-    The default of the config's class (GPT-2's 50256) is passed over where the vocabulary is smaller: nobody chose it.
+    The default of the config's class (GPT-2's 50256) is skipped if the vocabulary is smaller: it was not chosen.
 
     Raises:
-        ModelError: one that the vocabulary does not have.
+        ModelError: an id that the vocabulary does not have.
     """
     model: Any = loaded.model
     size: int = model.get_input_embeddings().num_embeddings

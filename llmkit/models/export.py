@@ -6,16 +6,14 @@ import hashlib
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from safetensors.torch import save
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from llmkit.models.adapters import adapter_files
+from llmkit.models.loaded import LoadedModel
 from llmkit.models.target_scale import in_target_units
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-    from llmkit.models.loaded import LoadedModel
 
 
 def model_files(loaded: LoadedModel) -> dict[str, bytes]:
@@ -33,12 +31,10 @@ def changing_files(loaded: LoadedModel) -> dict[str, bytes]:
 
 def weight_files(model: PreTrainedModel) -> dict[str, bytes]:
     """The weights and their configs."""
-    from safetensors.torch import save
-
     model.config.architectures = [type(model).__name__]
     model.config.dtype = model.dtype
     files = {
-        "model.safetensors": save(own_tensors(model), metadata={"format": "pt"}),
+        "model.safetensors": save(unique_tensors(model), metadata={"format": "pt"}),
         "config.json": model.config.to_json_string().encode(),
     }
     if model.can_generate():
@@ -46,7 +42,7 @@ def weight_files(model: PreTrainedModel) -> dict[str, bytes]:
     return files
 
 
-def own_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
+def unique_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
     """The state dict without the second names of tied weights, on the CPU; safetensors stores no tensor twice."""
     tied = model.all_tied_weights_keys
     return {
@@ -55,25 +51,25 @@ def own_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def weights_sha256(model: PreTrainedModel) -> str:
-    """One hash of all weights with their names, independent of the files they are stored in."""
+    """Hash of all weights with their names, independent of how they are split into files."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(own_tensors(model).items()):
+    for name, tensor in sorted(unique_tensors(model).items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.numpy().data.cast("B"))
     return digest.hexdigest()
 
 
 def tokenization_sha256(tokenizer: PreTrainedTokenizerFast) -> str:
-    """One hash of all that decides which ids a text or a conversation becomes, and how many of them are read.
+    """Hash of everything that determines the ids of a text or a conversation, and the maximum length.
 
     The same before and after a tokenizer is used, saved and loaded. The bytes of its files are not: a published
     tokenizer.json has truncation and padding in it, or lacks keys that newer libraries write.
     """
     backend = json.loads(tokenizer.backend_tokenizer.to_str())
-    roles = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+    special_tokens = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
     content = {
         "backend": {key: value for key, value in backend.items() if key not in ("truncation", "padding")},
-        "special": {role: getattr(tokenizer, f"{role}_token_id") for role in roles},
+        "special": {role: getattr(tokenizer, f"{role}_token_id") for role in special_tokens},
         "split_special_tokens": tokenizer.split_special_tokens,
         "max_tokens": tokenizer.model_max_length,
         "chat_template": tokenizer.chat_template,

@@ -86,4 +86,4 @@ def read_json(folder: Path, file: str, *, name: str) -> dict[str, Any] | None:
 
 def listed(names: Iterable[str], *, most: int = 5) -> str:
     """The first of these names for a message, escaped to one line."""
-    return ", ".join(one if one.isprintable() else repr(one) for one in sorted(names)[:most])
+    return ", ".join(name if name.isprintable() else repr(name) for name in sorted(names)[:most])

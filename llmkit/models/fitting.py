@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from llmkit.errors import ModelError
 from llmkit.models.families import Family, family_of
 from llmkit.models.files import listed
 from llmkit.models.stored import StoredTensor
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
-
-_IDLE = re.compile(
+_UNUSED = re.compile(
     r"cls\.seq_relationship\..*|embeddings\.(position_ids|token_type_ids)"
     r"|h\.\d+\.(attn|crossattention)\.(bias|masked_bias)"
     r"|decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
@@ -33,48 +32,48 @@ def fit(
     config: PreTrainedConfig,
     stored: Mapping[str, StoredTensor],
     *,
-    instead: Mapping[str, StoredTensor],
+    replacing: Mapping[str, StoredTensor],
     name: str,
 ) -> tuple[dict[str, StoredTensor], list[str]]:
-    """The stored tensors by the model's own names, and the model's names that none is stored for.
+    """The stored tensors by the model's names, and the model's names without a stored tensor.
 
     Args:
         build: makes the model; called on the meta device, where tensors have shapes but no numbers.
-        instead: what takes the place of stored tensors of the same name, as an adapter's own head does.
+        replacing: used instead of stored tensors of the same name, such as an adapter's head.
     Raises:
         ModelError: the config cannot be built; shapes differ; weights are not floating-point; tensors are unused.
     """
-    import torch
-
     family = family_of(cls.config_class.model_type, name=name)
-    found = {**_by_plain_name(stored, cls, name=name), **_by_plain_name(instead, cls, name=name)}
-    missing = _missing_layers(family, cls, config, found)
+    tensors = {**_by_plain_name(stored, cls, name=name), **_by_plain_name(replacing, cls, name=name)}
+    missing = _missing_layers(family, cls, config, tensors)
     if missing:
         return {}, missing
     try:
         with torch.device("meta"):
             model = build()
-    except Exception as error:  # torch and transformers raise what they like; the config is at fault in every case
+    except Exception as error:  # torch and transformers raise any exception type; the config is the cause in every case
         first = str(error).strip().splitlines() or [""]
         raise ModelError(f"{name}: its config is not valid ({type(error).__name__}: {first[0][:200]}).") from error
-    own = {_plain(key, cls): (key, tuple(tensor.shape)) for key, tensor in model.state_dict().items()}
-    _check_used({key: tensor for key, tensor in found.items() if key in own}, own, name=name)
-    parts = {plain.split(".")[0] for plain in own}
+    expected = {_plain(key, cls): (key, tuple(tensor.shape)) for key, tensor in model.state_dict().items()}
+    _check_used({key: tensor for key, tensor in tensors.items() if key in expected}, expected, name=name)
+    parts = {plain.split(".")[0] for plain in expected}
     others = [head for head in family.other_parts if head not in parts]
-    idle = [key for key in found if key not in own and not (key.split(".")[0] in others or _IDLE.fullmatch(key))]
-    if idle:
+    unused = [
+        key for key in tensors if key not in expected and not (key.split(".")[0] in others or _UNUSED.fullmatch(key))
+    ]
+    if unused:
         raise ModelError(
-            f"{name}: its weights cannot be loaded: the model that its config describes does not use {listed(idle)}"
-            f"{_layers_said(family, config, idle)}."
+            f"{name}: its weights cannot be loaded: the model that its config describes does not use {listed(unused)}"
+            f"{_layer_count(family, config, unused)}."
         )
-    fitting = {own[plain][0]: tensor for plain, tensor in found.items() if plain in own}
+    fitting = {expected[plain][0]: tensor for plain, tensor in tensors.items() if plain in expected}
     tied: Mapping[str, str] = model.all_tied_weights_keys  # second name -> first
-    there = {*fitting, *(tied[key] for key in fitting if key in tied)}
-    return fitting, [key for key in model.state_dict() if not (key in there or key in tied)]
+    present = {*fitting, *(tied[key] for key in fitting if key in tied)}
+    return fitting, [key for key in model.state_dict() if not (key in present or key in tied)]
 
 
 def _plain(key: str, cls: type[PreTrainedModel]) -> str:
-    """A name as every version of it is compared."""
+    """The name without differences between versions."""
     key = key.removeprefix(f"{cls.base_model_prefix}.")
     return key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
@@ -82,13 +81,13 @@ def _plain(key: str, cls: type[PreTrainedModel]) -> str:
 def _by_plain_name(
     stored: Mapping[str, StoredTensor], cls: type[PreTrainedModel], *, name: str
 ) -> dict[str, StoredTensor]:
-    found: dict[str, StoredTensor] = {}
+    tensors: dict[str, StoredTensor] = {}
     for key, tensor in stored.items():
         plain = _plain(key, cls)
-        if plain in found:
+        if plain in tensors:
             raise ModelError(f"{name}: its weights have {listed([plain])} twice, under two names.")
-        found[plain] = tensor
-    return found
+        tensors[plain] = tensor
+    return tensors
 
 
 def _count(names: Iterable[str], prefix: str) -> int:
@@ -98,29 +97,31 @@ def _count(names: Iterable[str], prefix: str) -> int:
 
 
 def _missing_layers(
-    family: Family, cls: type[PreTrainedModel], config: PreTrainedConfig, found: Mapping[str, StoredTensor]
+    family: Family, cls: type[PreTrainedModel], config: PreTrainedConfig, tensors: Mapping[str, StoredTensor]
 ) -> list[str]:
-    """The first layer that the config has and the weights have not, so that it is not built with all behind it."""
+    """The first layer of the config that the weights lack: a config with too many layers must not be built."""
     for key, prefix in family.layers.items():
         if key == "num_decoder_layers" and not cls.__name__.endswith("ForConditionalGeneration"):
-            continue  # the bare encoder builds none
-        count, wanted = _count(found, prefix), getattr(config, key)
-        if count < wanted:
-            return [f"{prefix or 'lstm.'}{count} ({key}: {wanted:,}; the weights have {count:,})"]
+            continue  # the encoder alone has no decoder layers
+        count, expected = _count(tensors, prefix), getattr(config, key)
+        if count < expected:
+            return [f"{prefix or 'lstm.'}{count} ({key}: {expected:,}; the weights have {count:,})"]
     return []
 
 
-def _layers_said(family: Family, config: PreTrainedConfig, idle: Iterable[str]) -> str:
-    """What the config says of the layers that are too many."""
+def _layer_count(family: Family, config: PreTrainedConfig, unused: Iterable[str]) -> str:
+    """The number of layers in the config, if there are weights of more layers; for the message."""
     for key, prefix in family.layers.items():
-        if _count(idle, prefix):
+        if _count(unused, prefix):
             return f" ({key}: {getattr(config, key):,})"
     return ""
 
 
-def _check_used(used: Mapping[str, StoredTensor], own: Mapping[str, tuple[str, tuple[int, ...]]], *, name: str) -> None:
+def _check_used(
+    used: Mapping[str, StoredTensor], expected: Mapping[str, tuple[str, tuple[int, ...]]], *, name: str
+) -> None:
     for plain, tensor in used.items():
-        key, shape = own[plain]
+        key, shape = expected[plain]
         if tensor.shape != shape:
             raise ModelError(
                 f"{name}: its weights cannot be loaded: {key} has the shape {tensor.shape}, its config requires {shape}."

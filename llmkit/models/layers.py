@@ -7,15 +7,12 @@ one parameter, which belongs to the embeddings.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+
+from torch import nn
+from transformers import PreTrainedModel
 
 from llmkit.errors import UsageError
-
-if TYPE_CHECKING:
-    from torch import nn
-    from transformers import PreTrainedModel
-
-    from llmkit.models.loaded import LoadedModel
+from llmkit.models.loaded import LoadedModel
 
 
 def layer_stacks(model: nn.Module) -> dict[str, nn.ModuleList]:
@@ -55,8 +52,6 @@ def freeze(loaded: LoadedModel, *, embeddings: bool, layers: int) -> None:
 
 def label_heads(model: PreTrainedModel) -> list[str]:
     """Names of the modules above the body that predict classes or positions, not the vocabulary."""
-    from torch import nn
-
     vocabulary = model.get_output_embeddings()
     return [
         name
@@ -70,15 +65,13 @@ def label_heads(model: PreTrainedModel) -> list[str]:
 def recompute_activations(model: PreTrainedModel) -> None:
     """Keep only the input of each layer, and recompute the rest in the backward pass (Chen et al. 2016).
 
-    Random number states are restored for that, so dropout is the same. A BERT classifier's last layer, of which one token
-    is computed, keeps its activations.
+    Random number states are restored for that, so dropout is the same. A BERT classifier's last layer, which computes only
+    one token, keeps its activations.
     """
     model.activation_checkpointing_enable({"use_reentrant": False})
 
 
 def _outermost_lists(module: nn.Module, *, prefix: str) -> Iterator[tuple[str, nn.ModuleList]]:
-    from torch import nn
-
     for name, child in module.named_children():
         if isinstance(child, nn.ModuleList):
             yield prefix + name, child
@@ -87,12 +80,10 @@ def _outermost_lists(module: nn.Module, *, prefix: str) -> Iterator[tuple[str, n
 
 
 def _embeddings(model: nn.Module) -> Iterator[nn.Parameter]:
-    """Tables that are looked up outside of the layers, and what stands beside them in a module of their own.
+    """Embedding tables outside of the layers, and all parameters of a module that only has embeddings, such as norms.
 
-    T5's first layer holds a table of relative positions, which is part of that layer.
+    T5's first layer has a table of relative positions, which belongs to that layer.
     """
-    from torch import nn
-
     in_layers = {id(module) for stack in layer_stacks(model).values() for module in stack.modules()}
     for module in model.modules():
         tables = [child for child in module.children() if isinstance(child, nn.Embedding)]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Adapter:
-    """What an adapter is, but for its weights."""
+    """The settings of an adapter, without its weights."""
 
     base: str
     """Hub id or folder of its base model."""
@@ -28,15 +28,15 @@ class Adapter:
     whole: tuple[str, ...]
     """Modules that are trained and saved in full, such as new heads."""
     rank_stabilized: bool = False
-    """Scale by the root of the rank (Kalajdzievski 2023); never trained here, but read."""
+    """Scale by the root of the rank (Kalajdzievski 2023); read, but never trained by llmkit."""
     peft_task: str | None = None
     base_sha256: str | None = None
-    """Of the weights that it was trained on; None where whoever made it did not say."""
+    """Of the weights that it was trained on; None if unknown."""
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that is ready to use; `name` is what the user called it, for messages."""
+    """A model that is ready to use; `name` is the user's name for it, for messages."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
@@ -45,31 +45,30 @@ class LoadedModel:
     revision: str | None = None
     """The commit of a hub model."""
     base: str | None = None
-    """Hub id or folder that has these very weights, for an adapter to name; None where nothing has them."""
+    """Hub id or folder with the same weights, for an adapter to refer to; None if there is none."""
     new_weights: tuple[str, ...] = ()
-    """Parameters that were drawn at random: those that the checkpoint lacked, or all."""
+    """Parameters with random weights: those that the checkpoint lacked, or all."""
     adapter: Adapter | None = None
-    """Of an adapter that is in the model, apart from its weights."""
+    """Settings of the adapter in the model, if any."""
     target_scale: TargetScale | None = None
-    """Of a regression that is being trained: what its outputs are standardised by; None where they are as they are."""
+    """For a regression in training with standardized numbers: their mean and deviation; else None."""
 
     @property
     def window(self) -> int:
-        """The most tokens one sequence may have: the smaller of the model's positions and the tokenizer's limit."""
-        positions: int | None = getattr(
-            self.model.config, "max_position_embeddings", None
-        )  # T5 has relative positions: no limit
+        """Maximum tokens of a sequence: the smaller of the model's positions and the tokenizer's limit."""
+        # T5 has relative positions: no limit.
+        positions: int | None = getattr(self.model.config, "max_position_embeddings", None)
         limit: int = self.tokenizer.model_max_length
         return min(limit, positions or limit)
 
     @property
     def is_bounded(self) -> bool:
-        """Whether anything limits a sequence; where nothing does, `window` is the huge number of such a tokenizer."""
+        """Whether there is a length limit; without one, `window` is the huge number that transformers uses."""
         return self.window < 10**9
 
     @property
     def loss_unit(self) -> float:
-        """What a loss is multiplied by for reports: the variance, where it is one of standardised numbers."""
+        """Factor of a loss in reports: the variance if the loss is of standardized numbers, else 1."""
         return 1.0 if self.target_scale is None else self.target_scale.deviation**2
 
     @property

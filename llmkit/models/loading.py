@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from llmkit.errors import ModelError
 from llmkit.models.configs import read_config
@@ -32,12 +34,9 @@ from llmkit.models.weights import (
 )
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
-
 logger = logging.getLogger("llmkit")
 _UNNAMED = ("LABEL_0",)
-"""transformers' name for the one output of a regression."""
+"""transformers' name for the output of a regression."""
 _CLASSIFIERS = ("classifier.", "score.")
 """Weights of the outputs that have names."""
 
@@ -53,15 +52,13 @@ def create_model(
     seed: int,
     cached_tokenizer: Path | None = None,
 ) -> LoadedModel:
-    """A model with random weights, fixed by `seed`; its tokenizer is trained on `texts()` or taken from elsewhere.
+    """A model with random weights, fixed by `seed`; its tokenizer is trained on `texts()` or that of another model.
 
     Args:
         labels: names of the classes, for a classifier.
-        max_tokens: the longest sequence of the recipe, written into the tokenizer where it is trained.
+        max_tokens: maximum sequence length of the recipe, stored in a trained tokenizer.
         cached_tokenizer: see `train_tokenizer`.
     """
-    import torch
-
     family = FAMILIES[block.architecture]
     if isinstance(block.tokenizer, TokenizerBlock):
         tokenizer = train_tokenizer(
@@ -71,7 +68,7 @@ def create_model(
         tokenizer = load_tokenizer(find_model(block.tokenizer))
     config = family.scratch_config(block, tokenizer)
     _name_labels(config, labels)
-    with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU; no need to wake every GPU
+    with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU; no GPU state to save
         torch.manual_seed(seed)
         model = family.model_class(head)(config)
     family.scale_new_head(model)
@@ -103,42 +100,42 @@ def load_model(
     An adapter is opened with its base, and merged into it.
 
     Args:
-        labels: the classes that are wanted; compared with those of the checkpoint where it has a classifier.
+        labels: the expected classes; compared with those of the checkpoint if it has a classifier.
         new_head: training may start from a body without this head, whose weights are then random, fixed by `seed`.
-        keep_adapter: leave an adapter beside the weights, ready to be trained on.
+        keep_adapter: do not merge an adapter, so that its training can continue.
     Raises:
         ModelError: unknown or unsafe; of another family or with another head; labels that differ; a tokenizer that
             does not fit; weights that are missing or not finite.
     """
-    place = find_model(name, revision=revision)
-    model_type = place.config.get("model_type")
-    family = family_of(model_type, name=place.name)
+    resolved = find_model(name, revision=revision)
+    model_type = resolved.config.get("model_type")
+    family = family_of(model_type, name=resolved.name)
     cls = family.model_class(head, model_type=str(model_type))
-    config = read_config(cls, place)
+    config = read_config(cls, resolved)
     if str((config.architectures or [""])[0]).endswith("ForMultipleChoice"):
-        _name_labels(config, _UNNAMED)  # its classifier has one output, whatever the config says
+        _name_labels(config, _UNNAMED)  # its classifier has one output, even if the config has more labels
     if head in LABELLED_HEADS:
         if not new_head:
-            _refuse_other_labels(config, cls, place)
-        _settle_labels(config, place, labels)
+            _refuse_other_labels(config, cls, resolved)
+        _check_labels(config, resolved, labels)
     elif head in SPAN_HEADS:
-        config.num_labels = 2  # start and end, whatever the model was before
-    model, new_weights = load_weights(family, head, config, place, new_head=new_head, seed=seed)
+        config.num_labels = 2  # start and end
+    model, new_weights = load_weights(family, head, config, resolved, new_head=new_head, seed=seed)
     adapter = None
-    if place.adapter is not None:
-        adapter = put_adapter(model, place)
+    if resolved.adapter is not None:
+        adapter = put_adapter(model, resolved)
         if not keep_adapter:
-            merge_into_base(model, name=place.name)
+            merge_into_base(model, name=resolved.name)
     elif new_weights:
-        logger.info("%s: new weights for %s", place.name, ", ".join(new_weights))
-    tokenizer = load_tokenizer(place)
+        logger.info("%s: new weights for %s", resolved.name, ", ".join(new_weights))
+    tokenizer = load_tokenizer(resolved)
     loaded = LoadedModel(
         model=model,
         tokenizer=tokenizer,
         family=family,
         name=name,
-        revision=place.revision,
-        base=_name_for_adapters(place),
+        revision=resolved.revision,
+        base=_name_for_adapters(resolved),
         new_weights=new_weights,
         adapter=adapter if keep_adapter else None,
     )
@@ -147,21 +144,21 @@ def load_model(
     return loaded
 
 
-def _name_for_adapters(place: ResolvedModel) -> str | None:
-    if place.base is not None:
+def _name_for_adapters(resolved: ResolvedModel) -> str | None:
+    if resolved.base is not None:
         return None
-    return str(place.folder.resolve()) if place.revision is None else place.name
+    return str(resolved.folder.resolve()) if resolved.revision is None else resolved.name
 
 
-def load_tokenizer(place: ResolvedModel) -> PreTrainedTokenizerFast:
-    """The folder's tokenizer; GPT-2's, which has no padding, is padded with its end of text, told by the mask."""
-    family = family_of(place.config.get("model_type"), name=place.name)
+def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerFast:
+    """The folder's tokenizer; GPT-2's, which has no padding token, pads with its end of text, which the mask hides."""
+    family = family_of(resolved.config.get("model_type"), name=resolved.name)
     family.register()
-    folder = place.folder
-    if place.base is not None and not (folder / TOKENIZER_CONFIG).exists():
-        folder = place.base.folder  # an adapter that llmkit did not make
-    tokenizer = read_tokenizer(folder, place.config, name=place.name)
-    # A published tokenizer.json may cut and pad all texts alike; llmkit cuts and pads by itself, and counts it.
+    folder = resolved.folder
+    if resolved.base is not None and not (folder / TOKENIZER_CONFIG).exists():
+        folder = resolved.base.folder  # an adapter that llmkit did not make
+    tokenizer = read_tokenizer(folder, resolved.config, name=resolved.name)
+    # A published tokenizer.json may truncate and pad all texts; llmkit truncates and pads itself, and counts it.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     if tokenizer.pad_token_id is None:
@@ -172,14 +169,14 @@ def load_tokenizer(place: ResolvedModel) -> PreTrainedTokenizerFast:
 
 
 def check_tokenizer(loaded: LoadedModel) -> None:
-    """Refuse a tokenizer whose ids do not all have an embedding, or without the tokens that its family works with.
+    """Reject a tokenizer whose ids do not all have an embedding, or that lacks tokens that its family needs.
 
-    Found later, it is an index error or nonsense.
+    Later it would be an index error or bad results.
     """
-    lacking = [name for name in loaded.family.needed_tokens if getattr(loaded.tokenizer, f"{name}_token_id") is None]
-    if lacking:
+    missing = [name for name in loaded.family.needed_tokens if getattr(loaded.tokenizer, f"{name}_token_id") is None]
+    if missing:
         raise ModelError(
-            f"{loaded.name}: the tokenizer has no {lacking[0]} token, which {loaded.family.name} models need. "
+            f"{loaded.name}: the tokenizer has no {missing[0]} token, which {loaded.family.name} models need. "
             "Use a tokenizer of the same family."
         )
     rows = loaded.model.get_input_embeddings().weight.shape[0]
@@ -199,26 +196,28 @@ def _name_labels(config: PreTrainedConfig, labels: tuple[str, ...] | None) -> No
         config.label2id = {label: index for index, label in enumerate(labels)}
 
 
-def _refuse_other_labels(config: PreTrainedConfig, cls: type[PreTrainedModel], place: ResolvedModel) -> None:
+def _refuse_other_labels(config: PreTrainedConfig, cls: type[PreTrainedModel], resolved: ResolvedModel) -> None:
     """Labels of texts and labels of tokens have weights of the same names and shapes: the config tells them apart."""
     kind = (config.architectures or [""])[0]
     verb = verb_of_class(kind)
     if kind != cls.__name__ and verb in {VERBS[head] for head in LABELLED_HEADS}:
-        raise ModelError(f"{place.name}: it was saved as {kind}; use `llmkit {verb}`.")
+        raise ModelError(f"{resolved.name}: it was saved as {kind}; use `llmkit {verb}`.")
 
 
-def _settle_labels(config: PreTrainedConfig, place: ResolvedModel, labels: tuple[str, ...] | None) -> None:
-    """Compare the wanted labels with the checkpoint's where it has a classifier, else write them into the config."""
+def _check_labels(config: PreTrainedConfig, resolved: ResolvedModel, labels: tuple[str, ...] | None) -> None:
+    """Compare the expected labels with the checkpoint's if it has a classifier, else write them into the config."""
     if sorted(config.id2label) != list(range(len(config.id2label))):
-        raise ModelError(f"{place.name}: config.json numbers its labels {sorted(config.id2label)}, not from 0 upwards.")
+        raise ModelError(
+            f"{resolved.name}: config.json numbers its labels {sorted(config.id2label)}, not from 0 upwards."
+        )
     if labels is None:
         return
-    found = tuple(config.id2label[index] for index in sorted(config.id2label))
-    if labels == _UNNAMED and len(found) == 1:
-        return  # the one output of a regression may be called anything
-    if has_weights(place, prefixes=_CLASSIFIERS) and found != labels:
+    names = tuple(config.id2label[index] for index in sorted(config.id2label))
+    if labels == _UNNAMED and len(names) == 1:
+        return  # the only output of a regression may have any name
+    if has_weights(resolved, prefixes=_CLASSIFIERS) and names != labels:
         raise ModelError(
-            f"{place.name}: the labels differ. The model has: {', '.join(found)}. The recipe or its data has: "
+            f"{resolved.name}: the labels differ. The model has: {', '.join(names)}. The recipe or its data has: "
             f"{', '.join(labels)}. Write the model's labels, in its order, as `labels:` in the recipe, or start "
             "from a model without a classifier."
         )

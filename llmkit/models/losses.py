@@ -25,8 +25,8 @@ _smoothed_share: ContextVar[float] = ContextVar("smoothed_share", default=0.0)
 def label_smoothing(share: float) -> Iterator[None]:
     """Inside, both losses below spread `share` of each target evenly over all outputs (Szegedy et al. 2016, section 7).
 
-    The training step alone opens this around a task's `loss_sum`. So no task has to know of it, and whatever calls
-    `loss_sum` to measure gets the plain loss.
+    The training step uses it around a task's `loss_sum`. So tasks do not implement it, and evaluation gets the
+    plain loss.
     """
     before = _smoothed_share.set(share)
     try:
@@ -40,7 +40,7 @@ def cross_entropy_sum(logits: Tensor, labels: Tensor, weights: Tensor | None = N
 
     Args:
         logits: -inf at an output that is impossible; smoothing spreads nothing there.
-        weights: (C,) what a nat counts, by its label.
+        weights: (C,) weight of each class.
     """
     logits, share = logits.float(), _smoothed_share.get()
     total = functional.cross_entropy(logits, labels, weight=weights, ignore_index=IGNORED, reduction="sum")
@@ -65,10 +65,10 @@ def vocabulary_loss_sum(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Te
         labels: (...) ids, `IGNORED` where nothing counts.
         bias: (V,), or None for a head without.
     Returns:
-        Scalar float32; 0, with zero gradients, where no label counts.
+        Scalar float32; 0, with zero gradients, if no label counts.
     """
     flat = labels.reshape(-1)
-    counted = (flat != IGNORED).nonzero().squeeze(1)  # the head runs only where something counts
+    counted = (flat != IGNORED).nonzero().squeeze(1)  # the head runs only for targets
     states = hidden.reshape(-1, hidden.shape[-1])[counted]  # (N, D)
     # Autograd asks for the gradient of a parameter even in inference mode; there it would be two thirds of the work.
     # Of a frozen or an adapted model, the matrix's own gradient would be one third.
@@ -93,8 +93,8 @@ class _VocabularyLoss(torch.autograd.Function):
     ) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=states.device)
         states_gradient, weight_gradient, bias_gradient = (
-            torch.zeros_like(tensor, dtype=torch.float32) if wanted and tensor is not None else None
-            for tensor, wanted in zip((states, weight, bias), trained, strict=True)
+            torch.zeros_like(tensor, dtype=torch.float32) if needed and tensor is not None else None
+            for tensor, needed in zip((states, weight, bias), trained, strict=True)
         )
         rows = max(1, _CHUNK_ELEMENTS // weight.shape[0])
         for start in range(0, len(states), rows):
@@ -102,14 +102,14 @@ class _VocabularyLoss(torch.autograd.Function):
             logits = (chunk @ weight.T).float()  # (n, V); under autocast in its dtype
             if bias is not None:
                 logits += bias.float()
-            normaliser = logits.logsumexp(dim=-1)
-            wanted_logits = (1 - share) * logits.gather(1, targets[:, None]).squeeze(1)
+            normalizer = logits.logsumexp(dim=-1)
+            target_logits = (1 - share) * logits.gather(1, targets[:, None]).squeeze(1)
             if share:
-                wanted_logits += share * logits.mean(dim=-1)
-            total += (normaliser - wanted_logits).sum()
+                target_logits += share * logits.mean(dim=-1)
+            total += (normalizer - target_logits).sum()
             if not any(trained):
                 continue
-            gradient = logits.sub_(normaliser[:, None]).exp_()  # softmax, less the target distribution
+            gradient = logits.sub_(normalizer[:, None]).exp_()  # softmax, less the target distribution
             if share:
                 gradient -= share / weight.shape[0]
             gradient[torch.arange(len(targets), device=targets.device), targets] -= 1 - share
@@ -127,5 +127,10 @@ class _VocabularyLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        made = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
-        return (*(None if one is None else (one * gradient).to(dtype) for one, dtype in made), None, None, None)
+        gradients = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        return (
+            *(None if saved is None else (saved * gradient).to(dtype) for saved, dtype in gradients),
+            None,
+            None,
+            None,
+        )

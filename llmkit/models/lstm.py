@@ -26,9 +26,9 @@ class LstmConfig(PreTrainedConfig):
     """Units of each direction."""
     num_hidden_layers: int = 1
     dropout: float = 0.1
-    """On embeddings, between layers, and in front of the classifier."""
+    """On embeddings, between layers, and before the classifier."""
     initializer_range: float = 0.1
-    """Embeddings are uniform in this distance from 0."""
+    """Embeddings are uniform between minus this and this."""
     pad_token_id: int | None = 0
 
 
@@ -45,19 +45,19 @@ class BidirectionalLSTM(nn.Module):
         self.backwards = nn.LSTM(width, units, batch_first=True)
 
     def forward(self, hidden: Tensor, back: Tensor) -> Tensor:
-        """(B, T, E) -> (B, T, 2H); what it says of padding means nothing.
+        """(B, T, E) -> (B, T, 2H); outputs at padding are meaningless.
 
         Args:
-            back: (B, T) the place of each token when its row is read from the end; its own inverse.
+            back: (B, T) position of each token when its row is read from the end; applied twice, it is the identity.
         """
-        ahead, _ = self.forwards(hidden)  # (B, T, H)
-        turned, _ = self.backwards(_placed(hidden, back))  # (B, T, H)
-        return torch.cat([ahead, _placed(turned, back)], dim=-1)
+        forwards, _ = self.forwards(hidden)  # (B, T, H)
+        reversed_, _ = self.backwards(_reordered(hidden, back))  # (B, T, H)
+        return torch.cat([forwards, _reordered(reversed_, back)], dim=-1)
 
 
-def _placed(hidden: Tensor, places: Tensor) -> Tensor:
+def _reordered(hidden: Tensor, positions: Tensor) -> Tensor:
     """The tokens of each row in another order."""
-    return hidden.gather(1, places[..., None].expand_as(hidden))
+    return hidden.gather(1, positions[..., None].expand_as(hidden))
 
 
 class LstmForSequenceClassification(PreTrainedModel):
@@ -81,25 +81,27 @@ class LstmForSequenceClassification(PreTrainedModel):
         """Logits (B, C) of token ids (B, T).
 
         Args:
-            attention_mask: (B, T) 1 for tokens, then 0 for padding, which is never read; None where there is none.
+            attention_mask: (B, T) 1 for tokens, then 0 for padding, which is ignored; None without padding.
         """
         inside = torch.ones_like(input_ids) if attention_mask is None else attention_mask  # (B, T)
-        # A row of nothing but padding has no largest value: its first position is read.
+        # A row of padding alone has no maximum: its first position is used.
         lengths = inside.sum(dim=1, keepdim=True).clamp(min=1)  # (B, 1)
-        places = torch.arange(input_ids.shape[1], device=input_ids.device)[None]  # (1, T)
-        back = torch.where(places < lengths, lengths - 1 - places, places)  # (B, T), each row's tokens from its end
+        positions = torch.arange(input_ids.shape[1], device=input_ids.device)[None]  # (1, T)
+        back = torch.where(
+            positions < lengths, lengths - 1 - positions, positions
+        )  # (B, T), each row's tokens from its end
         hidden = self.embeddings(input_ids)  # (B, T, E)
         for layer in self.lstm:
             hidden = layer(self.dropout(hidden), back)  # (B, T, 2H)
-        read = hidden.masked_fill((places >= lengths)[..., None], float("-inf")).amax(dim=1)  # (B, 2H)
+        read = hidden.masked_fill((positions >= lengths)[..., None], float("-inf")).amax(dim=1)  # (B, 2H)
         logits = self.classifier(self.dropout(read))  # (B, C)
         return SequenceClassifierOutput(logits=logits)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """torch's own start, but for the embeddings, and a forget gate that is open: long memory is not to be learnt.
+        """torch's initialization, except for the embeddings and an open forget gate for long memory from the start.
 
-        The open gate is that of Jozefowicz et al. 2015, who found it to close the gap to other recurrent networks.
+        Jozefowicz et al. 2015 found that an open gate closes the gap to other recurrent networks.
         """
         if isinstance(module, nn.Embedding):
             module.weight.uniform_(-self.config.initializer_range, self.config.initializer_range)

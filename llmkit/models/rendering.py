@@ -1,8 +1,8 @@
 """Chat templates of models, rendered in a separate process (template_process.py), which may hang, run out of memory or
 crash.
 
-Limits within this process would have to be set on every operator and filter of Jinja; for a separate process the
-operating system enforces them. It is started once per template, which takes a tenth of a second, and renders each
+Within this process every operator and filter of Jinja would need limits; for a separate process the operating system
+enforces them. It is started once per template, which takes a tenth of a second, and renders each
 conversation.
 """
 
@@ -26,9 +26,9 @@ _START = (
 
 
 Prefixes = Sequence[tuple[int, bool]]
-"""Beginnings of a conversation: the number of messages, and whether the assistant's answer is to follow."""
-_AT_ONCE = 64
-"""Conversations in one question to the process."""
+"""Beginnings of a conversation: the number of messages, and whether the assistant's answer follows."""
+_BATCH = 64
+"""Conversations in a request to the process."""
 
 
 class TemplateFault(Exception):
@@ -44,35 +44,35 @@ class Renderer:
         self._lock = Lock()
 
     def render(self, conversations: Sequence[tuple[Sequence[Mapping[str, str]], Prefixes]]) -> list[list[str]]:
-        """For each conversation the texts of these beginnings of it.
+        """For each conversation, the texts of its prefixes.
 
         Raises:
             TemplateFault: it is not a valid template, fails, or exceeds a limit.
         """
         texts: list[list[str]] = []
         with self._lock:
-            for start in range(0, len(conversations), _AT_ONCE):
-                texts += self._some(conversations[start : start + _AT_ONCE])
+            for start in range(0, len(conversations), _BATCH):
+                texts += self._render_batch(conversations[start : start + _BATCH])
         return texts
 
-    def _some(self, conversations: Sequence[tuple[Sequence[Mapping[str, str]], Prefixes]]) -> list[list[str]]:
+    def _render_batch(self, conversations: Sequence[tuple[Sequence[Mapping[str, str]], Prefixes]]) -> list[list[str]]:
         request = [
             {"messages": [dict(message) for message in messages], "prefixes": list(prefixes)}
             for messages, prefixes in conversations
         ]
-        answered = False
+        complete = False
         try:
-            self._process = self._process or self._started()
+            self._process = self._process or self._start()
             _write(self._process, json.dumps(request))
             texts = [[_read(self._process) for _ in prefixes] for _, prefixes in conversations]
-            answered = True
+            complete = True
         finally:
-            if not answered and self._process is not None:  # what it may still say belongs to no question
+            if not complete and self._process is not None:  # its remaining output belongs to no request
                 _stop(self._process)
                 self._process = None
         return texts
 
-    def _started(self) -> subprocess.Popen[str]:
+    def _start(self) -> subprocess.Popen[str]:
         paths = [path for path in sys.path if Path(path).is_absolute()]
         process = subprocess.Popen(
             [sys.executable, "-I", "-c", _START, json.dumps(paths)],
@@ -80,7 +80,7 @@ class Renderer:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             encoding="utf-8",
-            start_new_session=True,  # Ctrl-C at a terminal is meant for this process alone
+            start_new_session=True,  # Ctrl-C at a terminal must not reach it
         )
         weakref.finalize(self, _stop, process)
         self._process = process
@@ -91,10 +91,10 @@ class Renderer:
 
 @lru_cache(maxsize=2)
 def renderer(template: str, variables: str) -> Renderer:
-    """The same process for the same template.
+    """The renderer of a template; the same for the same template.
 
     Args:
-        variables: what else the template can read, as JSON.
+        variables: the other variables of the template, as JSON.
     """
     return Renderer(template, variables)
 
@@ -104,7 +104,7 @@ def _write(process: subprocess.Popen[str], line: str) -> None:
     try:
         process.stdin.write(line + "\n")
         process.stdin.flush()
-    except BrokenPipeError:  # it has ended: so says what is read next
+    except BrokenPipeError:  # it has ended: reading reports that
         return
 
 
@@ -123,6 +123,6 @@ def _stop(process: subprocess.Popen[str]) -> None:
     process.kill()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            with contextlib.suppress(OSError):  # what was not read by it cannot be flushed
+            with contextlib.suppress(OSError):  # unread input cannot be flushed
                 pipe.close()
     process.wait()

@@ -12,6 +12,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
 from llmkit.errors import MachineError, ModelError, nearest
 from llmkit.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, MODEL_CONFIG, read_adapter
 from llmkit.models.files import find_file, read_json
@@ -19,29 +29,30 @@ from llmkit.models.loaded import Adapter
 from llmkit.models.stored import INDEX, WEIGHTS, weight_files
 from llmkit.models.tokenizer_files import OTHER_TEMPLATES, TOKENIZER_FILES
 
-_FETCHED = ["*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors", ADAPTER_WEIGHTS]
+_DOWNLOADED = ["*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors", ADAPTER_WEIGHTS]
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 _READ = (CONFIG, GENERATION_CONFIG, WEIGHTS, INDEX, ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, BASE)
 _OTHER_LOADERS = ("transformers_weights", "quantization_config", "fusion_config", "configuration_files")
 """Keys that change how transformers reads weights or configs; None and empty count as absent."""
 _CODE_KEYS = ("auto_map", "trust_remote_code")
 _ATTENTION_KEYS = ("attn_implementation", "_attn_implementation")
-_KNOWN_ATTENTION = (None, "eager", "sdpa")  # no set: what a config names may be anything, a dict too
+_KNOWN_ATTENTION = (None, "eager", "sdpa")  # not a set: a config may have any value, such as a dict
 
 
 @dataclass(frozen=True)
 class ResolvedModel:
-    """A checked folder, and what it is a copy of."""
+    """A checked folder, and the origin of its model."""
 
     folder: Path
     name: str
     revision: str | None
     """The commit of a hub model; None for a folder."""
     config: dict[str, Any]
-    """What the model's own config says; of an adapter, that of the whole model."""
+    """The model's config; for an adapter, that of the whole model."""
     base: ResolvedModel | None = None
-    """The adapter in the folder, if any."""
+    """The model that the adapter changes."""
     adapter: Adapter | None = None
+    """The adapter in the folder, if any."""
 
 
 def find_model(name: str, *, revision: str | None = None) -> ResolvedModel:
@@ -54,31 +65,31 @@ def find_model(name: str, *, revision: str | None = None) -> ResolvedModel:
     """
     folder, commit = _folder_of(name, revision=revision)
     if os.path.lexists(folder / ADAPTER_CONFIG):
-        return _adapter_place(folder, name=name, commit=commit)
+        return _resolve_adapter(folder, name=name, commit=commit)
     return ResolvedModel(folder=folder, name=name, revision=commit, config=check_folder(folder, name=name))
 
 
 def _folder_of(name: str, *, revision: str | None) -> tuple[Path, str | None]:
-    """Where a model lies, and its commit if that is the hub's cache."""
+    """Folder of a model, and its commit if it is in the hub's cache."""
     path = Path(name)
     if path.is_dir() and revision is not None:
         raise ModelError(f"{name}: a folder has no revision {revision!r}; revisions are for hub models.")
     if path.is_dir():
-        return _of_run_or_folder(path), None
+        return _model_folder(path), None
     if _looks_like_path(name):
         raise ModelError(f"{name}: there is no such folder.{_sibling(path)}")
-    folder = _fetched_from_hub(name, revision=revision)
+    folder = _download(name, revision=revision)
     return folder, folder.name
 
 
-def _adapter_place(folder: Path, *, name: str, commit: str | None) -> ResolvedModel:
-    """An adapter's folder, and the model that it changes, which is found and checked like any other."""
+def _resolve_adapter(folder: Path, *, name: str, commit: str | None) -> ResolvedModel:
+    """An adapter's folder, and the model that it changes, which is resolved and checked like any other."""
     if any(os.path.lexists(folder / file) for file in (CONFIG, WEIGHTS, INDEX)):
         raise ModelError(f"{name}: it is both a model and an adapter ({ADAPTER_CONFIG}). Keep them in two folders.")
     _check_files(folder, name=name)
     if find_file(folder, ADAPTER_WEIGHTS, name=name) is None:
         raise ModelError(f"{name}: the weight file {ADAPTER_WEIGHTS} is missing.")
-    content = _needed_json(folder, ADAPTER_CONFIG, name=name)
+    content = _required_json(folder, ADAPTER_CONFIG, name=name)
     _check_entries(content, name=name, file=ADAPTER_CONFIG)
     adapter = read_adapter(content, name=name)
     adapter = replace(adapter, base_sha256=(read_json(folder, BASE, name=name) or {}).get("sha256"))
@@ -87,10 +98,10 @@ def _adapter_place(folder: Path, *, name: str, commit: str | None) -> ResolvedMo
         raise ModelError(f"{name}: its base model {adapter.base} is itself an adapter. Merge that with `llmkit merge`.")
     config = check_folder(folder_of_base, name=adapter.base)
     base = ResolvedModel(folder=folder_of_base, name=adapter.base, revision=commit_of_base, config=config)
-    own_config = read_json(folder, MODEL_CONFIG, name=name)  # an adapter that llmkit did not make has none
-    if own_config is not None:
-        _check_config(own_config, name=name, file=MODEL_CONFIG)
-        config = own_config
+    adapter_config = read_json(folder, MODEL_CONFIG, name=name)  # an adapter that llmkit did not make has none
+    if adapter_config is not None:
+        _check_config(adapter_config, name=name, file=MODEL_CONFIG)
+        config = adapter_config
     return ResolvedModel(folder=folder, name=name, revision=commit, config=config, base=base, adapter=adapter)
 
 
@@ -101,7 +112,7 @@ def check_folder(folder: Path, *, name: str) -> dict[str, Any]:
     kernels, `transformers_weights` and a weight map with `../` read other files, pickles among them.
     """
     _check_files(folder, name=name)
-    config = _needed_json(folder, CONFIG, name=name)
+    config = _required_json(folder, CONFIG, name=name)
     _check_config(config, name=name, file=CONFIG)
     weight_files(folder, name=name)
     return config
@@ -129,7 +140,7 @@ def _check_config(config: dict[str, Any], *, name: str, file: str) -> None:
             f"{name}: {file} has task_specific_params: {str(entries)[:80]!r}, which is not a mapping of tasks."
         )
     architectures = config.get("architectures") or []
-    if not isinstance(architectures, list) or not all(isinstance(one, str) for one in architectures):
+    if not isinstance(architectures, list) or not all(isinstance(architecture, str) for architecture in architectures):
         raise ModelError(
             f"{name}: {file} has architectures: {str(architectures)[:80]!r}, which is not a list of names."
         )
@@ -143,7 +154,7 @@ def _check_entries(config: dict[str, Any], *, name: str, file: str) -> None:
             raise ModelError(f"{name}: {file} names the attention {value!r}; eager and sdpa are allowed.")
 
 
-def _of_run_or_folder(path: Path) -> Path:
+def _model_folder(path: Path) -> Path:
     """A run's finished model, or the folder itself."""
     if not (path / "run.json").exists():
         return path
@@ -170,19 +181,9 @@ def _sibling(path: Path) -> str:
     return nearest(path.name, (entry.name for entry in parent.iterdir() if entry.is_dir()))
 
 
-def _fetched_from_hub(name: str, *, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
+def _download(name: str, *, revision: str | None) -> Path:
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_FETCHED))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=_DOWNLOADED))
     except HFValidationError as error:
         raise ModelError(f"{name!r} is neither a folder nor a hub id (OWNER/NAME).") from error
     except GatedRepoError as error:
@@ -204,7 +205,7 @@ def _fetched_from_hub(name: str, *, revision: str | None) -> Path:
         ) from error
 
 
-def _needed_json(folder: Path, file: str, *, name: str) -> dict[str, Any]:
+def _required_json(folder: Path, file: str, *, name: str) -> dict[str, Any]:
     content = read_json(folder, file, name=name)
     if content is None:
         raise ModelError(f"{name}: not a model, it has no {file}.")
@@ -213,11 +214,11 @@ def _needed_json(folder: Path, file: str, *, name: str) -> dict[str, Any]:
 
 def _entries(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Keys with their values, at any depth; a stack, since JSON may nest deeper than Python calls."""
-    waiting: list[object] = [content]
-    while waiting:
-        value = waiting.pop()
+    pending: list[object] = [content]
+    while pending:
+        value = pending.pop()
         if isinstance(value, dict):
             yield from value.items()
-            waiting += value.values()
+            pending += value.values()
         elif isinstance(value, list):
-            waiting += value
+            pending += value

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from llmkit.errors import DataError
 
 _LARGEST, _SMALLEST = 1e16, 1e-16
-"""Beyond these a squared difference may leave the range of float32."""
+"""Beyond these a squared difference may exceed the range of float32."""
 _LARGEST_RATIO = 1e6
-"""Of mean to standard deviation: float32 has 24 bits, and tells no numbers apart that differ by less."""
+"""Of mean to standard deviation: float32 has 24 bits, and cannot distinguish numbers that differ by less."""
 
 
 @dataclass(frozen=True)
 class TargetScale:
-    """A head's output times `deviation`, plus `mean`, is a number as the rows have it."""
+    """A head's output times `deviation`, plus `mean`, is a number in the unit of the rows."""
 
     mean: float
     deviation: float
@@ -52,7 +52,7 @@ class TargetScale:
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
-    """The mean, and the standard deviation of the population (divided by N), in any order of the values the same."""
+    """The mean, and the standard deviation of the population (divided by N), independent of the order of the values."""
     mean = math.fsum(value / len(values) for value in values)
     largest = max(abs(value - mean) for value in values)
     if not largest:

@@ -22,7 +22,7 @@ def target_loss_sum(model: Any, input_ids: Tensor, attention_mask: Tensor | None
     """
     states = model.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, S, D)
     decoder = model.decoder(
-        input_ids=model._shift_right(labels),  # the decoder sees what stands in front of each target
+        input_ids=model._shift_right(labels),  # the decoder reads the tokens before each target
         encoder_hidden_states=states,
         encoder_attention_mask=attention_mask,
         use_cache=False,

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from llmkit.errors import ModelError
 from llmkit.models.files import find_file, listed, read_json
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
@@ -27,23 +27,23 @@ class StoredTensor:
     name: str
     shape: tuple[int, ...]
     dtype: str
-    """As safetensors calls it: F32, BF16, I64 ..."""
+    """safetensors' name: F32, BF16, I64 ..."""
 
 
 def weight_files(folder: Path, *, name: str) -> dict[str, Path]:
-    """File name -> where it lies: `model.safetensors`, else all that the index names.
+    """File name -> path: `model.safetensors`, else all files in the index.
 
     Raises:
         ModelError: there are none; one is not a safetensors file of the folder; the index is damaged.
     """
     index = _weight_map(folder, name=name)
     shards = {file: _weight_file(folder, file, name=name) for file in sorted(set(index.values()))}
-    if find_file(folder, WEIGHTS, name=name) is not None:  # as in transformers, it goes before the index
+    if find_file(folder, WEIGHTS, name=name) is not None:  # as in transformers, it takes precedence over the index
         shards = {WEIGHTS: _weight_file(folder, WEIGHTS, name=name)}
     if not shards:
         pickled = [file.name for file in sorted(folder.iterdir()) if file.suffix in _PICKLES]
-        found = f"it has {pickled[0]}, a pickle, which can run code" if pickled else f"it has no weights ({WEIGHTS})"
-        raise ModelError(f"{name}: only safetensors weights are read; {found}.")
+        fault = f"it has {pickled[0]}, a pickle, which can run code" if pickled else f"it has no weights ({WEIGHTS})"
+        raise ModelError(f"{name}: only safetensors weights are read; {fault}.")
     return shards
 
 
@@ -67,10 +67,10 @@ def stored_tensors(folder: Path, *, name: str) -> dict[str, StoredTensor]:
 
 
 def tensors_of(path: Path, *, name: str, file: str) -> dict[str, StoredTensor]:
-    """What the header of a safetensors file tells, by name."""
+    """The tensors in the header of a safetensors file, by name."""
     with _opened(path, name=name, file=file) as content:
         slices = {key: content.get_slice(key) for key in content.keys()}  # noqa: SIM118  # not a mapping
-        return {key: StoredTensor(path, key, tuple(one.get_shape()), one.get_dtype()) for key, one in slices.items()}
+        return {key: StoredTensor(path, key, tuple(part.get_shape()), part.get_dtype()) for key, part in slices.items()}
 
 
 def read_tensors(tensors: Mapping[str, StoredTensor], *, name: str) -> dict[str, Tensor]:
@@ -85,8 +85,6 @@ def read_tensors(tensors: Mapping[str, StoredTensor], *, name: str) -> dict[str,
 
 @contextmanager
 def _opened(path: Path, *, name: str, file: str) -> Iterator[Any]:
-    from safetensors import SafetensorError, safe_open
-
     try:
         with safe_open(path, framework="pt") as content:
             yield content
@@ -95,19 +93,19 @@ def _opened(path: Path, *, name: str, file: str) -> Iterator[Any]:
 
 
 def _weight_map(folder: Path, *, name: str) -> dict[str, str]:
-    """Stored name -> file, as the index has it; empty without an index."""
+    """Stored name -> file, from the index; empty without an index."""
     content = read_json(folder, INDEX, name=name)
     if content is None:
         return {}
-    found = content.get("weight_map")
-    if not isinstance(found, dict) or not found:
+    files = content.get("weight_map")
+    if not isinstance(files, dict) or not files:
         raise ModelError(f"{name}: {INDEX} has no weight_map from tensors to files.")
-    for file in found.values():
+    for file in files.values():
         if not isinstance(file, str) or Path(file).name != file or not file.isprintable():
             raise ModelError(f"{name}: the weight index names {file!r}, which is outside the folder.")
         if not file.endswith(".safetensors"):
             raise ModelError(f"{name}: the weight index names {file!r}; only safetensors weights are read.")
-    return found
+    return files
 
 
 def _weight_file(folder: Path, file: str, *, name: str) -> Path:

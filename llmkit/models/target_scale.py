@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
 
 from llmkit.errors import ModelError
+from llmkit.models.loaded import LoadedModel
 from llmkit.models.scale import TargetScale
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers import PreTrainedModel
-
-    from llmkit.models.loaded import LoadedModel
 
 
 def standardised(loaded: LoadedModel, scale: TargetScale) -> LoadedModel:
@@ -47,14 +45,12 @@ def in_target_units(loaded: LoadedModel) -> Iterator[LoadedModel]:
 
 
 def head_tensors(loaded: LoadedModel) -> dict[str, Tensor]:
-    """Copies of what folding changes, by the names of the parameters, on the CPU."""
+    """Copies of the parameters that folding changes, by name, on the CPU."""
     return {name: loaded.model.get_parameter(name).detach().cpu().clone() for name in _parameters(loaded)}
 
 
 def put_head(loaded: LoadedModel, tensors: Mapping[str, Tensor]) -> None:
     """Restore the result of `head_tensors`."""
-    import torch
-
     with torch.no_grad():
         for name in _parameters(loaded):
             loaded.model.get_parameter(name).copy_(tensors[name])
@@ -67,13 +63,11 @@ def _parameters(loaded: LoadedModel) -> tuple[str, str]:
 
 
 def _rescale(loaded: LoadedModel, scale: TargetScale) -> None:
-    """Have the head give `deviation` times what it gave, plus `mean`. In float64, rounded once.
+    """Change the head so that its output is multiplied by `deviation`, plus `mean`. In float64, rounded once.
 
     Raises:
         ModelError: the head is 0 and has no bias.
     """
-    import torch
-
     model: PreTrainedModel = loaded.model
     weight, bias = (model.get_parameter(name) for name in _parameters(loaded))
     with torch.no_grad():
@@ -85,4 +79,4 @@ def _rescale(loaded: LoadedModel, scale: TargetScale) -> None:
         square = float(direction @ direction)
         if not square:
             raise ModelError(f"{loaded.name}: all weights of its head are 0, so it cannot predict a number.")
-        bias.copy_(bias.double() + scale.mean / square * direction)  # the head of this addition is the mean
+        bias.copy_(bias.double() + scale.mean / square * direction)  # the head maps the added vector to the mean

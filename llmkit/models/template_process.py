@@ -23,13 +23,13 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 SECONDS, MEGABYTES = 5, 512
-"""For one text; for the whole process, where the system can be told (Linux)."""
+"""Limits for a text, and for the whole process (on Linux)."""
 _SPARE_CHARACTERS, _TIMES_AS_LONG = 100_000, 10
-"""A text may be this much longer than the messages in it, times and characters."""
+"""A text may have this many characters, plus this many times those of its messages."""
 
 
 class _Generation(Extension):
-    """`{% generation %}`, by which a template marks the assistant's words; the text is that without the marks."""
+    """`{% generation %}`, which marks the assistant's text in a template; the marks are removed."""
 
     tags = {"generation"}  # noqa: RUF012  # as Jinja declares it
 
@@ -43,7 +43,7 @@ class _Generation(Extension):
 
 
 class _Dict:
-    """`dict` for templates, which could reach Python's insides by the class itself."""
+    """`dict` for templates, as a function, since the class would give access to Python's internals."""
 
     def __call__(self, *args: Any, **entries: Any) -> dict[Any, Any]:
         return dict(*args, **entries)
@@ -72,42 +72,44 @@ class _Namespace(jinja2.utils.Namespace):
             raise jinja2.exceptions.SecurityError(f"a namespace cannot have {name!r}")
 
 
-def environment() -> jinja2.Environment:
-    """That of transformers: its settings, extensions and functions."""
-    made = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
-    made.filters["tojson"] = _to_json
-    made.globals |= {
+def make_environment() -> jinja2.Environment:
+    """As in transformers: the same settings, extensions and functions."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals |= {
         "raise_exception": _raise_exception,
         "strftime_now": lambda form: datetime.now().strftime(form),
         "dict": _Dict(),
         "namespace": _Namespace,
     }
-    return made
+    return environment
 
 
 def main() -> None:
     """Read a line with the template, then one for each list of conversations. All lines are JSON.
 
-    A template is answered by a line, and so is each text: the text itself, or an object with the error, which ends the
-    answer.
+    The reply to the template is a line. So is the reply to each text: the text, or an object with the error, after which
+    no more texts of the line are rendered.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its end is the end of its input
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends at the end of its input
     _limit_memory()
     first = json.loads(sys.stdin.readline())
-    faulthandler.dump_traceback_later(SECONDS, exit=True)  # what is constant is computed now
+    faulthandler.dump_traceback_later(SECONDS, exit=True)  # constant expressions are computed now
     try:
-        template = environment().from_string(first["template"])
+        template = make_environment().from_string(first["template"])
     except Exception as error:
-        _answer({"error": _words(error)})
+        _reply({"error": _message(error)})
         return
     finally:
         faulthandler.cancel_dump_traceback_later()
-    _answer("")
+    _reply("")
     for line in sys.stdin:
         try:
             _render(template, json.loads(line), variables=first["variables"])
-        except Exception as error:  # a template may fail as any program does
-            _answer({"error": _words(error)})
+        except Exception as error:  # a template may raise anything
+            _reply({"error": _message(error)})
         finally:
             faulthandler.cancel_dump_traceback_later()
             sys.stdout.flush()
@@ -120,25 +122,29 @@ def _render(template: jinja2.Template, conversations: list[dict[str, Any]], *, v
     """
     set_at = -math.inf
     for conversation in conversations:
-        for count, asks in conversation["prefixes"]:
+        for count, prompted in conversation["prefixes"]:
             if time.monotonic() - set_at > SECONDS / 10:
                 set_at = time.monotonic()
                 faulthandler.dump_traceback_later(SECONDS, exit=True)
-            text = _text(template, conversation["messages"][:count], asks=asks, variables=variables)
+            text = _text(
+                template, conversation["messages"][:count], add_generation_prompt=prompted, variables=variables
+            )
             sys.stdout.write(json.dumps(text) + "\n")
 
 
-def _text(template: jinja2.Template, messages: list[dict[str, str]], *, asks: bool, variables: dict[str, Any]) -> str:
-    most = _SPARE_CHARACTERS + _TIMES_AS_LONG * sum(len(message["content"]) for message in messages)
-    given = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": asks}
-    pieces: list[str] = []
+def _text(
+    template: jinja2.Template, messages: list[dict[str, str]], *, add_generation_prompt: bool, variables: dict[str, Any]
+) -> str:
+    limit = _SPARE_CHARACTERS + _TIMES_AS_LONG * sum(len(message["content"]) for message in messages)
+    values = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": add_generation_prompt}
+    chunks: list[str] = []
     length = 0
-    for piece in template.generate({**given, **variables}):
-        pieces.append(piece)
-        length += len(piece)
-        if length > most:
-            raise ValueError(f"it writes more than {most:,} characters")
-    return "".join(pieces)
+    for chunk in template.generate({**values, **variables}):
+        chunks.append(chunk)
+        length += len(chunk)
+        if length > limit:
+            raise ValueError(f"it writes more than {limit:,} characters")
+    return "".join(chunks)
 
 
 def _to_json(
@@ -148,7 +154,7 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """`tojson` as chat templates expect it: Jinja's own would escape what HTML escapes."""
+    """`tojson` as chat templates expect it: Jinja's filter escapes HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
@@ -156,14 +162,14 @@ def _raise_exception(message: object) -> None:
     raise jinja2.TemplateError(str(message))
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"it needs more than {MEGABYTES} MB"
-    kind = "" if type(error) is jinja2.TemplateError else f"{type(error).__name__}: "  # its own words
+    kind = "" if type(error) is jinja2.TemplateError else f"{type(error).__name__}: "  # raised by the template itself
     return f"{kind}{str(error)[:200]}"
 
 
-def _answer(content: object) -> None:
+def _reply(content: object) -> None:
     sys.stdout.write(json.dumps(content) + "\n")
     sys.stdout.flush()
 

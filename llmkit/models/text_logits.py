@@ -7,11 +7,11 @@ from torch import Tensor
 
 
 def text_logits(logits: Tensor, lengths: Tensor) -> Tensor:
-    """(B, C) float32 from what a classifier gives: as it stands, or the mean over a text's tokens, as with T5.
+    """(B, C) float32 from a classifier's logits: unchanged, or the mean over a text's tokens (T5).
 
-    T5 has no token that stands for a text, and transformers' classifier for it runs a decoder besides; the mean over
-    the encoder's states does as well (Ni et al. 2021, "Sentence-T5"), at half the cost. A linear head's mean is the
-    head of the mean state.
+    T5 has no token that represents a text, and transformers' classifier for it also runs a decoder; the mean over
+    the encoder's states is as good (Ni et al. 2021, "Sentence-T5"), at half the cost. The mean of a linear
+    head's outputs is its output for the mean state.
 
     Args:
         logits: (B, C) or (B, T, C), padded on the right.

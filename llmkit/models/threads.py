@@ -19,22 +19,22 @@ _TOKENIZING = threading.RLock()
 
 
 def one_load_at_a_time(load: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Lock for loading, which seeds torch's global random numbers for new weights and silences transformers meanwhile."""
+    """Lock for loading, which seeds torch's global random numbers for new weights and silences transformers."""
 
     @wraps(load)
-    def alone(*args: _Arguments.args, **keys: _Arguments.kwargs) -> _Result:
+    def locked(*args: _Arguments.args, **keys: _Arguments.kwargs) -> _Result:
         with _LOADING:
             return load(*args, **keys)
 
-    return alone
+    return locked
 
 
 @contextmanager
-def own_turn(tokenizer: PreTrainedTokenizerFast) -> Iterator[None]:
+def locked_tokenizer(tokenizer: PreTrainedTokenizerFast) -> Iterator[None]:
     """Lock a tokenizer for one call, and restore its state afterwards.
 
-    A fast tokenizer keeps how it cut, padded and read names of special tokens last; that would hold for the calls of
-    other threads, and would be saved. Nothing that waits, such as a `yield`, belongs inside.
+    A fast tokenizer stores the last settings for truncation, padding and special tokens; they would apply to calls of
+    other threads, and would be saved. Do not wait inside, for example with a `yield`.
     """
     with _TOKENIZING:
         backend = tokenizer.backend_tokenizer

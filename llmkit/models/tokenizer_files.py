@@ -10,13 +10,13 @@ import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedTokenizerFast, TokenizersBackend
+from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from llmkit.errors import ModelError
 from llmkit.models.files import read_file, read_json
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
 
 TOKENIZER_CONFIG, _SPECIAL_TOKENS = "tokenizer_config.json", "special_tokens_map.json"
 _COPIED = (
@@ -33,7 +33,7 @@ _COPIED = (
 TOKENIZER_FILES = (TOKENIZER_CONFIG, _SPECIAL_TOKENS, *_COPIED)
 """Every file that a tokenizer is read from."""
 OTHER_TEMPLATES = "additional_chat_templates"
-"""A folder of chat templates beside the default one, which llmkit does not use."""
+"""A folder of additional chat templates, which llmkit does not use."""
 _FILE_ENDS = ("_file", "_files", "_path")
 _NOT_READ = {
     "fast_tokenizer_files",
@@ -47,38 +47,34 @@ _NOT_READ = {
     "tokenizer_truncation",
     "vocab",
 }
-"""Keys of a tokenizer's configs that would replace what its files say, most of them by a file of any name.
+"""Keys of a tokenizer's configs that would replace the content of its files, most of them by a file of any name.
 
-Published configs have some, left over from where they were made.
+Some published configs still have them.
 """
 
 
 def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> PreTrainedTokenizerFast:
-    """The folder's tokenizer as AutoTokenizer chooses and reads it.
+    """The folder's tokenizer as AutoTokenizer reads it.
 
     Args:
         config: the model's; its type and its tokenizer's class are read.
     Raises:
-        ModelError: files that lie elsewhere; code of its own; damaged; a kind without the tokenizers library.
+        ModelError: files outside the folder; custom code; damaged files; a tokenizer without the tokenizers library.
     """
-    from transformers import AutoTokenizer, TokenizersBackend
-
     content = read_json(folder, TOKENIZER_CONFIG, name=name) or {}
     if content.get("auto_map"):
         raise ModelError(f"{name}: {TOKENIZER_CONFIG} requires its own code (auto_map), which llmkit never runs.")
     _check_class(content.get("tokenizer_class") or config.get("tokenizer_class"), name=name)
-    with tempfile.TemporaryDirectory(prefix="llmkit-tokenizer-") as place:
-        copy = Path(place)
+    with tempfile.TemporaryDirectory(prefix="llmkit-tokenizer-") as temporary:
+        copy = Path(temporary)
         _copy_files(folder, copy, name=name)
         _write_config(copy / TOKENIZER_CONFIG, content)
         _write_config(copy / _SPECIAL_TOKENS, read_json(folder, _SPECIAL_TOKENS, name=name) or {})
-        chosen_by = {key: config[key] for key in ("model_type", "tokenizer_class") if key in config}
-        (copy / "config.json").write_text(json.dumps(chosen_by), encoding="utf-8")
+        selectors = {key: config[key] for key in ("model_type", "tokenizer_class") if key in config}
+        (copy / "config.json").write_text(json.dumps(selectors), encoding="utf-8")
         try:
             tokenizer = AutoTokenizer.from_pretrained(copy, local_files_only=True, trust_remote_code=False)
-        except (
-            Exception
-        ) as error:  # transformers raises whatever its parsers raise; the folder is at fault in every case
+        except Exception as error:  # its parsers raise any exception type; the folder is the cause in every case
             text = str(error).replace(str(copy), str(folder)).strip().splitlines() or [""]
             fault = f"{type(error).__name__}: {text[0][:200]}"
             raise ModelError(f"{name}: its tokenizer cannot be read ({fault}).") from error
@@ -91,18 +87,17 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
     return tokenizer
 
 
-def _check_class(wanted: object, *, name: str) -> None:
+def _check_class(class_name: object, *, name: str) -> None:
     """Reject tokenizer classes with their own file reading, before one of them reads a file."""
-    from transformers import TokenizersBackend
-    from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
-
-    if wanted is None:
+    if class_name is None:
         return
-    if not isinstance(wanted, str):
-        raise ModelError(f"{name}: its tokenizer_class is {str(wanted)[:80]!r}, which is not a name.")
-    known = tokenizer_class_from_name(wanted) or tokenizer_class_from_name(wanted.removesuffix("Fast"))
+    if not isinstance(class_name, str):
+        raise ModelError(f"{name}: its tokenizer_class is {str(class_name)[:80]!r}, which is not a name.")
+    known = tokenizer_class_from_name(class_name) or tokenizer_class_from_name(class_name.removesuffix("Fast"))
     if known is not None and not (isinstance(known, type) and issubclass(known, TokenizersBackend)):
-        raise ModelError(f"{name}: its tokenizer is a {wanted}; only those of the tokenizers library are supported.")
+        raise ModelError(
+            f"{name}: its tokenizer is a {class_name}; only those of the tokenizers library are supported."
+        )
 
 
 def _copy_files(folder: Path, copy: Path, *, name: str) -> None:
@@ -113,10 +108,10 @@ def _copy_files(folder: Path, copy: Path, *, name: str) -> None:
 
 
 def _write_config(path: Path, content: Mapping[str, Any]) -> None:
-    """Write what is read of a config; no file where nothing is."""
-    kept = {key: value for key, value in content.items() if not (key in _NOT_READ or key.endswith(_FILE_ENDS))}
-    if kept:
-        path.write_text(json.dumps(kept), encoding="utf-8")
+    """Write the keys of a config that are read; no file if there are none."""
+    used = {key: value for key, value in content.items() if not (key in _NOT_READ or key.endswith(_FILE_ENDS))}
+    if used:
+        path.write_text(json.dumps(used), encoding="utf-8")
 
 
 def _check_settings(tokenizer: PreTrainedTokenizerFast, *, name: str) -> None:
@@ -126,7 +121,7 @@ def _check_settings(tokenizer: PreTrainedTokenizerFast, *, name: str) -> None:
         raise ModelError(
             f"{name}: {TOKENIZER_CONFIG} has model_max_length: {str(limit)[:80]!r}, which is not a length."
         )
-    if isinstance(tokenizer.chat_template, dict):  # several, by name: transformers takes this one, and so is it saved
+    if isinstance(tokenizer.chat_template, dict):  # several, by name: transformers uses and saves this one
         tokenizer.chat_template = tokenizer.chat_template.get("default")
     if not isinstance(tokenizer.chat_template, str | None):
         raise ModelError(f"{name}: its chat template is {str(tokenizer.chat_template)[:80]!r}, which is not text.")

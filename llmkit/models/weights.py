@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel
+from transformers.initialization import no_init_weights
+from transformers.utils import logging as theirs
 
 from llmkit.errors import ModelError
 from llmkit.models.adapters import (
@@ -24,92 +29,83 @@ from llmkit.models.loaded import Adapter
 from llmkit.models.resolve import GENERATION_CONFIG, ResolvedModel
 from llmkit.models.stored import StoredTensor, read_tensors, stored_tensors, tensors_of
 
-if TYPE_CHECKING:
-    from torch import nn
-    from transformers import PreTrainedConfig, PreTrainedModel
-
 
 def load_weights(
-    family: Family, head: Head, config: PreTrainedConfig, place: ResolvedModel, *, new_head: bool, seed: int
+    family: Family, head: Head, config: PreTrainedConfig, resolved: ResolvedModel, *, new_head: bool, seed: int
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """The model, and its parameters that the checkpoint lacks; of an adapter, its base with the adapter's own heads.
 
-    transformers gets tensors, never a folder: it would open any file it finds there.
+    transformers gets tensors, never a folder: it would open any file there.
 
     Raises:
         ModelError: weights are damaged, missing, unused, not finite, or have other shapes.
     """
-    import torch
-    from transformers.initialization import no_init_weights
-
-    source = place.base or place
-    stored, heads = stored_tensors(source.folder, name=source.name), _adapter_heads(place)
-    cls, parts = family.model_class(head, model_type=config.model_type), family.load_options(head)
+    source = resolved.base or resolved
+    stored, heads = stored_tensors(source.folder, name=source.name), _adapter_heads(resolved)
+    cls, options = family.model_class(head, model_type=config.model_type), family.load_options(head)
     with no_init_weights():
-        fitting, missing = fit(lambda: cls(config, **parts), cls, config, stored, instead=heads, name=place.name)
-    _refuse_missing(missing, family, place, new_head=new_head)
-    tensors = read_tensors(fitting, name=place.name)
+        fitting, missing = fit(lambda: cls(config, **options), cls, config, stored, replacing=heads, name=resolved.name)
+    _refuse_missing(missing, family, resolved, new_head=new_head)
+    tensors = read_tensors(fitting, name=resolved.name)
     try:
         with torch.random.fork_rng(devices=[]), quiet_transformers():
             torch.manual_seed(seed)
             model, report = cls.from_pretrained(
-                None, config=config, state_dict=tensors, dtype=torch.float32, output_loading_info=True, **parts
+                None, config=config, state_dict=tensors, dtype=torch.float32, output_loading_info=True, **options
             )
-    except Exception as error:  # whatever is left is the folder's fault, too
-        raise ModelError(f"{place.name}: its weights cannot be loaded ({first_line(error)}).") from error
+    except Exception as error:  # the folder is the cause of all other errors, too
+        raise ModelError(f"{resolved.name}: its weights cannot be loaded ({first_line(error)}).") from error
     into_own_memory(model)
-    _refuse_missing(report["missing_keys"], family, place, new_head=new_head)
+    _refuse_missing(report["missing_keys"], family, resolved, new_head=new_head)
     if "classifier.weight" in report["missing_keys"]:
         family.scale_new_head(model)
     damaged = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]
     if damaged:
-        raise ModelError(f"{place.name}: weights that are not finite numbers: {', '.join(damaged[:5])}.")
-    _put_generation_config(model, place)
+        raise ModelError(f"{resolved.name}: weights that are not finite numbers: {', '.join(damaged[:5])}.")
+    _put_generation_config(model, resolved)
     return model, tuple(sorted(report["missing_keys"]))
 
 
 def into_own_memory(model: nn.Module) -> None:
     """Copy parameters and buffers out of the memory-mapped file.
 
-    A file's tensors are aligned to 8 bytes, torch's own to 64, and matrix products are summed in a different order when
-    the alignment differs: a resumed run would not be bit-identical, and the same model would give different numbers when
+    A file's tensors are aligned to 8 bytes, torch's own to 64, and the order of summation in a matrix product depends on
+    the alignment: a resumed run would not be bit-identical, and the same model would give different numbers when
     it is stored with another header.
     """
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
 
 
-def _refuse_missing(names: Iterable[str], family: Family, place: ResolvedModel, *, new_head: bool) -> None:
+def _refuse_missing(names: Iterable[str], family: Family, resolved: ResolvedModel, *, new_head: bool) -> None:
     missing = sorted(names)
     heads = all(key.startswith(family.new_weights) for key in missing)
-    if not missing or (new_head and heads and place.adapter is None):
+    if not missing or (new_head and heads and resolved.adapter is None):
         return
-    lacking = ", ".join(missing[:5])
-    if place.adapter is not None and heads:
+    names_listed = ", ".join(missing[:5])
+    if resolved.adapter is not None and heads:
         raise ModelError(
-            f"{place.name}: neither it nor {place.adapter.base} has weights for {lacking}. To train it for another "
+            f"{resolved.name}: neither it nor {resolved.adapter.base} has weights for {names_listed}. To train it for another "
             "task, merge it first with `llmkit merge`."
         )
-    source = place.base or place
+    source = resolved.base or resolved
     kind = ", ".join(source.config.get("architectures") or ["of an unknown kind"])
     verb = verb_of_class(kind)
     other = "" if verb is None else f", or use `llmkit {verb}`"
-    raise ModelError(f"{source.name}: it was saved as {kind} and lacks {lacking}. Finetune it first{other}.")
+    raise ModelError(f"{source.name}: it was saved as {kind} and lacks {names_listed}. Finetune it first{other}.")
 
 
-def _put_generation_config(model: PreTrainedModel, place: ResolvedModel) -> None:
-    """What transformers reads beside a model that writes: its own file, else what old configs have among the rest.
+def _put_generation_config(model: PreTrainedModel, resolved: ResolvedModel) -> None:
+    """Set the generation config of a model: its file, else the keys in an old model config.
 
-    An adapter writes as it was trained to: its end of text and its limit go before those of its base.
+    An adapter's end of text and length limit take precedence over those of its base.
     """
-    from transformers import GenerationConfig
-
     if not model.can_generate():
         return
-    content = read_json(place.folder, GENERATION_CONFIG, name=place.name)
-    if content is None and place.base is not None:  # peft's own adapters have none
-        content = read_json(place.base.folder, GENERATION_CONFIG, name=place.base.name)
-    config = place.config if place.base is None else place.base.config
+    content = read_json(resolved.folder, GENERATION_CONFIG, name=resolved.name)
+    if content is None and resolved.base is not None:  # adapters made by peft have none
+        content = read_json(resolved.base.folder, GENERATION_CONFIG, name=resolved.base.name)
+    config = resolved.config if resolved.base is None else resolved.base.config
     replaced = [key for key in content or {} if callable(getattr(GenerationConfig, key, None))]
     try:
         if replaced:
@@ -119,52 +115,52 @@ def _put_generation_config(model: PreTrainedModel, place: ResolvedModel) -> None
         else:
             model.generation_config = GenerationConfig.from_dict(content)
     except Exception as error:  # as for the config
-        raise ModelError(f"{place.name}: its {GENERATION_CONFIG} is not valid ({first_line(error)}).") from error
+        raise ModelError(f"{resolved.name}: its {GENERATION_CONFIG} is not valid ({first_line(error)}).") from error
 
 
-def has_weights(place: ResolvedModel, *, prefixes: tuple[str, ...]) -> bool:
-    """Whether a weight of the place has a name that begins like one of these."""
-    if place.adapter is not None:
-        names = [name.removeprefix(ADAPTER_PREFIX) for name in _adapter_tensors(place)]
+def has_weights(resolved: ResolvedModel, *, prefixes: tuple[str, ...]) -> bool:
+    """Whether the model has a weight whose name begins with one of the prefixes."""
+    if resolved.adapter is not None:
+        names = [name.removeprefix(ADAPTER_PREFIX) for name in _adapter_tensors(resolved)]
     else:
-        names = list(stored_tensors(place.folder, name=place.name))
+        names = list(stored_tensors(resolved.folder, name=resolved.name))
     return any(name.startswith(prefixes) for name in names)
 
 
-def _adapter_tensors(place: ResolvedModel) -> dict[str, StoredTensor]:
-    path = find_file(place.folder, ADAPTER_WEIGHTS, name=place.name)
-    assert path is not None, "the scan has looked"
-    return tensors_of(path, name=place.name, file=ADAPTER_WEIGHTS)
+def _adapter_tensors(resolved: ResolvedModel) -> dict[str, StoredTensor]:
+    path = find_file(resolved.folder, ADAPTER_WEIGHTS, name=resolved.name)
+    assert path is not None, "checked by find_model"
+    return tensors_of(path, name=resolved.name, file=ADAPTER_WEIGHTS)
 
 
-def _adapter_heads(place: ResolvedModel) -> dict[str, StoredTensor]:
+def _adapter_heads(resolved: ResolvedModel) -> dict[str, StoredTensor]:
     """The tensors of modules that an adapter stores in full, by their names in the model."""
-    if place.adapter is None:
+    if resolved.adapter is None:
         return {}
-    tensors = _adapter_tensors(place).items()
+    tensors = _adapter_tensors(resolved).items()
     return {name.removeprefix(ADAPTER_PREFIX): tensor for name, tensor in tensors if ".lora_" not in name}
 
 
-def put_adapter(model: PreTrainedModel, place: ResolvedModel) -> Adapter:
-    """Add the adapter of a place to its base model.
+def put_adapter(model: PreTrainedModel, resolved: ResolvedModel) -> Adapter:
+    """Add an adapter to its base model.
 
     Raises:
         ModelError: it is damaged, or was trained on other weights.
     """
-    adapter = place.adapter
-    assert adapter is not None, "the caller has looked"
-    stored = _adapter_tensors(place)
-    there = dict(model.named_modules())
-    adapter = replace(adapter, whole=tuple(name for name in adapter.whole if name in there))
-    _check_ranks(model, adapter, stored, name=place.name)
+    adapter = resolved.adapter
+    assert adapter is not None, "checked by the caller"
+    stored = _adapter_tensors(resolved)
+    modules = dict(model.named_modules())
+    adapter = replace(adapter, whole=tuple(name for name in adapter.whole if name in modules))
+    _check_ranks(model, adapter, stored, name=resolved.name)
     try:
         inject(model, adapter, seed=0)
     except ValueError as error:
-        raise ModelError(f"{place.name}: it does not fit {adapter.base} ({first_line(error)}).") from error
-    put_tensors(model, read_tensors(stored, name=place.name), name=place.name)
+        raise ModelError(f"{resolved.name}: it does not fit {adapter.base} ({first_line(error)}).") from error
+    put_tensors(model, read_tensors(stored, name=resolved.name), name=resolved.name)
     if adapter.base_sha256 not in (None, base_hash(model)):
         raise ModelError(
-            f"{place.name}: it was trained on other weights than those of {adapter.base} now. Restore the old "
+            f"{resolved.name}: it was trained on other weights than those of {adapter.base} now. Restore the old "
             "weights; the adapter cannot be used without them."
         )
     return adapter
@@ -176,9 +172,9 @@ def _check_ranks(model: PreTrainedModel, adapter: Adapter, stored: Mapping[str, 
     for module, _ in model.named_modules():
         key = f"{ADAPTER_PREFIX}{module}.lora_A.weight"
         if f".{module}".endswith(ends) and (key not in stored or stored[key].shape[:1] != (adapter.rank,)):
-            found = f"the shape {stored[key].shape}" if key in stored else "no weights"
+            stored_shape = f"the shape {stored[key].shape}" if key in stored else "no weights"
             raise ModelError(
-                f"{name}: its weights do not belong to this adapter: {key} has {found}, but {ADAPTER_CONFIG} has "
+                f"{name}: its weights do not belong to this adapter: {key} has {stored_shape}, but {ADAPTER_CONFIG} has "
                 f"r: {adapter.rank}."
             )
 
@@ -186,15 +182,13 @@ def _check_ranks(model: PreTrainedModel, adapter: Adapter, stored: Mapping[str, 
 def merge_into_base(model: PreTrainedModel, *, name: str) -> None:
     try:
         merge_adapter(model)
-    except ValueError as error:  # peft looks at the sums
+    except ValueError as error:  # peft checks the sums
         raise ModelError(f"{name}: merging it into its base gives weights that are not finite numbers.") from error
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """What matters of its loading report is checked and said by us; its progress bar and tables are not for users."""
-    from transformers.utils import logging as theirs
-
+    """Hide transformers' loading report, progress bar and tables; llmkit checks and reports what matters."""
     verbosity = theirs.get_verbosity()
     theirs.set_verbosity_error()
     theirs.disable_progress_bar()

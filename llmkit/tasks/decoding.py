@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.threads import own_turn
+from llmkit.models.threads import locked_tokenizer
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import StreamingEngine
 
@@ -19,7 +19,7 @@ HALF_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 def decode_new(loaded: LoadedModel, ids: Sequence[int]) -> str:
     """The text of new ids, without special tokens and without half a character at the end."""
-    with own_turn(loaded.tokenizer):
+    with locked_tokenizer(loaded.tokenizer):
         if not loaded.family.cleans_up_spaces:
             text = loaded.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         else:

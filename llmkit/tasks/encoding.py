@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from llmkit.data.lengths import LengthCount
-from llmkit.models.threads import own_turn
+from llmkit.models.threads import locked_tokenizer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,7 +60,7 @@ def encode_texts(
 
 def cut_ids(tokenizer: PreTrainedTokenizerFast, text: str, *, max_tokens: int) -> list[int]:
     """Ids of a text that is too long, truncated before its closing special token."""
-    with own_turn(tokenizer):
+    with locked_tokenizer(tokenizer):
         ids: list[int] = tokenizer(text, truncation=True, max_length=max_tokens)["input_ids"]
     return ids
 
@@ -75,7 +75,7 @@ def token_ids(
         names_are_text: the name of a special token in a text does not become that token, save T5's `<pad>` and `</s>`,
             which are ordinary entries of its vocabulary.
     """
-    with own_turn(tokenizer):
+    with locked_tokenizer(tokenizer):
         encoding = tokenizer(
             list(texts),
             add_special_tokens=special,

@@ -1,7 +1,7 @@
 """Checkpoints: a model folder that plain transformers opens (or an adapter that peft opens), the optimizer's state by
 parameter name, and the training progress.
 
-Saved atomically (llmkit/atomic.py), found by scanning and verified byte by byte. No pickle.
+Saved atomically (llmkit/atomic.py), listed from the folder and verified byte by byte. No pickle.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from llmkit.atomic import publish_folder, read_verified, remove_folder, verify_folder
 from llmkit.errors import RunError
 from llmkit.models.adapters import ADAPTER_WEIGHTS, put_tensors
-from llmkit.models.export import changing_files, own_tensors, tokenizer_files
+from llmkit.models.export import changing_files, tokenizer_files, unique_tensors
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.scale import TargetScale
 from llmkit.models.target_scale import head_tensors, put_head
@@ -32,7 +32,7 @@ from llmkit.training.progress import Progress
 logger = logging.getLogger("llmkit")
 _OPTIMIZER, _STATE, _SCALER = "optimizer.safetensors", "trainer_state.json", "scaler.json"
 _HEAD, _MEAN, _DEVIATION = "standardised_head.safetensors", "target_mean", "target_deviation"
-_OWN = {_OPTIMIZER, _STATE, _SCALER, _HEAD}
+_NOT_OF_THE_MODEL = {_OPTIMIZER, _STATE, _SCALER, _HEAD}
 """The files of a checkpoint besides the model."""
 
 
@@ -52,7 +52,7 @@ class Checkpoint:
 
     def model_files(self) -> dict[str, bytes]:
         """The files of the finished model."""
-        return {name: self.read(name) for name in self.manifest["files"] if name not in _OWN}
+        return {name: self.read(name) for name in self.manifest["files"] if name not in _NOT_OF_THE_MODEL}
 
 
 class CheckpointStore:
@@ -159,13 +159,14 @@ def restore(checkpoint: Checkpoint, loaded: LoadedModel, optimizer: Optimizer) -
 
 def _put_weights(checkpoint: Checkpoint, loaded: LoadedModel) -> None:
     tensors = load_tensors(checkpoint.read("model.safetensors"))
-    own = own_tensors(loaded.model)
-    odd = sorted(tensors.keys() ^ own.keys()) or [name for name in own if own[name].shape != tensors[name].shape]
-    if odd:
-        raise RunError(f"{checkpoint.folder}: its weights do not belong to this model: {', '.join(odd[:5])}.")
-    loaded.model.load_state_dict(
-        tensors, strict=False
-    )  # second names of tied weights are missing; the rest was just compared
+    expected = unique_tensors(loaded.model)
+    other = sorted(tensors.keys() ^ expected.keys()) or [
+        name for name in expected if expected[name].shape != tensors[name].shape
+    ]
+    if other:
+        raise RunError(f"{checkpoint.folder}: its weights do not belong to this model: {', '.join(other[:5])}.")
+    # Not strict: second names of tied weights are missing; all others were just compared.
+    loaded.model.load_state_dict(tensors, strict=False)
 
 
 def _head_file(loaded: LoadedModel, scale: TargetScale) -> bytes:

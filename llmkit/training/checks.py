@@ -22,7 +22,7 @@ from llmkit.data.examples import Examples
 from llmkit.data.order import batch_of_step, steps_per_epoch
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.adapters import merge_adapter
-from llmkit.models.export import changing_files, own_tensors, tokenizer_files
+from llmkit.models.export import changing_files, tokenizer_files, unique_tensors
 from llmkit.models.families import LABELLED_HEADS, SPAN_HEADS, VOCABULARY_HEADS
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
@@ -43,7 +43,7 @@ class Check:
     """A check that passed: a description of what was checked."""
 
     name: str
-    found: str
+    result: str
 
 
 def check_before_training(task: Task, examples: Examples, *, train: TrainBlock, device: torch.device) -> list[Check]:
@@ -83,7 +83,7 @@ def refuse_idle_smoothing(task: Task, examples: Examples, *, share: float) -> No
 
 
 @dataclass
-class _Seen:
+class _Counts:
     """Counts over the checked batches."""
 
     batches: int = 0
@@ -96,41 +96,39 @@ class _Seen:
 
 
 def _check_targets(task: Task, examples: Examples, *, train: TrainBlock) -> Iterator[Check]:
-    end_id = (
-        task.loaded.model.config.eos_token_id if task.recipe.HEAD in WRITING_HEADS else None
-    )  # the one that is taught
-    seen = _Seen()
+    end_id = task.loaded.model.config.eos_token_id if task.recipe.HEAD in WRITING_HEADS else None
+    totals = _Counts()
     for number, batch in enumerate(_first_batches(task, examples, train=train)):
         labels = batch["labels"]
         counted = labels != IGNORED
         _check_range(task, batch, labels[counted])
-        seen.batches += 1
-        seen.examples += len(labels)
-        seen.targets += int(counted.sum())
-        seen.ends += int((labels[counted] == end_id).sum()) if end_id is not None else 0
-        seen.without_targets += int((~counted.reshape(len(labels), -1).any(dim=1)).sum())
-        if not counted.any() and len(labels) > 1:  # the last block of a corpus may be one token, and a batch of its own
+        totals.batches += 1
+        totals.examples += len(labels)
+        totals.targets += int(counted.sum())
+        totals.ends += int((labels[counted] == end_id).sum()) if end_id is not None else 0
+        totals.without_targets += int((~counted.reshape(len(labels), -1).any(dim=1)).sum())
+        if not counted.any() and len(labels) > 1:  # the last batch of a corpus may be a single token
             raise _failed(
                 "targets",
                 f"the {len(labels):,} examples of batch {number + 1:,} have none, so the batch would not train anything",
                 kind=DataError,
             )
-    if not seen.targets:
-        raise _failed("targets", f"there are none in {seen.examples:,} examples", kind=DataError)
-    of_all = steps_per_epoch(len(examples), batch_size=train.batch_size)
-    looked = f"{seen.targets:,} in {min(seen.batches, of_all):,} of the {of_all:,} batches of the first epoch"
-    lacking = f", none in {seen.without_targets:,} of {seen.examples:,} examples" if seen.without_targets else ""
-    yield Check("targets", looked + lacking)
+    if not totals.targets:
+        raise _failed("targets", f"there are none in {totals.examples:,} examples", kind=DataError)
+    batches = steps_per_epoch(len(examples), batch_size=train.batch_size)
+    counts = f"{totals.targets:,} in {min(totals.batches, batches):,} of the {batches:,} batches of the first epoch"
+    without = f", none in {totals.without_targets:,} of {totals.examples:,} examples" if totals.without_targets else ""
+    yield Check("targets", counts + without)
     yield Check("labels", _bounds(task))
     if end_id is not None:
-        if not seen.ends:
+        if not totals.ends:
             raise _failed(
                 "end of text",
-                f"token {end_id} is not among the {seen.targets:,} targets of {seen.batches:,} batches; a model that "
+                f"token {end_id} is not among the {totals.targets:,} targets of {totals.batches:,} batches; a model that "
                 "never learns to end a text never stops",
                 kind=DataError,
             )
-        yield Check("end of text", f"{seen.ends:,} among the targets")
+        yield Check("end of text", f"{totals.ends:,} among the targets")
 
 
 def _first_batches(task: Task, examples: Examples, *, train: TrainBlock) -> Iterator[Batch]:
@@ -154,16 +152,18 @@ def _check_range(task: Task, batch: Batch, targets: Tensor) -> None:
         return
     lowest, highest = int(targets.min()), int(targets.max())
     if lowest < 0 or highest >= limit:
-        odd = lowest if lowest < 0 else highest
-        raise _failed("labels", f"{odd} is among them, but the head has the outputs 0 to {limit - 1:,}", kind=DataError)
+        label = lowest if lowest < 0 else highest
+        raise _failed(
+            "labels", f"{label} is among them, but the head has the outputs 0 to {limit - 1:,}", kind=DataError
+        )
 
 
 def _outputs(task: Task, batch: Batch) -> int | None:
     """Number of values that a target may have, from 0; None for any."""
     model = task.loaded.model
     if task.recipe.HEAD in LABELLED_HEADS:
-        has_or_not = model.config.problem_type == "multi_label_classification"  # a target for each output
-        return 2 if has_or_not else int(model.config.num_labels)
+        multilabel = model.config.problem_type == "multi_label_classification"  # 0 or 1 for each output
+        return 2 if multilabel else int(model.config.num_labels)
     if task.recipe.HEAD in VOCABULARY_HEADS:
         return int(model.get_output_embeddings().weight.shape[0])
     return int(batch["input_ids"].shape[-1]) if task.recipe.HEAD in SPAN_HEADS else None
@@ -181,13 +181,13 @@ def _bounds(task: Task) -> str:
 def _check_padding(task: Task, examples: Examples) -> Check:
     """Compare the loss of a few examples in one batch with their losses one by one."""
     few = _few(examples)
-    together = _loss(task, examples, few)
-    alone = sum(_loss(task, examples, few[[place]]) for place in range(len(few)))
+    batched = _loss(task, examples, few)
+    separate = sum(_loss(task, examples, few[[number]]) for number in range(len(few)))
     lengths = ", ".join(f"{examples.lengths[index]:,}" for index in few)
-    if not _same(together, alone):
+    if not _same(batched, separate):
         raise _failed(
             "padding",
-            f"examples of {lengths} tokens have a loss of {together:.6g} in one batch, but {alone:.6g} one by one; "
+            f"examples of {lengths} tokens have a loss of {batched:.6g} in one batch, but {separate:.6g} one by one; "
             "padding must not change the loss of an example",
             kind=ModelError,
         )
@@ -211,10 +211,10 @@ def _check_saving(task: Task, examples: Examples) -> Check:
         merge_adapter(opened.model)  # as in inference
     opened.model.to(task.loaded.model.device).eval()
     kind: Any = type(task)
-    again: Task = kind(task.recipe, opened)
+    reloaded: Task = kind(task.recipe, opened)
     for index in _few(examples):
-        one = np.asarray([index])
-        before, after = _loss(task, examples, one), _loss(again, examples, one)
+        single = np.asarray([index])
+        before, after = _loss(task, examples, single), _loss(reloaded, examples, single)
         if not _same(before, after):
             raise _failed(
                 "saving",
@@ -226,10 +226,12 @@ def _check_saving(task: Task, examples: Examples) -> Check:
 
 
 def _compare_weights(before: LoadedModel, after: LoadedModel) -> None:
-    own, read = own_tensors(before.model), own_tensors(after.model)
-    odd = sorted(own.keys() ^ read.keys()) or [name for name in own if not torch.equal(own[name], read[name])]
-    if odd:
-        listed = ", ".join(odd[:5])
+    saved, loaded = unique_tensors(before.model), unique_tensors(after.model)
+    different = sorted(saved.keys() ^ loaded.keys()) or [
+        name for name in saved if not torch.equal(saved[name], loaded[name])
+    ]
+    if different:
+        listed = ", ".join(different[:5])
         raise _failed("saving", f"weights that differ after saving and loading: {listed}", kind=ModelError)
 
 
@@ -254,5 +256,5 @@ def _same(first: float, second: float) -> bool:
     return abs(first - second) <= _ROUNDING * max(1.0, abs(first))
 
 
-def _failed(name: str, found: str, *, kind: type[DataError] | type[ModelError]) -> DataError | ModelError:
-    return kind(f"check before training: {name}: {found}. {_OFF}")
+def _failed(name: str, fault: str, *, kind: type[DataError] | type[ModelError]) -> DataError | ModelError:
+    return kind(f"check before training: {name}: {fault}. {_OFF}")

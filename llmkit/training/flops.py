@@ -17,7 +17,7 @@ from llmkit.models.families import family_of
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-_LOOKED_UP = re.compile(r"embeddings\.|\.wte\.|\.wpe\.|shared\.|embed_tokens\.|relative_attention_bias")
+_LOOKUP_TABLES = re.compile(r"embeddings\.|\.wte\.|\.wpe\.|shared\.|embed_tokens\.|relative_attention_bias")
 """Lookup tables: no matrix product."""
 _CROSS = re.compile(r"\.EncDecAttention\.[kv]\.")
 """Keys and values of cross-attention: products with source tokens, not with target tokens."""
@@ -41,7 +41,7 @@ def matrix_sizes(shapes: Mapping[str, Sequence[int]], *, config: PretrainedConfi
     layer = {key: re.compile(rf"(\w+\.)?{re.escape(name)}\d+\.") for key, name in family.layers.items()}
     source = target = head = 0
     for name, shape in shapes.items():
-        if len(shape) != 2 or _LOOKED_UP.search(name) or name.startswith(family.vocabulary):
+        if len(shape) != 2 or _LOOKUP_TABLES.search(name) or name.startswith(family.vocabulary):
             continue
         elements = shape[0] * shape[1]
         if layer["num_hidden_layers"].match(name) or _CROSS.search(name):
@@ -65,7 +65,7 @@ def train_flops_per_token(
     """FLOPs, forward and backward, for each token of a sequence: 6 x parameters + 12 x layers x width x context.
 
     A multiply and an add for each matrix element, once forward and twice backward (Kaplan et al. 2020, section 2.1),
-    and as often the two products of attention, over the whole context whether a mask hides some of it or not
+    and the same for the two products of attention, over the whole context, masked or not
     (Chowdhery et al. 2022, appendix B). Lookups, softmax, norms and the optimizer are not counted.
 
     Args:
@@ -75,11 +75,11 @@ def train_flops_per_token(
         target_tokens: of one sequence, for the decoder.
         targets: positions of one sequence that the head reads; 1 for a classifier.
     Returns:
-        FLOPs per token, source and target tokens counted alike.
+        FLOPs per token, source or target.
     """
     is_encoder_decoder = config.is_encoder_decoder
     width = family_of(config.model_type, name="the model").attention_width(config)
-    if not width:  # nothing attends
+    if not width:  # no attention
         source_flops: float = 6 * (sizes.source * source_tokens + sizes.head * targets)
         return source_flops / source_tokens
     products = sizes.source * source_tokens + sizes.target * target_tokens + sizes.head * targets
@@ -91,8 +91,8 @@ def train_flops_per_token(
 
 
 # Dense peaks in TFLOPS: fp32 without tensor cores, and fp16 and bf16 with them, summed in fp32. Sheets of Hopper and Ada
-# print figures with sparsity, which are halved here. A name is the whole of what CUDA calls the device, without its
-# vendor: a laptop's chip, a slice of a GPU (MIG) or a variant (A10G, RTX 3090 Ti) has other figures.
+# print numbers with sparsity, which are halved here. A name is the full device name of CUDA without the
+# vendor: a laptop's chip, a slice of a GPU (MIG) or a variant (A10G, RTX 3090 Ti) has other peaks.
 _PEAKS: tuple[tuple[str, float, float, float | None], ...] = (
     # name, fp32, fp16, bf16
     (r"V100-SXM[23]-\d+GB(-LS)?", 15.7, 125, None),  # NVIDIA V100 data sheet

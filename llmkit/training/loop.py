@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 
 from llmkit.data.examples import Examples
 from llmkit.errors import InterruptedRun
@@ -19,7 +20,7 @@ from llmkit.tasks.base import Scores, Task
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore, restore, scaler_state
 from llmkit.training.optimizer import adamw
 from llmkit.training.progress import Evaluated, Event, Progress, Saved, StepResult
-from llmkit.training.schedule import Plan, lr_at
+from llmkit.training.schedule import Plan
 from llmkit.training.step import LossModule, Stepper, scaler_of
 
 _MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
@@ -54,50 +55,26 @@ def fit(
     Args:
         store: where to save checkpoints; None on all processes except the first, or to save none.
         resume: a verified checkpoint to continue from, bit for bit in the same environment.
-        stop_signal: number of a signal that came in, asked at each step; the step is finished and saved first.
-        about: what the checkpoints' manifests say besides the step.
+        stop_signal: returns the number of a received signal, called after each step; training then saves and stops.
+        about: additional entries of the checkpoints' manifests.
     Raises:
-        DivergedError: loss or gradient are no finite numbers; the last checkpoint is untouched.
-        InterruptedRun: a signal came; the checkpoint of this step is published.
+        DivergedError: the loss or the gradient is not finite; the last checkpoint is not affected.
+        InterruptedRun: a signal was received; the checkpoint of this step is complete.
     """
     stepper = _prepare(task, examples=examples, train=train, accelerator=accelerator)
-    progress = Progress()
-    if resume is not None:
-        progress = restore(resume, task.loaded, stepper.optimizer)
-        if accelerator.scaler is not None and (state := scaler_state(resume)):
-            accelerator.scaler.load_state_dict(state)
-
-    def save() -> Iterator[Saved]:
-        if store is not None:
-            folder = store.save(
-                task.loaded, stepper.optimizer, progress, scaler=scaler_of(accelerator), about=about or {}
-            )
-            yield Saved(step=progress.step, folder=folder)
-        accelerator.wait_for_everyone()
-
-    while progress.step < plan.total_steps and not _patience_is_over(validation, progress):
+    progress = Progress() if resume is None else _resumed(stepper, resume)
+    while progress.step < plan.total_steps and not _out_of_patience(validation, progress):
         step = progress.step
-        rate = lr_at(
-            step,
-            peak=plan.peak_learning_rate,
-            total_steps=plan.total_steps,
-            warmup_steps=plan.warmup_steps,
-            schedule=train.schedule,
-        )
+        learning_rate = plan.learning_rate(step, schedule=train.schedule)
         task.loaded.model.train()
-        totals = stepper.run(step, learning_rate=rate)
+        totals = stepper.run(step, learning_rate=learning_rate)
         rows = min(train.batch_size, len(examples) - (step % plan.steps_per_epoch) * train.batch_size)
-        progress = replace(
-            progress,
-            step=step + 1,
-            examples_seen=progress.examples_seen + rows,
-            targets_seen=progress.targets_seen + totals.targets,
-        )
+        progress = progress.after_step(examples=rows, targets=totals.targets)
         yield StepResult(
             step=progress.step,
             epoch=progress.step / plan.steps_per_epoch,
             loss=task.loaded.loss_unit * totals.nats / max(1, totals.targets),
-            learning_rate=rate,
+            learning_rate=learning_rate,
             gradient_norm=totals.gradient_norm,
             targets=totals.targets,
             tokens=totals.tokens,
@@ -107,9 +84,13 @@ def fit(
         if plan.evaluates_after(progress.step):
             evaluated, progress = _evaluate(task, validation, progress)
             yield evaluated
-        received = _agreed(stop_signal(), accelerator)
+        received = _signal_of_any_process(stop_signal(), accelerator)
         if plan.saves_after(progress.step) or received:
-            yield from save()
+            if store is not None:
+                scaler = scaler_of(accelerator)
+                folder = store.save(task.loaded, stepper.optimizer, progress, scaler=scaler, about=about or {})
+                yield Saved(step=progress.step, folder=folder)
+            accelerator.wait_for_everyone()
         if received:
             raise InterruptedRun(f"stopped by signal {received} after step {progress.step}", signal_number=received)
 
@@ -139,6 +120,14 @@ def _prepare(task: Task, *, examples: Examples, train: TrainBlock, accelerator: 
     )
 
 
+def _resumed(stepper: Stepper, checkpoint: Checkpoint) -> Progress:
+    progress = restore(checkpoint, stepper.task.loaded, stepper.optimizer)
+    scaler = stepper.accelerator.scaler
+    if scaler is not None and (state := scaler_state(checkpoint)):
+        scaler.load_state_dict(state)
+    return progress
+
+
 def _evaluate(task: Task, validation: Validation, progress: Progress) -> tuple[Evaluated, Progress]:
     started = time.monotonic()
     task.loaded.model.eval()
@@ -149,15 +138,13 @@ def _evaluate(task: Task, validation: Validation, progress: Progress) -> tuple[E
     return Evaluated(progress.step, scores, better, elapsed), progress.after_evaluation(value, better=better)
 
 
-def _patience_is_over(validation: Validation, progress: Progress) -> bool:
+def _out_of_patience(validation: Validation, progress: Progress) -> bool:
     return validation.patience is not None and progress.evaluations_since_best >= validation.patience
 
 
-def _agreed(signal_number: int | None, accelerator: Accelerator) -> int | None:
-    """A signal may reach only one process; all must stop after the same step."""
+def _signal_of_any_process(signal_number: int | None, accelerator: Accelerator) -> int | None:
+    """A signal may reach only one process, but all must stop after the same step."""
     if accelerator.num_processes == 1:
         return signal_number
-    from accelerate.utils import gather_object
-
     received = [number for number in gather_object([signal_number]) if number]
     return max(received, default=None)

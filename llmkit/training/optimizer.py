@@ -1,4 +1,4 @@
-"""AdamW with decay on matrices only, rates by layer or by a weight's own size, and its state by parameter name."""
+"""AdamW with decay on matrices only, rates by layer or by the size of a weight, and its state by parameter name."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from llmkit.models.layers import levels_from_top
 _SCALE = "rate_scale"
 """A group's learning rate over the plan's."""
 _SCALED = "scaled_by_size"
-"""Whether that is multiplied by the root mean square of the group's one parameter."""
+"""Whether that is multiplied by the root mean square of the group's only parameter."""
 _SMALLEST = 1e-3
-"""Root mean square below which a weight's size is no longer counted (Shazeer and Stern 2018, section 8)."""
+"""Minimum of the root mean square (Shazeer and Stern 2018, section 8)."""
 _STATE = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -24,12 +24,12 @@ def adamw(model: nn.Module, *, weight_decay: float, layer_decay: float | None = 
     """The learning rate is written into the groups before each step, see `set_learning_rate`.
 
     Args:
-        scaled: multiply the rate of each parameter by its own root mean square, as AdaFactor does (Shazeer and Stern
+        scaled: multiply the rate of each parameter by its root mean square, as AdaFactor does (Shazeer and Stern
             2018, section 8) and nanoT5 with AdamW (Nawrot 2023, arXiv 2309.02373). T5 needs it: its embeddings spread
-            by 1.0 and its projections by a sixteenth and less, and no one rate suits both.
-        layer_decay: layer l of L learns at this to the power of L - l, as deeper ones hold what is more general
+            by 1.0 and its projections by a sixteenth and less, and no single rate suits both.
+        layer_decay: layer l of L learns at this to the power of L - l, as lower layers are more general
             (Howard and Ruder 2018, section 3.2; Clark et al. 2020, appendix B): the last layer and all above it at
-            the full rate, embeddings as layer 0. None for one rate.
+            the full rate, embeddings as layer 0. None for the same rate everywhere.
     """
     distances = levels_from_top(model) if layer_decay is not None else {}
     groups: dict[tuple[object, ...], dict[str, Any]] = {}
@@ -60,10 +60,10 @@ def restore_optimizer(optimizer: Optimizer, model: nn.Module, state: Mapping[str
         RunError: the names or shapes do not match the model.
     """
     named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    wanted = {f"{name}.{key}" for name in named for key in _STATE}
-    if wanted != state.keys():
-        odd = sorted(wanted ^ state.keys())
-        raise RunError(f"the optimizer state does not belong to this model: {', '.join(odd[:5])}.")
+    expected = {f"{name}.{key}" for name in named for key in _STATE}
+    if expected != state.keys():
+        mismatched = sorted(expected ^ state.keys())
+        raise RunError(f"the optimizer state does not belong to this model: {', '.join(mismatched[:5])}.")
     for name, parameter in named.items():
         restored = {key: state[f"{name}.{key}"] for key in _STATE}
         if restored["exp_avg"].shape != parameter.shape:
@@ -75,12 +75,12 @@ def restore_optimizer(optimizer: Optimizer, model: nn.Module, state: Mapping[str
             "exp_avg": restored["exp_avg"].to(parameter.device, copy=True),
             "exp_avg_sq": restored["exp_avg_sq"].to(parameter.device, copy=True),
         }
-        if parameter.device.type == "cuda":  # the fused kernel keeps the count beside the parameter
+        if parameter.device.type == "cuda":  # the fused kernel needs the count on the same device
             optimizer.state[parameter]["step"] = restored["step"].to(parameter.device)
 
 
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
-    """`rate` is the head's; groups of lower layers may have a share of it, scaled groups multiply it by their size."""
+    """Set the rate of every group: `rate` times the group's share, and times its size where it is scaled."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group[_SCALE]
         if group[_SCALED]:

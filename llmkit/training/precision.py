@@ -1,4 +1,4 @@
-"""The number format that a device computes in, together with the reason for it."""
+"""The number format that a device computes in, and the reason for it."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ class Precision:
 
 
 def choose_precision(
-    wanted: Literal["auto", "fp32", "bf16", "fp16"], *, family: Family, device: torch.device
+    setting: Literal["auto", "fp32", "bf16", "fp16"], *, family: Family, device: torch.device
 ) -> Precision:
     """The number format of matrix products; weights stay in float32.
 
     Raises:
         UsageError: fp16 for T5, whose activations overflow in it, or on a CPU; bf16 for an LSTM on a GPU.
     """
-    fault = family.refuse_precision(wanted, device)
+    fault = family.refuse_precision(setting, device)
     if fault is not None:
-        others = [one for one in get_args(Format) if family.refuse_precision(one, device) is None]
+        others = [name for name in get_args(Format) if family.refuse_precision(name, device) is None]
         raise UsageError(f"train.precision: {fault}; use {', '.join(['auto', *others])}.")
-    if wanted == "fp16" and device.type == "cpu":
+    if setting == "fp16" and device.type == "cpu":
         raise UsageError("train.precision: fp16 needs a GPU; use auto, bf16 or fp32 on a CPU.")
-    if wanted != "auto":
-        return Precision(wanted, "set in the recipe")
+    if setting != "auto":
+        return Precision(setting, "set in the recipe")
     if device.type == "cuda":
         fault = family.refuse_precision("bf16", device)
         if fault is not None:

@@ -10,14 +10,19 @@ from contextlib import nullcontext
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from accelerate import Accelerator, PartialState
 
 from llmkit.data.caches import cache_folder, one_at_a_time
 from llmkit.data.column_types import TEXT_KINDS, texts_in
+from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, UsageError
-from llmkit.evaluation.metrics import METRICS, score_names_of
+from llmkit.evaluation.baseline import unigram_loss
 from llmkit.models.adapters import add_adapter
+from llmkit.models.export import tokenization_sha256
 from llmkit.models.families import LABELLED_HEADS, Head
 from llmkit.models.layers import freeze
 from llmkit.models.loaded import LoadedModel
@@ -26,15 +31,13 @@ from llmkit.recipe.blocks import Recipe, ScratchModel
 from llmkit.runs.environment import environment
 from llmkit.runs.folder import Run
 from llmkit.tasks.base import Task, TaskRecipe
+from llmkit.training.checkpoints import Checkpoint, saved_scale
+from llmkit.training.checks import check_before_training, refuse_idle_smoothing
+from llmkit.training.precision import choose_precision
 from llmkit.training.prepared import Prepared
 from llmkit.training.resume import check_data, warn_of_environment
+from llmkit.training.schedule import plan_training
 from llmkit.training.splits import Split, SplitRows, warn_of_shared_texts
-
-if TYPE_CHECKING:
-    import torch
-
-    from llmkit.data.examples import Examples
-    from llmkit.training.checkpoints import Checkpoint
 
 logger = logging.getLogger("llmkit")
 
@@ -49,12 +52,6 @@ def prepare(
     Raises:
         LlmkitError: of any kind; see llmkit/errors.py.
     """
-    from accelerate import Accelerator, PartialState
-
-    from llmkit.evaluation.baseline import unigram_loss
-    from llmkit.training.precision import choose_precision
-    from llmkit.training.schedule import plan_training
-
     warn_of_shared_texts(splits)
     task = load_task(recipe, splits, checkpoint=checkpoint.folder if checkpoint else None)
     data = _describe_data(task, splits)
@@ -80,13 +77,11 @@ def prepare(
 
 
 def _standardise(task: Task, train: Examples, *, checkpoint: Checkpoint | None) -> dict[str, Any]:
-    """Standardize the numbers of a regression for training; a resumed run continues with its own scale, or without one.
+    """Standardize the numbers of a regression for training; a resumed run keeps its scale, or has none.
 
     Returns:
         The entry of data.json.
     """
-    from llmkit.training.checkpoints import saved_scale
-
     scale = task.target_scale(train) if checkpoint is None else saved_scale(checkpoint)
     if scale is None:
         return {}
@@ -95,14 +90,12 @@ def _standardise(task: Task, train: Examples, *, checkpoint: Checkpoint | None) 
 
 
 def _checked(task: Task, train: Examples, recipe: Recipe, *, device: torch.device) -> dict[str, str] | None:
-    from llmkit.training.checks import check_before_training, refuse_idle_smoothing
-
     if recipe.train.label_smoothing:
         refuse_idle_smoothing(task, train, share=recipe.train.label_smoothing)
     if not recipe.train.checks:
         return None
     passed = check_before_training(task, train, train=recipe.train, device=device)
-    return {check.name: check.found for check in passed}
+    return {check.name: check.result for check in passed}
 
 
 def load_task(recipe: TaskRecipe, splits: dict[Split, SplitRows], *, checkpoint: Path | None = None) -> Task:
@@ -151,8 +144,8 @@ def _partly_trained(loaded: LoadedModel, recipe: Recipe, *, head: Head) -> Loade
         raise UsageError(f"train.gradient_checkpointing: {loaded.name} has no layers to recompute; remove it.")
     if train.freeze is not None:
         freeze(loaded, embeddings=train.freeze.embeddings, layers=train.freeze.layers)
-    if train.lora is not None and loaded.adapter is None:  # a checkpoint has its own
-        # All that a regression's scale is folded into has to be in the adapter.
+    if train.lora is not None and loaded.adapter is None:  # a checkpoint already has it
+        # The scale of a regression is folded into these modules, so the adapter has to store them.
         whole = loaded.family.output_modules if getattr(recipe, "regression", False) else ()
         return add_adapter(loaded, train.lora, head=head, seed=train.seed, whole=whole)
     return loaded
@@ -173,7 +166,7 @@ def _texts(recipe: Recipe, rows: SplitRows) -> Iterator[str]:
     for row in rows:
         for field in fields:
             value = row.fields.get(field)
-            # Words in one text: a tokenizer may hold all texts, and millions of single words would take far more.
+            # Words in one text: a tokenizer may keep all texts in memory, and millions of single words need far more.
             yield from [" ".join(value)] if recipe.column_types[field] == "words" and value else texts_in(value)
 
 
@@ -191,8 +184,6 @@ def _set_window(recipe: Recipe, loaded: LoadedModel) -> None:
 
 def _describe_data(task: Task, splits: dict[Split, SplitRows]) -> dict[str, Any]:
     """data.json: the data that the results of a run depend on. Two runs with equal content had equal data."""
-    from llmkit.models.export import tokenization_sha256
-
     labels = list(task.loaded.labels) if task.recipe.HEAD in LABELLED_HEADS else None
     shares = {name: {"validation": rows.validation, "test": rows.test} for name, rows in splits.items()}
     return {
@@ -211,52 +202,14 @@ def _require_rows(count: int, *, split: Split, recipe: Recipe) -> None:
     """
     if count:
         return
-    held = getattr(recipe.data, split)
-    asked = f"{held} of the training rows" if isinstance(held, str) else ", ".join(held)
+    source = getattr(recipe.data, split)
+    rows = f"{source} of the training rows" if isinstance(source, str) else ", ".join(source)
     unit = getattr(recipe, "text_files", "line")
     hint = "" if unit == "line" else f" In a text file each {unit} is one row; text_files: line makes each line a row."
-    raise DataError(f"data.{split}: no usable rows in {asked}. Give a larger share, or a separate file.{hint}")
+    raise DataError(f"data.{split}: no usable rows in {rows}. Give a larger share, or a separate file.{hint}")
 
 
 def _first_rows(rows: Iterable[Row], recipe: Recipe) -> Iterable[Row]:
     """The validation rows for training, which may be limited."""
     limit = recipe.evaluation.max_rows
     return rows if limit is None else islice(rows, limit)
-
-
-def check_metrics(recipe: Recipe) -> None:
-    """Check that the evaluation has the score `evaluation.best` and that it has a direction, before hours of training.
-
-    Raises:
-        UsageError: it does not; the message lists the scores.
-    """
-    if recipe.evaluation.metrics and not recipe.own_metrics:
-        raise UsageError(f"evaluation.metrics: {recipe.task} has no predictions to measure, only its loss. Remove it.")
-    names = recipe.metrics
-    check_metrics_fit(recipe, names, key="evaluation.metrics")
-    given = [*_of_the_model(score_names_of(names)), *recipe.loss_scores]
-    if recipe.best not in given:
-        raise UsageError(
-            f"evaluation.best: {recipe.best!r} is not among the scores of this evaluation: {', '.join(given)}."
-        )
-
-
-def check_metrics_fit(recipe: Recipe, names: Iterable[str], *, key: str) -> None:
-    """Check that metrics apply to the predictions; a correlation of labels does not.
-
-    Args:
-        key: the recipe key or option of the names, for the message.
-    Raises:
-        UsageError: a metric does not apply; the message lists those that do.
-    """
-    fitting = recipe.fitting_metrics
-    odd = [name for name in names if name in METRICS and fitting is not None and name not in fitting]
-    if odd:
-        raise UsageError(
-            f"{key}: {odd[0]} does not apply to the predictions of this recipe; use {', '.join(fitting or ())}."
-        )
-
-
-def _of_the_model(scores: Iterable[str]) -> list[str]:
-    """The scores without the shares of the most frequent label and tag, which do not depend on the model."""
-    return [metric for metric in scores if metric not in ("majority_share", "majority_tag_share")]

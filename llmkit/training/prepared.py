@@ -44,8 +44,8 @@ class Prepared:
     @property
     def parameters(self) -> int:
         """Number of parameters of the finished model, with an adapter merged into it."""
-        own = self.task.loaded.model.named_parameters()
-        return sum(parameter.numel() for name, parameter in own if ".lora_" not in name)
+        parameters = self.task.loaded.model.named_parameters()
+        return sum(parameter.numel() for name, parameter in parameters if ".lora_" not in name)
 
     @property
     def trained_parameters(self) -> int:

@@ -22,6 +22,14 @@ class Progress:
     best_step: int | None = None
     evaluations_since_best: int = 0
 
+    def after_step(self, *, examples: int, targets: int) -> Progress:
+        return replace(
+            self,
+            step=self.step + 1,
+            examples_seen=self.examples_seen + examples,
+            targets_seen=self.targets_seen + targets,
+        )
+
     def after_evaluation(self, value: float, *, better: bool) -> Progress:
         if better:
             return replace(self, best_value=value, best_step=self.step, evaluations_since_best=0)

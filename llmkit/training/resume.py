@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import DataError, RecipeError, RunError
 from llmkit.recipe.blocks import Recipe, ScratchModel
 from llmkit.runs.folder import Run, read_json
+from llmkit.training.prepared import Prepared
+from llmkit.training.schedule import Plan, plan_training, widest_gap
 
 if TYPE_CHECKING:
     from llmkit.training.checkpoints import Checkpoint
-    from llmkit.training.prepared import Prepared
-    from llmkit.training.schedule import Plan
 
 logger = logging.getLogger("llmkit")
 _FREE = {
@@ -32,41 +32,40 @@ _PLAN = {"train.steps", "train.epochs", "train.warmup"}
 """Keys that may change if every completed step stays the same; see `check_plan`."""
 
 
-def check_recipe(kept: Recipe, wanted: Recipe, *, run: Run) -> None:
+def check_recipe(old: Recipe, new: Recipe, *, run: Run) -> None:
     """Check that a resumed run's recipe differs only in keys that may change, and in the plan of its steps.
 
     Raises:
         RecipeError: other keys differ; the message lists each with its old and its new value.
     """
-    before, after = dict(_leaves(kept.model_dump())), dict(_leaves(wanted.model_dump()))
+    before, after = dict(_leaves(old.model_dump())), dict(_leaves(new.model_dump()))
     changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
     refused = [key for key in changed if key not in _FREE]
     if "task" in refused:
         refused = ["task"]  # its other keys differ only for that reason
     if not _PLAN.issuperset(refused):
-        listed = [f"{run.folder}: {key} was {_told(before, key)}, is now {_told(after, key)}" for key in refused]
+        listed = [f"{run.folder}: {key} was {_written(before, key)}, is now {_written(after, key)}" for key in refused]
         raise RecipeError([*listed, f"{run.folder}: only a new run can change this; start it without --resume."])
     for key in _ROUNDED.intersection(changed):
         logger.warning("%s differs: the updates are the same, but not bit for bit", key)
 
 
-def is_replanned(kept: Recipe, wanted: Recipe) -> bool:
+def is_replanned(old: Recipe, new: Recipe) -> bool:
     """Whether the number of steps or the warm-up has changed."""
-    before, after = dict(_leaves(kept.model_dump())), dict(_leaves(wanted.model_dump()))
+    before, after = dict(_leaves(old.model_dump())), dict(_leaves(new.model_dump()))
     return any(before[key] != after[key] for key in _PLAN)
 
 
-def check_plan(run: Run, *, kept: Recipe, prepared: Prepared) -> None:
+def check_plan(run: Run, *, old: Recipe, prepared: Prepared) -> None:
     """Check that a new plan has steps left and keeps the learning rate of every completed step.
 
     Args:
-        kept: the recipe of the run so far.
+        old: the recipe of the run so far.
     Raises:
         RecipeError: it does not; the message gives the reason and what to do instead.
         RunError: a finished run has no checkpoint left to continue from.
     """
     from llmkit.training.checkpoints import progress_of
-    from llmkit.training.schedule import plan_training
 
     if prepared.checkpoint is None:
         if run.manifest()["status"] == "finished":
@@ -81,25 +80,23 @@ def check_plan(run: Run, *, kept: Recipe, prepared: Prepared) -> None:
             f"Give more than {progress.step:,}, or do not change the number."
         )
     model = run.folder if run.model.is_dir() else prepared.checkpoint.folder
-    start_anew = f"start a new run from this one with model: {model}"
-    patience = kept.evaluation.patience
+    advice = f"start a new run from this one with model: {model}"
+    patience = old.evaluation.patience
     if patience is not None and progress.evaluations_since_best >= patience:
         raise RecipeError(
             f"{run.folder}: evaluation.patience: {patience} stopped it after step {progress.step:,}; it would not take "
-            f"more steps. Instead, {start_anew}."
+            f"more steps. Instead, {advice}."
         )
-    family, scratch = prepared.task.loaded.family, isinstance(kept.model, ScratchModel)
-    before = plan_training(kept, examples=len(prepared.train), family=family, from_scratch=scratch)
-    fault = _rate_fault(kept, before, prepared.plan, steps_done=progress.step)
+    family, scratch = prepared.task.loaded.family, isinstance(old.model, ScratchModel)
+    before = plan_training(old, examples=len(prepared.train), family=family, from_scratch=scratch)
+    fault = _rate_fault(old, before, prepared.plan, steps_done=progress.step)
     if fault:
-        raise RecipeError(f"{run.folder}: {fault}, or {start_anew}.")
+        raise RecipeError(f"{run.folder}: {fault}, or {advice}.")
 
 
-def _rate_fault(kept: Recipe, before: Plan, after: Plan, *, steps_done: int) -> str:
+def _rate_fault(old: Recipe, before: Plan, after: Plan, *, steps_done: int) -> str:
     """Why the completed steps would have been different, and what to do; empty if they would not."""
-    from llmkit.training.schedule import widest_gap
-
-    schedule = kept.train.schedule
+    schedule = old.train.schedule
     gap = widest_gap(before, after, schedule=schedule, steps_done=steps_done)
     if gap is None:
         return ""
@@ -120,10 +117,10 @@ def find_checkpoint(run: Run, *, keep: int) -> Checkpoint | None:
     """The latest complete checkpoint of a run; without one, training starts again."""
     from llmkit.training.checkpoints import CheckpointStore
 
-    found = CheckpointStore(run.checkpoints, run_id=run.manifest()["id"], keep=keep).newest()
-    if found is None:
+    checkpoint = CheckpointStore(run.checkpoints, run_id=run.manifest()["id"], keep=keep).newest()
+    if checkpoint is None:
         logger.warning("%s has no complete checkpoint; training starts again at step 0", run.folder)
-    return found
+    return checkpoint
 
 
 def check_data(run: Run, now: Mapping[str, Any]) -> None:
@@ -147,17 +144,17 @@ def check_sources(run: Run, now: Mapping[str, Any]) -> dict[str, Any]:
     """
     before = read_json(run.folder / "data.json")
     for split, tables in now.items():
-        kept = before["sources"].get(split, [])
-        for old, new in zip(kept, tables, strict=False):
+        saved_tables = before["sources"].get(split, [])
+        for old, new in zip(saved_tables, tables, strict=False):
             if old != new:
                 raise DataError(
                     f"{old['name']} has changed since {run.folder} started: sha256 {str(old.get('sha256'))[:12]} then, "
                     f"{str(new.get('sha256'))[:12]} now. Restore the old content, or start a new run."
                 )
-        if len(kept) != len(tables):
+        if len(saved_tables) != len(tables):
             raise DataError(
-                f"data.{split} names {len(tables):,} tables now, and {len(kept):,} when {run.folder} started. Restore "
-                "the old sources, or start a new run."
+                f"data.{split} names {len(tables):,} tables now, and {len(saved_tables):,} when {run.folder} started. "
+                "Restore the old sources, or start a new run."
             )
     return before
 
@@ -172,7 +169,7 @@ def warn_of_environment(run: Run, now: Mapping[str, Any]) -> None:
         )
 
 
-def _told(values: Mapping[str, Any], key: str) -> str:
+def _written(values: Mapping[str, Any], key: str) -> str:
     value = values.get(key)
     return "not set" if value is None else repr(value)
 

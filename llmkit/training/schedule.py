@@ -49,6 +49,16 @@ class Plan:
     save_every_steps: int | None
     """None: at each evaluation."""
 
+    def learning_rate(self, step: int, *, schedule: Schedule) -> float:
+        """Learning rate of a step, counted from 0."""
+        return lr_at(
+            step,
+            peak=self.peak_learning_rate,
+            total_steps=self.total_steps,
+            warmup_steps=self.warmup_steps,
+            schedule=schedule,
+        )
+
     def evaluates_after(self, step: int) -> bool:
         return step % self.evaluate_every_steps == 0 or step == self.total_steps
 
@@ -67,17 +77,10 @@ class RateGap:
 
 def widest_gap(before: Plan, after: Plan, *, schedule: Schedule, steps_done: int) -> RateGap | None:
     """The completed step whose learning rate differs most between two plans; None if all are equal."""
-
-    def rate(plan: Plan, step: int) -> float:
-        return lr_at(
-            step,
-            peak=plan.peak_learning_rate,
-            total_steps=plan.total_steps,
-            warmup_steps=plan.warmup_steps,
-            schedule=schedule,
-        )
-
-    gaps = (RateGap(step, rate(before, step), rate(after, step)) for step in range(steps_done))
+    gaps = (
+        RateGap(step, before.learning_rate(step, schedule=schedule), after.learning_rate(step, schedule=schedule))
+        for step in range(steps_done)
+    )
     widest = max(gaps, key=lambda gap: abs(gap.after - gap.before), default=None)
     return None if widest is None or widest.after == widest.before else widest
 

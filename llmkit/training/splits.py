@@ -33,12 +33,12 @@ class SplitRows:
     """Columns of the input; the first one that a row has decides its split."""
     options: str = ""
     """Other options that select rows of the source, such as its columns."""
-    _told: set[str] = field(default_factory=set, repr=False, compare=False)
+    _logged: set[str] = field(default_factory=set, repr=False, compare=False)
     """Messages that were logged: the rows are read several times, but duplicates are reported once."""
 
     def __iter__(self) -> Iterator[Row]:
         rows = iter(self.source) if not self.validation and not self.test else self._of_the_split()
-        return _once_each(rows, split=self.split, told=self._told) if self.deduplicate else rows
+        return _without_duplicates(rows, split=self.split, logged=self._logged) if self.deduplicate else rows
 
     def identity(self) -> str:
         """Hash of the files' contents and of every option that selects rows."""
@@ -53,7 +53,7 @@ class SplitRows:
                 yield row
 
 
-def _once_each(rows: Iterable[Row], *, split: Split, told: set[str]) -> Iterator[Row]:
+def _without_duplicates(rows: Iterable[Row], *, split: Split, logged: set[str]) -> Iterator[Row]:
     """The rows without duplicates, which are counted at the end."""
     seen: set[bytes] = set()
     count = 0
@@ -64,8 +64,8 @@ def _once_each(rows: Iterable[Row], *, split: Split, told: set[str]) -> Iterator
             seen.add(digest)
             yield row
     message = f"{split}: {count - len(seen):,} of {count:,} rows removed as duplicates"
-    if count > len(seen) and message not in told:
-        told.add(message)
+    if count > len(seen) and message not in logged:
+        logged.add(message)
         logger.info(message)
 
 
@@ -89,11 +89,11 @@ def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
     }
     train = _open(recipe, data.train, split="train", max_rows=data.max_rows)
     splits: dict[Split, SplitRows] = {"train": SplitRows(train, "train", **shares, **same)}
-    for name, held in (("validation", data.validation), ("test", data.test)):
+    for name, setting in (("validation", data.validation), ("test", data.test)):
         split: Split = name  # type: ignore[assignment]  # the two literals above
-        if isinstance(held, tuple):
-            splits[split] = SplitRows(_open(recipe, held, split=split, max_rows=None), split, **same)
-        elif held is not None:
+        if isinstance(setting, tuple):
+            splits[split] = SplitRows(_open(recipe, setting, split=split, max_rows=None), split, **same)
+        elif setting is not None:
             splits[split] = SplitRows(train, split, **shares, **same)
     return splits
 
@@ -101,15 +101,15 @@ def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
 def reading_as(recipe: Recipe, *, columns: Mapping[str, str], quoting: Quoting | None) -> DataBlock:
     """The recipe's `data` with some columns mapped by the user; the other columns keep their mapping.
 
-    If the given columns belong to another row format, such as `messages` instead of `prompt` and `response`, the
+    If the columns belong to another row format, such as `messages` instead of `prompt` and `response`, the
     recipe's mapping is ignored.
     """
     groups = recipe.FIELD_GROUPS
     chosen = {field for group in groups if not columns.keys().isdisjoint(group) for field in group}
-    rivals = {field for group in groups for field in group} - chosen if chosen else set()
-    kept = recipe.data.columns if rivals.isdisjoint(recipe.data.columns) else {}
+    other_fields = {field for group in groups for field in group} - chosen if chosen else set()
+    mapped = recipe.data.columns if other_fields.isdisjoint(recipe.data.columns) else {}
     return recipe.data.model_copy(
-        update={"columns": {**kept, **columns}, "quoting": quoting or recipe.data.quoting},
+        update={"columns": {**mapped, **columns}, "quoting": quoting or recipe.data.quoting},
     )
 
 
@@ -126,8 +126,8 @@ def reading_options(recipe: Recipe, *, reading: DataBlock | None = None) -> str:
     )
 
 
-def _share(held: str | tuple[str, ...] | None) -> float:
-    return (parse_share(held) or 0.0) if isinstance(held, str) else 0.0
+def _share(setting: str | tuple[str, ...] | None) -> float:
+    return (parse_share(setting) or 0.0) if isinstance(setting, str) else 0.0
 
 
 def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: int | None) -> RowSource:
@@ -146,12 +146,12 @@ def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: i
 
 def warn_of_shared_texts(splits: dict[Split, SplitRows]) -> None:
     """Warn about held-out texts that are also in the training rows, if the splits are separate files."""
-    own = [name for name, rows in splits.items() if name != "train" and rows.source is not splits["train"].source]
-    if not own:
+    separate = [name for name, rows in splits.items() if name != "train" and rows.source is not splits["train"].source]
+    if not separate:
         return
     fields = splits["train"].read_fields
     trained = {hash(_read(row, fields)) for row in splits["train"]}
-    for name in own:
+    for name in separate:
         texts = [_read(row, fields) for row in splits[name]]
         shared = sum(hash(text) in trained for text in texts)
         if shared:

@@ -120,7 +120,7 @@ class Stepper:
         return float(self._summed(nats)), (targets, tokens, positions)
 
     def _micro_batches(self, step: int) -> tuple[list[Indices], bool]:
-        """This device's micro-batches of the global batch; if it has none, one borrowed example with weight 0."""
+        """This device's micro-batches of the global batch; if it has none, a borrowed example with weight 0."""
         batch = batch_of_step(step, count=len(self.examples), batch_size=self.batch_size, seed=self.seed)
         rank, world_size = self.accelerator.process_index, self.accelerator.num_processes
         share = share_of_rank(batch, self.examples.lengths, rank=rank, world_size=world_size)

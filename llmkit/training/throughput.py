@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from llmkit.training.prepared import Prepared
+from llmkit.models.families import TEXT_HEADS
+from llmkit.tasks.base import count_targets
+from llmkit.training.flops import matrix_sizes, peak_flops, train_flops_per_token
+from llmkit.training.prepared import Prepared
 
 _SAMPLE = 32
 
@@ -15,10 +17,6 @@ def flops_per_token(prepared: Prepared) -> float:
     """FLOPs of the model, forward and backward, for each token of the training examples; from a sample of them."""
     import numpy as np
 
-    from llmkit.models.families import TEXT_HEADS
-    from llmkit.tasks.base import count_targets
-    from llmkit.training.flops import matrix_sizes, train_flops_per_token
-
     task, examples = prepared.task, prepared.train
     model = task.loaded.model
     sample = np.linspace(0, len(examples) - 1, num=min(_SAMPLE, len(examples))).astype(np.int64)
@@ -26,11 +24,12 @@ def flops_per_token(prepared: Prepared) -> float:
     rows = len(sample)
     mask = batch.get("attention_mask")
     source = float(mask.sum()) / rows if mask is not None else float(batch["input_ids"].shape[1])
-    targets = 1.0 if task.recipe.HEAD in TEXT_HEADS else count_targets(batch) / rows  # many labels, but one head
-    written = targets if model.config.is_encoder_decoder else 0.0
-    sizes = matrix_sizes({name: tuple(one.shape) for name, one in model.named_parameters()}, config=model.config)
-    each = train_flops_per_token(model.config, sizes, source_tokens=source, target_tokens=written, targets=targets)
-    return each * (source + written) / float(examples.lengths[sample].mean())
+    targets = 1.0 if task.recipe.HEAD in TEXT_HEADS else count_targets(batch) / rows  # a text's head runs once
+    generated = targets if model.config.is_encoder_decoder else 0.0
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    sizes = matrix_sizes(shapes, config=model.config)
+    flops = train_flops_per_token(model.config, sizes, source_tokens=source, target_tokens=generated, targets=targets)
+    return flops * (source + generated) / float(examples.lengths[sample].mean())
 
 
 def totals(metrics: Iterable[Mapping[str, Any]], prepared: Prepared) -> dict[str, Any]:
@@ -38,8 +37,6 @@ def totals(metrics: Iterable[Mapping[str, Any]], prepared: Prepared) -> dict[str
 
     The share is null if the peak is unknown, as on a CPU.
     """
-    from llmkit.training.flops import peak_flops
-
     steps = [line for line in metrics if "train/tokens" in line]
     tokens = sum(line["train/tokens"] for line in steps)
     seconds = sum(line["train/seconds"] for line in steps)

@@ -23,7 +23,7 @@ from llmkit.api.using import Model
 from llmkit.api.verbs import USES, Verb
 from llmkit.errors import DataError
 from llmkit.models.chat import TEMPLATE
-from llmkit.models.export import own_tensors
+from llmkit.models.export import unique_tensors
 
 THREADS = 8
 TEXTS = [f"{sentence(number)} [SEP] <|endoftext|>" for number in (3, 5, 8, 13, 21)]
@@ -263,7 +263,7 @@ def test_models_that_are_opened_at_once_have_the_weights_of_one_opened_alone(tmp
 
     def weights(seed: int) -> dict[str, torch.Tensor]:
         loaded = load_model(str(tmp_path), head="classification", labels=("a", "b", "c"), new_head=True, seed=seed)
-        return own_tensors(loaded.model)
+        return unique_tensors(loaded.model)
 
     expected = [weights(seed) for seed in range(THREADS)]
     before = torch.get_rng_state(), theirs.get_verbosity()

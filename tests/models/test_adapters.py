@@ -28,7 +28,7 @@ from transformers import BertForSequenceClassification
 
 from llmkit.errors import ModelError, UsageError
 from llmkit.models.adapters import add_adapter, merge_adapter
-from llmkit.models.export import model_files, own_tensors
+from llmkit.models.export import model_files, unique_tensors
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
 from llmkit.recipe.blocks import LoraBlock
@@ -67,12 +67,12 @@ def test_adapter_merged_model_and_plain_peft_give_the_same_logits(name: TaskName
     wanted = logits_of(loaded.model, name, loaded)
     assert (wanted - untrained).abs().max() > 0.1
     base = type(loaded.model).from_pretrained(tmp_path / "base", local_files_only=True)
-    names = own_tensors(base).keys()
+    names = unique_tensors(base).keys()
     peft = PeftModel.from_pretrained(base, str(folder))
     opened = load_model(str(folder), head=task_of(name).recipe.HEAD)
     assert torch.allclose(logits_of(peft, name, loaded), wanted, rtol=1e-4, atol=2e-4)
     assert torch.allclose(logits_of(opened.model, name, loaded), wanted, rtol=1e-4, atol=2e-4)
-    assert own_tensors(opened.model).keys() == names
+    assert unique_tensors(opened.model).keys() == names
     assert all(parameter.requires_grad for parameter in opened.model.parameters())
 
 
@@ -98,11 +98,11 @@ def test_merging_gives_the_weights_that_are_written_down_in_the_paper(tmp_path: 
         ("causal-lm", "transformer.h.0.attn.c_attn"),
     ):
         loaded = disturbed(adapted(name, tmp_path / name, rank=2, alpha=6.0))  # type: ignore[arg-type]  # literals above
-        tensors = {key: tensor.clone() for key, tensor in own_tensors(loaded.model).items()}
+        tensors = {key: tensor.clone() for key, tensor in unique_tensors(loaded.model).items()}
         product = 3 * tensors[f"{matrix}.lora_B.default.weight"] @ tensors[f"{matrix}.lora_A.default.weight"]
         merge_adapter(loaded.model)
         wanted = tensors[f"{matrix}.base_layer.weight"] + (product.T if name == "causal-lm" else product)
-        assert torch.allclose(own_tensors(loaded.model)[f"{matrix}.weight"], wanted, atol=1e-5)
+        assert torch.allclose(unique_tensors(loaded.model)[f"{matrix}.weight"], wanted, atol=1e-5)
 
 
 def test_an_adapter_is_small_and_its_head_is_in_it(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_an_adapter_that_peft_made_is_opened_without_a_config_or_a_hash_of_ours(
         (folder / file).unlink()
     opened = load_model(str(folder), head="causal-lm")
     merge_adapter(loaded.model)
-    assert same_bits(own_tensors(opened.model), own_tensors(loaded.model))
+    assert same_bits(unique_tensors(opened.model), unique_tensors(loaded.model))
     assert opened.tokenizer("the cat")["input_ids"] == loaded.tokenizer("the cat")["input_ids"]
 
 

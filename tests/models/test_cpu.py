@@ -18,7 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from llmkit.models.cpu import ByteDropout, _attention, byte_dropout, speed_up_on_cpu
-from llmkit.models.export import own_tensors, weight_files
+from llmkit.models.export import unique_tensors, weight_files
 from llmkit.tasks.base import Batch, Task
 
 COUNT = 200_000
@@ -134,9 +134,9 @@ def seed_that_drops_nothing(call: dict[str, Any]) -> float:
 @pytest.mark.parametrize("family", FAMILY_OF.values())
 def test_swapping_changes_neither_weights_nor_names_nor_what_is_saved(family: str) -> None:
     model = tiny_model(family, dropout=0.1).model
-    before, saved = own_tensors(model), weight_files(model)
+    before, saved = unique_tensors(model), weight_files(model)
     speed_up_on_cpu(model)
-    assert same_bits(own_tensors(model), before)
+    assert same_bits(unique_tensors(model), before)
     assert weight_files(model) == saved
     assert not any(type(module) is nn.Dropout for module in model.modules())
     assert any(isinstance(module, ByteDropout) and module.p == 0.1 for module in model.modules())

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from llmkit.errors import ModelError
-from llmkit.models.export import model_files, own_tensors
+from llmkit.models.export import model_files, unique_tensors
 from llmkit.models.families import Head
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
@@ -198,9 +198,9 @@ def with_shared_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 )
 def test_weights_under_older_names_are_the_same_weights(family: str, head: Head, how: Change, tmp_path: Path) -> None:
     folder = saved(tmp_path, family, head=head)
-    whole = own_tensors(load_model(str(folder), head=head).model)
+    whole = unique_tensors(load_model(str(folder), head=head).model)
     change(folder, how)
-    assert same_bits(own_tensors(load_model(str(folder), head=head).model), whole)
+    assert same_bits(unique_tensors(load_model(str(folder), head=head).model), whole)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -208,7 +208,7 @@ def test_weights_of_another_precision_are_opened_in_float32(dtype: torch.dtype, 
     folder = saved(tmp_path, "bert")
     change(folder, lambda tensors: {name: tensor.to(dtype) for name, tensor in tensors.items()})
     stored = load_file(folder / "model.safetensors")
-    opened = own_tensors(load_model(str(folder), head="classification").model)
+    opened = unique_tensors(load_model(str(folder), head="classification").model)
     assert same_bits(opened, {name: tensor.float() for name, tensor in stored.items()})
 
 

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from llmkit.errors import ModelError, UsageError
 from llmkit.inference.engines.transformers import TransformersEngine
-from llmkit.models.export import model_files, own_tensors
+from llmkit.models.export import model_files, unique_tensors
 from llmkit.models.families import FAMILIES
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import create_model, load_model
@@ -101,7 +101,7 @@ def test_the_engine_gives_each_text_what_it_has_alone() -> None:
 def test_four_steps_of_1x32_and_of_many_parts_give_the_same_weights() -> None:
     whole, cut = train(lstm_task(), steps=4), train(lstm_task(), steps=4, micro_batch_tokens=40)
     assert largest_difference(cut.weights, whole.weights) < 2e-5
-    assert largest_difference(whole.weights, own_tensors(tiny().model)) > 1e-3
+    assert largest_difference(whole.weights, unique_tensors(tiny().model)) > 1e-3
 
 
 @pytest.mark.parametrize("at", [2, 5])
@@ -159,8 +159,8 @@ def test_a_new_lstm_is_fixed_by_its_seed_and_begins_with_open_forget_gates() -> 
         return create_model(block, head="classification", labels=LABELS, texts=texts, max_tokens=24, seed=seed)
 
     first, again, other = made(1), made(1), made(2)
-    assert same_bits(own_tensors(first.model), own_tensors(again.model))
-    assert not same_bits(own_tensors(first.model), own_tensors(other.model))
+    assert same_bits(unique_tensors(first.model), unique_tensors(again.model))
+    assert not same_bits(unique_tensors(first.model), unique_tensors(other.model))
     units = first.model.config.hidden_size
     gates = first.model.lstm[0].forwards.bias_hh_l0.detach().reshape(4, units).mean(dim=1)
     assert gates[1] > 0.9

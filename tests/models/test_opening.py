@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertModel
 
 from llmkit.errors import MachineError, ModelError
-from llmkit.models.export import model_files, own_tensors
+from llmkit.models.export import model_files, unique_tensors
 from llmkit.models.families import Head
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import create_model, load_model
@@ -49,7 +49,7 @@ def opened(folder: Path, *, head: Head = "classification", **more: Any) -> Loade
 def test_a_saved_model_is_opened_with_the_same_weights_and_ids(family: str, tmp_path: Path) -> None:
     loaded = tiny_model(family)
     again = opened(saved(tmp_path / "model", loaded), head=HEADS[family])
-    assert same_bits(own_tensors(again.model), own_tensors(loaded.model))
+    assert same_bits(unique_tensors(again.model), unique_tensors(loaded.model))
     assert again.family.name == family
     text = sentence(1)
     assert again.tokenizer(text)["input_ids"] == loaded.tokenizer(text)["input_ids"]
@@ -86,7 +86,7 @@ def test_a_body_gets_a_new_head_for_the_wanted_labels_fixed_by_the_seed(tmp_path
     assert torch.equal(torch.get_rng_state(), state)
     assert first.classifier.weight.shape[0] == 4
     assert first.config.label2id == {"a": 0, "b": 1, "c": 2, "d": 3}
-    assert same_bits(own_tensors(first), own_tensors(same))
+    assert same_bits(unique_tensors(first), unique_tensors(same))
     assert not torch.equal(first.classifier.weight, other.classifier.weight)
     assert torch.equal(first.bert.embeddings.word_embeddings.weight, other.bert.embeddings.word_embeddings.weight)
 
@@ -375,8 +375,8 @@ def test_the_same_seed_gives_the_same_new_weights_whatever_was_drawn_before(fami
     torch.rand(5)
     np.random.rand(5)
     same, other = created(1), created(2)
-    assert same_bits(own_tensors(first.model), own_tensors(same.model))
-    assert not same_bits(own_tensors(first.model), own_tensors(other.model))
+    assert same_bits(unique_tensors(first.model), unique_tensors(same.model))
+    assert not same_bits(unique_tensors(first.model), unique_tensors(other.model))
     assert first.name == f"{family}-tiny"
     if family == "bert":
         assert first.labels == LABELS

@@ -28,7 +28,7 @@ from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import count_targets
 from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.instruction.task import InstructionTask, length_limit
-from llmkit.training.prepare import check_metrics
+from llmkit.training.metric_checks import check_metrics
 
 END = "<|endoftext|>"
 CHATML = (

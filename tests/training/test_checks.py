@@ -18,7 +18,7 @@ from torch.nn import functional
 from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, ModelError, UsageError
-from llmkit.models.export import own_tensors
+from llmkit.models.export import unique_tensors
 from llmkit.models.losses import IGNORED, cross_entropy_sum
 from llmkit.recipe.blocks import TrainBlock
 from llmkit.tasks.base import Batch, Task
@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 
 def checked(task: Task, *, batch_size: int = 8, count: int = 40) -> dict[str, str]:
     passed = check_before_training(task, task.encode(rows(count)), train=TrainBlock(batch_size=batch_size), device=CPU)
-    return {check.name: check.found for check in passed}
+    return {check.name: check.result for check in passed}
 
 
 @pytest.mark.parametrize("name", TASK_NAMES)
@@ -44,9 +44,9 @@ def test_every_task_passes(name: TaskName) -> None:
 
 def test_an_adapter_passes_with_its_product_no_longer_0(tmp_path: Path) -> None:
     task = task_of("causal-lm", loaded=disturbed(adapted("causal-lm", tmp_path / "base")))
-    before = {name: tensor.clone() for name, tensor in own_tensors(task.loaded.model).items()}
+    before = {name: tensor.clone() for name, tensor in unique_tensors(task.loaded.model).items()}
     assert "saving" in checked(task)
-    assert same_bits(own_tensors(task.loaded.model), before)
+    assert same_bits(unique_tensors(task.loaded.model), before)
 
 
 def test_a_training_takes_the_same_steps_after_the_checks() -> None:

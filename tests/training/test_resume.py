@@ -37,7 +37,7 @@ from transformers import (
 )
 
 from llmkit.errors import InterruptedRun, MachineError, RunError
-from llmkit.models.export import model_files, own_tensors, weight_files
+from llmkit.models.export import model_files, unique_tensors, weight_files
 from llmkit.models.loading import load_model
 from llmkit.tasks.base import Task
 from llmkit.training.checkpoints import CheckpointStore, progress_of, restore
@@ -329,7 +329,7 @@ def test_the_optimizer_is_saved_by_name(tmp_path: Path) -> None:
 
     names = load(store.at_step(1).read("optimizer.safetensors")).keys()
     assert names == {
-        f"{name}.{key}" for name in own_tensors(task.loaded.model) for key in ("exp_avg", "exp_avg_sq", "step")
+        f"{name}.{key}" for name in unique_tensors(task.loaded.model) for key in ("exp_avg", "exp_avg_sq", "step")
     }
 
 

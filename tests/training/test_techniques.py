@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from llmkit.errors import InterruptedRun, ModelError
-from llmkit.models.export import own_tensors
+from llmkit.models.export import unique_tensors
 from llmkit.models.layers import levels_from_top
 from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED
@@ -56,7 +56,7 @@ def interrupted(task: Task, store: CheckpointStore, *, at: int, **more: Any) -> 
 
 
 def weights(task: Task) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in own_tensors(task.loaded.model).items()}
+    return {name: tensor.clone() for name, tensor in unique_tensors(task.loaded.model).items()}
 
 
 # ---- adapters

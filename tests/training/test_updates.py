@@ -38,7 +38,7 @@ from torch.nn import functional
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.order import Indices, batch_of_step, cut_by_tokens
 from llmkit.errors import DivergedError, MachineError
-from llmkit.models.export import own_tensors
+from llmkit.models.export import unique_tensors
 from llmkit.models.losses import IGNORED
 from llmkit.tasks.base import BaseTask, Batch, Task, count_targets
 from llmkit.training.optimizer import adamw
@@ -116,7 +116,7 @@ def test_weights_after_four_steps_of_1x32_and_of_many_parts_are_the_same(name: T
     whole = train(without_key_biases(task_of(name)), steps=4)
     cut = train(without_key_biases(task_of(name)), steps=4, micro_batch_tokens=SMALL_MICRO_BATCH)
     assert largest_difference(cut.weights, whole.weights) < 5e-5  # 3.5e-5 in multiple-choice, less in the others
-    untrained = own_tensors(task_of(name).loaded.model)
+    untrained = unique_tensors(task_of(name).loaded.model)
     assert largest_difference(whole.weights, untrained) > 1e-3
     assert [step.loss for step in cut.steps] == pytest.approx([step.loss for step in whole.steps], rel=1e-5)
 
@@ -263,7 +263,7 @@ def test_a_nan_loss_stops_the_training_before_its_step_with_the_weights_of_befor
         train(task, steps=9, batch_size=8)
     assert caught.value.exit_code == 6
     assert poisoned >= 1
-    assert same_bits(own_tensors(task.loaded.model), before.weights)
+    assert same_bits(unique_tensors(task.loaded.model), before.weights)
 
 
 def test_an_infinite_gradient_of_a_finite_loss_is_refused_too() -> None:
@@ -277,10 +277,10 @@ def test_an_infinite_gradient_of_a_finite_loss_is_refused_too() -> None:
             return gradient * math.inf
 
     stepper = stepper_of(Wrapped(task_of("classification"), lambda batch, loss: Steep.apply(loss)))
-    before = {name: tensor.clone() for name, tensor in own_tensors(stepper.task.loaded.model).items()}
+    before = {name: tensor.clone() for name, tensor in unique_tensors(stepper.task.loaded.model).items()}
     with pytest.raises(DivergedError, match=facts("step 1", "gradient", "norm")):
         stepper.run(0, learning_rate=1e-3)
-    assert same_bits(own_tensors(stepper.task.loaded.model), before)
+    assert same_bits(unique_tensors(stepper.task.loaded.model), before)
     assert not gradients(stepper.task)
 
 
@@ -322,7 +322,7 @@ def test_running_out_of_memory_halves_the_micro_batch_and_gives_the_same_update(
         wide.run(step, learning_rate=1e-2)
     assert narrow.micro_batch_tokens == 100
     assert [len(logged(caplog, "WARNING", "micro_batch_tokens", tokens)) for tokens in (200, 100)] == [1, 1]
-    assert largest_difference(own_tensors(narrow.task.loaded.model), own_tensors(wide.task.loaded.model)) < 2e-5
+    assert largest_difference(unique_tensors(narrow.task.loaded.model), unique_tensors(wide.task.loaded.model)) < 2e-5
 
 
 def test_gradients_of_the_attempt_that_ran_out_of_memory_do_not_count() -> None:
@@ -344,10 +344,10 @@ def test_gradients_of_the_attempt_that_ran_out_of_memory_do_not_count() -> None:
 
 def test_one_example_that_does_not_fit_is_told_with_the_next_step() -> None:
     stepper = stepper_of(Wrapped(task_of("causal-lm"), room_for(5)), micro_batch_tokens=400)
-    before = {name: tensor.clone() for name, tensor in own_tensors(stepper.task.loaded.model).items()}
+    before = {name: tensor.clone() for name, tensor in unique_tensors(stepper.task.loaded.model).items()}
     with pytest.raises(MachineError, match=facts("memory", "12 tokens")):
         stepper.run(0, learning_rate=1e-2)
-    assert same_bits(own_tensors(stepper.task.loaded.model), before)
+    assert same_bits(unique_tensors(stepper.task.loaded.model), before)
 
 
 # ---- what must not change the weights

@@ -46,9 +46,9 @@ def families_with(head: Head) -> tuple[str, ...]:
 
 
 def verb_of_class(name: str) -> HeadVerb | None:
-    """The command for a class that config.json may name; None where llmkit does not know the class.
+    """The command for a class in config.json; None if llmkit does not know the class.
 
-    mT5's classes have the names of T5's with a letter in front.
+    mT5's classes are named like T5's, with a letter before.
     """
     heads = (item for family in FAMILIES.values() for item in family.heads.items())
     return next((VERBS[head] for head, known in heads if name.endswith(known)), None)

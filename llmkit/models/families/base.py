@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Head = Literal[
     "causal-lm", "classification", "embedding", "masked-lm", "question-answering", "seq2seq-lm", "token-classification"
 ]
-"""What sits on top: the vocabulary, classes of a text or of its tokens, start and end of an answer, or nothing."""
+"""The outputs: the vocabulary, classes of a text or of its tokens, start and end of an answer, or hidden states."""
 TokenizerAlgorithm = Literal["bpe", "wordpiece", "unigram"]
 HeadVerb = Literal["answer", "classify", "embed", "fill", "generate", "summarize", "tag"]
 VERBS: Mapping[Head, HeadVerb] = {
@@ -65,17 +65,17 @@ class Size:
 
 @dataclass(frozen=True)
 class LearningRates:
-    """Peak rates of AdamW where the recipe gives none."""
+    """Default peak learning rates of AdamW."""
 
     pretrained: float
     """Devlin et al. 2019, appendix A.3 (2e-5 to 5e-5) for BERT; the transformers documentation of T5 (1e-4 and 3e-4 work
     well) for T5; Radford et al. give none for GPT-2, 5e-5 is common."""
     random: float
-    """Small models with random weights take a much larger step: 1e-3 reached the best validation loss of 3e-4, 1e-3 and
+    """Small models with random weights need a much larger rate: 1e-3 reached the best validation loss of 3e-4, 1e-3 and
     3e-3 on a 2-layer BERT."""
     lora: float
-    """Hu et al. 2021, appendix D (4e-4 to 5e-4 for RoBERTa base, 2e-4 for GPT-2). They have no T5: 1e-3 is what peft's own
-    example takes for mt0-large, an mT5 (examples/conditional_generation/peft_lora_seq2seq.ipynb)."""
+    """Hu et al. 2021, appendix D (4e-4 to 5e-4 for RoBERTa base, 2e-4 for GPT-2). They have no T5: 1e-3 is the rate of peft's
+    example for mt0-large, an mT5 (examples/conditional_generation/peft_lora_seq2seq.ipynb)."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,11 @@ class Family:
 
     name: ClassVar[str]
     article: ClassVar[str] = "a"
-    """In front of the name, in messages."""
+    """Article before the name, in messages."""
     model_types: ClassVar[tuple[str, ...]]
-    """What `model_type` in config.json may say."""
+    """Values of `model_type` in config.json."""
     heads: ClassVar[Mapping[Head, str]]
-    """The class in transformers for each head that the family has here; the first is what it is mostly used for."""
+    """The class in transformers for each supported head; the first is the main use."""
     no_head: ClassVar[Mapping[Head, str]] = {}
     """Why the family lacks a head, for messages; may be empty."""
 
@@ -118,28 +118,28 @@ class Family:
     needed_tokens: ClassVar[tuple[str, ...]]
     """Roles that a tokenizer must have, such as `eos`."""
     model_input_names: ClassVar[tuple[str, ...] | None] = None
-    """What a trained tokenizer says the model takes; None for the library's default."""
+    """Model inputs that a trained tokenizer returns; None for the library's default."""
     padding_side: ClassVar[Literal["left", "right"]] = "right"
     cleans_up_spaces: ClassVar[bool] = True
-    """Whether decoding may delete spaces in front of punctuation, where the tokenizer asks for it."""
+    """Whether decoding may delete spaces before punctuation, if the tokenizer's config says so."""
 
     layers: ClassVar[Mapping[str, str]]
-    """Key of the config that counts layers -> what stands in front of a layer's number in its weights' names."""
+    """Config key of the number of layers -> prefix of a layer's number in the names of weights."""
     other_parts: ClassVar[tuple[str, ...]] = ()
     """First names of weights that a checkpoint may have for another head or stack."""
     new_weights: ClassVar[tuple[str, ...]] = ("classifier.", "score.", "qa_outputs.", "cls.")
-    """Beginnings of the names of weights that training may draw at random where a checkpoint lacks them."""
+    """Prefixes of weights that training may initialize at random if a checkpoint lacks them."""
     vocabulary: ClassVar[str] = "lm_head."
-    """In front of the names of the matrix with a row for each token, where it is a head's own."""
+    """Name prefix of the matrix with a row for each token, if the head has one."""
     lora_targets: ClassVar[tuple[str, ...]] = ()
-    """Linear maps of queries and values, which LoRA adapts unless told otherwise, as in its paper."""
+    """Linear maps of queries and values, which LoRA adapts by default, as in its paper."""
     output_modules: ClassVar[tuple[str, ...]] = ("classifier",)
-    """The classifier's last linear map; behind it, where that has no bias, the norm whose bias moves its output."""
+    """The classifier's last linear map; if it has no bias, also the norm before it, whose bias shifts its output."""
     swaps_matrices: ClassVar[bool] = False
-    """Whether linear maps hold their matrices as (inputs, outputs), as GPT-2's do."""
+    """Whether linear maps store their matrices as (inputs, outputs), as in GPT-2."""
     is_encoder_decoder: ClassVar[bool] = False
     continues_prompts: ClassVar[bool] = False
-    """Whether its output continues the prompt, rather than answering it."""
+    """Whether its output continues the prompt instead of answering it."""
     is_of_transformers: ClassVar[bool] = True
     """Whether plain transformers opens a saved model."""
 
@@ -160,7 +160,7 @@ class Family:
         """The class with a head.
 
         Args:
-            model_type: of a checkpoint, where the family has classes of its own for some.
+            model_type: of a checkpoint; some have separate classes.
         Raises:
             ModelError: the family has no such head here.
         """
@@ -176,8 +176,8 @@ class Family:
             ModelError: the family has no such head here.
         """
         if head not in self.heads:
-            why = f". {self.no_head[head]}." if head in self.no_head else f"; use `llmkit {self.verb}`."
-            raise ModelError(f"{self.article} {self.name} model has no {head} head{why}")
+            reason = f". {self.no_head[head]}." if head in self.no_head else f"; use `llmkit {self.verb}`."
+            raise ModelError(f"{self.article} {self.name} model has no {head} head{reason}")
 
     def size(self, name: str) -> Any:
         """
@@ -199,7 +199,7 @@ class Family:
         """Set what the head needs, once, when a model is created or opened."""
 
     def scale_new_head(self, model: PreTrainedModel) -> None:
-        """Change the random weights of a new head, where transformers draws them badly."""
+        """Change the random weights of a new head, if transformers initializes them badly."""
 
     def default_prefix(self, config: PreTrainedConfig, prefix: str) -> str:
         """The prefix of a text for a task, as in the model's pretraining."""
@@ -220,7 +220,7 @@ class Family:
         return None
 
     def masked_lm_head(self, model: Any) -> VocabularyHead:
-        """What a masked language model reads its states with."""
+        """The head of a masked language model."""
         raise NotImplementedError
 
     def attention_width(self, config: PreTrainedConfig) -> int:

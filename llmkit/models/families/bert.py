@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError
 from llmkit.models.families.base import Family, Head, LearningRates, VocabularyHead, initial_spread, square
+from llmkit.models.segments import token_types
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,7 +68,7 @@ class Bert(Family):
         )
 
     def load_options(self, head: Head) -> dict[str, Any]:
-        """No pooler for vectors: many checkpoints have none, and its random weights must not be of any use."""
+        """No pooler for vectors: many checkpoints have none, and random weights must not be used."""
         return {"add_pooling_layer": False} if head == "embedding" else {}
 
     def prepare(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, head: Head) -> None:
@@ -85,6 +86,4 @@ class Bert(Family):
             raise ModelError(f"{name}: it has only one segment (type_vocab_size), so it cannot read pairs.")
 
     def segment_inputs(self, input_ids: Tensor, tokenizer: PreTrainedTokenizerFast) -> dict[str, Tensor]:
-        from llmkit.models.segments import token_types
-
         return {"token_type_ids": token_types(input_ids, tokenizer.sep_token_id)}  # (B, T)

@@ -38,11 +38,11 @@ class Gpt2(Family):
     }
     learning_rates = LearningRates(pretrained=5e-5, random=1e-3, lora=2e-4)
     tokenizer = "bpe"
-    # Padding is told by the attention mask, never by the id.
+    # The attention mask marks padding, never the id.
     special_tokens = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT}
     needed_tokens = ("eos", "pad")
     padding_side = "left"  # generation continues the right end of a prompt
-    cleans_up_spaces = False  # it would delete spaces that a byte-level model did write
+    cleans_up_spaces = False  # it would delete spaces that the model generated
     layers = {"num_hidden_layers": "h."}
     other_parts = ("classifier", "lm_head", "multiple_choice_head", "qa_outputs", "score")
     output_modules = ("score", "transformer.ln_f")
@@ -68,7 +68,7 @@ class Gpt2(Family):
         )
 
     def prepare(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, head: Head) -> None:
-        """Let transformers find the last token of a text, which its classifier reads, also in a batch."""
+        """Set up padding so that transformers' classifier finds the last token of each text in a batch."""
         if head == "classification":
             tokenizer.padding_side = "right"  # on the left it would shift the positions
             model.config.pad_token_id = tokenizer.pad_token_id

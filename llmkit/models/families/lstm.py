@@ -70,7 +70,7 @@ class Lstm(Family):
         register()
 
     def refuse_precision(self, precision: str, device: torch.device) -> str | None:
-        """Under torch's autocast cuDNN's LSTM computes in fp16, whichever format is asked for: in bf16, without the
+        """Under torch's autocast cuDNN's LSTM computes in fp16, for every format: with bf16, without the
         scaling of the loss that fp16 needs."""
         if precision == "bf16" and device.type == "cuda":
             return "a GPU computes a bf16 LSTM in unscaled fp16"

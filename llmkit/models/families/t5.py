@@ -1,4 +1,4 @@
-"""T5 (Raffel et al. 2020) and mT5 (Xue et al. 2021), whose classes differ by name alone.
+"""T5 (Raffel et al. 2020) and mT5 (Xue et al. 2021), whose classes differ only by name.
 
 Sizes: tiny and mini from Tay et al. 2021, "Scale Efficiently", table 2; small, base, large and xl (3B) from Raffel et
 al. 2020, section 3.7.
@@ -25,7 +25,7 @@ class T5(Family):
     heads = {
         "seq2seq-lm": "T5ForConditionalGeneration",
         "embedding": "T5EncoderModel",
-        # The encoder with a linear head; what a text has is the mean over its tokens (models/text_logits.py).
+        # The encoder with a linear head; the logits of a text are the mean over its tokens (models/text_logits.py).
         "classification": "T5ForTokenClassification",
     }
     sizes = {
@@ -67,14 +67,14 @@ class T5(Family):
         import transformers
 
         cls = super().model_class(head)
-        # The bare encoder is the same, weight for weight.
-        own = f"M{cls.__name__}" if model_type == _MT5 and head != "embedding" else cls.__name__
-        known: type[PreTrainedModel] = getattr(transformers, own)
+        # The encoder alone has the same weights in both.
+        name = f"M{cls.__name__}" if model_type == _MT5 and head != "embedding" else cls.__name__
+        known: type[PreTrainedModel] = getattr(transformers, name)
         return known
 
     def scale_new_head(self, model: PreTrainedModel) -> None:
-        """transformers draws a linear head of T5 with a standard deviation of 1 (5.x), which gives logits in the tens
-        before the first step; it scales its other new heads so."""
+        """transformers initializes a linear head of T5 with a standard deviation of 1 (5.x), which gives logits in the tens
+        before the first step; it scales its other new heads like this."""
         import torch
 
         classifier = getattr(model, "classifier", None)
@@ -83,7 +83,7 @@ class T5(Family):
                 classifier.weight.mul_(model.config.d_model**-0.5)
 
     def default_prefix(self, config: PreTrainedConfig, prefix: str) -> str:
-        """None for mT5, which was pretrained on text alone: no prefix means anything to it."""
+        """None for mT5, which was pretrained without task prefixes."""
         return "" if config.model_type == _MT5 else prefix
 
     def refuse_precision(self, precision: str, device: torch.device) -> str | None:

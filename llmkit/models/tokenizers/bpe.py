@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from llmkit.models.families.gpt2 import END_OF_TEXT
 from llmkit.models.tokenizers.vocabulary import refuse_below
 from llmkit.recipe.blocks import TokenizerBlock
 
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
 
 def train_bpe(texts: Iterable[str], block: TokenizerBlock) -> Tokenizer:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-
     refuse_below(block.vocab_size, 257, "the 256 bytes and the end of text")
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

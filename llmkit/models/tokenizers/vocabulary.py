@@ -1,4 +1,4 @@
-"""What the trainings of all algorithms share. Knows no algorithm."""
+"""Functions that all training algorithms share. Knows no algorithm."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def refuse_below(vocab_size: int, least: int, why: str) -> None:
 
 
 def most_frequent_first(texts: Iterable[str]) -> list[str]:
-    """Their characters; equally common ones by code point."""
+    """Their characters; equally frequent ones by code point."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(text)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from llmkit.models.tokenizers.vocabulary import most_frequent_first
 from llmkit.recipe.blocks import TokenizerBlock
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
 _BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -18,8 +16,6 @@ logger = logging.getLogger("llmkit")
 
 
 def train_wordpiece(texts: list[str], block: TokenizerBlock) -> Tokenizer:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-
     normalizer = normalizers.BertNormalizer(
         lowercase=block.lowercase, strip_accents=block.strip_accents, handle_chinese_chars=True
     )
@@ -46,10 +42,8 @@ def _wordpiece_vocabulary(
     normalizer: normalizers.BertNormalizer,
     pre_tokenizer: pre_tokenizers.BertPreTokenizer,
 ) -> dict[str, int]:
-    """Token -> id: special tokens, the commoner characters, what was learnt, and rarer characters in the room left."""
-    from tokenizers import Tokenizer, models, trainers
-
-    # A continuation `##c` for what does not end a word: symbols such as the euro sign are no punctuation to BERT.
+    """Token -> id: special tokens, frequent characters, learnt subwords, and rarer characters if there is room."""
+    # A continuation `##c` for characters that do not end a word: BERT does not treat the euro sign as punctuation.
     entries = [
         (char, f"##{char}")
         if len(pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(f"a{char}"))) == 1
@@ -58,14 +52,14 @@ def _wordpiece_vocabulary(
         if not char.isspace()
     ]
     # The trainer numbers characters in the order of a hash map, and breaks ties by number: two runs gave two
-    # vocabularies. Characters that come first, as if they were special, make it one and the same.
+    # vocabularies. With the characters first, as if they were special, it is always the same.
     alphabet, rarer = _fitting(entries, room=block.vocab_size // 2)
     characters = [char for char, *_ in entries[: len(entries) - len(rarer)]]
     trainer = trainers.WordPieceTrainer(
         vocab_size=block.vocab_size,
         min_frequency=block.min_frequency,
         special_tokens=[*_BERT_SPECIAL, *alphabet],
-        initial_alphabet=characters,  # with the limit: these and no others, or a rarer one might come in twice
+        initial_alphabet=characters,  # with the limit: exactly these, else a rarer one might occur twice
         limit_alphabet=len(characters),
         show_progress=False,
     )
@@ -74,24 +68,24 @@ def _wordpiece_vocabulary(
     learner.pre_tokenizer = pre_tokenizer
     learner.train_from_iterator(texts, trainer)
     learnt = sorted(learner.get_vocab().keys() - {*_BERT_SPECIAL, *alphabet})
-    # Where every character is a word of its own, as in Chinese, little is learnt: the room goes to rarer characters.
+    # If every character is a word, as in Chinese, little is learnt: the room goes to rarer characters.
     more, missing = _fitting(rarer, room=block.vocab_size - len(_BERT_SPECIAL) - len(alphabet) - len(learnt))
     if missing:
         logger.warning(
             "tokenizer: %s of %s different characters do not fit and become [UNK]; a model.tokenizer.vocab_size "
-            "of %s holds all",
+            "of %s fits all",
             f"{len(missing):,}",
             f"{len(entries):,}",
-            f"{2 * sum(map(len, entries)):,}",  # half of the entries are for characters, whatever is learnt
+            f"{2 * sum(map(len, entries)):,}",  # half of the entries are for characters
         )
     return {token: index for index, token in enumerate([*_BERT_SPECIAL, *alphabet, *learnt, *more])}
 
 
 def _fitting(entries: Sequence[tuple[str, ...]], *, room: int) -> tuple[list[str], Sequence[tuple[str, ...]]]:
-    """The first entries that together have at most `room` tokens, those tokens sorted; and the entries left over."""
-    taken: list[str] = []
+    """The first entries that together have at most `room` tokens, sorted tokens; and the remaining entries."""
+    fitting: list[str] = []
     for number, tokens in enumerate(entries):
-        if len(taken) + len(tokens) > room:
-            return sorted(taken), entries[number:]
-        taken += tokens
-    return sorted(taken), ()
+        if len(fitting) + len(tokens) > room:
+            return sorted(fitting), entries[number:]
+        fitting += tokens
+    return sorted(fitting), ()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from llmkit.data.windows import default_overlap, window_starts
 from llmkit.errors import DataError, UsageError
-from llmkit.models.threads import own_turn
+from llmkit.models.threads import locked_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -129,7 +129,7 @@ class TextInputs:
 
 def _frame_of(loaded: LoadedModel, *, pairs: bool) -> _Frame:
     tokenizer: PreTrainedTokenizerFast = loaded.tokenizer
-    with own_turn(tokenizer):
+    with locked_tokenizer(tokenizer):
         encoding = tokenizer("a", "b") if pairs else tokenizer("a")
     ids: list[int] = encoding["input_ids"]
     sides = encoding.sequence_ids(0)  # 0 and 1 at the two texts, None at a special token

@@ -22,7 +22,7 @@ from llmkit.models.chat import TEMPLATE, Messages, answer_ends, fault_in
 from llmkit.models.ends import name_special_ids
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED
-from llmkit.models.threads import own_turn
+from llmkit.models.threads import locked_tokenizer
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.encoding import in_chunks, length_limit
@@ -80,7 +80,7 @@ class InstructionTask(BaseTask):
             )
             for row, answers in zip(rows, engine.generate([prompts[row] for row in rows], options), strict=True):
                 outputs[row] = answers[0]
-        with own_turn(self.loaded.tokenizer):
+        with locked_tokenizer(self.loaded.tokenizer):
             texts = self.loaded.tokenizer.batch_decode(
                 outputs, skip_special_tokens=True, clean_up_tokenization_spaces=False
             )

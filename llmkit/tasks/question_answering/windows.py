@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from llmkit.data.windows import window_starts
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.threads import own_turn
+from llmkit.models.threads import locked_tokenizer
 from llmkit.tasks.question_answering.options import AnswerOptions, longest_question
 
 
@@ -100,7 +100,7 @@ def _tokenize(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> dict[
     distinct = list(dict.fromkeys(texts))
     if not distinct:
         return {}
-    with own_turn(tokenizer):
+    with locked_tokenizer(tokenizer):
         encoding = tokenizer(
             distinct,
             add_special_tokens=False,

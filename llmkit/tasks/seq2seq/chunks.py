@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.data.windows import default_overlap
 from llmkit.errors import UsageError
-from llmkit.models.threads import own_turn
+from llmkit.models.threads import locked_tokenizer
 from llmkit.tasks.sentences import ends_sentence
 
 if TYPE_CHECKING:
@@ -63,13 +63,13 @@ class TextSplitter:
         return [*self._fitting(chunk[:middle].rstrip()), *self._fitting(chunk[middle:])]
 
     def _ids(self, text: str) -> list[int]:
-        with own_turn(self.tokenizer):
+        with locked_tokenizer(self.tokenizer):
             ids: list[int] = self.tokenizer(self.prefix + text, truncation=False, verbose=False)["input_ids"]
         return ids
 
     def _starts(self, text: str) -> list[int]:
         """The first character of each token of the text, ascending; white space at the start of a token is skipped."""
-        with own_turn(self.tokenizer):
+        with locked_tokenizer(self.tokenizer):
             encoded: Any = self.tokenizer(
                 text, add_special_tokens=False, truncation=False, verbose=False, return_offsets_mapping=True
             )

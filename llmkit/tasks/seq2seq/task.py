@@ -21,7 +21,7 @@ from llmkit.models.ends import name_special_ids
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED
 from llmkit.models.seq2seq import target_loss_sum
-from llmkit.models.threads import own_turn
+from llmkit.models.threads import locked_tokenizer
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.encoding import encode_texts, in_chunks, length_limit
@@ -125,7 +125,7 @@ class Seq2SeqTask(BaseTask):
 
     def _write(self, sequences: list[list[int]], engine: Engine) -> list[str]:
         outputs = engine.generate(sequences, self.options)
-        with own_turn(self.loaded.tokenizer):
+        with locked_tokenizer(self.loaded.tokenizer):
             return [self.loaded.tokenizer.decode(ids[0], skip_special_tokens=True).strip() for ids in outputs]
 
     def _prefix_of(self, row: Row) -> str:

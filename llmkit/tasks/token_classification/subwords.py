@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.data.windows import default_overlap, window_starts
 from llmkit.errors import UsageError
-from llmkit.models.threads import own_turn
+from llmkit.models.threads import locked_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -136,7 +136,7 @@ def overlap_of(window_tokens: int, window_overlap: int | None) -> int:
 
 def _encoded(tokenizer: PreTrainedTokenizerFast, texts: Sequence[Any], *, pre_split: bool) -> Any:
     """Never truncated; the name of a special token in a text is text."""
-    with own_turn(tokenizer):
+    with locked_tokenizer(tokenizer):
         return tokenizer(
             texts,
             is_split_into_words=pre_split,
