@@ -18,55 +18,66 @@ _ANY_WIDTH = 1_000_000
 _CLASSES_SHOWN = 20
 
 
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="A run, a model folder or a hub id. Default: the newest finished run."),
+]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(help="Rows to evaluate on. Default: the run's own test rows, else its validation rows."),
+]
+Predictions = Annotated[str | None, typer.Option(metavar="FILE", help="Predictions to score without a model.")]
+References = Annotated[str | None, typer.Option(metavar="FILE", help="References for --predictions.")]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(help="A metric of docs/metrics.md, such as accuracy or rouge, or evaluate:NAME. Can be repeated."),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[ROLE=]COLUMN",
+        help="With a model, the column to read for a name the task expects, such as text=body. "
+        "With --predictions and --references, the column of both files.",
+    ),
+]
+PredictionColumn = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Column of --predictions. Default: detected.")
+]
+ReferenceColumn = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Column of --references. Default: detected.")
+]
+Quoting = Annotated[
+    Literal["auto", "csv", "none"] | None,
+    typer.Option(
+        help="Quotes in .csv and .tsv files: csv treats them as cell delimiters, none as text. "
+        "Default: the run's recipe, else auto."
+    ),
+]
+RougeTokenizer = Annotated[
+    Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE splits texts into words.")
+]
+Pooling = Annotated[
+    Literal["mean", "first"] | None,
+    typer.Option(help="For neighbour_recall: the mean of a text's token vectors (the default) or its first token."),
+]
+Baseline = Annotated[bool, typer.Option("--baseline", help="Compare the model with simple baselines on the same rows.")]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON object, with all details.")]
+
+
 def evaluate(
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", help="A run, a model folder or a hub id. Default: the newest finished run."),
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(help="Rows to evaluate on. Default: the run's own test rows, else its validation rows."),
-    ] = None,
-    predictions: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Predictions to score without a model.")
-    ] = None,
-    references: Annotated[str | None, typer.Option(metavar="FILE", help="References for --predictions.")] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(help="A metric of docs/metrics.md, such as accuracy or rouge, or evaluate:NAME. Can be repeated."),
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[ROLE=]COLUMN",
-            help="With a model, the column to read for a name the task expects, such as text=body. "
-            "With --predictions and --references, the column of both files.",
-        ),
-    ] = None,
-    prediction_column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of --predictions. Default: detected.")
-    ] = None,
-    reference_column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of --references. Default: detected.")
-    ] = None,
-    quoting: Annotated[
-        Literal["auto", "csv", "none"] | None,
-        typer.Option(
-            help="Quotes in .csv and .tsv files: csv treats them as cell delimiters, none as text. "
-            "Default: the run's recipe, else auto."
-        ),
-    ] = None,
-    rouge_tokenizer: Annotated[
-        Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE splits texts into words.")
-    ] = "auto",
-    pooling: Annotated[
-        Literal["mean", "first"] | None,
-        typer.Option(help="For neighbour_recall: the mean of a text's token vectors (the default) or its first token."),
-    ] = None,
-    baseline: Annotated[
-        bool, typer.Option("--baseline", help="Compare the model with simple baselines on the same rows.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object, with all details.")] = False,
+    model: ModelName = None,
+    data: Data = None,
+    predictions: Predictions = None,
+    references: References = None,
+    metric: Metrics = None,
+    column: Columns = None,
+    prediction_column: PredictionColumn = None,
+    reference_column: ReferenceColumn = None,
+    quoting: Quoting = None,
+    rouge_tokenizer: RougeTokenizer = "auto",
+    pooling: Pooling = None,
+    baseline: Baseline = False,
+    as_json: Json = False,
 ) -> None:
     """Evaluate a model on rows, or predictions against references."""
     if (predictions is None) != (references is None):

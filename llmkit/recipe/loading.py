@@ -16,12 +16,12 @@ from pydantic import ValidationError
 from pydantic.json_schema import models_json_schema
 
 from llmkit.errors import RecipeError, nearest
-from llmkit.recipe.blocks import Recipe
 from llmkit.recipe.expectations import listed
 from llmkit.recipe.files import read_chain
 from llmkit.recipe.nodes import BROKEN, RIVALS, Node, Problem, child_of, describe_value, leaves, merge, plain
 from llmkit.recipe.overrides import override_place, read_overrides
 from llmkit.recipe.problems import problems_of
+from llmkit.recipe.recipe import Recipe
 from llmkit.recipe.writing import dump_recipe
 
 __all__ = ["LoadedRecipe", "dump_recipe", "load_recipe", "recipe_schema"]

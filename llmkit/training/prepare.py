@@ -22,7 +22,8 @@ from llmkit.models.families import LABELLED_HEADS, Head
 from llmkit.models.layers import freeze
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import create_model, load_model
-from llmkit.recipe.blocks import Recipe, ScratchModel
+from llmkit.recipe.blocks import ScratchModel
+from llmkit.recipe.recipe import Recipe
 from llmkit.runs.environment import environment
 from llmkit.runs.folder import Run
 from llmkit.tasks.base import Task, TaskRecipe

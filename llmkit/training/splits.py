@@ -13,7 +13,8 @@ from llmkit.data.column_types import texts_asked
 from llmkit.data.rows import Row, RowSource
 from llmkit.data.sources import open_rows
 from llmkit.data.splits import split_of
-from llmkit.recipe.blocks import DataBlock, Quoting, Recipe, parse_share
+from llmkit.recipe.blocks import DataBlock, Quoting, parse_share
+from llmkit.recipe.recipe import Recipe
 
 logger = logging.getLogger("llmkit")
 Split = Literal["train", "validation", "test"]
