@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from llmkit.cli import answer, chat, choose, embed, fill, measure, merge, plot, prepare, tag, train, translate, use
 from llmkit.cli.messages import print_error, send_log_to_stderr
 from llmkit.errors import LlmkitError
 
@@ -46,8 +47,6 @@ def options(
 
 
 def _add_commands() -> None:
-    from llmkit.cli import answer, chat, choose, embed, fill, measure, merge, plot, prepare, tag, train, translate, use
-
     for module in (train, use, translate, tag, answer, choose, chat, fill, embed, measure, plot, merge, prepare):
         for command in module.COMMANDS:
             app.command(no_args_is_help=False)(command)

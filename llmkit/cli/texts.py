@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
+from llmkit.atomic import replacing
 from llmkit.errors import DataError, MachineError, UsageError, nearest
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
@@ -19,6 +21,8 @@ _FILES = (".txt", ".text", ".md", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", 
 
 Quoting = Literal["auto", "csv", "none"]
 """The meaning of quotes in .csv and .tsv files."""
+
+logger = logging.getLogger("llmkit")
 
 
 def input_texts(given: str | None, *, column: str, by_line: bool, quoting: Quoting = "auto") -> Iterator[str]:
@@ -103,10 +107,8 @@ def _stdin_texts(*, by_line: bool) -> Iterator[str]:
         else:
             blank += 1
     if blank:
-        import logging
-
         lines = "line" if blank == 1 else "lines"
-        logging.getLogger("llmkit").warning("standard input: skipped %d blank %s", blank, lines)
+        logger.warning("standard input: skipped %d blank %s", blank, lines)
 
 
 def _decoded(content: bytes, place: str) -> str:
@@ -161,7 +163,5 @@ def _opened_as_it_is(path: Path) -> Iterator[IO[str]]:
 
 @contextmanager
 def _replaced(path: Path) -> Iterator[IO[str]]:
-    from llmkit.atomic import replacing
-
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         yield file

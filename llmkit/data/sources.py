@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from llmkit.data.hub import HubTable, parse_hub_source
+from llmkit.data.hub_names import parse_hub_source
 from llmkit.data.readers import FORMATS
 from llmkit.data.rows import MAPPED_IN_RECIPE, RowSource
 from llmkit.data.tables import BUILTINS, BuiltinTable, FileTable, Table
@@ -101,7 +101,10 @@ def _tables(
     quoting: Quoting,
 ) -> Iterator[Table]:
     if source.startswith("hub:"):
-        yield HubTable(parse_hub_source(source, default_split=split))
+        hub_source = parse_hub_source(source, default_split=split)
+        from llmkit.data.hub import HubTable  # imports datasets
+
+        yield HubTable(hub_source)
     elif source.startswith("builtin:"):
         yield _builtin(source)
     elif "://" in source:

@@ -12,15 +12,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from llmkit.atomic import TEMPORARY, replace_file
 from llmkit.data.examples import Ragged
 from llmkit.errors import MachineError
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 BATCH_TOKENS = 2**20
 """Tokens of an Arrow record batch; every one but the last is full, so a position is found by division."""
@@ -55,19 +55,13 @@ class TokenStream:
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
         """A copy of the ids at these positions."""
-        import numpy as np
-
         return self._cut(0, start, stop).astype(np.int32)
 
     def word_starts(self, start: int, stop: int) -> NDArray[np.bool_]:
         """True where a token begins a word."""
-        import numpy as np
-
         return self._cut(1, start, stop).astype(np.bool_)
 
     def _cut(self, column: int, start: int, stop: int) -> NDArray[Any]:
-        import numpy as np
-
         first, last = start // BATCH_TOKENS, max(start, stop - 1) // BATCH_TOKENS
         parts = [self.batches[number][column] for number in range(first, last + 1)]
         whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
@@ -106,8 +100,6 @@ class Blocks:
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """(N,)"""
-        import numpy as np
-
         lengths = np.full(len(self), self.block_tokens, dtype=np.int64)
         if len(lengths):
             start = self.first + (len(lengths) - 1) * self.stride
@@ -145,8 +137,6 @@ def write_stream(path: Path, parts: Iterable[Encoded], *, end_id: int, vocab_siz
     Raises:
         MachineError: the file cannot be written.
     """
-    import pyarrow as pa
-
     temporary = path.with_name(f"{TEMPORARY}{path.name}")  # what a kill has left is written over by the next one
     ids_type = pa.uint16() if vocab_size <= 2**16 else pa.int32()
     schema = pa.schema([("ids", ids_type), ("word_starts", pa.uint8())])
@@ -175,8 +165,6 @@ def write_stream(path: Path, parts: Iterable[Encoded], *, end_id: int, vocab_siz
 
 def open_stream(path: Path) -> TokenStream | None:
     """A stream that was written before, memory-mapped; None if it is missing or damaged."""
-    import pyarrow as pa
-
     try:
         about = json.loads(_about_path(path).read_text())
         if path.stat().st_size != about.pop("bytes"):
@@ -202,8 +190,6 @@ def _in_batches(
     parts: Iterable[Encoded], *, end_id: int
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.bool_], StreamCount]]:
     """Full batches and a last one, each with the count of all that was read so far."""
-    import numpy as np
-
     ids = np.asarray([end_id], dtype=np.int32)
     starts = np.ones(1, dtype=np.bool_)
     documents = utf8_bytes = written = 0

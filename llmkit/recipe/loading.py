@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from pydantic.json_schema import models_json_schema
 
 from llmkit.errors import RecipeError, nearest
+from llmkit.recipe.documentation import DocumentedSchema
 from llmkit.recipe.expectations import listed
 from llmkit.recipe.files import read_chain
 from llmkit.recipe.nodes import BROKEN, RIVALS, Node, Problem, child_of, describe_value, leaves, merge, plain
@@ -70,8 +71,6 @@ def recipe_schema(kinds: Mapping[str, type[Recipe]]) -> dict[str, Any]:
 
     A recipe with `extends` may leave out everything but its task.
     """
-    from llmkit.recipe.documentation import DocumentedSchema  # reads source files: import only when needed
-
     references, schema = models_json_schema(
         [(kind, "validation") for kind in kinds.values()],
         title="llmkit recipe",

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from llmkit.errors import nearest
 from llmkit.recipe.blocks import Block
+from llmkit.recipe.documentation import key_docs
 from llmkit.recipe.expectations import (
     Type,
     bare,
@@ -109,8 +110,6 @@ def _problem(details: ErrorDetails, fault: _Fault, root: Node) -> Problem:
         case "value_error":
             return _refused_by_validator(str(details["ctx"]["error"]), fault, root)
         case "string_pattern_mismatch":
-            from llmkit.recipe.documentation import key_docs
-
             about = key_docs(fault.block).get(str(fault.path[-1]), "") if fault.block else ""
             return Problem(node.place, fault.path, f"{_wrong_value(fault, node)} {about}".rstrip())
         case _:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.data.hub import parse_hub_source
+from llmkit.data.hub_names import parse_hub_source
 from llmkit.models.families import FAMILIES
 from llmkit.recipe.blocks import ScratchModel
 from llmkit.recipe.loading import load_recipe
