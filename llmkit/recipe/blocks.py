@@ -13,14 +13,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
-def _frozen(value: object) -> object:
-    """Convert a YAML list to a tuple; other values are left for the type to check."""
+def _as_tuple(value: object) -> object:
+    """Convert a YAML list to a tuple; the type checks other values."""
     return tuple(value) if isinstance(value, list) else value
 
 
-def _listed(value: object) -> object:
+def _as_sources(value: object) -> object:
     """Accept a single source without a list."""
-    return (value,) if isinstance(value, str) else _frozen(value)
+    return (value,) if isinstance(value, str) else _as_tuple(value)
 
 
 def _share_or_sources(value: object) -> object:
@@ -30,7 +30,7 @@ def _share_or_sources(value: object) -> object:
         if share is None or not 0 < share < 1:
             raise ValueError(f"a share must be between 0% and 100%, found {value!r}")
         return value
-    return _listed(value)
+    return _as_sources(value)
 
 
 def parse_share(text: str) -> float | None:
@@ -51,17 +51,17 @@ Quoting = Literal["auto", "csv", "none"]
 """The meaning of quotes in a CSV or TSV file: delimiters of cells, or ordinary characters."""
 
 
-def _once_each(names: tuple[str, ...]) -> tuple[str, ...]:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ValueError(f"{twice[0]!r} occurs more than once")
+def _check_distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    duplicates = [name for name, count in Counter(names).items() if count > 1]
+    if duplicates:
+        raise ValueError(f"{duplicates[0]!r} occurs more than once")
     return names
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_frozen), Field(min_length=1)]
-DistinctNames = Annotated[Names, AfterValidator(_once_each)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+DistinctNames = Annotated[Names, AfterValidator(_check_distinct)]
 Sources = Annotated[
-    tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...]), Field(min_length=1)
+    tuple[str, ...], BeforeValidator(_as_sources, json_schema_input_type=str | tuple[str, ...]), Field(min_length=1)
 ]
 ShareOrSources = Annotated[str | tuple[str, ...], BeforeValidator(_share_or_sources)]
 """A percentage as text, or sources as a tuple."""
@@ -74,7 +74,7 @@ class Block(BaseModel):
 
 
 class TokenizerBlock(Block):
-    """A tokenizer to train on the recipe's own training text."""
+    """A tokenizer to train on the recipe's training text."""
 
     vocab_size: Annotated[int, Field(ge=64, le=1_000_000)] = 8000
     """Vocabulary size, special tokens included."""
@@ -95,17 +95,17 @@ class ScratchModel(Block):
     size: Literal["tiny", "mini", "small", "medium", "base", "large", "xl"]
     """A published size of the family; see llmkit/models/families/."""
     tokenizer: str | TokenizerBlock = TokenizerBlock()
-    """A tokenizer to train, or the hub id, folder or run to take one from."""
+    """A tokenizer to train, or the hub id, folder or run to load one from."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout on embeddings, residuals and feed-forward layers."""
     attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Dropout on attention weights; by default the same as `dropout`. T5 has a single rate, an LSTM has no attention."""
 
     @model_validator(mode="after")
-    def _one_rate_for_some(self) -> ScratchModel:
+    def _check_attention_dropout(self) -> ScratchModel:
         if self.architecture in ("t5", "lstm") and self.attention_dropout is not None:
-            reason = "T5 has one rate for all" if self.architecture == "t5" else "an LSTM has no attention"
-            raise ValueError(f"attention_dropout: {reason}; leave it out, and set dropout")
+            reason = "T5 has a single dropout rate" if self.architecture == "t5" else "an LSTM has no attention"
+            raise ValueError(f"attention_dropout: {reason}; remove it, and set dropout")
         return self
 
 
@@ -127,10 +127,10 @@ class DataBlock(Block):
     """Remove exact duplicates of earlier rows within each split, and count them."""
 
     @model_validator(mode="after")
-    def _rows_are_left(self) -> DataBlock:
-        shares = [parse_share(held) or 0.0 for held in (self.validation, self.test) if isinstance(held, str)]
+    def _check_shares(self) -> DataBlock:
+        shares = [parse_share(source) or 0.0 for source in (self.validation, self.test) if isinstance(source, str)]
         if sum(shares) >= 1:
-            raise ValueError("validation and test take all rows; leave some for training")
+            raise ValueError("validation and test take all rows; keep some for training")
         return self
 
 
@@ -143,7 +143,7 @@ class LoraBlock(Block):
     """The product is scaled by alpha / rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout on the input of the low-rank matrices."""
-    target: Annotated[Literal["auto", "all"] | Names, BeforeValidator(_frozen)] = "auto"
+    target: Annotated[Literal["auto", "all"] | Names, BeforeValidator(_as_tuple)] = "auto"
     """Matrices to adapt in each layer: `auto` for those of queries and values, `all`, or a list of names."""
     save: Literal["merged", "adapter"] = "merged"
     """What to save: `merged` for a plain model folder, or an `adapter` folder that needs its base model."""
@@ -158,7 +158,7 @@ class FreezeBlock(Block):
     """Freeze this many layers, from the first; for T5, in both encoder and decoder."""
 
     @model_validator(mode="after")
-    def _something(self) -> FreezeBlock:
+    def _check_not_empty(self) -> FreezeBlock:
         if not self.embeddings and not self.layers:
             raise ValueError("nothing is frozen: set embeddings: true or a number of layers, or remove the block")
         return self
@@ -198,17 +198,17 @@ class TrainBlock(Block):
     micro_batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Tokens per micro-batch and device, padding included. Changes memory and speed, never the update."""
     save_every: PositiveInt | None = None
-    """Steps between checkpoints; without it, one at each evaluation."""
+    """Steps between checkpoints, in addition to the checkpoint at each evaluation."""
     keep_checkpoints: PositiveInt = 2
-    """Number of latest checkpoints to keep. The best one is always kept."""
+    """Number of latest checkpoints to keep. The best checkpoint is always kept."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 17
     checks: bool = True
     """Check model and data before the first step: targets, labels, end of text, padding, saving and loading again."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> TrainBlock:
+    def _check_exclusive(self) -> TrainBlock:
         if self.lora is not None and self.freeze is not None:
-            raise ValueError("freeze: lora already freezes all weights; give only one of the two")
+            raise ValueError("freeze: lora already freezes all weights; give only one of the two keys")
         if self.lora is not None and self.optimizer == "adamw-scaled":
             raise ValueError(
                 "optimizer: adamw-scaled would multiply by the adapters' initial value, zero; with lora use adamw"
@@ -216,7 +216,7 @@ class TrainBlock(Block):
         return self
 
     @model_validator(mode="after")
-    def _one_length(self) -> TrainBlock:
+    def _check_length(self) -> TrainBlock:
         if self.epochs is not None and self.steps is not None:
             raise ValueError("give epochs or steps, not both")
         if isinstance(self.warmup, str):
@@ -230,9 +230,9 @@ class EvaluationBlock(Block):
     every: Annotated[str, Field(pattern=r"^[1-9][0-9]* (epochs?|steps?)$")] = "1 epoch"
     """How often to evaluate, such as `1 epoch` or `500 steps`; the last step is always evaluated."""
     metrics: Names | None = None
-    """Metrics on the validation rows besides the loss; by default the task's own."""
+    """Metrics on the validation rows besides the loss; by default the task's."""
     best: str | None = None
-    """The score that selects the best checkpoint; by default the task's own."""
+    """The score that selects the best checkpoint; by default the task's."""
     patience: PositiveInt | None = None
     """Early stopping: stop after this many evaluations in a row without improvement."""
     max_rows: PositiveInt | None = None
@@ -243,7 +243,7 @@ class GenerationBlock(Block):
     """How text is generated: greedy or beam search, or sampling if temperature, top_k or top_p is given."""
 
     max_new_tokens: PositiveInt | None = None
-    """Maximum number of tokens to generate; by default the task's own."""
+    """Maximum number of tokens to generate; by default the task's."""
     beams: Annotated[int, Field(ge=1, le=64)] = 1
     temperature: Annotated[float, Field(ge=0.01, le=100)] | None = None
     """Divides the logits before sampling; 1 where only top_k or top_p is given."""
@@ -254,7 +254,7 @@ class GenerationBlock(Block):
     repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] = 1.0
     """Divides the scores of tokens that already occur (Keskar et al. 2019); 1 turns it off."""
     num_return_sequences: Annotated[int, Field(ge=1, le=1000)] = 1
-    stop: Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...])] = ()
+    stop: Annotated[tuple[str, ...], BeforeValidator(_as_sources, json_schema_input_type=str | tuple[str, ...])] = ()
     """Stop before any of these texts."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 17
 
@@ -263,7 +263,7 @@ class GenerationBlock(Block):
         return not (self.temperature is None and self.top_k is None and self.top_p is None)
 
     @model_validator(mode="after")
-    def _possible(self) -> GenerationBlock:
+    def _check_combination(self) -> GenerationBlock:
         if self.samples and self.beams > 1:
             raise ValueError("beams and sampling (temperature, top_k, top_p) cannot be combined")
         if not self.samples and self.num_return_sequences > self.beams:

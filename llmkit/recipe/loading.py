@@ -49,7 +49,7 @@ def load_recipe(
         kinds: task -> the recipe class that fixes it.
         overrides: `a.b=value` each, the value in YAML; applied after the file and everything that it extends.
     Raises:
-        RecipeError: with every problem found, in the order of the file, its parents and the overrides.
+        RecipeError: all problems, in the order of the file, its parents and the overrides.
     """
     chain, problems = read_chain(os.fspath(path))
     changes, more = read_overrides(overrides)
@@ -69,7 +69,7 @@ def load_recipe(
 def recipe_schema(kinds: Mapping[str, type[Recipe]]) -> dict[str, Any]:
     """JSON Schema 2020-12 of every task's recipe, with `task` as discriminator, for editors.
 
-    A recipe with `extends` may leave out everything but its task.
+    A recipe with `extends` needs no other key than its task.
     """
     references, schema = models_json_schema(
         [(kind, "validation") for kind in kinds.values()],

@@ -16,10 +16,10 @@ class Recipe(Block):
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]]
     """Name of a column of the task -> its type; see `fields`."""
     OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {}
-    """Optional columns: used if a row has the column, or `data.columns` names one. True if a blank text is ignored;
+    """Optional columns: used if a row has the column, or `data.columns` names it. True if a blank text is ignored;
     otherwise a row with a blank text is skipped."""
     FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = ()
-    """Alternative groups of columns: a table has exactly one of them, or `data.columns` names one; empty for none."""
+    """Alternative groups of columns: a table has exactly one group, or `data.columns` names one; empty if there are none."""
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("text",)
     """Columns of the model's input. The first that a row has decides its split: equal values stay together."""
     FAMILIES: ClassVar[tuple[str, ...]]
@@ -72,7 +72,7 @@ class Recipe(Block):
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The metrics of its predictions: the recipe's choice, else the task's own; empty if it has none."""
+        """The metrics of its predictions: the recipe's choice, else the task's default; empty if there are none."""
         return (self.evaluation.metrics or self.own_metrics) if self.own_metrics else ()
 
     @property
@@ -85,7 +85,7 @@ class Recipe(Block):
         return None
 
     @model_validator(mode="after")
-    def _possible(self) -> Recipe:
+    def _check_model_and_columns(self) -> Recipe:
         unknown = set(self.data.columns) - set(self.column_types)
         if unknown:
             raise ValueError(
