@@ -55,17 +55,17 @@ class HubTable:
     def columns(self) -> Sequence[str]:
         return list(self._dataset.column_names)
 
-    def records(self, wanted: Sequence[str]) -> Iterator[Record]:
-        """Rows from index 0; a class number, or each of a list, becomes its class's name, None where there is none."""
+    def records(self, columns: Sequence[str]) -> Iterator[Record]:
+        """Rows from index 0. Class numbers, also in lists, are converted to class names; None if there is no label."""
         class_names = {}
-        for column in wanted:
+        for column in columns:
             feature = self._dataset.features[column]
-            one = feature.feature if isinstance(feature, List | LargeList) else feature
-            if isinstance(one, ClassLabel):
-                class_names[column] = one.names
-        for index, values in enumerate(self._dataset.select_columns(list(wanted))):
-            named = {column: _class_names(names, values[column]) for column, names in class_names.items()}
-            yield index, {**values, **named}
+            item = feature.feature if isinstance(feature, List | LargeList) else feature
+            if isinstance(item, ClassLabel):
+                class_names[column] = item.names
+        for index, values in enumerate(self._dataset.select_columns(list(columns))):
+            names_by_column = {column: _class_names(names, values[column]) for column, names in class_names.items()}
+            yield index, {**values, **names_by_column}
 
     def place(self, number: int) -> str:
         return f"{self.name}[{number}]"
@@ -98,7 +98,7 @@ def resolve_commit(source: HubSource) -> str:
     reference = Path(HF_HUB_CACHE, f"datasets--{source.name.replace('/', '--')}", "refs", source.revision)
     with _hub_errors(source):
         try:
-            # Asking for any file makes huggingface_hub note the commit of the revision, even if there is no such file.
+            # A request for any file makes huggingface_hub store the commit of the revision, even if the file does not exist.
             hf_hub_download(source.name, "README.md", repo_type="dataset", revision=source.revision)
         except LocalEntryNotFoundError:
             if not reference.is_file():
@@ -117,7 +117,7 @@ def load_split(source: HubSource, commit: str) -> Dataset:
         MachineError: it is not cached, and the hub cannot be reached.
     """
     with _hub_errors(source):
-        # The hf:// form keeps datasets from taking a local folder of the same name.
+        # With hf://, datasets does not use a local folder of the same name.
         path = f"hf://datasets/{source.name}"
         builder = datasets.load_dataset_builder(path, source.config, revision=commit)
         if builder.hash != commit:
@@ -147,7 +147,7 @@ def _hub_errors(source: HubSource) -> Iterator[None]:
         reason = _first_line(error) if isinstance(error, HfHubHTTPError) else "offline, or HF_HUB_OFFLINE is set"
         raise _unreachable(source, reason) from error
     except FileNotFoundError as error:
-        # datasets hides a broken connection behind "couldn't find any data file".
+        # datasets reports a broken connection as "couldn't find any data file".
         if isinstance(error.__context__ and error.__context__.__context__, LocalEntryNotFoundError):
             raise _unreachable(source, "offline, or the hub is down") from error
         raise DataError(f"hub:{source.name}: {_first_line(error)}") from error

@@ -12,7 +12,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from llmkit.data.column_types import KINDS, WANTED, texts_in
+from llmkit.data.column_types import DESCRIPTIONS, READERS, texts_in
 from llmkit.data.tables import Table
 from llmkit.errors import DataError, nearest
 from llmkit.recipe.blocks import ColumnType
@@ -138,7 +138,7 @@ class RowSource:
                         continue
                     raise DataError(f"{place}: no {column!r} here; found {_listed(values)}. Every row needs it.")
                 value = _value_at(column, values, place)
-                fields[field] = _checked(KINDS[column_type](value), value, column_type, column, place)
+                fields[field] = _checked(READERS[column_type](value), value, column_type, column, place)
                 if column_type == "label" and label_types.setdefault(field, type(value)) is not type(value):
                     fault = f"{column!r} is {described(value)}; earlier rows have another type"
                     raise DataError(f"{place}: {fault}. Use one type for all labels.")
@@ -274,7 +274,7 @@ def _advice(value: object, column_type: ColumnType, column: str) -> str:
         return f'Write it as text: "{value!r:.40}".'
     if column_type in ("text", "label") or value is None:
         return "Fill it in or remove the row."
-    return f"It should be {WANTED[column_type]}."
+    return f"It should be {DESCRIPTIONS[column_type]}."
 
 
 def _wrong_delimiter(names: Sequence[str]) -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmkit.data.caches import cache_folder, one_at_a_time
-from llmkit.data.column_types import TEXT_KINDS, texts_in
+from llmkit.data.column_types import TEXT_TYPES, texts_in
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.metrics import METRICS, score_names_of
@@ -170,7 +170,7 @@ def _tokenizer_file(model: ScratchModel, rows: SplitRows) -> Path | None:
 
 def _texts(recipe: Recipe, rows: SplitRows) -> Iterator[str]:
     """All text that the model will read or generate, for its tokenizer."""
-    fields = [field for field, column_type in recipe.column_types.items() if column_type in TEXT_KINDS]
+    fields = [field for field, column_type in recipe.column_types.items() if column_type in TEXT_TYPES]
     for row in rows:
         for field in fields:
             value = row.fields.get(field)
