@@ -98,7 +98,7 @@ def resolve_commit(source: HubSource) -> str:
     reference = Path(HF_HUB_CACHE, f"datasets--{source.name.replace('/', '--')}", "refs", source.revision)
     with _hub_errors(source):
         try:
-            # A request for any file makes huggingface_hub store the commit of the revision, even if the file does not exist.
+            # Requesting any file, even a missing one, makes huggingface_hub store the commit of the revision.
             hf_hub_download(source.name, "README.md", repo_type="dataset", revision=source.revision)
         except LocalEntryNotFoundError:
             if not reference.is_file():

@@ -46,7 +46,7 @@ def share_of_rank(batch: Indices, lengths: NDArray[np.int64], *, rank: int, worl
 def cut_by_tokens(indices: Indices | Sequence[int], lengths: NDArray[np.int64], *, max_tokens: int) -> list[Indices]:
     """Micro-batches of examples of similar length, longest first, so that memory peaks in the first one.
 
-    A micro-batch of B examples, the longest of T tokens, has B x T <= `max_tokens`; a longer example is a micro-batch of its own.
+    A micro-batch of B examples, the longest of T tokens, has B x T <= `max_tokens`; a longer example is one by itself.
 
     Raises:
         ValueError: `max_tokens` is below 1.

@@ -19,7 +19,7 @@ class Recipe(Block):
     """Optional columns: used if a row has the column, or `data.columns` names it. True if a blank text is ignored;
     otherwise a row with a blank text is skipped."""
     FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = ()
-    """Alternative groups of columns: a table has exactly one group, or `data.columns` names one; empty if there are none."""
+    """Alternative groups of columns: a table has exactly one group, or `data.columns` names one; empty for none."""
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("text",)
     """Columns of the model's input. The first that a row has decides its split: equal values stay together."""
     FAMILIES: ClassVar[tuple[str, ...]]
