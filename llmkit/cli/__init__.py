@@ -93,8 +93,8 @@ def run(arguments: Sequence[str]) -> int:
 def _take_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     """The arguments without `--debug`, accepted anywhere before `--`: people append it to a command that failed."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    kept = [argument for argument in arguments[:end] if argument != "--debug"]
-    return [*kept, *arguments[end:]], len(kept) < end
+    before = [argument for argument in arguments[:end] if argument != "--debug"]
+    return [*before, *arguments[end:]], len(before) < end
 
 
 def _failed(kind: str, message: str, *, exit_code: int, debug: bool) -> int:

@@ -83,7 +83,7 @@ def evaluate(
     if (predictions is None) != (references is None):
         raise UsageError("--predictions and --references must be given together.")
     if predictions is not None and references is not None:
-        _refuse_options_of_models(model=model or data, baseline=baseline, pooling=pooling, column=column)
+        _check_file_options(model=model or data, baseline=baseline, pooling=pooling, column=column)
         from llmkit.api import score_files
 
         evaluation = score_files(
@@ -97,7 +97,7 @@ def evaluate(
             rouge_tokenizer=rouge_tokenizer,
         )
     else:
-        _refuse_options_of_files(prediction_column=prediction_column, reference_column=reference_column)
+        _check_model_options(prediction_column=prediction_column, reference_column=reference_column)
         from llmkit.api import evaluate_model
 
         evaluation = evaluate_model(
@@ -116,10 +116,10 @@ def evaluate(
 COMMANDS = (evaluate,)
 
 
-def _refuse_options_of_models(*, model: object, baseline: bool, pooling: str | None, column: list[str] | None) -> None:
+def _check_file_options(*, model: object, baseline: bool, pooling: str | None, column: list[str] | None) -> None:
     """
     Raises:
-        UsageError: an option that does not go with --predictions.
+        UsageError: an option that cannot be combined with --predictions.
     """
     if model:
         raise UsageError("give a model with --data, or --predictions with --references, not both.")
@@ -133,10 +133,10 @@ def _refuse_options_of_models(*, model: object, baseline: bool, pooling: str | N
         )
 
 
-def _refuse_options_of_files(*, prediction_column: str | None, reference_column: str | None) -> None:
+def _check_model_options(*, prediction_column: str | None, reference_column: str | None) -> None:
     """
     Raises:
-        UsageError: an option that goes with --predictions alone.
+        UsageError: an option that works only with --predictions.
     """
     if prediction_column is not None or reference_column is not None:
         option = "--reference-column" if prediction_column is None else "--prediction-column"
@@ -145,11 +145,11 @@ def _refuse_options_of_files(*, prediction_column: str | None, reference_column:
         )
 
 
-def _columns(given: list[str] | None) -> dict[str, str] | None:
-    if not given:
+def _columns(pairs: list[str] | None) -> dict[str, str] | None:
+    if not pairs:
         return None
     columns: dict[str, str] = {}
-    for pair in given:
+    for pair in pairs:
         field, equals, column = pair.partition("=")
         if not (field and equals and column):
             raise UsageError("--column with a model must be ROLE=COLUMN, such as text=body.")
@@ -182,7 +182,7 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
         print(f"  rouge tokenizer: {rouge['tokenizer']} ({rouge['why']})")
     if "squad" in scores.details:
         _print_answers(scores.details["squad"])
-    _print_of_texts(scores.details)
+    _print_text_details(scores.details)
     if "per_class" in scores.details:
         _print_classes(scores.details["per_class"], unit="rows")
     if "per_type" in scores.details:
@@ -196,7 +196,7 @@ def _column_texts(columns: Mapping[str, str | None]) -> Iterator[str]:
         yield f"{name} {'the lines of the file' if column is None else repr(column)}"
 
 
-def _print_of_texts(details: dict[str, Any]) -> None:
+def _print_text_details(details: dict[str, Any]) -> None:
     """BLEU's tokenizer, the signatures of sacrebleu, and how many texts reached the length limit."""
     if "bleu" in details:
         words = details["bleu"]["words"]
@@ -205,29 +205,28 @@ def _print_of_texts(details: dict[str, Any]) -> None:
         if name in details:
             print(f"  {name}: {details[name]['signature']}")
     if "written" in details:
-        written = details["written"]
-        count = f"{written['reached_limit']:,} of {written['texts']:,}"
-        print(f"  texts that reached max_new_tokens {written['max_new_tokens']:,}: {count}")
+        lengths = details["written"]
+        count = f"{lengths['reached_limit']:,} of {lengths['texts']:,}"
+        print(f"  texts that reached max_new_tokens {lengths['max_new_tokens']:,}: {count}")
 
 
-def _print_answers(parts: dict[str, dict[str, float]]) -> None:
-    for name, spoken in (("has_answer", "with an answer"), ("no_answer", "no answer")):
-        part = parts[name]
-        if part["rows"]:
-            print(
-                f"  {part['rows']:,} {spoken}: exact_match {part['exact_match']:.4f}, answer_f1 {part['answer_f1']:.4f}"
-            )
+def _print_answers(groups: dict[str, dict[str, float]]) -> None:
+    for name, description in (("has_answer", "with an answer"), ("no_answer", "no answer")):
+        scores = groups[name]
+        if scores["rows"]:
+            numbers = f"exact_match {scores['exact_match']:.4f}, answer_f1 {scores['answer_f1']:.4f}"
+            print(f"  {scores['rows']:,} {description}: {numbers}")
 
 
 def _print_comparison(scores: dict[str, float], comparison: Comparison) -> None:
     """One metric per line: the model's score, and each baseline's where it has one."""
     width = max(map(len, ["metric", *scores]))
-    titles = ["model", *(one.title for one in comparison.baselines)]
+    titles = ["model", *(baseline.title for baseline in comparison.baselines)]
     print(f"  {'metric':<{width}}  " + "  ".join(f"{title:>7}" for title in titles))
     for name, value in scores.items():
-        cells = [value, *(one.scores.get(name) for one in comparison.baselines)]
-        shown = ["" if cell is None else f"{cell:.4f}" for cell in cells]
-        line = "  ".join(f"{cell:>{max(7, len(title))}}" for cell, title in zip(shown, titles, strict=True))
+        cells = [value, *(baseline.scores.get(name) for baseline in comparison.baselines)]
+        texts = ["" if cell is None else f"{cell:.4f}" for cell in cells]
+        line = "  ".join(f"{cell:>{max(7, len(title))}}" for cell, title in zip(texts, titles, strict=True))
         print(f"  {name:<{width}}  {line}".rstrip())
     print(f"  {comparison.verdict}")
 

@@ -85,9 +85,9 @@ def _train(
 
     train = api.pretrain if verb == "pretrain" else api.finetune
     with TrainingDisplay() as display:
-        finished = train(recipe, overrides=overrides or (), run=run, resume=resume, report=display)
-    if finished is not None:
-        display.finish(finished)
+        result = train(recipe, overrides=overrides or (), run=run, resume=resume, report=display)
+    if result is not None:
+        display.finish(result)
 
 
 def _count(processes: str) -> int:
