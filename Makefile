@@ -69,7 +69,7 @@ test: .venv/.installed-test  ## Run the tests, in several processes
 smoke: .venv/.installed-test  ## Train, use and evaluate a tiny model of each family
 	$(PYTEST) tests/smoke -q
 
-torture: .venv/.installed-test  ## Kill KILLS (50) training runs at random times (SEED 0), and check the rest
+torture: .venv/.installed-test  ## Kill KILLS (50) training runs at random times (SEED 0), and check what is left
 	$(BIN)/python tests/slow/kills.py --kills $(KILLS) --seed $(SEED)
 
 check: .venv/.installed-dev  ## Check format, lint, types and import contracts
