@@ -1,8 +1,8 @@
-# Everything a person or CI runs here. `make` alone lists the targets.
+# The commands for development and CI. `make` lists the targets.
 
-# Makes the environment; 3.10 or newer.
+# Python for the environment; 3.10 or newer.
 PYTHON ?= python3
-# Processes of the test suite, at most; each one loads torch.
+# Maximum number of test processes; each loads torch.
 WORKERS ?= 4
 # Of `make torture`.
 KILLS ?= 50
@@ -10,7 +10,7 @@ SEED ?= 0
 
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
-# One thread for each test process, so that they do not fight for cores; tests reach for no network.
+# One thread for each test process, so that they do not compete for cores; tests use no network.
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
@@ -21,7 +21,7 @@ BENCHMARKS := classify_file summarize_file finetune pretrain_objectives corpus_m
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
-# ---- installation; the stamps keep it from being repeated until pyproject.toml or constraints.txt changes
+# ---- installation; repeated only when pyproject.toml or constraints.txt changes
 
 install: .venv/.installed  ## Install llmkit, as tested, into .venv
 
@@ -46,7 +46,7 @@ $(BIN)/python:
 
 # ---- use
 
-demo: install  ## Train a small classifier, use it and measure it; no download
+demo: install  ## Train a small classifier, use it and evaluate it; no download
 	$(BIN)/llmkit finetune recipes/quickstart.yaml
 	printf '%s\n' \
 	    'Return the mean of the values along the given axis of the array.' \
@@ -56,7 +56,7 @@ demo: install  ## Train a small classifier, use it and measure it; no download
 	$(BIN)/llmkit evaluate
 	@echo
 	@echo "Next:"
-	@echo "  $(BIN)/llmkit classify --json \"A text of yours.\"       all probabilities"
+	@echo "  $(BIN)/llmkit classify --json \"Your text.\"       all probabilities"
 	@echo "  $(BIN)/llmkit pretrain recipes/pretrain/gpt2-tiny.yaml, then $(BIN)/llmkit generate --prompt Return"
 	@echo "  $(BIN)/llmkit finetune recipes/summarize-python-docs.yaml, then $(BIN)/llmkit summarize FILE"
 	@echo "  README.md and docs/recipes.md                        a recipe for your own data"
@@ -66,25 +66,25 @@ demo: install  ## Train a small classifier, use it and measure it; no download
 test: .venv/.installed-test  ## Run the tests, in several processes
 	$(PYTEST) tests --ignore=tests/smoke -n auto --maxprocesses $(WORKERS)
 
-smoke: .venv/.installed-test  ## Train, use and measure a tiny model of each family
+smoke: .venv/.installed-test  ## Train, use and evaluate a tiny model of each family
 	$(PYTEST) tests/smoke -q
 
-torture: .venv/.installed-test  ## Kill KILLS trainings (50) by SIGKILL, drawn by SEED (0), and compare what they leave
+torture: .venv/.installed-test  ## Kill KILLS (50) training runs at random times (SEED 0), and check what is left
 	$(BIN)/python tests/slow/kills.py --kills $(KILLS) --seed $(SEED)
 
-check: .venv/.installed-dev  ## Check format, lint, types and the import rule
+check: .venv/.installed-dev  ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: .venv/.installed-dev  ## Format the code and mend what ruff can
+format: .venv/.installed-dev  ## Format the code and fix what ruff can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 bench: install  ## Run the benchmarks, one after the other
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python "benchmarks/$$name.py"; done
 
-clean:  ## Remove caches and build outputs; .venv and runs stay
+clean:  ## Remove caches and build outputs, but not .venv and runs
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,13 +1,13 @@
-"""How fast a file of texts is classified on a CPU, beside transformers' own pipeline.
+"""Speed of classifying a file of texts on a CPU, compared with transformers' pipeline.
 
     python benchmarks/classify_file.py
 
 Two files of 300 texts through a 6-layer, 384-wide BERT with random weights: text in, labels out, in one process,
-loading left out on all sides. One file has lines, as headlines, queries and commit messages are (log-normal lengths,
+without loading time. One file has lines, as headlines, queries and commit messages are (log-normal lengths,
 half of them below 16 tokens); the other has paragraphs, as reviews and tickets are (half below 64). The sides run in
-turn in each round, so that a busy machine slows them alike; the ratio of a round is theirs in that round.
+turn in each round, so that a busy machine slows them equally; each round gives a ratio.
 
-What batches can save shrinks with the length: one paragraph alone keeps two cores busy with matrix products.
+Batching saves less for longer texts: a single paragraph already keeps two cores busy with matrix products.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ def sides_of(
     texts: list[str], loaded: LoadedModel, engine: TransformersEngine, peer: Any
 ) -> dict[str, Callable[[], list[str]]]:
     return {
-        "llmkit": lambda: [one.label for one in classify_texts(loaded, engine, texts, overflow="error")],
-        "pipeline, one by one": lambda: [one["label"] for one in peer(texts)],
-        "pipeline, batch_size=32": lambda: [one["label"] for one in peer(texts, batch_size=32)],
+        "llmkit": lambda: [result.label for result in classify_texts(loaded, engine, texts, overflow="error")],
+        "pipeline, one by one": lambda: [result["label"] for result in peer(texts)],
+        "pipeline, batch_size=32": lambda: [result["label"] for result in peer(texts, batch_size=32)],
     }
 
 
@@ -76,10 +76,10 @@ def uneven_texts(count: int, *, median_tokens: int, rng: random.Random) -> list[
 def run_in_turn(sides: dict[str, Callable[[], list[str]]]) -> dict[str, list[float]]:
     """Seconds of each side in each round, after one round that warms up and compares the labels."""
     labels = {name: classify() for name, classify in sides.items()}
-    for name, found in labels.items():
-        differing = sum(ours != theirs for ours, theirs in zip(labels["llmkit"], found, strict=True))
+    for name, other_labels in labels.items():
+        differing = sum(ours != theirs for ours, theirs in zip(labels["llmkit"], other_labels, strict=True))
         if differing:
-            raise SystemExit(f"{name}: {differing} of {len(found)} labels differ")
+            raise SystemExit(f"{name}: {differing} of {len(other_labels)} labels differ")
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(ROUNDS):
         for name, classify in sides.items():
@@ -104,7 +104,7 @@ def report(seconds: dict[str, list[float]]) -> None:
 
 def print_ratio(name: str, ratios: list[float]) -> None:
     spread = f"min {min(ratios):.2f}, max {max(ratios):.2f}"
-    print(f"llmkit beside {name}: {statistics.median(ratios):.2f}x the speed ({spread})")
+    print(f"llmkit compared with {name}: {statistics.median(ratios):.2f}x the speed ({spread})")
 
 
 if __name__ == "__main__":

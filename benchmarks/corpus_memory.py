@@ -1,11 +1,11 @@
-"""Does memory stay flat where the corpus grows? `llmkit pretrain` on 50 MB and on 500 MB of text, side by side.
+"""Does memory stay constant as the corpus grows? `llmkit pretrain` on 50 MB and on 500 MB of text.
 
     python benchmarks/corpus_memory.py [MEGABYTES ...]
 
-Each corpus is made of the words of builtin:python-docs in a random order, a JSON line a document, and trained on for
-ten steps in a process of its own, with an empty cache: the tokenizer is trained, everything encoded, blocks drawn from
-all over the corpus. Printed is the most that the process held at any time, sampled ten times a second: memory of its
-own, and pages of files that the kernel can take back at any time. About 6 minutes a 500 MB on two cores.
+Each corpus is made of the words of builtin:python-docs in a random order, one JSON line per document, and used for
+ten training steps in its own process with an empty cache: the tokenizer is trained, everything is encoded, and blocks
+are sampled from the whole corpus. The output is the peak memory of the process, sampled ten times per second: anonymous
+memory, and file pages that the kernel can reclaim at any time. 500 MB take about 6 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ DOCUMENT_WORDS = 300
 def main() -> None:
     sizes = [int(size) for size in sys.argv[1:]] or [50, 500]
     words = [word for text in read_texts("builtin:python-docs") for word in re.findall(r"\S+", text)]
-    print(f"{'corpus':>8} {'documents':>10} {'seconds':>8} {'own MiB':>8} {'file MiB':>9}")
+    print(f"{'corpus':>8} {'documents':>10} {'seconds':>8} {'anon MiB':>8} {'file MiB':>9}")
     for megabytes in sizes:
         with tempfile.TemporaryDirectory() as folder:
             documents = write_corpus(Path(folder), megabytes, words)
             started = time.monotonic()
-            own, files = peaks(Path(folder))
+            anonymous, files = peaks(Path(folder))
             seconds = time.monotonic() - started
-            print(f"{megabytes:>5} MB {documents:>10,} {seconds:>8.0f} {own:>8,.0f} {files:>9,.0f}", flush=True)
+            print(f"{megabytes:>5} MB {documents:>10,} {seconds:>8.0f} {anonymous:>8,.0f} {files:>9,.0f}", flush=True)
 
 
 def write_corpus(folder: Path, megabytes: int, words: list[str]) -> int:
-    """Documents written."""
+    """Write the corpus; returns the number of documents."""
     rng = random.Random(17)
     written = documents = 0
     (folder / "recipe.yaml").write_text(RECIPE)
@@ -60,19 +60,19 @@ def write_corpus(folder: Path, megabytes: int, words: list[str]) -> int:
 
 
 def peaks(folder: Path) -> tuple[float, float]:
-    """MiB of its own and of mapped files, each at its highest."""
+    """Peak MiB of anonymous memory and of mapped files."""
     environment = {**os.environ, "LLMKIT_CACHE": str(folder / "cache")}
     command = [sys.executable, "-m", "llmkit", "pretrain", "recipe.yaml"]
-    own = files = 0.0
+    anonymous = files = 0.0
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             sizes = dict(re.findall(r"^(\w+):\s+(\d+) kB$", status_of(process.pid), re.MULTILINE))
-            own = max(own, int(sizes.get("RssAnon", 0)) / 1024)
+            anonymous = max(anonymous, int(sizes.get("RssAnon", 0)) / 1024)
             files = max(files, int(sizes.get("RssFile", 0)) / 1024)
             time.sleep(0.1)
     if process.returncode:
         raise SystemExit(f"llmkit pretrain ended with exit code {process.returncode}")
-    return own, files
+    return anonymous, files
 
 
 def status_of(pid: int) -> str:

@@ -1,12 +1,12 @@
-"""How fast the four kinds of fine-tuning are on a CPU, and in how much memory, beside transformers' Trainer.
+"""Speed and memory of four fine-tuning tasks on a CPU, compared with transformers' Trainer.
 
     python benchmarks/finetune.py [TASK ...]
 
 A 6-layer, 384-wide BERT, and a T5 of that size, with the published dropout; the same 160 rows of 8 to 500 tokens on
 both sides, the same batches of 32 rows, AdamW and precision. The Trainer (for T5 the Seq2SeqTrainer) gets encoded rows
-and transformers' own collator for the task. Each side of each round is a process of its own, in turn, so that a busy
-machine slows them alike and the peak of one is not hidden behind the other's. Rows per second are those of the steps
-behind the first; memory is what training adds to the process that holds the model and the rows.
+and transformers' collator for the task. Each side of each round runs in its own process, in turn, so that a busy
+machine slows them equally and each peak is measured separately. Rows per second exclude the first step; memory is what
+training adds to a process that has loaded the model and the rows.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def write_model(task: str, folder: Path) -> None:
-    """A folder with random weights and a tokenizer of one token a word, so that the lengths are known."""
+    """A folder with random weights and a tokenizer of one token per word, so that the lengths are known."""
     labels = LABELS[task]
     names: dict[str, Any] = {}
     if labels is not None:
@@ -54,10 +54,10 @@ def uneven_rows(task: str) -> list[dict[str, Any]]:
     """Log-normal lengths with a median of 64 tokens, as reviews and tickets have them; summaries have 16."""
     rng = random.Random(17)
     make: Callable[[random.Random, list[str]], dict[str, Any]] = {
-        "classification": classified,
-        "token-classification": tagged,
-        "question-answering": questioned,
-        "summarization": summarized,
+        "classification": classification_row,
+        "token-classification": tagging_row,
+        "question-answering": question_row,
+        "summarization": summarization_row,
     }[task]
     lengths = [uneven(rng, median=64, most=500) for _ in range(ROWS)]
     return [make(rng, rng.choices(WORDS, k=length - 2)) for length in lengths]
@@ -67,24 +67,24 @@ def uneven(rng: random.Random, *, median: int, most: int) -> int:
     return min(max(round(median * rng.lognormvariate(0, 0.9)), 8), most)
 
 
-def classified(rng: random.Random, words: list[str]) -> dict[str, Any]:
+def classification_row(rng: random.Random, words: list[str]) -> dict[str, Any]:
     return {"text": " ".join(words), "label": rng.choice(("no", "yes"))}
 
 
-def tagged(rng: random.Random, words: list[str]) -> dict[str, Any]:
+def tagging_row(rng: random.Random, words: list[str]) -> dict[str, Any]:
     return {"words": words, "tags": rng.choices(("O", "B-NAME"), weights=(9, 1), k=len(words))}
 
 
-def questioned(rng: random.Random, words: list[str]) -> dict[str, Any]:
+def question_row(rng: random.Random, words: list[str]) -> dict[str, Any]:
     """A question of three words about the rest, whose answer is one of them."""
-    question, passage = words[:3], words[3:]
-    place = rng.randrange(len(passage))
-    start = len(" ".join([*passage[:place], ""]))
-    answers = {"text": [passage[place]], "answer_start": [start]}
-    return {"question": " ".join(question), "context": " ".join(passage), "answers": answers}
+    question, context = words[:3], words[3:]
+    position = rng.randrange(len(context))
+    start = len(" ".join([*context[:position], ""]))
+    answers = {"text": [context[position]], "answer_start": [start]}
+    return {"question": " ".join(question), "context": " ".join(context), "answers": answers}
 
 
-def summarized(rng: random.Random, words: list[str]) -> dict[str, Any]:
+def summarization_row(rng: random.Random, words: list[str]) -> dict[str, Any]:
     return {"text": " ".join(words), "summary": " ".join(rng.choices(words, k=uneven(rng, median=16, most=60)))}
 
 
@@ -95,11 +95,11 @@ def task_and_examples(name: str, folder: Path) -> tuple[Any, Any]:
     from llmkit.tasks import RECIPES, TASKS
 
     logging.getLogger("llmkit").setLevel(logging.ERROR)
-    written = {"recipe": 1, "task": name, "model": str(folder), "data": {"train": "made here"}}
+    keys = {"recipe": 1, "task": name, "model": str(folder), "data": {"train": "made here"}}
     settings = {"epochs": 1, "batch_size": BATCH_SIZE, "learning_rate": 1e-5, "precision": "fp32"}
-    recipe = RECIPES[name].model_validate({**written, "train": settings})
-    kind = TASKS[type(recipe)]
-    task = kind(recipe, load_model(str(folder), head=kind.HEAD))
+    recipe = RECIPES[name].model_validate({**keys, "train": settings})
+    task_class = TASKS[type(recipe)]
+    task = task_class(recipe, load_model(str(folder), head=task_class.HEAD))
     return task, task.encode([Row(values, str(number)) for number, values in enumerate(uneven_rows(name))])
 
 

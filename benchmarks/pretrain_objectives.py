@@ -1,12 +1,12 @@
-"""How fast the three objectives of pretraining are on a CPU, and in how much memory, beside transformers' Trainer.
+"""Speed and memory of the three pretraining objectives on a CPU, compared with transformers' Trainer.
 
     python benchmarks/pretrain_objectives.py [OBJECTIVE ...]
 
 The same 4-layer, 256-wide model with a vocabulary of 16,000, the same blocks of 128 tokens of builtin:python-docs, the
-same batches of 32 blocks, AdamW and precision. The Trainer has transformers' own collators; for T5, which has none,
-blocks that were corrupted beforehand and its collator for pairs of sequences. Each side of each round is a process of
-its own, in turn. Tokens per second are those of the steps behind the first; memory is what training adds to the
-process that holds the model and the blocks.
+same batches of 32 blocks, AdamW and precision. The Trainer uses transformers' collators; for T5, which has none,
+blocks corrupted beforehand and the collator for pairs of sequences. Each side of each round runs in its own process, in
+turn. Tokens per second exclude the first step; memory is what training adds to a process that has loaded the model and
+the blocks.
 """
 
 from __future__ import annotations
@@ -81,17 +81,17 @@ def config_of(family: str, tokenizer: Any) -> Any:
 
 
 def task_and_blocks(objective: str, folder: Path) -> tuple[Any, Any]:
-    """The task around the folder's model, and blocks enough for all steps."""
+    """The task around the folder's model, and enough blocks for all steps."""
     from llmkit.api import read_texts
     from llmkit.data.rows import Row
     from llmkit.models.loading import load_model
     from llmkit.tasks import RECIPES, TASKS
 
-    written = {"recipe": 1, "task": objective, "model": str(folder), "data": {"train": "builtin:python-docs"}}
+    keys = {"recipe": 1, "task": objective, "model": str(folder), "data": {"train": "builtin:python-docs"}}
     settings = {"steps": STEPS, "batch_size": BATCH_SIZE, "learning_rate": 1e-4, "precision": "fp32"}
-    recipe = RECIPES[objective].model_validate({**written, "block_tokens": BLOCK_TOKENS, "train": settings})
-    kind = TASKS[type(recipe)]
-    task = kind(recipe, load_model(str(folder), head=kind.HEAD))
+    recipe = RECIPES[objective].model_validate({**keys, "block_tokens": BLOCK_TOKENS, "train": settings})
+    task_class = TASKS[type(recipe)]
+    task = task_class(recipe, load_model(str(folder), head=task_class.HEAD))
     rows = [Row({"text": text}, str(number)) for number, text in enumerate(read_texts("builtin:python-docs"))]
     return task, task.encode(rows[: STEPS * BATCH_SIZE * 4])
 

@@ -1,4 +1,4 @@
-"""Trainings of both sides, measured in turn, each in a process of its own, and their ratios."""
+"""Measures training with llmkit and with the Trainer in turn, each in its own process, and their ratios."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def compare(
     rounds: int,
     targets: Mapping[str, str],
 ) -> None:
-    """The program of a benchmark: `[NAME ...]` compares both sides by each name, `SIDE:NAME FOLDER` runs one of them.
+    """The program of a benchmark: `[NAME ...]` compares both sides by each name, `SIDE:NAME FOLDER` runs one side.
 
     Args:
-        names: of all that can be compared.
+        names: everything that can be compared.
         sides: ours first; each takes a name and the folder of its model.
     """
-    given = sys.argv[1:]
-    if given and given[0].partition(":")[0] in sides:
-        side, _, name = given[0].partition(":")
-        print(json.dumps(sides[side](name, Path(given[1]))))
+    arguments = sys.argv[1:]
+    if arguments and arguments[0].partition(":")[0] in sides:
+        side, _, name = arguments[0].partition(":")
+        print(json.dumps(sides[side](name, Path(arguments[1]))))
         return
-    for name in given or names:
+    for name in arguments or names:
         with tempfile.TemporaryDirectory() as folder:
             write_model(name, Path(folder))
             runs = [f"{side}:{name}" for side in sides]
@@ -73,7 +73,7 @@ def train_with_llmkit(task: Any, examples: Any, *, unit: str, each_step: float) 
     """Train as the task's recipe says.
 
     Args:
-        each_step: how many units a step has.
+        each_step: number of units per step.
     """
     from accelerate import Accelerator
 
@@ -134,11 +134,11 @@ def train_with_trainer(
 
 
 def _result(steps: Sequence[float], before_mib: float, *, unit: str, each_step: float) -> dict[str, float]:
-    """Speed over the steps behind the first, whose start-up is no matter of speed; and what training took on top."""
+    """Speed without the first step, which includes start-up; and the memory that training added."""
     seconds = steps[-1] - steps[0]
     return {f"{unit}_per_second": (len(steps) - 1) * each_step / seconds, "training_mib": peak_mib() - before_mib}
 
 
 def peak_mib() -> float:
-    """The most memory that this process has held so far."""
+    """The peak memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

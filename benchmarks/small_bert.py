@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 def write_bert(folder: Path, words: Sequence[str], *, head: Head = "classification", **config: Any) -> None:
-    """A model folder whose tokenizer has one token a word.
+    """A model folder whose tokenizer has one token per word.
 
     Args:
-        head: the task whose head it has, such as `token-classification`.
-        config: what else goes into the model's config, such as its labels.
+        head: the task of its head, such as `token-classification`.
+        config: other keys of the model's config, such as its labels.
     """
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors

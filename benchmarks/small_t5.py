@@ -11,19 +11,19 @@ VOCABULARY = 32128
 LOGIT_SPREAD = 5.0
 """Standard deviation of the logits: the most probable token then has about a half of the probability, as after training."""
 END_SPREAD = 2.0
-"""That of the end of text, over the other tokens': so texts end at different lengths."""
+"""Standard deviation of the end token's logit relative to other tokens, so that texts end at different lengths."""
 END_LOGIT = 35.0
-"""What the mean logit of the end of text rises to; others reach some 20."""
+"""Limit of the end token's mean logit; other logits reach about 20."""
 END_STEP = 10
-"""Where it is 0: after n tokens it is END_LOGIT x (1 - END_STEP / n)."""
+"""Number of tokens at which it is 0: after n tokens it is END_LOGIT x (1 - END_STEP / n)."""
 FINAL_SCALE = 3.6
 """Root mean square of the decoder's last hidden states before their norm, measured."""
 CONSTANT, START = 0, 1
-"""Hidden units that nothing random touches: 1 at every word, and the share of the start among what was written."""
+"""Hidden units without random weights: 1 at every word, and the share of the start token among the tokens so far."""
 
 
 def write_t5(folder: Path) -> None:
-    """A model folder whose tokenizer has one token a word, `w3` to `w32127`."""
+    """A model folder whose tokenizer has one token per word, `w3` to `w32127`."""
     import torch
     from transformers import T5Config, T5ForConditionalGeneration
 
@@ -31,14 +31,14 @@ def write_t5(folder: Path) -> None:
     _write_tokenizer(folder, [f"w{index}" for index in range(len(SPECIAL), VOCABULARY)])
     model: Any = T5ForConditionalGeneration(T5Config(vocab_size=VOCABULARY, decoder_start_token_id=0))
     with torch.no_grad():
-        _count_what_is_written(model)
+        _count_tokens(model)
         model.lm_head.weight = torch.nn.Parameter(_head(model))
     model.all_tied_weights_keys.pop("lm_head.weight")
     model.save_pretrained(folder)
 
 
 def write_words_t5(folder: Path, words: Sequence[str]) -> None:
-    """Six layers of 384 units, as the BERT of small_bert.py, and one token a word."""
+    """Six layers of 384 units, as the BERT of small_bert.py, and one token per word."""
     import torch
     from transformers import T5Config, T5ForConditionalGeneration
 
@@ -61,10 +61,10 @@ def _write_tokenizer(folder: Path, words: Sequence[str]) -> None:
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **names).save_pretrained(folder)
 
 
-def _count_what_is_written(model: Any) -> None:
+def _count_tokens(model: Any) -> None:
     """Keep two hidden units of the decoder free, and have one head of its first layer average over all tokens so far.
 
-    A random T5 never ends a text: it goes round in circles, and knows no position. Of n tokens the start is 1/n.
+    A random T5 never ends a text: it repeats itself and knows no position. The start token is 1/n of n tokens.
     """
     embeddings = model.shared.weight
     embeddings[:, CONSTANT], embeddings[:, START] = 1.0, 0.0
@@ -86,14 +86,14 @@ def _count_what_is_written(model: Any) -> None:
 
 
 def _head(model: Any) -> Any:
-    """The vocabulary's weights, of their own as in T5 1.1: tied ones would say the last token again and again."""
+    """Separate output weights, as in T5 1.1: tied weights would repeat the last token forever."""
     import torch
 
     width = model.config.d_model
     head = torch.randn(VOCABULARY, width) * LOGIT_SPREAD
     head[:, [CONSTANT, START]] = 0.0
     head[1] *= END_SPREAD
-    one = END_LOGIT * FINAL_SCALE * width**0.5
-    head[1, CONSTANT], head[1, START] = one, -one * END_STEP
+    scale = END_LOGIT * FINAL_SCALE * width**0.5
+    head[1, CONSTANT], head[1, START] = scale, -scale * END_STEP
     head[0] = head[2] = 0.0  # padding and unknown words are never written
     return head

@@ -1,12 +1,12 @@
-"""How fast a file of texts is summarized on a CPU with beams, beside transformers' own generate().
+"""Speed of summarizing a file of texts on a CPU with beam search, compared with transformers' generate().
 
     python benchmarks/summarize_file.py
 
 300 texts of uneven length (log-normal, half of them below 96 tokens) through a T5 of the size of t5-small with random
 weights, which ends its summaries at uneven lengths (see small_t5.py): 4 beams, at most 48 new tokens, fp32 on both
 sides. transformers gets the texts in the order of the file, 16 at a time, as its examples do. Text in, text out, in one
-process, loading left out. The sides run in turn in each round, so that a busy machine slows them alike; the ratio of a
-round is theirs in that round. All summaries must be the same.
+process, without loading time. The sides run in turn in each round, so that a busy machine slows them equally; each
+round gives a ratio. All summaries must be equal.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ BATCH_SIZE = 16
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Summaries a second, beside generate().")
+    parser = argparse.ArgumentParser(description="Summaries per second, compared with generate().")
     parser.add_argument("--texts", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     logging.disable(logging.INFO)
@@ -52,12 +52,12 @@ def main() -> None:
         model = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
         loaded = load_model(folder, head="seq2seq-lm")
-    texts = uneven_texts(given.texts, rng=random.Random(17))
+    texts = uneven_texts(arguments.texts, rng=random.Random(17))
     sides: dict[str, Callable[[], list[str]]] = {
         "llmkit": lambda: by_llmkit(loaded, texts),
         "transformers": lambda: by_transformers(model, tokenizer, texts),
     }
-    report(run_in_turn(sides, rounds=given.rounds))
+    report(run_in_turn(sides, rounds=arguments.rounds))
 
 
 def uneven_texts(count: int, *, rng: random.Random) -> list[str]:
@@ -69,21 +69,21 @@ def uneven_texts(count: int, *, rng: random.Random) -> list[str]:
 def by_llmkit(loaded: LoadedModel, texts: list[str]) -> list[str]:
     engine = TransformersEngine(loaded, device=torch.device("cpu"))
     results = summarize_texts(loaded, engine, texts, options=OPTIONS, prefix="", overflow="error")
-    return [one.texts[0] for one in results]
+    return [result.texts[0] for result in results]
 
 
 def by_transformers(model: Any, tokenizer: Any, texts: list[str]) -> list[str]:
     summaries: list[str] = []
     for start in range(0, len(texts), BATCH_SIZE):
         batch = tokenizer(texts[start : start + BATCH_SIZE], padding=True, return_tensors="pt")
-        written = model.generate(
+        output_ids = model.generate(
             input_ids=batch["input_ids"],
             attention_mask=batch["attention_mask"],
             max_new_tokens=OPTIONS.max_new_tokens,
             num_beams=OPTIONS.beams,
             do_sample=False,
         )
-        summaries += tokenizer.batch_decode(written, skip_special_tokens=True)
+        summaries += tokenizer.batch_decode(output_ids, skip_special_tokens=True)
     return summaries
 
 
@@ -107,7 +107,7 @@ def compare(summaries: dict[str, list[str]]) -> None:
     if differing:
         raise SystemExit(f"{differing} of {len(pairs)} summaries differ")
     lengths = sorted(len(ours.split()) for ours, _ in pairs)
-    quarters = [lengths[len(lengths) * part // 4] for part in (1, 2, 3)]
+    quarters = [lengths[len(lengths) * quarter // 4] for quarter in (1, 2, 3)]
     print(f"the same {len(pairs)} summaries; tokens: quartiles {quarters}, longest {lengths[-1]}", flush=True)
 
 

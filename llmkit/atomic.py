@@ -1,10 +1,9 @@
-"""Files and folders that are either whole or not there. Knows nothing of what they hold.
+"""Atomic writes: files and folders that are either complete or absent. Knows nothing about their contents.
 
-A folder is published in this order: every file written and synced in a hidden folder beside the target, its hash
-taken from the bytes in hand and not from a second read, MANIFEST.json last, the folder synced, one rename, the parent
-synced, everything read back once. A reader accepts a folder only if its manifest names exactly the files that are
-there, with their sizes and hashes, and still has its own. safetensors alone would notice a cut file, but load a
-flipped bit.
+A folder is published in this order: write and sync each file in a hidden folder beside the target, hash its bytes in
+memory and not from a second read, write MANIFEST.json last, sync the folder, rename it, sync the parent, read
+everything back once. A reader accepts a folder only if its manifest lists exactly the existing files, with their sizes
+and hashes, and its own hash. safetensors alone detects a truncated file, but not a flipped bit.
 """
 
 from __future__ import annotations
@@ -26,16 +25,16 @@ FORMAT = 1
 MANIFEST = "MANIFEST.json"
 TEMPORARY = ".tmp-"
 DELETED = ".del-"
-_OWN_HASH = "manifest_sha256"
+_HASH_KEY = "manifest_sha256"
 
 
 def replace_file(path: Path, content: bytes, *, next_step: str = "--resume") -> None:
-    """Put `content` in the place of a file in one step.
+    """Replace the content of a file atomically.
 
     Args:
-        next_step: what to do once a full disk has room again.
+        next_step: what to do once a full disk has free space again.
     Raises:
-        MachineError: the file system refuses.
+        MachineError: the file cannot be written.
     """
     temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
     try:
@@ -50,12 +49,12 @@ def replace_file(path: Path, content: bytes, *, next_step: str = "--resume") -> 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give the name of a new file to write; when the block ends well, it takes the place of `path` in one step.
+    """Yield the name of a new file to write; if the block succeeds, it replaces `path` atomically.
 
-    Through a link: the file that it points to is replaced, not the link.
+    If `path` is a link, the file that it points to is replaced, not the link.
 
     Raises:
-        MachineError: the file system refuses, or `path` is no regular file.
+        MachineError: the file cannot be written, or `path` is not a regular file.
     """
     target = check_replaceable(path)
     temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
@@ -74,14 +73,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_replaceable(path: Path) -> Path:
-    """Refuse a place that cannot become a file, before hours of work for it; give the file behind a link.
+    """Check that a file can be written, before hours of work for it. Returns the target of a link.
 
     Raises:
-        MachineError: there is no such folder, or it or the file must not be written, or it is no regular file.
+        MachineError: the folder does not exist, the folder or the file is not writable, or it is not a regular file.
     """
     target = path.resolve()
     if target.exists() and not target.is_file():
-        kind = "a folder" if target.is_dir() else "no regular file"
+        kind = "a folder" if target.is_dir() else "not a regular file"
         raise MachineError(f"{path}: cannot be written, it is {kind}. Give the name of a file.")
     if not target.parent.is_dir():
         raise MachineError(f"{path}: cannot be written, there is no folder {target.parent}.")
@@ -96,7 +95,7 @@ def publish_folder(
     """Publish `files` as the new folder `target`; `about` goes into its manifest.
 
     Raises:
-        MachineError: the file system refuses, or gives back other bytes than were written; `target` is then not there.
+        MachineError: the folder cannot be written, or the bytes read back differ; `target` is then absent.
     """
     temporary = target.with_name(f"{TEMPORARY}{target.name}-{uuid.uuid4().hex}")
     try:
@@ -106,7 +105,7 @@ def publish_folder(
             _write_new(temporary / name, content)
             entries[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         manifest = {"format": FORMAT, **about, "files": entries}
-        _write_new(temporary / MANIFEST, json.dumps({**manifest, _OWN_HASH: _hash_of(manifest)}, indent=2).encode())
+        _write_new(temporary / MANIFEST, json.dumps({**manifest, _HASH_KEY: _hash_of(manifest)}, indent=2).encode())
         _sync_folder(temporary)
         if target.exists():
             raise FileExistsError(errno.EEXIST, "it exists already", str(target))
@@ -122,7 +121,7 @@ def publish_folder(
         raise _machine_error(target, error) from error
     except RunError as error:
         remove_folder(target)
-        raise MachineError(f"the disk gave back other bytes than were written: {error}") from error
+        raise MachineError(f"the bytes read back from the disk differ from those written: {error}") from error
 
 
 def verify_folder(folder: Path) -> dict[str, Any]:
@@ -133,17 +132,17 @@ def verify_folder(folder: Path) -> dict[str, Any]:
     """
     manifest = _read_manifest(folder)
     entries = manifest["files"]
-    found = {path.name for path in folder.iterdir()} - {MANIFEST}
-    if found != set(entries):
-        odd = sorted(found ^ set(entries))[0]
-        raise RunError(f"{folder}: the file {odd} is {'not in the manifest' if odd in found else 'missing'}.")
+    names = {path.name for path in folder.iterdir()} - {MANIFEST}
+    if names != set(entries):
+        name = sorted(names ^ set(entries))[0]
+        raise RunError(f"{folder}: the file {name} is {'not in the manifest' if name in names else 'missing'}.")
     for name in entries:
         read_verified(folder, manifest, name)
     return manifest
 
 
 def read_verified(folder: Path, manifest: Mapping[str, Any], name: str) -> bytes:
-    """The content of a file of a published folder, if it still has its hash."""
+    """The content of a file of a published folder, after checking its hash."""
     entry = manifest["files"].get(name)
     if entry is None:
         raise RunError(f"{folder}: it has no {name}.")
@@ -152,22 +151,22 @@ def read_verified(folder: Path, manifest: Mapping[str, Any], name: str) -> bytes
     except OSError as error:
         raise RunError(f"{folder / name}: {error.strerror}.") from error
     if len(content) != entry["bytes"]:
-        raise RunError(f"{folder / name}: damaged, it has {len(content):,} bytes in place of {entry['bytes']:,}.")
+        raise RunError(f"{folder / name}: damaged, it has {len(content):,} bytes instead of {entry['bytes']:,}.")
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise RunError(f"{folder / name}: damaged, its SHA-256 is not the one in {MANIFEST}.")
     return content
 
 
 def remove_folder(folder: Path) -> None:
-    """Unpublish in one step, then delete: a kill in between leaves garbage, never half a folder."""
-    grave = folder.with_name(f"{DELETED}{folder.name}-{uuid.uuid4().hex}")
-    folder.rename(grave)
+    """Rename the folder, then delete it: a kill in between leaves a temporary folder, never an incomplete one."""
+    deleted = folder.with_name(f"{DELETED}{folder.name}-{uuid.uuid4().hex}")
+    folder.rename(deleted)
     _sync_folder(folder.parent)
-    shutil.rmtree(grave, ignore_errors=True)
+    shutil.rmtree(deleted, ignore_errors=True)
 
 
 def sweep(parent: Path) -> None:
-    """Delete what a kill has left in a folder of published folders. Only for the holder of the lock."""
+    """Delete temporary files that killed processes left in `parent`. The caller must have locked it."""
     for path in parent.iterdir() if parent.is_dir() else ():
         if not path.name.startswith((TEMPORARY, DELETED)):
             continue
@@ -180,12 +179,12 @@ def sweep(parent: Path) -> None:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-        own_hash, entries = manifest.pop(_OWN_HASH), manifest["files"]
+        manifest_hash, entries = manifest.pop(_HASH_KEY), manifest["files"]
         if manifest["format"] > FORMAT:
             raise RunError(
                 f"{folder}: it has format {manifest['format']} > {FORMAT}, of a newer llmkit. Update llmkit."
             )
-        if own_hash != _hash_of(manifest):
+        if manifest_hash != _hash_of(manifest):
             raise RunError(f"{folder}: {MANIFEST} is damaged.")
         if not all(Path(name).name == name for name in entries):
             raise RunError(f"{folder}: {MANIFEST} names files outside the folder.")
@@ -204,7 +203,7 @@ def _hash_of(manifest: Mapping[str, Any]) -> str:
 
 
 def _write_new(path: Path, content: bytes) -> None:
-    """Never through a link, never over a file; the mode is the user's umask."""
+    """Create a file: never through a link, never over an existing file; the umask sets the mode."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o666)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

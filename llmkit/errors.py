@@ -1,7 +1,7 @@
-"""Every error that a user can cause, and the exit code of each. Knows nothing else of llmkit.
+"""Every error that a user can cause, and its exit code. Imports nothing else of llmkit.
 
     LlmkitError              exit  kind
-    |- UsageError              2   usage        an option or argument that cannot be
+    |- UsageError              2   usage        an invalid option or argument
     |- RecipeError             2   recipe       one or more problems in a recipe
     |- DataError               3   data         rows, files and labels
     |- ModelError              4   model        missing, damaged, unsafe or unsuitable model
@@ -10,8 +10,8 @@
     |- DivergedError           6   diverged     the loss is no longer a finite number
     `- InterruptedRun    130/143   interrupted  a signal, after a checkpoint was saved
 
-Exit code 1 is left to defects of llmkit itself. A message names the place, the fault, what was found,
-what is allowed, and the next step; the command line prints it as `error[kind]: message`.
+Exit code 1 means a bug in llmkit itself. A message names the place, the fault, the value, what is allowed,
+and the next step; the command line prints it as `error[kind]: message`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import ClassVar
 
 
 class LlmkitError(Exception):
-    """A mistake that the user can mend. `str(error)` is the message, one problem a line."""
+    """A mistake that the user can fix. `str(error)` is the message, one problem per line."""
 
     exit_code: ClassVar[int]
     kind: ClassVar[str]
@@ -34,7 +34,7 @@ class UsageError(LlmkitError):
 
 
 class RecipeError(LlmkitError):
-    """All problems of a recipe at once, each with its place: `file:line:column: key: fault`."""
+    """All problems of a recipe, each with its position: `file:line:column: key: fault`."""
 
     exit_code = 2
     kind = "recipe"
@@ -75,7 +75,7 @@ class InterruptedRun(LlmkitError):
 
     def __init__(self, message: str, *, signal_number: int) -> None:
         super().__init__(message)
-        self.exit_code = 128 + signal_number  # type: ignore[misc]  # the one code that depends on the event
+        self.exit_code = 128 + signal_number  # type: ignore[misc]  # the only code that depends on the event
 
 
 def nearest(word: str, allowed: Iterable[str]) -> str:

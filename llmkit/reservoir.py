@@ -1,4 +1,4 @@
-"""Items drawn evenly from a stream of unknown length (reservoir sampling). Knows nothing of the items."""
+"""A uniform sample of a stream of unknown length (reservoir sampling). Knows nothing about the items."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ Item = TypeVar("Item")
 
 
 class Reservoir(Generic[Item]):
-    """A sample of the items that were added, as large as the caller lets it be.
+    """A sample of the added items; the caller decides its size.
 
-    Each item draws a number, always the same one for its place in the stream. The caller drops the item with the
-    highest number as often as there is too little room, so those that stay have the lowest.
+    Each item gets a random number that depends only on its position in the stream. Whenever the sample is too large,
+    the caller drops the item with the highest number, so that the items with the lowest numbers remain.
     """
 
     def __init__(self) -> None:
         self._draws = random.Random(0)
-        self._heap: list[tuple[float, int, Item]] = []  # the highest number first; places differ, items never compare
+        self._heap: list[
+            tuple[float, int, Item]
+        ] = []  # highest number first; positions are distinct, so items are not compared
         self.items_added = 0
 
     def add(self, item: Item) -> None:
@@ -28,16 +30,16 @@ class Reservoir(Generic[Item]):
 
     @property
     def last(self) -> Item:
-        """The item that leaves next."""
+        """The item that is dropped next."""
         return self._heap[0][2]
 
     def drop_last(self) -> Item:
         return heappop(self._heap)[2]
 
     def replace_last(self, item: Item) -> None:
-        """Put `item` in the place of the one that leaves next, with its number."""
-        negated, place, _ = self._heap[0]
-        heapreplace(self._heap, (negated, place, item))
+        """Replace the item that is dropped next; `item` gets its number and position."""
+        negated, position, _ = self._heap[0]
+        heapreplace(self._heap, (negated, position, item))
 
     def __len__(self) -> int:
         return len(self._heap)

@@ -2,8 +2,8 @@
 
     python tools/same_numbers.py OLD NEW
 
-A recipe of each task is trained by both; weights, scores and what the verb writes are compared. Then each run of OLD is
-taken back to its middle checkpoint, continued by NEW, and compared with where OLD had ended; and NEW uses OLD's model.
+Both train a recipe of each task; weights, scores and the output of the verb are compared. Then NEW resumes each run of
+OLD from its middle checkpoint, and the weights are compared with OLD's final weights; and NEW uses OLD's model.
 OLD and NEW are folders with a checkout of llmkit; this Python needs its dependencies. Exits with 1 if anything differs.
 """
 
@@ -94,30 +94,32 @@ def compare(task: str, old: Path, new: Path, folder: Path) -> list[str]:
     """What differs, one line each; prints what was compared."""
     for side, checkout in (("old", old), ("new", new)):
         llmkit(checkout, folder, "finetune", f"{task}.yaml", "--run", f"{side}-{task}")
-    resumed = taken_back(folder / f"old-{task}")
+    resumed = copy_at_middle(folder / f"old-{task}")
     llmkit(new, folder, "finetune", "--resume", resumed.name)
-    left = {
+    results = {
         "weights": (weights(folder / f"old-{task}"), weights(folder / f"new-{task}")),
         "resumed weights": (weights(folder / f"old-{task}"), weights(resumed)),
     }
     measured = [scores(checkout, folder, f"{side}-{task}") for side, checkout in (("old", old), ("new", new))]
-    left["scores"] = (measured[0], measured[1])
-    left["scores of the old model"] = (measured[0], scores(new, folder, f"old-{task}"))
+    results["scores"] = (measured[0], measured[1])
+    results["scores of the old model"] = (measured[0], scores(new, folder, f"old-{task}"))
     if task in VERBS:
         use = [result(checkout, folder, f"old-{task}", VERBS[task]) for checkout in (old, new)]
-        left["results"] = (use[0], use[1])
-    print(f"{task:<22}" + ", ".join(f"{name} {before[:8]}" for name, (before, _) in left.items()), flush=True)
-    return [f"{task}: {name} differ: {one} and {other}" for name, (one, other) in left.items() if one != other]
+        results["results"] = (use[0], use[1])
+    print(f"{task:<22}" + ", ".join(f"{name} {before[:8]}" for name, (before, _) in results.items()), flush=True)
+    return [
+        f"{task}: {name} differ: {before} and {after}" for name, (before, after) in results.items() if before != after
+    ]
 
 
 def llmkit(checkout: Path, folder: Path, *arguments: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     environment["LLMKIT_CACHE"] = str(folder / f"cache-{checkout.name}")
     command = [sys.executable, "-m", "llmkit", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{checkout}: {' '.join(arguments)} exits with {done.returncode}:\n{done.stderr}")
-    return done.stdout
+    process = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise SystemExit(f"{checkout}: {' '.join(arguments)} exits with {process.returncode}:\n{process.stderr}")
+    return process.stdout
 
 
 def weights(run: Path) -> str:
@@ -141,7 +143,7 @@ def result(checkout: Path, folder: Path, run: str, command: Sequence[str]) -> st
     return hashlib.sha256(llmkit(checkout, folder, *command, "--model", run).encode()).hexdigest()
 
 
-def taken_back(run: Path) -> Path:
+def copy_at_middle(run: Path) -> Path:
     """A copy of a finished run as it was after its middle step."""
     copy = run.with_name(run.name.replace("old-", "resumed-"))
     shutil.copytree(run, copy, ignore=shutil.ignore_patterns("model", "evaluation"))
@@ -156,8 +158,8 @@ def taken_back(run: Path) -> Path:
 def write_data(folder: Path) -> None:
     rng = random.Random(3)
     rows = [row(number, rng) for number in range(60)]
-    (folder / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
-    (folder / "texts.txt").write_text("".join(one["text"] + "\n" for one in rows[:20]))
+    (folder / "rows.jsonl").write_text("".join(json.dumps(record) + "\n" for record in rows))
+    (folder / "texts.txt").write_text("".join(record["text"] + "\n" for record in rows[:20]))
     for task, keys in RECIPES.items():
         train = {"steps": STEPS, "batch_size": 8, "save_every": 2, "keep_checkpoints": 20, "micro_batch_tokens": 100}
         recipe: dict[str, Any] = {"recipe": 1, "task": task, **keys, "train": {**train, "seed": 5}}

@@ -1,9 +1,9 @@
-"""Figures of how the code is laid out, for one checkout, or for two side by side.
+"""Statistics of the code's structure, for one or more checkouts.
 
     python tools/structure.py [CHECKOUT ...]
-    python tools/structure.py --commit REVISION     files and rooms that a commit touches under llmkit/
+    python tools/structure.py --commit REVISION     files and packages that a commit touches under llmkit/
 
-Counts imports inside functions, names of tasks and model families written out outside their home, long functions, long
+Counts imports inside functions, names of tasks and model families outside their packages, long functions, long
 files, and circles of imports between modules. Reads the source only; imports nothing of llmkit.
 """
 
@@ -32,7 +32,7 @@ TASKS = {
 FAMILIES = {"bert", "distilbert", "gpt2", "lstm", "mt5", "t5"}
 _NAMES = {"tasks": TASKS, "models/families": FAMILIES}
 _HOMES = {"tasks": ("tasks/", "models/families/"), "models/families": ("models/families/",)}
-"""Heads of models have names of tasks, and families say which heads they have."""
+"""Model heads are named after tasks, and families list their heads."""
 
 
 def main() -> None:
@@ -40,12 +40,12 @@ def main() -> None:
         _print_commit(sys.argv[2])
         return
     checkouts = [Path(argument) for argument in sys.argv[1:]] or [Path(__file__).parents[1]]
-    columns = [figures(checkout / "llmkit") for checkout in checkouts]
+    columns = [statistics(checkout / "llmkit") for checkout in checkouts]
     for name in columns[0]:
         print(f"{name:<52}" + "".join(f"{column[name]:>10,}" for column in columns))
 
 
-def figures(package: Path) -> dict[str, int]:
+def statistics(package: Path) -> dict[str, int]:
     trees = {
         path.relative_to(package).as_posix(): ast.parse(path.read_text()) for path in sorted(package.rglob("*.py"))
     }
@@ -73,7 +73,7 @@ def _imports(function: ast.AST) -> Iterator[ast.AST]:
 
 
 def _literals(trees: Mapping[str, ast.Module], home: str) -> int:
-    """Strings that are such a name, docstrings aside."""
+    """Number of strings that are equal to such a name."""
     return sum(
         isinstance(node, ast.Constant) and node.value in _NAMES[home]
         for name, tree in trees.items()
@@ -99,7 +99,7 @@ def imported_modules(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
 def circles(graph: Mapping[str, set[str]]) -> list[set[str]]:
     """Groups of modules that all reach each other."""
     reached = {module: _reach(graph, module) for module in graph}
-    groups = {frozenset(other for other in reached[one] if one in reached[other]) | {one} for one in graph}
+    groups = {frozenset(other for other in reached[module] if module in reached[other]) | {module} for module in graph}
     return [set(group) for group in groups if len(group) > 1]
 
 
@@ -115,8 +115,8 @@ def _reach(graph: Mapping[str, set[str]], start: str) -> set[str]:
 def _print_commit(revision: str) -> None:
     command = ["git", "diff-tree", "--no-commit-id", "--name-only", "-r", revision, "--", "llmkit"]
     touched = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    rooms = sorted({path.split("/")[1] for path in touched if path.count("/") > 1})
-    print(f"{revision}: {len(touched)} files in {len(rooms)} rooms ({', '.join(rooms)})")
+    packages = sorted({path.split("/")[1] for path in touched if path.count("/") > 1})
+    print(f"{revision}: {len(touched)} files in {len(packages)} packages ({', '.join(packages)})")
     print("\n".join(f"  {path}" for path in touched))
 
 

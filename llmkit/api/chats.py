@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.atomic import replace_file
-from llmkit.data.column_types import WANTED, messages
+from llmkit.data.column_types import DESCRIPTIONS, messages
 from llmkit.data.files import text_lines
 from llmkit.errors import DataError, MachineError
 from llmkit.models.chat import Messages, fault_in
@@ -29,7 +29,7 @@ def load_conversation(path: str | Path) -> list[dict[str, str]]:
             raise DataError(f"{path}: found {len(lines):,} conversations, a line each; keep one.")
     found = messages(_messages_of(_parsed(text, path)))
     if found is None:
-        raise DataError(f'{path}: it should be {{"messages": [...]}}, {WANTED["messages"]}.')
+        raise DataError(f'{path}: it should be {{"messages": [...]}}, {DESCRIPTIONS["messages"]}.')
     fault = fault_in(found, last="assistant")
     if fault is not None:
         raise DataError(f"{path}: {fault}.")

@@ -15,8 +15,9 @@ from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import ModelError, UsageError, nearest
 from llmkit.evaluation.metrics import METRICS, RougeTokenizer, neighbour_recall, score_names_of
-from llmkit.recipe.blocks import ColumnType, DataBlock, Quoting, Recipe
+from llmkit.recipe.blocks import ColumnType, DataBlock, Quoting
 from llmkit.recipe.loading import load_recipe
+from llmkit.recipe.recipe import Recipe
 from llmkit.runs.folder import Run, finished_runs, finite, open_run, write_json
 from llmkit.tasks import RECIPES
 from llmkit.tasks.of_model import recipe_of_model

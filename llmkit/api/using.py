@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from llmkit.api.options import generation_options
 from llmkit.api.verbs import USES, Verb, default_model, own_verb
-from llmkit.data.column_types import WANTED
+from llmkit.data.column_types import DESCRIPTIONS
 from llmkit.data.column_types import messages as conversation
 from llmkit.data.vectors import check_search
 from llmkit.errors import ModelError, UsageError
@@ -362,7 +362,7 @@ class Model:
         self.require_chat()
         found = conversation(list(messages))
         if found is None:
-            raise UsageError(f"messages: give {WANTED['messages']}.")
+            raise UsageError(f"messages: give {DESCRIPTIONS['messages']}.")
         if any(LONE_SURROGATE.search(message["content"]) for message in found):
             raise UsageError("messages: one is not valid Unicode, it holds half a surrogate pair. Write it as UTF-8.")
         fault = fault_in(found, last="user")

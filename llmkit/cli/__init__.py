@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from llmkit.cli import answer, chat, choose, embed, fill, measure, merge, plot, prepare, tag, train, translate, use
 from llmkit.cli.messages import print_error, send_log_to_stderr
 from llmkit.errors import LlmkitError
 
@@ -46,8 +47,6 @@ def options(
 
 
 def _add_commands() -> None:
-    from llmkit.cli import answer, chat, choose, embed, fill, measure, merge, plot, prepare, tag, train, translate, use
-
     for module in (train, use, translate, tag, answer, choose, chat, fill, embed, measure, plot, merge, prepare):
         for command in module.COMMANDS:
             app.command(no_args_is_help=False)(command)
@@ -94,8 +93,8 @@ def run(arguments: Sequence[str]) -> int:
 def _take_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     """The arguments without `--debug`, accepted anywhere before `--`: people append it to a command that failed."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    kept = [argument for argument in arguments[:end] if argument != "--debug"]
-    return [*kept, *arguments[end:]], len(kept) < end
+    before = [argument for argument in arguments[:end] if argument != "--debug"]
+    return [*before, *arguments[end:]], len(before) < end
 
 
 def _failed(kind: str, message: str, *, exit_code: int, debug: bool) -> int:

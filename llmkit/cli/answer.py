@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llmkit.cli.texts import as_text, input_texts, names_a_file, results
+from llmkit.cli.texts import as_text, input_texts, is_file_name, results
 from llmkit.cli.use import Json, ModelName, Output, Quoting, open_model
 from llmkit.errors import UsageError
 
@@ -36,17 +36,17 @@ def answer(
     pairs = _pairs(source, question, column=column, question_column=question_column, quoting=quoting)
     opened = open_model(model, verb="answer")
     with results(as_json=as_json, output=output) as write:
-        for found in opened.answer_many(pairs):
+        for result in opened.answer_many(pairs):
             record = {
-                "question": found.question,
-                "answer": found.text,
-                "score": found.score,
-                "start": found.start,
-                "end": found.end,
-                "no_answer": found.no_answer,
-                "truncated_tokens": found.truncated_tokens,
+                "question": result.question,
+                "answer": result.text,
+                "score": result.score,
+                "start": result.start,
+                "end": result.end,
+                "no_answer": result.no_answer,
+                "truncated_tokens": result.truncated_tokens,
             }
-            write(_NO_ANSWER if found.text is None else " ".join(found.text.split()), record)
+            write(_NO_ANSWER if result.text is None else " ".join(result.text.split()), record)
 
 
 COMMANDS = (answer,)
@@ -57,12 +57,12 @@ def _pairs(
 ) -> Iterator[tuple[str, str]]:
     """Pairs of question and context."""
     if question is None:
-        if source is None or not names_a_file(source):
+        if source is None or not is_file_name(source):
             raise UsageError('give --question "..." and a context, or a file with a column for each.')
         from llmkit.api import read_questions
 
         return read_questions(source, context_column=column, question_column=question_column, quoting=quoting)
-    asked = as_text(question)
-    if not asked.strip():
+    text = as_text(question)
+    if not text.strip():
         raise UsageError("--question is empty. Give a question.")
-    return ((asked, context) for context in input_texts(source, column=column, by_line=False, quoting=quoting))
+    return ((text, context) for context in input_texts(source, column=column, by_line=False, quoting=quoting))

@@ -69,7 +69,7 @@ def chat(
     if system is not None:
         conversation.set_system(as_text(system))
     if sys.stdin is not None and sys.stdin.isatty() and not as_json:
-        _talk(conversation)
+        _chat_in_terminal(conversation)
         return
     with results(as_json=as_json, output=None) as write:
         for text in input_texts("-", column="text", by_line=True):
@@ -93,18 +93,18 @@ class _Conversation:
 
     def say(self, text: str) -> Generator[str, None, None]:
         """Stream the answer as chunks of text. If the caller stops early, the text so far becomes the answer."""
-        asked = [*self.messages, {"role": "user", "content": text}]
-        pieces: list[str] = []
+        messages = [*self.messages, {"role": "user", "content": text}]
+        chunks: list[str] = []
         try:
-            with closing(self._model.stream_chat(asked, **self._options)) as stream:
-                for piece in stream:
-                    pieces.append(piece)
-                    yield piece
-            if not pieces:
+            with closing(self._model.stream_chat(messages, **self._options)) as stream:
+                for chunk in stream:
+                    chunks.append(chunk)
+                    yield chunk
+            if not chunks:
                 print_note("the answer is empty; this turn is not added to the conversation")
         finally:
-            if pieces:
-                self.messages = [*asked, {"role": "assistant", "content": "".join(pieces)}]
+            if chunks:
+                self.messages = [*messages, {"role": "assistant", "content": "".join(chunks)}]
                 if self._file is not None:
                     self.save(self._file)
 
@@ -141,24 +141,24 @@ def _loaded(file: str | None) -> list[dict[str, str]]:
     return load_conversation(file)
 
 
-def _talk(conversation: _Conversation) -> None:
+def _chat_in_terminal(conversation: _Conversation) -> None:
     """Chat in a terminal until end of input or /quit. An error ends a turn, not the conversation."""
     with contextlib.suppress(ImportError):  # line editing and history, where the platform has them
         import readline  # noqa: F401
     print_note(_HELP)
-    while (line := _line()) is not None:
+    while (line := _read_line()) is not None:
         try:
             if line.startswith("/") and not line.startswith("//"):
                 if line.split()[0] == "/quit":
                     return
-                _obey(conversation, line)
+                _run_command(conversation, line)
             elif line.strip():
                 _answer(conversation, line.removeprefix("/"))
         except LlmkitError as error:
             print_error(error.kind, str(error))
 
 
-def _line() -> str | None:
+def _read_line() -> str | None:
     """The next line; None at end of input. Ctrl-C discards the current line."""
     on_screen = sys.stdout.isatty()
     while True:
@@ -176,7 +176,7 @@ def _line() -> str | None:
             print_error("data", "this line is not UTF-8. Set the terminal to UTF-8.")
 
 
-def _obey(conversation: _Conversation, line: str) -> None:
+def _run_command(conversation: _Conversation, line: str) -> None:
     name, _, rest = line.partition(" ")
     rest = rest.strip()
     match name:
@@ -199,10 +199,10 @@ def _obey(conversation: _Conversation, line: str) -> None:
 
 def _answer(conversation: _Conversation, text: str) -> None:
     """Print the answer as it is generated; Ctrl-C stops it, and the text so far stays in the conversation."""
-    with closing(conversation.say(text)) as pieces:
+    with closing(conversation.say(text)) as chunks:
         try:
-            for piece in pieces:
-                print(shown(piece), end="", flush=True)
+            for chunk in chunks:
+                print(shown(chunk), end="", flush=True)
             print(flush=True)
         except KeyboardInterrupt:
             print(flush=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from llmkit.cli.texts import as_text, names_a_file, results
+from llmkit.cli.texts import as_text, is_file_name, results
 from llmkit.cli.use import Json, ModelName, Output, Quoting, open_model
 from llmkit.errors import UsageError
 
@@ -41,37 +41,43 @@ def choose(
         if not choice or not (context or question):
             raise UsageError("give a file, or --choice twice or more with --question, --context or both.")
         if column:
-            raise UsageError("--column: is for a file, and there is none. Leave it out.")
+            raise UsageError("--column works only with a file. Remove it.")
         opened = open_model(model, verb="choose")
-        given = {"context": as_text(context or ""), "question": as_text(question or "")}
-        chosen = opened.choose([{**given, "choices": [as_text(text) for text in choice]}], overflow=overflow)
+        row = {
+            "context": as_text(context or ""),
+            "question": as_text(question or ""),
+            "choices": [as_text(text) for text in choice],
+        }
+        predictions = opened.choose([row], overflow=overflow)
     else:
         if choice or context or question:
-            raise UsageError("--choice, --context and --question: the file has them. Leave them out, or the file.")
-        if not names_a_file(source):
+            raise UsageError(
+                "--choice, --context and --question cannot be combined with a file. Remove them or the file."
+            )
+        if not is_file_name(source):
             raise UsageError(f"{source}: no such file. Give a file with columns.")
         columns = _columns(column or ())
         opened = open_model(model, verb="choose")
-        chosen = opened.choose_rows(source, columns=columns, quoting=quoting, overflow=overflow)
+        predictions = opened.choose_rows(source, columns=columns, quoting=quoting, overflow=overflow)
     with results(as_json=as_json, output=output) as write:
-        for found in chosen:
-            asked = {key: value for key in ("context", "question") if (value := getattr(found.question, key))}
+        for result in predictions:
+            texts = {key: value for key in ("context", "question") if (value := getattr(result.question, key))}
             record = {
-                **asked,
-                "choices": list(found.question.choices),
-                "choice": found.text,
-                "index": found.index,
-                "probabilities": found.probabilities,
-                "truncated_tokens": found.truncated_tokens,
+                **texts,
+                "choices": list(result.question.choices),
+                "choice": result.text,
+                "index": result.index,
+                "probabilities": result.probabilities,
+                "truncated_tokens": result.truncated_tokens,
             }
-            write(f"{' '.join(found.text.split())}\t{found.probabilities[found.index]:.4f}", record)
+            write(f"{' '.join(result.text.split())}\t{result.probabilities[result.index]:.4f}", record)
 
 
 COMMANDS = (choose,)
 
 
-def _columns(given: list[str] | tuple[str, ...]) -> dict[str, str]:
-    odd = next((pair for pair in given if "=" not in pair), None)
-    if odd is not None:
-        raise UsageError(f"--column: {odd!r} is not ROLE=COLUMN, such as context=article.")
-    return dict(pair.split("=", 1) for pair in given)
+def _columns(pairs: list[str] | tuple[str, ...]) -> dict[str, str]:
+    invalid = next((pair for pair in pairs if "=" not in pair), None)
+    if invalid is not None:
+        raise UsageError(f"--column: {invalid!r} is not ROLE=COLUMN, such as context=article.")
+    return dict(pair.split("=", 1) for pair in pairs)

@@ -70,8 +70,8 @@ def embed(
         save_vectors(opened, texts, file, pooling=pooling or "mean", normalize=normalize, overflow=overflow)
         return
     with results(as_json=True, output=None) as write:
-        for some in opened.embed_stream(texts, pooling=pooling or "mean", normalize=normalize, overflow=overflow):
-            for text, vector in zip(some.texts, some.vectors, strict=True):
+        for batch in opened.embed_stream(texts, pooling=pooling or "mean", normalize=normalize, overflow=overflow):
+            for text, vector in zip(batch.texts, batch.vectors, strict=True):
                 write("", {"text": text, "vector": short_numbers(vector)})
 
 
@@ -100,18 +100,18 @@ def _search(
     saved = _saved(source, column=column)
     if saved is not None:
         opened = open_model(model or saved.model, verb="embed")
-        found = saved.search(opened, queries, top_k=top_k, pooling=pooling, overflow=overflow)
+        results_by_query = saved.search(opened, queries, top_k=top_k, pooling=pooling, overflow=overflow)
     else:
         texts = input_texts(source, column=column, by_line=by_line, quoting=quoting)
         opened = open_model(model, verb="embed")
-        found = opened.search(queries, texts, top_k=top_k, pooling=pooling or "mean", overflow=overflow)
-    if not any(found):
+        results_by_query = opened.search(queries, texts, top_k=top_k, pooling=pooling or "mean", overflow=overflow)
+    if not any(results_by_query):
         raise DataError("there are no rows to search.")
     with results(as_json=as_json, output=output) as write:
-        for query, rows in zip(queries, found, strict=True):
+        for query, rows in zip(queries, results_by_query, strict=True):
             heading = f"query: {_one_line(query)}\n" if len(queries) > 1 else ""
-            listed = [{"score": row.score, "row": row.row, "text": row.text} for row in rows]
-            write(heading + "\n".join(map(_plain, rows)), {"query": query, "results": listed})
+            records = [{"score": row.score, "row": row.row, "text": row.text} for row in rows]
+            write(heading + "\n".join(map(_plain, rows)), {"query": query, "results": records})
 
 
 def _saved(source: str | None, *, column: str) -> SavedVectors | None:
@@ -123,10 +123,10 @@ def _saved(source: str | None, *, column: str) -> SavedVectors | None:
     return saved_vectors(source, column=column) if Path(source).is_file() else None
 
 
-def _plain(found: Found) -> str:
-    text = _one_line(found.text)
-    cut = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
-    return f"{found.score:.4f}\t{found.row}\t{cut}"
+def _plain(result: Found) -> str:
+    text = _one_line(result.text)
+    excerpt = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "..."
+    return f"{result.score:.4f}\t{result.row}\t{excerpt}"
 
 
 def _one_line(text: str) -> str:

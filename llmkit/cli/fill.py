@@ -53,7 +53,9 @@ def _record(result: Filling) -> dict[str, Any]:
 
 
 def _mask_record(mask: FilledMask) -> dict[str, Any]:
-    candidates = [{"token": one.token, "probability": one.probability, "text": one.text} for one in mask.candidates]
+    candidates = [
+        {"token": option.token, "probability": option.probability, "text": option.text} for option in mask.candidates
+    ]
     return {"position": mask.position, "candidates": candidates, "truncated_tokens": mask.truncated_tokens}
 
 
@@ -66,13 +68,13 @@ def _plain(result: Filling) -> str:
             lines.append(
                 f"mask {number} of {len(result.masks)}, at character {mask.position + 1:,}, filled on its own:"
             )
-        lines += [_line(result.text, mask, one) for one in mask.candidates]
+        lines += [_line(result.text, mask, candidate) for candidate in mask.candidates]
     return "\n".join(lines)
 
 
 def _line(text: str, mask: FilledMask, candidate: Candidate) -> str:
-    behind = len(text) - mask.position - mask.length
-    end = len(candidate.text) - behind  # end of the token in the filled text
+    after = len(text) - mask.position - mask.length
+    end = len(candidate.text) - after  # end of the token in the filled text
     first, last = max(mask.position - _SHOWN_CHARACTERS, 0), end + _SHOWN_CHARACTERS
     shown = candidate.text[first:last].replace("\n", " ").replace("\t", " ")
     lead, tail = "..." if first else "", "..." if last < len(candidate.text) else ""

@@ -18,61 +18,72 @@ _ANY_WIDTH = 1_000_000
 _CLASSES_SHOWN = 20
 
 
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="A run, a model folder or a hub id. Default: the newest finished run."),
+]
+Data = Annotated[
+    list[str] | None,
+    typer.Option(help="Rows to evaluate on. Default: the run's own test rows, else its validation rows."),
+]
+Predictions = Annotated[str | None, typer.Option(metavar="FILE", help="Predictions to score without a model.")]
+References = Annotated[str | None, typer.Option(metavar="FILE", help="References for --predictions.")]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(help="A metric of docs/metrics.md, such as accuracy or rouge, or evaluate:NAME. Can be repeated."),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[ROLE=]COLUMN",
+        help="With a model, the column to read for a name the task expects, such as text=body. "
+        "With --predictions and --references, the column of both files.",
+    ),
+]
+PredictionColumn = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Column of --predictions. Default: detected.")
+]
+ReferenceColumn = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Column of --references. Default: detected.")
+]
+Quoting = Annotated[
+    Literal["auto", "csv", "none"] | None,
+    typer.Option(
+        help="Quotes in .csv and .tsv files: csv treats them as cell delimiters, none as text. "
+        "Default: the run's recipe, else auto."
+    ),
+]
+RougeTokenizer = Annotated[
+    Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE splits texts into words.")
+]
+Pooling = Annotated[
+    Literal["mean", "first"] | None,
+    typer.Option(help="For neighbour_recall: the mean of a text's token vectors (the default) or its first token."),
+]
+Baseline = Annotated[bool, typer.Option("--baseline", help="Compare the model with simple baselines on the same rows.")]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON object, with all details.")]
+
+
 def evaluate(
-    model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", help="A run, a model folder or a hub id. Default: the newest finished run."),
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(help="Rows to evaluate on. Default: the run's own test rows, else its validation rows."),
-    ] = None,
-    predictions: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Predictions to score without a model.")
-    ] = None,
-    references: Annotated[str | None, typer.Option(metavar="FILE", help="References for --predictions.")] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(help="A metric of docs/metrics.md, such as accuracy or rouge, or evaluate:NAME. Can be repeated."),
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[ROLE=]COLUMN",
-            help="With a model, the column to read for a name the task expects, such as text=body. "
-            "With --predictions and --references, the column of both files.",
-        ),
-    ] = None,
-    prediction_column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of --predictions. Default: detected.")
-    ] = None,
-    reference_column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of --references. Default: detected.")
-    ] = None,
-    quoting: Annotated[
-        Literal["auto", "csv", "none"] | None,
-        typer.Option(
-            help="Quotes in .csv and .tsv files: csv treats them as cell delimiters, none as text. "
-            "Default: the run's recipe, else auto."
-        ),
-    ] = None,
-    rouge_tokenizer: Annotated[
-        Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE splits texts into words.")
-    ] = "auto",
-    pooling: Annotated[
-        Literal["mean", "first"] | None,
-        typer.Option(help="For neighbour_recall: the mean of a text's token vectors (the default) or its first token."),
-    ] = None,
-    baseline: Annotated[
-        bool, typer.Option("--baseline", help="Compare the model with simple baselines on the same rows.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object, with all details.")] = False,
+    model: ModelName = None,
+    data: Data = None,
+    predictions: Predictions = None,
+    references: References = None,
+    metric: Metrics = None,
+    column: Columns = None,
+    prediction_column: PredictionColumn = None,
+    reference_column: ReferenceColumn = None,
+    quoting: Quoting = None,
+    rouge_tokenizer: RougeTokenizer = "auto",
+    pooling: Pooling = None,
+    baseline: Baseline = False,
+    as_json: Json = False,
 ) -> None:
     """Evaluate a model on rows, or predictions against references."""
     if (predictions is None) != (references is None):
         raise UsageError("--predictions and --references must be given together.")
     if predictions is not None and references is not None:
-        _refuse_options_of_models(model=model or data, baseline=baseline, pooling=pooling, column=column)
+        _check_file_options(model=model or data, baseline=baseline, pooling=pooling, column=column)
         from llmkit.api import score_files
 
         evaluation = score_files(
@@ -86,7 +97,7 @@ def evaluate(
             rouge_tokenizer=rouge_tokenizer,
         )
     else:
-        _refuse_options_of_files(prediction_column=prediction_column, reference_column=reference_column)
+        _check_model_options(prediction_column=prediction_column, reference_column=reference_column)
         from llmkit.api import evaluate_model
 
         evaluation = evaluate_model(
@@ -105,10 +116,10 @@ def evaluate(
 COMMANDS = (evaluate,)
 
 
-def _refuse_options_of_models(*, model: object, baseline: bool, pooling: str | None, column: list[str] | None) -> None:
+def _check_file_options(*, model: object, baseline: bool, pooling: str | None, column: list[str] | None) -> None:
     """
     Raises:
-        UsageError: an option that does not go with --predictions.
+        UsageError: an option that cannot be combined with --predictions.
     """
     if model:
         raise UsageError("give a model with --data, or --predictions with --references, not both.")
@@ -122,10 +133,10 @@ def _refuse_options_of_models(*, model: object, baseline: bool, pooling: str | N
         )
 
 
-def _refuse_options_of_files(*, prediction_column: str | None, reference_column: str | None) -> None:
+def _check_model_options(*, prediction_column: str | None, reference_column: str | None) -> None:
     """
     Raises:
-        UsageError: an option that goes with --predictions alone.
+        UsageError: an option that works only with --predictions.
     """
     if prediction_column is not None or reference_column is not None:
         option = "--reference-column" if prediction_column is None else "--prediction-column"
@@ -134,11 +145,11 @@ def _refuse_options_of_files(*, prediction_column: str | None, reference_column:
         )
 
 
-def _columns(given: list[str] | None) -> dict[str, str] | None:
-    if not given:
+def _columns(pairs: list[str] | None) -> dict[str, str] | None:
+    if not pairs:
         return None
     columns: dict[str, str] = {}
-    for pair in given:
+    for pair in pairs:
         field, equals, column = pair.partition("=")
         if not (field and equals and column):
             raise UsageError("--column with a model must be ROLE=COLUMN, such as text=body.")
@@ -171,7 +182,7 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
         print(f"  rouge tokenizer: {rouge['tokenizer']} ({rouge['why']})")
     if "squad" in scores.details:
         _print_answers(scores.details["squad"])
-    _print_of_texts(scores.details)
+    _print_text_details(scores.details)
     if "per_class" in scores.details:
         _print_classes(scores.details["per_class"], unit="rows")
     if "per_type" in scores.details:
@@ -185,7 +196,7 @@ def _column_texts(columns: Mapping[str, str | None]) -> Iterator[str]:
         yield f"{name} {'the lines of the file' if column is None else repr(column)}"
 
 
-def _print_of_texts(details: dict[str, Any]) -> None:
+def _print_text_details(details: dict[str, Any]) -> None:
     """BLEU's tokenizer, the signatures of sacrebleu, and how many texts reached the length limit."""
     if "bleu" in details:
         words = details["bleu"]["words"]
@@ -194,29 +205,28 @@ def _print_of_texts(details: dict[str, Any]) -> None:
         if name in details:
             print(f"  {name}: {details[name]['signature']}")
     if "written" in details:
-        written = details["written"]
-        count = f"{written['reached_limit']:,} of {written['texts']:,}"
-        print(f"  texts that reached max_new_tokens {written['max_new_tokens']:,}: {count}")
+        lengths = details["written"]
+        count = f"{lengths['reached_limit']:,} of {lengths['texts']:,}"
+        print(f"  texts that reached max_new_tokens {lengths['max_new_tokens']:,}: {count}")
 
 
-def _print_answers(parts: dict[str, dict[str, float]]) -> None:
-    for name, spoken in (("has_answer", "with an answer"), ("no_answer", "no answer")):
-        part = parts[name]
-        if part["rows"]:
-            print(
-                f"  {part['rows']:,} {spoken}: exact_match {part['exact_match']:.4f}, answer_f1 {part['answer_f1']:.4f}"
-            )
+def _print_answers(groups: dict[str, dict[str, float]]) -> None:
+    for name, description in (("has_answer", "with an answer"), ("no_answer", "no answer")):
+        scores = groups[name]
+        if scores["rows"]:
+            numbers = f"exact_match {scores['exact_match']:.4f}, answer_f1 {scores['answer_f1']:.4f}"
+            print(f"  {scores['rows']:,} {description}: {numbers}")
 
 
 def _print_comparison(scores: dict[str, float], comparison: Comparison) -> None:
     """One metric per line: the model's score, and each baseline's where it has one."""
     width = max(map(len, ["metric", *scores]))
-    titles = ["model", *(one.title for one in comparison.baselines)]
+    titles = ["model", *(baseline.title for baseline in comparison.baselines)]
     print(f"  {'metric':<{width}}  " + "  ".join(f"{title:>7}" for title in titles))
     for name, value in scores.items():
-        cells = [value, *(one.scores.get(name) for one in comparison.baselines)]
-        shown = ["" if cell is None else f"{cell:.4f}" for cell in cells]
-        line = "  ".join(f"{cell:>{max(7, len(title))}}" for cell, title in zip(shown, titles, strict=True))
+        cells = [value, *(baseline.scores.get(name) for baseline in comparison.baselines)]
+        texts = ["" if cell is None else f"{cell:.4f}" for cell in cells]
+        line = "  ".join(f"{cell:>{max(7, len(title))}}" for cell, title in zip(texts, titles, strict=True))
         print(f"  {name:<{width}}  {line}".rstrip())
     print(f"  {comparison.verdict}")
 

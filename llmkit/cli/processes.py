@@ -30,12 +30,12 @@ def start_processes(count: int, arguments: Sequence[str]) -> int:
     The first process writes to the terminal. The output of another process is shown only if that process is the one
     whose failure is reported.
     """
-    with ExitStack() as held:
-        folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         logs = [folder / f"{rank}.txt" for rank in range(count)]
         port = _free_port()
         children = [_start(rank, count, arguments, port=port, log=logs[rank]) for rank in range(count)]
-        received = held.enter_context(_signals_passed_to(children))
+        received = stack.enter_context(_forward_signals(children))
         failed = _wait(children)
         if failed is None:
             return 0
@@ -55,7 +55,7 @@ def start_processes(count: int, arguments: Sequence[str]) -> int:
 
 
 def _start(rank: int, count: int, arguments: Sequence[str], *, port: int, log: Path) -> subprocess.Popen[bytes]:
-    """Start one process in its own group, so that Ctrl-C reaches it once, through us: a second one stops it at once."""
+    """Start a process in its own group, so that it gets each Ctrl-C once, through us: the second stops it at once."""
     environment = {
         "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count)),
         **os.environ,
@@ -69,8 +69,8 @@ def _start(rank: int, count: int, arguments: Sequence[str], *, port: int, log: P
     command = [sys.executable, "-m", "llmkit", *arguments]
     if rank == 0:
         return subprocess.Popen(command, env=environment, start_new_session=True)
-    with log.open("wb") as quiet:
-        return subprocess.Popen(command, env=environment, start_new_session=True, stdout=quiet, stderr=quiet)
+    with log.open("wb") as file:
+        return subprocess.Popen(command, env=environment, start_new_session=True, stdout=file, stderr=file)
 
 
 def _free_port() -> int:
@@ -81,21 +81,21 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _signals_passed_to(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+def _forward_signals(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
     """Forward signals to the children; yields the list of signals received so far."""
     received: list[int] = []
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
+    def forward(number: int, frame: FrameType | None) -> None:
         received.append(number)
         for child in children:
             child.send_signal(number)
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, pass_on) for number in numbers}
+    previous = {number: signal.signal(number, forward) for number in numbers}
     try:
         yield received
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 

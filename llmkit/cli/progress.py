@@ -60,12 +60,12 @@ class TrainingDisplay:
         self._say(f"next: {finished.use}")
         self._say(f"      llmkit evaluate --model {finished.run.folder}")
 
-    def _begin(self, begun: Begun) -> None:
-        ready = begun.prepared
+    def _begin(self, event: Begun) -> None:
+        ready = event.prepared
         plan, train = ready.plan, ready.recipe.train
         self._total_steps = plan.total_steps
         lines = {
-            "run": str(begun.run.folder),
+            "run": str(event.run.folder),
             "model": f"{ready.task.loaded.name}, {_parameters(ready)}",
             "data": f"{len(ready.train):,} training examples, {len(ready.validation):,} for validation",
             "training": f"{plan.total_steps:,} steps of {train.batch_size} examples, "
@@ -98,14 +98,14 @@ class TrainingDisplay:
     def _step(self, step: StepResult) -> None:
         speed = step.tokens / max(step.elapsed_seconds, 1e-9)
         first = self._seconds_per_step == 0
-        keep = 0.0 if first else _SMOOTHING
-        self._tokens_per_second = keep * self._tokens_per_second + (1 - keep) * speed
-        self._seconds_per_step = keep * self._seconds_per_step + (1 - keep) * step.elapsed_seconds
+        weight = 0.0 if first else _SMOOTHING
+        self._tokens_per_second = weight * self._tokens_per_second + (1 - weight) * speed
+        self._seconds_per_step = weight * self._seconds_per_step + (1 - weight) * step.elapsed_seconds
         position = f"step {step.step:,}/{self._total_steps:,}"
-        left = _clock(self._seconds_per_step * (self._total_steps - step.step))
+        remaining = _clock(self._seconds_per_step * (self._total_steps - step.step))
         summary = (
             f"loss {step.loss:.4f}  lr {step.learning_rate:.1e}  {self._tokens_per_second:,.0f} tok/s  "
-            f"pad {step.padding_share:.0%}  ETA {left}"
+            f"pad {step.padding_share:.0%}  ETA {remaining}"
         )
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=step.step, description=position, summary=summary)

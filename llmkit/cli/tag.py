@@ -47,11 +47,11 @@ COMMANDS = (tag,)
 
 def _marked(result: Tagging) -> str:
     """The text with its entities in brackets: `[Ada Lovelace](PER) was born in [London](LOC).`"""
-    pieces, end = [], 0
+    parts, end = [], 0
     for entity in result.entities:
-        pieces.append(f"{result.text[end : entity.start]}[{entity.text}]({entity.label})")
+        parts.append(f"{result.text[end : entity.start]}[{entity.text}]({entity.label})")
         end = entity.end
-    return "".join([*pieces, result.text[end:]])
+    return "".join([*parts, result.text[end:]])
 
 
 def _entities_record(result: Tagging) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
+from llmkit.atomic import replacing
 from llmkit.errors import DataError, MachineError, UsageError, nearest
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
@@ -20,8 +22,10 @@ _FILES = (".txt", ".text", ".md", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", 
 Quoting = Literal["auto", "csv", "none"]
 """The meaning of quotes in .csv and .tsv files."""
 
+logger = logging.getLogger("llmkit")
 
-def input_texts(given: str | None, *, column: str, by_line: bool, quoting: Quoting = "auto") -> Iterator[str]:
+
+def input_texts(source: str | None, *, column: str, by_line: bool, quoting: Quoting = "auto") -> Iterator[str]:
     """The texts of an argument: a text, a file name, or `-` or None for standard input.
 
     Args:
@@ -31,26 +35,26 @@ def input_texts(given: str | None, *, column: str, by_line: bool, quoting: Quoti
         UsageError: there is no argument, and standard input is a terminal.
         DataError: the argument looks like a file name, but there is no such file; the input is not UTF-8.
     """
-    if given is None or given == "-":
-        if sys.stdin is None or (given is None and sys.stdin.isatty()):
+    if source is None or source == "-":
+        if sys.stdin is None or (source is None and sys.stdin.isatty()):
             raise UsageError("give a text or a file, or pipe texts in.")
         return _stdin_texts(by_line=by_line)
-    if _is_file(given):
+    if _is_file(source):
         from llmkit.api import read_texts
 
-        return read_texts(given, column=column, by_line=by_line, quoting=quoting)
-    if _has_extension(given):
-        raise DataError(f"{given}: {_no_such_file(Path(given))} To use it as a text, pipe it in.")
-    return iter([as_text(given)])
+        return read_texts(source, column=column, by_line=by_line, quoting=quoting)
+    if _has_extension(source):
+        raise DataError(f"{source}: {_no_such_file(Path(source))} To use it as a text, pipe it in.")
+    return iter([as_text(source)])
 
 
-def names_a_file(given: str) -> bool:
+def is_file_name(source: str) -> bool:
     """Whether an argument is a file or another source of rows, or has the name of one."""
-    return _is_file(given) or _has_extension(given)
+    return _is_file(source) or _has_extension(source)
 
 
 def input_pairs(
-    given: str | None, *, column: str, pair_column: str, quoting: Quoting = "auto"
+    source: str | None, *, column: str, pair_column: str, quoting: Quoting = "auto"
 ) -> Iterator[tuple[str, str]]:
     """The pairs of texts in a file with two columns.
 
@@ -58,13 +62,13 @@ def input_pairs(
         UsageError: no file was given.
         DataError: a column is missing.
     """
-    if given is None or not _is_file(given):
+    if source is None or not _is_file(source):
         raise UsageError(
             f"pairs of texts come from a file with the columns {column} and {pair_column}; give one as the argument."
         )
     from llmkit.api import read_pairs
 
-    return read_pairs(given, column=column, pair_column=pair_column, quoting=quoting)
+    return read_pairs(source, column=column, pair_column=pair_column, quoting=quoting)
 
 
 def as_text(argument: str) -> str:
@@ -79,16 +83,16 @@ def _no_such_file(path: Path) -> str:
     return f"there is no such file in {folder}.{nearest(path.name, (entry.name for entry in folder.iterdir()))}"
 
 
-def _is_file(given: str) -> bool:
-    if given.startswith(("builtin:", "hub:")):
+def _is_file(source: str) -> bool:
+    if source.startswith(("builtin:", "hub:")):
         return True
     with contextlib.suppress(OSError, ValueError):  # a long text cannot be a file name
-        return bool(given) and Path(given).exists()
+        return bool(source) and Path(source).exists()
     return False
 
 
-def _has_extension(given: str) -> bool:
-    return given.lower().endswith(_FILES) and not any(char.isspace() for char in given)
+def _has_extension(source: str) -> bool:
+    return source.lower().endswith(_FILES) and not any(char.isspace() for char in source)
 
 
 def _stdin_texts(*, by_line: bool) -> Iterator[str]:
@@ -103,10 +107,8 @@ def _stdin_texts(*, by_line: bool) -> Iterator[str]:
         else:
             blank += 1
     if blank:
-        import logging
-
         lines = "line" if blank == 1 else "lines"
-        logging.getLogger("llmkit").warning("standard input: skipped %d blank %s", blank, lines)
+        logger.warning("standard input: skipped %d blank %s", blank, lines)
 
 
 def _decoded(content: bytes, place: str) -> str:
@@ -146,12 +148,12 @@ def results(*, as_json: bool, output: str | None) -> Iterator[Write]:
         return
     path = Path(output)
     special = path.exists() and not path.is_file() and not path.is_dir()
-    with _opened_as_it_is(path) if special else _replaced(path) as file:
+    with _opened(path) if special else _replaced(path) as file:
         yield lambda plain, record: print(json.dumps(record, ensure_ascii=False), file=file)
 
 
 @contextmanager
-def _opened_as_it_is(path: Path) -> Iterator[IO[str]]:
+def _opened(path: Path) -> Iterator[IO[str]]:
     try:
         with path.open("w", encoding="utf-8") as file:
             yield file
@@ -161,7 +163,5 @@ def _opened_as_it_is(path: Path) -> Iterator[IO[str]]:
 
 @contextmanager
 def _replaced(path: Path) -> Iterator[IO[str]]:
-    from llmkit.atomic import replacing
-
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         yield file

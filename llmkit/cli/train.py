@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from llmkit.cli.processes import start_processes
 from llmkit.errors import UsageError
 
 Recipe = Annotated[str | None, typer.Argument(help="Recipe, a YAML file. Not needed with --resume.")]
@@ -78,18 +79,15 @@ def _train(
     if run is not None and resume is not None:
         raise UsageError(f"--run is the folder of a new run, and --resume continues {resume}; give only one of them.")
     if processes is not None and "RANK" not in os.environ:
-        from llmkit.cli.processes import start_processes
-
-        count = _count(processes)
-        raise typer.Exit(start_processes(count, sys.argv[1:]))
+        raise typer.Exit(start_processes(_count(processes), sys.argv[1:]))
     from llmkit import api
     from llmkit.cli.progress import TrainingDisplay
 
     train = api.pretrain if verb == "pretrain" else api.finetune
     with TrainingDisplay() as display:
-        finished = train(recipe, overrides=overrides or (), run=run, resume=resume, report=display)
-    if finished is not None:
-        display.finish(finished)
+        result = train(recipe, overrides=overrides or (), run=run, resume=resume, report=display)
+    if result is not None:
+        display.finish(result)
 
 
 def _count(processes: str) -> int:

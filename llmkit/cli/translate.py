@@ -54,8 +54,8 @@ def translate(
     with results(as_json=as_json, output=output) as write:
         for result in opened.translate(texts, overflow=overflow, **languages, **options):
             translation = result.texts[0]
-            cut = {"truncated_tokens": result.truncated_tokens}
-            write(translation, {"text": result.prompt, "translation": translation, **cut})
+            record = {"text": result.prompt, "translation": translation, "truncated_tokens": result.truncated_tokens}
+            write(translation, record)
 
 
 COMMANDS = (translate,)

@@ -108,7 +108,7 @@ def generate(
         return
     with results(as_json=as_json, output=output) as write:
         for result in opened.generate(prompts, overflow=overflow, raw=raw, **options):
-            lead = result.prompt if _goes_on(opened, raw=raw) else ""
+            lead = result.prompt if _shows_prompt(opened, raw=raw) else ""
             plain = [lead + text for text in result.texts]
             write("\n---\n".join(plain), {"prompt": result.prompt, "texts": result.texts})
 
@@ -144,8 +144,8 @@ def summarize(
     with results(as_json=as_json, output=output) as write:
         for result in opened.summarize(texts, overflow=overflow, **options):
             summary = result.texts[0]
-            cut = {"truncated_tokens": result.truncated_tokens, "parts": result.parts}
-            write(summary, {"text": result.prompt, "summary": summary, **cut})
+            counts = {"truncated_tokens": result.truncated_tokens, "parts": result.parts}
+            write(summary, {"text": result.prompt, "summary": summary, **counts})
 
 
 def classify(
@@ -218,14 +218,14 @@ def open_model(name: str | None, *, verb: Verb) -> Model:
     return load(name, verb=verb)
 
 
-def _goes_on(model: Model, *, raw: bool) -> bool:
+def _shows_prompt(model: Model, *, raw: bool) -> bool:
     """Whether the prompt is shown before the generated text."""
     return model.continues or (raw and model.chats)
 
 
 def _stream(model: Model, prompt: str, options: dict[str, Any], *, raw: bool) -> None:
-    print(shown(prompt) if _goes_on(model, raw=raw) else "", end="", flush=True)
-    pieces: Iterator[str] = model.stream(prompt, raw=raw, **options)
-    for piece in pieces:
-        print(shown(piece), end="", flush=True)
+    print(shown(prompt) if _shows_prompt(model, raw=raw) else "", end="", flush=True)
+    chunks: Iterator[str] = model.stream(prompt, raw=raw, **options)
+    for chunk in chunks:
+        print(shown(chunk), end="", flush=True)
     print()

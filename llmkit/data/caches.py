@@ -59,7 +59,9 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         lock.acquire()
     except OSError as error:
         if error.errno in _NO_LOCKS:
-            raise MachineError(f"{path.parent}: its file system has no locks; set LLMKIT_CACHE to another.") from error
+            raise MachineError(
+                f"{path.parent}: its file system has no locks; set LLMKIT_CACHE to another folder."
+            ) from error
         raise MachineError(f"{path.parent}: cannot be written ({error.strerror}). Check the permissions.") from error
     try:
         yield
@@ -69,11 +71,11 @@ def one_at_a_time(path: Path) -> Iterator[None]:
 
 def _chosen_folder() -> tuple[Path, str]:
     """The folder, and the environment variable that determines it."""
-    if own := os.environ.get("LLMKIT_CACHE"):
-        return Path(own).absolute(), "LLMKIT_CACHE"
+    if folder := os.environ.get("LLMKIT_CACHE"):
+        return Path(folder).absolute(), "LLMKIT_CACHE"
     # The XDG specification tells programs to ignore a relative path there.
-    if (shared := os.environ.get("XDG_CACHE_HOME")) and Path(shared).is_absolute():
-        return Path(shared) / "llmkit", "XDG_CACHE_HOME"
+    if (folder := os.environ.get("XDG_CACHE_HOME")) and Path(folder).is_absolute():
+        return Path(folder) / "llmkit", "XDG_CACHE_HOME"
     try:
         return Path.home() / ".cache" / "llmkit", "HOME"
     except RuntimeError as error:

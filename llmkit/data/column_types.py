@@ -1,6 +1,6 @@
 """The types of values in a task's columns: each converts a value of a file to plain values, or rejects it.
 
-A new type is a function here, a line in `KINDS` and a name in `recipe.blocks.ColumnType`.
+A new type is a function here, a line in `READERS` and a name in `recipe.blocks.ColumnType`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def label(value: object) -> str | None:
 
 
 def labels(value: object) -> list[str] | None:
-    """Names of labels, possibly none: a list, or a JSON list in a CSV or TSV file."""
+    """Names of labels, possibly empty: a list, or a JSON list in a CSV or TSV file."""
     return _each(_listed(value), label)
 
 
@@ -41,15 +41,15 @@ def number(value: object) -> float | None:
     if isinstance(value, str) and "_" in value:  # 1_000 is a number in Python only
         return None
     try:
-        found = float(value)
+        parsed = float(value)
     except (ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return parsed if math.isfinite(parsed) else None
 
 
 def words(value: object) -> list[str] | None:
     """Texts in order, none of them blank: a list, or a JSON list in a CSV or TSV file."""
-    return _each(_listed(value), lambda one: one if isinstance(one, str) and one.strip() else None)
+    return _each(_listed(value), _filled_text)
 
 
 def texts(value: object) -> list[str] | None:
@@ -58,7 +58,7 @@ def texts(value: object) -> list[str] | None:
 
 
 def spans(value: object) -> list[dict[str, Any]] | None:
-    """Labelled spans of a text, possibly none: a list of objects, or such a JSON list in a CSV or TSV file.
+    """Labelled spans of a text, possibly empty: a list of objects, or such a JSON list in a CSV or TSV file.
 
     Offsets are in characters from 0, and the end is exclusive; other keys of an object are ignored.
     """
@@ -72,16 +72,16 @@ def answers(value: object) -> dict[str, list[Any]] | None:
     """
     value = _listed(value)
     if isinstance(value, list):
-        if not all(isinstance(one, dict) and {"text", "answer_start"} <= one.keys() for one in value):
+        if not all(isinstance(answer, dict) and {"text", "answer_start"} <= answer.keys() for answer in value):
             return None
-        value = {key: [one[key] for one in value] for key in ("text", "answer_start")}
+        value = {key: [answer[key] for answer in value] for key in ("text", "answer_start")}
     if not isinstance(value, dict):
         return None
-    found = _each(value.get("text"), lambda one: one if isinstance(one, str) and one.strip() else None)
-    starts = _each(value.get("answer_start"), _place)
-    if found is None or starts is None or len(found) != len(starts):
+    answer_texts = _each(value.get("text"), _filled_text)
+    starts = _each(value.get("answer_start"), _offset)
+    if answer_texts is None or starts is None or len(answer_texts) != len(starts):
         return None
-    return {"text": found, "answer_start": starts}
+    return {"text": answer_texts, "answer_start": starts}
 
 
 def messages(value: object) -> list[dict[str, str]] | None:
@@ -97,7 +97,7 @@ def anything(value: object) -> list[object]:
     return [value]
 
 
-KINDS: Mapping[ColumnType, Read] = {
+READERS: Mapping[ColumnType, Read] = {
     "text": text,
     "label": label,
     "labels": labels,
@@ -108,9 +108,9 @@ KINDS: Mapping[ColumnType, Read] = {
     "messages": messages,
     "any": anything,
 }
-TEXT_KINDS: frozenset[ColumnType] = frozenset({"text", "words", "messages"})
-"""Types whose texts a model reads or generates, and a tokenizer is trained on."""
-WANTED: Mapping[ColumnType, str] = {
+TEXT_TYPES: frozenset[ColumnType] = frozenset({"text", "words", "messages"})
+"""Types with texts that a model reads or generates and a tokenizer is trained on."""
+DESCRIPTIONS: Mapping[ColumnType, str] = {
     "text": "text",
     "label": "a label",
     "labels": 'a list of labels, such as ["a", "b"]',
@@ -130,27 +130,27 @@ def texts_in(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from texts_in(one)
+        for item in value.values():
+            yield from texts_in(item)
     elif isinstance(value, list):
-        for one in value:
-            yield from texts_in(one)
+        for item in value:
+            yield from texts_in(item)
 
 
 def _span(value: object) -> dict[str, Any] | None:
     if not isinstance(value, Mapping):
         return None
     bounds = {key: value.get(key) for key in ("start", "end")}
-    named = label(value.get("label"))
-    if named is None or any(isinstance(place, bool) or not isinstance(place, int) for place in bounds.values()):
+    name = label(value.get("label"))
+    if name is None or any(isinstance(offset, bool) or not isinstance(offset, int) for offset in bounds.values()):
         return None
-    return {**bounds, "label": named}
+    return {**bounds, "label": name}
 
 
-def texts_asked(value: Any) -> Iterator[str]:
-    """The texts that decide the split of a row: all of them, but not the answers of a conversation."""
-    if isinstance(value, list) and all(isinstance(one, Mapping) for one in value):
-        value = [one["content"] for one in value if one["role"] != "assistant"]
+def texts_for_split(value: Any) -> Iterator[str]:
+    """The texts that determine the split of a row: all of them except the answers of a conversation."""
+    if isinstance(value, list) and all(isinstance(message, Mapping) for message in value):
+        value = [message["content"] for message in value if message["role"] != "assistant"]
     yield from texts_in(value)
 
 
@@ -170,12 +170,16 @@ def _listed(value: object) -> object:
     return value
 
 
-def _place(value: object) -> int | None:
+def _filled_text(value: object) -> str | None:
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _offset(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _each(values: object, read: Read) -> list[Any] | None:
     if not isinstance(values, list):
         return None
-    found = [read(value) for value in values]
-    return None if any(value is None for value in found) else found
+    parsed = [read(value) for value in values]
+    return None if any(value is None for value in parsed) else parsed

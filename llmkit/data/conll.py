@@ -36,17 +36,17 @@ def read_conll(path: Path, name: str) -> Iterator[tuple[int, Mapping[str, object
     Raises:
         DataError: also a line with more or fewer columns than the first, or an empty cell, with its line.
     """
-    held: list[list[str]] = []
+    lines: list[list[str]] = []
     start = 1
     for number, cells in _word_lines(path, name):
         if cells is not None:
-            start = start if held else number
-            held.append(cells)
-        elif held:
-            yield start, _sentence(held)
-            held = []
-    if held:
-        yield start, _sentence(held)
+            start = start if lines else number
+            lines.append(cells)
+        elif lines:
+            yield start, _sentence(lines)
+            lines = []
+    if lines:
+        yield start, _sentence(lines)
 
 
 def _word_lines(path: Path, name: str) -> Iterator[tuple[int, list[str] | None]]:
@@ -66,7 +66,7 @@ def _word_lines(path: Path, name: str) -> Iterator[tuple[int, list[str] | None]]
             columns = len(cells)
             if columns < 2:
                 fix = "A line must have a word and its tag, separated by spaces or a tab."
-                raise DataError(f"{name}:{number}: one column only, {stripped!r:.60}. {fix}")
+                raise DataError(f"{name}:{number}: only one column, {stripped!r:.60}. {fix}")
         if len(cells) != columns:
             counted = "one column" if len(cells) == 1 else f"{len(cells)} columns"
             fix = "All lines of a file must have the same columns."

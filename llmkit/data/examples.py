@@ -1,6 +1,6 @@
 """Encoded examples: sequences of different lengths in flat arrays. Knows neither tokenizers nor tasks.
 
-The arrays may just as well be memory-mapped; nothing here copies them.
+The arrays may be memory-mapped; nothing here copies them.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Ragged:
     def of(cls, sequences: Iterable[Sequence[int] | NDArray[np.int32]]) -> Ragged:
         import numpy as np
 
-        held = [np.asarray(sequence, dtype=np.int32) for sequence in sequences]
-        offsets = np.zeros(len(held) + 1, dtype=np.int64)
-        np.cumsum([len(sequence) for sequence in held], out=offsets[1:])
-        return cls(values=np.concatenate(held) if held else np.zeros(0, dtype=np.int32), offsets=offsets)
+        arrays = [np.asarray(sequence, dtype=np.int32) for sequence in sequences]
+        offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
+        np.cumsum([len(array) for array in arrays], out=offsets[1:])
+        return cls(values=np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.int32), offsets=offsets)
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -70,24 +70,24 @@ class Examples:
     """N encoded examples, and what is needed to measure predictions on them."""
 
     columns: Mapping[str, Column]
-    """`input_ids`, and `target_ids` where the task has a text to write or a class to name."""
+    """`input_ids`, and `target_ids` if the task has target texts or classes."""
     references: Sequence[Any] = ()
-    """What a prediction is compared with, one a row; empty for tasks measured by their loss alone."""
+    """What predictions are compared with, one per row; empty for tasks measured by their loss alone."""
     sources: Sequence[Any] = ()
-    """What a prediction is made of besides ids, such as the passage that an answer is cut from; one a row, or none."""
+    """What predictions are made from besides ids, such as the context of an answer; one per row, or empty."""
     row_of: NDArray[np.int64] | None = None
-    """(N,) which row each example was cut from, rising, where a row may become several; None where each is one."""
+    """(N,) the row of each example, ascending, if a row can give several examples; None if each gives exactly one."""
     aligned: frozenset[str] = frozenset()
-    """Columns that add no tokens to those of `input_ids`: classes of tokens or of texts, and places among them."""
+    """Columns that add no tokens to those of `input_ids`: classes of tokens or texts, and positions of tokens."""
     utf8_bytes: int = 0
-    """Size of the raw text behind the targets, for bits per byte; 0 where that has no meaning."""
+    """Size of the raw text of the targets, for bits per byte; 0 where that has no meaning."""
 
     def __len__(self) -> int:
         return len(self.columns["input_ids"])
 
     @property
     def rows(self) -> int:
-        """Rows behind the examples; examples where these are not counted."""
+        """Number of rows; of examples if there are no references."""
         return len(self.references) or len(self)
 
     def examples_of(self) -> list[range]:
@@ -101,11 +101,11 @@ class Examples:
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
-        """(N,) tokens of an example, over its columns."""
+        """(N,) tokens of each example, summed over its columns."""
         import numpy as np
 
-        held = self._sequences()
-        return held[0].lengths if len(held) == 1 else np.sum([column.lengths for column in held], axis=0)
+        columns = self._sequences()
+        return columns[0].lengths if len(columns) == 1 else np.sum([column.lengths for column in columns], axis=0)
 
     def padded_tokens(self, indices: NDArray[np.int64]) -> int:
         """Positions of a micro-batch of these examples, padding included."""
@@ -115,27 +115,27 @@ class Examples:
         return [column for name, column in self.columns.items() if name not in self.aligned]
 
     def take(self, indices: Sequence[int]) -> Examples:
-        """All examples of these rows, in this order; the bytes stay with the whole."""
+        """All examples of these rows, in this order; `utf8_bytes` is not copied."""
         import numpy as np
 
         examples_of = self.examples_of()
-        chosen = [examples_of[index] for index in indices]
-        examples = list(itertools.chain.from_iterable(chosen))
+        by_row = [examples_of[index] for index in indices]
+        examples = list(itertools.chain.from_iterable(by_row))
         columns = {name: column.take(examples) for name, column in self.columns.items()}
         references = [self.references[index] for index in indices] if self.references else ()
         sources = [self.sources[index] for index in indices] if self.sources else ()
-        row_of = None if self.row_of is None else np.repeat(np.arange(len(chosen)), [len(one) for one in chosen])
+        row_of = None if self.row_of is None else np.repeat(np.arange(len(by_row)), [len(row) for row in by_row])
         return Examples(columns=columns, references=references, sources=sources, row_of=row_of, aligned=self.aligned)
 
 
 class ExampleBuilder:
-    """Collects encoded rows one after another and gives them as `Examples`."""
+    """Collects encoded rows, and returns them as `Examples`."""
 
     def __init__(self, *columns: str, aligned: Collection[str] = ()) -> None:
         """
         Args:
-            columns: names of the columns that hold tokens, `input_ids` among them.
-            aligned: names of those that add no tokens, see `Examples.aligned`.
+            columns: names of the columns of tokens, including `input_ids`.
+            aligned: names of the columns that add no tokens, see `Examples.aligned`.
         """
         self._columns: dict[str, list[NDArray[np.int32]]] = {name: [] for name in (*columns, *aligned)}
         self._aligned = frozenset(aligned)
@@ -145,11 +145,11 @@ class ExampleBuilder:
         self._sources: list[Any] = []
 
     def add(self, columns: Mapping[str, Sequence[Sequence[int]]], *, reference: Any, source: Any = None) -> None:
-        """Take a row.
+        """Add a row.
 
         Args:
-            columns: for each column the sequences of ids of the row's examples: one each, or several, or none.
-            source: see `Examples.sources`; given for all rows or for none.
+            columns: for each column the sequences of ids of the row's examples, of which there can be any number.
+            source: see `Examples.sources`; for all rows or for none.
         """
         import numpy as np
 
@@ -165,11 +165,11 @@ class ExampleBuilder:
     def examples(self) -> Examples:
         import numpy as np
 
-        one_each = all(count == 1 for count in self._counts)
+        one_example_each = all(count == 1 for count in self._counts)
         return Examples(
             columns={name: Ragged.of(sequences) for name, sequences in self._columns.items()},
             references=self._references,
             sources=self._sources,
-            row_of=None if one_each else np.repeat(np.arange(len(self._counts)), self._counts),
+            row_of=None if one_example_each else np.repeat(np.arange(len(self._counts)), self._counts),
             aligned=self._aligned,
         )

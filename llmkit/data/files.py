@@ -53,7 +53,7 @@ def open_regular_file(path: Path, name: str) -> BinaryIO:
         DataError: there is no such file, or it is not a regular file.
         MachineError: reading it is not permitted.
     """
-    # Without O_NONBLOCK, opening a named pipe waits for its writer for ever.
+    # Without O_NONBLOCK, opening a named pipe waits forever for a writer.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags)
@@ -124,10 +124,10 @@ def _is_utf16(head: bytes) -> bool:
 def _not_utf8(path: Path, name: str) -> DataError:
     """Read the file again to locate the first invalid byte."""
     with open_regular_file(path, name) as file:
-        found = _first_bad_byte(file)
-        if found is None:
+        bad_byte = _first_bad_byte(file)
+        if bad_byte is None:
             return DataError(f"{name}: changed while it was being read. Start again when it is complete.")
-        offset, byte = found
+        offset, byte = bad_byte
         line = _line_at(file, offset)
     return DataError(f"{name}:{line}: byte 0x{byte:02X} at offset {offset} is not UTF-8. {_TO_UTF8}")
 
@@ -135,7 +135,7 @@ def _not_utf8(path: Path, name: str) -> DataError:
 def _first_bad_byte(file: BinaryIO) -> tuple[int, int] | None:
     """Offset and value of the first byte that is not valid UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    start = 0  # offset of the first byte that the decoder has not given yet
+    start = 0  # offset of the first byte that the decoder has not decoded yet
     while True:
         chunk = file.read(_CHUNK_BYTES)
         pending = decoder.getstate()[0]

@@ -1,8 +1,7 @@
 """Data sets of the Hugging Face hub, pinned to a commit. The only file of llmkit that calls `datasets.load_dataset`.
 
-`hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]`, for example `hub:stanfordnlp/imdb@refs/pr/3:plain_text#test`. The revision
-becomes a commit first; what `datasets` then gives must be of that commit, since without a network it would quietly
-take whatever version its cache has. Code in a repository is never run: datasets 5 cannot.
+The revision is resolved to a commit first, and what `datasets` loads must have that commit: without a network,
+`datasets` silently uses any version in its cache. Code in a repository is never run: datasets 5 cannot run it.
 """
 
 from __future__ import annotations
@@ -12,44 +11,30 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from llmkit.data.readers import FORMATS, Record
+import datasets
+from datasets import ClassLabel, Dataset, LargeList, List
+from datasets.exceptions import DatasetNotFoundError, DatasetsError
+from huggingface_hub import hf_hub_download
+from huggingface_hub.constants import HF_HUB_CACHE
+from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: of whichever library it uses
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from llmkit.data.hub_names import HubSource
+from llmkit.data.readers import Record
 from llmkit.errors import DataError, MachineError
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-_SYNTAX = "hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]"
-_PATTERN = re.compile(r"hub:(?P<name>[^@:#]*)(@(?P<revision>[^:#]+))?(:(?P<config>[^#]+))?(#(?P<split>.+))?")
-_NAME = re.compile(r"([\w.-]+/)?[\w.-]+", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 logger = logging.getLogger("llmkit")
-
-
-class HubSource(NamedTuple):
-    name: str
-    revision: str
-    config: str | None
-    split: str
-
-
-def parse_hub_source(source: str, *, default_split: str) -> HubSource:
-    """The parts of `hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]`; without a revision, the branch main.
-
-    Raises:
-        DataError: the text is not of this form, or looks like a local path.
-    """
-    match = _PATTERN.fullmatch(source)
-    name = match["name"] if match else source
-    if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name or Path(name).suffix in FORMATS:
-        raise DataError(
-            f"{source}: looks like a local path; remove hub: for a local file. For a data set, write {_SYNTAX}."
-        )
-    if not match or not _NAME.fullmatch(name):
-        raise DataError(f"{source}: is not the name of a hub data set. Write {_SYNTAX}.")
-    return HubSource(name, match["revision"] or "main", match["config"], match["split"] or default_split)
 
 
 class HubTable:
@@ -70,19 +55,17 @@ class HubTable:
     def columns(self) -> Sequence[str]:
         return list(self._dataset.column_names)
 
-    def records(self, wanted: Sequence[str]) -> Iterator[Record]:
-        """Rows from index 0; a class number, or each of a list, becomes its class's name, None where there is none."""
-        from datasets import ClassLabel, LargeList, List
-
+    def records(self, columns: Sequence[str]) -> Iterator[Record]:
+        """Rows from index 0. Class numbers, also in lists, are converted to class names; None if there is no label."""
         class_names = {}
-        for column in wanted:
+        for column in columns:
             feature = self._dataset.features[column]
-            one = feature.feature if isinstance(feature, List | LargeList) else feature
-            if isinstance(one, ClassLabel):
-                class_names[column] = one.names
-        for index, values in enumerate(self._dataset.select_columns(list(wanted))):
-            named = {column: _class_names(names, values[column]) for column, names in class_names.items()}
-            yield index, {**values, **named}
+            item = feature.feature if isinstance(feature, List | LargeList) else feature
+            if isinstance(item, ClassLabel):
+                class_names[column] = item.names
+        for index, values in enumerate(self._dataset.select_columns(list(columns))):
+            names_by_column = {column: _class_names(names, values[column]) for column, names in class_names.items()}
+            yield index, {**values, **names_by_column}
 
     def place(self, number: int) -> str:
         return f"{self.name}[{number}]"
@@ -112,14 +95,10 @@ def resolve_commit(source: HubSource) -> str:
     """
     if _COMMIT.fullmatch(source.revision):
         return source.revision
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.constants import HF_HUB_CACHE
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
     reference = Path(HF_HUB_CACHE, f"datasets--{source.name.replace('/', '--')}", "refs", source.revision)
     with _hub_errors(source):
         try:
-            # Asking for any file makes huggingface_hub note the commit of the revision, even if there is no such file.
+            # Requesting any file, even a missing one, makes huggingface_hub store the commit of the revision.
             hf_hub_download(source.name, "README.md", repo_type="dataset", revision=source.revision)
         except LocalEntryNotFoundError:
             if not reference.is_file():
@@ -137,33 +116,21 @@ def load_split(source: HubSource, commit: str) -> Dataset:
         DataError: no such configuration or split, or files that `datasets` cannot read.
         MachineError: it is not cached, and the hub cannot be reached.
     """
-    import datasets
-
     with _hub_errors(source):
-        # The hf:// form keeps datasets from taking a local folder of the same name.
+        # With hf://, datasets does not use a local folder of the same name.
         path = f"hf://datasets/{source.name}"
         builder = datasets.load_dataset_builder(path, source.config, revision=commit)
         if builder.hash != commit:
             raise _unreachable(source, f"the cache has commit {builder.hash}, the requested commit is {commit}")
         builder.download_and_prepare()
         dataset = builder.as_dataset(split=source.split)
-    assert isinstance(dataset, datasets.Dataset)
+    assert isinstance(dataset, Dataset)
     return dataset
 
 
 @contextmanager
 def _hub_errors(source: HubSource) -> Iterator[None]:
     """Convert the errors of datasets and huggingface_hub to our own."""
-    from datasets.exceptions import DatasetNotFoundError, DatasetsError
-    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: of whichever library it uses
-        GatedRepoError,
-        HfHubHTTPError,
-        HTTPError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
     try:
         yield
     except GatedRepoError as error:
@@ -180,7 +147,7 @@ def _hub_errors(source: HubSource) -> Iterator[None]:
         reason = _first_line(error) if isinstance(error, HfHubHTTPError) else "offline, or HF_HUB_OFFLINE is set"
         raise _unreachable(source, reason) from error
     except FileNotFoundError as error:
-        # datasets hides a broken connection behind "couldn't find any data file".
+        # datasets reports a broken connection as "couldn't find any data file".
         if isinstance(error.__context__ and error.__context__.__context__, LocalEntryNotFoundError):
             raise _unreachable(source, "offline, or the hub is down") from error
         raise DataError(f"hub:{source.name}: {_first_line(error)}") from error

@@ -1,7 +1,7 @@
-"""One policy for text that is too long, and the count of what it did.
+"""The policy for texts that are too long, and counts of the texts that it affects.
 
-`error` refuses it, `truncate` cuts its end off, `drop` leaves the row out, `window` cuts it into overlapping windows
-whose results are put together again.
+`error` raises an error, `truncate` removes the end of the text, `drop` removes the row, `window` splits the text into
+overlapping windows whose results are combined.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ logger = logging.getLogger("llmkit")
 
 @dataclass
 class TruncationCount:
-    """How many texts are longer than a limit, and their tokens behind it."""
+    """Number of texts that are longer than a limit, and of their tokens after it."""
 
     texts: int = 0
     long_texts: int = 0
     lost_tokens: int = 0
 
     def add(self, lost_tokens: int) -> None:
-        """Count a text, of which so many tokens are behind the limit; 0 where it fits."""
+        """Count a text with this number of tokens after the limit; 0 if it fits."""
         self.texts += 1
         self.long_texts += lost_tokens > 0
         self.lost_tokens += lost_tokens
@@ -38,8 +38,8 @@ class TruncationCount:
 
 @dataclass
 class LengthCount:
-    """Lengths of one kind of text in the rows of a data set, as they were before any cut: `TruncationCount` counts the
-    long ones, and all lengths are kept for their distribution."""
+    """Lengths of one column's texts before truncation: `TruncationCount` counts the long ones, and all lengths are
+    stored for their distribution."""
 
     what: str
     """For messages: `text`, `summary`."""
@@ -50,7 +50,7 @@ class LengthCount:
     first_place: str = ""
 
     def fits(self, length: int, *, place: str) -> bool:
-        """Count a length; False where the policy must act on it."""
+        """Count a length; False if the policy applies to the text."""
         self.lengths.append(length)
         self.truncated.add(max(0, length - self.max_tokens))
         if length > self.max_tokens and not self.first_place:
@@ -58,14 +58,14 @@ class LengthCount:
         return length <= self.max_tokens
 
     def report(self, *, key: str, targets: bool, done: str | None = None) -> None:
-        """Log the lengths and what was done about them.
+        """Log the lengths and the effect of the policy.
 
         Args:
             key: the recipe's key for the limit, for the message.
-            targets: True where the tokens lost were targets of the loss.
-            done: what was done to rows that are too long, where that is not what the policy's name says.
+            targets: whether the lost tokens were targets of the loss.
+            done: what was done to rows that are too long, if not what the policy's name says.
         Raises:
-            DataError: something is too long and the policy is `error`.
+            DataError: a text is too long and the policy is `error`.
         """
         if not self.lengths:
             return
@@ -83,7 +83,7 @@ class LengthCount:
                 f"Raise {key}, or set overflow to truncate or drop."
             )
         if self.overflow == "window":
-            done = done or "cut into overlapping windows"
+            done = done or "split into overlapping windows"
             logger.info("%s; %s over %s %s", spread, share, f"{self.max_tokens:,}", done)
             return
         lost = f"{self.truncated.lost_tokens:,} tokens lost"

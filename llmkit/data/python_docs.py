@@ -1,12 +1,12 @@
-"""`builtin:python-docs`: docstrings of the standard library and of llmkit's own dependencies, as labelled text.
+"""`builtin:python-docs`: docstrings of the standard library and of llmkit's dependencies, as labelled text.
 
 Read from the installed sources with `ast`: nothing is downloaded, shipped or imported. A fixed sample of the files
-of each package, picked by a hash of the path, so the rows depend on the installed versions only. The summary is
+of each package, selected by a hash of the path, so the rows depend on the installed versions only. The summary is
 the docstring's first sentence or line, the text is the rest, `docstring` is both, the label is the package. Exact
-duplicates are dropped; near-duplicates are not: transformers repeats itself between models, so scores on these rows
-are too optimistic.
+duplicates are removed; near-duplicates are not: transformers repeats docstrings between models, so scores on these
+rows are too optimistic.
 
-Other sets are derived from the same files: a module with its own `row_of` calls `load_rows` and `print_sample`, as
+Other sets are derived from the same files: a module with another `row_of` calls `load_rows` and `print_sample`, as
 `python_docs_entities.py` does.
 """
 
@@ -43,8 +43,8 @@ _FORMAT = 5  # increase it whenever the rules below change, or old caches would 
 _ROWS_PER_LABEL = 4000
 _SHORTEST_TEXT = 40  # characters
 _SHORTEST_SUMMARY = 10
-_LEFT_OUT = {"test", "tests", "_internal", "_vendor", "vendor", "_vendored", "vendored", "third_party", "externals"}
-_LEFT_OUT |= {"site-packages", "dist-packages", "idlelib", "lib2to3", "turtledemo", "__pycache__"}
+_EXCLUDED = {"test", "tests", "_internal", "_vendor", "vendor", "_vendored", "vendored", "third_party", "externals"}
+_EXCLUDED |= {"site-packages", "dist-packages", "idlelib", "lib2to3", "turtledemo", "__pycache__"}
 
 logger = logging.getLogger("llmkit")
 
@@ -63,9 +63,9 @@ def load_rows(name: str, *, rules: int, module: str) -> list[dict[str, Any]]:
 
     Args:
         name: of the set, without `builtin:`.
-        rules: version of the set's own rules, besides those of this file; increase it whenever they change, or old
-            caches would be used.
-        module: what prints the rows of one package, as `print_sample` does, when it is run.
+        rules: version of the set's rules, besides those of this file; increase it whenever they change, or old caches
+            would be used.
+        module: the module that prints the rows of one package when it is run, with `print_sample`.
     Raises:
         MachineError: as `load_python_docs`.
     """
@@ -80,7 +80,7 @@ def load_rows(name: str, *, rules: int, module: str) -> list[dict[str, Any]]:
 
 
 def python_docs_versions() -> dict[str, str]:
-    """Label -> version of what its rows are read from.
+    """Label -> version of the package that its rows are read from.
 
     Raises:
         MachineError: a package is not installed.
@@ -100,21 +100,21 @@ def _missing(package: str) -> MachineError:
 
 
 def _build_rows(module: str) -> list[dict[str, Any]]:
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:  # each waits for a process of its own
-        found = [row for rows in threads.map(lambda label: _sample_apart(label, module), LABELS) for row in rows]
-    rows = without_shared_texts(found)
-    # Labels must be mixed, for readers that stop early; and the order must not follow the hash that `split_of` uses.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:  # each waits for its own process
+        samples = threads.map(lambda label: _sample_in_process(label, module), LABELS)
+        rows = without_shared_texts([row for sample in samples for row in sample])
+    # Mix the labels, for readers that stop early; the order must not depend on the hash that `split_of` uses.
     return sorted(rows, key=lambda row: (_hash(f"order {row['label']} {row['name']}"), row["text"]))
 
 
-def _sample_apart(label: str, module: str) -> list[dict[str, Any]]:
-    """`_sample` in another process: parsing takes seconds a package, and Python does it on one core only."""
+def _sample_in_process(label: str, module: str) -> list[dict[str, Any]]:
+    """`_sample` in another process: parsing takes seconds per package, and threads would share a single core."""
     command = [sys.executable, "-m", module, label, str(_source_folder(label))]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode:
-        fault = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+    process = subprocess.run(command, capture_output=True, check=False)
+    if process.returncode:
+        fault = process.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise MachineError(f"builtin:python-docs: reading {label} failed ({' '.join(fault)}).")
-    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    rows: list[dict[str, Any]] = json.loads(process.stdout)
     return rows
 
 
@@ -128,13 +128,13 @@ def _source_folder(label: str) -> Path:
 
 
 def print_sample(row_of: Callable[[Documented, str], dict[str, Any] | None], *, most_rows: int) -> None:
-    """Be the program that `load_rows` runs for a package: its arguments are the label and the folder of the sources.
+    """The program that `load_rows` runs for a package; its arguments are the label and the folder of the sources.
 
     Args:
-        row_of: the row of a definition with a docstring, None for none. Its `text` tells rows apart.
-        most_rows: stop after the file that reaches so many.
+        row_of: returns the row of a definition with a docstring, or None. Rows with the same `text` are duplicates.
+        most_rows: stop after the file in which this number is reached.
     """
-    gc.disable()  # syntax trees have no cycles, and looking for some takes a quarter of the time
+    gc.disable()  # syntax trees have no cycles, and searching for cycles takes a quarter of the time
     sys.stdout.write(json.dumps(_sample(sys.argv[1], Path(sys.argv[2]), row_of, most_rows)))
 
 
@@ -142,7 +142,7 @@ def _sample(
     label: str, folder: Path, row_of: Callable[[Documented, str], dict[str, Any] | None], most_rows: int
 ) -> list[dict[str, Any]]:
     """The rows of one package: whole files in the order of their hashes, until there are enough rows."""
-    rows: dict[str, dict[str, Any]] = {}  # by text with its white space levelled: the first one stays
+    rows: dict[str, dict[str, Any]] = {}  # by text with normalized white space; the first row is used
     for relative in sorted(_python_files(folder), key=lambda path: _hash(f"{label}/{path}")):
         if len(rows) >= most_rows:
             break
@@ -150,14 +150,14 @@ def _sample(
             docstring = ast.get_docstring(node, clean=False)
             row = row_of(node, docstring) if docstring else None
             if row is not None:
-                rows.setdefault(_levelled(row["text"]), {**row, "label": label, "name": name})
+                rows.setdefault(_normalized(row["text"]), {**row, "label": label, "name": name})
     return list(rows.values())
 
 
 def _python_files(folder: Path) -> Iterator[PurePosixPath]:
-    """Paths below the folder, in no order."""
+    """Paths below the folder, in arbitrary order."""
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name not in _LEFT_OUT]
+        folders[:] = [name for name in folders if name not in _EXCLUDED]
         for name in names:
             if name.endswith(".py"):
                 yield PurePosixPath(Path(parent, name).relative_to(folder).as_posix())
@@ -166,7 +166,7 @@ def _python_files(folder: Path) -> Iterator[PurePosixPath]:
 def _file_definitions(label: str, folder: Path, relative: PurePosixPath) -> Iterator[tuple[str, Documented]]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)  # "\d" in the text of others
+            warnings.simplefilter("ignore", SyntaxWarning)  # "\d" in the sources of packages
             warnings.simplefilter("ignore", DeprecationWarning)
             tree = ast.parse((folder / relative).read_bytes())
     except (SyntaxError, ValueError):
@@ -198,12 +198,12 @@ def _members(node: ast.AST, prefix: str) -> Iterator[tuple[str, Documented]]:
 
 
 def row_of(docstring: str) -> dict[str, str] | None:
-    """Summary and text of a docstring; None where either is missing, too short, or cannot be written as UTF-8."""
+    """Summary and text of a docstring; None if either is missing, too short, or cannot be encoded as UTF-8."""
     lines = inspect.cleandoc(docstring).split("\n")
     summary_lines = _summary_length(lines)
     summary = " ".join(line.strip() for line in lines[:summary_lines])
     text = inspect.cleandoc("\n".join(["", *lines[summary_lines:]]))
-    is_heading = summary.endswith(":")  # "Args:" sums up nothing
+    is_heading = summary.endswith(":")  # "Args:" is no summary
     if is_heading or len(summary) < _SHORTEST_SUMMARY or len(text) < _SHORTEST_TEXT:
         return None
     if "\0" in docstring or any("\ud800" <= character <= "\udfff" for character in docstring):
@@ -212,7 +212,7 @@ def row_of(docstring: str) -> dict[str, str] | None:
 
 
 def _summary_length(lines: list[str]) -> int:
-    """How many lines the first sentence takes: up to a line that ends one, or to a blank line."""
+    """Number of lines of the first sentence: up to a line that ends a sentence, or to a blank line."""
     for count, line in enumerate(lines):
         if not line.strip():
             return count
@@ -225,11 +225,11 @@ def without_shared_texts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows without texts that occur with several labels, which cannot be classified."""
     labels: dict[str, set[str]] = {}
     for row in rows:
-        labels.setdefault(_levelled(row["text"]), set()).add(row["label"])
-    return [row for row in rows if len(labels[_levelled(row["text"])]) == 1]
+        labels.setdefault(_normalized(row["text"]), set()).add(row["label"])
+    return [row for row in rows if len(labels[_normalized(row["text"])]) == 1]
 
 
-def _levelled(text: str) -> str:
+def _normalized(text: str) -> str:
     return " ".join(text.split())
 
 
@@ -238,7 +238,7 @@ def _hash(text: str) -> str:
 
 
 def _write_cache(path: Path, rows: list[dict[str, Any]]) -> None:
-    """The SHA-256 of the rows on the first line, then one row per line: in one file, so that the two cannot differ."""
+    """Write the SHA-256 of the rows on the first line, then one row per line: a single file, so that both agree."""
     body = "".join(json.dumps(row) + "\n" for row in rows).encode()
     header = json.dumps({"sha256": hashlib.sha256(body).hexdigest()}) + "\n"
     publish_file(path, header.encode() + body)

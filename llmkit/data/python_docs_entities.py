@@ -1,9 +1,9 @@
-"""`builtin:python-docs-entities`: which words of a docstring's prose are parameters of the function that it describes.
+"""`builtin:python-docs-entities`: the words of a docstring's prose that are parameters of its function.
 
 Made from the files of `builtin:python-docs`. Words are runs of letters and digits, or single other characters, so that
-`max_length` is three of them; a parameter's name is one entity, PARAM, in BIO. Whether `file` is a parameter or a word
-like any other depends on the sentence, and names by themselves do not tell. Prose ends where sections, fields or
-examples begin: in those the layout would give the names away.
+`max_length` has three words; a parameter's name is an entity, PARAM, in BIO. Whether `file` is a parameter or an
+ordinary word depends on the sentence, not on the word alone. Prose ends where sections, fields or examples begin: there
+the layout would reveal the names.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ NAME = "python-docs-entities"
 COLUMNS = ("words", "tags", "text", "label", "name")
 """`text` is the prose that the words come from, `label` the package, `name` the function."""
 
-_FORMAT = 1  # raise it whenever the rules below change
+_FORMAT = 1  # increase it whenever the rules below change
 _ROWS_PER_LABEL = 1500
 _SHORTEST_PROSE = 40  # characters
 _SELF = {"self", "cls"}
 _FUNCTION_WORDS = {"a", "an", "as", "at", "be", "by", "do", "for", "from", "i", "if", "in", "is", "it", "no", "not"}
 _FUNCTION_WORDS |= {"of", "on", "or", "other", "out", "so", "the", "this", "to", "with"}
-"""Parameters of such a name are left out: in prose they hardly ever are one."""
+"""Parameters with these names are excluded: in prose these words are rarely parameters."""
 _WORD = re.compile(r"[^\W_]+|\S")
 _SECTION = re.compile(
     r"\s*(args|arguments|parameters|params|other parameters|keyword arg.*|returns?|raises|yields?|warns|warnings?"
@@ -46,7 +46,7 @@ def load_python_docs_entities() -> list[dict[str, Any]]:
 
 
 def row_of(node: Documented, docstring: str) -> dict[str, Any] | None:
-    """Words and tags of a function's prose; None for what is no function, has no parameters or says too little."""
+    """Words and tags of a function's prose; None if it is no function, has no parameters, or too little prose."""
     if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return None
     names = parameters(node) - _FUNCTION_WORDS
@@ -60,31 +60,31 @@ def row_of(node: Documented, docstring: str) -> dict[str, Any] | None:
 
 
 def parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
-    """Names of all parameters but `self` and `cls`."""
-    given = node.args
-    held = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
-    return {one.arg for one in held if one is not None} - _SELF
+    """Names of all parameters except `self` and `cls`."""
+    signature = node.args
+    arguments = [*signature.posonlyargs, *signature.args, *signature.kwonlyargs, signature.vararg, signature.kwarg]
+    return {argument.arg for argument in arguments if argument is not None} - _SELF
 
 
 def prose(docstring: str) -> str:
     """The sentences of a docstring up to its first section, without lists, tables and code, on one line."""
-    kept: list[str] = []
+    prose_lines: list[str] = []
     for paragraph in re.split(r"\n\s*\n", inspect.cleandoc(docstring)):
         lines = paragraph.split("\n")
         end = next((index for index, line in enumerate(lines) if _ends_prose(line)), None)
         if not lines[0].startswith(_LISTED):
-            kept += lines[:end]
+            prose_lines += lines[:end]
         if end is not None:
             break
-    return " ".join(" ".join(kept).split())
+    return " ".join(" ".join(prose_lines).split())
 
 
 def tagged(text: str, names: set[str]) -> tuple[list[str], list[str]]:
-    """Words of a text, and their tags: `B-PARAM` and `I-PARAM` where one of the names stands, `O` elsewhere."""
+    """Words of a text, and their tags: `B-PARAM` and `I-PARAM` where a name occurs, `O` elsewhere."""
     longest_first = "|".join(re.escape(name) for name in sorted(names, key=lambda name: (-len(name), name)))
-    found = [match.span() for match in re.finditer(rf"(?<![\w.])(?:{longest_first})(?!\w)", text)]
-    starts = {start for start, _ in found}
-    inside = {place for start, end in found for place in range(start, end)}
+    spans = [match.span() for match in re.finditer(rf"(?<![\w.])(?:{longest_first})(?!\w)", text)]
+    starts = {start for start, _ in spans}
+    inside = {offset for start, end in spans for offset in range(start, end)}
     words, tags = [], []
     for match in _WORD.finditer(text):
         words.append(match[0])

@@ -1,10 +1,10 @@
 """`builtin:python-docs-questions`: questions about functions, answered by a span of their docstring.
 
-Made from the rows of `builtin:python-docs`, so it depends on the installed versions only. The passage is a docstring
-that lists arguments. Of an argument two questions are asked: what it is, answered by the first sentence of its
-description, and which one is described so, answered by its name. Others ask which argument is the first and which the
-second, what the function does, and what it returns. Where the docstring does not say, or the argument is another
-function's, there is no answer.
+Made from the rows of `builtin:python-docs`, so it depends on the installed versions only. The context is a docstring
+that lists arguments. An argument has two questions: what it is, answered by the first sentence of its description, and
+which argument has this description, answered by its name. Other questions ask for the first and the second argument,
+what the function does, and what it returns. There is no answer if the docstring does not contain it, or if the argument
+belongs to another function.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from llmkit.data.python_docs import load_python_docs
 
 QUESTION_COLUMNS = ("context", "question", "answers", "label", "name")
 
-_LONGEST_CONTEXT = 600  # characters: a small model reads most of them in one window
+_LONGEST_CONTEXT = 600  # characters: most fit in one window of a small model
 _SHORTEST_SENTENCE, _LONGEST_SENTENCE = 10, 120
 _HEADER = re.compile(r"^(?P<indent> *)(?:Args|Arguments|Parameters):? *$", re.MULTILINE)
 _RETURNS = re.compile(r"^ *Returns?:? *\n(?: *-{3,} *\n)? *(?=\S)", re.MULTILINE)
@@ -30,22 +30,22 @@ _SENTENCE_END = re.compile(r"[.:;](?=\s|$)|\n\s*\n|\n\s*[-*] ")
 
 
 Answers = dict[str, list[object]]
-"""`text` and `answer_start`, as SQuAD has them."""
+"""`text` and `answer_start`, as in SQuAD."""
 _NONE: Answers = {"text": [], "answer_start": []}
 
 
 class Argument(NamedTuple):
-    """An argument as its docstring has it; offsets are characters of the docstring."""
+    """An argument in a docstring; offsets are in characters of the docstring."""
 
     name: str
     name_start: int
     sentence: str
-    """The first of its description, line breaks included, without its full stop; empty where it is short or long."""
+    """The first sentence of its description, without full stop; empty if it is too short or too long."""
     sentence_start: int
 
 
 def load_python_docs_questions() -> list[dict[str, object]]:
-    """All rows, with the keys of `QUESTION_COLUMNS`, in one fixed order; made anew each time, which takes a second.
+    """All rows, with the keys of `QUESTION_COLUMNS`, in one fixed order; computed each time, which takes a second.
 
     Raises:
         MachineError: as `load_python_docs`.
@@ -54,39 +54,41 @@ def load_python_docs_questions() -> list[dict[str, object]]:
 
 
 def questions_of(docs: Sequence[Mapping[str, str]]) -> list[dict[str, object]]:
-    """Questions about rows with the keys `docstring`, `label` and `name`, a docstring's own together."""
-    listed = [(doc, arguments_of(doc["docstring"])) for doc in docs if len(doc["docstring"]) <= _LONGEST_CONTEXT]
-    found = [(doc, arguments) for doc, arguments in listed if arguments]
+    """Questions about rows with the keys `docstring`, `label` and `name`, grouped by docstring."""
+    parsed = [(doc, arguments_of(doc["docstring"])) for doc in docs if len(doc["docstring"]) <= _LONGEST_CONTEXT]
+    documented = [(doc, arguments) for doc, arguments in parsed if arguments]
     rows: list[dict[str, object]] = []
-    for index, (doc, arguments) in enumerate(found):
+    for index, (doc, arguments) in enumerate(documented):
         context = doc["docstring"]
-        asked = [*_asked_of_the_order(arguments), *_asked_of_the_function(context, doc["name"])]
-        described = [one for one in arguments if one.sentence]
+        questions = [*_order_questions(arguments), *_function_questions(context, doc["name"])]
+        described = [argument for argument in arguments if argument.sentence]
         if described:
-            asked += _answered(min(described, key=lambda one: _hash(f"{doc['name']} {one.name}")))
-        other = index + 1 + int(_hash(f"other {doc['name']}")[:8], 16) % max(1, len(found) - 1)  # never itself
-        foreign = found[other % len(found)][1]
-        absent = [one for one in foreign if one.sentence and not _mentions(context, one)]
-        asked += [(list(_answered(argument))[index % 2][0], _NONE) for argument in absent[:1]]
-        for question, answers in asked:
+            questions += _argument_questions(
+                min(described, key=lambda argument: _hash(f"{doc['name']} {argument.name}"))
+            )
+        other = index + 1 + int(_hash(f"other {doc['name']}")[:8], 16) % max(1, len(documented) - 1)  # never itself
+        other_arguments = documented[other % len(documented)][1]
+        absent = [argument for argument in other_arguments if argument.sentence and not _mentions(context, argument)]
+        questions += [(list(_argument_questions(argument))[index % 2][0], _NONE) for argument in absent[:1]]
+        for question, answers in questions:
             about = {"label": doc["label"], "name": doc["name"]}
             rows.append({"context": context, "question": question, "answers": answers, **about})
     return rows
 
 
 def arguments_of(docstring: str) -> list[Argument]:
-    """The arguments that a docstring in the style of Google or NumPy lists, in its order; none if one is unclear."""
+    """The arguments that a docstring in Google or NumPy style lists, in order; empty if one cannot be parsed."""
     header = _HEADER.search(docstring)
     if header is None:
         return []
-    lines = list(_lines_behind(docstring, header.end() + 1))
+    lines = list(_lines_after(docstring, header.end() + 1))
     outer = len(header["indent"])
     is_numpy = bool(lines) and bool(_RULE.fullmatch(lines[0][1]))
     filled = [(start, line) for start, line in lines[is_numpy:] if line.strip()]
     inner = outer if is_numpy else _indent(filled[0][1]) if filled else 0
     if not filled or (not is_numpy and inner <= outer):
         return []
-    found = []
+    arguments = []
     for number, (start, line) in enumerate(filled):
         if _indent(line) < inner or (is_numpy and number + 1 < len(filled) and _RULE.fullmatch(filled[number + 1][1])):
             break
@@ -95,11 +97,11 @@ def arguments_of(docstring: str) -> list[Argument]:
         match = (_NUMPY if is_numpy else _GOOGLE).match(line.strip())
         if match is None:
             return []
-        found.append(_argument(docstring, start + inner, match, filled[number + 1 :], inner))
-    return found if len({one.name for one in found}) == len(found) else []
+        arguments.append(_argument(docstring, start + inner, match, filled[number + 1 :], inner))
+    return arguments if len({argument.name for argument in arguments}) == len(arguments) else []
 
 
-def _lines_behind(text: str, start: int) -> Iterator[tuple[int, str]]:
+def _lines_after(text: str, start: int) -> Iterator[tuple[int, str]]:
     """Lines with their offsets in the text."""
     for line in text[start:].split("\n"):
         yield start, line
@@ -125,7 +127,7 @@ def _argument(
     return Argument(match["name"], start + match.start("name"), sentence, first + lead)
 
 
-def _answered(argument: Argument) -> Iterator[tuple[str, Answers]]:
+def _argument_questions(argument: Argument) -> Iterator[tuple[str, Answers]]:
     """Both questions about an argument, each with its answer."""
     name, sentence = argument.name, argument.sentence
     yield f"What is the argument {name}?", {"text": [sentence], "answer_start": [argument.sentence_start]}
@@ -133,14 +135,14 @@ def _answered(argument: Argument) -> Iterator[tuple[str, Answers]]:
     yield described, {"text": [name], "answer_start": [argument.name_start]}
 
 
-def _asked_of_the_order(arguments: Sequence[Argument]) -> Iterator[tuple[str, Answers]]:
+def _order_questions(arguments: Sequence[Argument]) -> Iterator[tuple[str, Answers]]:
     for number, ordinal in enumerate(("first", "second")):
-        given = arguments[number : number + 1]
-        places: Answers = {"text": [one.name for one in given], "answer_start": [one.name_start for one in given]}
-        yield f"Which argument is the {ordinal}?", places
+        answer = arguments[number : number + 1]  # empty if there is only one argument
+        names, starts = [argument.name for argument in answer], [argument.name_start for argument in answer]
+        yield f"Which argument is the {ordinal}?", {"text": [*names], "answer_start": [*starts]}
 
 
-def _asked_of_the_function(docstring: str, name: str) -> Iterator[tuple[str, Answers]]:
+def _function_questions(docstring: str, name: str) -> Iterator[tuple[str, Answers]]:
     """What it does, and what it returns."""
     short = name.split(".")[-1]
     returns = _RETURNS.search(docstring)
@@ -153,7 +155,7 @@ def _asked_of_the_function(docstring: str, name: str) -> Iterator[tuple[str, Ans
 
 
 def _sentence(docstring: str, start: int) -> tuple[int, int] | None:
-    """The stretch of the sentence that begins there; None where it is short or long."""
+    """Start and end of the sentence that begins there; None if it is too short or too long."""
     stop = _SENTENCE_END.search(docstring, start)
     end = stop.start() if stop else len(docstring)
     return (start, end) if _SHORTEST_SENTENCE <= end - start <= _LONGEST_SENTENCE else None
@@ -164,10 +166,10 @@ def _span(docstring: str, span: tuple[int, int]) -> Answers:
 
 
 def _mentions(context: str, argument: Argument) -> bool:
-    """Whether the name or the description stands anywhere in the text."""
-    levelled = " ".join(context.split()).lower()
+    """Whether the name or the description occurs in the text."""
+    normalized = " ".join(context.split()).lower()
     sentence = " ".join(argument.sentence.split()).lower()
-    return sentence in levelled or re.search(rf"\b{re.escape(argument.name.lower())}\b", levelled) is not None
+    return sentence in normalized or re.search(rf"\b{re.escape(argument.name.lower())}\b", normalized) is not None
 
 
 def _indent(line: str) -> int:

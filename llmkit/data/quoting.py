@@ -1,6 +1,6 @@
 """The meaning of quotes in a TSV file: they delimit cells, as in CSV, or are ordinary characters.
 
-Both are in use, and nothing in a file says which. Each function reads the file as a stream.
+Both are in use, and no file states which one it uses. Each function reads the file as a stream.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def tsv_is_quoted(path: Path, name: str) -> bool:
         return True
     breaks_unquoted, breaks_quoted = (_broken_line(path, name, quoted=quoted) for quoted in (False, True))
     if math.inf not in (breaks_unquoted, breaks_quoted):
-        return breaks_quoted >= breaks_unquoted  # neither can be read; the error is that of the one that got further
+        return breaks_quoted >= breaks_unquoted  # neither way works; the error is that of the one that got further
     if breaks_unquoted != breaks_quoted:
         return breaks_quoted > breaks_unquoted
     line = _first_line_in_doubt(path, name)
@@ -47,17 +47,17 @@ def tsv_is_quoted(path: Path, name: str) -> bool:
 
 
 def _header_if_quotes_matter(path: Path, name: str) -> list[str] | None:
-    """The cells of the first line, quotes included; None where no cell of the file begins with a quote."""
+    """The cells of the first line, quotes included; None if no cell of the file begins with a quote."""
     header: list[str] | None = None
-    matter = False
-    for line in text_lines(path, name, translate=False):  # to its end: what is no text at all is told now
+    quotes_matter = False
+    for line in text_lines(path, name, translate=False):  # all lines, so that a file that is not text is reported here
         header = line.rstrip("\r\n").split("\t") if header is None and line.strip("\r\n") else header
-        matter = matter or ('"' in line and (line[0] == '"' or '\t"' in line))
-    return header if matter else None
+        quotes_matter = quotes_matter or ('"' in line and (line[0] == '"' or '\t"' in line))
+    return header if quotes_matter else None
 
 
 def _broken_line(path: Path, name: str, *, quoted: bool) -> float:
-    """The line of the first row that cannot be read so, or has not as many cells as the header; else infinity."""
+    """The line of the first row that cannot be parsed or has not as many cells as the header; else infinity."""
     line = width = 0
     try:
         for line, cells in read_csv(path, name, delimiter="\t", quoted=quoted):
@@ -65,26 +65,26 @@ def _broken_line(path: Path, name: str, *, quoted: bool) -> float:
             if len(cells) != width:
                 return line
     except DataError:
-        return line + 1  # the row behind the last good one
+        return line + 1  # the row after the last good one
     return math.inf
 
 
 def _first_line_in_doubt(path: Path, name: str) -> int | None:
-    """The first line that the two readings see differently; None where `csv.writer` has written all lines as they are."""
+    """The first line that the two ways parse differently; None if all lines are as `csv.writer` writes them."""
     first: int | None = None
-    as_written = True
-    readings = (read_csv(path, name, delimiter="\t", quoted=quoted) for quoted in (False, True))
-    for (line, unquoted), (_, quoted) in zip(*readings, strict=False):
+    as_csv_writer = True
+    parsers = (read_csv(path, name, delimiter="\t", quoted=quoted) for quoted in (False, True))
+    for (line, unquoted), (_, quoted) in zip(*parsers, strict=False):
         if first is None and unquoted != quoted:
             first = line
-        as_written = as_written and _is_written_as(quoted, "\t".join(unquoted))
-        if first is not None and not as_written:
+        as_csv_writer = as_csv_writer and _is_csv_writer_line(quoted, "\t".join(unquoted))
+        if first is not None and not as_csv_writer:
             return first
     return None
 
 
-def _is_written_as(cells: Sequence[str], line: str) -> bool:
-    """Whether `csv.writer` writes these cells as this line; a cell with a line end in it takes more than one."""
+def _is_csv_writer_line(cells: Sequence[str], line: str) -> bool:
+    """Whether `csv.writer` writes these cells as this line; a cell with a line break needs several lines."""
     if '"' not in line:
         return True
     written = io.StringIO(newline="")

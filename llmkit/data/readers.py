@@ -18,7 +18,7 @@ from llmkit.recipe.blocks import TextUnit
 
 Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "conll", "squad"]
 Record = tuple[int, Mapping[str, object]]
-"""The line that the record starts in, or the index of its row where there are no lines; values by column."""
+"""The line where the record starts, or the index of its row in a format without lines; values by column."""
 
 FORMATS: Mapping[str, Format] = {
     ".csv": "csv",
@@ -49,7 +49,7 @@ def read_csv(path: Path, name: str, *, delimiter: str, quoted: bool = True) -> I
     Raises:
         DataError: also a quote that is never closed, or is followed by text, with the first line of the row.
     """
-    csv.field_size_limit(MAX_LINE_CHARACTERS)  # of the whole process; the 128 KiB it starts with is short for articles
+    csv.field_size_limit(MAX_LINE_CHARACTERS)  # for the whole process; the default of 128 KiB is too small for articles
     start = 1
     lines = text_lines(path, name, translate=False)
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
@@ -64,7 +64,7 @@ def read_csv(path: Path, name: str, *, delimiter: str, quoted: bool = True) -> I
 
 
 def take_header(rows: Iterator[tuple[int, list[str]]], name: str) -> list[str]:
-    """The cells of the first row; empty where there is no row."""
+    """The cells of the first row; empty if there is no row."""
     line, header = next(rows, (1, []))
     repeated = _repeated(header)
     if repeated is not None:
@@ -101,7 +101,7 @@ def _repeated(names: Sequence[str]) -> str | None:
 
 
 class _JsonFault(ValueError):
-    """Raised inside the JSON decoder; who reads the file adds the place."""
+    """Raised inside the JSON decoder; the caller adds the place in the file."""
 
 
 def read_jsonl(path: Path, name: str) -> Iterator[Record]:
@@ -116,8 +116,8 @@ def read_jsonl(path: Path, name: str) -> Iterator[Record]:
         try:
             yield number, _parse_object(line)
         except json.JSONDecodeError as error:
-            cut = "" if line.endswith("\n") else " The file may be truncated: this last line has no line break."
-            fault = f"not valid JSON: {error.msg} at column {error.colno}. Write one object per line.{cut}"
+            hint = "" if line.endswith("\n") else " The file may be truncated: this last line has no line break."
+            fault = f"not valid JSON: {error.msg} at column {error.colno}. Write one object per line.{hint}"
             raise DataError(f"{name}:{number}: {fault}") from error
         except ValueError as error:
             raise DataError(f"{name}:{number}: {error}") from error
@@ -178,9 +178,9 @@ def json_kind(value: object) -> str:
 
 
 def read_text(path: Path, name: str, *, column: str, unit: TextUnit) -> Iterator[Record]:
-    """Each line that is not blank, or all lines between blank ones, without the last line end; or the whole file.
+    """Each non-blank line, or the text between blank lines, without the last line break; or the whole file.
 
-    Line ends are LF; the number of a document is that of its first line.
+    Line breaks are LF; the number of a document is that of its first line.
     """
     lines = text_lines(path, name, translate=True)
     if unit == "file":
@@ -188,17 +188,17 @@ def read_text(path: Path, name: str, *, column: str, unit: TextUnit) -> Iterator
         if document:
             yield 1, {column: document}
         return
-    held: list[str] = []
+    document_lines: list[str] = []
     first = 1
     for number, line in enumerate(lines, 1):
-        if held and (unit == "line" or not line.strip()):
-            yield first, {column: "".join(held).removesuffix("\n")}
-            held = []
+        if document_lines and (unit == "line" or not line.strip()):
+            yield first, {column: "".join(document_lines).removesuffix("\n")}
+            document_lines = []
         if line.strip():
-            first = first if held else number
-            held.append(line)
-    if held:
-        yield first, {column: "".join(held).removesuffix("\n")}
+            first = first if document_lines else number
+            document_lines.append(line)
+    if document_lines:
+        yield first, {column: "".join(document_lines).removesuffix("\n")}
 
 
 def parquet_columns(path: Path, name: str) -> list[str]:
@@ -224,7 +224,7 @@ def parquet_columns(path: Path, name: str) -> list[str]:
     return columns
 
 
-def read_parquet(path: Path, name: str, wanted: Sequence[str]) -> Iterator[Record]:
+def read_parquet(path: Path, name: str, columns: Sequence[str]) -> Iterator[Record]:
     """Rows from index 0, in batches; only the requested columns are read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -234,7 +234,7 @@ def read_parquet(path: Path, name: str, wanted: Sequence[str]) -> Iterator[Recor
         try:
             # The default, pre_buffer=True, would keep the whole file in memory until the last row.
             parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=65536, page_checksum_verification=True)
-            for batch in parquet.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=list(wanted)):
+            for batch in parquet.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=list(columns)):
                 yield from enumerate(batch.to_pylist(), index)
                 index += batch.num_rows
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -12,7 +12,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from llmkit.data.column_types import KINDS, WANTED, texts_in
+from llmkit.data.column_types import DESCRIPTIONS, READERS, texts_in
 from llmkit.data.tables import Table
 from llmkit.errors import DataError, nearest
 from llmkit.recipe.blocks import ColumnType
@@ -26,7 +26,7 @@ logger = logging.getLogger("llmkit")
 
 class Row(NamedTuple):
     fields: dict[str, Any]
-    """Values by the task's field, such as `text` and `label`, of the types that `kinds.py` gives."""
+    """Values by the task's field, such as `text` and `label`, of the types in `column_types.py`."""
     place: str
     """Where the row starts: `reviews.csv:7`, or an index from 0: `hub:owner/name[12]`, `builtin:python-docs[12]`."""
 
@@ -36,7 +36,7 @@ class RowSource:
 
     A row with an empty text is skipped; one warning per table counts these, once. Iterating raises a DataError with
     the place where a value is missing, has another type or is not valid text, if a file has changed since it was
-    opened, and at the end if there was no row at all.
+    opened, and at the end if there was no row.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class RowSource:
         self._column_of = {field: columns.get(field, field) for field in column_types}
         self._optional = {field for field in optional if field not in columns}
         self._may_be_blank = {field for field, blank_is_none in optional.items() if blank_is_none}
-        possible = [tuple(group) for group in groups if set(group) <= column_types.keys()]
-        named = [group for group in possible if not columns.keys().isdisjoint(group)]
-        self._groups = named or possible
-        self._rivals = {field for group in possible for field in group}
+        all_groups = [tuple(group) for group in groups if set(group) <= column_types.keys()]
+        mapped_groups = [group for group in all_groups if not columns.keys().isdisjoint(group)]
+        self._groups = mapped_groups or all_groups
+        self._grouped_fields = {field for group in all_groups for field in group}
         self._max_rows = max_rows
         self._keep_empty = keep_empty
         self._mapping = mapping
@@ -74,8 +74,8 @@ class RowSource:
         self._rows_used: list[int] | None = None
         self.skipped: dict[str, int] = {}
         """Rows skipped in the last iteration, by reason: `{"an empty text": 3}`."""
-        found = zip(tables, self._columns, strict=True)
-        problems = [problem for table, names in found if (problem := self._missing_columns(table, names))]
+        named_tables = zip(tables, self._columns, strict=True)
+        problems = [problem for table, names in named_tables if (problem := self._missing_columns(table, names))]
         if problems:
             raise DataError("\n".join(problems))
 
@@ -84,19 +84,19 @@ class RowSource:
         rows_used: list[int] = []
         records_read = 0
         for table, columns in zip(self._tables, self._columns, strict=True):
-            passed_over: dict[str, list[int]] = {}
+            skipped_rows: dict[str, list[int]] = {}
             rows_used.append(0)
             for number, fields in self._fields_of(table, columns):
                 records_read += 1
                 empty = None if self._keep_empty else self._empty_text(fields)
                 if empty is not None:
-                    passed_over.setdefault(f"an empty {empty}", []).append(number)
+                    skipped_rows.setdefault(f"an empty {empty}", []).append(number)
                     continue
                 rows_used[-1] += 1
                 yield Row(fields, table.place(number))
                 if sum(rows_used) == self._max_rows:
                     break
-            self._report(table, passed_over, usable=rows_used[-1])
+            self._report(table, skipped_rows, usable=rows_used[-1])
             if sum(rows_used) == self._max_rows:
                 break
         if not any(rows_used):
@@ -106,24 +106,24 @@ class RowSource:
 
     @cached_property
     def content(self) -> list[dict[str, Any]]:
-        """An identifier of the tables' contents, without reading their rows; a table raises an error if it changes later."""
+        """An identifier of the tables' contents, without reading rows; a table raises an error if it changes later."""
         return [table.fingerprint() for table in self._tables]
 
     def fingerprint(self) -> list[dict[str, Any]]:
-        """What identifies the data, a table each; `rows` are the usable ones. Reads everything once more."""
+        """An identifier of each table; `rows` is the number of usable rows. Reads all rows again."""
         if self._rows_used is None:
             for _ in self:
                 pass
         assert self._rows_used is not None
-        counted = zip(self._tables, self._rows_used, self._columns, strict=True)
-        return [{**table.fingerprint(), "rows": rows, "columns": columns} for table, rows, columns in counted]
+        tables = zip(self._tables, self._rows_used, self._columns, strict=True)
+        return [{**table.fingerprint(), "rows": rows, "columns": columns} for table, rows, columns in tables]
 
     def _fields_of(self, table: Table, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Number and fields of each record; optional fields only where it has their column."""
+        """Number and fields of each record; optional fields only if the record has their column."""
         used = {
             field: column_type
             for field, column_type in self._column_types.items()
-            if field in self._optional or self._is_here(field, names)
+            if field in self._optional or self._is_expected(field, names)
         }
         columns = [self._column_of[field] for field in used]
         read_columns = list(dict.fromkeys(_top(column, names) for column in columns if _is_in(column, names)))
@@ -138,19 +138,19 @@ class RowSource:
                         continue
                     raise DataError(f"{place}: no {column!r} here; found {_listed(values)}. Every row needs it.")
                 value = _value_at(column, values, place)
-                fields[field] = _checked(KINDS[column_type](value), value, column_type, column, place)
+                fields[field] = _checked(READERS[column_type](value), value, column_type, column, place)
                 if column_type == "label" and label_types.setdefault(field, type(value)) is not type(value):
                     fault = f"{column!r} is {described(value)}; earlier rows have another type"
                     raise DataError(f"{place}: {fault}. Use one type for all labels.")
             yield number, fields
 
-    def _is_here(self, field: str, names: Sequence[str]) -> bool:
-        if field in self._rivals:
-            return field in next(iter(self._whole_groups(names)), ())
+    def _is_expected(self, field: str, names: Sequence[str]) -> bool:
+        if field in self._grouped_fields:
+            return field in next(iter(self._complete_groups(names)), ())
         return field not in self._optional or _is_in(self._column_of[field], names)
 
-    def _whole_groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
-        """The groups of fields whose columns a table has, all of them."""
+    def _complete_groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        """The groups of fields for which a table has all columns."""
         return [group for group in self._groups if all(_is_in(self._column_of[field], names) for field in group)]
 
     def _empty_text(self, fields: Mapping[str, Any]) -> str | None:
@@ -163,11 +163,11 @@ class RowSource:
                 return field
         return None
 
-    def _report(self, table: Table, passed_over: Mapping[str, Sequence[int]], *, usable: int) -> None:
+    def _report(self, table: Table, skipped_rows: Mapping[str, Sequence[int]], *, usable: int) -> None:
         """Add to the counts, and warn about this table unless an earlier iteration has done so."""
         if not usable and self._rows_used is None:
             logger.warning("%s: no usable rows", table.name)
-        for reason, numbers in passed_over.items():
+        for reason, numbers in skipped_rows.items():
             self.skipped[reason] = self.skipped.get(reason, 0) + len(numbers)
             if self._rows_used is None:
                 rows = "row" if len(numbers) == 1 else "rows"
@@ -175,13 +175,13 @@ class RowSource:
                 logger.warning("%s: skipped %d %s with %s (%s)", table.name, len(numbers), rows, reason, shown)
 
     def _missing_columns(self, table: Table, names: Sequence[str]) -> str | None:
-        """What is wrong with the columns of a table, and how to map them; a table without any has no rows either."""
-        if names and self._groups and len(self._whole_groups(names)) != 1:
+        """The problem with the columns of a table, and how to map them; a table without columns has no rows either."""
+        if names and self._groups and len(self._complete_groups(names)) != 1:
             return f"{table.name}: {self._group_fault(names)}"
         missing = [
             field
             for field, column in self._column_of.items()
-            if not _is_in(column, names) and self._is_here(field, names)
+            if not _is_in(column, names) and self._is_expected(field, names)
         ]
         if not names or not missing:
             return None
@@ -189,71 +189,71 @@ class RowSource:
             return f"{table.name}: {hint}"
         field, column = missing[0], self._column_of[missing[0]]
         unused = [name for name in names if name not in self._column_of.values()]
-        alike = [name for name in unused if name == field or nearest(column, [name])]
-        example = next(iter(alike or unused), "NAME")
+        similar = [name for name in unused if name == field or nearest(column, [name])]
+        example = next(iter(similar or unused), "NAME")
         fault = f"no column {column!r}; found {_listed(names)}.{nearest(column, unused)}{self._origin(field)}"
         return f"{table.name}: {fault} {self._mapping.format(field=field, column=json.dumps(example))}"
 
     def _group_fault(self, names: Sequence[str]) -> str:
-        """What to do about a table with the columns of two groups of fields, or of none."""
+        """The problem with a table that has the columns of several groups of fields, or of none, and a fix."""
         if hint := _wrong_delimiter(names):
             return hint
-        spelt = [" and ".join(repr(self._column_of[field]) for field in group) for group in self._groups]
-        if self._whole_groups(names):
+        choices = [" and ".join(repr(self._column_of[field]) for field in group) for group in self._groups]
+        if self._complete_groups(names):
             field = self._groups[0][0]
             fix = self._mapping.format(field=field, column=json.dumps(self._column_of[field]))
-            return f"it has {' and also '.join(spelt)}; rows must have only one of these. {fix}"
+            return f"it has {' and also '.join(choices)}; rows must have only one of these. {fix}"
         fields = (field for group in self._groups for field in group)
         field = next(field for field in fields if not _is_in(self._column_of[field], names))
         unused = [name for name in names if name not in self._column_of.values()]
         fix = self._mapping.format(field=field, column=json.dumps(next(iter(unused), "NAME")))
-        lacks = f"no column {self._column_of[field]!r}" if len(spelt) == 1 else f"it has no {', nor '.join(spelt)}"
-        return f"{lacks}; found {_listed(names)}.{self._origin(field)} {fix}"
+        fault = f"no column {self._column_of[field]!r}" if len(choices) == 1 else f"it has no {', nor '.join(choices)}"
+        return f"{fault}; found {_listed(names)}.{self._origin(field)} {fix}"
 
     def _origin(self, field: str) -> str:
-        """Who says that the field has this column, where it was not the user just now."""
+        """Where the column of the field was set, if not by the user of this command."""
         return f" {self._origins[field]}" if field in self._origins else ""
 
 
 def _top(column: str, names: Collection[str]) -> str:
-    """The column that holds `translation.en`: `translation`, unless a column has just that name."""
+    """The column that contains `translation.en`: `translation`, unless a column has exactly that name."""
     return column if column in names else column.partition(".")[0]
 
 
 def _is_in(column: str, names: Collection[str]) -> bool:
-    """Whether there is that column, or the one whose objects may have it as a key."""
+    """Whether the column exists, or a column whose objects may have it as a key."""
     return _top(column, names) in names
 
 
 def _value_at(column: str, values: Mapping[str, object], place: str) -> object:
-    """What stands in a column, or in a key of the object in it: `translation.en`."""
+    """The value of a column, or of a key of the object in it: `translation.en`."""
     if column in values:
         return values[column]
     outer, _, key = column.partition(".")
-    inside = values[outer]
-    if not isinstance(inside, Mapping) or key not in inside:
-        found = f"has {_listed(inside)}" if isinstance(inside, Mapping) else f"is {described(inside)}"
-        raise DataError(f"{place}: no {column!r} here; {outer!r} {found}. Every row needs it.")
-    found_value: object = inside[key]
-    return found_value
+    outer_value = values[outer]
+    if not isinstance(outer_value, Mapping) or key not in outer_value:
+        content = f"has {_listed(outer_value)}" if isinstance(outer_value, Mapping) else f"is {described(outer_value)}"
+        raise DataError(f"{place}: no {column!r} here; {outer!r} {content}. Every row needs it.")
+    inner_value: object = outer_value[key]
+    return inner_value
 
 
-def _checked(found: Any, value: object, column_type: ColumnType, column: str, place: str) -> Any:
+def _checked(parsed: Any, value: object, column_type: ColumnType, column: str, place: str) -> Any:
     """The parsed value, or an error that describes the value."""
-    if found is None:
+    if parsed is None:
         raise DataError(f"{place}: {column!r} is {described(value)}. {_advice(value, column_type, column)}")
-    for text in texts_in(found):
+    for text in texts_in(parsed):
         if "\0" in text:
             raise DataError(f"{place}: {column!r} contains a NUL character. Remove it.")
         if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
             raise DataError(
                 f"{place}: {column!r} contains half of a surrogate pair, which is not a character. Remove it."
             )
-    return found
+    return parsed
 
 
 def described(value: object) -> str:
-    """What column_type of value this is, in words, for messages."""
+    """The type of a value in words, for messages."""
     if value is None:
         return "null"
     if isinstance(value, str):
@@ -274,15 +274,15 @@ def _advice(value: object, column_type: ColumnType, column: str) -> str:
         return f'Write it as text: "{value!r:.40}".'
     if column_type in ("text", "label") or value is None:
         return "Fill it in or remove the row."
-    return f"It should be {WANTED[column_type]}."
+    return f"It should be {DESCRIPTIONS[column_type]}."
 
 
 def _wrong_delimiter(names: Sequence[str]) -> str | None:
-    """What to do about a table of one column that looks like several."""
-    for delimiter, spoken in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
+    """How to fix a table of one column that looks like several."""
+    for delimiter, delimiter_name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
         if len(names) == 1 and delimiter in names[0]:
             fix = "Save it with commas as .csv, or with tabs as .tsv."
-            return f"one column named {names[0]!r:.80}; its cells seem to be separated by {spoken}. {fix}"
+            return f"one column named {names[0]!r:.80}; its cells seem to be separated by {delimiter_name}. {fix}"
     return None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from llmkit.data.hub import HubTable, parse_hub_source
+from llmkit.data.hub_names import parse_hub_source
 from llmkit.data.readers import FORMATS
 from llmkit.data.rows import MAPPED_IN_RECIPE, RowSource
 from llmkit.data.tables import BUILTINS, BuiltinTable, FileTable, Table
@@ -16,7 +16,7 @@ from llmkit.errors import DataError, MachineError, nearest
 from llmkit.recipe.blocks import ColumnType, Quoting, TextUnit
 
 _KNOWN = ", ".join(FORMATS)
-_IN_FOLDERS = tuple(extension for extension, known in FORMATS.items() if known != "squad")
+_IN_FOLDERS = tuple(extension for extension, file_format in FORMATS.items() if file_format != "squad")
 """Without .json: in a data folder it usually contains metadata."""
 
 
@@ -38,26 +38,26 @@ def open_rows(
     """Check all sources and the columns of every table; rows are read when the result is iterated.
 
     Args:
-        sources: each a file, a glob, a folder (its files of a known type, sorted, no hidden ones, no folders below),
+        sources: files, globs, folders (their files of a known type, sorted, without hidden files and subfolders),
             `hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]` or `builtin:NAME`. Paths are relative to the current
             directory.
-        column_types: field of the task -> kind of its values; see kinds.py.
-        columns: field -> name of its column, where the two differ.
-        optional: fields used where `columns` names their column or a record has it, and absent from rows elsewhere;
-            True where a blank text is as none, and no reason to pass over its row.
-        groups: groups of fields of which each table has exactly one whole; where `columns` names fields of one of them,
-            it is that one.
-        max_rows: stop after so many usable rows of all sources together.
-        split: split of hub data sets that name none; without it, `train`.
-        text_files: what a row of a .txt, .text or .md file is: a line that is not blank, the lines between
-            blank ones, or the whole file. Such files serve tasks with a single field only, a text.
-        quoting: what quotation marks mean in .csv and .tsv files; `auto` judges each .tsv file as a whole.
-        keep_empty: give rows with an empty text too, where rows of two files must stay side by side.
+        column_types: field of the task -> type of its values; see column_types.py.
+        columns: field -> name of its column, if they differ.
+        optional: fields that are used if `columns` names their column or a record has it, and else absent from rows;
+            True if a blank text counts as absent, and its row is not skipped.
+        groups: groups of fields, of which each table has exactly one complete group; if `columns` names fields of one
+            of them, that group is used.
+        max_rows: stop after this number of usable rows, over all sources.
+        split: split of hub data sets whose source names no split; by default `train`.
+        text_files: what a row of a .txt, .text or .md file is: a non-blank line, the text between blank lines, or the
+            whole file. Only for tasks whose single field is a text.
+        quoting: the meaning of quotes in .csv and .tsv files; `auto` detects it for each .tsv file.
+        keep_empty: do not skip rows with an empty text, if the rows of two files must stay aligned.
         mapping: the advice for a missing column, a template of `{field}` and `{column}`.
-        origins: field -> a sentence that says who named its column, for the message about a missing one.
+        origins: field -> a sentence that says where its column was set, for the message about a missing column.
     Raises:
-        DataError: a source that is not there, cannot be told apart or read, or lacks a column.
-        MachineError: a file that may not be read, or hub data that is neither cached nor to be reached.
+        DataError: a source does not exist, has an unknown type, cannot be read, or lacks a column.
+        MachineError: permission to read a file is denied, or hub data is not in the cache and cannot be downloaded.
     """
     split = split or "train"
     tables: list[Table] = []
@@ -80,7 +80,7 @@ def open_rows(
 
 
 def column_names(source: str, *, quoting: Quoting = "auto") -> list[str]:
-    """Names of the columns of the first table of a source; none where it has no row, nor a header.
+    """Names of the columns of the first table of a source; empty if it has neither a row nor a header.
 
     Raises:
         DataError, MachineError: as `open_rows`, for plain text as well.
@@ -101,7 +101,10 @@ def _tables(
     quoting: Quoting,
 ) -> Iterator[Table]:
     if source.startswith("hub:"):
-        yield HubTable(parse_hub_source(source, default_split=split))
+        hub_source = parse_hub_source(source, default_split=split)
+        from llmkit.data.hub import HubTable  # imports datasets
+
+        yield HubTable(hub_source)
     elif source.startswith("builtin:"):
         yield _builtin(source)
     elif "://" in source:
@@ -115,13 +118,13 @@ def _tables(
 def _builtin(source: str) -> Table:
     name = source.removeprefix("builtin:")
     if name not in BUILTINS:
-        there = ", ".join(f"builtin:{known}" for known in BUILTINS)
-        raise DataError(f"{source}: no such built-in data set.{nearest(name, BUILTINS)} There is {there}.")
+        allowed = ", ".join(f"builtin:{builtin}" for builtin in BUILTINS)
+        raise DataError(f"{source}: no such built-in data set.{nearest(name, BUILTINS)} Use {allowed}.")
     return BuiltinTable(name)
 
 
 def _paths(source: str) -> list[Path]:
-    """The files that a local source stands for, sorted."""
+    """The files of a local source, sorted."""
     if "\0" in source or not source.strip():
         raise DataError(f"{source!r}: is not the name of a file.")
     path = Path(source)
@@ -136,8 +139,8 @@ def _paths(source: str) -> list[Path]:
         raise _missing(path)
     else:
         paths = [path]
-    for found in paths:
-        _check_extension(found)
+    for data_file in paths:
+        _check_extension(data_file)
     return paths
 
 
@@ -156,8 +159,8 @@ def _files_in(folder: Path) -> list[Path]:
 
 def _check_extension(path: Path) -> None:
     if path.suffix.lower() not in FORMATS:
-        found = f"the unknown extension {path.suffix!r}" if path.suffix else "no extension"
-        raise DataError(f"{path.as_posix()}: has {found}; llmkit reads {_KNOWN}. Unpack or convert it first.")
+        extension = f"the unknown extension {path.suffix!r}" if path.suffix else "no extension"
+        raise DataError(f"{path.as_posix()}: has {extension}; llmkit reads {_KNOWN}. Unpack or convert it first.")
 
 
 def _missing(path: Path) -> DataError:

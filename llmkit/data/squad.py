@@ -1,7 +1,7 @@
-"""The nested JSON that SQuAD 1 and 2 are published in: articles, their paragraphs, the questions on each.
+"""The nested JSON format of SQuAD 1 and 2: articles, their paragraphs, the questions about each paragraph.
 
 `{"data": [{"title", "paragraphs": [{"context", "qas": [{"id", "question", "answers": [{"text", "answer_start"}],
-"is_impossible"}]}]}]}` (Rajpurkar et al. 2016 and 2018). Judges the layout; `kinds.py` judges the values.
+"is_impossible"}]}]}]}` (Rajpurkar et al. 2016 and 2018). Checks the layout; `column_types.py` checks the values.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _load(path: Path, name: str) -> object:
 
 
 def _paragraphs(content: object, name: str) -> Iterator[tuple[str, Mapping[str, Any], str]]:
-    """Path, paragraph and title of its article, one after another."""
+    """Each paragraph, with its path and the title of its article."""
     for index, article in enumerate(_list(content, "data", name)):
         place = f"{name}: data[{index}]"
         title = str(_mapping(article, place).get("title", ""))
@@ -80,28 +80,28 @@ def _mapping(value: object, place: str) -> Mapping[str, Any]:
     return value
 
 
-def _value(holder: object, key: str, place: str) -> object:
-    """What stands under the key.
+def _value(parent: object, key: str, place: str) -> object:
+    """The value of the key.
 
     Raises:
-        DataError: nothing does.
+        DataError: there is no such key.
     """
-    fields = _mapping(holder, place)
+    fields = _mapping(parent, place)
     if key not in fields:
-        found = ", ".join(repr(other) for other in list(fields)[:5]) or "nothing"
-        raise DataError(f"{place}: no {key!r} here; found {found}. {_LAYOUT}")
+        keys = ", ".join(repr(name) for name in list(fields)[:5]) or "nothing"
+        raise DataError(f"{place}: no {key!r} here; found {keys}. {_LAYOUT}")
     return fields[key]
 
 
-def _list(holder: object, key: str, place: str) -> list[Any]:
-    value = _value(holder, key, place)
+def _list(parent: object, key: str, place: str) -> list[Any]:
+    value = _value(parent, key, place)
     if not isinstance(value, list):
         raise DataError(f"{place}: {key!r}: expected an array, found {json_kind(value)}. {_LAYOUT}")
     return value
 
 
-def _text(holder: object, key: str, place: str) -> str:
-    value = _value(holder, key, place)
+def _text(parent: object, key: str, place: str) -> str:
+    value = _value(parent, key, place)
     if not isinstance(value, str):
         raise DataError(f"{place}: {key!r}: expected text, found {json_kind(value)}. {_LAYOUT}")
     return value

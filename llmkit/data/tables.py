@@ -41,14 +41,14 @@ class Table(Protocol):
 
     name: str
     unit: Literal["line", "row"]
-    """What a record's number counts."""
+    """What the number of a record counts."""
 
     def columns(self) -> Sequence[str]:
         """Names of the columns; empty if there is neither a header nor a first record."""
         ...
 
-    def records(self, wanted: Sequence[str]) -> Iterator[Record]:
-        """All records with at least the wanted columns."""
+    def records(self, columns: Sequence[str]) -> Iterator[Record]:
+        """All records, with at least these columns."""
         ...
 
     def place(self, number: int) -> str:
@@ -56,12 +56,12 @@ class Table(Protocol):
         ...
 
     def fingerprint(self) -> dict[str, Any]:
-        """What identifies the content, without the counts of rows and columns."""
+        """An identifier of the content, without row and column counts."""
         ...
 
 
 class FileTable:
-    """A local file. Its size and time of change are noted when it is first met, and checked at every opening."""
+    """A local file. Its size and modification time are stored when it is first opened, and checked each time."""
 
     def __init__(self, path: Path, *, text_column: str, text_files: TextUnit, quoting: Quoting = "auto") -> None:
         self.name = path.as_posix()
@@ -89,7 +89,7 @@ class FileTable:
             case "conll":
                 return conll_columns(self._path, self.name)
 
-    def records(self, wanted: Sequence[str]) -> Iterator[Record]:
+    def records(self, columns: Sequence[str]) -> Iterator[Record]:
         self._check_unchanged()
         match self.format:
             case "csv" | "tsv":
@@ -97,7 +97,7 @@ class FileTable:
             case "jsonl":
                 return read_jsonl(self._path, self.name)
             case "parquet":
-                return read_parquet(self._path, self.name, wanted)
+                return read_parquet(self._path, self.name, columns)
             case "squad":
                 return read_squad(self._path, self.name)
             case "text":
@@ -141,7 +141,7 @@ BUILTINS: Mapping[str, tuple[Callable[[], Sequence[Mapping[str, object]]], Seque
     "python-docs-entities": (load_python_docs_entities, ENTITY_COLUMNS),
     "python-docs-questions": (load_python_docs_questions, QUESTION_COLUMNS),
 }
-"""Name behind `builtin:` -> what gives its rows, and their columns. All are made from `builtin:python-docs`."""
+"""Name after `builtin:` -> function that loads the rows, and their columns. All derive from `builtin:python-docs`."""
 
 
 class BuiltinTable:
@@ -157,7 +157,7 @@ class BuiltinTable:
     def columns(self) -> Sequence[str]:
         return self._columns
 
-    def records(self, wanted: Sequence[str]) -> Iterator[Record]:
+    def records(self, columns: Sequence[str]) -> Iterator[Record]:
         return iter(enumerate(self._rows))
 
     def place(self, number: int) -> str:

@@ -1,4 +1,4 @@
-"""A corpus as one stream of token ids: on disk in Arrow, memory-mapped, so that it may be larger than memory.
+"""A corpus as a single stream of token ids: on disk in Arrow, memory-mapped, so that it can be larger than memory.
 
 Documents are concatenated, each followed by the end id, and one end id precedes the first. Blocks are cut from the
 stream on demand, so one store works for every block length.
@@ -12,23 +12,23 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from llmkit.atomic import TEMPORARY, replace_file
 from llmkit.data.examples import Ragged
 from llmkit.errors import MachineError
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 BATCH_TOKENS = 2**20
-"""Tokens of an Arrow record batch; every one but the last is full, so a position is found by division."""
+"""Tokens of an Arrow record batch; all but the last are full, so division gives the batch of a position."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """Some documents in a row: their ids, each document's end id included."""
+    """Consecutive documents: their ids, including each document's end id."""
 
     ids: NDArray[np.int32]
     word_starts: NDArray[np.bool_]
@@ -41,43 +41,37 @@ class Encoded:
 class StreamCount:
     documents: int = 0
     utf8_bytes: int = 0
-    """Of the documents' text, ends not counted."""
+    """Size of the documents' text, without end ids."""
     tokens: int = 0
-    """Ends and the one in front included."""
+    """Including all end ids."""
 
 
 @dataclass(frozen=True)
 class TokenStream:
-    """Record batches in a row, each of `BATCH_TOKENS` but the last; arrays in memory or views of a mapped file."""
+    """Record batches of `BATCH_TOKENS` tokens, except the last; arrays in memory or views of a mapped file."""
 
     batches: Sequence[tuple[NDArray[Any], NDArray[Any]]]
     count: StreamCount
 
     def ids(self, start: int, stop: int) -> NDArray[np.int32]:
         """A copy of the ids at these positions."""
-        import numpy as np
-
-        return self._cut(0, start, stop).astype(np.int32)
+        return self._slice(0, start, stop).astype(np.int32)
 
     def word_starts(self, start: int, stop: int) -> NDArray[np.bool_]:
-        """True where a token begins a word."""
-        import numpy as np
+        """True where a token starts a word."""
+        return self._slice(1, start, stop).astype(np.bool_)
 
-        return self._cut(1, start, stop).astype(np.bool_)
-
-    def _cut(self, column: int, start: int, stop: int) -> NDArray[Any]:
-        import numpy as np
-
+    def _slice(self, column: int, start: int, stop: int) -> NDArray[Any]:
         first, last = start // BATCH_TOKENS, max(start, stop - 1) // BATCH_TOKENS
-        parts = [self.batches[number][column] for number in range(first, last + 1)]
-        whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        arrays = [self.batches[number][column] for number in range(first, last + 1)]
+        joined = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         offset = first * BATCH_TOKENS
-        return whole[start - offset : stop - offset]
+        return joined[start - offset : stop - offset]
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Overlapping or adjoining blocks of a stream, as a column of examples; the last one may be shorter.
+    """Overlapping or adjacent blocks of a stream, as a column of examples; the last block may be shorter.
 
     Block i is `stream[first + i * stride : ... + block_tokens]`.
     """
@@ -87,10 +81,10 @@ class Blocks:
     stride: int
     first: int
     keep_last: bool
-    """False: a last block that is not full is left out."""
+    """Whether to keep a last block that is not full."""
 
     def __len__(self) -> int:
-        """Blocks whose every token lies in the stream, and one shorter one where there is a rest to be a target."""
+        """Number of full blocks, plus a shorter one if enough tokens remain for a target."""
         available = self.stream.count.tokens - self.first
         overlap = self.block_tokens - self.stride
         full = max(0, (available - overlap) // self.stride) if available >= self.block_tokens else 0
@@ -99,15 +93,13 @@ class Blocks:
 
     @property
     def left_out(self) -> int:
-        """Tokens behind the last block."""
+        """Number of tokens after the last block."""
         last = (len(self) - 1) * self.stride + self.block_tokens if len(self) else 0
         return max(0, self.stream.count.tokens - self.first - last)
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """(N,)"""
-        import numpy as np
-
         lengths = np.full(len(self), self.block_tokens, dtype=np.int64)
         if len(lengths):
             start = self.first + (len(lengths) - 1) * self.stride
@@ -129,38 +121,36 @@ class Blocks:
         return Ragged.of([self[index] for index in indices])
 
 
-def stream_in_memory(parts: Iterable[Encoded], *, end_id: int) -> TokenStream:
-    """The whole stream at once, for rows that are not worth a file."""
+def stream_in_memory(chunks: Iterable[Encoded], *, end_id: int) -> TokenStream:
+    """The whole stream in memory, for small data that needs no file."""
     batches: list[tuple[NDArray[Any], NDArray[Any]]] = []
     count = StreamCount()
-    for ids, starts, so_far in _in_batches(parts, end_id=end_id):
+    for ids, starts, so_far in _in_batches(chunks, end_id=end_id):
         batches.append((ids, starts))
         count = so_far
     return TokenStream(batches, count)
 
 
-def write_stream(path: Path, parts: Iterable[Encoded], *, end_id: int, vocab_size: int) -> TokenStream:
+def write_stream(path: Path, chunks: Iterable[Encoded], *, end_id: int, vocab_size: int) -> TokenStream:
     """Write a stream to a file atomically, and open it. The caller must have locked it.
 
     Raises:
         MachineError: the file cannot be written.
     """
-    import pyarrow as pa
-
-    temporary = path.with_name(f"{TEMPORARY}{path.name}")  # what a kill has left is written over by the next one
+    temporary = path.with_name(f"{TEMPORARY}{path.name}")  # the next write replaces the file of a killed process
     ids_type = pa.uint16() if vocab_size <= 2**16 else pa.int32()
     schema = pa.schema([("ids", ids_type), ("word_starts", pa.uint8())])
     count = StreamCount()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-            for ids, starts, so_far in _in_batches(parts, end_id=end_id):
+            for ids, starts, so_far in _in_batches(chunks, end_id=end_id):
                 columns = [pa.array(ids, type=ids_type), pa.array(starts.astype("uint8"))]
                 writer.write_batch(pa.record_batch(columns, schema=schema))
                 count = so_far
         _sync(temporary)
-        about = {**asdict(count), "bytes": temporary.stat().st_size}
-        replace_file(_about_path(path), json.dumps(about).encode())
+        metadata = {**asdict(count), "bytes": temporary.stat().st_size}
+        replace_file(_metadata_path(path), json.dumps(metadata).encode())
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -168,28 +158,26 @@ def write_stream(path: Path, parts: Iterable[Encoded], *, end_id: int, vocab_siz
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    opened = open_stream(path)
-    assert opened is not None, "it has just been written"
-    return opened
+    stream = open_stream(path)
+    assert stream is not None, "it has just been written"
+    return stream
 
 
 def open_stream(path: Path) -> TokenStream | None:
-    """A stream that was written before, memory-mapped; None if it is missing or damaged."""
-    import pyarrow as pa
-
+    """An existing stream, memory-mapped; None if it is missing or damaged."""
     try:
-        about = json.loads(_about_path(path).read_text())
-        if path.stat().st_size != about.pop("bytes"):
+        metadata = json.loads(_metadata_path(path).read_text())
+        if path.stat().st_size != metadata.pop("bytes"):
             return None
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
     except (OSError, ValueError, KeyError, pa.ArrowException):
         return None
-    mapped = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-    batches = [(batch.column(0).to_numpy(), batch.column(1).to_numpy()) for batch in mapped]  # views, no copies
-    return TokenStream(batches, StreamCount(**about))
+    record_batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+    batches = [(batch.column(0).to_numpy(), batch.column(1).to_numpy()) for batch in record_batches]  # views, no copies
+    return TokenStream(batches, StreamCount(**metadata))
 
 
-def _about_path(path: Path) -> Path:
+def _metadata_path(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
@@ -199,17 +187,15 @@ def _sync(path: Path) -> None:
 
 
 def _in_batches(
-    parts: Iterable[Encoded], *, end_id: int
+    chunks: Iterable[Encoded], *, end_id: int
 ) -> Iterator[tuple[NDArray[np.int32], NDArray[np.bool_], StreamCount]]:
-    """Full batches and a last one, each with the count of all that was read so far."""
-    import numpy as np
-
+    """Full batches and a last batch, each with the total count so far."""
     ids = np.asarray([end_id], dtype=np.int32)
     starts = np.ones(1, dtype=np.bool_)
     documents = utf8_bytes = written = 0
-    for part in parts:
-        documents, utf8_bytes = documents + part.documents, utf8_bytes + part.utf8_bytes
-        ids, starts = np.concatenate([ids, part.ids]), np.concatenate([starts, part.word_starts])
+    for chunk in chunks:
+        documents, utf8_bytes = documents + chunk.documents, utf8_bytes + chunk.utf8_bytes
+        ids, starts = np.concatenate([ids, chunk.ids]), np.concatenate([starts, chunk.word_starts])
         while len(ids) >= BATCH_TOKENS:
             written += BATCH_TOKENS
             yield ids[:BATCH_TOKENS], starts[:BATCH_TOKENS], StreamCount(documents, utf8_bytes, written)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _VECTOR = "vector"
 _ABOUT = b"llmkit"
-"""Key of a Parquet file's own metadata."""
+"""Key of the description in a Parquet file's metadata."""
 _READ_ROWS = 1024
 
 
@@ -45,18 +45,18 @@ def check_vectors_file(path: Path) -> None:
     """
     suffix = path.suffix.lower()
     if suffix not in _WRITERS:
-        found = f"the unknown extension {path.suffix!r}" if path.suffix else "no extension"
+        extension = f"the unknown extension {path.suffix!r}" if path.suffix else "no extension"
         hint = nearest(suffix, _WRITERS)
-        raise UsageError(f"{path}: has {found}; vectors are written as {', '.join(_WRITERS)}.{hint}")
+        raise UsageError(f"{path}: has {extension}; vectors are written as {', '.join(_WRITERS)}.{hint}")
     check_replaceable(path)
 
 
 @contextmanager
 def writing_vectors(path: Path, *, dimension: int, about: Mapping[str, Any]) -> Iterator[Add]:
-    """Give a function that appends texts with their (N, D) vectors; the file is there when the block ends well.
+    """Yield a function that appends texts with their (N, D) vectors; the file is published if the block succeeds.
 
     Args:
-        about: what made the vectors; kept in .parquet.
+        about: a description of the model of the vectors; stored in .parquet only.
     Raises:
         UsageError, MachineError: as `check_vectors_file`, and a full disk.
     """
@@ -67,7 +67,7 @@ def writing_vectors(path: Path, *, dimension: int, about: Mapping[str, Any]) -> 
 
 @contextmanager
 def _write_npy(path: Path, dimension: int, about: Mapping[str, Any]) -> Iterator[Add]:
-    """numpy leaves room in a header for a longer first axis, so that the right one fits in at the end."""
+    """numpy reserves space in the header for the number of rows, so that it can be filled in at the end."""
     import numpy as np
 
     rows = 0
@@ -136,7 +136,7 @@ class VectorFile:
     """A .jsonl or .parquet file whose rows have a text and a vector."""
 
     def __init__(self, path: Path, *, column: str) -> None:
-        """`column` is that of the texts."""
+        """`column` contains the texts."""
         self.name = path.as_posix()
         self._path = path
         self._column = column
@@ -153,11 +153,11 @@ class VectorFile:
 
         parquet_columns(self._path, self.name)  # an error if it is not Parquet
         with open_regular_file(self._path, self.name) as file:
-            written = (pq.ParquetFile(file).schema_arrow.metadata or {}).get(_ABOUT)
-        if written is None:
+            metadata = (pq.ParquetFile(file).schema_arrow.metadata or {}).get(_ABOUT)
+        if metadata is None:
             return None
         try:
-            about = json.loads(written)
+            about = json.loads(metadata)
         except ValueError as error:
             raise DataError(
                 f"{self.name}: its metadata about the model of the vectors is damaged. Embed the texts again."
@@ -169,51 +169,51 @@ class VectorFile:
         return about
 
     def __iter__(self) -> Iterator[VectorRows]:
-        """All rows in order, some at a time, all of one dimension.
+        """All rows in order, in batches; all vectors have the same dimension.
 
         Raises:
-            DataError: a row without a text or a vector, a vector of another dimension or with no finite numbers.
+            DataError: a row has no text or no vector, or a vector has another dimension or non-finite numbers.
         """
         import numpy as np
 
         dimension: int | None = None
         chunks = self._parquet_chunks() if self._path.suffix.lower() == ".parquet" else self._jsonl_chunks()
         for places, texts, vectors in chunks:
-            made = []
+            checked = []
             for place, text, vector in zip(places, texts, vectors, strict=True):
                 if not isinstance(text, str):
                     raise DataError(f"{place}: {self._column!r} is not text. Embed the texts again.")
-                made.append(_checked(vector, place, dimension=dimension))
-                dimension = dimension or len(made[-1])
-            yield VectorRows(list(texts), np.stack(made))
+                checked.append(_checked(vector, place, dimension=dimension))
+                dimension = dimension or len(checked[-1])
+            yield VectorRows(list(texts), np.stack(checked))
 
     def _jsonl_chunks(self) -> Iterator[tuple[list[str], list[Any], list[Any]]]:
         records = read_jsonl(self._path, self.name)
-        while some := list(islice(records, _READ_ROWS)):
-            texts = [record.get(self._column) for _, record in some]
-            yield [f"{self.name}:{number}" for number, _ in some], texts, [record.get(_VECTOR) for _, record in some]
+        while batch := list(islice(records, _READ_ROWS)):
+            texts = [record.get(self._column) for _, record in batch]
+            yield [f"{self.name}:{number}" for number, _ in batch], texts, [record.get(_VECTOR) for _, record in batch]
 
     def _parquet_chunks(self) -> Iterator[tuple[list[str], list[Any], list[Any]]]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        row = 0
+        first_row = 0
         with open_regular_file(self._path, self.name) as file:
             try:
                 parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=65536)
                 for batch in parquet.iter_batches(batch_size=_READ_ROWS, columns=[self._column, _VECTOR]):
                     texts, vectors = batch.column(self._column).to_pylist(), batch.column(_VECTOR)
-                    arrays = [one.values.to_numpy(zero_copy_only=False) if one.is_valid else None for one in vectors]
-                    yield [f"{self.name}[{row + at}]" for at in range(len(texts))], texts, arrays
-                    row += len(texts)
+                    arrays = [row.values.to_numpy(zero_copy_only=False) if row.is_valid else None for row in vectors]
+                    yield [f"{self.name}[{first_row + index}]" for index in range(len(texts))], texts, arrays
+                    first_row += len(texts)
             except (pa.ArrowException, OSError, UnicodeDecodeError, AttributeError) as error:
                 raise DataError(
-                    f"{self.name}[{row}]: damaged Parquet file ({error}). Embed the texts again."
+                    f"{self.name}[{first_row}]: damaged Parquet file ({error}). Embed the texts again."
                 ) from error
 
 
 def open_vectors(path: Path, *, column: str = "text") -> VectorFile | None:
-    """The file's vectors; None where it has none, such as a file of texts.
+    """The file's vectors; None if it has none, such as a file of texts.
 
     Raises:
         DataError: the file cannot be read.
@@ -233,7 +233,7 @@ def _checked(value: Any, place: str, *, dimension: int | None) -> np.ndarray:
     import numpy as np
 
     try:
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is refused below
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is an error below
             vector = np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise DataError(f"{place}: {_VECTOR!r} is not a list of numbers. Embed the texts again.") from error
@@ -246,7 +246,7 @@ def _checked(value: Any, place: str, *, dimension: int | None) -> np.ndarray:
 
 
 def check_search(queries: Sequence[str], *, top_k: int) -> int:
-    """`top_k`, if a search can be made.
+    """`top_k`, after checking it and the queries.
 
     Raises:
         UsageError: no query, an empty one, or `top_k` below 1.

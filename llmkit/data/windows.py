@@ -1,23 +1,23 @@
-"""Long sequences in overlapping windows: where each begins, and how much neighbours share. Knows no models."""
+"""Overlapping windows of long sequences: their starts and their overlap. Knows no models."""
 
 from __future__ import annotations
 
 
 def default_overlap(window_tokens: int) -> int:
-    """Tokens that neighbouring windows share where a recipe does not say: a quarter of the window."""
+    """The default number of tokens that neighbouring windows share: a quarter of the window."""
     return window_tokens // 4
 
 
 def window_starts(length: int, *, size: int, overlap: int) -> list[int]:
-    """Starts of windows that together cover `length` items; all but the last hold `size` of them.
+    """Starts of windows of `size` items that together cover `length` items.
 
-    Neighbours share `overlap` items or, in front of the last window, more: it is moved back so that it is full too.
+    Neighbours share `overlap` items. The last window is moved back to be full, so it may share more.
 
     Raises:
-        ValueError: an overlap that leaves no step forward.
+        ValueError: `overlap` is not smaller than `size`.
     """
     if not 0 <= overlap < size:
-        raise ValueError(f"an overlap of {overlap} leaves no step forward in windows of {size}")
+        raise ValueError(f"the overlap must be from 0 to below the window size {size}, found {overlap}")
     if length <= size:
         return [0]
     starts = list(range(0, length - size, size - overlap))

@@ -1,28 +1,26 @@
 """The blocks of recipe language 1 that all tasks share. Every default is defined here and only here.
 
-A task adds its own keys in a subclass of `Recipe` beside its task class. Knows no files and no YAML:
-`loading.py` turns text into these blocks.
+Knows no files and no YAML: `loading.py` turns text into these blocks.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
-def _frozen(value: object) -> object:
-    """Convert a YAML list to a tuple; other values are left for the type to check."""
+def _as_tuple(value: object) -> object:
+    """Convert a YAML list to a tuple; the type checks other values."""
     return tuple(value) if isinstance(value, list) else value
 
 
-def _listed(value: object) -> object:
+def _as_sources(value: object) -> object:
     """Accept a single source without a list."""
-    return (value,) if isinstance(value, str) else _frozen(value)
+    return (value,) if isinstance(value, str) else _as_tuple(value)
 
 
 def _share_or_sources(value: object) -> object:
@@ -32,7 +30,7 @@ def _share_or_sources(value: object) -> object:
         if share is None or not 0 < share < 1:
             raise ValueError(f"a share must be between 0% and 100%, found {value!r}")
         return value
-    return _listed(value)
+    return _as_sources(value)
 
 
 def parse_share(text: str) -> float | None:
@@ -53,17 +51,17 @@ Quoting = Literal["auto", "csv", "none"]
 """The meaning of quotes in a CSV or TSV file: delimiters of cells, or ordinary characters."""
 
 
-def _once_each(names: tuple[str, ...]) -> tuple[str, ...]:
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ValueError(f"{twice[0]!r} occurs more than once")
+def _check_distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    duplicates = [name for name, count in Counter(names).items() if count > 1]
+    if duplicates:
+        raise ValueError(f"{duplicates[0]!r} occurs more than once")
     return names
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_frozen), Field(min_length=1)]
-DistinctNames = Annotated[Names, AfterValidator(_once_each)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+DistinctNames = Annotated[Names, AfterValidator(_check_distinct)]
 Sources = Annotated[
-    tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...]), Field(min_length=1)
+    tuple[str, ...], BeforeValidator(_as_sources, json_schema_input_type=str | tuple[str, ...]), Field(min_length=1)
 ]
 ShareOrSources = Annotated[str | tuple[str, ...], BeforeValidator(_share_or_sources)]
 """A percentage as text, or sources as a tuple."""
@@ -76,7 +74,7 @@ class Block(BaseModel):
 
 
 class TokenizerBlock(Block):
-    """A tokenizer to train on the recipe's own training text."""
+    """A tokenizer to train on the recipe's training text."""
 
     vocab_size: Annotated[int, Field(ge=64, le=1_000_000)] = 8000
     """Vocabulary size, special tokens included."""
@@ -97,17 +95,17 @@ class ScratchModel(Block):
     size: Literal["tiny", "mini", "small", "medium", "base", "large", "xl"]
     """A published size of the family; see llmkit/models/families/."""
     tokenizer: str | TokenizerBlock = TokenizerBlock()
-    """A tokenizer to train, or the hub id, folder or run to take one from."""
+    """A tokenizer to train, or the hub id, folder or run to load one from."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Dropout on embeddings, residuals and feed-forward layers."""
     attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Dropout on attention weights; by default the same as `dropout`. T5 has a single rate, an LSTM has no attention."""
 
     @model_validator(mode="after")
-    def _one_rate_for_some(self) -> ScratchModel:
+    def _check_attention_dropout(self) -> ScratchModel:
         if self.architecture in ("t5", "lstm") and self.attention_dropout is not None:
-            reason = "T5 has one rate for all" if self.architecture == "t5" else "an LSTM has no attention"
-            raise ValueError(f"attention_dropout: {reason}; leave it out, and set dropout")
+            reason = "T5 has a single dropout rate" if self.architecture == "t5" else "an LSTM has no attention"
+            raise ValueError(f"attention_dropout: {reason}; remove it, and set dropout")
         return self
 
 
@@ -129,10 +127,10 @@ class DataBlock(Block):
     """Remove exact duplicates of earlier rows within each split, and count them."""
 
     @model_validator(mode="after")
-    def _rows_are_left(self) -> DataBlock:
-        shares = [parse_share(held) or 0.0 for held in (self.validation, self.test) if isinstance(held, str)]
+    def _check_shares(self) -> DataBlock:
+        shares = [parse_share(source) or 0.0 for source in (self.validation, self.test) if isinstance(source, str)]
         if sum(shares) >= 1:
-            raise ValueError("validation and test take all rows; leave some for training")
+            raise ValueError("validation and test take all rows; keep some for training")
         return self
 
 
@@ -145,7 +143,7 @@ class LoraBlock(Block):
     """The product is scaled by alpha / rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Dropout on the input of the low-rank matrices."""
-    target: Annotated[Literal["auto", "all"] | Names, BeforeValidator(_frozen)] = "auto"
+    target: Annotated[Literal["auto", "all"] | Names, BeforeValidator(_as_tuple)] = "auto"
     """Matrices to adapt in each layer: `auto` for those of queries and values, `all`, or a list of names."""
     save: Literal["merged", "adapter"] = "merged"
     """What to save: `merged` for a plain model folder, or an `adapter` folder that needs its base model."""
@@ -160,7 +158,7 @@ class FreezeBlock(Block):
     """Freeze this many layers, from the first; for T5, in both encoder and decoder."""
 
     @model_validator(mode="after")
-    def _something(self) -> FreezeBlock:
+    def _check_not_empty(self) -> FreezeBlock:
         if not self.embeddings and not self.layers:
             raise ValueError("nothing is frozen: set embeddings: true or a number of layers, or remove the block")
         return self
@@ -200,17 +198,17 @@ class TrainBlock(Block):
     micro_batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Tokens per micro-batch and device, padding included. Changes memory and speed, never the update."""
     save_every: PositiveInt | None = None
-    """Steps between checkpoints; without it, one at each evaluation."""
+    """Steps between checkpoints, in addition to the checkpoint at each evaluation."""
     keep_checkpoints: PositiveInt = 2
-    """Number of latest checkpoints to keep. The best one is always kept."""
+    """Number of latest checkpoints to keep. The best checkpoint is always kept."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 17
     checks: bool = True
     """Check model and data before the first step: targets, labels, end of text, padding, saving and loading again."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> TrainBlock:
+    def _check_exclusive(self) -> TrainBlock:
         if self.lora is not None and self.freeze is not None:
-            raise ValueError("freeze: lora already freezes all weights; give only one of the two")
+            raise ValueError("freeze: lora already freezes all weights; give only one of the two keys")
         if self.lora is not None and self.optimizer == "adamw-scaled":
             raise ValueError(
                 "optimizer: adamw-scaled would multiply by the adapters' initial value, zero; with lora use adamw"
@@ -218,7 +216,7 @@ class TrainBlock(Block):
         return self
 
     @model_validator(mode="after")
-    def _one_length(self) -> TrainBlock:
+    def _check_length(self) -> TrainBlock:
         if self.epochs is not None and self.steps is not None:
             raise ValueError("give epochs or steps, not both")
         if isinstance(self.warmup, str):
@@ -232,9 +230,9 @@ class EvaluationBlock(Block):
     every: Annotated[str, Field(pattern=r"^[1-9][0-9]* (epochs?|steps?)$")] = "1 epoch"
     """How often to evaluate, such as `1 epoch` or `500 steps`; the last step is always evaluated."""
     metrics: Names | None = None
-    """Metrics on the validation rows besides the loss; by default the task's own."""
+    """Metrics on the validation rows besides the loss; by default the task's."""
     best: str | None = None
-    """The score that selects the best checkpoint; by default the task's own."""
+    """The score that selects the best checkpoint; by default the task's."""
     patience: PositiveInt | None = None
     """Early stopping: stop after this many evaluations in a row without improvement."""
     max_rows: PositiveInt | None = None
@@ -245,7 +243,7 @@ class GenerationBlock(Block):
     """How text is generated: greedy or beam search, or sampling if temperature, top_k or top_p is given."""
 
     max_new_tokens: PositiveInt | None = None
-    """Maximum number of tokens to generate; by default the task's own."""
+    """Maximum number of tokens to generate; by default the task's."""
     beams: Annotated[int, Field(ge=1, le=64)] = 1
     temperature: Annotated[float, Field(ge=0.01, le=100)] | None = None
     """Divides the logits before sampling; 1 where only top_k or top_p is given."""
@@ -256,7 +254,7 @@ class GenerationBlock(Block):
     repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] = 1.0
     """Divides the scores of tokens that already occur (Keskar et al. 2019); 1 turns it off."""
     num_return_sequences: Annotated[int, Field(ge=1, le=1000)] = 1
-    stop: Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | tuple[str, ...])] = ()
+    stop: Annotated[tuple[str, ...], BeforeValidator(_as_sources, json_schema_input_type=str | tuple[str, ...])] = ()
     """Stop before any of these texts."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 17
 
@@ -265,7 +263,7 @@ class GenerationBlock(Block):
         return not (self.temperature is None and self.top_k is None and self.top_p is None)
 
     @model_validator(mode="after")
-    def _possible(self) -> GenerationBlock:
+    def _check_combination(self) -> GenerationBlock:
         if self.samples and self.beams > 1:
             raise ValueError("beams and sampling (temperature, top_k, top_p) cannot be combined")
         if not self.samples and self.num_return_sequences > self.beams:
@@ -274,98 +272,4 @@ class GenerationBlock(Block):
             )
         if "" in self.stop:
             raise ValueError("an empty stop text would stop every generation")
-        return self
-
-
-class Recipe(Block):
-    """The keys of every task's recipe. Subclasses fix `task` and add keys."""
-
-    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]]
-    """Name of a column of the task -> its type; see `fields`."""
-    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {}
-    """Optional columns: used if a row has the column, or `data.columns` names one. True if a blank text is ignored;
-    otherwise a row with a blank text is skipped."""
-    FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = ()
-    """Alternative groups of columns: a table has exactly one of them, or `data.columns` names one; empty for none."""
-    READ_FIELDS: ClassVar[tuple[str, ...]] = ("text",)
-    """Columns of the model's input. The first that a row has decides its split: equal values stay together."""
-    FAMILIES: ClassVar[tuple[str, ...]]
-    """The model families that support the task."""
-    METRICS: ClassVar[tuple[str, ...]] = ()
-    """Metrics of the task's predictions; empty for a task that is measured by its loss."""
-    BEST: ClassVar[str] = "loss"
-    """The score that selects the best checkpoint."""
-
-    recipe: Literal[1]
-    """Version of the recipe language."""
-    task: str
-    model: str | ScratchModel
-    """A hub id, a folder or a run; or a block for random weights."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub model."""
-    data: DataBlock
-    train: TrainBlock = TrainBlock()
-    evaluation: EvaluationBlock = EvaluationBlock()
-
-    @property
-    def column_types(self) -> Mapping[str, ColumnType]:
-        """The columns of this recipe's rows, which may depend on its keys."""
-        return self.COLUMN_TYPES
-
-    @property
-    def own_metrics(self) -> tuple[str, ...]:
-        """The default metrics of its predictions, which may depend on the recipe's keys."""
-        return self.METRICS
-
-    @property
-    def own_best(self) -> str:
-        """The default score that selects the best checkpoint."""
-        return self.BEST
-
-    @property
-    def loss_scores(self) -> tuple[str, ...]:
-        """The scores that are computed from the loss alone."""
-        return ("loss",) if self.own_metrics else ("loss", "perplexity", "bits_per_byte")
-
-    @property
-    def fitting_metrics(self) -> tuple[str, ...] | None:
-        """The metrics that apply to its predictions, besides `evaluate:` modules; None for any."""
-        return None
-
-    @property
-    def written_language(self) -> str | None:
-        """The code of the target language, if the recipe sets one; metrics choose a tokenizer by it."""
-        return None
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The metrics of its predictions: the recipe's choice, else the task's own; empty if it has none."""
-        return (self.evaluation.metrics or self.own_metrics) if self.own_metrics else ()
-
-    @property
-    def best(self) -> str:
-        return self.evaluation.best or self.own_best
-
-    @property
-    def window_tokens(self) -> int | None:
-        """The maximum sequence length of the model, if the recipe limits it."""
-        return None
-
-    @model_validator(mode="after")
-    def _possible(self) -> Recipe:
-        unknown = set(self.data.columns) - set(self.column_types)
-        if unknown:
-            raise ValueError(
-                f"data.columns: {sorted(unknown)[0]!r} is not a column of {self.task}; use {', '.join(self.column_types)}"
-            )
-        if isinstance(self.model, ScratchModel):
-            if self.model.architecture not in self.FAMILIES:
-                raise ValueError(
-                    f"model.architecture: {self.task} works with {', '.join(self.FAMILIES)}, not {self.model.architecture}"
-                )
-            if self.revision is not None:
-                raise ValueError("revision: applies only to a hub model; these weights are random")
-            for key in ("lora", "freeze", "layer_decay"):
-                if getattr(self.train, key) is not None:
-                    raise ValueError(f"train.{key}: needs a pretrained model; these weights are random")
         return self

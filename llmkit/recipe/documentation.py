@@ -1,7 +1,7 @@
 """The docstrings of recipe keys, for the schema and for messages.
 
-pydantic can read them itself, but does so for every class at import, which took a fifth of the time in which a mistake
-in a recipe is reported.
+pydantic can read them itself, but does so for every class at import: a fifth of the time needed to report a mistake in
+a recipe.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def key_docs(block: type[Block]) -> dict[str, str]:
     docs: dict[str, str] = {}
     for cls in reversed(block.__mro__):
         if issubclass(cls, Block):
-            docs |= _own_docs(cls)
+            docs |= _docs_in_source(cls)
     return docs
 
 
-def _own_docs(cls: type) -> dict[str, str]:
+def _docs_in_source(cls: type) -> dict[str, str]:
     definition = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
     assert isinstance(definition, ast.ClassDef)
     return {
@@ -41,12 +41,12 @@ def _own_docs(cls: type) -> dict[str, str]:
 
 
 class DocumentedSchema(GenerateJsonSchema):
-    """pydantic's generator, with each key's text as its description."""
+    """pydantic's generator, with each key's docstring as its description."""
 
     def model_schema(self, schema: Any) -> dict[str, Any]:
-        made: dict[str, Any] = super().model_schema(schema)
+        json_schema: dict[str, Any] = super().model_schema(schema)
         docs = key_docs(schema["cls"])
-        for key, described in made.get("properties", {}).items():
+        for key, property_schema in json_schema.get("properties", {}).items():
             if key in docs:
-                described["description"] = docs[key]
-        return made
+                property_schema["description"] = docs[key]
+        return json_schema

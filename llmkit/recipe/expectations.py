@@ -17,7 +17,7 @@ _SCALARS = {str: "text", bool: "true or false", int: "a whole number", float: "a
 
 
 def origin(expected: Type) -> Any:
-    """`typing.get_origin`, typed so that any of its results may be compared with."""
+    """`typing.get_origin`, typed so that its result can be compared with anything."""
     return get_origin(expected)
 
 
@@ -52,17 +52,21 @@ def inputs(expected: Type) -> list[Type]:
             if isinstance(mark, BeforeValidator) and mark.json_schema_input_type is not PydanticUndefined:
                 return inputs(mark.json_schema_input_type)
     alternatives = members(expected)
-    return alternatives if alternatives == [expected] else [leaf for one in alternatives for leaf in inputs(one)]
+    return (
+        alternatives
+        if alternatives == [expected]
+        else [leaf for alternative in alternatives for leaf in inputs(alternative)]
+    )
 
 
 def describe_type(expected: Type) -> str:
     """The allowed values of a type, in plain words."""
-    return ", or ".join(_describe_one(one) for one in sorted(inputs(expected), key=_is_null))
+    return ", or ".join(_describe_alternative(member) for member in sorted(inputs(expected), key=_is_null))
 
 
 def literals(expected: Type) -> list[str]:
     """The words that a type lists by name."""
-    lists = [get_args(bare(one)) for one in inputs(expected) if origin(bare(one)) is Literal]
+    lists = [get_args(bare(member)) for member in inputs(expected) if origin(bare(member)) is Literal]
     return [str(word) for words in lists for word in words]
 
 
@@ -74,7 +78,7 @@ def _is_null(expected: Type) -> bool:
     return expected is type(None)
 
 
-def _describe_one(expected: Type) -> str:
+def _describe_alternative(expected: Type) -> str:
     inner = bare(expected)
     limits = dict(_limits(expected))
     if origin(inner) is Literal:

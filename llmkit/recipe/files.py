@@ -27,8 +27,8 @@ def read_chain(
     The key `extends` is removed. Its path is relative to the file that contains it.
 
     Args:
-        below: the recipes that extend this one, the first one asked for first.
-        named_at: where `extends` names this one; a fault of the path itself is reported there.
+        below: the recipes that extend this one, outermost first.
+        named_at: the position of the `extends` key with this path; a fault of the path itself is reported there.
     """
     fault = _chain_fault(path, below)
     if fault:
@@ -74,18 +74,18 @@ def _without_extends(root: Node) -> tuple[Node, Node | None]:
 
 
 def _read_mapping(content: bytes, *, source: str) -> tuple[Node | None, list[Problem]]:
-    text, wrong_bytes = decode(content, source=source)
-    if wrong_bytes:
-        return None, wrong_bytes
+    text, decoding_problems = decode(content, source=source)
+    if decoding_problems:
+        return None, decoding_problems
     root, problems = read_yaml(text, source=source)
     if root is None:
         empty = Problem(Place(source, 1, 1), (), "the recipe is empty. Start it with `recipe: 1`")
         return None, problems or [empty]
     if not isinstance(root.value, dict):
-        wrong_top = Problem(
+        not_a_mapping = Problem(
             root.place, (), f"the top level must be a mapping, such as `recipe: 1`, found {describe_value(root)}"
         )
-        return None, problems if root.value is BROKEN else [*problems, wrong_top]
+        return None, problems if root.value is BROKEN else [*problems, not_a_mapping]
     return root, problems
 
 

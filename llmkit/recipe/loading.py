@@ -16,12 +16,13 @@ from pydantic import ValidationError
 from pydantic.json_schema import models_json_schema
 
 from llmkit.errors import RecipeError, nearest
-from llmkit.recipe.blocks import Recipe
+from llmkit.recipe.documentation import DocumentedSchema
 from llmkit.recipe.expectations import listed
 from llmkit.recipe.files import read_chain
 from llmkit.recipe.nodes import BROKEN, RIVALS, Node, Problem, child_of, describe_value, leaves, merge, plain
 from llmkit.recipe.overrides import override_place, read_overrides
 from llmkit.recipe.problems import problems_of
+from llmkit.recipe.recipe import Recipe
 from llmkit.recipe.writing import dump_recipe
 
 __all__ = ["LoadedRecipe", "dump_recipe", "load_recipe", "recipe_schema"]
@@ -48,7 +49,7 @@ def load_recipe(
         kinds: task -> the recipe class that fixes it.
         overrides: `a.b=value` each, the value in YAML; applied after the file and everything that it extends.
     Raises:
-        RecipeError: with every problem found, in the order of the file, its parents and the overrides.
+        RecipeError: all problems, in the order of the file, its parents and the overrides.
     """
     chain, problems = read_chain(os.fspath(path))
     changes, more = read_overrides(overrides)
@@ -68,10 +69,8 @@ def load_recipe(
 def recipe_schema(kinds: Mapping[str, type[Recipe]]) -> dict[str, Any]:
     """JSON Schema 2020-12 of every task's recipe, with `task` as discriminator, for editors.
 
-    A recipe with `extends` may leave out everything but its task.
+    A recipe with `extends` needs no other key than its task.
     """
-    from llmkit.recipe.documentation import DocumentedSchema  # reads source files: import only when needed
-
     references, schema = models_json_schema(
         [(kind, "validation") for kind in kinds.values()],
         title="llmkit recipe",

@@ -142,7 +142,7 @@ def deepest(node: Node, path: tuple[Key, ...]) -> Node:
 
 
 def leaves(node: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Node]]:
-    """Dotted key and node of everything below that is not a mapping; a list counts as one."""
+    """Dotted key and node of everything below that is not a mapping; a list counts as one value."""
     if not isinstance(node.value, dict):
         yield dotted(path), node
         return
@@ -160,14 +160,14 @@ def merge(base: Node, over: Node, *, rivals: Mapping[str, tuple[str, ...]], path
     """
     if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
         return over
-    ousted = _ousted_by(over.value, rivals, path) - set(over.value)
-    merged = {key: child for key, child in base.value.items() if key not in ousted}
+    replaced = _replaced_keys(over.value, rivals, path) - set(over.value)
+    merged = {key: child for key, child in base.value.items() if key not in replaced}
     for key, child in over.value.items():
         merged[key] = merge(merged[key], child, rivals=rivals, path=(*path, key)) if key in merged else child
     return replace(over if over.place.line else base, value=merged)
 
 
-def _ousted_by(given: dict[str, Node], rivals: Mapping[str, tuple[str, ...]], path: tuple[str, ...]) -> set[str]:
+def _replaced_keys(over: dict[str, Node], rivals: Mapping[str, tuple[str, ...]], path: tuple[str, ...]) -> set[str]:
     # A null, as in `steps: null`, replaces nothing.
-    present = [key for key, child in given.items() if child.value is not None]
+    present = [key for key, child in over.items() if child.value is not None]
     return {rival for key in present for rival in rivals.get(dotted((*path, key)), ())}

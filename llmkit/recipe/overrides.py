@@ -11,12 +11,12 @@ from llmkit.recipe.yaml import MAX_DEPTH, read_yaml
 
 def read_overrides(overrides: Sequence[str]) -> tuple[Node, list[Problem]]:
     """All overrides merged into one mapping; if a key is given twice, the last value applies."""
-    together, problems = Node({}, Place("--set")), []
+    merged, problems = Node({}, Place("--set")), []
     for text in overrides:
-        tree, found = _read_override(text)
-        problems += found
-        together = merge(together, tree, rivals={})  # both `train.steps` and `train.epochs`: the schema reports it
-    return together, problems
+        tree, new_problems = _read_override(text)
+        problems += new_problems
+        merged = merge(merged, tree, rivals={})  # both `train.steps` and `train.epochs`: the schema reports it
+    return merged, problems
 
 
 def override_place(text: str) -> Place:

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from llmkit.errors import nearest
 from llmkit.recipe.blocks import Block
+from llmkit.recipe.documentation import key_docs
 from llmkit.recipe.expectations import (
     Type,
     bare,
@@ -48,12 +49,12 @@ class _Fault:
 
 def problems_of(error: ValidationError, *, root: Node, kind: type[Block]) -> list[Problem]:
     """All problems of a recipe, one per position; none for values that the YAML reader has already reported."""
-    found: dict[tuple[Key, ...], Problem] = {}
+    by_path: dict[tuple[Key, ...], Problem] = {}
     for details in error.errors(include_url=False):
         fault = _follow(_Fault((), kind), details["loc"], root)
         if fault and deepest(root, fault.path).value is not BROKEN:
-            found.setdefault(fault.path, _problem(details, fault, root))
-    return list(found.values())
+            by_path.setdefault(fault.path, _problem(details, fault, root))
+    return list(by_path.values())
 
 
 def _follow(fault: _Fault, location: tuple[Key, ...], node: Node | None) -> _Fault | None:
@@ -78,11 +79,11 @@ def _follow(fault: _Fault, location: tuple[Key, ...], node: Node | None) -> _Fau
 
 
 def _follow_branch(fault: _Fault, branches: list[Type], location: tuple[Key, ...], node: Node | None) -> _Fault | None:
-    label, rest = str(location[0]), location[1:]  # pydantic's name for the member, then the way inside it
-    aimed_at = next((branch for branch in branches if node and _has_shape_of(branch, node)), None)
-    if aimed_at is None:
+    label, rest = str(location[0]), location[1:]  # pydantic's name for the member, then the location inside it
+    matching = next((branch for branch in branches if node and _has_shape_of(branch, node)), None)
+    if matching is None:
         return fault
-    return _follow(replace(fault, expected=aimed_at), rest, node) if _type_name(aimed_at) in label else None
+    return _follow(replace(fault, expected=matching), rest, node) if _type_name(matching) in label else None
 
 
 def _has_shape_of(expected: Type, node: Node) -> bool:
@@ -107,10 +108,8 @@ def _problem(details: ErrorDetails, fault: _Fault, root: Node) -> Problem:
             assert fault.block
             return Problem(node.key_place or node.place, fault.path, _unknown_key(fault.path[-1], fault.block))
         case "value_error":
-            return _refused_by_validator(str(details["ctx"]["error"]), fault, root)
+            return _validator_problem(str(details["ctx"]["error"]), fault, root)
         case "string_pattern_mismatch":
-            from llmkit.recipe.documentation import key_docs
-
             about = key_docs(fault.block).get(str(fault.path[-1]), "") if fault.block else ""
             return Problem(node.place, fault.path, f"{_wrong_value(fault, node)} {about}".rstrip())
         case _:
@@ -122,13 +121,13 @@ def _unknown_key(key: Key, block: type[Block]) -> str:
     return f"unknown key.{nearest(str(key), allowed)} Allowed: {', '.join(allowed)}"
 
 
-def _refused_by_validator(text: str, fault: _Fault, root: Node) -> Problem:
+def _validator_problem(text: str, fault: _Fault, root: Node) -> Problem:
     """A validator of a whole block may start its message with a key; the problem then gets the key's position."""
-    named = _NAMED_KEY.match(text)
-    path = (*fault.path, *named[1].split(".")) if named else fault.path
+    match = _NAMED_KEY.match(text)
+    path = (*fault.path, *match[1].split(".")) if match else fault.path
     node = node_at(root, path)
-    if named and node:
-        return Problem(node.place, path, text[named.end() :])
+    if match and node:
+        return Problem(node.place, path, text[match.end() :])
     return Problem(deepest(root, fault.path).place, fault.path, text)
 
 
@@ -138,7 +137,7 @@ def _wrong_value(fault: _Fault, node: Node) -> str:
 
 def _advice(expected: Type, node: Node) -> str:
     """What to write instead, with a leading space; empty if unknown."""
-    scalars = {bare(one) for one in inputs(expected)}
+    scalars = {bare(member) for member in inputs(expected)}
     value = node.value
     if isinstance(value, str):
         return _advice_on_text(value, scalars) or nearest(value, literals(expected))

@@ -103,7 +103,7 @@ def _needs_no_quotes(text: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    # JSON's escapes are YAML's too, except that YAML has no surrogate pairs: keep characters, escape the odd ones.
+    # JSON's escapes are YAML's too, but YAML has no surrogate pairs: keep characters, escape the unprintable ones.
     return "".join(char if char.isprintable() else _escaped(char) for char in json.dumps(text, ensure_ascii=False))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from llmkit.recipe.blocks import Recipe
 from llmkit.recipe.nodes import printable
+from llmkit.recipe.recipe import Recipe
 from llmkit.recipe.scalars import write_scalar
 
 

@@ -29,7 +29,7 @@ from llmkit.recipe.nodes import BROKEN, Key, Node, Place, Problem, describe_valu
 from llmkit.recipe.scalars import resolve
 
 MAX_DEPTH = 20
-MAX_VALUES = 10_000  # aliases count as often as they are used, so nothing can expand without bound
+MAX_VALUES = 10_000  # aliases count as often as they are used, so that nothing expands without bound
 
 # The line breaks of YAML 1.1 (U+0085, U+2028, U+2029) are errors: ruamel counts them as lines, editors do not.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
@@ -58,9 +58,9 @@ def decode(content: bytes, *, source: str) -> tuple[str, list[Problem]]:
     try:
         return content.decode("utf-8-sig"), []
     except UnicodeDecodeError as error:
-        wrong = content.removeprefix(b"\xef\xbb\xbf")[error.start :][:1]
+        bad_byte = content.removeprefix(b"\xef\xbb\xbf")[error.start :][:1]
         text = content.decode("utf-8-sig", "replace").partition("\ufffd")[0]
-        fault = f"byte 0x{wrong.hex()} is not UTF-8. Save the file as UTF-8"
+        fault = f"byte 0x{bad_byte.hex()} is not UTF-8. Save the file as UTF-8"
         return text, [Problem(_place_after(text, source), (), fault)]
 
 
@@ -118,11 +118,11 @@ class _Reader:
         return root
 
     def _refuse_characters(self) -> None:
-        found = _FORBIDDEN.search(self._text)
-        if found:
-            after = _place_after(self._text[: found.start()], self._source)
-            hint = "Save the file as UTF-8" if found[0] == "\0" else 'Remove it, or write it as an escape in "quotes"'
-            fault = f"the character U+{ord(found[0]):04X} is not allowed. {hint}"
+        match = _FORBIDDEN.search(self._text)
+        if match:
+            after = _place_after(self._text[: match.start()], self._source)
+            hint = "Save the file as UTF-8" if match[0] == "\0" else 'Remove it, or write it as an escape in "quotes"'
+            fault = f"the character U+{ord(match[0]):04X} is not allowed. {hint}"
             raise _Unreadable(self._at(after.line, after.column), fault)
 
     def _parsed(self) -> Iterator[Event]:
@@ -202,9 +202,9 @@ class _Reader:
                 return replace(node, value=resolve(event.value), spelling=event.value)
             except ValueError as refusal:
                 return self._broken(node, path, str(refusal))
-        found = _FORBIDDEN_ESCAPED.search(event.value)
-        if found:
-            return self._broken(node, path, f"the character U+{ord(found[0]):04X} is not allowed in text")
+        match = _FORBIDDEN_ESCAPED.search(event.value)
+        if match:
+            return self._broken(node, path, f"the character U+{ord(match[0]):04X} is not allowed in text")
         return node
 
     def _aliased(self, event: AliasEvent, path: tuple[Key, ...]) -> Node:

@@ -1,4 +1,4 @@
-"""The model card of a finished model: what it is, its base, its scores, and how to use it."""
+"""The model card of a finished model: its base, its scores, and how to use it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ in {manifest["precision"]["format"]} on {manifest["device"]}.{_standardisation(m
 
 
 def _libraries(library: str, base: str | None) -> str:
-    """What else opens the folder."""
+    """The libraries that open the folder."""
     if library == "llmkit":
         return "Its files are those of a Hugging Face folder, but transformers has no such model: only llmkit opens it."
     if base is None:
@@ -66,7 +66,7 @@ def _libraries(library: str, base: str | None) -> str:
 
 
 def _standardisation(targets: Mapping[str, Any] | None) -> str:
-    """A paragraph about the scale of a number that was learnt; nothing for other tasks."""
+    """A paragraph about the scale of a regression's targets; empty for other tasks."""
     if targets is None:
         return ""
     return f"""

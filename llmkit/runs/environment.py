@@ -22,12 +22,12 @@ def environment(*, device: str, world_size: int) -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The commit of the current folder, `-dirty` if files differ from it; None outside a repository."""
+    """The commit of the current folder, with `-dirty` if files differ from it; None outside a repository."""
     try:
-        found = subprocess.run(
+        process = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"],
             capture_output=True, text=True, timeout=10, check=False,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return found.stdout.strip() or None
+    return process.stdout.strip() or None

@@ -60,7 +60,7 @@ class Run:
         return read_json(self.folder / "run.json")
 
     def update(self, **changes: Any) -> None:
-        """Change keys of run.json, in one step."""
+        """Change keys of run.json atomically."""
         write_json(self.folder / "run.json", {**self.manifest(), **changes})
 
     def log(self, step: int, values: Mapping[str, float | int]) -> None:
@@ -84,7 +84,7 @@ class Run:
             raise RunError(f"{path} is damaged ({error}).") from error
 
     def publish_model(self, files: Mapping[str, bytes], *, step: int) -> None:
-        """Make `files` the finished model; an older one stays in place, complete, until then.
+        """Make `files` the finished model; an older model stays complete until then.
 
         Raises:
             MachineError: the files cannot be written.
@@ -104,8 +104,8 @@ class Run:
 
     def rewind(self, step: int) -> None:
         """Remove metrics after the step that training resumes from; they will be logged again."""
-        kept = [line for line in self.metrics() if line["step"] <= step]
-        replace_file(self.folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
+        lines = [line for line in self.metrics() if line["step"] <= step]
+        replace_file(self.folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
 def refuse_used(name: str | Path) -> None:
@@ -127,7 +127,7 @@ def create_run(name: str | Path | None, *, recipe_name: str, root: Path = Path("
         refuse_used(name)
         folder = Path(name)
         _make(folder)
-        return _begun(Run(folder))
+        return _initialized(Run(folder))
     _make(root)
     numbers = [
         int(match[1])
@@ -144,14 +144,14 @@ def create_run(name: str | Path | None, *, recipe_name: str, root: Path = Path("
             continue
         except OSError as error:
             raise MachineError(f"{folder}: cannot be created ({error.strerror}).") from error
-        return _begun(Run(folder))
+        return _initialized(Run(folder))
 
 
 def open_run(folder: str | Path) -> Run:
     """An existing run.
 
     Raises:
-        RunError: there is none.
+        RunError: the folder is not a run.
     """
     path = Path(folder)
     if not (path / "run.json").is_file():
@@ -167,15 +167,15 @@ def finished_runs(root: Path = Path("runs")) -> list[Run]:
     """Runs with a finished model, newest first. Folders that are not readable runs are skipped."""
     if not root.is_dir():
         return []
-    found = []
+    runs = []
     for path in root.iterdir():
         if not (path / "run.json").is_file() or not (path / "model").is_dir():
             continue
         try:
-            found.append((read_json(path / "run.json").get("finished", ""), path))
+            runs.append((read_json(path / "run.json").get("finished", ""), path))
         except RunError as error:  # one damaged run must not hide the others
             logger.warning("%s It is skipped.", error)
-    return [Run(path) for _, path in sorted(found, reverse=True)]
+    return [Run(path) for _, path in sorted(runs, reverse=True)]
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -185,12 +185,12 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} cannot be read ({error}).") from error
     if not isinstance(content, dict):
         raise RunError(f"{path} is not a JSON object.")
-    written = content.get("format", FORMAT)
-    if not isinstance(written, int):
-        raise RunError(f"{path} has the format {written!r}, which is not a number.")
-    if written > FORMAT:
+    version = content.get("format", FORMAT)
+    if not isinstance(version, int):
+        raise RunError(f"{path} has the format {version!r}, which is not a number.")
+    if version > FORMAT:
         raise RunError(
-            f"{path} was written by llmkit {content.get('llmkit')}, format {written} > {FORMAT}. Update llmkit."
+            f"{path} was written by llmkit {content.get('llmkit')}, format {version} > {FORMAT}. Update llmkit."
         )
     return content
 
@@ -201,15 +201,15 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def finite(value: Any) -> Any:
-    """The same for JSON, which has no infinity: numbers that are not finite become null, at any depth."""
+    """The value for JSON, which has no infinity or NaN: numbers that are not finite become null, at any depth."""
     if isinstance(value, Mapping):
-        return {key: finite(one) for key, one in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [finite(one) for one in value]
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _begun(run: Run) -> Run:
+def _initialized(run: Run) -> Run:
     """Two processes may call this at once with the same name; only one of them creates the folder."""
     try:
         run.checkpoints.mkdir()

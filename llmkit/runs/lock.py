@@ -30,7 +30,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise MachineError(f"{folder} is in use by {_holder(path)}. Wait for it, or choose another run.") from error
+            raise MachineError(f"{folder} is in use by {_owner(path)}. Wait for it, or choose another run.") from error
         except OSError as error:
             raise MachineError(
                 f"{folder}: its file system does not support locks ({error.strerror}); use another folder."
@@ -43,10 +43,10 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _holder(path: Path) -> str:
-    """For the message only; the lock itself is the kernel's."""
+def _owner(path: Path) -> str:
+    """The process that has the lock, for the message; the kernel manages the lock itself."""
     try:
-        held = json.loads(path.read_text())
-        return f"pid {held['pid']} on {held['host']} since {held['since']}"
+        owner = json.loads(path.read_text())
+        return f"pid {owner['pid']} on {owner['host']} since {owner['since']}"
     except (OSError, ValueError, KeyError):
         return "another process"

@@ -42,11 +42,11 @@ logger = logging.getLogger("llmkit")
 class Losses:
     train: Curve
     validation: Curve
-    left_out: int
+    omitted: int
     """Number of values that are not finite."""
 
     @property
-    def findings(self) -> tuple[str, ...]:
+    def summary(self) -> tuple[str, ...]:
         """A summary of the plot in numbers."""
         parts = []
         if self.validation:
@@ -54,8 +54,8 @@ class Losses:
             parts.append(f"lowest validation loss {loss:.4g} at step {step:,}")
         if self.train:
             parts.append(f"last training loss {self.train[-1][1]:.4g}")
-        if self.left_out:
-            parts.append(f"{self.left_out:,} omitted (not finite)")
+        if self.omitted:
+            parts.append(f"{self.omitted:,} omitted (not finite)")
         return tuple(parts)
 
 
@@ -69,12 +69,12 @@ def read_losses(run: Run) -> Losses:
     if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
         logger.warning("%s: its last line is incomplete and ignored.", path)
     lines = run.metrics()
-    train, train_left_out = _curve(lines, "train/loss", path=path)
-    validation, validation_left_out = _curve(lines, "evaluation/loss", path=path)
-    left_out = train_left_out + validation_left_out
+    train, train_omitted = _curve(lines, "train/loss", path=path)
+    validation, validation_omitted = _curve(lines, "evaluation/loss", path=path)
+    omitted = train_omitted + validation_omitted
     if not train and not validation:
-        raise RunError(_nothing_to_plot(run, left_out=left_out))
-    return Losses(train, validation, left_out)
+        raise RunError(_nothing_to_plot(run, omitted=omitted))
+    return Losses(train, validation, omitted)
 
 
 def draw_png(losses: Losses) -> bytes:
@@ -87,7 +87,7 @@ def draw_png(losses: Losses) -> bytes:
     FigureCanvasAgg(figure)  # becomes the figure's canvas
     axes = figure.add_subplot()
     _draw_curves(axes, losses)
-    axes.set_title("; ".join(losses.findings), fontsize=10, parse_math=False)
+    axes.set_title("; ".join(losses.summary), fontsize=10, parse_math=False)
     axes.set_xlabel("optimizer step")
     axes.set_ylabel("loss (nats per target)")
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
@@ -128,28 +128,28 @@ def draw_text(losses: Losses, *, columns: int) -> str:
     # A canvas excludes its upper limits: move them by a fraction of a character to include the last point.
     right, top = first + (last - first) * 2 * width / (2 * width - 1), low + (high - low) * 4 * _ROWS / (4 * _ROWS - 1)
     canvas = Canvas(width, _ROWS, first, low, right, top)
-    train = thinned(losses.train, most=_MOST_POINTS)
-    for start, end in pairwise([*train[:1], *train]):  # a lone point is a line to itself
+    train = downsampled(losses.train, most=_MOST_POINTS)
+    for start, end in pairwise([*train[:1], *train]):  # a single point is a line to itself
         canvas.line(*start, *end)
     for step, loss in losses.validation:
         canvas.point(step, loss, marker="o")
     rows = canvas.plot("\n").replace("\N{BRAILLE PATTERN BLANK}", " ").split("\n")
     labels = [_row_label(row, low=low, high=high) for row in range(_ROWS)]
     steps_line = f"{first:,}{'step':^{width - len(f'{first:,}{last:,}')}}{last:,}"
-    named = [("⠤⠤ training", losses.train), ("o validation", losses.validation)]
-    legend = ", ".join(name for name, curve in named if curve)
+    curves = [("⠤⠤ training", losses.train), ("o validation", losses.validation)]
+    legend = ", ".join(name for name, curve in curves if curve)
     return "\n".join(
         [
             f"loss in nats per target: {legend}",
             *(f"{label} │{row}".rstrip() for label, row in zip(labels, rows, strict=True)),
             f"{'':{_LABEL}} └{'─' * width}",
             f"{'':{_LABEL}}  {steps_line}",
-            *textwrap.wrap("; ".join(losses.findings), width=columns),
+            *textwrap.wrap("; ".join(losses.summary), width=columns),
         ]
     )
 
 
-def thinned(curve: Curve, *, most: int) -> Curve:
+def downsampled(curve: Curve, *, most: int) -> Curve:
     """At most `most` points of a curve, with every visible peak and dip.
 
     Neighbouring points are grouped, and the lowest and the highest point of each group are kept; so are both ends.
@@ -157,30 +157,30 @@ def thinned(curve: Curve, *, most: int) -> Curve:
     if len(curve) <= most:
         return curve
     inner = curve[1:-1]
-    kept = [curve[0]]
-    for lot in _lots(inner, (most - 2) // 2):
-        lowest, highest = min(lot, key=lambda point: point[1]), max(lot, key=lambda point: point[1])
-        kept += sorted({lowest, highest})
-    return [*kept, curve[-1]]
+    points = [curve[0]]
+    for group in _groups(inner, (most - 2) // 2):
+        lowest, highest = min(group, key=lambda point: point[1]), max(group, key=lambda point: point[1])
+        points += sorted({lowest, highest})
+    return [*points, curve[-1]]
 
 
 def smoothed(curve: Curve, *, points: int) -> list[tuple[float, float]]:
     """Mean step and mean loss of each of `points` groups of neighbours."""
     return [
-        (sum(step for step, _ in lot) / len(lot), sum(loss for _, loss in lot) / len(lot))
-        for lot in _lots(curve, points)
+        (sum(step for step, _ in group) / len(group), sum(loss for _, loss in group) / len(group))
+        for group in _groups(curve, points)
     ]
 
 
-def _lots(curve: Curve, count: int) -> list[Curve]:
-    """Neighbours in `count` groups of nearly equal size."""
+def _groups(curve: Curve, count: int) -> list[Curve]:
+    """Neighbouring points in `count` groups of nearly equal size."""
     edges = [len(curve) * number // count for number in range(count + 1)]
     return [curve[start:end] for start, end in pairwise(edges)]
 
 
-def _nothing_to_plot(run: Run, *, left_out: int) -> str:
-    if left_out:
-        return f"{run.folder}: none of its {left_out:,} losses is a finite number. Try a lower train.learning_rate."
+def _nothing_to_plot(run: Run, *, omitted: int) -> str:
+    if omitted:
+        return f"{run.folder}: none of its {omitted:,} losses is a finite number. Try a lower train.learning_rate."
     return (
         f"{run.folder}: there are no losses to plot yet. Wait for its first step, or continue it with: "
         f"llmkit finetune --resume {run.folder}"
@@ -188,9 +188,9 @@ def _nothing_to_plot(run: Run, *, left_out: int) -> str:
 
 
 def _curve(lines: Sequence[Any], key: str, *, path: Path) -> tuple[Curve, int]:
-    """The points of one metric, and the number of values left out."""
+    """The points of one metric, and the number of omitted values."""
     points: Curve = []
-    left_out = 0
+    omitted = 0
     for number, line in enumerate(lines, start=1):
         if not isinstance(line, dict) or type(line.get("step")) is not int:
             raise RunError(f"{path}:{number} is damaged: it has no step.")
@@ -200,10 +200,10 @@ def _curve(lines: Sequence[Any], key: str, *, path: Path) -> tuple[Curve, int]:
         if value is not None and not _is_number(value):
             raise RunError(f"{path}:{number} is damaged: {key} is {value!r}, expected a number or null.")
         if value is None or not math.isfinite(value):  # Run.log writes null for values that are not finite
-            left_out += 1
+            omitted += 1
         else:
             points.append((line["step"], float(value)))
-    return points, left_out
+    return points, omitted
 
 
 def _is_number(value: object) -> bool:
@@ -212,12 +212,12 @@ def _is_number(value: object) -> bool:
 
 def _draw_curves(axes: Axes, losses: Losses) -> None:
     if len(losses.train) >= _SMOOTHED_FROM:
-        _draw_line(axes, thinned(losses.train, most=_MOST_POINTS), "training", TRAIN_COLOUR, 0.8)
+        _draw_line(axes, downsampled(losses.train, most=_MOST_POINTS), "training", TRAIN_COLOUR, 0.8)
         _draw_line(axes, smoothed(losses.train, points=_SMOOTHED_POINTS), "training, smoothed", SMOOTHED_COLOUR, 1.8)
     elif losses.train:
         _draw_line(axes, losses.train, "training", SMOOTHED_COLOUR, 1.2)
     if losses.validation:
-        steps, values = zip(*thinned(losses.validation, most=_MOST_POINTS), strict=True)
+        steps, values = zip(*downsampled(losses.validation, most=_MOST_POINTS), strict=True)
         style: dict[str, Any] = {"markersize": 6, "markeredgecolor": "white", "markeredgewidth": 0.6}
         axes.plot(steps, values, "o", label="validation", color=VALIDATION_COLOUR, **style)
 
@@ -229,7 +229,7 @@ def _draw_line(axes: Axes, curve: Sequence[tuple[float, float]], label: str, col
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:
-    """Lowest and highest, drawn apart where they are the same."""
+    """Lowest and highest value, with a margin if they are equal."""
     low, high = min(values), max(values)
     if low == high:
         margin = abs(low) / 10 or 1.0
@@ -238,7 +238,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _row_label(row: int, *, low: float, high: float) -> str:
-    """The loss of a row of the terminal's picture, counted from the top: at every fourth."""
+    """The loss of every fourth row of the plot in the terminal, counted from the top."""
     if row % 4:
         return " " * _LABEL
     return f"{high - (high - low) * row / (_ROWS - 1):#{_LABEL}.4g}"

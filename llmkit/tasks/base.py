@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from llmkit.models.families import Head
-from llmkit.recipe.blocks import Recipe
+from llmkit.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
     import numpy as np

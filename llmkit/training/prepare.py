@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator, PartialState
 
 from llmkit.data.caches import cache_folder, one_at_a_time
-from llmkit.data.column_types import TEXT_KINDS, texts_in
+from llmkit.data.column_types import TEXT_TYPES, texts_in
 from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, UsageError
@@ -27,7 +27,8 @@ from llmkit.models.families import LABELLED_HEADS, Head
 from llmkit.models.layers import freeze
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import create_model, load_model
-from llmkit.recipe.blocks import Recipe, ScratchModel
+from llmkit.recipe.blocks import ScratchModel
+from llmkit.recipe.recipe import Recipe
 from llmkit.runs.environment import environment
 from llmkit.runs.folder import Run
 from llmkit.tasks.base import Task, TaskRecipe
@@ -162,7 +163,7 @@ def _tokenizer_file(model: ScratchModel, rows: SplitRows) -> Path | None:
 
 def _texts(recipe: Recipe, rows: SplitRows) -> Iterator[str]:
     """All text that the model will read or generate, for its tokenizer."""
-    fields = [field for field, column_type in recipe.column_types.items() if column_type in TEXT_KINDS]
+    fields = [field for field, column_type in recipe.column_types.items() if column_type in TEXT_TYPES]
     for row in rows:
         for field in fields:
             value = row.fields.get(field)

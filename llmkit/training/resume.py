@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import DataError, RecipeError, RunError
-from llmkit.recipe.blocks import Recipe, ScratchModel
+from llmkit.recipe.blocks import ScratchModel
+from llmkit.recipe.recipe import Recipe
 from llmkit.runs.folder import Run, read_json
 from llmkit.training.prepared import Prepared
 from llmkit.training.schedule import Plan, plan_training, widest_gap

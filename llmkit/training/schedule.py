@@ -11,7 +11,8 @@ from typing_extensions import assert_never
 from llmkit.data.order import steps_per_epoch
 from llmkit.errors import UsageError
 from llmkit.models.families import Family
-from llmkit.recipe.blocks import Recipe, TrainBlock, parse_share
+from llmkit.recipe.blocks import TrainBlock, parse_share
+from llmkit.recipe.recipe import Recipe
 
 Schedule = Literal["constant", "linear", "cosine"]
 

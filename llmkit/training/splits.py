@@ -9,11 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from llmkit.data.column_types import texts_asked
+from llmkit.data.column_types import texts_for_split
 from llmkit.data.rows import Row, RowSource
 from llmkit.data.sources import open_rows
 from llmkit.data.splits import split_of
-from llmkit.recipe.blocks import DataBlock, Quoting, Recipe, parse_share
+from llmkit.recipe.blocks import DataBlock, Quoting, parse_share
+from llmkit.recipe.recipe import Recipe
 
 logger = logging.getLogger("llmkit")
 Split = Literal["train", "validation", "test"]
@@ -71,7 +72,7 @@ def _without_duplicates(rows: Iterable[Row], *, split: Split, logged: set[str]) 
 
 def _read(row: Row, fields: Sequence[str]) -> str:
     """The model's input in a row, as one text: rows with the same text belong to the same split."""
-    return "\0".join(texts_asked(next(row.fields[field] for field in fields if field in row.fields)))
+    return "\0".join(texts_for_split(next(row.fields[field] for field in fields if field in row.fields)))
 
 
 def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmkit.data.column_types import KINDS
+from llmkit.data.column_types import READERS
 from llmkit.recipe.blocks import ColumnType
 
 
@@ -12,19 +12,19 @@ from llmkit.recipe.blocks import ColumnType
 @pytest.mark.parametrize("kind", ["labels", "words", "spans", "answers", "messages"])
 def test_a_cell_of_brackets_is_no_value_of_any_kind(kind: ColumnType, cell: str) -> None:
     """The decoder ended in a RecursionError, which was reported as a defect."""
-    assert KINDS[kind](cell) is None
+    assert READERS[kind](cell) is None
 
 
 def test_a_key_that_stands_twice_in_a_cell_is_refused_as_in_a_file() -> None:
-    assert KINDS["messages"]('[{"role": "user", "content": "a", "content": "b"}]') is None
+    assert READERS["messages"]('[{"role": "user", "content": "a", "content": "b"}]') is None
 
 
 @pytest.mark.parametrize("value", [10**400, -(10**400), "1_000", "1e999", "nan", True, None, "", float("inf")])
 def test_what_is_no_finite_number_is_none(value: object) -> None:
     """A whole number beyond all floats ended in an OverflowError; `1_000` was read as Python reads it."""
-    assert KINDS["number"](value) is None
+    assert READERS["number"](value) is None
 
 
 @pytest.mark.parametrize(("value", "number"), [(3, 3.0), ("-2.5", -2.5), ("1e3", 1000.0), (" 4 ", 4.0)])
 def test_text_may_spell_a_number(value: object, number: float) -> None:
-    assert KINDS["number"](value) == number
+    assert READERS["number"](value) == number

@@ -15,7 +15,7 @@ from facts import says
 from fake_hub import COMMITS, FakeHub, serving
 
 import llmkit
-from llmkit.data.hub import HubSource, parse_hub_source
+from llmkit.data.hub_names import HubSource, parse_hub_source
 
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 

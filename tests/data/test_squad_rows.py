@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from facts import facts, logged
 
-from llmkit.data.column_types import KINDS
+from llmkit.data.column_types import READERS
 from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
@@ -63,7 +63,7 @@ def test_of_two_occurrences_equally_near_neither_is_taken() -> None:
     ],
 )
 def test_answers_may_be_lists_side_by_side_or_pairs_or_json_in_a_cell(value: object) -> None:
-    assert KINDS["answers"](value) == ONE
+    assert READERS["answers"](value) == ONE
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
@@ -87,7 +87,7 @@ def test_a_file_of_any_kind_has_answers_as_datasets_gives_them(suffix: str, tmp_
 
 @pytest.mark.parametrize("value", [{"text": [], "answer_start": []}, [], "[]", '{"text": [], "answer_start": []}'])
 def test_no_answers_at_all_are_answers(value: object) -> None:
-    assert KINDS["answers"](value) == {"text": [], "answer_start": []}
+    assert READERS["answers"](value) == {"text": [], "answer_start": []}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_no_answers_at_all_are_answers(value: object) -> None:
     ],
 )
 def test_other_answers_are_refused_with_their_place(value: object, tmp_path: Path) -> None:
-    assert KINDS["answers"](value) is None
+    assert READERS["answers"](value) is None
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"context": CONTEXT, "question": "Who?", "answers": value}) + "\n")
     with pytest.raises(DataError, match=facts("a.jsonl:1:", "'answers'")):

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from llmkit.errors import RecipeError
-from llmkit.recipe.blocks import ColumnType, GenerationBlock, Names, PositiveInt, Recipe
+from llmkit.recipe.blocks import ColumnType, GenerationBlock, Names, PositiveInt
 from llmkit.recipe.loading import LoadedRecipe, dump_recipe, load_recipe, recipe_schema
+from llmkit.recipe.recipe import Recipe
 
 
 class SummarizationRecipe(Recipe):
@@ -624,7 +625,7 @@ def test_whatever_the_bytes_loading_succeeds_or_gives_printable_problems(content
 
 def test_loading_a_recipe_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from llmkit.recipe.loading import load_recipe; from llmkit.recipe.blocks import Recipe\n"
+        "import sys; from llmkit.recipe.loading import load_recipe; from llmkit.recipe.recipe import Recipe\n"
         "assert 'yaml' not in sys.modules\n"
         "print(sorted({'torch', 'transformers', 'datasets', 'numpy'} & set(sys.modules)))"
     )

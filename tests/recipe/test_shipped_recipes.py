@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from llmkit.data.hub import parse_hub_source
+from llmkit.data.hub_names import parse_hub_source
 from llmkit.models.families import FAMILIES
-from llmkit.recipe.blocks import Recipe, ScratchModel
+from llmkit.recipe.blocks import ScratchModel
 from llmkit.recipe.loading import load_recipe
+from llmkit.recipe.recipe import Recipe
 from llmkit.tasks import RECIPES
 
 ROOT = Path(__file__).parents[2]

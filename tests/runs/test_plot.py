@@ -23,11 +23,11 @@ from llmkit.runs.plot import (
     TRAIN_COLOUR,
     VALIDATION_COLOUR,
     Losses,
+    downsampled,
     draw_png,
     draw_text,
     read_losses,
     smoothed,
-    thinned,
     write_png,
 )
 
@@ -40,7 +40,7 @@ def curve(points: int) -> list[tuple[int, float]]:
 
 
 def losses(points: int = 400) -> Losses:
-    return Losses(curve(points), [(points // 2, 2.9), (points, 2.4)], left_out=0)
+    return Losses(curve(points), [(points // 2, 2.9), (points, 2.4)], omitted=0)
 
 
 def run_with(folder: Path, *lines: object, tail: str = "") -> Run:
@@ -69,7 +69,7 @@ def test_the_picture_shows_both_series_in_their_colours() -> None:
     assert image.shape == (675, 1200, 3)
     for colour in (TRAIN_COLOUR, SMOOTHED_COLOUR, VALIDATION_COLOUR):
         assert count(image, colour) > 100, colour
-    without = pixels(draw_png(Losses(curve(400), [], left_out=0)))
+    without = pixels(draw_png(Losses(curve(400), [], omitted=0)))
     assert count(without, VALIDATION_COLOUR) == 0
 
 
@@ -88,7 +88,7 @@ def test_the_same_losses_give_the_same_bytes_with_no_version_in_them() -> None:
 def test_a_spike_of_one_step_in_a_hundred_thousand_is_in_the_picture() -> None:
     flat = [(step, 2.0) for step in range(1, 100_001)]
     spiked = [*flat[:77_776], (77_777, 9.0), *flat[77_777:]]
-    column = [count(pixels(draw_png(Losses(train, [(1, 9.0)], left_out=0))), TRAIN_COLOUR) for train in (flat, spiked)]
+    column = [count(pixels(draw_png(Losses(train, [(1, 9.0)], omitted=0))), TRAIN_COLOUR) for train in (flat, spiked)]
     assert column[1] > column[0] + 200  # a line to the top
 
 
@@ -103,10 +103,10 @@ def test_the_picture_is_put_into_the_folder_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "few",
     [
-        Losses([(1, 2.5)], [], left_out=0),
-        Losses([], [(7, 2.5)], left_out=3),
-        Losses([(1, 0.0), (2, 0.0)], [], left_out=0),
-        Losses([(1, 3e38), (2, -3e38)], [(2, 1e-30)], left_out=0),
+        Losses([(1, 2.5)], [], omitted=0),
+        Losses([], [(7, 2.5)], omitted=3),
+        Losses([(1, 0.0), (2, 0.0)], [], omitted=0),
+        Losses([(1, 3e38), (2, -3e38)], [(2, 1e-30)], omitted=0),
     ],
 )
 def test_few_and_odd_points_can_be_drawn(few: Losses) -> None:
@@ -124,7 +124,7 @@ def test_thinning_keeps_ends_extremes_and_order_within_its_limit(points: int) ->
     full = curve(points)
     full[points // 3] = (full[points // 3][0], 50.0)
     full[points // 2] = (full[points // 2][0], -50.0)
-    thin = thinned(full, most=2_000)
+    thin = downsampled(full, most=2_000)
     assert len(thin) <= 2_000
     assert thin == sorted(set(thin) & set(full))
     assert (thin[0], thin[-1]) == (full[0], full[-1])
@@ -136,7 +136,7 @@ def test_thinning_keeps_ends_extremes_and_order_within_its_limit(points: int) ->
 
 def test_every_one_of_many_spikes_survives_thinning() -> None:
     full = [(step, 90.0 if step % 1_000 == 0 else 2.0) for step in range(1, 100_001)]
-    assert sum(loss == 90.0 for _, loss in thinned(full, most=2_000)) == 100
+    assert sum(loss == 90.0 for _, loss in downsampled(full, most=2_000)) == 100
 
 
 def test_smoothing_keeps_the_mean_and_takes_out_the_ripple() -> None:
@@ -160,7 +160,7 @@ def test_characters_fit_the_terminal_and_hold_no_control_codes(columns: int) -> 
 
 def test_characters_show_both_series_and_their_limits() -> None:
     train = [(1, 8.0), (500, 4.0), (1_000, 2.0)]
-    lines = draw_text(Losses(train, [(1_000, 3.0)], left_out=2), columns=80).split("\n")
+    lines = draw_text(Losses(train, [(1_000, 3.0)], omitted=2), columns=80).split("\n")
     says(lines[0], "loss", "nats", "⠤⠤ training", "o validation")
     assert re.match(r"    8\.000 │[⠁-⣿]", lines[1])  # step 1 is the first column
     assert [line.rindex("o") for line in lines[2:18] if "o" in line] == [79]  # step 1,000 is the last column
@@ -180,11 +180,11 @@ def test_losses_are_read_and_what_is_not_finite_is_counted(tmp_path: Path) -> No
     with (run.folder / "metrics.jsonl").open("a") as file:
         file.write('{"step": 5, "train/loss": NaN}\n{"step": 6, "train/loss": -Infinity}\n')  # of other programs
     found = read_losses(run)
-    assert found == Losses([(1, 3.0), (3, 2.0)], [(4, 2.5)], left_out=4)
-    validation, training, left_out = found.findings
+    assert found == Losses([(1, 3.0), (3, 2.0)], [(4, 2.5)], omitted=4)
+    validation, training, omitted = found.summary
     says(validation, "validation loss 2.5", "step 4")
     says(training, "training loss 2")
-    says(left_out, 4, "not finite")
+    says(omitted, 4, "not finite")
 
 
 def test_a_torn_last_line_is_left_out_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

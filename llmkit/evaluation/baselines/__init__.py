@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmkit.evaluation.baselines import answers, labels, tags, texts
-from llmkit.recipe.blocks import ColumnType, Recipe
+from llmkit.recipe.blocks import ColumnType
+from llmkit.recipe.recipe import Recipe
 from llmkit.tasks.base import Baseline, Rows, TaskRecipe
 from llmkit.tasks.token_classification.tags import to_bio
 

@@ -11,7 +11,7 @@ from llmkit.tasks.base import Baseline, Rows
 from llmkit.tasks.multiple_choice.choices import Question, rows_with_questions
 
 if TYPE_CHECKING:
-    from llmkit.recipe.blocks import Recipe
+    from llmkit.recipe.recipe import Recipe
 
 
 def _majority(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:

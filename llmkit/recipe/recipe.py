@@ -1,0 +1,104 @@
+"""The keys of every task's recipe. A task adds its own in a subclass of `Recipe` beside its task class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
+
+from llmkit.recipe.blocks import Block, ColumnType, DataBlock, EvaluationBlock, ScratchModel, TrainBlock
+
+
+class Recipe(Block):
+    """The keys of every task's recipe. Subclasses fix `task` and add keys."""
+
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]]
+    """Name of a column of the task -> its type; see `fields`."""
+    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {}
+    """Optional columns: used if a row has the column, or `data.columns` names it. True if a blank text is ignored;
+    otherwise a row with a blank text is skipped."""
+    FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Alternative groups of columns: a table has exactly one group, or `data.columns` names one; empty for none."""
+    READ_FIELDS: ClassVar[tuple[str, ...]] = ("text",)
+    """Columns of the model's input. The first that a row has decides its split: equal values stay together."""
+    FAMILIES: ClassVar[tuple[str, ...]]
+    """The model families that support the task."""
+    METRICS: ClassVar[tuple[str, ...]] = ()
+    """Metrics of the task's predictions; empty for a task that is measured by its loss."""
+    BEST: ClassVar[str] = "loss"
+    """The score that selects the best checkpoint."""
+
+    recipe: Literal[1]
+    """Version of the recipe language."""
+    task: str
+    model: str | ScratchModel
+    """A hub id, a folder or a run; or a block for random weights."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+    data: DataBlock
+    train: TrainBlock = TrainBlock()
+    evaluation: EvaluationBlock = EvaluationBlock()
+
+    @property
+    def column_types(self) -> Mapping[str, ColumnType]:
+        """The columns of this recipe's rows, which may depend on its keys."""
+        return self.COLUMN_TYPES
+
+    @property
+    def own_metrics(self) -> tuple[str, ...]:
+        """The default metrics of its predictions, which may depend on the recipe's keys."""
+        return self.METRICS
+
+    @property
+    def own_best(self) -> str:
+        """The default score that selects the best checkpoint."""
+        return self.BEST
+
+    @property
+    def loss_scores(self) -> tuple[str, ...]:
+        """The scores that are computed from the loss alone."""
+        return ("loss",) if self.own_metrics else ("loss", "perplexity", "bits_per_byte")
+
+    @property
+    def fitting_metrics(self) -> tuple[str, ...] | None:
+        """The metrics that apply to its predictions, besides `evaluate:` modules; None for any."""
+        return None
+
+    @property
+    def written_language(self) -> str | None:
+        """The code of the target language, if the recipe sets one; metrics choose a tokenizer by it."""
+        return None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics of its predictions: the recipe's choice, else the task's default; empty if there are none."""
+        return (self.evaluation.metrics or self.own_metrics) if self.own_metrics else ()
+
+    @property
+    def best(self) -> str:
+        return self.evaluation.best or self.own_best
+
+    @property
+    def window_tokens(self) -> int | None:
+        """The maximum sequence length of the model, if the recipe limits it."""
+        return None
+
+    @model_validator(mode="after")
+    def _check_model_and_columns(self) -> Recipe:
+        unknown = set(self.data.columns) - set(self.column_types)
+        if unknown:
+            raise ValueError(
+                f"data.columns: {sorted(unknown)[0]!r} is not a column of {self.task}; use {', '.join(self.column_types)}"
+            )
+        if isinstance(self.model, ScratchModel):
+            if self.model.architecture not in self.FAMILIES:
+                raise ValueError(
+                    f"model.architecture: {self.task} works with {', '.join(self.FAMILIES)}, not {self.model.architecture}"
+                )
+            if self.revision is not None:
+                raise ValueError("revision: applies only to a hub model; these weights are random")
+            for key in ("lora", "freeze", "layer_decay"):
+                if getattr(self.train, key) is not None:
+                    raise ValueError(f"train.{key}: needs a pretrained model; these weights are random")
+        return self
