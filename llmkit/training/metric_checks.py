@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from llmkit.errors import UsageError
 from llmkit.evaluation.metrics import METRICS, score_names_of
-from llmkit.recipe.blocks import Recipe
+from llmkit.recipe.recipe import Recipe
 
 
 def check_metrics(recipe: Recipe) -> None:
