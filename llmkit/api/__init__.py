@@ -8,8 +8,10 @@ model.summarize(["a long text"])
 from __future__ import annotations
 
 from llmkit.api.chats import load_conversation, save_conversation
-from llmkit.api.measuring import Evaluation, evaluate_embeddings, evaluate_model, evaluation_record
+from llmkit.api.evaluation_result import Evaluation, evaluation_record
+from llmkit.api.measuring import evaluate_model
 from llmkit.api.merging import Merged, merge
+from llmkit.api.neighbours import evaluate_embeddings
 from llmkit.api.options import generation_options, schema
 from llmkit.api.plotting import Plotted, plot
 from llmkit.api.pretraining import pretrain

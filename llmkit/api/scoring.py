@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from llmkit.api.measuring import Evaluation
+from llmkit.api.evaluation_result import Evaluation
 from llmkit.api.value_columns import choose_column, columns_of_answer
 from llmkit.data.files import text_lines
 from llmkit.data.sources import column_names, open_rows

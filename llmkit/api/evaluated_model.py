@@ -1,0 +1,66 @@
+"""The model of `evaluate`: opened, with its task and its scores. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from accelerate import Accelerator
+
+from llmkit.api.evaluation_rows import find_run
+from llmkit.api.verbs import USES, own_verb
+from llmkit.data.examples import Examples
+from llmkit.data.rows import Row
+from llmkit.errors import ModelError, UsageError
+from llmkit.evaluation.measure import measure
+from llmkit.evaluation.metrics import RougeTokenizer
+from llmkit.inference.engines.transformers import TransformersEngine
+from llmkit.models.families import Head
+from llmkit.models.loaded import LoadedModel
+from llmkit.models.loading import load_model
+from llmkit.models.resolve import find_model
+from llmkit.recipe.loading import load_recipe
+from llmkit.runs.folder import Run
+from llmkit.tasks import RECIPES
+from llmkit.tasks.base import Scores, Task, TaskRecipe
+from llmkit.tasks.build import build_task
+from llmkit.tasks.of_model import recipe_of_model
+
+
+def open_model(model: str | None, *, data: Sequence[str] | None) -> tuple[Run | None, TaskRecipe, LoadedModel]:
+    """A run with its recipe and model, or a model that is no run with the recipe that its configs give."""
+    run = find_run(model)
+    if run is not None:
+        recipe = load_recipe(run.recipe, kinds=RECIPES).recipe
+        return run, recipe, load_model(str(run.folder), head=recipe.HEAD)
+    head = _head_of(str(model))
+    loaded = load_model(str(model), head=head)
+    if not data:
+        raise UsageError(f"{loaded.name} is not a run, so it has no rows of its own. Give --data.")
+    return None, recipe_of_model(loaded, head=head, data=data), loaded
+
+
+def _head_of(name: str) -> Head:
+    """
+    Raises:
+        ModelError: it has none.
+    """
+    verb = own_verb(find_model(name).config)
+    if verb == "embed":
+        raise ModelError(f"{name} gives vectors alone. Measure them with --metric neighbour_recall.")
+    return USES[verb].head
+
+
+def encode_rows(recipe: TaskRecipe, loaded: LoadedModel, rows: Iterable[Row]) -> tuple[Task, Examples]:
+    task = build_task(recipe, loaded)
+    return task, task.encode(rows)
+
+
+def measure_examples(
+    task: Task, examples: Examples, *, metrics: Sequence[str], rouge_tokenizer: RougeTokenizer
+) -> tuple[Scores, list[Any]]:
+    accelerator = Accelerator()
+    engine = TransformersEngine(task.loaded, device=accelerator.device)
+    return measure(
+        task, examples, engine=engine, accelerator=accelerator, metrics=metrics, rouge_tokenizer=rouge_tokenizer
+    )

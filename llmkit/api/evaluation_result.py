@@ -1,0 +1,67 @@
+"""What `evaluate` returns, its JSON record, and the files of it in a run's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmkit.atomic import replace_file
+from llmkit.runs.folder import Run, finite, write_json
+
+if TYPE_CHECKING:
+    from llmkit.evaluation.comparing import Comparison
+    from llmkit.tasks.base import Scores
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured, on what."""
+
+    model: str | None
+    """None where files alone were compared."""
+    data: str
+    rows: int
+    scores: Scores
+    predictions: list[Any]
+    comparison: Comparison | None = None
+    """With the task's baselines, where that was asked for."""
+    columns: Mapping[str, str | None] | None = None
+    """Where files were compared, the column of the `predictions` and that of the `references`; None for plain text.
+    Where a model was measured on given rows, the columns of fields that have another name."""
+
+
+def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
+    """For JSON: rows, scores, details, and what the model was held against where that was asked for."""
+    record: dict[str, Any] = {
+        "data": evaluation.data,
+        "rows": evaluation.rows,
+        "scores": evaluation.scores.values,
+        "details": evaluation.scores.details,
+    }
+    if evaluation.columns is not None:
+        record["columns"] = dict(evaluation.columns)
+    if (comparison := evaluation.comparison) is not None:
+        record |= {
+            "baselines": {one.name: {"title": one.title, "scores": one.scores} for one in comparison.baselines},
+            "verdict": {
+                "metric": comparison.metric,
+                "better": comparison.better,
+                "text": comparison.verdict,
+            },
+            "baseline_train_rows": comparison.train_rows,
+        }
+    checked: dict[str, Any] = finite(record)
+    return checked
+
+
+def save_evaluation(run: Run, evaluation: Evaluation, *, name: str, references: Sequence[Any]) -> None:
+    """Write the scores and every prediction with its reference into the run's folder `evaluation/`."""
+    folder = run.folder / "evaluation"
+    folder.mkdir(exist_ok=True)
+    write_json(folder / f"{name}.json", evaluation_record(evaluation))
+    if evaluation.predictions:
+        pairs = zip(evaluation.predictions, references, strict=True)
+        lines = (json.dumps({"prediction": p, "reference": r}, ensure_ascii=False) + "\n" for p, r in pairs)
+        replace_file(folder / f"{name}.predictions.jsonl", "".join(lines).encode())

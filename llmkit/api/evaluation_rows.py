@@ -1,0 +1,92 @@
+"""The run and the rows that `evaluate` measures on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from llmkit.data.rows import Row
+from llmkit.data.sources import open_rows
+from llmkit.errors import UsageError, nearest
+from llmkit.recipe.blocks import ColumnType, DataBlock, Quoting
+from llmkit.recipe.recipe import Recipe
+from llmkit.runs.folder import Run, finished_runs, open_run
+from llmkit.training.resume import check_sources
+from llmkit.training.splits import Split, SplitRows, open_splits, reading_options
+
+logger = logging.getLogger("llmkit")
+_MAPPED_BY_OPTION = "Map it with --column {field}={column}"
+
+
+def find_run(model: str | None) -> Run | None:
+    """The run of this name, or the newest finished run; None for a model that is not a run."""
+    if model is None:
+        runs = finished_runs()
+        if not runs:
+            raise UsageError("no finished run here. Give --model, or --predictions with --references.")
+        logger.info("model: %s, the newest finished run", runs[0].folder)
+        return runs[0]
+    return open_run(model) if (Path(model) / "run.json").exists() else None
+
+
+def check_fields(columns: Mapping[str, str] | None, column_types: Mapping[str, ColumnType], *, of: str) -> None:
+    unknown = [field for field in columns or () if field not in column_types]
+    if unknown:
+        hint = nearest(unknown[0], column_types)
+        raise UsageError(f"--column: {unknown[0]!r} is not a field of {of}.{hint} Use {', '.join(column_types)}.")
+
+
+def evaluation_rows(
+    recipe: Recipe,
+    run: Run | None,
+    *,
+    data: Sequence[str] | None,
+    columns: Mapping[str, str],
+    reading: DataBlock,
+) -> tuple[SplitRows, str]:
+    """The rows to measure on, and what to call them."""
+    if data:
+        source = open_rows(
+            list(data),
+            column_types=recipe.column_types,
+            optional=recipe.OPTIONAL_ROLES,
+            groups=recipe.FIELD_GROUPS,
+            columns=reading.columns,
+            split="test",
+            text_files=getattr(recipe, "text_files", "line"),
+            quoting=reading.quoting,
+            mapping=_MAPPED_BY_OPTION,
+            origins={
+                field: f"{run.recipe if run else 'The recipe'} has data.columns: {{{field}: {column}}}."
+                for field, column in reading.columns.items()
+                if field not in columns
+            },
+        )
+        if reading.columns:
+            logger.info("columns: %s", ", ".join(f"{field} {column!r}" for field, column in reading.columns.items()))
+        options = reading_options(recipe, reading=reading)
+        return SplitRows(source, "test", read_fields=recipe.READ_FIELDS, options=options), ", ".join(data)
+    assert run is not None, "a model that is no run was refused without data"
+    splits = open_splits(recipe)
+    name: Split = "test" if "test" in splits else "validation"
+    check_sources(run, {name: splits[name].source.fingerprint()})
+    if name == "validation":
+        logger.warning("the recipe has no data.test: these are the validation rows, which picked the checkpoint")
+    return splits[name], f"{name} rows of {run.folder}"
+
+
+def labelled_rows(data: Sequence[str], *, columns: Mapping[str, str] | None, quoting: Quoting) -> list[Row]:
+    """Rows with a text and a label, for `neighbour_recall`."""
+    column_types: dict[str, ColumnType] = {"text": "text", "label": "label"}
+    check_fields(columns, column_types, of="neighbour_recall")
+    return list(
+        open_rows(
+            list(data),
+            column_types=column_types,
+            columns=columns or {},
+            split="test",
+            quoting=quoting,
+            mapping=_MAPPED_BY_OPTION,
+        )
+    )

@@ -1,0 +1,57 @@
+"""`evaluate --metric neighbour_recall`: the vectors of a model on labelled rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from llmkit.api.evaluation_result import Evaluation, save_evaluation
+from llmkit.api.evaluation_rows import find_run, labelled_rows
+from llmkit.api.using import load
+from llmkit.errors import UsageError
+from llmkit.evaluation.metrics import neighbour_recall
+from llmkit.recipe.blocks import Quoting
+from llmkit.tasks.base import Pooling
+
+logger = logging.getLogger("llmkit")
+
+
+def evaluate_embeddings(
+    model: str | None = None,
+    *,
+    data: Sequence[str] | None,
+    columns: Mapping[str, str] | None = None,
+    quoting: Quoting = "auto",
+    pooling: Pooling = "mean",
+) -> Evaluation:
+    """Whether rows of one label lie near each other as vectors of a model: the metric `neighbour_recall`.
+
+    A run's result is also written to its folder, as `evaluation/neighbours.json`. The predictions are the labels of
+    the nearest other rows.
+
+    Args:
+        model: anything that `embed` takes; without it, what `embed` would take.
+        data: sources of labelled rows, as in a recipe.
+        columns: the columns of `text` and `label`, where they have other names.
+    Raises:
+        UsageError: no rows are named.
+        DataError: rows without a text or a label, or fewer than two.
+    """
+    if not data:
+        raise UsageError("neighbour_recall needs rows with a text and a label. Give --data.")
+    rows = labelled_rows(data, columns=columns, quoting=quoting)
+    opened = load(model, verb="embed")
+    texts, labels = [row.fields["text"] for row in rows], [row.fields["label"] for row in rows]
+    if repeated := len(texts) - len(set(texts)):
+        count = f"{repeated:,} of {len(texts):,}"
+        logger.warning("%s texts stood there already: such rows are each other's nearest neighbours", count)
+    scores = neighbour_recall(opened.embed(texts, pooling=pooling), labels)
+    name = opened.loaded.name
+    scores = replace(scores, details={**scores.details, "pooling": pooling})
+    nearest_labels = scores.details.pop("nearest_labels")
+    mapped = dict(columns) if columns else None
+    evaluation = Evaluation(name, ", ".join(data), len(rows), scores, nearest_labels, columns=mapped)
+    if (run := find_run(name)) is not None:
+        save_evaluation(run, evaluation, name="neighbours", references=labels)
+    return evaluation
