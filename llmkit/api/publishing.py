@@ -1,0 +1,55 @@
+"""The end of a training: its best checkpoint becomes the model of the run. Imports torch."""
+
+from __future__ import annotations
+
+from llmkit.api.plotting import draw_finished
+from llmkit.api.run_records import now
+from llmkit.models.export import model_files
+from llmkit.models.loading import load_model
+from llmkit.runs.card import model_card
+from llmkit.runs.folder import Run
+from llmkit.training.checkpoints import Checkpoint, CheckpointStore, progress_of
+from llmkit.training.prepared import Prepared
+
+
+def publish(run: Run, store: CheckpointStore, prepared: Prepared) -> None:
+    """Make the best checkpoint the finished model."""
+    evaluations = [line for line in run.metrics() if f"evaluation/{prepared.best}" in line]
+    best_step = _best_step(store)
+    line = next(line for line in evaluations if line["step"] == best_step)
+    scores = {key.removeprefix("evaluation/"): value for key, value in line.items() if key.startswith("evaluation/")}
+    files = _finished_files(store.at_step(best_step), prepared)
+    text = run.recipe.read_text(encoding="utf-8")
+    task = prepared.task
+    lora, adapter = prepared.recipe.train.lora, task.loaded.adapter
+    base = adapter.base if adapter is not None and lora is not None and lora.save == "adapter" else None
+    card = model_card(
+        run.manifest(),
+        recipe=text,
+        scores=scores,
+        use=task.recipe.USE.format(model="FOLDER"),
+        base=base,
+        library="llmkit" if not task.loaded.family.is_of_transformers else "transformers" if base is None else "peft",
+    )
+    run.publish_model({**files, "README.md": card.encode()}, step=best_step)
+    run.update(
+        status="finished", finished=now(), best={"metric": prepared.best, "step": best_step, "validation": scores}
+    )
+    draw_finished(run)
+
+
+def _finished_files(checkpoint: Checkpoint, prepared: Prepared) -> dict[str, bytes]:
+    """The checkpoint's own model; an adapter is merged into its base, unless the recipe keeps it."""
+    lora = prepared.recipe.train.lora
+    if lora is None or lora.save == "adapter":
+        return checkpoint.model_files()
+    return model_files(load_model(str(checkpoint.folder), head=prepared.recipe.HEAD))
+
+
+def _best_step(store: CheckpointStore) -> int:
+    """What the newest checkpoint says; the last step always is evaluated and saved."""
+    newest = store.newest()
+    assert newest is not None, "the last step was just saved"
+    best_step = progress_of(newest).best_step
+    assert best_step is not None, "the last step is evaluated before it is saved"
+    return best_step

@@ -1,0 +1,76 @@
+"""What a training writes into its run folder: its description before the first step, and its metrics."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from llmkit.atomic import replace_file
+from llmkit.recipe.loading import dump_recipe
+from llmkit.runs.environment import environment, git_commit
+from llmkit.runs.folder import Run, write_json
+from llmkit.training.prepared import Prepared
+from llmkit.training.progress import Evaluated, Event, StepResult
+
+
+def describe_training(run: Run, prepared: Prepared) -> None:
+    """Write down what the training depends on, before its first step."""
+    accelerator = prepared.accelerator
+    world_size = accelerator.num_processes
+    machine = environment(device=str(accelerator.device), world_size=world_size)
+    # Before the recipe: a kill in between must not leave a longer recipe in a run that says it is finished.
+    run.update(status="running", total_steps=prepared.plan.total_steps, **_replanned(run, prepared))
+    replace_file(run.recipe, dump_recipe(prepared.recipe).encode())
+    write_json(run.folder / "env.json", {**machine, "precision": prepared.precision.format})
+    write_json(run.folder / "data.json", prepared.data)
+    if prepared.checkpoint is None:  # later, the model's name is the checkpoint's
+        run.update(model=prepared.task.loaded.name, model_revision=prepared.task.loaded.revision)
+    if "targets" in prepared.data:
+        run.update(targets=prepared.data["targets"])
+    run.update(
+        error=None,
+        task=prepared.recipe.task,
+        llmkit=machine["packages"]["llmkit"],
+        git_commit=git_commit(),
+        started=now(),
+        seed=prepared.recipe.train.seed,
+        parameters=prepared.parameters,
+        trained_parameters=prepared.trained_parameters,
+        checks="off" if prepared.checks is None else dict(prepared.checks),
+        precision={"format": prepared.precision.format, "reason": prepared.precision.reason},
+        device=str(accelerator.device),
+        world_size=world_size,
+        resumed_from=prepared.checkpoint.step if prepared.checkpoint else None,
+    )
+
+
+def _replanned(run: Run, prepared: Prepared) -> dict[str, Any]:
+    """One more entry in the manifest's list of changes, if the number of steps changes now."""
+    manifest = run.manifest()
+    before, after = manifest.get("total_steps"), prepared.plan.total_steps
+    if before in (None, after):
+        return {}
+    step = prepared.checkpoint.step if prepared.checkpoint else 0
+    entry = {"from": before, "to": after, "at_step": step, "time": now()}
+    return {"replanned": [*manifest.get("replanned", ()), entry]}
+
+
+def record_event(run: Run, event: Event) -> None:
+    """Write a line of the run's metrics.jsonl."""
+    if isinstance(event, StepResult):
+        values: dict[str, Any] = {
+            "train/loss": event.loss,
+            "train/learning_rate": event.learning_rate,
+            "train/gradient_norm": event.gradient_norm,
+            "train/targets": event.targets,
+            "train/tokens": event.tokens,
+            "train/padding_share": event.padding_share,
+            "train/seconds": event.elapsed_seconds,
+        }
+        run.log(event.step, values)
+    elif isinstance(event, Evaluated):
+        run.log(event.step, {f"evaluation/{name}": value for name, value in event.scores.values.items()})
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds")

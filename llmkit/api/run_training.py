@@ -1,0 +1,88 @@
+"""The training of a prepared task, with its validation, into a run folder. Imports torch."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import torch
+from accelerate import PartialState
+
+from llmkit.api.publishing import publish
+from llmkit.api.run_records import record_event
+from llmkit.errors import InterruptedRun, LlmkitError
+from llmkit.evaluation.measure import measure
+from llmkit.inference.engines.transformers import TransformersEngine
+from llmkit.runs.folder import Run
+from llmkit.tasks.base import Scores
+from llmkit.training.checkpoints import CheckpointStore
+from llmkit.training.loop import Validation, fit
+from llmkit.training.prepared import Prepared
+from llmkit.training.progress import Event
+from llmkit.training.signals import stop_signals
+from llmkit.training.throughput import totals
+
+
+def is_first_process() -> bool:
+    """Join the processes that were started together, before anything else asks accelerate about them.
+
+    Without `cpu`, accelerate on a machine with no GPU takes each of them for the only one: as many trainings as
+    processes, side by side.
+    """
+    cpu = os.environ.get("ACCELERATE_USE_CPU") == "true" or not torch.cuda.is_available()
+    first: bool = PartialState(cpu=cpu and "LOCAL_RANK" in os.environ).is_main_process
+    return first
+
+
+def train_into(run: Run, prepared: Prepared, report: Callable[[Event], None]) -> None:
+    """Train, record each event in the run, and publish the best checkpoint."""
+    recipe = prepared.recipe
+    store = CheckpointStore(run.checkpoints, run_id=run.manifest()["id"], keep=recipe.train.keep_checkpoints)
+    started = time.monotonic()
+    before = run.manifest().get("training_seconds", 0.0)
+    run.rewind(prepared.checkpoint.step if prepared.checkpoint else 0)
+
+    def record(event: Event) -> None:
+        record_event(run, event)
+        report(event)
+
+    try:
+        train(prepared, store, record)
+    except InterruptedRun as error:
+        run.update(status="interrupted", error=str(error), training_seconds=before + time.monotonic() - started)
+        fix = f"Go on with: llmkit finetune --resume {run.folder}"
+        raise InterruptedRun(f"{run.folder}: {error}. {fix}", signal_number=error.exit_code - 128) from error
+    except LlmkitError as error:
+        run.update(status="failed", error=str(error), training_seconds=before + time.monotonic() - started)
+        raise
+    run.update(training_seconds=before + time.monotonic() - started, **totals(run.metrics(), prepared))
+    publish(run, store, prepared)
+
+
+def train(prepared: Prepared, store: CheckpointStore | None, record: Callable[[Event], None] | None) -> None:
+    """Run the loop to its end, on every process."""
+    recipe, task, accelerator = prepared.recipe, prepared.task, prepared.accelerator
+    engine = TransformersEngine(task.loaded, device=accelerator.device)
+
+    def validate() -> Scores:
+        metrics = recipe.evaluation.metrics
+        rows = prepared.validation
+        # Before the checkpoint of this step is saved, which thereby has what was tuned on its own weights.
+        return measure(task, rows, engine=engine, accelerator=accelerator, metrics=metrics, tune=True)[0]
+
+    with stop_signals() as received:
+        for event in fit(
+            task,
+            examples=prepared.train,
+            plan=prepared.plan,
+            train=recipe.train,
+            accelerator=accelerator,
+            validation=Validation(validate, best=prepared.best, patience=recipe.evaluation.patience),
+            store=store,
+            resume=prepared.checkpoint,
+            stop_signal=received,
+            about={"task": recipe.task, "batch_size": recipe.train.batch_size},
+        ):
+            if record is not None:
+                record(event)
