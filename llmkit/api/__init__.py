@@ -11,6 +11,7 @@ from llmkit.api.chats import load_conversation, save_conversation
 from llmkit.api.evaluation_result import Evaluation, evaluation_record
 from llmkit.api.measuring import evaluate_model
 from llmkit.api.merging import Merged, merge
+from llmkit.api.model import Model, load
 from llmkit.api.neighbours import evaluate_embeddings
 from llmkit.api.options import generation_options, schema
 from llmkit.api.plotting import Plotted, plot
@@ -18,7 +19,6 @@ from llmkit.api.pretraining import pretrain
 from llmkit.api.scoring import score_files
 from llmkit.api.texts import read_pairs, read_questions, read_texts
 from llmkit.api.training import Begun, Finetuned, count_devices, finetune
-from llmkit.api.using import Model, load
 from llmkit.api.vectors import (
     SavedVectors,
     check_search,

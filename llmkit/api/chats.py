@@ -1,19 +1,37 @@
-"""Conversations in files: one object `{"messages": [...]}`, which is also a row of training data."""
+"""Conversations, checked, and in files: one object `{"messages": [...]}`, which is also a row of training data."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from llmkit.atomic import replace_file
 from llmkit.data.column_types import DESCRIPTIONS, messages
 from llmkit.data.files import text_lines
-from llmkit.errors import DataError, MachineError
+from llmkit.errors import DataError, MachineError, UsageError
 from llmkit.models.chat import Messages, fault_in
+from llmkit.tasks.inputs import LONE_SURROGATE
 
 _LINES = (".jsonl", ".ndjson")
+
+
+def check_messages(conversation: Sequence[Mapping[str, str]]) -> Messages:
+    """The messages of a conversation that the assistant has to answer.
+
+    Raises:
+        UsageError: not messages, not valid Unicode, or roles out of order.
+    """
+    checked = messages(list(conversation))
+    if checked is None:
+        raise UsageError(f"messages: give {DESCRIPTIONS['messages']}.")
+    if any(LONE_SURROGATE.search(message["content"]) for message in checked):
+        raise UsageError("messages: one is not valid Unicode, it holds half a surrogate pair. Write it as UTF-8.")
+    fault = fault_in(checked, last="user")
+    if fault is not None:
+        raise UsageError(f"{fault}.")
+    return checked
 
 
 def load_conversation(path: str | Path) -> list[dict[str, str]]:
@@ -27,13 +45,13 @@ def load_conversation(path: str | Path) -> list[dict[str, str]]:
         lines = [line for line in text.split("\n") if line.strip()]
         if len(lines) != 1:
             raise DataError(f"{path}: found {len(lines):,} conversations, a line each; keep one.")
-    found = messages(_messages_of(_parsed(text, path)))
-    if found is None:
+    conversation = messages(_messages_of(_parsed(text, path)))
+    if conversation is None:
         raise DataError(f'{path}: it should be {{"messages": [...]}}, {DESCRIPTIONS["messages"]}.')
-    fault = fault_in(found, last="assistant")
+    fault = fault_in(conversation, last="assistant")
     if fault is not None:
         raise DataError(f"{path}: {fault}.")
-    return found
+    return conversation
 
 
 def save_conversation(path: str | Path, conversation: Messages) -> None:

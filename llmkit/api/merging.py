@@ -37,10 +37,10 @@ def merge(model: str, *, output: str | Path) -> Merged:
     from llmkit.models.loading import load_model
     from llmkit.models.resolve import find_model
 
-    place = find_model(model)
-    if place.adapter is None:
+    resolved = find_model(model)
+    if resolved.adapter is None:
         raise ModelError(f"{model} is no adapter but a whole model; there is nothing to merge.")
-    if not place.config.get("architectures"):
+    if not resolved.config.get("architectures"):
         raise ModelError(f"{model}: its config names no class (architectures), so its head is not known.")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def merge(model: str, *, output: str | Path) -> Merged:
         raise MachineError(
             f"--output {folder}: the folder {folder.parent} cannot be made ({error.strerror})."
         ) from error
-    loaded = load_model(model, head=USES[own_verb(place.config)].head)
-    about = {"format": 1, "adapter": model, "base": place.adapter.base}
+    loaded = load_model(model, head=USES[own_verb(resolved.config)].head)
+    about = {"format": 1, "adapter": model, "base": resolved.adapter.base}
     publish_folder(folder, model_files(loaded), about=about, next_step="merge again")
-    return Merged(folder, place.adapter.base)
+    return Merged(folder, resolved.adapter.base)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from llmkit.api.evaluation_result import Evaluation, save_evaluation
 from llmkit.api.evaluation_rows import find_run, labelled_rows
-from llmkit.api.using import load
+from llmkit.api.model import load
 from llmkit.errors import UsageError
 from llmkit.evaluation.metrics import neighbour_recall
 from llmkit.recipe.blocks import Quoting

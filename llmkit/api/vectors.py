@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from llmkit.api.model import Model
 from llmkit.data.vectors import (
     VectorFile,
     check_search,
@@ -16,11 +17,8 @@ from llmkit.data.vectors import (
     writing_vectors,
 )
 from llmkit.errors import ModelError, UsageError
-
-if TYPE_CHECKING:
-    from llmkit.api.using import Model
-    from llmkit.inference.embedding import EmbedOverflow, Found
-    from llmkit.tasks.base import Pooling
+from llmkit.inference.embedding import EmbedOverflow, Found, NearestRows
+from llmkit.tasks.base import Pooling
 
 __all__ = ["SavedVectors", "check_search", "check_vectors_file", "save_vectors", "saved_vectors", "short_numbers"]
 logger = logging.getLogger("llmkit")
@@ -86,8 +84,6 @@ class SavedVectors:
             UsageError: they are of another pooling; no query, or `top_k` below 1.
             DataError: a damaged row, or a query that cannot be embedded.
         """
-        from llmkit.inference.embedding import NearestRows
-
         self._check(model)
         vectors = model.embed(queries, pooling=self._pooling(pooling), overflow=overflow)
         nearest = NearestRows(vectors, top_k=check_search(queries, top_k=top_k))

@@ -19,7 +19,7 @@ from published_models import published_folder
 from transformers import AutoModelForMultipleChoice
 
 import llmkit
-from llmkit.api.using import Model
+from llmkit.api.model import Model
 from llmkit.api.verbs import USES, Verb
 from llmkit.errors import DataError
 from llmkit.models.chat import TEMPLATE

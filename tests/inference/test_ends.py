@@ -11,7 +11,7 @@ from chain_models import CHATML, chain_model, chain_tokenizer, set_ids
 from facts import facts
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-from llmkit.api.using import Model
+from llmkit.api.model import Model
 from llmkit.errors import ModelError
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.ends import end_ids, name_special_ids

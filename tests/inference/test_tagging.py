@@ -12,7 +12,7 @@ from facts import facts, logged
 from small_models import WINDOW, FakeEngine, small_bert
 from transformers import BertForTokenClassification
 
-from llmkit.api.using import Model
+from llmkit.api.model import Model
 from llmkit.errors import DataError, UsageError
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.loaded import LoadedModel

@@ -7,26 +7,25 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from llmkit.api.options import generation_options
+from llmkit.api.chats import check_messages
+from llmkit.api.model_options import model_options, prompt_config
 from llmkit.api.verbs import USES, Verb, default_model, own_verb
-from llmkit.data.column_types import DESCRIPTIONS
-from llmkit.data.column_types import messages as conversation
 from llmkit.data.vectors import check_search
 from llmkit.errors import ModelError, UsageError
 from llmkit.inference.embedding import Embedded, EmbedOverflow, Found, NearestRows, embed_texts
 from llmkit.inference.filling import Filling, FillOverflow, fill_texts
 from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_in_parts, summarize_texts
-from llmkit.models.chat import Messages, fault_in, is_chat_model
+from llmkit.models.chat import Messages, is_chat_model
 from llmkit.models.threads import one_load_at_a_time
 from llmkit.recipe.blocks import GenerationBlock, Quoting
 from llmkit.tasks.base import WRITING_HEADS, Pooling
 from llmkit.tasks.classification.predict import Classification, ClassifyOverflow, classify_texts, reads_pairs
-from llmkit.tasks.inputs import LONE_SURROGATE, Overflow
+from llmkit.tasks.inputs import Overflow
 from llmkit.tasks.instruction.predict import Reply, answer_chat, stream_chat
 from llmkit.tasks.multiple_choice.choices import Question
 from llmkit.tasks.multiple_choice.predict import Choice, ChooseOverflow, choose, read_choice_rows
 from llmkit.tasks.question_answering.predict import Answer, answer_options, answer_questions
-from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, summarization_config, text_to_text_config, translation_config
+from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, summarization_config, translation_config
 from llmkit.tasks.token_classification.predict import Tagging, TagOverflow, tag_texts
 from llmkit.tasks.token_classification.saved import SavedTokenClassification
 from llmkit.tasks.token_classification.subwords import overlap_of
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("llmkit")
 Item = TypeVar("Item")
-_NEW_TOKENS = 128
-"""Where neither the user nor the model says how much to write; transformers would stop at 20 without a word."""
 
 
 @one_load_at_a_time
@@ -116,12 +113,12 @@ class Model:
                 that is too long the oldest turns are not read; the log tells, and so does the answer.
         """
         block = self._chat_options(options)
-        return answer_chat(self.loaded, self._engine, self._checked(messages), options=block)
+        return answer_chat(self.loaded, self._engine, self._conversation(messages), options=block)
 
     def stream_chat(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Generator[str, None, None]:
         """The text of `chat` in pieces, as they come."""
         block = self._chat_options(options)
-        yield from stream_chat(self.loaded, self._engine, self._checked(messages), options=block)
+        yield from stream_chat(self.loaded, self._engine, self._conversation(messages), options=block)
 
     @property
     def finds_entities(self) -> bool:
@@ -340,17 +337,7 @@ class Model:
         Raises:
             UsageError: an option outside its range, with the range.
         """
-        chosen = {key: value for key, value in given.items() if value is not None}
-        return generation_options({**self._own_options(chosen, saved or self._prompt_config), **chosen})
-
-    def _own_options(self, chosen: Mapping[str, Any], saved: SavedSeq2Seq) -> dict[str, Any]:
-        """Length and beams as the model's configs have them: ours in generation_config, T5's of 2019 by task."""
-        generation = self.loaded.model.generation_config
-        sampling = not {"temperature", "top_k", "top_p"}.isdisjoint(chosen)
-        beams = 1 if sampling else generation.num_beams or saved.num_beams or 1
-        new_tokens = generation.max_new_tokens or saved.max_length or self._room()
-        own = {"repetition_penalty": generation.repetition_penalty} if generation.repetition_penalty else {}
-        return {**own, "max_new_tokens": new_tokens, "beams": beams}
+        return model_options(self.loaded, given, saved=saved or prompt_config(self.loaded))
 
     def _chat_options(self, given: Mapping[str, Any]) -> GenerationBlock:
         block = self.options(given)
@@ -358,29 +345,13 @@ class Model:
             raise UsageError("num_return_sequences: a conversation goes on with one answer. Leave it out.")
         return block
 
-    def _checked(self, messages: Sequence[Mapping[str, str]]) -> Messages:
+    def _conversation(self, messages: Sequence[Mapping[str, str]]) -> Messages:
         self.require_chat()
-        found = conversation(list(messages))
-        if found is None:
-            raise UsageError(f"messages: give {DESCRIPTIONS['messages']}.")
-        if any(LONE_SURROGATE.search(message["content"]) for message in found):
-            raise UsageError("messages: one is not valid Unicode, it holds half a surrogate pair. Write it as UTF-8.")
-        fault = fault_in(found, last="user")
-        if fault is not None:
-            raise UsageError(f"{fault}.")
-        return found
-
-    def _room(self) -> int:
-        """At most half of the window, so that the default leaves room for a prompt."""
-        return max(1, min(_NEW_TOKENS, self.loaded.window // 2))
-
-    @property
-    def _prompt_config(self) -> SavedSeq2Seq:
-        return text_to_text_config(self.loaded) if self.loaded.family.is_encoder_decoder else SavedSeq2Seq()
+        return check_messages(messages)
 
     @property
     def _prompt_prefix(self) -> str:
-        return self._prompt_config.prefix or ""
+        return prompt_config(self.loaded).prefix or ""
 
 
 def _several(texts: Iterable[Item]) -> Iterable[Item]:
