@@ -28,7 +28,7 @@ from llmkit.api.vectors import (
     short_numbers,
 )
 from llmkit.api.verbs import Verb
-from llmkit.evaluation.comparing import Comparison
+from llmkit.evaluation.verdict import Comparison
 from llmkit.inference.embedding import Found
 from llmkit.inference.filling import Candidate, FilledMask, Filling
 from llmkit.tasks.classification.predict import Classification

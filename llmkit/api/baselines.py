@@ -9,8 +9,9 @@ from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.errors import UsageError
 from llmkit.evaluation.baselines import judged_by_loss
-from llmkit.evaluation.comparing import Comparison, compare_loss, compare_predictions, needs_training_rows
+from llmkit.evaluation.comparison import compare_loss, compare_predictions, needs_training_rows
 from llmkit.evaluation.metrics import RougeTokenizer
+from llmkit.evaluation.verdict import Comparison
 from llmkit.runs.folder import Run
 from llmkit.tasks.base import Scores, Task, TaskRecipe
 from llmkit.training.resume import check_sources

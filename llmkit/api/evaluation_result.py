@@ -11,7 +11,7 @@ from llmkit.atomic import replace_file
 from llmkit.runs.folder import Run, finite, write_json
 
 if TYPE_CHECKING:
-    from llmkit.evaluation.comparing import Comparison
+    from llmkit.evaluation.verdict import Comparison
     from llmkit.tasks.base import Scores
 
 

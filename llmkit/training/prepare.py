@@ -20,7 +20,7 @@ from llmkit.data.column_types import TEXT_TYPES, texts_in
 from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, UsageError
-from llmkit.evaluation.baseline import unigram_loss
+from llmkit.evaluation.unigram import unigram_loss
 from llmkit.models.adapters import add_adapter
 from llmkit.models.export import tokenization_sha256
 from llmkit.models.families import LABELLED_HEADS, Head

@@ -11,7 +11,7 @@ from facts import logged, says
 
 from llmkit.data.rows import Row
 from llmkit.errors import LlmkitError
-from llmkit.evaluation import comparing
+from llmkit.evaluation import comparison
 from llmkit.evaluation.baselines import BASELINES, baselines_of, judged_by_loss
 from llmkit.evaluation.baselines.answers import closest_sentence
 from llmkit.evaluation.baselines.labels import (
@@ -24,7 +24,8 @@ from llmkit.evaluation.baselines.labels import (
 )
 from llmkit.evaluation.baselines.tags import most_frequent_tags
 from llmkit.evaluation.baselines.texts import first_sentence
-from llmkit.evaluation.comparing import Compared, compare_loss, compare_predictions, compared_metric, judge
+from llmkit.evaluation.comparison import compare_loss, compare_predictions
+from llmkit.evaluation.verdict import BaselineScores, compared_metric, judge
 from llmkit.tasks import RECIPES
 from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.sentences import sentences
@@ -186,7 +187,7 @@ def test_a_written_baseline_is_cut_at_the_models_own_limit() -> None:
     task = task_of("summarization", max_target_tokens=4)
     row = Row({"text": "the old dog walks over the green river", "summary": "the"}, "1")
     examples = task.encode([row])
-    cut = comparing._cut(task, row.fields["text"])
+    cut = comparison._truncate(task, row.fields["text"])
     assert row.fields["text"].startswith(cut)
     assert len(task.loaded.tokenizer(cut, add_special_tokens=False)["input_ids"]) == 4
     assert examples.rows == 1
@@ -194,14 +195,14 @@ def test_a_written_baseline_is_cut_at_the_models_own_limit() -> None:
 
 def test_training_rows_beyond_the_limit_are_drawn_evenly_and_told(caplog: pytest.LogCaptureFixture) -> None:
     many = [Row({"text": "x" * 10}, str(number)) for number in range(1000)]
-    drawn = comparing._drawn(iter(many), most_rows=100)
-    assert drawn == comparing._drawn(iter(many), most_rows=100)
+    drawn = comparison._sample_rows(iter(many), most_rows=100)
+    assert drawn == comparison._sample_rows(iter(many), most_rows=100)
     places = [int(row.place) for row in drawn]
     assert len(places) == 100
     assert places == sorted(places)
     assert 350 < sum(places) / 100 < 650
     assert len(logged(caplog, "WARNING", "100", "1,000")) == 2
-    assert len(comparing._drawn(iter(many), most_characters=50)) == 5
+    assert len(comparison._sample_rows(iter(many), most_characters=50)) == 5
 
 
 def test_a_language_model_is_held_against_token_frequencies_in_all_its_figures() -> None:
@@ -230,7 +231,7 @@ def test_a_language_model_is_held_against_token_frequencies_in_all_its_figures()
 def test_the_verdict_is_on_the_best_baseline_in_the_figures_own_direction(
     metric: str, model: float, baselines: list[float], better: bool, stated: list[str]
 ) -> None:
-    found = [Compared(f"{index}", f"b{index}", {metric: value}) for index, value in enumerate(baselines)]
+    found = [BaselineScores(f"{index}", f"b{index}", {metric: value}) for index, value in enumerate(baselines)]
     judged = judge({metric: model}, found, metric=metric, train_rows=0)
     says(judged.verdict, *stated)
     assert judged.better == better
@@ -247,5 +248,5 @@ def test_a_baseline_that_fails_does_not_leave_the_log_silent() -> None:
     task = task_of("summarization", max_source_tokens=20, overflow="error")
     long = Row({"text": "the cat " * 30, "summary": "long"}, "1")
     with pytest.raises(LlmkitError):
-        comparing._measured_rows(task, [long, long], count=1)
+        comparison._measured_rows(task, [long, long], count=1)
     assert not logging.getLogger("llmkit").disabled

@@ -9,7 +9,7 @@ from small_models import SENTENCES, small_gpt2
 from transformers import GenerationConfig
 
 from llmkit.errors import ModelError
-from llmkit.inference.engines.choosing import _Draw, _RepetitionPenalty
+from llmkit.inference.engines.sampling import _Draw, _RepetitionPenalty
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock

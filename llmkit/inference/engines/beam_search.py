@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llmkit.inference.engines.choosing import refuse_non_finite
+from llmkit.inference.engines.sampling import refuse_non_finite
 from llmkit.inference.engines.special_ids import SpecialIds
 from llmkit.models.seq2seq import head_input
 

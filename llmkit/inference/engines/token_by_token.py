@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from llmkit.inference.engines.choosing import logits_processors, uniform_draws
 from llmkit.inference.engines.generate_call import token_limit
+from llmkit.inference.engines.sampling import logits_processors, uniform_draws
 from llmkit.inference.engines.special_ids import SpecialIds
 from llmkit.recipe.blocks import GenerationBlock
 

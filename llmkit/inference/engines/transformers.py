@@ -18,8 +18,8 @@ from torch import Tensor
 from transformers import StoppingCriteriaList
 
 from llmkit.inference.engines.beam_search import beam_search
-from llmkit.inference.engines.choosing import StopTexts, logits_processors, refuse_non_finite, uniform_draws
 from llmkit.inference.engines.generate_call import generation_config, token_limit, without_generation_config
+from llmkit.inference.engines.sampling import StopTexts, logits_processors, refuse_non_finite, uniform_draws
 from llmkit.inference.engines.special_ids import SpecialIds, special_ids
 from llmkit.inference.engines.token_by_token import greedy_tokens
 from llmkit.models.loaded import LoadedModel
