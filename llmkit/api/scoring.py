@@ -13,7 +13,7 @@ from llmkit.api.value_columns import choose_column, columns_of_answer
 from llmkit.data.files import text_lines
 from llmkit.data.sources import column_names, open_rows
 from llmkit.errors import DataError, UsageError
-from llmkit.evaluation.metrics import RougeTokenizer, check_rows, score_names_of, score_texts, together, values_of
+from llmkit.evaluation.metrics import RougeTokenizer, check_rows, merge_scores, score_names_of, score_texts, values_of
 from llmkit.evaluation.values import Value, ValueKind, fits, values_for
 from llmkit.recipe.blocks import Quoting
 
@@ -58,7 +58,7 @@ def score_files(
     sides = told.values(told_column), wanted.values(wanted_column)
     check_rows(*sides)
     compared = {name: values_for(name, values_of(name), *sides) for name in metrics}
-    scores = together(score_texts([name], *compared[name], rouge_tokenizer=rouge_tokenizer) for name in metrics)
+    scores = merge_scores(score_texts([name], *compared[name], rouge_tokenizer=rouge_tokenizer) for name in metrics)
     return Evaluation(
         None,
         f"{predictions} against {references}",

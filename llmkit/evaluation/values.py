@@ -1,6 +1,6 @@
 """The values that metrics compare, as read from files: labels, numbers, tags, answers, texts.
 
-Knows no files: each value comes with its place.
+Knows no files: each value comes with its place in one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NEEDED: Mapping[ValueKind, str] = {
     "answer": "a text, or for references a list of all correct answers",
     "any": "a value",
 }
-"""What each kind is, for messages."""
+"""Description of each kind, for messages."""
 
 
 class Value(NamedTuple):
@@ -39,7 +39,7 @@ class Value(NamedTuple):
     name: str
     """Its column in quotes, or `this line`."""
     advice: str = ""
-    """What to do where another value is meant."""
+    """How to select another value."""
 
 
 def fits(kind: ValueKind, value: object, *, predicted: bool) -> bool:
@@ -50,10 +50,10 @@ def fits(kind: ValueKind, value: object, *, predicted: bool) -> bool:
 def values_for(
     metric: str, kind: ValueKind, predictions: Sequence[Value], references: Sequence[Value]
 ) -> tuple[list[Any], list[Any]]:
-    """What a metric compares, row by row, from as many predictions as references.
+    """The values that a metric compares, row by row; as many predictions as references.
 
     Raises:
-        DataError: a value of another kind, or the two sides have different ones; with its place.
+        DataError: a value of another kind, or of different kinds in predictions and references; with its place.
     """
     if kind == "label or labels":
         return _labels_of_each(metric, predictions, references)
@@ -69,7 +69,7 @@ def values_for(
 
 
 def _reader(kind: ValueKind, *, predicted: bool) -> Callable[[object], Any]:
-    """What reads a value of this kind, and gives None where it is of another."""
+    """The function that reads a value of this kind; it returns None for values of another kind."""
     readers: Mapping[ValueKind, tuple[Callable[[object], Any], Callable[[object], Any]]] = {
         "text": (_text, _text),
         "label": (_label, _label),
@@ -78,7 +78,7 @@ def _reader(kind: ValueKind, *, predicted: bool) -> Callable[[object], Any]:
         "number": (column_types.number, column_types.number),
         "tags": (column_types.labels, column_types.labels),
         "entities": (_tags_or_spans, _tags_or_spans),
-        "answer": (_answer, _right_answers),
+        "answer": (_answer, _correct_answers),
         "any": (column_types.anything, column_types.anything),
     }
     return readers[kind][0 if predicted else 1]
@@ -86,31 +86,31 @@ def _reader(kind: ValueKind, *, predicted: bool) -> Callable[[object], Any]:
 
 def _read(metric: str, kind: ValueKind, values: Sequence[Value], read: Callable[[object], Any]) -> list[Any]:
     if kind == "any":
-        return [one.value for one in values]
-    found = [read(one.value) for one in values]
-    for one, value in zip(values, found, strict=True):
-        if value is None:
+        return [item.value for item in values]
+    results = [read(item.value) for item in values]
+    for item, result in zip(values, results, strict=True):
+        if result is None:
             needed = f"{metric} needs {NEEDED[kind]}."
-            raise DataError(f"{one.place}: {one.name} is {_described(one.value)}. {needed}{one.advice}")
-    return found
+            raise DataError(f"{item.place}: {item.name} is {_described(item.value)}. {needed}{item.advice}")
+    return results
 
 
 def _labels_of_each(
     metric: str, predictions: Sequence[Value], references: Sequence[Value]
 ) -> tuple[list[Any], list[Any]]:
     """Lists of labels where each row of both sides has one; else one label a row. A cell may have a list as JSON."""
-    many = [all(_labels(one.value) is not None for one in side) for side in (predictions, references)]
+    are_lists = [all(_labels(item.value) is not None for item in side) for side in (predictions, references)]
     kind: ValueKind = "label or labels"
-    if all(many):
+    if all(are_lists):
         return _read(metric, kind, predictions, _labels), _read(metric, kind, references, _labels)
-    if any(many) and not any(_is_listed(one.value) for one in (references if many[0] else predictions)):
-        one, other = (predictions[0], references[0]) if many[0] else (references[0], predictions[0])
+    if any(are_lists) and not any(_is_listed(item.value) for item in (references if are_lists[0] else predictions)):
+        listed, single = (predictions[0], references[0]) if are_lists[0] else (references[0], predictions[0])
         raise DataError(
-            f"{one.place}: {one.name} is a list of labels, and {other.place}: {other.name} is "
-            f"{_described(other.value)}. {metric} needs one label per row in both files, or a list in both."
+            f"{listed.place}: {listed.name} is a list of labels, and {single.place}: {single.name} is "
+            f"{_described(single.value)}. {metric} needs one label per row in both files, or a list in both."
         )
     for side in (predictions, references):
-        if any(_is_listed(one.value) for one in side):  # some rows only: name the first row that has none
+        if any(_is_listed(item.value) for item in side):  # some rows only: name the first row that has none
             _read(metric, kind, side, _labels)
     return _read(metric, kind, predictions, _label), _read(metric, kind, references, _label)
 
@@ -119,46 +119,48 @@ def _tags_of_each(
     metric: str, predictions: Sequence[Value], references: Sequence[Value]
 ) -> tuple[list[Any], list[Any]]:
     """The tags of the words; of spans in a text, the tags of its characters, which have the same entities."""
-    spans = [any(_has_spans(one.value) for one in side) for side in (predictions, references)]
-    if not any(spans):
+    have_spans = [any(_has_spans(item.value) for item in side) for side in (predictions, references)]
+    if not any(have_spans):
         return _read(metric, "tags", predictions, column_types.labels), _read(
             metric, "tags", references, column_types.labels
         )
     sides = [_read(metric, "entities", side, column_types.spans) for side in (predictions, references)]
     lengths = [max([0, *(span["end"] for span in (*row, *other))]) for row, other in zip(*sides, strict=True)]
     tagged = [
-        [_character_tags(spans, length, one) for spans, length, one in zip(side, lengths, values, strict=True)]
+        [_character_tags(spans, length, item) for spans, length, item in zip(side, lengths, values, strict=True)]
         for side, values in zip(sides, (predictions, references), strict=True)
     ]
     return tagged[0], tagged[1]
 
 
-def _character_tags(spans: Sequence[Mapping[str, Any]], length: int, one: Value) -> list[str]:
+def _character_tags(spans: Sequence[Mapping[str, Any]], length: int, item: Value) -> list[str]:
     tags = ["O"] * length
     for span in spans:
         start, end, label = span["start"], span["end"], span["label"]
         if not 0 <= start < end or any(tag != "O" for tag in tags[start:end]):
-            raise DataError(f"{one.place}: the span {start} to {end} of {one.name} is empty or overlaps with another.")
+            raise DataError(
+                f"{item.place}: the span {start} to {end} of {item.name} is empty or overlaps with another."
+            )
         tags[start:end] = [f"B-{label}", *[f"I-{label}"] * (end - start - 1)]
     return tags
 
 
 def _check_same_labels(values: Sequence[Value], predictions: Sequence[Mapping[str, Any]]) -> None:
     labels = predictions[0]["probabilities"].keys()
-    for one, prediction in zip(values, predictions, strict=True):
+    for item, prediction in zip(values, predictions, strict=True):
         if prediction["probabilities"].keys() != labels:
-            raise DataError(f"{one.place}: {one.name} has probabilities of other labels than {values[0].place}.")
+            raise DataError(f"{item.place}: {item.name} has probabilities of other labels than {values[0].place}.")
 
 
 def _text(value: object) -> str | None:
-    """A text, or the only one of a list, as `generate` writes it."""
+    """A text, or the only text of a list, as `generate` writes it."""
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     return value if isinstance(value, str) else None
 
 
 def _label(value: object) -> str | None:
-    """As in the rows of a task, but a prediction may be empty, and is wrong then."""
+    """As in the rows of a task, but a prediction may be empty, which counts as wrong."""
     return value if isinstance(value, str) else column_types.label(value)
 
 
@@ -167,8 +169,8 @@ def _labels(value: object) -> list[str] | None:
 
 
 def _label_or_labels(value: object) -> str | list[str] | None:
-    found = _labels(value)
-    return _label(value) if found is None else found
+    labels = _labels(value)
+    return _label(value) if labels is None else labels
 
 
 def _scored_labels(value: object) -> dict[str, Any] | None:
@@ -185,15 +187,15 @@ def _tags_or_spans(value: object) -> list[Any] | None:
 
 
 def _answer(value: object) -> str | None:
-    """Null is how `answer` writes that there is none."""
+    """`answer` writes null if there is no answer."""
     return "" if value is None else _text(value)
 
 
-def _right_answers(value: object) -> str | list[str] | None:
+def _correct_answers(value: object) -> str | list[str] | None:
     if value is None:
         return []
-    found = column_types.answers(value)
-    texts = column_types.texts(value) if found is None else found["text"]
+    answers = column_types.answers(value)
+    texts = column_types.texts(value) if answers is None else answers["text"]
     return value if texts is None and isinstance(value, str) else texts
 
 

@@ -2,8 +2,8 @@
 
 A baseline takes training rows and test rows and gives predictions: the same JSON values as `Task.predict`. The work is
 done by functions of plain lists in the files of this folder. A new one is such a function and a line in `BASELINES`; a
-recipe class names those of its task, and may bring baselines that no other task has. Language models have one of their
-own, the unigram loss.
+recipe class names those of its task, and may bring baselines that no other task has. The baseline of language
+models is the unigram loss.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _TARGETS: frozenset[ColumnType] = frozenset({"label", "labels", "number"})
 
 
 def baselines_of(recipe: TaskRecipe) -> tuple[Baseline, ...]:
-    """The baselines of a recipe's task; none where nothing is predicted, or nobody has thought of one."""
+    """The baselines of a recipe's task; none where nothing is predicted, or none is defined."""
     return (*(BASELINES[name] for name in recipe.baselines), *recipe.task_baselines())
 
 
 def judged_by_loss(recipe: TaskRecipe) -> bool:
-    """Whether the baseline is the unigram loss: that of a task that writes text that only the loss measures."""
+    """Whether the baseline is the unigram loss: for tasks whose generated text is measured by the loss alone."""
     return not recipe.metrics or (recipe.own_best == "loss" and not baselines_of(recipe))
 
 
@@ -40,7 +40,7 @@ def _targets(recipe: Recipe, rows: Rows) -> list[Any]:
 
 
 def _read_texts(recipe: Recipe, rows: Rows) -> list[tuple[str, ...]]:
-    """What a classifier reads of each row: its text, and the second one of a pair where the row has it."""
+    """The input of a classifier: the text of each row, and the second text of a pair if the row has it."""
     fields = [field for field, column_type in recipe.column_types.items() if column_type == "text"]
     return [tuple(row.fields[field] for field in fields if field in row.fields) for row in rows]
 
@@ -57,7 +57,7 @@ def _mean(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
     return labels.mean(_targets(recipe, train), count=len(rows))
 
 
-def _one_label(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
+def _label(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
     return labels.linear_label(_read_texts(recipe, train), _targets(recipe, train), _read_texts(recipe, rows))
 
 
@@ -78,14 +78,12 @@ def _copy(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
 
 
 def _most_frequent_tags(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
-    """In BIO where the task's tags are, as references and the model's own are."""
-
-    def words(of: Rows) -> list[list[str]]:
-        return [row.fields["words"] for row in of]
+    """In BIO where the task's tags are, like the references and the model's predictions."""
 
     in_scheme = to_bio if getattr(recipe, "scheme", None) == "bio" else list
-    given = [in_scheme(row.fields["tags"]) for row in train]
-    return [in_scheme(one) for one in tags.most_frequent_tags(words(train), given, words(rows))]
+    train_words, words = ([row.fields["words"] for row in side] for side in (train, rows))
+    train_tags = [in_scheme(row.fields["tags"]) for row in train]
+    return [in_scheme(predicted) for predicted in tags.most_frequent_tags(train_words, train_tags, words)]
 
 
 def _no_answer(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
@@ -111,7 +109,7 @@ BASELINES: Mapping[str, Baseline] = {
     "majority-set": Baseline("majority", "most frequent set of labels", _majority_set),
     "mean": Baseline("mean", "mean value", _mean),
     "no-answer": Baseline("no-answer", "no answer", _no_answer, learns=False),
-    "tfidf-logistic": Baseline("tfidf-logistic", _LOGISTIC, _one_label),
+    "tfidf-logistic": Baseline("tfidf-logistic", _LOGISTIC, _label),
     "tfidf-logistic-sets": Baseline("tfidf-logistic", _LOGISTIC, _label_sets),
     "tfidf-ridge": Baseline("tfidf-ridge", "TF-IDF + ridge regression", _numbers),
 }

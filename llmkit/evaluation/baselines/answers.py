@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from llmkit.evaluation.metrics.rouge import UnicodeWords
 from llmkit.tasks.sentences import sentences
 
 
 def closest_sentence(context: str, question: str) -> str:
     """The sentence of the context with the most words of the question; the first of equals, "" if there is none."""
-    from llmkit.evaluation.metrics.rouge import UnicodeWords
-
-    find = UnicodeWords()
-    asked = set(find.tokenize(question))
-    return max(sentences(context), key=lambda sentence: len(asked & set(find.tokenize(sentence))), default="")
+    tokenize = UnicodeWords().tokenize
+    question_words = set(tokenize(question))
+    return max(sentences(context), key=lambda sentence: len(question_words & set(tokenize(sentence))), default="")

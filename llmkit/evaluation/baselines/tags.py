@@ -9,7 +9,7 @@ OUTSIDE = "O"
 
 
 def most_frequent_tags(
-    words: Sequence[Sequence[str]], tags: Sequence[Sequence[str]], wanted: Sequence[Sequence[str]]
+    words: Sequence[Sequence[str]], tags: Sequence[Sequence[str]], new_words: Sequence[Sequence[str]]
 ) -> list[list[str]]:
     """For each word of each row, its most frequent tag in the rows of `words` and `tags`.
 
@@ -18,10 +18,10 @@ def most_frequent_tags(
     """
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     total: Counter[str] = Counter()
-    for of_row, their_tags in zip(words, tags, strict=True):
-        total.update(their_tags)
-        for word, tag in zip(of_row, their_tags, strict=True):
+    for row, row_tags in zip(words, tags, strict=True):
+        total.update(row_tags)
+        for word, tag in zip(row, row_tags, strict=True):
             counts[word][tag] += 1
-    unseen = OUTSIDE if OUTSIDE in total else total.most_common(1)[0][0]
-    known = {word: of_word.most_common(1)[0][0] for word, of_word in counts.items()}
-    return [[known.get(word, unseen) for word in of_row] for of_row in wanted]
+    default = OUTSIDE if OUTSIDE in total else total.most_common(1)[0][0]
+    known = {word: word_tags.most_common(1)[0][0] for word, word_tags in counts.items()}
+    return [[known.get(word, default) for word in row] for row in new_words]

@@ -1,4 +1,4 @@
-"""Texts that are written about a text without a model. Knows no tasks."""
+"""Summaries of a text without a model. Knows no tasks."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from llmkit.tasks.sentences import sentences
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence, or nothing of a blank text."""
+    """The first sentence, or "" for a blank text."""
     return next(iter(sentences(text)), "")

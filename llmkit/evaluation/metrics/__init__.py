@@ -37,12 +37,12 @@ __all__ = [
     "compute_external",
     "is_better",
     "language_model_scores",
+    "merge_scores",
     "neighbour_recall",
     "perplexity",
     "rouge",
     "score_names_of",
     "score_texts",
-    "together",
     "values_of",
 ]
 
@@ -158,7 +158,7 @@ def score_names_of(metric_names: Sequence[str]) -> list[str]:
 
 
 def values_of(metric_name: str) -> ValueKind:
-    """What a metric compares; modules of Hugging Face evaluate get the values as they stand."""
+    """What a metric compares; modules of Hugging Face evaluate get the values unchanged."""
     return METRICS[metric_name].values if metric_name in METRICS else "any"
 
 
@@ -202,14 +202,14 @@ def score_texts(
     """
     _check_metric_names(metric_names)
     check_rows(predictions, references)
-    return together(_compute(name, predictions, references, rouge_tokenizer, language) for name in metric_names)
+    return merge_scores(_compute(name, predictions, references, rouge_tokenizer, language) for name in metric_names)
 
 
-def together(several: Iterable[Scores]) -> Scores:
-    """The scores and details of several metrics of the same rows."""
+def merge_scores(all_scores: Iterable[Scores]) -> Scores:
+    """Merge the scores and details of several metrics on the same rows."""
     values: dict[str, float] = {}
     details: dict[str, Any] = {}
-    for scores in several:
+    for scores in all_scores:
         values.update(scores.values)
         undefined = {**details.get("undefined", {}), **scores.details.get("undefined", {})}
         details.update({**scores.details, **({"undefined": undefined} if undefined else {})})

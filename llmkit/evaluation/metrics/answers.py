@@ -1,9 +1,9 @@
 r"""Metrics of extractive question answering, as in SQuAD (Rajpurkar et al. 2016 and 2018), for any script.
 
-Texts are compared in lower case, without punctuation, articles and spare white space. Punctuation is what Unicode
-calls so and what ASCII has, and in scripts that write no spaces each character is a word: so does MLQA (Lewis et al.
-2020). Articles are left out of English only, which references are taken for if at least 99 % of their letters are
-ASCII; other languages have words such as `a` and `an` too.
+Texts are compared in lower case, without punctuation, articles and spare white space. Punctuation is that of
+Unicode and of ASCII, and in scripts without spaces each character is a word, as in MLQA (Lewis et al. 2020). Articles
+are removed from English only, which is assumed if at least 99 % of the references' letters are ASCII; other languages
+have words such as `a` and `an` too.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ def squad(predictions: Sequence[str], references: Sequence[Reference]) -> Scores
 
     Returns:
         Details `squad`: `has_answer` and `no_answer`, each with its rows and, where there are any, their means;
-        `articles`, whether English ones were left out.
+        `articles`, whether English ones were removed.
     """
-    wanted = [_answers(reference) for reference in references]
-    english = _is_english(wanted)
-    scored = [_score(prediction, answers, english) for prediction, answers in zip(predictions, wanted, strict=True)]
-    parts = {
-        name: [score for score, answers in zip(scored, wanted, strict=True) if bool(answers) == has]
-        for name, has in (("has_answer", True), ("no_answer", False))
+    all_answers = [_answers(reference) for reference in references]
+    english = _is_english(all_answers)
+    row_scores = [_score(text, answers, english) for text, answers in zip(predictions, all_answers, strict=True)]
+    groups = {
+        name: [score for score, answers in zip(row_scores, all_answers, strict=True) if bool(answers) == has_answer]
+        for name, has_answer in (("has_answer", True), ("no_answer", False))
     }
-    details: dict[str, Any] = {name: {"rows": len(part), **_means(part)} for name, part in parts.items()}
-    return Scores(_means(scored), {"squad": {**details, "articles": "left out" if english else "kept"}})
+    details: dict[str, Any] = {name: {"rows": len(group), **_means(group)} for name, group in groups.items()}
+    return Scores(_means(row_scores), {"squad": {**details, "articles": "left out" if english else "kept"}})
 
 
 def _answers(reference: Reference) -> list[str]:
@@ -68,21 +68,20 @@ def _means(scores: Sequence[tuple[float, float]]) -> dict[str, float]:
 def _score(prediction: str, answers: Sequence[str], english: bool) -> tuple[float, float]:
     """Exact match and F1 of one row."""
     if not answers or not prediction.strip():
-        right = float(not answers and not prediction.strip())
-        return right, right
-    said = _normalised(prediction, english=english)
-    pairs = [(said, _normalised(answer, english=english)) for answer in answers]
-    return max(float(one == other) for one, other in pairs), max(
-        _f1(_words(one), _words(other)) for one, other in pairs
-    )
+        correct = float(not answers and not prediction.strip())
+        return correct, correct
+    text = _normalise(prediction, english=english)
+    references = [_normalise(answer, english=english) for answer in answers]
+    exact_match = float(text in references)
+    return exact_match, max(_f1(_words(text), _words(reference)) for reference in references)
 
 
-def _normalised(text: str, *, english: bool) -> str:
-    """What is compared. A text of punctuation or articles alone is compared as it stands: it would equal any other."""
+def _normalise(text: str, *, english: bool) -> str:
+    """The text to compare. A text of punctuation or articles alone is only lowercased: it would equal any other."""
     lowered = text.lower()
     bare = "".join(char for char in lowered if not _is_punctuation(char))
-    kept = _ARTICLES.sub(" ", bare) if english else bare
-    return " ".join(kept.split()) or " ".join(lowered.split())
+    content = _ARTICLES.sub(" ", bare) if english else bare
+    return " ".join(content.split()) or " ".join(lowered.split())
 
 
 @cache
@@ -91,7 +90,7 @@ def _is_punctuation(char: str) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    """Runs without white space; each character (with its marks) where a script writes no spaces."""
+    """Runs without white space; each character (with its marks) in scripts without spaces."""
     import regex
 
     unspaced = r"[[\p{L}\p{N}]&&[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{Line_Break=SA}]]"
@@ -99,7 +98,7 @@ def _words(text: str) -> list[str]:
     return words
 
 
-def _f1(said: Sequence[str], wanted: Sequence[str]) -> float:
-    """Harmonic mean of precision and recall over words, each as often as it stands there."""
-    common = (Counter(said) & Counter(wanted)).total() if said and wanted else 0
-    return 2 * common / (len(said) + len(wanted)) if common else 0.0
+def _f1(prediction: Sequence[str], reference: Sequence[str]) -> float:
+    """Harmonic mean of precision and recall over words, each counted as often as it occurs."""
+    common = (Counter(prediction) & Counter(reference)).total() if prediction and reference else 0
+    return 2 * common / (len(prediction) + len(reference)) if common else 0.0

@@ -23,11 +23,11 @@ def accuracy(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
 
     If rows have many labels, all of them must be correct, and the baseline is the most frequent set of labels.
     """
-    if multilabel.are_many(references):
+    if multilabel.are_label_lists(references):
         predictions, references = multilabel.as_texts(predictions), multilabel.as_texts(references)
-    right = sum(prediction == reference for prediction, reference in zip(predictions, references, strict=True))
+    correct = sum(prediction == reference for prediction, reference in zip(predictions, references, strict=True))
     most_frequent_rows = max(Counter(references).values())
-    scores = {"accuracy": right / len(references), "majority_share": most_frequent_rows / len(references)}
+    scores = {"accuracy": correct / len(references), "majority_share": most_frequent_rows / len(references)}
     return Scores(scores)
 
 
@@ -66,7 +66,7 @@ def confusion(predictions: Sequence[str], references: Sequence[str]) -> Scores:
     from sklearn.metrics import confusion_matrix
 
     labels = _labels(predictions, references)
-    # At least two columns, of which the second may be cut off again: scikit-learn warns of a table of one label.
+    # At least two columns, of which the second may be removed again: scikit-learn warns about a table of one label.
     matrix = confusion_matrix(
         _indices(references, labels), _indices(predictions, labels), labels=list(range(max(2, len(labels))))
     )[: len(labels), : len(labels)]
@@ -74,7 +74,7 @@ def confusion(predictions: Sequence[str], references: Sequence[str]) -> Scores:
 
 
 def per_class_details(predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
-    """The values of each class behind the means.
+    """The scores of each class, of which the macro average is the mean.
 
     Returns:
         `per_class`: label -> precision, recall, f1 in 0..1 and support, its rows among the references;
@@ -101,7 +101,7 @@ def per_class_details(predictions: Sequence[str], references: Sequence[str]) -> 
 
 
 def _ratio_scores(ratio: Ratio, predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
-    if multilabel.are_many(references):
+    if multilabel.are_label_lists(references):
         return multilabel.ratio_scores(ratio, predictions, references)
     details = per_class_details(predictions, references)
     classes = details["per_class"].values()

@@ -1,4 +1,4 @@
-"""Any module of Hugging Face evaluate, by the user's own choice. The one place that imports evaluate.
+"""Any module of Hugging Face evaluate, if the user asks for it. Only this file imports evaluate.
 
 Such a module is a Python script from a folder or from the Hub: its code runs here with the user's permissions.
 """
@@ -26,7 +26,7 @@ def compute_external(name: str, predictions: Sequence[str], references: Sequence
 
     A finite number that has the name of the module becomes the score `evaluate:MODULE`, any other finite number
     `evaluate:MODULE/KEY`, where MODULE is the last part of `name` without `.py`: evaluate:exact_match gives
-    `evaluate:exact_match`, evaluate:bleu gives `evaluate:bleu` and `evaluate:bleu/length_ratio`. All else (lists,
+    `evaluate:exact_match`, evaluate:bleu gives `evaluate:bleu` and `evaluate:bleu/length_ratio`. Other values (lists,
     texts, NaN) goes to the details under `evaluate:MODULE`.
 
     Args:
@@ -53,9 +53,9 @@ def _load(name: str) -> Any:
     except ModuleNotFoundError as error:
         raise MachineError(f"{EXTERNAL_PREFIX}{name} needs the package {error.name}: pip install evaluate") from error
     if HF_HUB_OFFLINE:
-        evaluate.config.HF_EVALUATE_OFFLINE = True  # evaluate knows its own switch alone, and would use the network
+        evaluate.config.HF_EVALUATE_OFFLINE = True  # evaluate ignores the hub's setting, and would use the network
     try:
-        # In memory: the texts are there already, and files in a shared cache would need locks.
+        # In memory, since the texts are already, and files in a shared cache would need locks.
         return evaluate.load(name, keep_in_memory=True)
     except (FileNotFoundError, ConnectionError) as error:
         raise _not_loaded(name, error) from error
@@ -74,7 +74,7 @@ def _warn_that_code_runs(name: str) -> None:
 
 
 def _not_loaded(name: str, error: Exception) -> UsageError | MachineError:
-    """evaluate says the same of a wrong name and of a dead network; the error beneath tells them apart."""
+    """evaluate raises the same error for a wrong name and a network failure; its context distinguishes them."""
     if _is_path(name):
         return UsageError(
             f"{EXTERNAL_PREFIX}{name}: no metric script there; give a script, or a folder with a script of the same name."

@@ -25,11 +25,11 @@ def perplexity(total_nats: float, targets: int) -> float:
 
 
 def bits_per_byte(total_nats: float, utf8_bytes: int) -> float:
-    """Bits that the model needs for a byte of the text: comparable between models with different tokenizers.
+    """Bits per byte of the text: comparable between models with different tokenizers.
 
     Args:
         total_nats: loss summed over all targets.
-        utf8_bytes: length in UTF-8 of the text that those targets spell.
+        utf8_bytes: length in UTF-8 of the text of those targets.
     Raises:
         ValueError: `utf8_bytes` is below 1.
     """
@@ -46,7 +46,7 @@ def language_model_scores(total_nats: float, targets: int, utf8_bytes: int) -> d
 
 
 def loss_scores(names: Sequence[str], total_nats: float, targets: int, utf8_bytes: int) -> dict[str, float]:
-    """Those of `loss`, `perplexity` and `bits_per_byte` that a task has, in its order."""
+    """The named scores of `loss`, `perplexity` and `bits_per_byte`, in this order."""
     scores: Mapping[str, Callable[[], float]] = {
         "loss": lambda: _per("target", total_nats, targets),
         "perplexity": lambda: perplexity(total_nats, targets),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def are_many(references: Sequence[Any]) -> bool:
+def are_label_lists(references: Sequence[Any]) -> bool:
     """Whether each row has a list of labels."""
     return isinstance(references[0], list)
 
@@ -39,48 +39,48 @@ def ratio_scores(ratio: str, predictions: Sequence[Any], references: Sequence[An
     """
     from sklearn.metrics import precision_recall_fscore_support
 
-    told, wanted = _sets(predictions), _sets(references)
-    labels = sorted(set().union(*told, *wanted))
+    predicted_sets, reference_sets = _sets(predictions), _sets(references)
+    labels = sorted(set().union(*predicted_sets, *reference_sets))
     if not labels:
-        both = {f"{ratio}_micro": 0.0, f"{ratio}_macro": 0.0}
-        return Scores(both, undefined(ratio, "no row has a label, and none was predicted").details)
-    found, right = _table(told, labels), _table(wanted, labels)
-    columns = precision_recall_fscore_support(right, found, average=None, zero_division=0.0)
+        zeros = {f"{ratio}_micro": 0.0, f"{ratio}_macro": 0.0}
+        return Scores(zeros, undefined(ratio, "no row has a label, and none was predicted").details)
+    predicted, expected = _table(predicted_sets, labels), _table(reference_sets, labels)
+    columns = precision_recall_fscore_support(expected, predicted, average=None, zero_division=0.0)
     names = ("precision", "recall", "f1")
     per_class = {
         label: {**dict(zip(names, map(float, values[:3]), strict=True)), "support": int(values[3])}
         for label, *values in zip(labels, *(column[: len(labels)] for column in columns), strict=True)
     }
-    micro = precision_recall_fscore_support(right, found, average="micro", zero_division=0.0)
+    micro = precision_recall_fscore_support(expected, predicted, average="micro", zero_division=0.0)
     macro = sum(entry[ratio] for entry in per_class.values()) / len(labels)
     scores = {f"{ratio}_micro": float(micro[names.index(ratio)]), f"{ratio}_macro": macro}
     return Scores(scores, {"per_class": per_class})
 
 
 def mean_average_precision(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
-    """`map`: the area under precision over recall, the mean over labels that some row has; it needs no threshold.
+    """`map`: the area under precision over recall, the mean over labels with at least one row; it needs no threshold.
 
     Returns:
-        Details `average_precision` by label, and `labels_without_rows`, which have none.
+        Details `average_precision` by label, and `labels_without_rows`, which are not averaged.
     """
     from sklearn.metrics import average_precision_score
 
     if not isinstance(predictions[0], Mapping):
         raise DataError("map: needs a probability for each label, which these predictions do not have.")
     labels = list(predictions[0]["probabilities"])
-    wanted = _sets(references)
-    each, empty = {}, []
+    reference_sets = _sets(references)
+    label_scores, labels_without_rows = {}, []
     for label in labels:
-        right = [label in one for one in wanted]
-        if any(right):
-            scores = [prediction["probabilities"][label] for prediction in predictions]
-            each[label] = float(average_precision_score(right, scores))
+        has_label = [label in row for row in reference_sets]
+        if any(has_label):
+            probabilities = [prediction["probabilities"][label] for prediction in predictions]
+            label_scores[label] = float(average_precision_score(has_label, probabilities))
         else:
-            empty.append(label)
-    if not each:
+            labels_without_rows.append(label)
+    if not label_scores:
         return undefined("map", "no row has a label")
-    mean = sum(each.values()) / len(each)
-    return Scores({"map": mean}, {"average_precision": each, "labels_without_rows": empty})
+    mean = sum(label_scores.values()) / len(label_scores)
+    return Scores({"map": mean}, {"average_precision": label_scores, "labels_without_rows": labels_without_rows})
 
 
 def _sets(rows: Sequence[Any]) -> list[set[str]]:
@@ -88,7 +88,7 @@ def _sets(rows: Sequence[Any]) -> list[set[str]]:
 
 
 def _table(rows: Sequence[set[str]], labels: Sequence[str]) -> NDArray[np.int64]:
-    """(R, C) 1 where a row has a label; at least two columns, since scikit-learn takes one for something else."""
+    """(R, C) 1 where a row has a label; at least two columns, since scikit-learn interprets a single column differently."""
     import numpy as np
 
     table = np.array([[label in row for label in labels] for row in rows], dtype=np.int64)

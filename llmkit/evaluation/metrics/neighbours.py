@@ -22,14 +22,14 @@ _BLOCK_ELEMENTS = 4_000_000
 
 
 def neighbour_recall(vectors: np.ndarray, labels: Sequence[str]) -> Scores:
-    """Share of rows with a row of their own label among their nearest 1 and nearest 10 others, by cosine.
+    """Share of rows with a row of the same label among their nearest 1 and nearest 10 others, by cosine.
 
-    Each comes with its chance level, for as many others sampled at random. A row is never its own neighbour. Ties are
+    Each with its chance level, for as many others sampled at random. A row is never its own neighbour. Ties are
     broken by the order of the rows.
 
     Args:
         vectors: (N, D), of any length.
-        labels: one a row.
+        labels: one per row.
     Returns:
         Details `nearest_labels`: for each row the label of its nearest other row.
     Raises:
@@ -46,14 +46,14 @@ def neighbour_recall(vectors: np.ndarray, labels: Sequence[str]) -> Scores:
     scores = {
         "neighbour_recall_1": float(same[:, 0].mean()),
         "neighbour_recall_10": float(same.any(axis=1).mean()),
-        "neighbour_chance_1": _chance(labels, drawn=1),
-        "neighbour_chance_10": _chance(labels, drawn=NEIGHBOURS),
+        "neighbour_chance_1": _chance(labels, sample_size=1),
+        "neighbour_chance_10": _chance(labels, sample_size=NEIGHBOURS),
     }
     return Scores(scores, {"nearest_labels": [labels[row] for row in nearest[:, 0]]})
 
 
 def nearest_others(vectors: np.ndarray, *, count: int) -> np.ndarray:
-    """(N, count) the rows nearest to each row by cosine, itself left out, the nearest first; exact, block by block."""
+    """(N, count) the rows nearest to each row by cosine, without itself, the nearest first; exact, block by block."""
     import numpy as np
 
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)  # (N, 1)
@@ -64,19 +64,21 @@ def nearest_others(vectors: np.ndarray, *, count: int) -> np.ndarray:
         cosines = units[start : start + block] @ units.T  # (B, N)
         rows = np.arange(len(cosines))
         cosines[rows, start + rows] = -np.inf
-        # The count-th largest of each row, then only what reaches it: a whole sort would take most of the time.
-        least = np.partition(cosines, -count, axis=1)[:, -count]  # (B,)
+        # The count-th largest of each row, then only the rows that reach it: a whole sort would take most of the time.
+        threshold = np.partition(cosines, -count, axis=1)[:, -count]  # (B,)
         for row in rows:
-            candidates = np.flatnonzero(cosines[row] >= least[row])
+            candidates = np.flatnonzero(cosines[row] >= threshold[row])
             order = np.argsort(-cosines[row, candidates], kind="stable")
             nearest[start + row] = candidates[order[:count]]
     return nearest
 
 
-def _chance(labels: Sequence[str], *, drawn: int) -> float:
-    """Mean over rows of the probability that at least one of `count` others, sampled without replacement, has their label."""
+def _chance(labels: Sequence[str], *, sample_size: int) -> float:
+    """Mean over rows of the probability that a sample of other rows has one with the same label."""
     others = len(labels) - 1
-    drawn = min(drawn, others)
-    draws = comb(others, drawn)
-    reached = sum(rows * (1 - comb(len(labels) - rows, drawn) / draws) for rows in Counter(labels).values())
-    return reached / len(labels)
+    sample_size = min(sample_size, others)
+    samples = comb(others, sample_size)
+    expected_rows = sum(
+        rows * (1 - comb(len(labels) - rows, sample_size) / samples) for rows in Counter(labels).values()
+    )
+    return expected_rows / len(labels)

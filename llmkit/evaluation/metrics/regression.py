@@ -14,8 +14,8 @@ from llmkit.tasks.base import Scores
 def mse(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
     """The mean of the squared differences."""
     pairs = zip(_numbers(predictions, "prediction"), _numbers(references, "reference"), strict=True)
-    differences = [found - wanted for found, wanted in pairs]
-    return Scores({"mse": sum(one * one for one in differences) / len(differences)})
+    differences = [prediction - reference for prediction, reference in pairs]
+    return Scores({"mse": sum(difference * difference for difference in differences) / len(differences)})
 
 
 def pearson(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
@@ -33,17 +33,17 @@ def _correlation(name: Literal["pearson", "spearman"], predictions: Sequence[Any
     from scipy.stats import rankdata
 
     sides = [_numbers(predictions, "prediction"), _numbers(references, "reference")]
-    for side, called in zip(sides, ("predictions", "references"), strict=True):
+    for side, side_name in zip(sides, ("predictions", "references"), strict=True):
         if max(side) == min(side):
-            return undefined(name, f"all {called} are {side[0]:g}")
+            return undefined(name, f"all {side_name} are {side[0]:g}")
     if name == "spearman":
         sides = [rankdata(side).tolist() for side in sides]
     table = np.array(sides)
-    table /= np.abs(table).max(axis=1, keepdims=True)  # it changes no correlation, and no square is out of range
+    table /= np.abs(table).max(axis=1, keepdims=True)  # correlations do not change, and squares cannot overflow
     return Scores({name: float(np.corrcoef(table)[0, 1])})
 
 
-def _numbers(values: Sequence[Any], what: str) -> list[float]:
+def _numbers(values: Sequence[Any], side: str) -> list[float]:
     numbers = []
     for row, value in enumerate(values, start=1):
         try:
@@ -51,6 +51,6 @@ def _numbers(values: Sequence[Any], what: str) -> list[float]:
         except (TypeError, ValueError):
             number = math.nan
         if not math.isfinite(number):
-            raise DataError(f"row {row:,}: the {what} is {value!r:.40}, which is not a number.")
+            raise DataError(f"row {row:,}: the {side} is {value!r:.40}, which is not a number.")
         numbers.append(number)
     return numbers

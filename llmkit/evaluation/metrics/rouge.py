@@ -1,9 +1,9 @@
 r"""ROUGE (Lin 2004) by the rouge-score package, with tokenizers for every script. Knows neither tasks nor recipes.
 
 rouge-score's own tokenizer keeps `[a-z0-9]` alone, so that identical Chinese, Russian, Hindi or Arabic texts score
-0.0. Where the references are not ASCII, the tokenizers of this file take its place; the scoring stays the package's.
+0.0. Where the references are not ASCII, the tokenizers of this file replace it; the scoring is the package's.
 
-What has no letter and no digit (punctuation, emoji) is no word. A text of such characters alone has no tokens and
+A word has at least one letter or digit; punctuation and emoji are not words. A text of such characters alone has no tokens and
 scores 0.0 even against itself, as in rouge-score; references of that kind are counted in the details and in a
 warning. The tokenizer `characters` counts every character but space, and so scores them too.
 """
@@ -43,13 +43,13 @@ def rouge(predictions: Sequence[str], references: Sequence[str], *, tokenizer: R
     sentence, as in rouge-score with split_summaries=False.
 
     Args:
-        predictions: one text a row; as many as references, and at least one.
+        predictions: one text per row; as many as references, and at least one.
         tokenizer: `rouge-score`, the package's own with the Porter stemmer; `unicode`, words of any script without
-            stemming, one character a token where a script writes no spaces; `characters`, everything but space;
+            stemming, one character per token in scripts without spaces; `characters`, everything but space;
             `auto`, rouge-score if at least 99 % of the references' letters are ASCII, else unicode.
     Returns:
         Scores rouge1, rouge2, rougeL, rougeLsum; details `rouge`: tokenizer, why, stemmer, rouge_score (its
-        version), references_without_tokens, references_without_bigrams (rows that 0.0 was certain for).
+        version), references_without_tokens, references_without_bigrams (rows whose score can only be 0.0).
     """
     from rouge_score.rouge_scorer import RougeScorer
 
@@ -60,7 +60,7 @@ def rouge(predictions: Sequence[str], references: Sequence[str], *, tokenizer: R
         scorer.score(target=reference, prediction=prediction)
         for prediction, reference in zip(predictions, references, strict=True)
     ]
-    # fsum is exact before its one rounding, so that the order of the rows cannot show.
+    # fsum is exact before its one rounding, so that the order of the rows does not matter.
     scores = {name: math.fsum(row[name].fmeasure for row in rows) / len(rows) for name in ROUGE_SCORES}
     return Scores(scores, {"rouge": _details(chosen, why, tokens_of, references)})
 
@@ -85,10 +85,10 @@ def _details(chosen: ChosenTokenizer, why: str, tokens_of: _Tokenizer, reference
     }
 
 
-def _choose_tokenizer(asked: RougeTokenizer, references: Sequence[str]) -> tuple[ChosenTokenizer, str]:
+def _choose_tokenizer(requested: RougeTokenizer, references: Sequence[str]) -> tuple[ChosenTokenizer, str]:
     """The tokenizer to use, and the reason in one sentence."""
-    if asked != "auto":
-        return asked, "It was requested."
+    if requested != "auto":
+        return requested, "It was requested."
     letters = [char for reference in references for char in reference if char.isalpha()]  # categories L*
     counted, unit = letters, "letters"
     if not letters:
@@ -105,8 +105,10 @@ def _build_tokenizer(chosen: ChosenTokenizer) -> _Tokenizer:
         case "rouge-score":
             from rouge_score.tokenizers import DefaultTokenizer
 
-            own: _Tokenizer = DefaultTokenizer(use_stemmer=True)  # nltk's Porter stemmer, which reads no data files
-            return own
+            stemming: _Tokenizer = DefaultTokenizer(
+                use_stemmer=True
+            )  # nltk's Porter stemmer, which reads no data files
+            return stemming
         case "unicode":
             return UnicodeWords()
         case "characters":
@@ -127,9 +129,9 @@ class UnicodeWords:
 
         unspaced = r"[[\p{L}\p{N}]&&[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Hangul}\p{Line_Break=SA}]]"
         spaced = r"[[\p{L}\p{N}]--[\p{scx=Han}\p{scx=Hiragana}\p{scx=Katakana}\p{scx=Hangul}\p{Line_Break=SA}]]"
-        # Marks belong to the letter before them: without \p{M} a Devanagari word falls apart at each vowel sign.
+        # Marks belong to the letter before them: without \p{M} a Devanagari word is split at each vowel sign.
         self._words = regex.compile(rf"(?V1){unspaced}\p{{M}}*|(?:{spaced}\p{{M}}*)+")
-        # Joiners and soft hyphens are invisible parts of a word. The zero-width space is not: it parts words.
+        # Joiners and soft hyphens are invisible parts of a word. The zero-width space is not: it separates words.
         self._ignorable = regex.compile(r"(?!\u200B)\p{Default_Ignorable_Code_Point}")
 
     def tokenize(self, text: str) -> list[str]:

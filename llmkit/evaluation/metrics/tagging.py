@@ -38,18 +38,18 @@ def entities(predictions: Tagged, references: Tagged) -> Scores:
     if tags - {OUTSIDE} and not has_prefixes(tags):
         odd = sorted(tag for tag in tags if tag != OUTSIDE and not has_prefixes([tag]))[0]
         raise UsageError(f"entities: the tag {odd!r} has no prefix such as B-. Use tag_accuracy for plain tags.")
-    wanted, found = _spelt(references), _spelt(predictions)
-    types = sorted({split_tag(tag)[1] for tag in chain(*wanted, *found)} - {""})
+    expected, predicted = _as_bio(references), _as_bio(predictions)
+    types = sorted({split_tag(tag)[1] for tag in chain(*expected, *predicted)} - {""})
     number_of = {label: f"{number:06}" for number, label in enumerate(types)}
-    # Types as numbers: seqeval cuts hyphens off their ends, and sorts by name.
-    wanted, found = _renamed(wanted, number_of), _renamed(found, number_of)
-    scored = _types_with_entities(wanted, found)
-    if not scored:
+    # Types as numbers: seqeval strips hyphens from their ends, and sorts by name.
+    expected, predicted = _number_types(expected, number_of), _number_types(predicted, number_of)
+    scored_types = _types_with_entities(expected, predicted)
+    if not scored_types:
         return Scores(dict.fromkeys(("entity_precision", "entity_recall", "entity_f1", "entity_f1_macro"), 0.0))
     options: dict[str, Any] = {"scheme": IOB2, "zero_division": 0}
-    micro = precision_recall_fscore_support(wanted, found, average="micro", **options)
-    columns = precision_recall_fscore_support(wanted, found, average=None, **options)
-    predicted = Counter(split_tag(tag)[1] for tag in chain(*found) if split_tag(tag)[0] == "B")
+    micro = precision_recall_fscore_support(expected, predicted, average="micro", **options)
+    columns = precision_recall_fscore_support(expected, predicted, average=None, **options)
+    predicted_entities = Counter(split_tag(tag)[1] for tag in chain(*predicted) if split_tag(tag)[0] == "B")
     name_of = {number: label for label, number in number_of.items()}
     per_type = {
         name_of[number]: {
@@ -57,9 +57,9 @@ def entities(predictions: Tagged, references: Tagged) -> Scores:
             "recall": float(r),
             "f1": float(f),
             "support": int(support),
-            "predicted": predicted[number],
+            "predicted": predicted_entities[number],
         }
-        for number, p, r, f, support in zip(scored, *columns, strict=True)
+        for number, p, r, f, support in zip(scored_types, *columns, strict=True)
     }
     scores = {
         "entity_precision": float(micro[0]),
@@ -77,13 +77,13 @@ def tag_accuracy(predictions: Tagged, references: Tagged) -> Scores:
         DataError: a row with more or fewer predicted tags than words, or no words at all.
     """
     _check(predictions, references)
-    wanted = list(chain.from_iterable(references))
-    if not wanted:
+    tags = list(chain.from_iterable(references))
+    if not tags:
         raise DataError("the references have no words.")
-    pairs = zip(chain.from_iterable(predictions), wanted, strict=True)
-    right = sum(prediction == reference for prediction, reference in pairs)
-    most_frequent = max(Counter(wanted).values())
-    return Scores({"tag_accuracy": right / len(wanted), "majority_tag_share": most_frequent / len(wanted)})
+    pairs = zip(chain.from_iterable(predictions), tags, strict=True)
+    correct = sum(prediction == reference for prediction, reference in pairs)
+    most_frequent = max(Counter(tags).values())
+    return Scores({"tag_accuracy": correct / len(tags), "majority_tag_share": most_frequent / len(tags)})
 
 
 def _check(predictions: Tagged, references: Tagged) -> None:
@@ -96,21 +96,21 @@ def _check(predictions: Tagged, references: Tagged) -> None:
             )
 
 
-def _spelt(rows: Tagged) -> list[list[str]]:
-    """In BIO where another scheme marks ends. Tags without a prefix are outside, as they name no entity."""
+def _as_bio(rows: Tagged) -> list[list[str]]:
+    """The tags in BIO. Tags without a prefix are outside, as they mark no entity."""
     marks_ends = any(split_tag(tag)[0] in "ESLU" for tag in set(chain.from_iterable(rows)))
     return [to_bio(row) if marks_ends else [tag if split_tag(tag)[1] else OUTSIDE for tag in row] for row in rows]
 
 
-def _renamed(rows: Tagged, number_of: dict[str, str]) -> list[list[str]]:
-    def renamed(tag: str) -> str:
+def _number_types(rows: Tagged, number_of: dict[str, str]) -> list[list[str]]:
+    def number_type(tag: str) -> str:
         prefix, label = split_tag(tag)
         return f"{prefix}-{number_of[label]}" if label else OUTSIDE
 
-    return [[renamed(tag) for tag in row] for row in rows]
+    return [[number_type(tag) for tag in row] for row in rows]
 
 
 def _types_with_entities(*sides: Tagged) -> list[str]:
-    """What seqeval has rows for: in strict mode, types with a `B-` somewhere."""
+    """The types that seqeval scores: in strict mode, those with at least one `B-`."""
     tags = {split_tag(tag) for tag in chain.from_iterable(chain(*sides))}
     return sorted(label for prefix, label in tags if prefix == "B")

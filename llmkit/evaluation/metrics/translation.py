@@ -17,7 +17,7 @@ from llmkit.tasks.base import Scores
 
 logger = logging.getLogger("llmkit")
 _UNSPACED = {"th": "Thai", "lo": "Lao", "km": "Khmer", "my": "Burmese", "bo": "Tibetan", "dz": "Dzongkha"}
-"""Languages written without spaces between words, besides Chinese and Japanese; no tokenizer for them is at hand."""
+"""Languages written without spaces between words, besides Chinese and Japanese; sacrebleu has no tokenizer for them."""
 _LANGUAGE_OF_SCRIPT = {
     "HIRAGANA": "ja",
     "KATAKANA": "ja",
@@ -30,7 +30,7 @@ _LANGUAGE_OF_SCRIPT = {
     "TIBETAN": "bo",
 }
 _SCRIPT_SHARE = 0.25
-"""Of the letters; kana make up no more of a Japanese text that is full of kanji."""
+"""Of the letters; a Japanese text with many kanji has no more kana."""
 
 
 class Words(NamedTuple):
@@ -50,7 +50,7 @@ def bleu(predictions: Sequence[str], references: Sequence[str], *, language: str
     from sacrebleu.metrics.bleu import BLEU
 
     words = words_of(references, language=language)
-    # force: no warning about texts that look tokenized; they are what a model wrote.
+    # force: no warning about texts that look tokenized; a model wrote them.
     metric = BLEU(tokenize=words.tokenizer, force=True)
     score = metric.corpus_score(list(predictions), [list(references)])
     details = {
@@ -63,7 +63,7 @@ def bleu(predictions: Sequence[str], references: Sequence[str], *, language: str
 
 
 def chrf(predictions: Sequence[str], references: Sequence[str]) -> Scores:
-    """chrF2 (Popović 2015): F-score of up to six characters in a row, white space left out."""
+    """chrF2 (Popović 2015): F-score of up to six characters in a row, without white space."""
     from sacrebleu.metrics.chrf import CHRF
 
     metric = CHRF()
@@ -75,7 +75,7 @@ def ter(predictions: Sequence[str], references: Sequence[str], *, language: str 
     """Translation edit rate (Snover et al. 2006): edits and shifts of words for each word of the reference, in %.
 
     Args:
-        language: as for `bleu`; where BLEU takes characters for words, so does this.
+        language: as for `bleu`; where BLEU counts characters as words, so does TER.
     """
     from sacrebleu.metrics.ter import TER
     from sacrebleu.tokenizers.tokenizer_char import TokenizerChar
@@ -93,26 +93,26 @@ def ter(predictions: Sequence[str], references: Sequence[str], *, language: str 
 
 
 def exact_text(predictions: Sequence[str], references: Sequence[str]) -> Scores:
-    """The share of rows whose texts are equal, letter by letter; runs of white space count as one space."""
+    """The share of rows whose texts are equal, character by character; runs of white space count as one space."""
     equal = sum(a.split() == b.split() for a, b in zip(predictions, references, strict=True))
     return Scores({"exact_text": equal / len(references)})
 
 
 def words_of(references: Sequence[str], *, language: str | None) -> Words:
-    """sacrebleu's tokenizer for a language: its own where it has one and it is installed, else 13a or characters."""
+    """sacrebleu's tokenizer for a language: the language's tokenizer if there is one and it is installed, else 13a or characters."""
     code = language or _language_by_script(references)
-    because = f"the language is {code}" if language else f"the references look like {code}"
+    reason = f"the language is {code}" if language else f"the references look like {code}"
     if code in ("zh", "yue"):
-        return Words("zh", because)
-    for own, package in (("ja", "MeCab"), ("ko", "mecab_ko")):
-        if code == own:
+        return Words("zh", reason)
+    for language_code, package in (("ja", "MeCab"), ("ko", "mecab_ko")):
+        if code == language_code:
             if find_spec(package) is not None:
-                return Words(f"{own}-mecab", because)
-            logger.warning("BLEU counts characters: its tokenizer for %s needs `pip install sacrebleu[%s]`", own, own)
-            return Words("char", f"{because}, and sacrebleu[{own}] is not installed")
+                return Words(f"{code}-mecab", reason)
+            logger.warning("BLEU counts characters: its tokenizer for %s needs `pip install sacrebleu[%s]`", code, code)
+            return Words("char", f"{reason}, and sacrebleu[{code}] is not installed")
     if code in _UNSPACED:
-        return Words("char", f"{because}, which has no spaces between words")
-    return Words("13a", because if language else "the references have spaces between words")
+        return Words("char", f"{reason}, which has no spaces between words")
+    return Words("13a", reason if language else "the references have spaces between words")
 
 
 def _language_by_script(references: Sequence[str]) -> str | None:
@@ -127,11 +127,15 @@ def _language_by_script(references: Sequence[str]) -> str | None:
             if character.isalpha():
                 letters += 1
                 counts[unicodedata.name(character, "").split(" ")[0].partition("-")[0]] += 1
-    found: Counter[str] = Counter()
+    languages: Counter[str] = Counter()
     for script, count in counts.items():
         if script in _LANGUAGE_OF_SCRIPT:
-            found[_LANGUAGE_OF_SCRIPT[script]] += count
-    if found["ja"] and found["ja"] + found["zh"] >= _SCRIPT_SHARE * letters and found["ja"] >= 0.05 * letters:
+            languages[_LANGUAGE_OF_SCRIPT[script]] += count
+    if (
+        languages["ja"]
+        and languages["ja"] + languages["zh"] >= _SCRIPT_SHARE * letters
+        and languages["ja"] >= 0.05 * letters
+    ):
         return "ja"
-    code, count = max(found.items(), key=lambda item: item[1], default=("", 0))
+    code, count = max(languages.items(), key=lambda item: item[1], default=("", 0))
     return code if count and count >= _SCRIPT_SHARE * letters else None
