@@ -34,7 +34,7 @@ def measure(
     rouge_tokenizer: RougeTokenizer = "auto",
     tune: bool = False,
 ) -> tuple[Scores, list[Any]]:
-    """The scores of all examples, and the predictions, one per row in order.
+    """The scores of all examples, and the predictions, in the order of the rows.
 
     With several processes each evaluates its share; sums and texts are gathered, never averages.
 
@@ -43,7 +43,7 @@ def measure(
         tune: these are validation rows, on which the task tunes its threshold, from all rows and equally on every
             process.
     Raises:
-        DataError: there are no examples, or none with a loss although the loss selects the checkpoint.
+        DataError: there are no examples, or none with a loss, although the loss selects the checkpoint.
     """
     if not len(examples):
         raise DataError("there are no rows to evaluate on.")

@@ -1,6 +1,6 @@
 """The values that metrics compare, as read from files: labels, numbers, tags, answers, texts.
 
-Knows no files: each value comes with its place in one.
+Knows no files: each value comes with its place.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _read(metric: str, kind: ValueKind, values: Sequence[Value], read: Callable[
 def _labels_of_each(
     metric: str, predictions: Sequence[Value], references: Sequence[Value]
 ) -> tuple[list[Any], list[Any]]:
-    """Lists of labels where each row of both sides has one; else one label a row. A cell may have a list as JSON."""
+    """Lists of labels if each row of both sides has a list; else one label per row. A cell may have a list as JSON."""
     are_lists = [all(_labels(item.value) is not None for item in side) for side in (predictions, references)]
     kind: ValueKind = "label or labels"
     if all(are_lists):

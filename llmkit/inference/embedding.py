@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from llmkit.models.loaded import LoadedModel
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 EMBED_CHUNK_ROWS = 2048
 """Enough texts of each length for full batches."""
 _T5_TOKENS = 512
-"""What T5 read in its pretraining: the window where a model names none (mT5), since attention grows with its square."""
+"""The input length of T5's pretraining: the window of models without a limit (mT5), since attention grows with its square."""
 
 EmbedOverflow = Literal["error", "truncate", "window"]
 logger = logging.getLogger("llmkit")
@@ -33,7 +34,7 @@ class EmbeddingEngine(Protocol):
     """An engine whose model outputs hidden states, not logits."""
 
     def embeddings(self, sequences: Sequence[Sequence[int]], *, pooling: Pooling) -> np.ndarray:
-        """(N, D) float32, in the order given."""
+        """(N, D) float32, in the order of the sequences."""
         ...
 
 
@@ -66,12 +67,12 @@ def embed_texts(
     normalize: bool,
     overflow: EmbedOverflow,
 ) -> Iterator[Embedded]:
-    """A vector for each text, some texts at a time.
+    """A vector for each text, in batches of texts.
 
     Args:
-        pooling: `mean` is over a text's own tokens, special ones included and padding not.
+        pooling: `mean` is over a text's own tokens, with special tokens, without padding.
         normalize: scale each vector to unit length, so that a dot product of two is their cosine.
-        overflow: for a text longer than the window: cut off its end, or use the mean of windows that do not overlap,
+        overflow: for a text longer than the window: truncate its end, or use the mean of windows that do not overlap,
             weighted by their tokens. The number of such texts is logged once when the results end.
     Raises:
         DataError: an empty text, one that is not valid Unicode, or one that is too long with `error`.
@@ -79,7 +80,7 @@ def embed_texts(
     """
     window = loaded.window if loaded.is_bounded else _T5_TOKENS
     long_texts = LongTextCount(loaded, window=window)
-    rows = several = 0
+    rows = windowed_texts = 0
     try:
         for first_row, chunk in numbered_chunks(texts, size=EMBED_CHUNK_ROWS):
             check_texts(chunk, first_row=first_row, may_be_empty=False)
@@ -87,17 +88,17 @@ def embed_texts(
                 windows = _windows(loaded, chunk, size=window)
             else:
                 whole = encode_whole(loaded, chunk, first_row=first_row, overflow=overflow, window=window)
-                windows = [[one.ids] for one in whole]
-                long_texts.add([one.truncated_tokens for one in whole])
+                windows = [[encoded.ids] for encoded in whole]
+                long_texts.add([encoded.truncated_tokens for encoded in whole])
             rows += len(chunk)
-            several += sum(len(each) > 1 for each in windows)
-            vectors = _joined(engine, windows, pooling=pooling)
+            windowed_texts += sum(len(text_windows) > 1 for text_windows in windows)
+            vectors = _mean_of_windows(engine, windows, pooling=pooling)
             yield Embedded(chunk, unit_vectors(vectors) if normalize else vectors)
     finally:
         long_texts.report()
-        if several:
-            shown = (f"{several:,}", f"{rows:,}", f"{window:,}")
-            logger.info("%s of %s texts are longer than %s tokens: using the mean of their windows", *shown)
+        if windowed_texts:
+            counts = (f"{windowed_texts:,}", f"{rows:,}", f"{window:,}")
+            logger.info("%s of %s texts are longer than %s tokens: using the mean of their windows", *counts)
 
 
 def unit_vectors(vectors: np.ndarray) -> np.ndarray:
@@ -110,7 +111,7 @@ def unit_vectors(vectors: np.ndarray) -> np.ndarray:
 
 
 class NearestRows:
-    """The `top_k` rows nearest to each query by cosine, exact, over chunks of rows that are each seen once."""
+    """The `top_k` rows nearest to each query by cosine, exact, over chunks of rows that are each read once."""
 
     def __init__(self, queries: np.ndarray, *, top_k: int) -> None:
         """`queries` are (Q, D), of any length."""
@@ -120,14 +121,14 @@ class NearestRows:
         self._best: list[list[Found]] = [[] for _ in queries]
 
     def add(self, texts: Sequence[str], vectors: np.ndarray) -> None:
-        """The next rows; `vectors` are (N, D), of any length."""
+        """Add the next rows; `vectors` are (N, D), of any length."""
         import numpy as np
 
         scores = self._queries @ unit_vectors(vectors.astype(np.float64)).T  # (Q, N)
         for best, row_scores in zip(self._best, scores, strict=True):
             nearest = np.argsort(-row_scores, kind="stable")[: self._top_k]  # of equal rows, the first one
-            best += [Found(float(row_scores[at]), self._rows + int(at) + 1, texts[at]) for at in nearest]
-            best.sort(key=lambda found: (-found.score, found.row))
+            best += [Found(float(row_scores[index]), self._rows + int(index) + 1, texts[index]) for index in nearest]
+            best.sort(key=lambda result: (-result.score, result.row))
             del best[self._top_k :]
         self._rows += len(texts)
 
@@ -137,7 +138,7 @@ class NearestRows:
 
 
 def _windows(loaded: LoadedModel, texts: Sequence[str], *, size: int) -> list[list[list[int]]]:
-    """For each text its ids in windows of at most `size` and of like length, each with the special tokens around."""
+    """For each text its ids in windows of at most `size` and of similar length, each with the special tokens."""
     windows = []
     for text, ids in zip(texts, token_ids(loaded.tokenizer, texts, special=True), strict=True):
         if len(ids) <= size:
@@ -148,22 +149,24 @@ def _windows(loaded: LoadedModel, texts: Sequence[str], *, size: int) -> list[li
         before = next(start for start in range(added + 1) if ids[start : start + len(inner)] == inner)
         count = -(-len(inner) // (size - added))
         edges = [len(inner) * number // count for number in range(count + 1)]
-        head, tail = ids[:before], ids[before + len(inner) :]
-        windows.append([[*head, *inner[edges[at] : edges[at + 1]], *tail] for at in range(count)])
+        prefix, suffix = ids[:before], ids[before + len(inner) :]
+        windows.append([[*prefix, *inner[start:end], *suffix] for start, end in pairwise(edges)])
     return windows
 
 
-def _joined(engine: EmbeddingEngine, windows: Sequence[Sequence[list[int]]], *, pooling: Pooling) -> np.ndarray:
+def _mean_of_windows(
+    engine: EmbeddingEngine, windows: Sequence[Sequence[list[int]]], *, pooling: Pooling
+) -> np.ndarray:
     """(N, D): the mean of each text's windows, weighted by their tokens."""
     import numpy as np
 
-    vectors = engine.embeddings([ids for each in windows for ids in each], pooling=pooling)
+    vectors = engine.embeddings([ids for text_windows in windows for ids in text_windows], pooling=pooling)
     if len(vectors) == len(windows):
         return vectors
-    joined = np.empty((len(windows), vectors.shape[1]), dtype=np.float32)
+    means = np.empty((len(windows), vectors.shape[1]), dtype=np.float32)
     start = 0
-    for text, each in enumerate(windows):
-        weights = [len(ids) for ids in each]
-        joined[text] = np.average(vectors[start : start + len(each)], axis=0, weights=weights)
-        start += len(each)
-    return joined
+    for text, text_windows in enumerate(windows):
+        weights = [len(ids) for ids in text_windows]
+        means[text] = np.average(vectors[start : start + len(text_windows)], axis=0, weights=weights)
+        start += len(text_windows)
+    return means

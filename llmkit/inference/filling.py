@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MASK = "[MASK]"
-"""Understood with every model, beside its own spelling."""
+"""Accepted with every model, besides its own mask token."""
 FILL_CHUNK_ROWS = 512
 
 FillOverflow = Literal["error", "window"]
@@ -48,7 +48,7 @@ class Candidate:
     token: str
     """As in the vocabulary; `##` marks a subword that continues the previous word."""
     probability: float
-    """Over all the model's ids; special tokens, and ids that the tokenizer lacks, have a share and are no candidates."""
+    """Over all the model's ids; special tokens, and ids that the tokenizer lacks, have a probability but are no candidates."""
     text: str
     """The text with this token in the mask's place."""
 
@@ -62,7 +62,7 @@ class FilledMask:
     candidates: list[Candidate]
     """The most probable first."""
     truncated_tokens: int
-    """Tokens of the text that the model did not see for this mask; 0 where the whole text fitted."""
+    """Tokens of the text that the model did not see for this mask; 0 if the whole text fits."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ class Filling:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _MaskedSequence:
     """One sequence for the engine."""
 
     text: int
-    """Its number in the chunk."""
+    """Index of the text in the chunk."""
     ids: list[int]
     positions: list[int]
     truncated_tokens: int
@@ -90,111 +90,116 @@ def fill_texts(
 
     Args:
         overflow: for a text longer than `loaded.window`: `window` shows the model the tokens around each mask, as
-            many before as behind where there are, and the number of such texts is logged once, as a warning, when the
+            many before as after it if possible, and the number of such texts is logged once, as a warning, when the
             results end.
     Raises:
         UsageError: `top_k` is not between 1 and the number of tokens that can be candidates.
-        DataError: a text without a mask, empty, no valid Unicode, or too long under `error`.
+        DataError: a text without a mask, empty, not valid Unicode, or too long under `error`.
         ModelError: the tokenizer has no mask token, or the model gives no finite numbers.
     """
     if loaded.tokenizer.mask_token is None:
         raise ModelError(f"{loaded.name}: its tokenizer has no mask token; fill needs one such as {MASK}.")
     never = _no_candidates(loaded)
-    most = loaded.model.config.vocab_size - len(never)
-    if not 1 <= top_k <= most:
-        raise UsageError(f"top_k is {top_k:,}; {loaded.name} can return 1 to {most:,} candidates for a mask.")
-    rows = wide = 0
+    max_candidates = loaded.model.config.vocab_size - len(never)
+    if not 1 <= top_k <= max_candidates:
+        raise UsageError(f"top_k is {top_k:,}; {loaded.name} can return 1 to {max_candidates:,} candidates for a mask.")
+    rows = long_texts = 0
     try:
         for first_row, chunk in numbered_chunks(texts, size=FILL_CHUNK_ROWS):
             check_texts(chunk, first_row=first_row, may_be_empty=False)
             spans = [_mask_spans(loaded, text, row=row) for row, text in enumerate(chunk, first_row)]
-            asked = list(_asked(loaded, chunk, spans, first_row=first_row, overflow=overflow))
-            found = engine.most_probable_tokens(
-                [one.ids for one in asked], [one.positions for one in asked], top_k=top_k, never=never
+            sequences = list(_masked_sequences(loaded, chunk, spans, first_row=first_row, overflow=overflow))
+            predictions = engine.most_probable_tokens(
+                [sequence.ids for sequence in sequences],
+                [sequence.positions for sequence in sequences],
+                top_k=top_k,
+                never=never,
             )
-            tokens = _by_text(loaded, asked, found)
+            tokens = _by_text(loaded, sequences, predictions)
             rows += len(chunk)
-            wide += len({one.text for one in asked if one.truncated_tokens})
+            long_texts += len({sequence.text for sequence in sequences if sequence.truncated_tokens})
             for number, text in enumerate(chunk):
                 masks = zip(spans[number], tokens[number], strict=True)
                 yield Filling(text, [_filled(text, span, *mask) for span, mask in masks])
     finally:
-        if wide:
+        if long_texts:
             logger.warning(
                 "%s of %s texts were too long for %s (window %s tokens): only the tokens around each mask were read",
-                *(f"{number:,}" for number in (wide, rows)),
+                *(f"{number:,}" for number in (long_texts, rows)),
                 loaded.name,
                 f"{loaded.window:,}",
             )
 
 
 def _no_candidates(loaded: LoadedModel) -> list[int]:
-    """Ids of special tokens, and those that the tokenizer lacks where the model's table of embeddings is longer."""
-    words = set(loaded.tokenizer.get_vocab().values()) - set(loaded.tokenizer.all_special_ids)
-    return [token for token in range(loaded.model.config.vocab_size) if token not in words]
+    """Ids of special tokens, and those that the tokenizer lacks where the model's embedding matrix is larger."""
+    candidates = set(loaded.tokenizer.get_vocab().values()) - set(loaded.tokenizer.all_special_ids)
+    return [token for token in range(loaded.model.config.vocab_size) if token not in candidates]
 
 
 def _mask_spans(loaded: LoadedModel, text: str, *, row: int) -> list[tuple[int, int]]:
     """Start and end of each mask."""
     spans = [match.span() for match in re.finditer(_mask_pattern(loaded), text)]
     if not spans:
-        own = loaded.tokenizer.mask_token
-        spelling = MASK if own == MASK else f"{MASK} or {own}"
-        raise DataError(f"row {row:,}: the text has no mask; write {spelling} in place of a word")
+        mask_token = loaded.tokenizer.mask_token
+        spellings = MASK if mask_token == MASK else f"{MASK} or {mask_token}"
+        raise DataError(f"row {row:,}: the text has no mask; write {spellings} in place of a word")
     return spans
 
 
 def _mask_pattern(loaded: LoadedModel) -> str:
-    own = loaded.tokenizer.mask_token
-    assert isinstance(own, str)  # a model without one was refused
-    return "|".join(re.escape(spelling) for spelling in dict.fromkeys((own, MASK)))
+    mask_token = loaded.tokenizer.mask_token
+    assert isinstance(mask_token, str)  # checked by fill_texts
+    return "|".join(re.escape(spelling) for spelling in dict.fromkeys((mask_token, MASK)))
 
 
-def _asked(
+def _masked_sequences(
     loaded: LoadedModel,
     texts: Sequence[str],
     spans: Sequence[Sequence[tuple[int, int]]],
     *,
     first_row: int,
     overflow: FillOverflow,
-) -> Iterator[_Asked]:
+) -> Iterator[_MaskedSequence]:
     """A sequence for each text with all its masks; for a text that is too long, one for each mask."""
     mask_token, mask_id = loaded.tokenizer.mask_token, loaded.tokenizer.mask_token_id
     assert isinstance(mask_token, str)
     begin, end = loaded.tokenizer.cls_token_id, loaded.tokenizer.sep_token_id
-    room = loaded.window - 2  # [CLS] and [SEP] stand around
+    room = loaded.window - 2  # without [CLS] and [SEP]
     pattern = re.compile(_mask_pattern(loaded))
-    spelt = [pattern.sub(lambda _: mask_token, text) for text in texts]
-    for number, ids in enumerate(token_ids(loaded.tokenizer, spelt, special=False)):
-        places = [place for place, token in enumerate(ids) if token == mask_id]
-        if len(places) != len(spans[number]):
+    masked_texts = [pattern.sub(lambda _: mask_token, text) for text in texts]
+    for number, ids in enumerate(token_ids(loaded.tokenizer, masked_texts, special=False)):
+        positions = [position for position, token in enumerate(ids) if token == mask_id]
+        if len(positions) != len(spans[number]):
             raise ModelError(
                 f"{loaded.name}: its tokenizer does not encode {mask_token} as one token, which fill requires."
             )
         if len(ids) <= room:
-            yield _Asked(number, [begin, *ids, end], [place + 1 for place in places], 0)
+            yield _MaskedSequence(number, [begin, *ids, end], [position + 1 for position in positions], 0)
             continue
         if overflow == "error":
             raise DataError(
                 f"row {first_row + number:,}: the text has {len(ids) + 2:,} tokens, but {loaded.name} reads "
                 f"{loaded.window:,} at most; shorten it, or read a window around each mask with overflow window"
             )
-        for place in places:
-            start = min(max(place - room // 2, 0), len(ids) - room)
-            around = [begin, *ids[start : start + room], end]
-            yield _Asked(number, around, [place - start + 1], len(ids) - room)
+        for position in positions:
+            start = min(max(position - room // 2, 0), len(ids) - room)
+            window = [begin, *ids[start : start + room], end]
+            yield _MaskedSequence(number, window, [position - start + 1], len(ids) - room)
 
 
 def _by_text(
-    loaded: LoadedModel, asked: Sequence[_Asked], found: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]]
+    loaded: LoadedModel,
+    sequences: Sequence[_MaskedSequence],
+    predictions: Sequence[Sequence[tuple[np.ndarray, np.ndarray]]],
 ) -> dict[int, list[tuple[int, list[tuple[str, float]]]]]:
     """For each text and each of its masks, the tokens not read, and (token, probability)."""
     tokens: dict[int, list[tuple[int, list[tuple[str, float]]]]] = {}
-    for one, masks in zip(asked, found, strict=True):
+    for sequence, masks in zip(sequences, predictions, strict=True):
         for ids, probabilities in masks:
             names = loaded.tokenizer.convert_ids_to_tokens(ids.tolist())
             pairs = list(zip(names, probabilities.tolist(), strict=True))
-            tokens.setdefault(one.text, []).append((one.truncated_tokens, pairs))
+            tokens.setdefault(sequence.text, []).append((sequence.truncated_tokens, pairs))
     return tokens
 
 
@@ -204,8 +209,8 @@ def _filled(text: str, span: tuple[int, int], truncated_tokens: int, tokens: Seq
     return FilledMask(start, end - start, candidates, truncated_tokens)
 
 
-def _with_token(before: str, token: str, behind: str) -> str:
-    """All but the mask stays as it was written; a piece that goes on with a word is set against it."""
+def _with_token(before: str, token: str, after: str) -> str:
+    """The text around the mask does not change; a subword that continues a word is attached to it."""
     if token.startswith("##") and len(token) > 2:
-        return before.rstrip() + token[2:] + behind
-    return before + token + behind
+        return before.rstrip() + token[2:] + after
+    return before + token + after

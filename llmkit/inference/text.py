@@ -30,13 +30,13 @@ from llmkit.tasks.seq2seq.chunks import TextSplitter, write_in_rounds
 logger = logging.getLogger("llmkit")
 
 GENERATE_CHUNK_ROWS = 512
-"""Few, since results of a chunk come together, and writing takes longer than reading."""
+"""Few, since the results of a chunk are returned together, and generation is slow."""
 
 
 @dataclass(frozen=True)
 class Generation:
     prompt: str
-    """The text as given, without prefix."""
+    """The input text, without prefix."""
     texts: list[str]
     """`num_return_sequences` new texts, without the prompt, each up to its first stop text."""
     truncated_tokens: int
@@ -58,10 +58,10 @@ def summarize_texts(
 
     Args:
         options: `max_new_tokens` must be set.
-        overflow: what to do with a text longer than `loaded.window`; `truncate` long_texts off its end, and the number of
+        overflow: what to do with a text longer than `loaded.window`; `truncate` removes its end, and the number of
             truncated texts is logged once, as a warning, after the last result.
     Raises:
-        DataError: an empty text, one that is no valid Unicode, or one too long under `error`.
+        DataError: an empty text, one that is not valid Unicode, or one too long under `error`.
         ModelError: the model gives no finite numbers.
     """
     yield from _generate(loaded, engine, texts, options=options, prefix=prefix, overflow=overflow, may_be_empty=False)
@@ -87,7 +87,7 @@ def summarize_in_parts(
     """
     if options.num_return_sequences > 1:
         raise UsageError("overflow window generates one summary per text; remove num_return_sequences")
-    if options.samples:  # draws go by a sequence's number, and a part's depends on the texts before it
+    if options.samples:  # sampling depends on a sequence's index, and that of a chunk depends on the texts before it
         raise UsageError(
             "overflow window does not support sampling; remove temperature, top_k and top_p, or truncate long texts "
             "with overflow truncate"
@@ -96,17 +96,16 @@ def summarize_in_parts(
     texts_read = long_texts = 0
 
     def write(sequences: list[list[int]]) -> list[str]:
-        return [cut_at_stop(decode_new(loaded, one[0]), options.stop) for one in engine.generate(sequences, options)]
+        return [cut_at_stop(decode_new(loaded, ids), options.stop) for [ids] in engine.generate(sequences, options)]
 
     for first_row, chunk in numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
         check_texts(chunk, first_row=first_row, may_be_empty=False)
-        parts = [splitter.split(text) for text in chunk]
+        chunks = [splitter.split(text) for text in chunk]
         texts_read += len(chunk)
-        long_texts += sum(len(own) > 1 for own in parts)
-        for text, own, summary in zip(
-            chunk, parts, write_in_rounds(parts, write=write, split=splitter.split), strict=True
-        ):
-            yield Generation(text, [summary], truncated_tokens=0, parts=len(own))
+        long_texts += sum(len(text_chunks) > 1 for text_chunks in chunks)
+        summaries = write_in_rounds(chunks, write=write, split=splitter.split)
+        for text, text_chunks, summary in zip(chunk, chunks, summaries, strict=True):
+            yield Generation(text, [summary], truncated_tokens=0, parts=len(text_chunks))
     if long_texts:
         logger.info(
             "%s of %s texts were too long for %s (window %s tokens) and were summarized in chunks",
@@ -130,12 +129,12 @@ def generate_texts(
 
     Args:
         options: `max_new_tokens` must be set.
-        overflow: `truncate` drops the start of a prompt for GPT-2, which has to go on from its end, and the end of
+        overflow: `truncate` drops the start of a prompt for GPT-2, which continues from its end, and the end of
             one for T5. An empty prompt is allowed: GPT-2 begins a new text.
         as_turns: each prompt is what a user says to a chat model, and the text its answer; none may then be empty.
     Raises:
         UsageError: GPT-2 has no room for the prompt and `max_new_tokens`.
-        DataError: a prompt that is no valid Unicode, or too long for T5 under `error`.
+        DataError: a prompt that is not valid Unicode, or too long for T5 under `error`.
         ModelError: the model gives no finite numbers.
     """
     yield from _generate(
@@ -155,15 +154,15 @@ def stream_text(
 ) -> Iterator[str]:
     """Stream the first text of `generate_texts` in chunks of whole characters, without any part of a stop text.
 
-    Closing the iterator ends the work of the engine.
+    Closing the iterator stops the engine.
 
     Raises:
-        UsageError, DataError, ModelError: as `generate_texts` with overflow `error`, before the first piece.
+        UsageError, DataError, ModelError: as `generate_texts` with overflow `error`, before the first chunk.
     """
     check_texts([prompt], first_row=1, may_be_empty=not as_turn)
     encoded = _encode(loaded, [prompt], first_row=1, options=options, overflow="error", as_turns=as_turn)[0]
-    pieces = stream_ids(loaded, engine, encoded.ids, options=options)
-    yield from stripped(pieces) if as_turn else pieces
+    chunks = stream_ids(loaded, engine, encoded.ids, options=options)
+    yield from stripped(chunks) if as_turn else chunks
 
 
 def _generate(
@@ -185,19 +184,19 @@ def _generate(
             encoded = _encode(
                 loaded, prompts, first_row=first_row, options=options, overflow=overflow, as_turns=as_turns
             )
-            long_texts.add([one.truncated_tokens for one in encoded])
-            new = engine.generate([one.ids for one in encoded], _options_of_chunk(options, first_row=first_row))
-            for text, one, lists in zip(chunk, encoded, new, strict=True):
+            long_texts.add([prompt.truncated_tokens for prompt in encoded])
+            new = engine.generate([prompt.ids for prompt in encoded], _options_of_chunk(options, first_row=first_row))
+            for text, prompt, lists in zip(chunk, encoded, new, strict=True):
                 results = [cut_at_stop(decode_new(loaded, ids), options.stop) for ids in lists]
                 if as_turns:
                     results = [result.strip() for result in results]
-                yield Generation(text, results, one.truncated_tokens)
+                yield Generation(text, results, prompt.truncated_tokens)
     finally:
         long_texts.report()
 
 
 def _options_of_chunk(options: GenerationBlock, *, first_row: int) -> GenerationBlock:
-    """An engine counts sequences from 0 in each call: without a new seed, all chunks would draw the same numbers."""
+    """An engine counts sequences from 0 in each call: without a new seed, all chunks would sample with the same numbers."""
     import numpy as np
 
     if first_row == 1:
@@ -244,13 +243,13 @@ def _fitted(
                 f"max_new_tokens exceed the positions of {loaded.name}; lower max_new_tokens, shorten the prompt, "
                 "or allow its start to be truncated with overflow truncate"
             )
-        kept = ids[-room:] or [_start_id(loaded)]
-        encoded.append(Encoded(kept, max(len(ids) - room, 0)))
+        prompt_ids = ids[-room:] or [_start_id(loaded)]
+        encoded.append(Encoded(prompt_ids, max(len(ids) - room, 0)))
     return encoded
 
 
 def _start_id(loaded: LoadedModel) -> int:
-    """What stands before a text in training: the end of the one before."""
+    """The token before a text in training: the end of the previous text."""
     for token in (loaded.tokenizer.eos_token_id, loaded.tokenizer.bos_token_id):
         if token is not None:
             return int(token)

@@ -105,7 +105,7 @@ def _ratio_scores(ratio: Ratio, predictions: Sequence[Any], references: Sequence
         return multilabel.ratio_scores(ratio, predictions, references)
     details = per_class_details(predictions, references)
     classes = details["per_class"].values()
-    # One label a row: each wrong row is one false positive and one false negative, so that the three micro means
+    # One label per row: each wrong row is one false positive and one false negative, so that the three micro means
     # are all the accuracy.
     micro = accuracy(predictions, references).values["accuracy"]
     macro = sum(entry[ratio] for entry in classes) / len(classes)

@@ -1,10 +1,10 @@
 r"""ROUGE (Lin 2004) by the rouge-score package, with tokenizers for every script. Knows neither tasks nor recipes.
 
-rouge-score's own tokenizer keeps `[a-z0-9]` alone, so that identical Chinese, Russian, Hindi or Arabic texts score
+rouge-score's own tokenizer matches only `[a-z0-9]`, so that identical Chinese, Russian, Hindi or Arabic texts score
 0.0. Where the references are not ASCII, the tokenizers of this file replace it; the scoring is the package's.
 
-A word has at least one letter or digit; punctuation and emoji are not words. A text of such characters alone has no tokens and
-scores 0.0 even against itself, as in rouge-score; references of that kind are counted in the details and in a
+Punctuation and emoji are not words. A text of such characters alone has no tokens and scores
+0.0 even against itself, as in rouge-score; references of that kind are counted in the details and in a
 warning. The tokenizer `characters` counts every character but space, and so scores them too.
 """
 

@@ -25,7 +25,7 @@ from llmkit.models.seq2seq import head_input
 _NEVER = -1.0e9
 """Score of excluded candidates; the value of transformers, since it is added, not assigned."""
 _LEAVE_SHARE = 8
-"""Texts leave the batch once they are one in so many: leaving copies what the others have read."""
+"""Finished texts are removed once they are one in 8 of the batch: removal copies the states of the others."""
 Processors = Callable[[Tensor, Tensor], Tensor]
 """Ids written so far, the start included (rows, T), and log-probabilities (rows, V), to scores (rows, V)."""
 
@@ -35,15 +35,15 @@ class _Search:
     """The state of a search. Each tensor has a row per text, so that finished texts can be removed."""
 
     text: Tensor
-    """(B,) which text a row is."""
+    """(B,) index of the text of each row."""
     mask: Tensor
-    """(B, 1, 1, S) what is added to the attention on padding."""
+    """(B, 1, 1, S) added to the attention scores of padding."""
     cross: list[Tensor]
     """Of each layer the keys, then of each the values of the source: (B, H, S, D)."""
     past: list[Tensor]
-    """Of each layer the keys, then of each the values of what was written: (B, K, H, L, D)."""
+    """Of each layer the keys, then of each the values of the generated tokens: (B, K, H, L, D)."""
     running: Tensor
-    """(B, K, 1 + L) what the beams wrote."""
+    """(B, K, 1 + L) the ids of the beams."""
     running_scores: Tensor
     """(B, K) sums of log-probabilities."""
     finished: Tensor
@@ -57,9 +57,9 @@ class _Search:
 
     def keep(self, rows: Tensor) -> None:
         """Remove all other texts."""
-        for name in (one.name for one in fields(self)):
-            held = getattr(self, name)
-            setattr(self, name, [one[rows] for one in held] if isinstance(held, list) else held[rows])
+        for name in (field.name for field in fields(self)):
+            value = getattr(self, name)
+            setattr(self, name, [tensor[rows] for tensor in value] if isinstance(value, list) else value[rows])
 
 
 @torch.inference_mode()
@@ -72,11 +72,11 @@ def beam_search(
     ids: SpecialIds,
     process: Processors | None,
 ) -> Tensor:
-    """(B, K, 1 + L) the best texts, best first, each with the decoder's start in front and padding behind.
+    """(B, K, 1 + L) the best texts, best first, each with the decoder's start token first and padding last.
 
     Args:
         inputs: `input_ids` (B, S) and `attention_mask` (B, S).
-        process: changes log-probabilities before the best are chosen; None where nothing does.
+        process: changes log-probabilities before the best are chosen; None for no change.
     Raises:
         ModelError: a logit is not finite.
     """
@@ -112,7 +112,7 @@ def _begin(model: Any, inputs: dict[str, Tensor], *, beams: int, max_new_tokens:
     written = torch.full((texts, beams, 1 + max_new_tokens), ids.pad, dtype=torch.int64, device=device)
     written[:, :, 0] = ids.decoder_start
     running_scores = torch.full((texts, beams), _NEVER, device=device)
-    running_scores[:, 0] = 0.0  # all beams are alike at first: only one of them may be continued
+    running_scores[:, 0] = 0.0  # all beams are equal at first: only one of them may be continued
     return _Search(
         text=torch.arange(texts, device=device),
         mask=mask[:, None, None],
@@ -133,12 +133,12 @@ def _heads(states: Tensor, attention: Any) -> Tensor:
 
 
 def _next_logits(model: Any, search: _Search, bias: Tensor, *, step: int) -> Tensor:
-    """(B, K, V) of the token behind the one that each beam wrote last; T5's decoder for one position."""
+    """(B, K, V) of the token after the last one of each beam; T5's decoder for one position."""
     hidden = model.decoder.embed_tokens(search.running[:, :, step])  # (B, K, W)
     layers = len(model.decoder.block)
     for number, block in enumerate(model.decoder.block):
-        own, cross, forward = block.layer
-        attention, normed = own.SelfAttention, own.layer_norm(hidden)
+        self_layer, cross_layer, forward = block.layer
+        attention, normed = self_layer.SelfAttention, self_layer.layer_norm(hidden)
         keys, values = search.past[number], search.past[layers + number]
         keys[:, :, :, step] = _heads(attention.k(normed), attention)
         values[:, :, :, step] = _heads(attention.v(normed), attention)
@@ -147,7 +147,7 @@ def _next_logits(model: Any, search: _Search, bias: Tensor, *, step: int) -> Ten
             query, keys[:, :, :, : step + 1], values[:, :, :, : step + 1], bias[:, :, step, None, : step + 1]
         )
         hidden = hidden + attention.o(mixed.flatten(2))
-        attention, normed = cross.EncDecAttention, cross.layer_norm(hidden)
+        attention, normed = cross_layer.EncDecAttention, cross_layer.layer_norm(hidden)
         query = _heads(attention.q(normed), attention).transpose(1, 2)  # (B, H, K, D): the beams are the queries
         mixed = _attend(query, search.cross[number], search.cross[layers + number], search.mask)
         hidden = hidden + attention.o(mixed.transpose(1, 2).flatten(2))
@@ -168,9 +168,9 @@ def _candidates(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The best continuations of each text, best first: (B, C) of which beam, by which token, and their scores."""
     texts, beams, vocabulary = logits.shape
-    count = max(2, 1 + len(ends)) * beams  # so many that K go on, whichever end
+    count = max(2, 1 + len(ends)) * beams  # enough that K continue, whichever end
     if process is None:
-        # The best of all are among the best of each beam; so the normaliser is taken off these alone.
+        # The best of all are among the best of each beam, so only these are normalised.
         best, token = logits.topk(min(count, vocabulary), dim=-1)  # (B, K, C)
         normaliser = logits.logsumexp(dim=-1, keepdim=True)  # (B, K, 1)
         refuse_non_finite(normaliser)
@@ -180,13 +180,13 @@ def _candidates(
         scores = process(written, logits.log_softmax(dim=-1).flatten(0, 1)).view(texts, beams, vocabulary)
         best, token = scores.topk(min(count, vocabulary), dim=-1)
     totals = (best + search.running_scores[:, :, None]).flatten(1)
-    each = best.shape[-1]
-    totals, place = totals.topk(count, dim=-1)
-    return place // each, token.flatten(1).gather(1, place), totals
+    per_beam = best.shape[-1]
+    totals, index = totals.topk(count, dim=-1)
+    return index // per_beam, token.flatten(1).gather(1, index), totals
 
 
 def _advance(search: _Search, beam: Tensor, token: Tensor, totals: Tensor, ended: Tensor, *, step: int) -> None:
-    """Take the candidates in: those that ended to the finished texts, the best others to the beams."""
+    """Update the search: candidates that ended become finished texts, the best others the beams."""
     beams = search.running.shape[1]
     written = _of_beams(search.running, beam)  # (B, C, 1 + L)
     written[:, :, step + 1] = token
@@ -196,20 +196,20 @@ def _advance(search: _Search, beam: Tensor, token: Tensor, totals: Tensor, ended
     search.running_scores = open_totals.gather(1, chosen)
     parent = beam.gather(1, chosen)
     if not bool((parent == torch.arange(beams, device=parent.device)).all()):
-        search.past = [_of_beams(held, parent) for held in search.past]
+        search.past = [_of_beams(states, parent) for states in search.past]
 
     may_end = ended.clone()
-    may_end[:, beams:] = False  # the candidates behind the first K only stand by
+    may_end[:, beams:] = False  # the candidates after the first K only replace ended ones
     means = totals / (step + 1) + (~search.can_improve)[:, None] * _NEVER + ~may_end * _NEVER
     merged = torch.cat([search.scores, means], dim=1)
     search.scores, best = merged.topk(beams, dim=1)
     search.finished = _of_beams(torch.cat([search.finished, written], dim=1), best)
     search.is_finished = torch.cat([search.is_finished, may_end], dim=1).gather(1, best)
-    hope = search.running_scores[:, :1] / (step + 1)
+    best_running = search.running_scores[:, :1] / (step + 1)
     worst = torch.where(search.is_finished, search.scores.min(dim=1, keepdim=True).values, _NEVER)
-    search.can_improve = search.can_improve & (hope > worst).any(dim=1)
+    search.can_improve = search.can_improve & (best_running > worst).any(dim=1)
 
 
-def _of_beams(held: Tensor, beam: Tensor) -> Tensor:
-    """(B, K', ...) of (B, K, ...): for each text these of its beams."""
-    return held[torch.arange(len(held), device=held.device)[:, None], beam]
+def _of_beams(states: Tensor, beam: Tensor) -> Tensor:
+    """(B, K', ...) of (B, K, ...): for each text the given beams."""
+    return states[torch.arange(len(states), device=states.device)[:, None], beam]

@@ -1,4 +1,4 @@
-"""What a call of transformers' generate() is told. Knows neither tokenizers nor batches."""
+"""The arguments of transformers' generate(). Knows neither tokenizers nor batches."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from llmkit.recipe.blocks import GenerationBlock
 
 def token_limit(options: GenerationBlock) -> int:
     if options.max_new_tokens is None:
-        raise ValueError("max_new_tokens must be set before an engine is asked")
+        raise ValueError("max_new_tokens must be set before an engine generates")
     return options.max_new_tokens
 
 
 def generation_config(options: GenerationBlock, ids: SpecialIds) -> GenerationConfig:
-    """What generate() itself decides. It always takes the best score: sampling is a matter of our processors."""
+    """The options that generate() handles. It always takes the best score: our processors do the sampling."""
     return GenerationConfig(
         max_new_tokens=token_limit(options),
         do_sample=False,
@@ -30,7 +30,7 @@ def generation_config(options: GenerationBlock, ids: SpecialIds) -> GenerationCo
 
 def without_generation_config(model: Any, ids: SpecialIds) -> Any:
     """The same model, weights and all, for one call of generate(), which fills each value that its argument leaves unset
-    from the model's own generation config. The model itself stays as it is, since other threads may use it."""
-    alike = copy.copy(model)
-    alike.generation_config = GenerationConfig(**ids.as_generation_keys())
-    return alike
+    from the model's own generation config. The model itself does not change, since other threads may use it."""
+    model_copy = copy.copy(model)
+    model_copy.generation_config = GenerationConfig(**ids.as_generation_keys())
+    return model_copy

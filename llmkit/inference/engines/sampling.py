@@ -1,6 +1,6 @@
-"""The choice of the next token from the logits, and the end of a sequence.
+"""Sampling of the next token from the logits, and the stopping criterion.
 
-All options of `GenerationBlock` for one step are logits processors here, so that generate() and the streaming loop need
+All options of `GenerationBlock` for one step are logits processors here, so that generate() and the streaming loop
 only take the largest score, and cannot differ.
 
 Legend: B rows of a batch (x beams), T tokens, V vocabulary.
@@ -60,7 +60,7 @@ def logits_processors(
 def uniform_draws(options: GenerationBlock, rows: Sequence[tuple[int, int]], *, device: torch.device) -> Tensor | None:
     """(B, max_new_tokens) numbers in [0, 1), one for each token to come; None where nothing is sampled.
 
-    Those of a row are a function of (seed, index of its sequence, number of its sample), the same on each machine.
+    The numbers of a row are a function of (seed, index of its sequence, number of its sample), the same on every machine.
     """
     if not options.samples:
         return None
@@ -76,7 +76,7 @@ def uniform_draws(options: GenerationBlock, rows: Sequence[tuple[int, int]], *, 
 def refuse_non_finite(logits: Tensor) -> None:
     """
     Raises:
-        ModelError: NaN or infinity, of which argmax would silently make token 0 or class 0.
+        ModelError: NaN or infinity, which argmax would turn into token 0 or class 0.
     """
     if not bool(torch.isfinite(logits).all()):
         raise ModelError("the model's output is not finite: its weights are damaged")
@@ -91,7 +91,7 @@ class _RefuseNonFinite(LogitsProcessor):
 class _RepetitionPenalty(LogitsProcessor):
     """Repetition penalty (Keskar et al. 2019, section 4.1) over prompt and new tokens, without padding.
 
-    transformers' own also penalizes padding, which for GPT-2 is the end of text: a batch would not stop.
+    That of transformers also penalizes padding, which for GPT-2 is the end of text: a batch would not stop.
     """
 
     def __init__(self, penalty: float, padding: Tensor) -> None:
@@ -101,11 +101,11 @@ class _RepetitionPenalty(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         padding = self.padding.repeat_interleave(len(input_ids) // len(self.padding))
         is_padding = torch.arange(input_ids.shape[1], device=input_ids.device) < padding[:, None]  # (B, T)
-        # The last id is never padding, and marking it twice changes nothing.
+        # The last id is never padding, and penalizing it twice has no effect.
         marked = torch.where(is_padding, input_ids[:, -1:], input_ids)
         seen = torch.zeros_like(scores, dtype=torch.bool).scatter(1, marked, True)  # (B, V)
-        punished = torch.where(scores < 0, scores * self.penalty, scores / self.penalty)
-        return torch.where(seen, punished, scores)
+        penalized = torch.where(scores < 0, scores * self.penalty, scores / self.penalty)
+        return torch.where(seen, penalized, scores)
 
 
 class _Draw(LogitsProcessor):
@@ -122,16 +122,16 @@ class _Draw(LogitsProcessor):
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         draw = self.draws[:, input_ids.shape[1] - self.prompt_tokens, None].double()  # (B, 1)
         cumulative = torch.softmax(scores.double(), dim=-1).cumsum(dim=-1)  # (B, V)
-        # right=True steps over tokens of probability 0, where the sum stands still.
+        # right=True steps over tokens of probability 0, where the sum does not grow.
         token = torch.searchsorted(cumulative, draw * cumulative[:, -1:], right=True)  # (B, 1)
         return torch.full_like(scores, -torch.inf).scatter(1, token, 0.0)
 
 
 class StopTexts(StoppingCriteria):
-    """Whether a stop text stands in the decoded new ids, for each row by itself.
+    """Whether the decoded new ids of each row contain a stop text.
 
-    All new ids are decoded at every step: pieces of a stop text may come from any tokens, and beside a pass
-    through the model this costs little.
+    All new ids are decoded at every step: parts of a stop text may come from any tokens, and the
+    cost is small compared with a forward pass.
     """
 
     def __init__(
@@ -142,11 +142,11 @@ class StopTexts(StoppingCriteria):
         self._prompt_tokens = prompt_tokens
         self._skip = skip
 
-    def written(self, new_ids: Sequence[int]) -> bool:
+    def is_reached(self, new_ids: Sequence[int]) -> bool:
         return first_stop(decode_new(self._loaded, new_ids), self._stops) is not None
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: object) -> Tensor:
-        """(B,) bool; the arguments are those that generate() hands over."""
+        """(B,) bool; the arguments are those that generate() passes."""
         rows = input_ids[:, self._prompt_tokens :].tolist()
-        done = [self.written([token for token in row if token not in self._skip]) for row in rows]
+        done = [self.is_reached([token for token in row if token not in self._skip]) for row in rows]
         return torch.tensor(done, dtype=torch.bool, device=input_ids.device)

@@ -1,4 +1,4 @@
-"""The ids that generation needs besides text: padding, the ends of text, and the decoder's start."""
+"""The special ids that generation needs: padding, the ends of text, and the decoder's start."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class SpecialIds:
     decoder_start: int
 
     @property
-    def both(self) -> frozenset[int]:
+    def excluded(self) -> frozenset[int]:
         """All ids that are never part of a result."""
         return frozenset((self.pad, *self.ends))
 
     def without(self, new_ids: Sequence[int]) -> list[int]:
         """New ids up to the first end of text, without padding."""
-        end = next((place for place, token in enumerate(new_ids) if token in self.ends), len(new_ids))
+        end = next((index for index, token in enumerate(new_ids) if token in self.ends), len(new_ids))
         return [token for token in new_ids[:end] if token != self.pad]
 
     def as_generation_keys(self) -> dict[str, Any]:
@@ -35,7 +35,7 @@ class SpecialIds:
 
 
 def special_ids(loaded: LoadedModel) -> SpecialIds:
-    """As `models.ends` settles them between the tokenizer and the model's configs.
+    """The ids that `models.ends` takes from the tokenizer and the model's configs.
 
     Raises:
         ModelError: no end-of-text token, or one that the vocabulary does not have.

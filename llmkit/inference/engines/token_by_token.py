@@ -16,7 +16,7 @@ from llmkit.recipe.blocks import GenerationBlock
 def greedy_tokens(
     model: Any, prompt: Sequence[int], options: GenerationBlock, ids: SpecialIds, *, device: torch.device
 ) -> Iterator[int]:
-    """The most probable (or drawn) tokens one by one up to the limit, end-of-text and padding not told apart."""
+    """The most probable (or sampled) tokens one by one up to the limit, without removing end-of-text and padding."""
     inputs, start = _first_inputs(model, prompt, ids, device=device)
     written_key = "decoder_input_ids" if model.config.is_encoder_decoder else "input_ids"
     written = torch.tensor([start], device=device)  # (1, T)
@@ -42,7 +42,7 @@ def greedy_tokens(
 def _first_inputs(
     model: Any, prompt: Sequence[int], ids: SpecialIds, *, device: torch.device
 ) -> tuple[dict[str, Any], list[int]]:
-    """The model's arguments for the first new token, and the ids that stand before it."""
+    """The model's arguments for the first new token, and the ids before it."""
     tokens = torch.tensor([list(prompt)], device=device)  # (1, T)
     if not model.config.is_encoder_decoder:
         return {"input_ids": tokens, "logits_to_keep": 1}, list(prompt)

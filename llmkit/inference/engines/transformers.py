@@ -33,7 +33,7 @@ CPU_CLASS_TOKENS = 768
 CPU_GENERATE_TOKENS = 4096
 """Measured with GPT-2 small: each step reads all weights, so rows are nearly free up to here; 768 take 20 % more."""
 CPU_BEAM_TOKENS = 16384
-"""For our own beam search, whose beams share what they read."""
+"""For our beam search, whose beams share the encoded source."""
 CUDA_TOKENS = 32768  # not measured yet
 
 
@@ -43,14 +43,14 @@ class TransformersEngine:
     Args:
         loaded: its model is moved to `device`.
         max_batch_tokens: the most tokens (prompt or text and new ones, times beams, padding included) in one pass;
-            None for a choice that suits the device and the work. Changes memory and speed; results only by
+            None for a default that depends on the device and the work. Changes memory and speed; results only by
             floating-point rounding.
     """
 
     def __init__(self, loaded: LoadedModel, *, device: torch.device, max_batch_tokens: int | None = None) -> None:
         self._loaded = loaded
         self._device = device
-        self._model: Any = loaded.model  # Any: transformers' own methods are typed only in part
+        self._model: Any = loaded.model  # Any: transformers' own methods are only partly typed
         self._model.to(device)
         on_cpu = device.type == "cpu"
         self._class_tokens = CPU_CLASS_TOKENS if on_cpu else CUDA_TOKENS
@@ -60,7 +60,7 @@ class TransformersEngine:
             self._class_tokens = self._generate_tokens = self._beam_tokens = max_batch_tokens
 
     def class_logits(self, sequences: Sequence[Sequence[int]], *, pairs: bool = False) -> np.ndarray:
-        """(N, C) float32 logits, in the order given.
+        """(N, C) float32 logits, in the order of the sequences.
 
         Raises:
             ModelError: a logit is not finite.
@@ -78,7 +78,7 @@ class TransformersEngine:
         Raises:
             ModelError: a logit is not finite.
         """
-        found: list[np.ndarray] = [np.empty(0)] * len(sequences)
+        logits_of: list[np.ndarray] = [np.empty(0)] * len(sequences)
         for indices, output in self._read(sequences, pairs=pairs):
             if "start_logits" in output:
                 logits = torch.stack([output.start_logits, output.end_logits], dim=-1).float().cpu()  # (B, T, 2)
@@ -86,11 +86,11 @@ class TransformersEngine:
                 logits = output.logits.float().cpu()  # (B, T, C)
             refuse_non_finite(logits)
             for row, index in enumerate(indices):
-                found[index] = logits[row, : len(sequences[index])].numpy().copy()
-        return found
+                logits_of[index] = logits[row, : len(sequences[index])].numpy().copy()
+        return logits_of
 
     def embeddings(self, sequences: Sequence[Sequence[int]], *, pooling: Pooling) -> np.ndarray:
-        """(N, D) float32: the mean of the last layer's states over a sequence's own tokens, or the first one's state.
+        """(N, D) float32: the mean of the last layer's states over a sequence's own tokens, or the first token's state.
 
         Raises:
             ModelError: a state is not finite.
@@ -102,8 +102,8 @@ class TransformersEngine:
                 pooled = states[:, 0]
             else:
                 lengths = torch.tensor([len(sequences[index]) for index in indices], device=self._device)  # (B,)
-                own = torch.arange(states.shape[1], device=self._device) < lengths[:, None]  # (B, T)
-                pooled = (states * own[:, :, None]).sum(dim=1) / lengths[:, None]
+                is_token = torch.arange(states.shape[1], device=self._device) < lengths[:, None]  # (B, T)
+                pooled = (states * is_token[:, :, None]).sum(dim=1) / lengths[:, None]
             vectors[indices] = pooled.cpu().numpy()  # (B, D)
         refuse_non_finite(torch.from_numpy(vectors))
         return vectors
@@ -116,21 +116,21 @@ class TransformersEngine:
         top_k: int,
         never: Sequence[int],
     ) -> list[list[tuple[np.ndarray, np.ndarray]]]:
-        """The most probable tokens at given positions of each sequence; the vocabulary head runs only on these positions.
+        """The most probable tokens at the given positions of each sequence; the vocabulary head runs only on these positions.
 
         Args:
-            positions: for each sequence, those to tell about.
-            never: ids that are no candidates; their share of the probability is not given to others.
+            positions: for each sequence, the positions to predict.
+            never: ids that are no candidates; their probability is not redistributed.
         Returns:
             For each position of each sequence, `top_k` ids and their probabilities, the most probable first.
         Raises:
             ModelError: a logit is not finite.
         """
-        found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in sequences]
+        predictions: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in sequences]
         head = self._loaded.family.masked_lm_head(self._model)
         for indices, output in self._read(sequences, model=self._model.base_model):
-            places = [(row, position) for row, index in enumerate(indices) for position in positions[index]]
-            rows, columns = (list(each) for each in zip(*places, strict=True))
+            pairs = [(row, position) for row, index in enumerate(indices) for position in positions[index]]
+            rows, columns = map(list, zip(*pairs, strict=True))
             with torch.inference_mode():
                 states = output.last_hidden_state[rows, columns]  # (M, D), M positions of the batch
                 logits = torch.nn.functional.linear(head.transform(states), head.weight, head.bias)
@@ -139,16 +139,16 @@ class TransformersEngine:
                 shares[:, list(never)] = -1.0
                 best = shares.topk(top_k, dim=-1)  # (M, k)
             for row, ids, probabilities in zip(rows, best.indices.cpu(), best.values.cpu(), strict=True):
-                found[indices[row]].append((ids.numpy(), probabilities.numpy()))
-        return found
+                predictions[indices[row]].append((ids.numpy(), probabilities.numpy()))
+        return predictions
 
     def _read(
         self, sequences: Sequence[Sequence[int]], *, pairs: bool = False, model: Any = None
     ) -> Iterator[tuple[list[int], Any]]:
-        """The output for batches of sequences of similar length, and which sequences these are.
+        """The output for batches of sequences of similar length, with the indices of these sequences.
 
         Args:
-            model: a part of the model, in place of all of it.
+            model: a part of the model, instead of the whole model.
         """
         lengths = [len(sequence) for sequence in sequences]
         pad_id = self._loaded.tokenizer.pad_token_id
@@ -165,18 +165,18 @@ class TransformersEngine:
         """For each sequence `options.num_return_sequences` lists of new ids, without prompt, padding or end-of-text.
 
         With `options.stop`, a list ends with the token that completes a stop text. A sample depends on its logits
-        and on (seed, index of the sequence, number of the sample) alone: neither the batch it falls into nor the
-        global random state has a part in it, and nothing is drawn from that state.
+        and on (seed, index of the sequence, number of the sample) alone: it does not depend on the batch, and the
+        global random state is neither used nor changed.
 
         Raises:
             ModelError: a logit is not finite, or the model has no end-of-text token.
         """
         limit = token_limit(options)
         samples = options.num_return_sequences if options.beams == 1 else 1
-        # Sampled copies are sequences of their own, so that a batch never holds more than its tokens.
+        # Sampled copies are separate sequences, so that a batch never exceeds its tokens.
         rows = [(index, sample) for index in range(len(sequences)) for sample in range(samples)]
         searches = self._searches(options)
-        # Our own search holds a source once; generate() once for each beam.
+        # Our beam search stores a source once; generate() once for each beam.
         lengths = [
             len(sequences[index]) * (1 if searches else options.beams) + limit * options.beams for index, _ in rows
         ]
@@ -185,20 +185,20 @@ class TransformersEngine:
         ids = special_ids(self._loaded)
         with _evaluating(self._model), torch.inference_mode():
             for batch in batches_by_length(lengths, max_tokens=max_tokens):
-                chosen = [rows[place] for place in batch]
-                prompts = [sequences[index] for index, _ in chosen]
+                batch_rows = [rows[index] for index in batch]
+                prompts = [sequences[index] for index, _ in batch_rows]
                 if searches:
                     new = self._search_batch(prompts, options, ids)
                 else:
-                    new = self._generate_batch(prompts, chosen, options, ids)
-                for (index, sample), lists in zip(chosen, new, strict=True):
+                    new = self._generate_batch(prompts, batch_rows, options, ids)
+                for (index, sample), lists in zip(batch_rows, new, strict=True):
                     results[index][sample : sample + len(lists)] = lists
         return results
 
     def generate_stream(self, sequence: Sequence[int], options: GenerationBlock) -> Generator[int, None, None]:
         """The ids of `generate([sequence], options)[0][0]`, each as soon as it is known.
 
-        With beams the ids are known at the end only, and come together. Closing the iterator ends the work; until
+        With beams the ids are only known at the end, and are returned together. Closing the iterator stops generation; until
         it is exhausted or closed, the model stays in evaluation mode.
 
         Raises:
@@ -211,7 +211,7 @@ class TransformersEngine:
         stop = StopTexts(self._loaded, options.stop) if options.stop else None
         new_ids: list[int] = []
         with _evaluating(self._model):
-            # One token a time through the same processors as a batch, but with nothing to wait for.
+            # One token a time through the same processors as a batch.
             for token in greedy_tokens(self._model, sequence, options, ids, device=self._device):
                 if token in ids.ends:
                     return
@@ -219,11 +219,11 @@ class TransformersEngine:
                     continue
                 new_ids.append(token)
                 yield token
-                if stop is not None and stop.written(new_ids):
+                if stop is not None and stop.is_reached(new_ids):
                     return
 
     def _searches(self, options: GenerationBlock) -> bool:
-        """Whether our own beam search does it; stop texts end a beam by what it wrote, which generate() knows."""
+        """Whether our beam search is used; only generate() supports stop texts."""
         return bool(self._model.config.is_encoder_decoder) and options.beams > 1 and not options.stop
 
     def _search_batch(
@@ -231,7 +231,7 @@ class TransformersEngine:
     ) -> list[list[list[int]]]:
         """As `_generate_batch`, for encoder-decoders with beams."""
         processors: Any = logits_processors(options, padding=[0], prompt_tokens=1, draws=None, device=self._device)
-        found = beam_search(
+        output = beam_search(
             self._model,
             self._padded(prompts, pad_id=ids.pad, side="right"),
             beams=options.beams,
@@ -239,7 +239,7 @@ class TransformersEngine:
             ids=ids,
             process=processors if options.repetition_penalty != 1.0 else None,
         )  # (B, K, 1 + L)
-        return [[ids.without(row[1:]) for row in rows[: options.num_return_sequences]] for rows in found.tolist()]
+        return [[ids.without(row[1:]) for row in rows[: options.num_return_sequences]] for rows in output.tolist()]
 
     def _generate_batch(
         self, prompts: list[Sequence[int]], rows: list[tuple[int, int]], options: GenerationBlock, ids: SpecialIds
@@ -250,7 +250,7 @@ class TransformersEngine:
         prompt_tokens = 1 if encoder_decoder else batch["input_ids"].shape[1]
         stopping = StoppingCriteriaList()
         if options.stop:
-            stopping.append(StopTexts(self._loaded, options.stop, prompt_tokens=prompt_tokens, skip=ids.both))
+            stopping.append(StopTexts(self._loaded, options.stop, prompt_tokens=prompt_tokens, skip=ids.excluded))
         output = without_generation_config(self._model, ids).generate(
             **batch,
             generation_config=generation_config(options, ids),
@@ -264,8 +264,8 @@ class TransformersEngine:
             stopping_criteria=stopping,
         )  # (B x sequences of a prompt, T)
         new = [ids.without(row) for row in output[:, prompt_tokens:].tolist()]
-        each = len(new) // len(prompts)
-        return [new[start : start + each] for start in range(0, len(new), each)]
+        per_prompt = len(new) // len(prompts)
+        return [new[start : start + per_prompt] for start in range(0, len(new), per_prompt)]
 
     def _padded(self, sequences: Sequence[Sequence[int]], *, pad_id: int, side: str) -> dict[str, Tensor]:
         """`input_ids` (B, T), and `attention_mask` (B, T) where there is padding: without it attention is faster."""
@@ -273,11 +273,11 @@ class TransformersEngine:
         tokens = np.full((len(sequences), longest), pad_id, dtype=np.int64)
         mask = np.zeros((len(sequences), longest), dtype=np.int64)
         for row, sequence in enumerate(sequences):
-            place = slice(0, len(sequence)) if side == "right" else slice(longest - len(sequence), longest)
-            tokens[row, place] = sequence
-            mask[row, place] = 1
+            columns = slice(0, len(sequence)) if side == "right" else slice(longest - len(sequence), longest)
+            tokens[row, columns] = sequence
+            mask[row, columns] = 1
         batch = {"input_ids": torch.from_numpy(tokens).to(self._device)}
-        # generate() guesses a mask from the pad id where it is given none: a prompt may hold that id as text.
+        # Without a mask, generate() derives it from the pad id, which a prompt may have as text.
         if side == "left" or self._model.config.is_encoder_decoder or not mask.all():
             batch["attention_mask"] = torch.from_numpy(mask).to(self._device)
         return batch
@@ -285,7 +285,7 @@ class TransformersEngine:
 
 @contextmanager
 def _evaluating(model: Any) -> Iterator[None]:
-    """Evaluation mode inside, and the mode from before afterwards; nothing is switched where no part is in training."""
+    """Evaluation mode inside, the previous mode afterwards; nothing changes if no module is in training mode."""
     if not any(module.training for module in model.modules()):
         yield
         return
