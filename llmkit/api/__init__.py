@@ -1,4 +1,4 @@
-"""The verbs as plain typed functions: llmkit's Python API, and what its commands call. The only room that wires parts.
+"""The verbs as plain typed functions: llmkit's Python API, and what its commands call. The only package that uses all others.
 
 llmkit.finetune("recipe.yaml")
 model = llmkit.load("runs/news-001")

@@ -14,7 +14,7 @@ from llmkit.errors import DataError, MachineError, UsageError
 from llmkit.models.chat import Messages, fault_in
 from llmkit.tasks.inputs import LONE_SURROGATE
 
-_LINES = (".jsonl", ".ndjson")
+_LINE_SUFFIXES = (".jsonl", ".ndjson")
 
 
 def check_messages(conversation: Sequence[Mapping[str, str]]) -> Messages:
@@ -35,17 +35,17 @@ def check_messages(conversation: Sequence[Mapping[str, str]]) -> Messages:
 
 
 def load_conversation(path: str | Path) -> list[dict[str, str]]:
-    """The messages of a saved conversation, ended by an answer.
+    """The messages of a saved conversation, which ends with an answer.
 
     Raises:
-        DataError: no such file, not one conversation, or one whose roles are out of order.
+        DataError: no such file, not one conversation, or roles out of order.
     """
     text = "".join(text_lines(Path(path), str(path), translate=True))
-    if Path(path).suffix.lower() in _LINES:
+    if Path(path).suffix.lower() in _LINE_SUFFIXES:
         lines = [line for line in text.split("\n") if line.strip()]
         if len(lines) != 1:
             raise DataError(f"{path}: found {len(lines):,} conversations, a line each; keep one.")
-    conversation = messages(_messages_of(_parsed(text, path)))
+    conversation = messages(_messages_of(_parse_json(text, path)))
     if conversation is None:
         raise DataError(f'{path}: it should be {{"messages": [...]}}, {DESCRIPTIONS["messages"]}.')
     fault = fault_in(conversation, last="assistant")
@@ -58,18 +58,18 @@ def save_conversation(path: str | Path, conversation: Messages) -> None:
     """Write messages in one step: one line to a .jsonl file, indented to any other.
 
     Raises:
-        MachineError: it cannot be written; what was there stays.
+        MachineError: it cannot be written; an old file is not changed.
     """
-    target = Path(path).resolve()  # through a link: the file that it points to is replaced
+    target = Path(path).resolve()  # resolve links, so that the linked file is replaced
     if target.is_dir():
         raise MachineError(f"{path}: cannot be written, it is a folder. Give the name of a file.")
-    indent = None if target.suffix.lower() in _LINES else 2
+    indent = None if target.suffix.lower() in _LINE_SUFFIXES else 2
     content = {"messages": [dict(message) for message in conversation]}
     text = json.dumps(content, ensure_ascii=False, indent=indent) + "\n"
     replace_file(target, text.encode(), next_step="save again")
 
 
-def _parsed(text: str, path: str | Path) -> Any:
+def _parse_json(text: str, path: str | Path) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

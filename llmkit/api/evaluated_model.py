@@ -8,7 +8,7 @@ from typing import Any
 from accelerate import Accelerator
 
 from llmkit.api.evaluation_rows import find_run
-from llmkit.api.verbs import USES, own_verb
+from llmkit.api.verbs import USES, verb_of_model
 from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.errors import ModelError, UsageError
@@ -28,7 +28,7 @@ from llmkit.tasks.of_model import recipe_of_model
 
 
 def open_model(model: str | None, *, data: Sequence[str] | None) -> tuple[Run | None, TaskRecipe, LoadedModel]:
-    """A run with its recipe and model, or a model that is no run with the recipe that its configs give."""
+    """A run with its recipe and model, or a model that is not a run with the recipe that its configs imply."""
     run = find_run(model)
     if run is not None:
         recipe = load_recipe(run.recipe, kinds=RECIPES).recipe
@@ -36,7 +36,7 @@ def open_model(model: str | None, *, data: Sequence[str] | None) -> tuple[Run | 
     head = _head_of(str(model))
     loaded = load_model(str(model), head=head)
     if not data:
-        raise UsageError(f"{loaded.name} is not a run, so it has no rows of its own. Give --data.")
+        raise UsageError(f"{loaded.name} is not a run, so it has no rows to measure on. Give --data.")
     return None, recipe_of_model(loaded, head=head, data=data), loaded
 
 
@@ -45,9 +45,9 @@ def _head_of(name: str) -> Head:
     Raises:
         ModelError: it has none.
     """
-    verb = own_verb(find_model(name).config)
+    verb = verb_of_model(find_model(name).config)
     if verb == "embed":
-        raise ModelError(f"{name} gives vectors alone. Measure them with --metric neighbour_recall.")
+        raise ModelError(f"{name} gives only vectors. Measure them with --metric neighbour_recall.")
     return USES[verb].head
 
 

@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured, on what."""
+    """The result of an evaluation."""
 
     model: str | None
-    """None where files alone were compared."""
+    """None if two files were compared."""
     data: str
     rows: int
     scores: Scores
     predictions: list[Any]
     comparison: Comparison | None = None
-    """With the task's baselines, where that was asked for."""
+    """With the task's baselines, if requested."""
     columns: Mapping[str, str | None] | None = None
     """Where files were compared, the column of the `predictions` and that of the `references`; None for plain text.
     Where a model was measured on given rows, the columns of fields that have another name."""
 
 
 def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
-    """For JSON: rows, scores, details, and what the model was held against where that was asked for."""
+    """For JSON: rows, scores, details, and the comparison with baselines, if requested."""
     record: dict[str, Any] = {
         "data": evaluation.data,
         "rows": evaluation.rows,
@@ -44,7 +44,7 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
         record["columns"] = dict(evaluation.columns)
     if (comparison := evaluation.comparison) is not None:
         record |= {
-            "baselines": {one.name: {"title": one.title, "scores": one.scores} for one in comparison.baselines},
+            "baselines": {item.name: {"title": item.title, "scores": item.scores} for item in comparison.baselines},
             "verdict": {
                 "metric": comparison.metric,
                 "better": comparison.better,
@@ -63,5 +63,8 @@ def save_evaluation(run: Run, evaluation: Evaluation, *, name: str, references: 
     write_json(folder / f"{name}.json", evaluation_record(evaluation))
     if evaluation.predictions:
         pairs = zip(evaluation.predictions, references, strict=True)
-        lines = (json.dumps({"prediction": p, "reference": r}, ensure_ascii=False) + "\n" for p, r in pairs)
+        lines = (
+            json.dumps({"prediction": prediction, "reference": reference}, ensure_ascii=False) + "\n"
+            for prediction, reference in pairs
+        )
         replace_file(folder / f"{name}.predictions.jsonl", "".join(lines).encode())

@@ -45,7 +45,7 @@ def evaluation_rows(
     columns: Mapping[str, str],
     reading: DataBlock,
 ) -> tuple[SplitRows, str]:
-    """The rows to measure on, and what to call them."""
+    """The rows to measure on, and their description."""
     if data:
         source = open_rows(
             list(data),
@@ -67,12 +67,12 @@ def evaluation_rows(
             logger.info("columns: %s", ", ".join(f"{field} {column!r}" for field, column in reading.columns.items()))
         options = reading_options(recipe, reading=reading)
         return SplitRows(source, "test", read_fields=recipe.READ_FIELDS, options=options), ", ".join(data)
-    assert run is not None, "a model that is no run was refused without data"
+    assert run is not None, "a model that is no run needs data"
     splits = open_splits(recipe)
     name: Split = "test" if "test" in splits else "validation"
     check_sources(run, {name: splits[name].source.fingerprint()})
     if name == "validation":
-        logger.warning("the recipe has no data.test: these are the validation rows, which picked the checkpoint")
+        logger.warning("the recipe has no data.test: these are the validation rows, which selected the checkpoint")
     return splits[name], f"{name} rows of {run.folder}"
 
 

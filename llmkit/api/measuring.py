@@ -32,25 +32,25 @@ def evaluate_model(
 ) -> Evaluation:
     """Scores of a model on the rows of `data`, or of a run on its recipe's test rows, else its validation rows.
 
-    A run's result is also written to its folder `evaluation/`: the scores, and every prediction beside its
+    A run's result is also written to its folder `evaluation/`: the scores, and every prediction with its
     reference.
 
     Args:
         model: a run, a folder or a hub model; without it, the newest finished run.
         data: sources as in a recipe.
-        columns: field -> column, for `data`; a run's own recipe says where the other fields are.
-        quoting: what quotation marks mean in .csv and .tsv files of `data`; without it, as a run's own recipe says.
+        columns: field -> column, for `data`; the run's recipe maps the other fields.
+        quoting: what quotation marks mean in .csv and .tsv files of `data`; without it, as in the run's recipe.
         pooling: for the metric `neighbour_recall`, which measures vectors; see `evaluate_embeddings`.
-        baseline: measure what costs nothing on the same rows, too, trained on the run's training rows.
+        baseline: compare with the task's baselines, trained on the run's training rows.
     Raises:
         UsageError: no rows are named, and the model is not a run; or a baseline must be trained, and it is not; or
-            columns or quoting without rows of their own.
-        DataError: rows that the task cannot use, or a run's data that have changed since.
+            columns or quoting without data.
+        DataError: rows that the task cannot use, or a run's data that have changed since training.
     """
     if _is_of_vectors(metrics, pooling=pooling, baseline=baseline):
         vectors = pooling or "mean"
         return evaluate_embeddings(model, data=data, columns=columns, quoting=quoting or "auto", pooling=vectors)
-    score_names_of(metrics or ())  # an unknown name is told now, not after the model has read everything
+    score_names_of(metrics or ())  # report an unknown name before the model is loaded
     from llmkit.api.evaluated_model import encode_rows, measure_examples, open_model
 
     run, recipe, loaded = open_model(model, data=data)
@@ -61,34 +61,38 @@ def evaluate_model(
 
         train = baseline_rows(recipe, run)
     reading = reading_as(recipe, columns=columns or {}, quoting=quoting)
-    rows, described = evaluation_rows(recipe, run, data=data, columns=columns or {}, reading=reading)
+    rows, description = evaluation_rows(recipe, run, data=data, columns=columns or {}, reading=reading)
     task, examples = encode_rows(recipe, loaded, rows)
-    wanted = metrics or task.recipe.metrics  # the task's own recipe knows what `auto` came to
-    scores, predictions = measure_examples(task, examples, metrics=wanted, rouge_tokenizer=rouge_tokenizer)
+    metrics = metrics or task.recipe.metrics  # of the task's recipe, in which `auto` is resolved
+    scores, predictions = measure_examples(task, examples, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
     comparison = None
     if train is not None:
         from llmkit.api.baselines import compare_with_baselines
 
         comparison = compare_with_baselines(
-            task, scores, train=train, rows=rows, examples=examples, metrics=wanted, rouge_tokenizer=rouge_tokenizer
+            task, scores, train=train, rows=rows, examples=examples, metrics=metrics, rouge_tokenizer=rouge_tokenizer
         )
     name = str(run.folder) if run else loaded.name
     mapped = reading.columns if data else None
-    evaluation = Evaluation(name, described, examples.rows, scores, predictions, comparison, mapped or None)
+    evaluation = Evaluation(name, description, examples.rows, scores, predictions, comparison, mapped or None)
     if run is not None:
-        save_evaluation(run, evaluation, name="data" if data else described.split()[0], references=examples.references)
+        save_evaluation(
+            run, evaluation, name="data" if data else description.split()[0], references=examples.references
+        )
     return evaluation
 
 
 def _is_of_vectors(metrics: Sequence[str] | None, *, pooling: Pooling | None, baseline: bool) -> bool:
-    """Whether the one metric that is asked for measures vectors.
+    """Whether the only requested metric measures vectors.
 
     Raises:
         UsageError: an option that does not go with the metrics.
     """
     if metrics and len(metrics) == 1 and metrics[0] in METRICS and METRICS[metrics[0]].of_vectors:
         if baseline:
-            raise UsageError("--baseline: neighbour_recall has none; it prints chance beside its scores. Leave it out.")
+            raise UsageError(
+                "--baseline: neighbour_recall has none; its scores include the chance level. Leave it out."
+            )
         return True
     if pooling is not None:
         raise UsageError("--pooling is for the metric neighbour_recall, which measures vectors. Leave it out.")
@@ -103,7 +107,7 @@ def _check_request(
     quoting: Quoting | None,
     metrics: Sequence[str] | None,
 ) -> None:
-    """Refuse what the task would pass over without a word."""
+    """Refuse options that the task would ignore."""
     check_fields(columns, recipe.column_types, of=recipe.task)
     if metrics and not recipe.own_metrics:
         raise UsageError(f"--metric: {recipe.task} has no predictions to measure, only its loss. Leave it out.")

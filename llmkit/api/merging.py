@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from llmkit.api.verbs import USES, own_verb
+from llmkit.api.verbs import USES, verb_of_model
 from llmkit.atomic import publish_folder
 from llmkit.errors import MachineError, ModelError, UsageError
 
@@ -16,7 +16,7 @@ class Merged:
 
     folder: Path
     base: str
-    """What the adapter was added to."""
+    """The base model of the adapter."""
 
 
 def merge(model: str, *, output: str | Path) -> Merged:
@@ -48,7 +48,7 @@ def merge(model: str, *, output: str | Path) -> Merged:
         raise MachineError(
             f"--output {folder}: the folder {folder.parent} cannot be made ({error.strerror})."
         ) from error
-    loaded = load_model(model, head=USES[own_verb(resolved.config)].head)
+    loaded = load_model(model, head=USES[verb_of_model(resolved.config)].head)
     about = {"format": 1, "adapter": model, "base": resolved.adapter.base}
     publish_folder(folder, model_files(loaded), about=about, next_step="merge again")
     return Merged(folder, resolved.adapter.base)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from llmkit.api.chats import check_messages
 from llmkit.api.model_options import model_options, prompt_config
-from llmkit.api.verbs import USES, Verb, default_model, own_verb
+from llmkit.api.verbs import USES, Verb, default_model, verb_of_model
 from llmkit.data.vectors import check_search
 from llmkit.errors import ModelError, UsageError
 from llmkit.inference.embedding import Embedded, EmbedOverflow, Found, NearestRows, embed_texts
@@ -50,10 +50,10 @@ def load(name: str | None = None, *, verb: Verb | None = None, revision: str | N
     Args:
         name: without it, the newest finished run that can do the verb, else the hub's default for it; the log says
             which.
-        verb: what it will be used for; without it, what the model's own head can do.
+        verb: what it will be used for; without it, that of the model's head.
     Raises:
         UsageError: neither a name nor a verb, or nothing that fits.
-        ModelError, MachineError: it cannot be had, or cannot do the verb.
+        ModelError, MachineError: it cannot be loaded, or cannot do the verb.
     """
     from accelerate import PartialState
 
@@ -66,9 +66,9 @@ def load(name: str | None = None, *, verb: Verb | None = None, revision: str | N
             raise UsageError("give the model's name: a run, a folder or a hub id.")
         name = default_model(verb)
     if verb is None or verb == "generate":
-        verb = own_verb(find_model(name, revision=revision).config, wanted=verb)
+        verb = verb_of_model(find_model(name, revision=revision).config, requested=verb)
     loaded = load_model(name, head=USES[verb].head, revision=revision)
-    loaded.model.eval()  # for good: threads that share it switch nothing
+    loaded.model.eval()  # permanently: threads that share it never change the mode
     model = Model(loaded, TransformersEngine(loaded, device=PartialState().device), head=USES[verb].head)
     if verb == "chat":
         model.require_chat()
@@ -76,7 +76,7 @@ def load(name: str | None = None, *, verb: Verb | None = None, revision: str | N
 
 
 class Model:
-    """A model with an engine. All verbs take any number of texts, keep their order, and yield as they go."""
+    """A model with an engine. All verbs take any number of texts, keep their order, and yield results as they are ready."""
 
     def __init__(self, loaded: LoadedModel, engine: TransformersEngine, *, head: Head) -> None:
         """`head` is the one that the model was opened with."""
@@ -91,7 +91,7 @@ class Model:
 
     @property
     def continues(self) -> bool:
-        """Whether what it writes goes on from the prompt (GPT-2), or answers it (T5, and chat models)."""
+        """Whether its output continues the prompt (GPT-2) or answers it (T5, and chat models)."""
         return self.loaded.family.continues_prompts and not self.chats
 
     def require_chat(self) -> None:
@@ -110,13 +110,13 @@ class Model:
 
         Args:
             messages: `role` (system, user, assistant) and `content` each, the last one the user's. Of a conversation
-                that is too long the oldest turns are not read; the log tells, and so does the answer.
+                that is too long the oldest turns are not read; which is logged, and recorded in the answer.
         """
         block = self._chat_options(options)
         return answer_chat(self.loaded, self._engine, self._conversation(messages), options=block)
 
     def stream_chat(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Generator[str, None, None]:
-        """The text of `chat` in pieces, as they come."""
+        """The text of `chat` in chunks, as they are generated."""
         block = self._chat_options(options)
         yield from stream_chat(self.loaded, self._engine, self._conversation(messages), options=block)
 
@@ -143,8 +143,8 @@ class Model:
             questions: mappings with `choices`, a list of 2 to 10 texts, and `context`, `question` or both.
         """
         self._check_head("choose")
-        asked = (Question.of(question, place=f"row {row:,}") for row, question in enumerate(_several(questions), 1))
-        return choose(self.loaded, self._engine, asked, overflow=overflow)
+        rows = (Question.of(question, place=f"row {row:,}") for row, question in enumerate(_check_list(questions), 1))
+        return choose(self.loaded, self._engine, rows, overflow=overflow)
 
     def choose_rows(
         self,
@@ -156,8 +156,8 @@ class Model:
     ) -> Iterator[Choice]:
         """As `choose`, for the rows of a file; `columns` maps a field such as `context` to its column."""
         self._check_head("choose")
-        asked = read_choice_rows(source, columns=columns or {}, quoting=quoting)
-        return choose(self.loaded, self._engine, asked, overflow=overflow)
+        rows = read_choice_rows(source, columns=columns or {}, quoting=quoting)
+        return choose(self.loaded, self._engine, rows, overflow=overflow)
 
     @property
     def reads_pairs(self) -> bool | None:
@@ -167,14 +167,14 @@ class Model:
     def classify(
         self, texts: Iterable[str | tuple[str, str]], *, overflow: ClassifyOverflow | None = None
     ) -> Iterator[Classification]:
-        """Label, labels or number of each text or (text, text_pair); see `classify_texts` for errors, and for what
-        becomes of long texts."""
+        """Label, labels or number of each text or (text, text_pair); see `classify_texts` for errors, and for
+        long texts."""
         self._check_head("classify")
-        return classify_texts(self.loaded, self._engine, _several(texts), overflow=overflow)
+        return classify_texts(self.loaded, self._engine, _check_list(texts), overflow=overflow)
 
     @property
     def dimension(self) -> int:
-        """Numbers of a vector that `embed` gives."""
+        """Dimension of the vectors of `embed`."""
         size: int = self.loaded.model.config.hidden_size
         return size
 
@@ -194,8 +194,8 @@ class Model:
         import numpy as np
 
         chunks = self.embed_stream(texts, pooling=pooling, normalize=normalize, overflow=overflow)
-        none = np.empty((0, self.dimension), dtype=np.float32)
-        return np.concatenate([none, *(chunk.vectors for chunk in chunks)])
+        empty = np.empty((0, self.dimension), dtype=np.float32)
+        return np.concatenate([empty, *(chunk.vectors for chunk in chunks)])
 
     def embed_stream(
         self,
@@ -205,10 +205,10 @@ class Model:
         normalize: bool = True,
         overflow: EmbedOverflow = "truncate",
     ) -> Iterator[Embedded]:
-        """As `embed`, some texts with their vectors at a time, in bounded memory."""
+        """As `embed`, in batches of texts with their vectors, in bounded memory."""
         self._check_head("embed")
         options: dict[str, Any] = {"pooling": pooling, "normalize": normalize, "overflow": overflow}
-        return embed_texts(self.loaded, self._engine, _several(texts), **options)
+        return embed_texts(self.loaded, self._engine, _check_list(texts), **options)
 
     def search(
         self,
@@ -219,18 +219,18 @@ class Model:
         pooling: Pooling = "mean",
         overflow: EmbedOverflow = "truncate",
     ) -> list[list[Found]]:
-        """For each query the texts whose vectors are nearest to its own by cosine, the nearest first.
+        """For each query the texts whose vectors are nearest to the query's by cosine, the nearest first.
 
-        Exact, and in bounded memory: the texts are read once, and only the best are kept.
+        Exact, and in bounded memory: the texts are read once, and only the best are stored.
 
         Raises:
             UsageError: no query, `top_k` below 1, or the model was opened for another verb.
         """
-        wanted = list(_several(queries))
-        check_search(wanted, top_k=top_k)
-        nearest = NearestRows(self.embed(wanted, pooling=pooling, overflow=overflow), top_k=top_k)
-        for some in self.embed_stream(texts, pooling=pooling, overflow=overflow):
-            nearest.add(some.texts, some.vectors)
+        query_texts = list(_check_list(queries))
+        check_search(query_texts, top_k=top_k)
+        nearest = NearestRows(self.embed(query_texts, pooling=pooling, overflow=overflow), top_k=top_k)
+        for batch in self.embed_stream(texts, pooling=pooling, overflow=overflow):
+            nearest.add(batch.texts, batch.vectors)
         return nearest.results()
 
     def fill(self, texts: Iterable[str], *, top_k: int = 5, overflow: FillOverflow = "window") -> Iterator[Filling]:
@@ -240,15 +240,15 @@ class Model:
             UsageError: the model was opened for another verb.
         """
         self._check_head("fill")
-        return fill_texts(self.loaded, self._engine, _several(texts), top_k=top_k, overflow=overflow)
+        return fill_texts(self.loaded, self._engine, _check_list(texts), top_k=top_k, overflow=overflow)
 
     def _check_head(self, verb: Verb) -> None:
         """
         Raises:
             UsageError: the model was opened for another verb, whose results this one would misread.
         """
-        fitting = WRITING_HEADS if verb == "generate" else {USES[verb].head}  # T5 writes, too, with a head of its own
-        if self._head not in fitting:
+        heads = WRITING_HEADS if verb == "generate" else {USES[verb].head}  # T5 generates, too, with another head
+        if self._head not in heads:
             name = self.loaded.name
             raise UsageError(f"{name} was opened for another use. Open it with llmkit.load({name!r}, verb={verb!r}).")
 
@@ -258,13 +258,13 @@ class Model:
         """Continuations of each prompt; the options are the keys of `GenerationBlock`.
 
         Args:
-            raw: a chat model, too, continues the prompt as it stands; else it answers it as what a user says.
+            raw: a chat model, too, continues the prompt unchanged; else it answers it as a user's message.
         """
         self._check_head("generate")
         return generate_texts(
             self.loaded,
             self._engine,
-            _several(prompts),
+            _check_list(prompts),
             options=self.options(options),
             prefix=self._prompt_prefix,
             overflow=overflow,
@@ -272,7 +272,7 @@ class Model:
         )
 
     def stream(self, prompt: str, *, raw: bool = False, **options: Any) -> Iterator[str]:
-        """The first continuation in pieces, as they come."""
+        """The first continuation in chunks, as they are generated."""
         self._check_head("generate")
         as_turn = self.chats and not raw
         prefixed = self._prompt_prefix + prompt
@@ -284,19 +284,19 @@ class Model:
         """A summary of each text; the options are the keys of `GenerationBlock`.
 
         Args:
-            overflow: without it, `window` for a model that was trained so, else `truncate`.
+            overflow: without it, `window` if the model was trained with it, else `truncate`.
         """
         self._check_head("summarize")
         saved = summarization_config(self.loaded)
         block, prefix = self.options(options, saved=saved), saved.prefix or ""
-        several = _several(texts)
+        texts = _check_list(texts)
         overflow = overflow or saved.overflow or "truncate"
         if overflow == "window":
             overlap = saved.window_overlap
             return summarize_in_parts(
-                self.loaded, self._engine, several, options=block, prefix=prefix, overlap_tokens=overlap
+                self.loaded, self._engine, texts, options=block, prefix=prefix, overlap_tokens=overlap
             )
-        return summarize_texts(self.loaded, self._engine, several, options=block, prefix=prefix, overflow=overflow)
+        return summarize_texts(self.loaded, self._engine, texts, options=block, prefix=prefix, overflow=overflow)
 
     def translate(
         self,
@@ -313,34 +313,34 @@ class Model:
             source_language: code or English name; needed where the model knows several pairs.
             target_language: as `source_language`.
         Raises:
-            UsageError: the model does not translate these languages; the message says which it does.
+            UsageError: the model does not translate these languages; the message lists those it does.
             ModelError: the model does not translate.
         """
         self._check_head("translate")
         saved = translation_config(self.loaded, source=source_language, target=target_language)
         block, prefix = self.options(options, saved=saved), saved.prefix or ""
         return summarize_texts(
-            self.loaded, self._engine, _several(texts), options=block, prefix=prefix, overflow=overflow
+            self.loaded, self._engine, _check_list(texts), options=block, prefix=prefix, overflow=overflow
         )
 
     def tag(self, texts: Iterable[str], *, overflow: TagOverflow = "window") -> Iterator[Tagging]:
         """Entities of each text, or tags of its words; see `tag_texts` for errors and long texts."""
         self._check_head("tag")
         overlap = overlap_of(self.loaded.window, SavedTokenClassification.load(self.loaded).window_overlap)
-        return tag_texts(self.loaded, self._engine, _several(texts), overflow=overflow, overlap=overlap)
+        return tag_texts(self.loaded, self._engine, _check_list(texts), overflow=overflow, overlap=overlap)
 
-    def options(self, given: Mapping[str, Any], *, saved: SavedSeq2Seq | None = None) -> GenerationBlock:
-        """The given options over the model's own, over llmkit's defaults.
+    def options(self, values: Mapping[str, Any], *, saved: SavedSeq2Seq | None = None) -> GenerationBlock:
+        """The options that are not None, else the model's, else llmkit's defaults.
 
         Args:
             saved: what the model's config says about the task; without it, about text of any kind.
         Raises:
             UsageError: an option outside its range, with the range.
         """
-        return model_options(self.loaded, given, saved=saved or prompt_config(self.loaded))
+        return model_options(self.loaded, values, saved=saved or prompt_config(self.loaded))
 
-    def _chat_options(self, given: Mapping[str, Any]) -> GenerationBlock:
-        block = self.options(given)
+    def _chat_options(self, values: Mapping[str, Any]) -> GenerationBlock:
+        block = self.options(values)
         if block.num_return_sequences > 1:
             raise UsageError("num_return_sequences: a conversation goes on with one answer. Leave it out.")
         return block
@@ -354,8 +354,8 @@ class Model:
         return prompt_config(self.loaded).prefix or ""
 
 
-def _several(texts: Iterable[Item]) -> Iterable[Item]:
-    """Refuse a single text, which would be taken for the texts that its letters are."""
+def _check_list(texts: Iterable[Item]) -> Iterable[Item]:
+    """Refuse a single text, which would be iterated by character."""
     if isinstance(texts, str):
         raise UsageError("give a list of texts, such as [text], not one text.")
     return texts

@@ -14,7 +14,7 @@ _NEW_TOKENS = 128
 """Default length where neither the user nor the model has one; transformers would stop at 20 without a warning."""
 
 
-def model_options(loaded: LoadedModel, given: Mapping[str, Any], *, saved: SavedSeq2Seq) -> GenerationBlock:
+def model_options(loaded: LoadedModel, values: Mapping[str, Any], *, saved: SavedSeq2Seq) -> GenerationBlock:
     """The options that are not None, else the model's, else llmkit's defaults.
 
     Args:
@@ -22,7 +22,7 @@ def model_options(loaded: LoadedModel, given: Mapping[str, Any], *, saved: Saved
     Raises:
         UsageError: an option outside its range, with the range.
     """
-    options = {key: value for key, value in given.items() if value is not None}
+    options = {key: value for key, value in values.items() if value is not None}
     return generation_options({**_config_options(loaded, options, saved), **options})
 
 

@@ -25,13 +25,13 @@ def evaluate_embeddings(
     quoting: Quoting = "auto",
     pooling: Pooling = "mean",
 ) -> Evaluation:
-    """Whether rows of one label lie near each other as vectors of a model: the metric `neighbour_recall`.
+    """Whether rows with the same label have similar vectors: the metric `neighbour_recall`.
 
     A run's result is also written to its folder, as `evaluation/neighbours.json`. The predictions are the labels of
     the nearest other rows.
 
     Args:
-        model: anything that `embed` takes; without it, what `embed` would take.
+        model: anything that `embed` takes; without it, the default of `embed`.
         data: sources of labelled rows, as in a recipe.
         columns: the columns of `text` and `label`, where they have other names.
     Raises:
@@ -41,13 +41,13 @@ def evaluate_embeddings(
     if not data:
         raise UsageError("neighbour_recall needs rows with a text and a label. Give --data.")
     rows = labelled_rows(data, columns=columns, quoting=quoting)
-    opened = load(model, verb="embed")
+    embedder = load(model, verb="embed")
     texts, labels = [row.fields["text"] for row in rows], [row.fields["label"] for row in rows]
     if repeated := len(texts) - len(set(texts)):
         count = f"{repeated:,} of {len(texts):,}"
-        logger.warning("%s texts stood there already: such rows are each other's nearest neighbours", count)
-    scores = neighbour_recall(opened.embed(texts, pooling=pooling), labels)
-    name = opened.loaded.name
+        logger.warning("%s texts are duplicates: such rows are each other's nearest neighbours", count)
+    scores = neighbour_recall(embedder.embed(texts, pooling=pooling), labels)
+    name = embedder.loaded.name
     scores = replace(scores, details={**scores.details, "pooling": pooling})
     nearest_labels = scores.details.pop("nearest_labels")
     mapped = dict(columns) if columns else None

@@ -1,4 +1,4 @@
-"""What can be checked and told without a model: options in their ranges, the language of recipes. Imports no torch."""
+"""Generation options and the schema of recipes, which need no model. Imports no torch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from llmkit.recipe.loading import recipe_schema
 from llmkit.tasks import RECIPES
 
 
-def generation_options(given: Mapping[str, Any]) -> GenerationBlock:
+def generation_options(values: Mapping[str, Any]) -> GenerationBlock:
     """The options that are not None, checked.
 
     Raises:
         UsageError: one outside its range, with the range.
     """
     try:
-        return GenerationBlock.model_validate({key: value for key, value in given.items() if value is not None})
+        return GenerationBlock.model_validate({key: value for key, value in values.items() if value is not None})
     except ValidationError as error:
         fault = error.errors()[0]
         message = fault["msg"].removeprefix("Value error, ")

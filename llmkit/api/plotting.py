@@ -1,4 +1,4 @@
-"""`plot`: the losses of a run as a picture."""
+"""`plot`: the losses of a run as an image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ logger = logging.getLogger("llmkit")
 
 @dataclass(frozen=True)
 class Plotted:
-    """The same losses twice."""
+    """The losses of a run, as an image and as text."""
 
     path: Path
     """loss.png in the run's folder."""
@@ -32,14 +32,14 @@ def plot(run: str | Path, *, columns: int = 80) -> Plotted:
         RunError: no run, a damaged one, or one without a finite loss.
         MachineError: loss.png cannot be written.
     """
-    opened = open_run(run)
-    losses = read_losses(opened)
-    return Plotted(write_png(opened, losses), draw_text(losses, columns=columns))
+    folder = open_run(run)
+    losses = read_losses(folder)
+    return Plotted(write_png(folder, losses), draw_text(losses, columns=columns))
 
 
 def draw_finished(run: Run) -> None:
-    """Write loss.png of a training that has its model. A failure is only told: the picture can be drawn later."""
+    """Write loss.png of a training that has its model. A failure is only logged, since the plot can be drawn later."""
     try:
         write_png(run, read_losses(run))
-    except Exception as error:  # whatever goes wrong in drawing, the training has not failed
+    except Exception as error:  # an error in drawing must not fail the training
         logger.warning("loss.png could not be drawn (%s). Try: llmkit plot %s", error, run.folder)

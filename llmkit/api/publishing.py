@@ -39,7 +39,7 @@ def publish(run: Run, store: CheckpointStore, prepared: Prepared) -> None:
 
 
 def _finished_files(checkpoint: Checkpoint, prepared: Prepared) -> dict[str, bytes]:
-    """The checkpoint's own model; an adapter is merged into its base, unless the recipe keeps it."""
+    """The checkpoint's model; an adapter is merged into its base, unless the recipe saves adapters."""
     lora = prepared.recipe.train.lora
     if lora is None or lora.save == "adapter":
         return checkpoint.model_files()
@@ -47,7 +47,7 @@ def _finished_files(checkpoint: Checkpoint, prepared: Prepared) -> dict[str, byt
 
 
 def _best_step(store: CheckpointStore) -> int:
-    """What the newest checkpoint says; the last step always is evaluated and saved."""
+    """The best step recorded in the newest checkpoint; the last step is always evaluated and saved."""
     newest = store.newest()
     assert newest is not None, "the last step was just saved"
     best_step = progress_of(newest).best_step

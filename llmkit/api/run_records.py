@@ -14,11 +14,11 @@ from llmkit.training.progress import Evaluated, Event, StepResult
 
 
 def describe_training(run: Run, prepared: Prepared) -> None:
-    """Write down what the training depends on, before its first step."""
+    """Record what the training depends on, before its first step."""
     accelerator = prepared.accelerator
     world_size = accelerator.num_processes
     machine = environment(device=str(accelerator.device), world_size=world_size)
-    # Before the recipe: a kill in between must not leave a longer recipe in a run that says it is finished.
+    # Before the recipe: an interruption in between must not leave a longer recipe in a finished run.
     run.update(status="running", total_steps=prepared.plan.total_steps, **_replanned(run, prepared))
     replace_file(run.recipe, dump_recipe(prepared.recipe).encode())
     write_json(run.folder / "env.json", {**machine, "precision": prepared.precision.format})
@@ -45,7 +45,7 @@ def describe_training(run: Run, prepared: Prepared) -> None:
 
 
 def _replanned(run: Run, prepared: Prepared) -> dict[str, Any]:
-    """One more entry in the manifest's list of changes, if the number of steps changes now."""
+    """A new entry in the manifest's list of changes, if the number of steps changes now."""
     manifest = run.manifest()
     before, after = manifest.get("total_steps"), prepared.plan.total_steps
     if before in (None, after):

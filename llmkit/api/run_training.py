@@ -25,10 +25,10 @@ from llmkit.training.throughput import totals
 
 
 def is_first_process() -> bool:
-    """Join the processes that were started together, before anything else asks accelerate about them.
+    """Join the processes that were started together, before anything else uses accelerate's state.
 
-    Without `cpu`, accelerate on a machine with no GPU takes each of them for the only one: as many trainings as
-    processes, side by side.
+    Without `cpu`, accelerate on a machine with no GPU treats each of them as the only process, and
+    each would run a separate training.
     """
     cpu = os.environ.get("ACCELERATE_USE_CPU") == "true" or not torch.cuda.is_available()
     first: bool = PartialState(cpu=cpu and "LOCAL_RANK" in os.environ).is_main_process
@@ -68,7 +68,7 @@ def train(prepared: Prepared, store: CheckpointStore | None, record: Callable[[E
     def validate() -> Scores:
         metrics = recipe.evaluation.metrics
         rows = prepared.validation
-        # Before the checkpoint of this step is saved, which thereby has what was tuned on its own weights.
+        # Before the checkpoint of this step is saved, which then has the threshold that was tuned on its weights.
         return measure(task, rows, engine=engine, accelerator=accelerator, metrics=metrics, tune=True)[0]
 
     with stop_signals() as received:

@@ -1,4 +1,4 @@
-"""`evaluate` without a model: the values of one file against those of another."""
+"""`evaluate` without a model: the predictions of one file against the references of another."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llmkit.api.evaluation_result import Evaluation
-from llmkit.api.value_columns import choose_column, columns_of_answer
+from llmkit.api.value_columns import choose_column, reference_columns_of
 from llmkit.data.files import text_lines
 from llmkit.data.sources import column_names, open_rows
 from llmkit.errors import DataError, UsageError
@@ -35,8 +35,8 @@ def score_files(
 ) -> Evaluation:
     """Scores of predictions against references, row by row.
 
-    A plain text file has a value in each line. Of a file with columns that is taken in which the commands write what
-    the metrics compare, or the data sets of the tasks have it; `Evaluation.columns` says which it was.
+    A plain text file has a value in each line. In a file with columns, the column is the one in which the
+    commands write such values, or the data sets of the tasks have them; `Evaluation.columns` has its name.
 
     Args:
         column: the column of both files.
@@ -44,18 +44,22 @@ def score_files(
         reference_column: the column of the references.
         quoting: what quotation marks mean in .csv and .tsv files, as `data.quoting` in a recipe.
     Raises:
-        UsageError: an unknown metric, or none; or several columns that could be meant.
+        UsageError: an unknown metric, or none; or several possible columns.
         DataError: files that cannot be read, have different numbers of rows, or values that a metric cannot compare.
     """
     if not metrics:
         raise UsageError("give --metric, once or more, such as accuracy, f1 or rouge.")
-    score_names_of(metrics)  # an unknown name is told before the files are read
+    score_names_of(metrics)  # report an unknown name before the files are read
     kinds = list(dict.fromkeys(map(values_of, metrics)))
-    told = _ValueFile(predictions, "prediction", kinds, named=prediction_column, both=column, quoting=quoting)
-    told_column = told.choose(paired=())
-    wanted = _ValueFile(references, "reference", kinds, named=reference_column, both=column, quoting=quoting)
-    wanted_column = wanted.choose(paired=columns_of_answer(told_column))
-    sides = told.values(told_column), wanted.values(wanted_column)
+    prediction_file = _ValueFile(
+        predictions, "prediction", kinds, file_column=prediction_column, shared_column=column, quoting=quoting
+    )
+    predictions_column = prediction_file.choose(paired=())
+    reference_file = _ValueFile(
+        references, "reference", kinds, file_column=reference_column, shared_column=column, quoting=quoting
+    )
+    references_column = reference_file.choose(paired=reference_columns_of(predictions_column))
+    sides = prediction_file.values(predictions_column), reference_file.values(references_column)
     check_rows(*sides)
     compared = {name: values_for(name, values_of(name), *sides) for name in metrics}
     scores = merge_scores(score_texts([name], *compared[name], rouge_tokenizer=rouge_tokenizer) for name in metrics)
@@ -65,7 +69,7 @@ def score_files(
         len(sides[0]),
         scores,
         compared[metrics[0]][0],
-        columns={"predictions": told_column, "references": wanted_column},
+        columns={"predictions": predictions_column, "references": references_column},
     )
 
 
@@ -77,9 +81,9 @@ class _ValueFile:
     side: Literal["prediction", "reference"]
     kinds: Sequence[ValueKind]
     """What all metrics compare."""
-    named: str | None
+    file_column: str | None
     """The column that the user named for this file."""
-    both: str | None
+    shared_column: str | None
     """The column that the user named for both."""
     quoting: Quoting
 
@@ -89,29 +93,29 @@ class _ValueFile:
         Args:
             paired: columns that data sets have for what the other file predicts.
         Raises:
-            UsageError: the user must say which; or named one of plain text.
-            DataError: no column has such values.
+            UsageError: several possible columns, or a column of a plain text file.
+            DataError: no column has values of these kinds.
         """
         if Path(self.path).suffix.lower() in _PLAIN_TEXT:
-            if self.named is not None:
+            if self.file_column is not None:
                 raise UsageError(f"--{self.side}-column: {self.path} is plain text, without columns. Leave it out.")
             return None
-        if (given := self.named or self.both) is not None:
-            return given
+        if (option := self.file_column or self.shared_column) is not None:
+            return option
         names = column_names(str(self.path), quoting=self.quoting)
         return choose_column(names, side=self.side, kinds=self.kinds, paired=paired, fits=self._fits, of=str(self.path))
 
     def values(self, column: str | None) -> list[Value]:
-        """All values, empty ones too."""
+        """All values, including empty ones."""
         if column is None:
             return self._lines()
         option = f"--{self.side}-column"
         another = f"Name another with {option} {{column}}"
-        if self.both is not None and self.named is None:
+        if self.shared_column is not None and self.file_column is None:
             another = f"Name another with --column {{column}}, or for this file alone with {option}"
         column_types: dict[str, Any] = {"value": "any"}
         optional = {}
-        if column == "labels":  # `classify` writes what a model of many labels gives in two columns
+        if column == "labels":  # `classify` writes two columns for a multi-label model
             column_types["probabilities"] = "any"
             optional["probabilities"] = False
         rows = open_rows(
@@ -123,19 +127,19 @@ class _ValueFile:
             keep_empty=True,
             mapping=another,
         )
-        found = []
+        values = []
         for row in rows:
             [value] = row.fields["value"]
             if "probabilities" in row.fields:
                 value = {"labels": value, "probabilities": row.fields["probabilities"][0]}
-            found.append(Value(value, row.place, repr(column), f" Another column is named with {option}."))
-        return found
+            values.append(Value(value, row.place, repr(column), f" Another column is named with {option}."))
+        return values
 
     def _fits(self, column: str) -> bool:
         """Whether any row has a value that all metrics can compare."""
         predicted = self.side == "prediction"
         return any(
-            all(fits(kind, one.value, predicted=predicted) for kind in self.kinds) for one in self.values(column)
+            all(fits(kind, item.value, predicted=predicted) for kind in self.kinds) for item in self.values(column)
         )
 
     def _lines(self) -> list[Value]:

@@ -15,10 +15,10 @@ _NAMED_BY_OPTION = "Name another with --column {column}"
 def read_texts(
     source: str | Path, *, column: str = "text", by_line: bool = True, quoting: Quoting = "auto"
 ) -> Iterator[str]:
-    """One text a row of a file, folder, `hub:` or `builtin:` source, read as a stream.
+    """One text per row of a file, folder, `hub:` or `builtin:` source, read as a stream.
 
     Args:
-        by_line: a plain text file has a text in each line; else it is one text.
+        by_line: each line of a plain text file is a text; else the file is.
         quoting: what quotation marks mean in .csv and .tsv files, as `data.quoting` in a recipe.
     Raises:
         DataError: missing, unreadable, or without the column.
@@ -60,7 +60,7 @@ def read_questions(
 def read_pairs(
     source: str | Path, *, column: str = "text", pair_column: str = "text_pair", quoting: Quoting = "auto"
 ) -> Iterator[tuple[str, str]]:
-    """Two texts a row of a source with columns, read as a stream; `quoting` as for `read_texts`.
+    """Two texts per row of a source with columns, read as a stream; `quoting` as for `read_texts`.
 
     Raises:
         DataError: missing, unreadable, or without one of the columns.

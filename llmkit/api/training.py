@@ -25,7 +25,7 @@ from llmkit.training.splits import open_splits
 
 @dataclass(frozen=True)
 class Begun:
-    """The first thing a training reports: all that was decided before the first step."""
+    """The first thing a training reports: all decisions before the first step."""
 
     run: Run
     prepared: Prepared
@@ -37,7 +37,7 @@ class Finetuned:
 
     run: Run
     best: str
-    """The metric that picked the checkpoint."""
+    """The metric that selected the checkpoint."""
     best_step: int
     scores: dict[str, float]
     """On the validation rows, at that checkpoint."""
@@ -63,42 +63,42 @@ def finetune(
         recipe: its file; not needed to resume.
         overrides: `a.b=value` each.
         run: the folder of a new run; without it, `runs/RECIPE-001`, or the next free number.
-        resume: the folder of a run to continue, from its newest whole checkpoint; to more steps, if an override asks
-            for more and the learning rates of those done stay the same.
+        resume: the folder of a run to continue, from its newest complete checkpoint; to more steps, if an override
+            sets more and the learning rates of the finished steps do not change.
         report: called with each event.
     Returns:
         None on all processes but the first, which write and report nothing.
     Raises:
-        LlmkitError: whatever the user can mend; see llmkit/errors.py.
+        LlmkitError: whatever the user can fix; see llmkit/errors.py.
     """
-    wanted, kept, resumed = _recipe_and_run(recipe, overrides=overrides, resume=resume)
-    replanned = is_replanned(kept, wanted)
+    new_recipe, trained_recipe, resumed = _recipe_and_run(recipe, overrides=overrides, resume=resume)
+    replanned = is_replanned(trained_recipe, new_recipe)
     if resumed is not None and not replanned and resumed.manifest()["status"] == "finished":
         return _finished(resumed, already_complete=True)
     if resumed is None and run is not None:
-        refuse_used(run)  # found now, not after minutes of preparation
-    check_metrics(wanted)
-    splits = open_splits(wanted)
+        refuse_used(run)  # now, not after minutes of preparation
+    check_metrics(new_recipe)
+    splits = open_splits(new_recipe)
     # These load torch; a missing file or column is reported before.
     from llmkit.api.run_training import is_first_process, train, train_into
     from llmkit.training.prepare import prepare
 
     first = is_first_process()
-    with ExitStack() as held:
+    with ExitStack() as locks:
         if resumed is not None and first:
-            held.enter_context(locked(resumed.folder))
+            locks.enter_context(locked(resumed.folder))
             sweep(resumed.checkpoints)
-        checkpoint = find_checkpoint(resumed, keep=wanted.train.keep_checkpoints) if resumed else None
-        prepared = prepare(wanted, splits, checkpoint=checkpoint, resumed=resumed)
+        checkpoint = find_checkpoint(resumed, keep=new_recipe.train.keep_checkpoints) if resumed else None
+        prepared = prepare(new_recipe, splits, checkpoint=checkpoint, resumed=resumed)
         if resumed is not None and replanned:
-            check_plan(resumed, old=kept, prepared=prepared)
+            check_plan(resumed, old=trained_recipe, prepared=prepared)
         if not first:
             train(prepared, None, None)
             return None
         name = Path(str(recipe)).stem
         folder = resumed or create_run(run, recipe_name=name)
         if resumed is None:
-            held.enter_context(locked(folder.folder))
+            locks.enter_context(locked(folder.folder))
         describe_training(folder, prepared)
         report(Begun(run=folder, prepared=prepared))
         train_into(folder, prepared, report)
@@ -115,17 +115,17 @@ def count_devices() -> int:
 def _recipe_and_run(
     recipe: str | Path | None, *, overrides: Sequence[str], resume: str | Path | None
 ) -> tuple[TaskRecipe, TaskRecipe, Run | None]:
-    """The recipe to train, the one that was trained so far, and the run to go on with."""
+    """The recipe to train, the recipe of the run so far, and the run to resume."""
     if resume is None:
         if recipe is None:
             raise UsageError("give a recipe, or --resume RUN.")
         new = load_recipe(recipe, kinds=RECIPES, overrides=overrides).recipe
         return new, new, None
     folder = open_run(resume)
-    kept = load_recipe(folder.recipe, kinds=RECIPES).recipe
-    wanted = load_recipe(recipe or folder.recipe, kinds=RECIPES, overrides=overrides).recipe
-    check_recipe(kept, wanted, run=folder)
-    return wanted, kept, folder
+    trained = load_recipe(folder.recipe, kinds=RECIPES).recipe
+    new = load_recipe(recipe or folder.recipe, kinds=RECIPES, overrides=overrides).recipe
+    check_recipe(trained, new, run=folder)
+    return new, trained, folder
 
 
 def _finished(run: Run, *, already_complete: bool = False) -> Finetuned:

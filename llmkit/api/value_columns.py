@@ -1,6 +1,6 @@
-"""Which column of a file has the predictions, or the references: by what each command writes and each task's rows have.
+"""The column of the predictions or references in a file, by the names that commands write and data sets have.
 
-Knows names of columns; whoever has the file says whether the values of one fit.
+Knows only names of columns; the caller checks whether the values fit.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from llmkit.evaluation.values import NEEDED, ValueKind
 
 Side = Literal["prediction", "reference"]
 
-_WRITTEN: Mapping[ValueKind, tuple[str, ...]] = {
+_RESULT_COLUMNS: Mapping[ValueKind, tuple[str, ...]] = {
     "text": ("summary", "translation", "texts", "answer"),
     "label": ("label",),
     "label or labels": ("label", "labels"),
@@ -25,15 +25,15 @@ _WRITTEN: Mapping[ValueKind, tuple[str, ...]] = {
     "answer": ("answer",),
     "any": (),
 }
-"""What the commands call their results."""
-_RIGHT: Mapping[ValueKind, tuple[str, ...]] = {
-    **_WRITTEN,
+"""Names of the commands' results."""
+_REFERENCE_COLUMNS: Mapping[ValueKind, tuple[str, ...]] = {
+    **_RESULT_COLUMNS,
     "text": ("summary", "translation", "target", "response"),
     "entities": ("tags", "spans", "entities"),
     "answer": ("answers", "answer"),
 }
-"""What rows of data call that which should be."""
-_RIGHT_FOR: Mapping[str, tuple[str, ...]] = {
+"""Names of references in data sets."""
+_REFERENCES_OF_RESULT: Mapping[str, tuple[str, ...]] = {
     "answer": ("answers", "response"),
     "entities": ("spans",),
     "label": ("label",),
@@ -45,21 +45,21 @@ _RIGHT_FOR: Mapping[str, tuple[str, ...]] = {
     "value": ("label",),
 }
 """Column of a command's results -> columns of the rows that its model was trained on."""
-_KNOWN = {name for names in (*_WRITTEN.values(), *_RIGHT.values()) for name in names}
-_READ = {
+_VALUE_COLUMNS = {name for names in (*_RESULT_COLUMNS.values(), *_REFERENCE_COLUMNS.values()) for name in names}
+_INPUT_COLUMNS = {
     "article", "context", "document", "input", "messages", "prompt", "question", "source", "text", "text_pair", "words",
 }  # fmt: skip
-"""What a model reads: compared only where a file has nothing else."""
-_BESIDE = {
+"""Inputs of a model, compared only if a file has nothing else."""
+_OTHER_COLUMNS = {
     "guid", "id", "idx", "index", "masks", "no_answer", "offsets", "parts", "probabilities", "scores",
     "truncated_tokens", "vector", "windows",
 }  # fmt: skip
-"""What stands beside a result or a row, and is never meant."""
+"""Details of a result or row, never compared."""
 
 
-def columns_of_answer(column: str | None) -> tuple[str, ...]:
-    """Columns that data sets have for what a command writes in this column."""
-    return _RIGHT_FOR.get(column or "", ())
+def reference_columns_of(column: str | None) -> tuple[str, ...]:
+    """Columns of references in data sets for a column of a command's results."""
+    return _REFERENCES_OF_RESULT.get(column or "", ())
 
 
 def choose_column(
@@ -71,13 +71,13 @@ def choose_column(
     fits: Callable[[str], bool],
     of: str,
 ) -> str:
-    """The only column, or `prediction` or `reference`, or the one of the first group that has any that fits.
+    """The only column, or `prediction` or `reference`, or the only fitting column of the first group with any.
 
-    The groups: `paired`; what the commands write or data sets have for these kinds of values; for other kinds; columns
-    of unknown names; and what a model reads, where there is no column of the others.
+    The groups: `paired`; names of results or references of these kinds; of other kinds; unknown names; and inputs of a
+    model, if there is no other column.
 
     Args:
-        names: all columns of the file; without any it has no rows, and whoever reads them says so.
+        names: all columns of the file; without any it has no rows, and reading it fails.
         kinds: what the metrics compare.
         fits: whether a column has values of all these kinds.
         of: the file, for messages.
@@ -89,20 +89,20 @@ def choose_column(
         return side
     if len(names) == 1:
         return names[0]
-    known = {name for kind in kinds for name in (_WRITTEN if side == "prediction" else _RIGHT)[kind]}
-    unknown = set(names) - _KNOWN - _READ - _BESIDE - {"prediction", "reference"}
+    known = {name for kind in kinds for name in (_RESULT_COLUMNS if side == "prediction" else _REFERENCE_COLUMNS)[kind]}
+    unknown = set(names) - _VALUE_COLUMNS - _INPUT_COLUMNS - _OTHER_COLUMNS - {"prediction", "reference"}
     unfit: list[str] = []
-    for groups in ((set(paired), known), (_KNOWN, unknown), (_READ,)):
+    for groups in ((set(paired), known), (_VALUE_COLUMNS, unknown), (_INPUT_COLUMNS,)):
         for group in groups:
-            there = [name for name in names if name in group and name not in unfit]
-            fitting = [name for name in there if fits(name)]
+            candidates = [name for name in names if name in group and name not in unfit]
+            fitting = [name for name in candidates if fits(name)]
             if fitting:
                 return _only(fitting, side=side, of=of)
-            unfit += there
+            unfit += candidates
         if unfit:
-            break  # one of these is meant, and its values are not what they should be
+            break  # the column is one of these, and its values are wrong
     if len(unfit) == 1:
-        return unfit[0]  # reading it tells which row is wrong
+        return unfit[0]  # reading it reports the wrong row
     needed = " and ".join(dict.fromkeys(NEEDED[kind] for kind in kinds))
     raise DataError(
         f"{of}: no column here could be the {side}s ({needed}); found {_listed(names)}. Name it with --{side}-column."

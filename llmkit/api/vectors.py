@@ -1,4 +1,4 @@
-"""`embed`: vectors of many texts into a file, and the nearest rows of texts or of such a file. Light until it is used."""
+"""`embed`: vectors of many texts into a file, and the nearest rows of texts or of such a file."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def save_vectors(
 ) -> int:
     """Write the vectors of all texts to a .npy, .jsonl or .parquet file, in bounded memory; the number of rows.
 
-    .npy is a float32 array (N, D); the others have the columns `text` and `vector`. The file is there when all
-    vectors are in it. A Parquet file also says which weights made it, and `SavedVectors` holds a search to them.
+    .npy is a float32 array (N, D); the others have the columns `text` and `vector`. The file appears when it is
+    complete. A Parquet file also records the model's weights, and `SavedVectors` checks them before a search.
 
     Raises:
         UsageError: another extension.
         MachineError: the file cannot be written.
         DataError, ModelError: as `Model.embed`.
     """
-    about = {**_made_by(model), "pooling": pooling, "normalized": normalize}
+    about = {**_model_record(model), "pooling": pooling, "normalized": normalize}
     rows = 0
     with writing_vectors(Path(path), dimension=model.dimension, about=about) as add:
-        for some in model.embed_stream(texts, pooling=pooling, normalize=normalize, overflow=overflow):
-            add(some.texts, some.vectors)
-            rows += len(some.texts)
+        for batch in model.embed_stream(texts, pooling=pooling, normalize=normalize, overflow=overflow):
+            add(batch.texts, batch.vectors)
+            rows += len(batch.texts)
     logger.info("%s: %s vectors of %s numbers", path, f"{rows:,}", f"{model.dimension:,}")
     return rows
 
@@ -62,7 +62,7 @@ class SavedVectors:
 
     @property
     def model(self) -> str | None:
-        """What made them was called so; None where the file does not say."""
+        """Name of the model of the vectors; None if the file does not record it."""
         name = self._about.get("model")
         return name if isinstance(name, str) else None
 
@@ -80,8 +80,8 @@ class SavedVectors:
         Args:
             pooling: of the queries; None for that of the file, which is `mean` where the file does not say.
         Raises:
-            ModelError: the vectors are of other weights, or of another dimension.
-            UsageError: they are of another pooling; no query, or `top_k` below 1.
+            ModelError: the vectors were made with other weights, or have another dimension.
+            UsageError: they have another pooling; no query, or `top_k` below 1.
             DataError: a damaged row, or a query that cannot be embedded.
         """
         self._check(model)
@@ -97,26 +97,26 @@ class SavedVectors:
         return nearest.results()
 
     def _check(self, model: Model) -> None:
-        theirs, ours = self._about.get("weights_sha256"), _made_by(model)["weights_sha256"]
-        if theirs is None:
+        file_weights, weights = self._about.get("weights_sha256"), _model_record(model)["weights_sha256"]
+        if file_weights is None:
             logger.warning(
                 "%s does not say which weights made its vectors: only their length is checked", self._file.name
             )
-        elif theirs != ours:
+        elif file_weights != weights:
             raise ModelError(
-                f"{self._file.name}: its vectors were made by {self.model} (weights {theirs:.12}), and this is "
-                f"{model.loaded.name} (weights {ours:.12}). Search with --model {self.model}, or embed the texts again."
+                f"{self._file.name}: its vectors were made by {self.model} (weights {file_weights:.12}), and this is "
+                f"{model.loaded.name} (weights {weights:.12}). Search with --model {self.model}, or embed the texts again."
             )
 
-    def _pooling(self, wanted: Pooling | None) -> Pooling:
-        theirs: Pooling | None = self._about.get("pooling")
-        if wanted is not None and theirs is not None and wanted != theirs:
-            raise UsageError(f"{self._file.name}: its vectors have the pooling {theirs}, not {wanted}.")
-        return theirs or wanted or "mean"
+    def _pooling(self, requested: Pooling | None) -> Pooling:
+        saved: Pooling | None = self._about.get("pooling")
+        if requested is not None and saved is not None and requested != saved:
+            raise UsageError(f"{self._file.name}: its vectors have the pooling {saved}, not {requested}.")
+        return saved or requested or "mean"
 
 
 def saved_vectors(path: str | Path, *, column: str = "text") -> SavedVectors | None:
-    """The vectors of a .jsonl or .parquet file; None where it is no file, or one of texts alone.
+    """The vectors of a .jsonl or .parquet file; None if it is not a file, or has only texts.
 
     Raises:
         UsageError: a .npy file, whose vectors have no texts.
@@ -129,7 +129,7 @@ def saved_vectors(path: str | Path, *, column: str = "text") -> SavedVectors | N
     return None if file is None else SavedVectors(file)
 
 
-def _made_by(model: Model) -> dict[str, Any]:
+def _model_record(model: Model) -> dict[str, Any]:
     from llmkit.models.export import weights_sha256
 
     loaded = model.loaded

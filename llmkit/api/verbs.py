@@ -1,4 +1,4 @@
-"""The verbs that use a model: what each needs, and which one a model is for. Imports nothing heavy."""
+"""The verbs that use a model: what each needs, and the verb of a model. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from llmkit.tasks import PRETRAINING, RECIPES, Verb
 if TYPE_CHECKING:
     from llmkit.models.families import Head
 
-__all__ = ["USES", "Use", "Verb", "default_model", "own_verb"]
+__all__ = ["USES", "Use", "Verb", "default_model", "verb_of_model"]
 
 logger = logging.getLogger("llmkit")
 
@@ -26,7 +26,7 @@ class Use:
 
     head: Head
     tasks: tuple[str, ...]
-    """A run of one of these fits; the first names the kind in messages."""
+    """Tasks whose runs fit; the first is named in messages."""
     hub_default: str | None = None
 
 
@@ -58,19 +58,19 @@ def default_model(verb: Verb) -> str:
     return use.hub_default
 
 
-def own_verb(config: Mapping[str, Any], *, wanted: Verb | None = None) -> Verb:
-    """By the class of the model, else by its family; `generate` also takes T5, whose head is another."""
+def verb_of_model(config: Mapping[str, Any], *, requested: Verb | None = None) -> Verb:
+    """By the class of the model, else by its family; `generate` also accepts T5, which has another head."""
     architecture = str((config.get("architectures") or [""])[0])
     model_type = config.get("model_type")
     by_family = next((family.verb for family in FAMILIES.values() if model_type in family.model_types), None)
-    own: Verb = verb_of_class(architecture) or by_family or wanted or "generate"
-    if wanted is None:
-        return _trained_verb(config, head=USES[own].head) or own
-    return own if own == "summarize" else wanted
+    verb: Verb = verb_of_class(architecture) or by_family or requested or "generate"
+    if requested is None:
+        return _trained_verb(config, head=USES[verb].head) or verb
+    return verb if verb == "summarize" else requested
 
 
 def _trained_verb(config: Mapping[str, Any], *, head: Head) -> Verb | None:
-    """The verb of the task that a config has an entry of, where that goes with this head."""
+    """The verb of the task that a config has an entry for, if it has this head."""
     entries = config.get("task_specific_params") or {}
     verbs: list[Any] = [RECIPES[task].VERB for task in entries if task in RECIPES]
     return next((verb for verb in verbs if verb is not None and USES[verb].head == head), None)
