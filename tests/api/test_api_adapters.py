@@ -36,7 +36,7 @@ def test_a_run_saved_as_adapter_measures_and_merges_as_the_merged_one(own_runs: 
     adapt(name, "whole", save="merged")
     assert {path.name for path in Path("thin/model").glob("*.safetensors")} == {"adapter_model.safetensors"}
     assert {path.name for path in Path("whole/model").glob("*.safetensors")} == {"model.safetensors"}
-    assert api.evaluate_model("thin").values == api.evaluate_model("whole").values
+    assert api.evaluate_model("thin").scores == api.evaluate_model("whole").scores
     outcome = llmkit("merge", "thin", "--output", "folder/merged")
     assert outcome.code == 0, outcome.err
     assert outcome.out == "folder/merged\n"
