@@ -57,7 +57,7 @@ def evaluate_model(
     _check_request(recipe, data=data, columns=columns, quoting=quoting, metrics=metrics)
     train = None
     if baseline:
-        from llmkit.api.baselines import baseline_rows
+        from llmkit.api.baselines import baseline_rows, compare_with_baselines
 
         train = baseline_rows(recipe, run)
     reading = reading_as(recipe, columns=columns or {}, quoting=quoting)
@@ -67,8 +67,6 @@ def evaluate_model(
     scores, predictions = measure_examples(task, examples, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
     comparison = None
     if train is not None:
-        from llmkit.api.baselines import compare_with_baselines
-
         comparison = compare_with_baselines(
             task, scores, train=train, rows=rows, examples=examples, metrics=metrics, rouge_tokenizer=rouge_tokenizer
         )
