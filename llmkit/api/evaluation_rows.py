@@ -50,7 +50,7 @@ def evaluation_rows(
         source = open_rows(
             list(data),
             column_types=recipe.column_types,
-            optional=recipe.OPTIONAL_ROLES,
+            optional=recipe.OPTIONAL_FIELDS,
             groups=recipe.FIELD_GROUPS,
             columns=reading.columns,
             split="test",

@@ -107,7 +107,7 @@ def _check_request(
 ) -> None:
     """Refuse options that the task would ignore."""
     check_fields(columns, recipe.column_types, of=recipe.task)
-    if metrics and not recipe.own_metrics:
+    if metrics and not recipe.default_metrics:
         raise UsageError(f"--metric: {recipe.task} has no predictions to measure, only its loss. Leave it out.")
     check_metrics_fit(recipe, metrics or (), key="--metric")
     if not data and (columns or quoting):

@@ -14,8 +14,8 @@ class Recipe(Block):
     """The keys of every task's recipe. Subclasses fix `task` and add keys."""
 
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]]
-    """Name of a column of the task -> its type; see `fields`."""
-    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {}
+    """Name of a column of the task -> its type; see `column_types`."""
+    OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {}
     """Optional columns: used if a row has the column, or `data.columns` names it. True if a blank text is ignored;
     otherwise a row with a blank text is skipped."""
     FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = ()
@@ -46,19 +46,19 @@ class Recipe(Block):
         return self.COLUMN_TYPES
 
     @property
-    def own_metrics(self) -> tuple[str, ...]:
+    def default_metrics(self) -> tuple[str, ...]:
         """The default metrics of its predictions, which may depend on the recipe's keys."""
         return self.METRICS
 
     @property
-    def own_best(self) -> str:
+    def default_best(self) -> str:
         """The default score that selects the best checkpoint."""
         return self.BEST
 
     @property
     def loss_scores(self) -> tuple[str, ...]:
         """The scores that are computed from the loss alone."""
-        return ("loss",) if self.own_metrics else ("loss", "perplexity", "bits_per_byte")
+        return ("loss",) if self.default_metrics else ("loss", "perplexity", "bits_per_byte")
 
     @property
     def fitting_metrics(self) -> tuple[str, ...] | None:
@@ -73,11 +73,11 @@ class Recipe(Block):
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics of its predictions: the recipe's choice, else the task's default; empty if there are none."""
-        return (self.evaluation.metrics or self.own_metrics) if self.own_metrics else ()
+        return (self.evaluation.metrics or self.default_metrics) if self.default_metrics else ()
 
     @property
     def best(self) -> str:
-        return self.evaluation.best or self.own_best
+        return self.evaluation.best or self.default_best
 
     @property
     def window_tokens(self) -> int | None:

@@ -15,7 +15,7 @@ def check_metrics(recipe: Recipe) -> None:
     Raises:
         UsageError: it does not; the message lists the scores.
     """
-    if recipe.evaluation.metrics and not recipe.own_metrics:
+    if recipe.evaluation.metrics and not recipe.default_metrics:
         raise UsageError(f"evaluation.metrics: {recipe.task} has no predictions to measure, only its loss. Remove it.")
     names = recipe.metrics
     check_metrics_fit(recipe, names, key="evaluation.metrics")

@@ -135,7 +135,7 @@ def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: i
     return open_rows(
         sources,
         column_types=recipe.column_types,
-        optional=recipe.OPTIONAL_ROLES,
+        optional=recipe.OPTIONAL_FIELDS,
         groups=recipe.FIELD_GROUPS,
         columns=recipe.data.columns,
         max_rows=max_rows,

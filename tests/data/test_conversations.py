@@ -27,7 +27,7 @@ def opened(folder: Path, *records: Mapping[str, Any], columns: Mapping[str, str]
         [str(path)],
         column_types=InstructionRecipe.COLUMN_TYPES,
         columns=columns or {},
-        optional=InstructionRecipe.OPTIONAL_ROLES,
+        optional=InstructionRecipe.OPTIONAL_FIELDS,
         groups=InstructionRecipe.FIELD_GROUPS,
     )
 

@@ -106,7 +106,7 @@ def test_a_row_with_a_blank_optional_text_is_passed_over_where_that_is_not_none(
 
 
 def test_only_a_second_text_is_more_than_none_where_it_is_blank() -> None:
-    found = {role: blank for recipe in RECIPES.values() for role, blank in recipe.OPTIONAL_ROLES.items()}
+    found = {role: blank for recipe in RECIPES.values() for role, blank in recipe.OPTIONAL_FIELDS.items()}
     assert {role for role, blank in found.items() if not blank} == {"text_pair"}
 
 

@@ -27,7 +27,7 @@ def baselines_of(recipe: TaskRecipe) -> tuple[Baseline, ...]:
 
 def judged_by_loss(recipe: TaskRecipe) -> bool:
     """Whether the baseline is the unigram loss: for tasks whose generated text is measured by the loss alone."""
-    return not recipe.metrics or (recipe.own_best == "loss" and not baselines_of(recipe))
+    return not recipe.metrics or (recipe.default_best == "loss" and not baselines_of(recipe))
 
 
 def _target_field(recipe: Recipe) -> str:

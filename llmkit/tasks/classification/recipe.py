@@ -45,7 +45,7 @@ class ClassificationRecipe(TaskRecipe):
     VERB: ClassVar[str] = "classify"
     USE: ClassVar[str] = 'llmkit classify "a text" --model {model}'
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text", "text_pair": "text", "label": "label"}
-    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"text_pair": False}
+    OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {"text_pair": False}
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("text", "text_pair")
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("classification")
     METRICS: ClassVar[tuple[str, ...]] = _DEFAULTS["single_label_classification"][0]
@@ -87,11 +87,11 @@ class ClassificationRecipe(TaskRecipe):
                 assert_never(other)
 
     @property
-    def own_metrics(self) -> tuple[str, ...]:
+    def default_metrics(self) -> tuple[str, ...]:
         return _DEFAULTS[self.problem_type][0]
 
     @property
-    def own_best(self) -> str:
+    def default_best(self) -> str:
         return _DEFAULTS[self.problem_type][1]
 
     @property

@@ -35,7 +35,7 @@ class InstructionRecipe(TaskRecipe):
         "response": "text",
         "messages": "messages",
     }
-    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"input": True}
+    OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {"input": True}
     FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("prompt", "response"), ("messages",))
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("prompt", "messages")
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("causal-lm")

@@ -88,7 +88,7 @@ def read_choice_rows(
     rows = open_rows(
         [str(source)],
         column_types=column_types,
-        optional=MultipleChoiceRecipe.OPTIONAL_ROLES,
+        optional=MultipleChoiceRecipe.OPTIONAL_FIELDS,
         groups=MultipleChoiceRecipe.FIELD_GROUPS,
         columns=dict(columns),
         quoting=quoting,

@@ -35,7 +35,7 @@ class MultipleChoiceRecipe(TaskRecipe):
         **dict.fromkeys(_ENDINGS, "text"),
         "answer": "label",
     }
-    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {
+    OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {
         "context": True,
         "question": True,
         **dict.fromkeys(_ENDINGS[2:], True),

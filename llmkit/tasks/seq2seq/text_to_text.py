@@ -19,7 +19,7 @@ class TextToTextRecipe(Seq2SeqRecipe):
     VERB: ClassVar[str] = "generate"
     USE: ClassVar[str] = "llmkit generate FILE --model {model}"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text", "target": "text", "prefix": "text"}
-    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"prefix": True}
+    OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {"prefix": True}
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("text", "prefix")
     METRICS: ClassVar[tuple[str, ...]] = ("rouge", "exact_text")
     BEST: ClassVar[str] = "rougeL"

@@ -59,12 +59,12 @@ class TokenClassificationRecipe(TaskRecipe):
         return self.max_tokens
 
     @property
-    def own_metrics(self) -> tuple[str, ...]:
+    def default_metrics(self) -> tuple[str, ...]:
         return ("tag_accuracy",) if self.scheme == "plain" else self.METRICS
 
     @property
-    def own_best(self) -> str:
-        metrics = self.evaluation.metrics or self.own_metrics
+    def default_best(self) -> str:
+        metrics = self.evaluation.metrics or self.default_metrics
         return self.BEST if "entities" in metrics else "tag_accuracy"
 
     @model_validator(mode="after")
