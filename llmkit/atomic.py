@@ -40,7 +40,7 @@ def replace_file(path: Path, content: bytes, *, next_step: str = "--resume") -> 
     try:
         _write_new(temporary, content)
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -64,7 +64,7 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise _machine_error(path, error, next_step="start again") from error
     finally:
@@ -106,7 +106,7 @@ def publish_folder(
             entries[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         manifest = {"format": FORMAT, **about, "files": entries}
         _write_new(temporary / MANIFEST, json.dumps({**manifest, _HASH_KEY: _hash_of(manifest)}, indent=2).encode())
-        _sync_folder(temporary)
+        sync_folder(temporary)
         if target.exists():
             raise FileExistsError(errno.EEXIST, "it exists already", str(target))
         temporary.rename(target)
@@ -114,7 +114,7 @@ def publish_folder(
         shutil.rmtree(temporary, ignore_errors=True)
         raise _machine_error(target, error, next_step=next_step) from error
     try:
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
         verify_folder(target)
     except OSError as error:
         remove_folder(target)
@@ -161,7 +161,7 @@ def remove_folder(folder: Path) -> None:
     """Rename the folder, then delete it: a kill in between leaves a temporary folder, never an incomplete one."""
     deleted = folder.with_name(f"{DELETED}{folder.name}-{uuid.uuid4().hex}")
     folder.rename(deleted)
-    _sync_folder(folder.parent)
+    sync_folder(folder.parent)
     shutil.rmtree(deleted, ignore_errors=True)
 
 
@@ -211,7 +211,8 @@ def _write_new(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

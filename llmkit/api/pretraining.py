@@ -18,6 +18,7 @@ def pretrain(
     overrides: Sequence[str] = (),
     run: str | Path | None = None,
     resume: str | Path | None = None,
+    restart: bool = False,
     report: Report = lambda event: None,
 ) -> Finetuned | None:
     """Train a language model on raw text; arguments, result and errors as `finetune`.
@@ -33,4 +34,4 @@ def pretrain(
                 f"{file}: {task} learns from pairs of text and answer; `llmkit finetune` trains it. "
                 f"pretrain needs nothing but text: {', '.join(PRETRAINING)}."
             )
-    return finetune(recipe, overrides=overrides, run=run, resume=resume, report=report)
+    return finetune(recipe, overrides=overrides, run=run, resume=resume, restart=restart, report=report)

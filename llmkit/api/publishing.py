@@ -15,8 +15,11 @@ from llmkit.training.prepared import Prepared
 def publish(run: Run, store: CheckpointStore, prepared: Prepared) -> None:
     """Make the best checkpoint the finished model."""
     evaluations = [line for line in run.metrics() if f"evaluation/{prepared.best}" in line]
-    best_step = _best_step(store)
-    line = next(line for line in evaluations if line["step"] == best_step)
+    best_step, best_value = _best(store)
+    # Without its metrics, the checkpoint still has the score that selected it.
+    line = next(
+        (line for line in evaluations if line["step"] == best_step), {f"evaluation/{prepared.best}": best_value}
+    )
     scores = {key.removeprefix("evaluation/"): value for key, value in line.items() if key.startswith("evaluation/")}
     files = _finished_files(store.at_step(best_step), prepared)
     text = run.recipe.read_text(encoding="utf-8")
@@ -46,10 +49,11 @@ def _finished_files(checkpoint: Checkpoint, prepared: Prepared) -> dict[str, byt
     return model_files(load_model(str(checkpoint.folder), head=prepared.recipe.HEAD))
 
 
-def _best_step(store: CheckpointStore) -> int:
-    """The best step recorded in the newest checkpoint; the last step is always evaluated and saved."""
+def _best(store: CheckpointStore) -> tuple[int, float]:
+    """The best step and its score, recorded in the newest checkpoint; the last step is always evaluated and saved."""
     newest = store.newest()
     assert newest is not None, "the last step was just saved"
-    best_step = progress_of(newest).best_step
-    assert best_step is not None, "the last step is evaluated before it is saved"
-    return best_step
+    progress = progress_of(newest)
+    assert progress.best_step is not None, "the last step is evaluated before it is saved"
+    assert progress.best_value is not None, "it has a value"
+    return progress.best_step, progress.best_value

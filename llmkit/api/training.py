@@ -6,13 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from llmkit.api.run_records import describe_training
 from llmkit.atomic import sweep
 from llmkit.errors import UsageError
 from llmkit.recipe.loading import load_recipe
-from llmkit.runs.folder import Run, create_run, open_run, refuse_used
+from llmkit.runs.creation import new_run, refuse_used
+from llmkit.runs.folder import Run, open_run
 from llmkit.runs.lock import locked
 from llmkit.tasks import RECIPES
 from llmkit.tasks.base import TaskRecipe
@@ -55,6 +57,7 @@ def finetune(
     overrides: Sequence[str] = (),
     run: str | Path | None = None,
     resume: str | Path | None = None,
+    restart: bool = False,
     report: Report = lambda event: None,
 ) -> Finetuned | None:
     """Train a recipe into a run folder.
@@ -65,12 +68,16 @@ def finetune(
         run: the folder of a new run; without it, `runs/RECIPE-001`, or the next free number.
         resume: the folder of a run to continue, from its newest complete checkpoint; to more steps, if an override
             sets more and the learning rates of the finished steps do not change.
+        restart: with `resume`, train again from step 0 because all of its checkpoints are damaged; they are kept in
+            another folder.
         report: called with each event.
     Returns:
         None on all processes but the first, which write and report nothing.
     Raises:
         LlmkitError: whatever the user can fix; see llmkit/errors.py.
     """
+    if restart and resume is None:
+        raise UsageError("--restart: only for a run to --resume; a new run starts at step 0 anyway.")
     new_recipe, trained_recipe, resumed = _recipe_and_run(recipe, overrides=overrides, resume=resume)
     replanned = is_replanned(trained_recipe, new_recipe)
     if resumed is not None and not replanned and resumed.manifest()["status"] == "finished":
@@ -88,18 +95,22 @@ def finetune(
         if resumed is not None and first:
             locks.enter_context(locked(resumed.folder))
             sweep(resumed.checkpoints)
-        checkpoint = find_checkpoint(resumed, keep=new_recipe.train.keep_checkpoints) if resumed else None
+        keep = new_recipe.train.keep_checkpoints
+        checkpoint = find_checkpoint(resumed, keep=keep, restart=restart) if resumed else None
         prepared = prepare(new_recipe, splits, checkpoint=checkpoint, resumed=resumed)
         if resumed is not None and replanned:
             check_plan(resumed, old=trained_recipe, prepared=prepared)
         if not first:
             train(prepared, None, None)
             return None
-        name = Path(str(recipe)).stem
-        folder = resumed or create_run(run, recipe_name=name)
         if resumed is None:
-            locks.enter_context(locked(folder.folder))
-        describe_training(folder, prepared)
+            name, describe = Path(str(recipe)).stem, partial(describe_training, prepared=prepared)
+            folder = locks.enter_context(new_run(run, recipe_name=name, describe=describe))
+        else:
+            folder = resumed
+            if restart:
+                folder.set_checkpoints_aside()
+            describe_training(folder, prepared)
         report(Begun(run=folder, prepared=prepared))
         train_into(folder, prepared, report)
         return _finished(folder)

@@ -32,6 +32,12 @@ Resume = Annotated[
         help="Continue a run from its latest checkpoint. Add --set train.steps=N to train for more steps.",
     ),
 ]
+Restart = Annotated[
+    bool,
+    typer.Option(
+        "--restart", help="With --resume: train again from step 0, if all checkpoints of the run are damaged."
+    ),
+]
 Processes = Annotated[
     str | None,
     typer.Option(
@@ -45,10 +51,11 @@ def finetune(
     overrides: Overrides = None,
     run: RunFolder = None,
     resume: Resume = None,
+    restart: Restart = False,
     processes: Processes = None,
 ) -> None:
     """Train a model from a recipe: check, train, save the best checkpoint as a model folder."""
-    _train("finetune", recipe, overrides=overrides, run=run, resume=resume, processes=processes)
+    _train("finetune", recipe, overrides=overrides, run=run, resume=resume, restart=restart, processes=processes)
 
 
 def pretrain(
@@ -56,10 +63,11 @@ def pretrain(
     overrides: Overrides = None,
     run: RunFolder = None,
     resume: Resume = None,
+    restart: Restart = False,
     processes: Processes = None,
 ) -> None:
     """Pretrain a language model on raw text: next token (GPT-2), masked tokens (BERT), span corruption (T5)."""
-    _train("pretrain", recipe, overrides=overrides, run=run, resume=resume, processes=processes)
+    _train("pretrain", recipe, overrides=overrides, run=run, resume=resume, restart=restart, processes=processes)
 
 
 COMMANDS = (pretrain, finetune)
@@ -72,6 +80,7 @@ def _train(
     overrides: list[str] | None,
     run: str | None,
     resume: str | None,
+    restart: bool,
     processes: str | None,
 ) -> None:
     if recipe is None and resume is None:
@@ -85,7 +94,7 @@ def _train(
 
     train = api.pretrain if verb == "pretrain" else api.finetune
     with TrainingDisplay() as display:
-        result = train(recipe, overrides=overrides or (), run=run, resume=resume, report=display)
+        result = train(recipe, overrides=overrides or (), run=run, resume=resume, restart=restart, report=display)
     if result is not None:
         display.finish(result)
 

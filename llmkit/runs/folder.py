@@ -19,17 +19,16 @@ import json
 import logging
 import math
 import os
-import re
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from llmkit.atomic import TEMPORARY, publish_folder, remove_folder, replace_file, sweep
 from llmkit.errors import MachineError, RunError, nearest
+from llmkit.runs.saved_json import RunManifest, read_checked, read_lines
 
-FORMAT = 1
 logger = logging.getLogger("llmkit")
 _CURRENT_FOLDER, _EXCHANGE = -100, 2
 """AT_FDCWD and RENAME_EXCHANGE of Linux's fcntl.h."""
@@ -55,9 +54,9 @@ class Run:
         """run.json.
 
         Raises:
-            RunError: unreadable, or written by a newer llmkit.
+            RunError: missing, damaged, or written by a newer llmkit.
         """
-        return read_json(self.folder / "run.json")
+        return read_checked(self.folder / "run.json", RunManifest)
 
     def update(self, **changes: Any) -> None:
         """Change keys of run.json atomically."""
@@ -69,19 +68,14 @@ class Run:
             file.write(json.dumps(finite({"step": step, **values})) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl, without a last line that a kill left incomplete.
-
-        Raises:
-            RunError: another line is damaged.
-        """
+        """The lines of metrics.jsonl; damaged ones are left out with a warning, and so is an incomplete last line."""
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return []
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-        try:
-            return [json.loads(line) for line in lines[:-1]]
-        except ValueError as error:
-            raise RunError(f"{path} is damaged ({error}).") from error
+        lines, damaged = read_lines(path)
+        if damaged:
+            logger.warning("%s: %s damaged lines are left out", path, f"{damaged:,}")
+        return lines
 
     def publish_model(self, files: Mapping[str, bytes], *, step: int) -> None:
         """Make `files` the finished model; an older model stays complete until then.
@@ -102,49 +96,25 @@ class Run:
         except OSError as error:
             raise MachineError(f"{self.model}: cannot be replaced ({error.strerror}).") from error
 
+    def set_checkpoints_aside(self) -> None:
+        """Keep the checkpoints, all damaged, in another folder, and go on with an empty one."""
+        aside = _free_name(self.folder, "checkpoints.damaged-{}")
+        self.checkpoints.rename(aside)
+        self.checkpoints.mkdir()
+        logger.warning("the damaged checkpoints are now in %s", aside)
+
     def rewind(self, step: int) -> None:
-        """Remove metrics after the step that training resumes from; they will be logged again."""
+        """Remove metrics after the step that training resumes from; they will be logged again.
+
+        A file with damaged lines is kept beside the new one, as metrics.damaged-1.jsonl.
+        """
+        path = self.folder / "metrics.jsonl"
         lines = [line for line in self.metrics() if line["step"] <= step]
-        replace_file(self.folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines).encode())
-
-
-def refuse_used(name: str | Path) -> None:
-    """Raise RunError if `name` cannot be the folder of a new run."""
-    folder = Path(name)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        hint = f"continue it with --resume {folder}, or " if (folder / "run.json").exists() else ""
-        raise RunError(f"{folder} already exists; {hint}choose another name.")
-
-
-def create_run(name: str | Path | None, *, recipe_name: str, root: Path = Path("runs")) -> Run:
-    """Create the folder of a new run: `name`, or the next free `root/recipe_name-001`.
-
-    Raises:
-        RunError: `name` exists and is not empty.
-        MachineError: it cannot be created.
-    """
-    if name is not None:
-        refuse_used(name)
-        folder = Path(name)
-        _make(folder)
-        return _initialized(Run(folder))
-    _make(root)
-    numbers = [
-        int(match[1])
-        for path in root.iterdir()
-        if (match := re.fullmatch(rf"{re.escape(recipe_name)}-(\d+)", path.name))
-    ]
-    number = max(numbers, default=0)
-    while True:
-        number += 1
-        folder = root / f"{recipe_name}-{number:03d}"
-        try:
-            folder.mkdir()
-        except FileExistsError:  # another process has just taken this number
-            continue
-        except OSError as error:
-            raise MachineError(f"{folder}: cannot be created ({error.strerror}).") from error
-        return _initialized(Run(folder))
+        if step and not path.exists():
+            logger.warning("%s is missing; the metrics up to step %s are lost", path, f"{step:,}")
+        elif path.exists() and read_lines(path)[1]:
+            path.replace(_free_name(self.folder, "metrics.damaged-{}.jsonl"))
+        replace_file(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
 def open_run(folder: str | Path) -> Run:
@@ -172,27 +142,10 @@ def finished_runs(root: Path = Path("runs")) -> list[Run]:
         if not (path / "run.json").is_file() or not (path / "model").is_dir():
             continue
         try:
-            runs.append((read_json(path / "run.json").get("finished", ""), path))
+            runs.append((Run(path).manifest().get("finished") or "", path))
         except RunError as error:  # one damaged run must not hide the others
             logger.warning("%s It is skipped.", error)
     return [Run(path) for _, path in sorted(runs, reverse=True)]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({error}).") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path} is not a JSON object.")
-    version = content.get("format", FORMAT)
-    if not isinstance(version, int):
-        raise RunError(f"{path} has the format {version!r}, which is not a number.")
-    if version > FORMAT:
-        raise RunError(
-            f"{path} was written by llmkit {content.get('llmkit')}, format {version} > {FORMAT}. Update llmkit."
-        )
-    return content
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -207,18 +160,6 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _initialized(run: Run) -> Run:
-    """Two processes may call this at once with the same name; only one of them creates the folder."""
-    try:
-        run.checkpoints.mkdir()
-    except FileExistsError as error:
-        raise RunError(f"{run.folder} was just created by another process; choose another name.") from error
-    except OSError as error:
-        raise MachineError(f"{run.checkpoints}: cannot be created ({error.strerror}).") from error
-    write_json(run.folder / "run.json", {"format": FORMAT, "id": uuid.uuid4().hex, "status": "started"})
-    return run
 
 
 def _exchange(new: Path, old: Path) -> None:
@@ -237,8 +178,7 @@ def _exchange(new: Path, old: Path) -> None:
     aside.rename(new)
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"{folder}: cannot be created ({error.strerror}).") from error
+def _free_name(folder: Path, pattern: str) -> Path:
+    """The first name of a pattern such as `metrics.damaged-{}.jsonl` that is not taken, from 1."""
+    names = (folder / pattern.format(number) for number in count(1))
+    return next(path for path in names if not path.exists())

@@ -103,7 +103,7 @@ class CheckpointStore:
 
     def newest(self) -> Checkpoint | None:
         """The latest complete checkpoint; damaged ones are skipped with a warning."""
-        for folder in reversed(self._published()):
+        for folder in reversed(self.published()):
             try:
                 return self.open(folder)
             except RunError as error:
@@ -124,7 +124,8 @@ class CheckpointStore:
     def at_step(self, step: int) -> Checkpoint:
         return self.open(self.folder / f"step-{step:08d}")
 
-    def _published(self) -> list[Path]:
+    def published(self) -> list[Path]:
+        """Folders with the name of a checkpoint, complete or damaged, in the order of their steps."""
         if not self.folder.is_dir():
             return []
         return sorted(path for path in self.folder.iterdir() if re.fullmatch(r"step-\d{8}", path.name))
@@ -134,7 +135,7 @@ class CheckpointStore:
 
         Checkpoints after this step were damaged and skipped when training resumed: they do not count.
         """
-        published = [folder for folder in self._published() if folder.name <= f"step-{progress.step:08d}"]
+        published = [folder for folder in self.published() if folder.name <= f"step-{progress.step:08d}"]
         best = f"step-{progress.best_step:08d}" if progress.best_step is not None else None
         for folder in published[: -self.keep]:
             if folder.name != best:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from llmkit.errors import DataError, RecipeError, RunError
 from llmkit.recipe.blocks import ScratchModel
 from llmkit.recipe.recipe import Recipe
-from llmkit.runs.folder import Run, read_json
+from llmkit.runs.folder import Run
+from llmkit.runs.saved_json import DataManifest, read_checked, read_json
 from llmkit.training.prepared import Prepared
 from llmkit.training.schedule import Plan, plan_training, widest_gap
 
@@ -114,11 +115,28 @@ def _rate_fault(old: Recipe, before: Plan, after: Plan, *, steps_done: int) -> s
     )
 
 
-def find_checkpoint(run: Run, *, keep: int) -> Checkpoint | None:
-    """The latest complete checkpoint of a run; without one, training starts again."""
+def find_checkpoint(run: Run, *, keep: int, restart: bool) -> Checkpoint | None:
+    """The latest complete checkpoint of a run; None if it never saved one, and training starts at step 0.
+
+    Args:
+        restart: start at step 0 although there are checkpoints, since all of them are damaged.
+    Raises:
+        RunError: all checkpoints are damaged, and `restart` is false; or one is complete, and it is true.
+    """
     from llmkit.training.checkpoints import CheckpointStore
 
-    checkpoint = CheckpointStore(run.checkpoints, run_id=run.manifest()["id"], keep=keep).newest()
+    store = CheckpointStore(run.checkpoints, run_id=run.manifest()["id"], keep=keep)
+    checkpoint = store.newest()
+    if restart and checkpoint is not None:
+        raise RunError(
+            f"--restart: {checkpoint.folder} is complete. Continue from it without --restart, or start a new run."
+        )
+    if checkpoint is None and store.published() and not restart:
+        names = ", ".join(folder.name for folder in store.published())
+        raise RunError(
+            f"{run.folder} has no checkpoint that can be used: {names} (the warnings say why). "
+            "Restore one from a copy, or train again from step 0 with --restart, which keeps these files."
+        )
     if checkpoint is None:
         logger.warning("%s has no complete checkpoint; training starts again at step 0", run.folder)
     return checkpoint
@@ -143,13 +161,13 @@ def check_sources(run: Run, now: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DataError: names the first table that changed, with both hashes.
     """
-    before = read_json(run.folder / "data.json")
+    before = read_checked(run.folder / "data.json", DataManifest)
     for split, tables in now.items():
         saved_tables = before["sources"].get(split, [])
         for old, new in zip(saved_tables, tables, strict=False):
             if old != new:
                 raise DataError(
-                    f"{old['name']} has changed since {run.folder} started: sha256 {str(old.get('sha256'))[:12]} then, "
+                    f"{old.get('name')} has changed since {run.folder} started: sha256 {str(old.get('sha256'))[:12]} then, "
                     f"{str(new.get('sha256'))[:12]} now. Restore the old content, or start a new run."
                 )
         if len(saved_tables) != len(tables):
@@ -162,7 +180,11 @@ def check_sources(run: Run, now: Mapping[str, Any]) -> dict[str, Any]:
 
 def warn_of_environment(run: Run, now: Mapping[str, Any]) -> None:
     """Warn that the run will not be bit-identical if versions, device or number of processes differ."""
-    before = read_json(run.folder / "env.json")
+    try:
+        before = read_json(run.folder / "env.json")
+    except RunError as error:
+        logger.warning("%s Whether the environment is the same is unknown.", error)
+        return
     differs = sorted(key for key in now if before.get(key) != now[key])
     if differs:
         logger.warning(

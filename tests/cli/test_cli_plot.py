@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from empty_runs import create_run
 from facts import says
 from tiny_recipes import listing, llmkit, llmkit_process
 
 import llmkit as package
-from llmkit.runs.folder import create_run
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 

@@ -13,10 +13,11 @@ import time
 from pathlib import Path
 
 import pytest
+from empty_runs import create_run
 from facts import facts, logged
 
 from llmkit.errors import LlmkitError, MachineError, RunError
-from llmkit.runs.folder import Run, create_run, finished_runs, open_run, write_json
+from llmkit.runs.folder import Run, finished_runs, open_run, write_json
 from llmkit.runs.lock import locked
 
 # ---- names
@@ -82,7 +83,7 @@ def test_of_many_that_take_a_number_at_once_each_gets_its_own(tmp_path: Path) ->
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "a-file").write_text("")
-    with pytest.raises(MachineError, match=facts("a-file/news:", "Not a directory")):
+    with pytest.raises(MachineError, match=facts("a-file/news:", "created")):
         create_run(tmp_path / "a-file" / "news", recipe_name="news")
 
 
@@ -101,7 +102,7 @@ def test_a_typo_in_a_run_is_told_with_the_nearest_one(tmp_path: Path) -> None:
     [
         ('{"format": 2, "llmkit": "9.1"}', ["llmkit 9.1", "format", 2, 1]),
         ('{"format": "two"}', ["format", "'two'"]),
-        ("", ["read", "line 1 column 1"]),
+        ("", ["damaged", "line 1 column 1"]),
         ("[1]", ["JSON", "object"]),
     ],
 )
@@ -113,11 +114,51 @@ def test_a_manifest_that_cannot_be_used_is_refused(content: str, stated: list[ob
     assert caught.value.exit_code == 4
 
 
+DAMAGED_MANIFESTS: list[tuple[str, object]] = [
+    ("id", None),
+    ("id", 7),
+    ("id", "missing"),
+    ("status", "done"),
+    ("status", "missing"),
+    ("status", "finished"),
+    ("task", 5),
+    ("finished", 0),
+    ("training_seconds", "long"),
+    ("replanned", [1]),
+    ("best", []),
+    ("best", {"metric": "loss", "step": 3}),
+    ("best", {"step": 3, "validation": {}}),
+    ("best", {"metric": "loss", "step": "3", "validation": {"loss": 1.0}}),
+    ("best", {"metric": "loss", "step": 3, "validation": {"loss": "low"}}),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), DAMAGED_MANIFESTS)
+def test_a_key_of_the_manifest_that_is_missing_or_of_another_type_is_named(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    run = create_run(tmp_path / "run")
+    content = {**run.manifest(), key: value}
+    if value == "missing":
+        del content[key]
+    write_json(run.folder / "run.json", content)
+    with pytest.raises(RunError, match=facts("run.json", "best" if value == "finished" else key)) as caught:
+        open_run(run.folder)
+    assert caught.value.exit_code == 4
+
+
+def test_a_deeply_nested_manifest_is_refused(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run")
+    (run.folder / "run.json").write_text("[" * 100_000)
+    with pytest.raises(RunError, match=facts("run.json", "damaged")):
+        open_run(run.folder)
+
+
 def test_an_update_changes_its_keys_and_keeps_the_others(tmp_path: Path) -> None:
     run = create_run(tmp_path / "run", recipe_name="news")
     before = run.manifest()
-    run.update(status="finished", note="naïve 狗")
-    assert run.manifest() == {**before, "status": "finished", "note": "naïve 狗"}
+    run.update(status="running", note="naïve 狗")
+    assert run.manifest() == {**before, "status": "running", "note": "naïve 狗"}
 
 
 def test_one_damaged_run_does_not_hide_the_finished_ones(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -164,11 +205,26 @@ def test_every_line_is_json_of_the_standard(tmp_path: Path) -> None:
     assert line == {"step": 1, "train/gradient_norm": None, "train/loss": None, "train/targets": 3}
 
 
-def test_a_damaged_line_in_the_middle_is_told(tmp_path: Path) -> None:
-    run = create_run(tmp_path / "run", recipe_name="news")
-    (run.folder / "metrics.jsonl").write_bytes(b'{"step": 1}\n{"st\xffep": \n{"step": 3}\n')
-    with pytest.raises(RunError, match=facts("metrics.jsonl", "damaged")):
-        run.metrics()
+DAMAGED_LINES = b'{"step": 1}\n{"st\xffep": \n[1]\n{"step": true}\n' + b"[" * 100_000 + b'\n{"step": 3}\n'
+
+
+def test_damaged_lines_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = create_run(tmp_path / "run")
+    (run.folder / "metrics.jsonl").write_bytes(DAMAGED_LINES)
+    with caplog.at_level(logging.WARNING, logger="llmkit"):
+        assert run.metrics() == [{"step": 1}, {"step": 3}]
+    assert len(logged(caplog, "WARNING", "metrics.jsonl", 4, "damaged")) == 1
+
+
+def test_rewinding_keeps_a_damaged_file(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run")
+    for number in (1, 2):
+        (run.folder / "metrics.jsonl").write_bytes(DAMAGED_LINES)
+        run.rewind(1)
+        assert (run.folder / "metrics.jsonl").read_text() == '{"step": 1}\n'
+        assert (run.folder / f"metrics.damaged-{number}.jsonl").read_bytes() == DAMAGED_LINES
+    run.rewind(0)
+    assert not (run.folder / "metrics.damaged-3.jsonl").exists()
 
 
 # ---- the lock
