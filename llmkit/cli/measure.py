@@ -57,8 +57,8 @@ RougeTokenizer = Annotated[
     Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE splits texts into words.")
 ]
 Pooling = Annotated[
-    Literal["mean", "first"] | None,
-    typer.Option(help="For neighbour_recall: the mean of a text's token vectors (the default) or its first token."),
+    Literal["mean", "first", "max", "mean_sqrt_len", "weightedmean", "lasttoken"] | None,
+    typer.Option(help="For neighbour_recall: how the vectors of a text's tokens become one, as in llmkit embed."),
 ]
 Baseline = Annotated[bool, typer.Option("--baseline", help="Compare the model with simple baselines on the same rows.")]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object, with all details.")]
