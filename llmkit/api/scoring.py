@@ -24,7 +24,7 @@ _PRINTED_NO_ANSWER = "no answer"
 
 def score_files(
     predictions: str | Path,
-    references: str | Path,
+    references: str | Path | Sequence[str | Path],
     *,
     metrics: Sequence[str],
     column: str | None = None,
@@ -39,6 +39,8 @@ def score_files(
     commands write such values, or the data sets of the tasks have them; `Evaluation.columns` has its name.
 
     Args:
+        references: a file, or several with a reference of each row in every file. A value that is a list of texts, too,
+            is several references of its row.
         column: the column of both files.
         prediction_column: the column of the predictions.
         reference_column: the column of the references.
@@ -55,22 +57,32 @@ def score_files(
         predictions, "prediction", kinds, file_column=prediction_column, shared_column=column, quoting=quoting
     )
     predictions_column = prediction_file.choose(paired=())
-    reference_file = _ValueFile(
-        references, "reference", kinds, file_column=reference_column, shared_column=column, quoting=quoting
-    )
-    references_column = reference_file.choose(paired=reference_columns_of(predictions_column))
-    sides = prediction_file.values(predictions_column), reference_file.values(references_column)
-    check_rows(*sides)
+    paths = [references] if isinstance(references, str | Path) else list(references)
+    reference_files = [
+        _ValueFile(path, "reference", kinds, file_column=reference_column, shared_column=column, quoting=quoting)
+        for path in paths
+    ]
+    paired = reference_columns_of(predictions_column)
+    reference_columns = [file.choose(paired=paired) for file in reference_files]
+    sides = [prediction_file.values(predictions_column)]
+    sides += [file.values(name) for file, name in zip(reference_files, reference_columns, strict=True)]
+    for side in sides[1:]:
+        check_rows(sides[0], side)
     compared = {name: values_for(name, values_of(name), *sides) for name in metrics}
     scores = merge_scores(score_texts([name], *compared[name], rouge_tokenizer=rouge_tokenizer) for name in metrics)
     return Evaluation(
         None,
-        f"{predictions} against {references}",
+        f"{predictions} against {', '.join(map(str, paths))}",
         len(sides[0]),
         scores,
         compared[metrics[0]][0],
-        columns={"predictions": predictions_column, "references": references_column},
+        columns={"predictions": predictions_column, "references": _one_name(reference_columns)},
     )
+
+
+def _one_name(columns: Sequence[str | None]) -> str | None:
+    """The column of all files, or their columns in order."""
+    return columns[0] if len(set(columns)) == 1 else ", ".join(column or "lines" for column in columns)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,10 @@ Data = Annotated[
     typer.Option(help="Rows to evaluate on. Default: the run's own test rows, else its validation rows."),
 ]
 Predictions = Annotated[str | None, typer.Option(metavar="FILE", help="Predictions to score without a model.")]
-References = Annotated[str | None, typer.Option(metavar="FILE", help="References for --predictions.")]
+References = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE", help="References for --predictions. Can be repeated, if rows have several."),
+]
 Metrics = Annotated[
     list[str] | None,
     typer.Option(help="A metric of docs/metrics.md, such as accuracy or rouge, or evaluate:NAME. Can be repeated."),
@@ -80,9 +83,9 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Evaluate a model on rows, or predictions against references."""
-    if (predictions is None) != (references is None):
+    if (predictions is None) != (not references):
         raise UsageError("--predictions and --references must be given together.")
-    if predictions is not None and references is not None:
+    if predictions is not None and references:
         _check_file_options(model=model or data, baseline=baseline, pooling=pooling, column=column)
         from llmkit.api import score_files
 
@@ -201,7 +204,7 @@ def _print_text_details(details: dict[str, Any]) -> None:
     if "bleu" in details:
         words = details["bleu"]["words"]
         print(f"  bleu tokenizer: {words['tokenizer']} ({words['why']})")
-    for name in ("bleu", "chrf", "ter"):
+    for name in ("bleu", "chrf", "chrf++", "ter"):
         if name in details:
             print(f"  {name}: {details[name]['signature']}")
     if "written" in details:
