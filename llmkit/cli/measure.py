@@ -59,6 +59,21 @@ Quoting = Annotated[
 RougeTokenizer = Annotated[
     Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE splits texts into words.")
 ]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CODE",
+        help="With --predictions, the references' language, such as ja, for BLEU and TER. Default: by their script.",
+    ),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="LABEL=NAME",
+        help="With --predictions, the name of a label that the files write differently, such as LABEL_0=negative. "
+        "Can be repeated.",
+    ),
+]
 Pooling = Annotated[
     Literal["mean", "first", "max", "mean_sqrt_len", "weightedmean", "lasttoken"] | None,
     typer.Option(help="For neighbour_recall: how the vectors of a text's tokens become one, as in llmkit embed."),
@@ -78,6 +93,8 @@ def evaluate(
     reference_column: ReferenceColumn = None,
     quoting: Quoting = None,
     rouge_tokenizer: RougeTokenizer = "auto",
+    language: Language = None,
+    label: Labels = None,
     pooling: Pooling = None,
     baseline: Baseline = False,
     as_json: Json = False,
@@ -98,9 +115,13 @@ def evaluate(
             reference_column=reference_column,
             quoting=quoting or "auto",
             rouge_tokenizer=rouge_tokenizer,
+            language=language,
+            label_names=_label_names(label),
         )
     else:
-        _check_model_options(prediction_column=prediction_column, reference_column=reference_column)
+        _check_model_options(
+            prediction_column=prediction_column, reference_column=reference_column, language=language, label=label
+        )
         from llmkit.api import evaluate_model
 
         evaluation = evaluate_model(
@@ -136,16 +157,33 @@ def _check_file_options(*, model: object, baseline: bool, pooling: str | None, c
         )
 
 
-def _check_model_options(*, prediction_column: str | None, reference_column: str | None) -> None:
+def _check_model_options(
+    *, prediction_column: str | None, reference_column: str | None, language: str | None, label: list[str] | None
+) -> None:
     """
     Raises:
         UsageError: an option that works only with --predictions.
     """
+    if label:
+        raise UsageError("--label works only with --predictions. A model's config names its labels (id2label).")
+    if language is not None:
+        raise UsageError("--language works only with --predictions. A model's task knows its language.")
     if prediction_column is not None or reference_column is not None:
         option = "--reference-column" if prediction_column is None else "--prediction-column"
         raise UsageError(
             f"{option} works only with --predictions. With a model, name columns with --column ROLE=COLUMN."
         )
+
+
+def _label_names(pairs: list[str] | None) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for pair in pairs or ():
+        label, equals, name = pair.partition("=")
+        if not (label and equals and name):
+            raise UsageError(f"--label {pair}: write LABEL=NAME, such as LABEL_0=negative.")
+        if names.setdefault(label, name) != name:
+            raise UsageError(f"--label: {label} has two names, {names[label]} and {name}. Give one.")
+    return names
 
 
 def _columns(pairs: list[str] | None) -> dict[str, str] | None:
