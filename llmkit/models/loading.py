@@ -24,7 +24,7 @@ from llmkit.models.families import (
 )
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.resolve import ResolvedModel, find_model
-from llmkit.models.sentence_modules import read_sentence_modules
+from llmkit.models.sentence_modules import check_modules, read_sentence_modules
 from llmkit.models.threads import one_load_at_a_time
 from llmkit.models.tokenizer_files import TOKENIZER_CONFIG, read_tokenizer
 from llmkit.models.tokenizers import train_tokenizer
@@ -110,6 +110,8 @@ def load_model(
             does not fit; weights that are missing or not finite.
     """
     resolved = find_model(name, revision=revision)
+    if head == "embedding" and resolved.sentence is not None:
+        check_modules(resolved.sentence, name=resolved.name)  # a model that llmkit does not have may be due to these
     model_type = resolved.config.get("model_type")
     family = family_of(model_type, name=resolved.name)
     cls = family.model_class(head, model_type=str(model_type))

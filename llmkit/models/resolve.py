@@ -26,7 +26,7 @@ from llmkit.errors import MachineError, ModelError, nearest
 from llmkit.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, MODEL_CONFIG, read_adapter
 from llmkit.models.files import find_file, read_json
 from llmkit.models.loaded import Adapter
-from llmkit.models.sentence_files import SentenceFolder, read_sentence_folder
+from llmkit.models.sentence_files import MODULES, SentenceFolder, read_sentence_folder
 from llmkit.models.stored import INDEX, WEIGHTS, weight_files
 from llmkit.models.tokenizer_files import OTHER_TEMPLATES, TOKENIZER_FILES
 
@@ -77,6 +77,11 @@ def _resolve_model(root: Path, *, name: str, commit: str | None) -> ResolvedMode
     sentence = read_sentence_folder(root, name=name)
     if sentence is not None and commit is not None and sentence.weights:
         _download(name, revision=commit, files=sentence.weights)
+    if sentence is not None and sentence.modules[0].kind != "Transformer" and not (root / CONFIG).exists():
+        raise ModelError(
+            f"{name}: {MODULES} begins with the module {sentence.modules[0].kind}, which llmkit does not implement; it "
+            "needs a Transformer. Use sentence-transformers instead."
+        )
     folder = root if sentence is None else sentence.transformer
     if not folder.is_dir():
         raise ModelError(f"{name}: not a model, it has no folder {folder.name}.")

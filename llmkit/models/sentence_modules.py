@@ -8,7 +8,7 @@ Legend: N texts, D numbers of a vector.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -154,7 +154,7 @@ def read_sentence_modules(folder: SentenceFolder, *, hidden: int, name: str) -> 
         ModelError: a module that llmkit does not implement, or in another order; a damaged config; weights that are
             missing, damaged, pickled or of another shape.
     """
-    rest = _in_known_order(folder, name=name)
+    check_modules(folder, name=name)
     reader = _Reader(folder, name)
     settings = read_json(folder.root, SETTINGS, name=name) or {}
     model_type = settings.get("model_type", "SentenceTransformer")
@@ -166,7 +166,7 @@ def read_sentence_modules(folder: SentenceFolder, *, hidden: int, name: str) -> 
     pooling, include_prompt = reader.of_pooling(folder.modules[1], hidden=hidden)
     layers: list[Dense | UnitLength] = []
     width = hidden * len(pooling)
-    for module in rest:
+    for module in folder.modules[2:]:
         if module.kind == "Normalize":
             reader.check_names(module)
             layers.append(UnitLength())
@@ -191,8 +191,11 @@ def read_sentence_modules(folder: SentenceFolder, *, hidden: int, name: str) -> 
     )
 
 
-def _in_known_order(folder: SentenceFolder, *, name: str) -> Sequence[ListedModule]:
-    """The modules after the pooling."""
+def check_modules(folder: SentenceFolder, *, name: str) -> None:
+    """
+    Raises:
+        ModelError: a module that llmkit does not implement, or an order in which they give no vectors.
+    """
     first, *others = folder.modules
     after = ("Dense", "Normalize", "Dropout")
     for module in folder.modules:
@@ -207,7 +210,6 @@ def _in_known_order(folder: SentenceFolder, *, name: str) -> Sequence[ListedModu
         raise ModelError(
             f"{name}: {MODULES} lists {found}; llmkit needs a Transformer, then one Pooling, then any of {', '.join(after)}."
         )
-    return others[1:]
 
 
 @dataclass(frozen=True)

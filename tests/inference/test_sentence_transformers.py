@@ -15,6 +15,7 @@ import pytest
 import torch
 from builders import LABELS, sentence
 from facts import facts, logged
+from peft import LoraConfig, get_peft_model
 from sentence_folders import FLAGS, WIDTH, add_dense, sentence_folder, write_json
 from torch import Tensor
 from transformers import AutoTokenizer, BertModel, T5EncoderModel
@@ -327,6 +328,21 @@ def test_a_module_that_llmkit_does_not_implement_is_named(kind: str, position: i
     assert "modules.json" in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["StaticEmbedding", "CLIPModel", "WordEmbeddings", "BoW", "Router"])
+@pytest.mark.parametrize("model_type", [None, "clip"])
+def test_a_folder_without_a_transformer_is_refused_by_the_module_that_it_has(
+    kind: str, model_type: str | None, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    write_json(folder / "modules.json", [{"path": "", "type": f"sentence_transformers.models.{kind}"}])
+    (folder / "model.safetensors").write_bytes(b"0")
+    if model_type is not None:
+        write_json(folder / "config.json", {"model_type": model_type})
+    with pytest.raises(ModelError, match=facts("modules.json", kind)):
+        llmkit.load(str(folder), verb="embed")
+
+
 @pytest.mark.parametrize(
     "kinds", [["Transformer"], ["Pooling", "Transformer"], ["Transformer", "Dense", "Pooling"], []]
 )
@@ -475,3 +491,26 @@ def test_a_pooling_without_its_config_is_refused(tmp_path: Path) -> None:
     (folder / POOLING).unlink()
     with pytest.raises(ModelError, match=facts(POOLING, "missing")):
         load_model(str(folder), head="embedding")
+
+
+@pytest.mark.parametrize("body", ["", "0_Transformer"])
+def test_an_adapter_embeds_as_its_own_folder_says_else_as_that_of_its_base(body: str, tmp_path: Path) -> None:
+    cls = {**FLAGS, "pooling_mode_cls_token": True, "word_embedding_dimension": WIDTH}
+    base = sentence_folder(tmp_path / "base", pooling=cls, body=body, transformer={"max_seq_length": 12})
+    config = LoraConfig(task_type="FEATURE_EXTRACTION", target_modules=["query", "value"], init_lora_weights=False)
+    adapter = tmp_path / "adapter"
+    get_peft_model(BertModel.from_pretrained(base / body), config).save_pretrained(adapter)
+    write_json(
+        adapter / "adapter_config.json",
+        {**json.loads((adapter / "adapter_config.json").read_text()), "base_model_name_or_path": str(base)},
+    )
+    opened = load_model(str(adapter), head="embedding")
+    assert opened.sentence is not None
+    assert (opened.sentence.pooling, opened.sentence.max_tokens) == (("first",), 12)
+    assert not np.allclose(embedded(adapter, TEXTS[:1]), embedded(base, TEXTS[:1]), atol=1e-3)
+    for path in ("modules.json", POOLING):
+        (adapter / path).parent.mkdir(exist_ok=True)
+        (adapter / path).write_bytes((sentence_folder(tmp_path / path[:2]) / path).read_bytes())
+    own = load_model(str(adapter), head="embedding").sentence
+    assert own is not None
+    assert (own.pooling, own.max_tokens) == (("mean",), None)
