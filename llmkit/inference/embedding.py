@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, get_args
 
 from llmkit.errors import UsageError, nearest
 from llmkit.models.loaded import LoadedModel
@@ -108,13 +108,15 @@ def vector_options(
         prompt: a text to put in front of each; empty for none.
         prompt_name: of one of the folder's prompts, in place of its text.
     Raises:
-        UsageError: both a prompt and a name; a name that the model does not have; a pooling whose vectors do not fit
-            the layer after it.
+        UsageError: both a prompt and a name; a name that the model does not have; an unknown pooling, or one whose
+            vectors do not fit the layer after it.
     """
     sentence, hidden = loaded.sentence, loaded.model.config.hidden_size
     modes: tuple[Pooling, ...] = sentence.pooling if sentence else ("mean",)
     if pooling:
         modes = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+    if unknown := [mode for mode in modes if mode not in get_args(Pooling)]:
+        raise UsageError(f"unknown pooling {unknown[0]!r}; use {', '.join(get_args(Pooling))}.")
     text = _prompt(loaded, prompt=prompt, prompt_name=prompt_name)
     dimension = hidden * len(modes)
     if sentence is None:

@@ -249,6 +249,7 @@ def test_a_prompt_is_read_but_not_pooled_where_the_folder_says_so(
         ({"prompt_name": "query", "prompt": "find: "}, ["prompt"]),
         ({"prompt": "a stone " * 40}, ["prompt", "64"]),
         ({"pooling": ["first", "mean"]}, ["first+mean", 32, 16]),
+        ({"pooling": "cls"}, ["'cls'", "first"]),
     ],
 )
 def test_options_that_do_not_fit_the_folder_are_refused(
