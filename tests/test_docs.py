@@ -189,6 +189,6 @@ def test_metrics_page_has_every_figure_with_its_direction() -> None:
 
 def test_metrics_page_has_every_metric_with_its_figures() -> None:
     _, _, rows = next(table for table in tables("metrics.md") if table[1][0] == "metric")
-    shown = {code(row[0]): tuple(re.findall(r"`(\w+)`", row[1])) for row in rows}
+    shown = {code(row[0]): tuple(re.findall(r"`([\w+]+)`", row[1])) for row in rows}
     assert shown.pop(f"{EXTERNAL_PREFIX}NAME") == ()
     assert shown == {metric.name: metric.scores for metric in METRICS.values()}

@@ -29,7 +29,7 @@ from llmkit.api.vectors import (
 )
 from llmkit.api.verbs import Verb
 from llmkit.evaluation.verdict import Comparison
-from llmkit.inference.embedding import Found
+from llmkit.inference.embedding import EmbedOptions, Found
 from llmkit.inference.filling import Candidate, FilledMask, Filling
 from llmkit.tasks.classification.predict import Classification
 from llmkit.tasks.token_classification.predict import Tagging
@@ -41,6 +41,7 @@ __all__ = [
     "Candidate",
     "Classification",
     "Comparison",
+    "EmbedOptions",
     "Evaluated",
     "Evaluation",
     "FilledMask",

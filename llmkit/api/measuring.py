@@ -16,7 +16,7 @@ from llmkit.training.metric_checks import check_metrics_fit
 from llmkit.training.splits import reading_as
 
 if TYPE_CHECKING:
-    from llmkit.tasks.base import Pooling
+    from llmkit.models.pooling import Pooling
 
 
 def evaluate_model(
@@ -48,8 +48,7 @@ def evaluate_model(
         DataError: rows that the task cannot use, or a run's data that have changed since training.
     """
     if _is_of_vectors(metrics, pooling=pooling, baseline=baseline):
-        vectors = pooling or "mean"
-        return evaluate_embeddings(model, data=data, columns=columns, quoting=quoting or "auto", pooling=vectors)
+        return evaluate_embeddings(model, data=data, columns=columns, quoting=quoting or "auto", pooling=pooling)
     score_names_of(metrics or ())  # report an unknown name before the model is loaded
     from llmkit.api.evaluated_model import encode_rows, measure_examples, open_model
 

@@ -7,18 +7,29 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from typing_extensions import Unpack
+
 from llmkit.api.chats import check_messages
 from llmkit.api.model_options import model_options, prompt_config
 from llmkit.api.verbs import USES, Verb, default_model, verb_of_model
 from llmkit.data.vectors import check_search
 from llmkit.errors import ModelError, UsageError
-from llmkit.inference.embedding import Embedded, EmbedOverflow, Found, NearestRows, embed_texts
+from llmkit.inference.embedding import (
+    Embedded,
+    EmbedOptions,
+    EmbedOverflow,
+    Found,
+    NearestRows,
+    embed_texts,
+    search_options,
+    vector_options,
+)
 from llmkit.inference.filling import Filling, FillOverflow, fill_texts
 from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_in_parts, summarize_texts
 from llmkit.models.chat import Messages, is_chat_model
 from llmkit.models.threads import one_load_at_a_time
 from llmkit.recipe.blocks import GenerationBlock, Quoting
-from llmkit.tasks.base import WRITING_HEADS, Pooling
+from llmkit.tasks.base import WRITING_HEADS
 from llmkit.tasks.classification.predict import Classification, ClassifyOverflow, classify_texts, reads_pairs
 from llmkit.tasks.inputs import Overflow
 from llmkit.tasks.instruction.predict import Reply, answer_chat, stream_chat
@@ -26,6 +37,7 @@ from llmkit.tasks.multiple_choice.choices import Question
 from llmkit.tasks.multiple_choice.predict import Choice, ChooseOverflow, choose, read_choice_rows
 from llmkit.tasks.question_answering.predict import Answer, answer_options, answer_questions
 from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, summarization_config, translation_config
+from llmkit.tasks.similarity import Similarity
 from llmkit.tasks.token_classification.predict import Tagging, TagOverflow, tag_texts
 from llmkit.tasks.token_classification.saved import SavedTokenClassification
 from llmkit.tasks.token_classification.subwords import overlap_of
@@ -174,41 +186,38 @@ class Model:
 
     @property
     def dimension(self) -> int:
-        """Dimension of the vectors of `embed`."""
-        size: int = self.loaded.model.config.hidden_size
-        return size
+        """Numbers of a vector that `embed` gives without options."""
+        return vector_options(self.loaded).dimension
+
+    @property
+    def similarity(self) -> Similarity:
+        """What `search` compares vectors by: as the folder of sentence-transformers says, else the cosine."""
+        return self.loaded.sentence.similarity if self.loaded.sentence else "cosine"
 
     def embed(
-        self,
-        texts: Iterable[str],
-        *,
-        pooling: Pooling = "mean",
-        normalize: bool = True,
-        overflow: EmbedOverflow = "truncate",
+        self, texts: Iterable[str], *, overflow: EmbedOverflow = "truncate", **options: Unpack[EmbedOptions]
     ) -> NDArray[np.float32]:
-        """(N, D) the vector of each text, in their order; see `embed_texts` for the options, errors and long texts.
+        """(N, D) the vector of each text, in their order; see `embed_texts` for errors and long texts.
 
+        Args:
+            options: as in `vector_options`. Those that are left out are as a folder of sentence-transformers says;
+                for any other model, the vector is the mean, scaled to unit length.
         Raises:
-            UsageError: the model was opened for another verb.
+            UsageError: the model was opened for another verb, or the options do not fit it.
         """
         import numpy as np
 
-        chunks = self.embed_stream(texts, pooling=pooling, normalize=normalize, overflow=overflow)
-        empty = np.empty((0, self.dimension), dtype=np.float32)
-        return np.concatenate([empty, *(chunk.vectors for chunk in chunks)])
+        chunks = self.embed_stream(texts, overflow=overflow, **options)
+        none = np.empty((0, vector_options(self.loaded, **options).dimension), dtype=np.float32)
+        return np.concatenate([none, *(chunk.vectors for chunk in chunks)])
 
     def embed_stream(
-        self,
-        texts: Iterable[str],
-        *,
-        pooling: Pooling = "mean",
-        normalize: bool = True,
-        overflow: EmbedOverflow = "truncate",
+        self, texts: Iterable[str], *, overflow: EmbedOverflow = "truncate", **options: Unpack[EmbedOptions]
     ) -> Iterator[Embedded]:
         """As `embed`, in batches of texts with their vectors, in bounded memory."""
         self._check_head("embed")
-        options: dict[str, Any] = {"pooling": pooling, "normalize": normalize, "overflow": overflow}
-        return embed_texts(self.loaded, self._engine, _check_list(texts), **options)
+        wanted = vector_options(self.loaded, **options)
+        return embed_texts(self.loaded, self._engine, _check_list(texts), options=wanted, overflow=overflow)
 
     def search(
         self,
@@ -216,20 +225,32 @@ class Model:
         texts: Iterable[str],
         *,
         top_k: int = 5,
-        pooling: Pooling = "mean",
         overflow: EmbedOverflow = "truncate",
+        query_prompt: str | None = None,
+        query_prompt_name: str | None = None,
+        **options: Unpack[EmbedOptions],
     ) -> list[list[Found]]:
-        """For each query the texts whose vectors are nearest to the query's by cosine, the nearest first.
+        """For each query the texts whose vectors are nearest to its own, the nearest first; see `similarity`.
 
-        Exact, and in bounded memory: the texts are read once, and only the best are stored.
+        Exact, in bounded memory: the texts are read once, and only the best are kept.
 
+        Args:
+            query_prompt: in front of each query; without it, the folder's prompt for queries, else its default.
+            options: as in `embed`; without a prompt, texts get the folder's prompt for documents, else its default.
         Raises:
-            UsageError: no query, `top_k` below 1, or the model was opened for another verb.
+            UsageError: no query, `top_k` below 1, or as `embed`.
         """
-        query_texts = list(_check_list(queries))
-        check_search(query_texts, top_k=top_k)
-        nearest = NearestRows(self.embed(query_texts, pooling=pooling, overflow=overflow), top_k=top_k)
-        for batch in self.embed_stream(texts, pooling=pooling, overflow=overflow):
+        self._check_head("embed")
+        asked = list(_check_list(queries))
+        check_search(asked, top_k=top_k)
+        of_query: EmbedOptions = {**options, "prompt": query_prompt, "prompt_name": query_prompt_name}
+        by_query = search_options(self.loaded, "query", of_query)
+        by_text = search_options(self.loaded, "document", options)
+        if by_query["prompt"] or by_text["prompt"]:
+            logger.info("prompt of the queries: %r, of the texts: %r", by_query["prompt"], by_text["prompt"])
+        vectors = self.embed(asked, overflow=overflow, **by_query)
+        nearest = NearestRows(vectors, top_k=top_k, similarity=self.similarity)
+        for batch in self.embed_stream(texts, overflow=overflow, **by_text):
             nearest.add(batch.texts, batch.vectors)
         return nearest.results()
 

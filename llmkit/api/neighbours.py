@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from llmkit.api.evaluation_result import Evaluation, save_evaluation
 from llmkit.api.evaluation_rows import find_run, labelled_rows
 from llmkit.api.model import load
 from llmkit.errors import UsageError
 from llmkit.evaluation.metrics import neighbour_recall
+from llmkit.inference.embedding import vector_options
+from llmkit.models.pooling import Pooling
 from llmkit.recipe.blocks import Quoting
-from llmkit.tasks.base import Pooling
 
 logger = logging.getLogger("llmkit")
 
@@ -23,7 +25,7 @@ def evaluate_embeddings(
     data: Sequence[str] | None,
     columns: Mapping[str, str] | None = None,
     quoting: Quoting = "auto",
-    pooling: Pooling = "mean",
+    pooling: Pooling | None = None,
 ) -> Evaluation:
     """Whether rows with the same label have similar vectors: the metric `neighbour_recall`.
 
@@ -34,6 +36,7 @@ def evaluate_embeddings(
         model: anything that `embed` takes; without it, the default of `embed`.
         data: sources of labelled rows, as in a recipe.
         columns: the columns of `text` and `label`, where they have other names.
+        pooling: as in `Model.embed`, which gets no other options.
     Raises:
         UsageError: no rows are named.
         DataError: rows without a text or a label, or fewer than two.
@@ -46,9 +49,13 @@ def evaluate_embeddings(
     if repeated := len(texts) - len(set(texts)):
         count = f"{repeated:,} of {len(texts):,}"
         logger.warning("%s texts are duplicates: such rows are each other's nearest neighbours", count)
-    scores = neighbour_recall(embedder.embed(texts, pooling=pooling), labels)
+    scores = neighbour_recall(embedder.embed(texts, pooling=pooling), labels, similarity=embedder.similarity)
     name = embedder.loaded.name
-    scores = replace(scores, details={**scores.details, "pooling": pooling})
+    used = vector_options(embedder.loaded, pooling=pooling)
+    details: dict[str, Any] = {"pooling": "+".join(used.pooling)}
+    if embedder.loaded.sentence is not None:
+        details |= {"normalized": used.normalize, "prompt": used.prompt, "similarity": embedder.similarity}
+    scores = replace(scores, details={**scores.details, **details})
     nearest_labels = scores.details.pop("nearest_labels")
     mapped = dict(columns) if columns else None
     evaluation = Evaluation(name, ", ".join(data), len(rows), scores, nearest_labels, columns=mapped)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +13,11 @@ from llmkit.api.value_columns import choose_column, reference_columns_of
 from llmkit.data.files import text_lines
 from llmkit.data.sources import column_names, open_rows
 from llmkit.errors import DataError, UsageError
+from llmkit.evaluation.label_names import LABEL_KINDS, check_labels_match, rename_labels
 from llmkit.evaluation.metrics import RougeTokenizer, check_rows, merge_scores, score_names_of, score_texts, values_of
 from llmkit.evaluation.values import Value, ValueKind, fits, values_for
 from llmkit.recipe.blocks import Quoting
+from llmkit.recipe.languages import language_code
 
 _PLAIN_TEXT = {".txt", ".text", ".md"}
 _PRINTED_LABELS = re.compile(r"\(none\)|[^\t]+\t[01]\.\d{4}(\t[^\t]+\t[01]\.\d{4})*")
@@ -24,7 +26,7 @@ _PRINTED_NO_ANSWER = "no answer"
 
 def score_files(
     predictions: str | Path,
-    references: str | Path,
+    references: str | Path | Sequence[str | Path],
     *,
     metrics: Sequence[str],
     column: str | None = None,
@@ -32,6 +34,8 @@ def score_files(
     reference_column: str | None = None,
     quoting: Quoting = "auto",
     rouge_tokenizer: RougeTokenizer = "auto",
+    language: str | None = None,
+    label_names: Mapping[str, str] | None = None,
 ) -> Evaluation:
     """Scores of predictions against references, row by row.
 
@@ -39,14 +43,19 @@ def score_files(
     commands write such values, or the data sets of the tasks have them; `Evaluation.columns` has its name.
 
     Args:
+        references: a file, or several with a reference of each row in every file. A value that is a list of texts, too,
+            is several references of its row.
         column: the column of both files.
         prediction_column: the column of the predictions.
         reference_column: the column of the references.
         quoting: what quotation marks mean in .csv and .tsv files, as `data.quoting` in a recipe.
+        language: code of the references' language, for BLEU and TER; without it, their script decides.
+        label_names: label -> its name in this comparison, for labels that the files write differently.
     Raises:
         UsageError: an unknown metric, or none; or several possible columns.
         DataError: files that cannot be read, have different numbers of rows, or values that a metric cannot compare.
     """
+    language = None if language is None else _language_code(language)
     if not metrics:
         raise UsageError("give --metric, once or more, such as accuracy, f1 or rouge.")
     score_names_of(metrics)  # report an unknown name before the files are read
@@ -55,22 +64,54 @@ def score_files(
         predictions, "prediction", kinds, file_column=prediction_column, shared_column=column, quoting=quoting
     )
     predictions_column = prediction_file.choose(paired=())
-    reference_file = _ValueFile(
-        references, "reference", kinds, file_column=reference_column, shared_column=column, quoting=quoting
+    paths = [references] if isinstance(references, str | Path) else list(references)
+    reference_files = [
+        _ValueFile(path, "reference", kinds, file_column=reference_column, shared_column=column, quoting=quoting)
+        for path in paths
+    ]
+    paired = reference_columns_of(predictions_column)
+    reference_columns = [file.choose(paired=paired) for file in reference_files]
+    sides = [prediction_file.values(predictions_column)]
+    sides += [file.values(name) for file, name in zip(reference_files, reference_columns, strict=True)]
+    for side in sides[1:]:
+        check_rows(sides[0], side)
+    compared = {name: _compared(name, sides, label_names=label_names or {}) for name in metrics}
+    scores = merge_scores(
+        score_texts([name], *compared[name], rouge_tokenizer=rouge_tokenizer, language=language) for name in metrics
     )
-    references_column = reference_file.choose(paired=reference_columns_of(predictions_column))
-    sides = prediction_file.values(predictions_column), reference_file.values(references_column)
-    check_rows(*sides)
-    compared = {name: values_for(name, values_of(name), *sides) for name in metrics}
-    scores = merge_scores(score_texts([name], *compared[name], rouge_tokenizer=rouge_tokenizer) for name in metrics)
     return Evaluation(
         None,
-        f"{predictions} against {references}",
+        f"{predictions} against {', '.join(map(str, paths))}",
         len(sides[0]),
         scores,
         compared[metrics[0]][0],
-        columns={"predictions": predictions_column, "references": references_column},
+        columns={"predictions": predictions_column, "references": _one_name(reference_columns)},
     )
+
+
+def _compared(
+    metric: str, sides: Sequence[Sequence[Value]], *, label_names: Mapping[str, str]
+) -> tuple[list[Any], list[Any]]:
+    """The predictions and references of a metric."""
+    kind = values_of(metric)
+    predictions, references = values_for(metric, kind, *sides)
+    if kind not in LABEL_KINDS:
+        return predictions, references
+    predictions, references = rename_labels(predictions, label_names), rename_labels(references, label_names)
+    check_labels_match(metric, predictions, references)
+    return predictions, references
+
+
+def _language_code(language: str) -> str:
+    try:
+        return language_code(language)
+    except ValueError as error:
+        raise UsageError(f"--language: {error}.") from error
+
+
+def _one_name(columns: Sequence[str | None]) -> str | None:
+    """The column of all files, or their columns in order."""
+    return columns[0] if len(set(columns)) == 1 else ", ".join(column or "lines" for column in columns)
 
 
 @dataclass(frozen=True)

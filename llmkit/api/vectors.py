@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import Unpack
+
 from llmkit.api.model import Model
 from llmkit.data.vectors import (
     VectorFile,
@@ -17,8 +19,16 @@ from llmkit.data.vectors import (
     writing_vectors,
 )
 from llmkit.errors import ModelError, UsageError
-from llmkit.inference.embedding import EmbedOverflow, Found, NearestRows
-from llmkit.tasks.base import Pooling
+from llmkit.inference.embedding import (
+    EmbedOptions,
+    EmbedOverflow,
+    Found,
+    NearestRows,
+    VectorOptions,
+    search_options,
+    vector_options,
+)
+from llmkit.models.pooling import Pooling
 
 __all__ = ["SavedVectors", "check_search", "check_vectors_file", "save_vectors", "saved_vectors", "short_numbers"]
 logger = logging.getLogger("llmkit")
@@ -29,27 +39,28 @@ def save_vectors(
     texts: Iterable[str],
     path: str | Path,
     *,
-    pooling: Pooling = "mean",
-    normalize: bool = True,
     overflow: EmbedOverflow = "truncate",
+    **options: Unpack[EmbedOptions],
 ) -> int:
     """Write the vectors of all texts to a .npy, .jsonl or .parquet file, in bounded memory; the number of rows.
 
-    .npy is a float32 array (N, D); the others have the columns `text` and `vector`. The file appears when it is
-    complete. A Parquet file also records the model's weights, and `SavedVectors` checks them before a search.
+    .npy is a float32 array (N, D); the others have the columns `text` and `vector`. The file is there when all
+    vectors are in it. A Parquet file also says which weights made it, and how; `SavedVectors` checks a search by that.
 
+    Args:
+        options: as in `Model.embed`.
     Raises:
         UsageError: another extension.
         MachineError: the file cannot be written.
         DataError, ModelError: as `Model.embed`.
     """
-    about = {**_model_record(model), "pooling": pooling, "normalized": normalize}
+    used = vector_options(model.loaded, **options)
     rows = 0
-    with writing_vectors(Path(path), dimension=model.dimension, about=about) as add:
-        for batch in model.embed_stream(texts, pooling=pooling, normalize=normalize, overflow=overflow):
+    with writing_vectors(Path(path), dimension=used.dimension, about=_about(model, used)) as add:
+        for batch in model.embed_stream(texts, overflow=overflow, **options):
             add(batch.texts, batch.vectors)
             rows += len(batch.texts)
-    logger.info("%s: %s vectors of %s numbers", path, f"{rows:,}", f"{model.dimension:,}")
+    logger.info("%s: %s vectors of %s numbers", path, f"{rows:,}", f"{used.dimension:,}")
     return rows
 
 
@@ -72,26 +83,35 @@ class SavedVectors:
         queries: Sequence[str],
         *,
         top_k: int = 5,
-        pooling: Pooling | None = None,
+        pooling: Pooling | Sequence[Pooling] | None = None,
         overflow: EmbedOverflow = "truncate",
+        query_prompt: str | None = None,
+        query_prompt_name: str | None = None,
     ) -> list[list[Found]]:
-        """For each query the nearest rows by cosine, the nearest first; exact, in bounded memory.
+        """For each query the nearest rows, the nearest first; exact, in bounded memory. See `Model.similarity`.
 
         Args:
-            pooling: of the queries; None for that of the file, which is `mean` where the file does not say.
+            pooling: of the queries; None for that of the file, or that of `model` where the file does not say.
+            query_prompt: as in `Model.search`.
         Raises:
             ModelError: the vectors were made with other weights, or have another dimension.
             UsageError: they have another pooling; no query, or `top_k` below 1.
             DataError: a damaged row, or a query that cannot be embedded.
         """
         self._check(model)
-        vectors = model.embed(queries, pooling=self._pooling(pooling), overflow=overflow)
-        nearest = NearestRows(vectors, top_k=check_search(queries, top_k=top_k))
+        options = self._options(model, pooling)
+        options |= {"prompt": query_prompt, "prompt_name": query_prompt_name}
+        options = search_options(model.loaded, "query", options)
+        if options["prompt"]:
+            logger.info("prompt of the queries: %r", options["prompt"])
+        dimension = vector_options(model.loaded, **options).dimension
+        vectors = model.embed(queries, overflow=overflow, **options)
+        nearest = NearestRows(vectors, top_k=check_search(queries, top_k=top_k), similarity=model.similarity)
         for rows in self._file:
-            if rows.vectors.shape[1] != model.dimension:
+            if rows.vectors.shape[1] != dimension:
                 raise ModelError(
                     f"{self._file.name}: its vectors have {rows.vectors.shape[1]:,} numbers, those of "
-                    f"{model.loaded.name} {model.dimension:,}. Search with the model that made them, or embed again."
+                    f"{model.loaded.name} {dimension:,}. Search with the model that made them, or embed again."
                 )
             nearest.add(rows.texts, rows.vectors)
         return nearest.results()
@@ -102,17 +122,30 @@ class SavedVectors:
             logger.warning(
                 "%s does not say which weights made its vectors: only their length is checked", self._file.name
             )
-        elif file_weights != weights:
+            return
+        if file_weights != weights:
             raise ModelError(
                 f"{self._file.name}: its vectors were made by {self.model} (weights {file_weights:.12}), and this is "
                 f"{model.loaded.name} (weights {weights:.12}). Search with --model {self.model}, or embed the texts again."
             )
+        prompt = search_options(model.loaded, "document", {})["prompt"]
+        if (file_prompt := self._about.get("prompt", "")) != prompt:
+            logger.warning(
+                "%s: its texts were embedded with the prompt %r; for the texts of a search, %s has %r",
+                *(self._file.name, file_prompt, model.loaded.name, prompt),
+            )
 
-    def _pooling(self, requested: Pooling | None) -> Pooling:
-        saved: Pooling | None = self._about.get("pooling")
-        if requested is not None and saved is not None and requested != saved:
-            raise UsageError(f"{self._file.name}: its vectors have the pooling {saved}, not {requested}.")
-        return saved or requested or "mean"
+    def _options(self, model: Model, requested: Pooling | Sequence[Pooling] | None) -> EmbedOptions:
+        """How the queries are embedded: as the rows were."""
+        saved = self._about.get("pooling")
+        if saved is None:
+            return {"pooling": requested}
+        name = requested if isinstance(requested, str | None) else "+".join(requested)
+        if name is not None and name != saved:
+            raise UsageError(f"{self._file.name}: its vectors have the pooling {saved}, not {name}.")
+        normalize = self._about.get("normalized")
+        by_default = vector_options(model.loaded).normalize
+        return {"pooling": saved.split("+"), "normalize": None if normalize == by_default else normalize}
 
 
 def saved_vectors(path: str | Path, *, column: str = "text") -> SavedVectors | None:
@@ -129,14 +162,24 @@ def saved_vectors(path: str | Path, *, column: str = "text") -> SavedVectors | N
     return None if file is None else SavedVectors(file)
 
 
+def _about(model: Model, used: VectorOptions) -> dict[str, Any]:
+    return {
+        **_model_record(model),
+        "dimension": used.dimension,
+        "pooling": "+".join(used.pooling),
+        "normalized": used.normalize,
+        "prompt": used.prompt,
+    }
+
+
 def _model_record(model: Model) -> dict[str, Any]:
     from llmkit.models.export import weights_sha256
 
     loaded = model.loaded
+    sha256 = weights_sha256(loaded.model)
     return {
         "format": 1,
         "model": loaded.name,
         "revision": loaded.revision,
-        "weights_sha256": weights_sha256(loaded.model),
-        "dimension": model.dimension,
+        "weights_sha256": sha256 if loaded.sentence is None else loaded.sentence.sha256(sha256),
     }

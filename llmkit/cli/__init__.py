@@ -14,6 +14,7 @@ import typer
 
 from llmkit.cli import answer, chat, choose, embed, fill, measure, merge, plot, prepare, tag, train, translate, use
 from llmkit.cli.messages import print_error, send_log_to_stderr
+from llmkit.cli.repeated import Command
 from llmkit.errors import LlmkitError
 
 _BROKEN_PIPE = 141
@@ -49,7 +50,7 @@ def options(
 def _add_commands() -> None:
     for module in (train, use, translate, tag, answer, choose, chat, fill, embed, measure, plot, merge, prepare):
         for command in module.COMMANDS:
-            app.command(no_args_is_help=False)(command)
+            app.command(no_args_is_help=False, cls=Command)(command)
 
 
 _add_commands()

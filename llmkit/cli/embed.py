@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,9 +12,9 @@ from llmkit.cli.use import Column, Json, Lines, ModelName, Quoting, Source, open
 from llmkit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from llmkit.api import Found, SavedVectors
+    from llmkit.api import EmbedOptions, Found, SavedVectors
 
-Pooling = Literal["mean", "first"]
+Pooling = Literal["mean", "first", "max", "mean_sqrt_len", "weightedmean", "lasttoken"]
 Overflow = Literal["error", "truncate", "window"]
 _SHOWN_CHARACTERS = 200
 """Characters of a search result shown in plain output."""
@@ -28,11 +28,25 @@ def embed(
         typer.Option("--output", "-o", metavar="FILE", help="Write the vectors to this .npy, .parquet or .jsonl file."),
     ] = None,
     pooling: Annotated[
-        Pooling | None, typer.Option(help="Use the mean of a text's token vectors (the default) or its first token.")
+        Pooling | None,
+        typer.Option(
+            help="How the vectors of a text's tokens become one. Default: as the model's sentence-transformers files "
+            "say, else mean."
+        ),
     ] = None,
     normalize: Annotated[
-        bool, typer.Option("--normalize/--no-normalize", help="Scale each vector to unit length.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--normalize/--no-normalize",
+            help="Scale each vector to unit length. Default: as the model's sentence-transformers files say, else yes.",
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="Text to put in front of each text. Default: the model's default prompt.")
+    ] = None,
+    prompt_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One of the model's prompts, to use as --prompt.")
+    ] = None,
     overflow: Annotated[
         Overflow,
         typer.Option(
@@ -44,6 +58,13 @@ def embed(
         list[str] | None,
         typer.Option(metavar="QUERY", help="Show the rows most similar to this text. Can be repeated."),
     ] = None,
+    query_prompt: Annotated[
+        str | None,
+        typer.Option(help="Text to put in front of each --search query. Default: the model's prompt for queries."),
+    ] = None,
+    query_prompt_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="One of the model's prompts, to use as --query-prompt.")
+    ] = None,
     top_k: Annotated[int, typer.Option(help="Number of rows to show for each --search.")] = 5,
     column: Column = "text",
     lines: Lines = True,
@@ -51,14 +72,19 @@ def embed(
     as_json: Json = False,
 ) -> None:
     """Embed texts as vectors, written as JSONL or to a file, or search texts or saved vectors."""
+    options: EmbedOptions = {
+        "pooling": pooling, "normalize": normalize, "prompt": prompt, "prompt_name": prompt_name
+    }  # fmt: skip
     if search:
         _search(
             source,
             [as_text(query) for query in search],
-            model=model, top_k=top_k, pooling=pooling, overflow=overflow,
-            column=column, by_line=lines, quoting=quoting, as_json=as_json, output=output,
+            model=model, top_k=top_k, options=options, query_prompt=query_prompt, query_prompt_name=query_prompt_name,
+            overflow=overflow, column=column, by_line=lines, quoting=quoting, as_json=as_json, output=output,
         )  # fmt: skip
         return
+    if query_prompt is not None or query_prompt_name is not None:
+        raise UsageError("--query-prompt is for the queries of --search. Use --prompt for the texts.")
     from llmkit.api import check_vectors_file, save_vectors, short_numbers
 
     file = None if output in (None, "-") else output
@@ -67,10 +93,10 @@ def embed(
     texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
     opened = open_model(model, verb="embed")
     if file is not None:
-        save_vectors(opened, texts, file, pooling=pooling or "mean", normalize=normalize, overflow=overflow)
+        save_vectors(opened, texts, file, overflow=overflow, **options)
         return
     with results(as_json=True, output=None) as write:
-        for batch in opened.embed_stream(texts, pooling=pooling or "mean", normalize=normalize, overflow=overflow):
+        for batch in opened.embed_stream(texts, overflow=overflow, **options):
             for text, vector in zip(batch.texts, batch.vectors, strict=True):
                 write("", {"text": text, "vector": short_numbers(vector)})
 
@@ -84,7 +110,9 @@ def _search(
     *,
     model: str | None,
     top_k: int,
-    pooling: Pooling | None,
+    options: EmbedOptions,
+    query_prompt: str | None,
+    query_prompt_name: str | None,
     overflow: Overflow,
     column: str,
     by_line: bool,
@@ -97,21 +125,41 @@ def _search(
     check_search(queries, top_k=top_k)
     if output is not None and Path(output).suffix.lower() in (".npy", ".parquet"):
         raise UsageError(f"{output}: results of --search are written as JSONL. Give a .jsonl file.")
+    asked: dict[str, Any] = {
+        "top_k": top_k, "overflow": overflow, "query_prompt": query_prompt, "query_prompt_name": query_prompt_name
+    }  # fmt: skip
     saved = _saved(source, column=column)
     if saved is not None:
+        _refuse_options_of_texts(options, file=str(source))
         opened = open_model(model or saved.model, verb="embed")
-        results_by_query = saved.search(opened, queries, top_k=top_k, pooling=pooling, overflow=overflow)
+        results_by_query = saved.search(opened, queries, pooling=options["pooling"], **asked)
     else:
         texts = input_texts(source, column=column, by_line=by_line, quoting=quoting)
         opened = open_model(model, verb="embed")
-        results_by_query = opened.search(queries, texts, top_k=top_k, pooling=pooling or "mean", overflow=overflow)
+        results_by_query = opened.search(queries, texts, **options, **asked)
     if not any(results_by_query):
         raise DataError("there are no rows to search.")
     with results(as_json=as_json, output=output) as write:
         for query, rows in zip(queries, results_by_query, strict=True):
             heading = f"query: {_one_line(query)}\n" if len(queries) > 1 else ""
             records = [{"score": row.score, "row": row.row, "text": row.text} for row in rows]
-            write(heading + "\n".join(map(_plain, rows)), {"query": query, "results": records})
+            record = {"query": query, "similarity": opened.similarity, "results": records}
+            write(heading + "\n".join(map(_plain, rows)), record)
+
+
+def _refuse_options_of_texts(options: EmbedOptions, *, file: str) -> None:
+    """
+    Raises:
+        UsageError: an option that changes the vectors of texts that are embedded already.
+    """
+    for option, value in (
+        ("--prompt", options["prompt"]),
+        ("--prompt-name", options["prompt_name"]),
+        ("--normalize", options["normalize"]),
+    ):
+        if value is not None:
+            hint = "Leave it out" if option == "--normalize" else "Use --query-prompt for the queries"
+            raise UsageError(f"{option}: the texts of {file} are embedded already. {hint}, or embed the texts again.")
 
 
 def _saved(source: str | None, *, column: str) -> SavedVectors | None:

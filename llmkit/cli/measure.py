@@ -27,7 +27,10 @@ Data = Annotated[
     typer.Option(help="Rows to evaluate on. Default: the run's own test rows, else its validation rows."),
 ]
 Predictions = Annotated[str | None, typer.Option(metavar="FILE", help="Predictions to score without a model.")]
-References = Annotated[str | None, typer.Option(metavar="FILE", help="References for --predictions.")]
+References = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE", help="References for --predictions. Can be repeated, if rows have several."),
+]
 Metrics = Annotated[
     list[str] | None,
     typer.Option(help="A metric of docs/metrics.md, such as accuracy or rouge, or evaluate:NAME. Can be repeated."),
@@ -56,9 +59,24 @@ Quoting = Annotated[
 RougeTokenizer = Annotated[
     Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE splits texts into words.")
 ]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CODE",
+        help="With --predictions, the references' language, such as ja, for BLEU and TER. Default: by their script.",
+    ),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="LABEL=NAME",
+        help="With --predictions, the name of a label that the files write differently, such as LABEL_0=negative. "
+        "Can be repeated.",
+    ),
+]
 Pooling = Annotated[
-    Literal["mean", "first"] | None,
-    typer.Option(help="For neighbour_recall: the mean of a text's token vectors (the default) or its first token."),
+    Literal["mean", "first", "max", "mean_sqrt_len", "weightedmean", "lasttoken"] | None,
+    typer.Option(help="For neighbour_recall: how the vectors of a text's tokens become one, as in llmkit embed."),
 ]
 Baseline = Annotated[bool, typer.Option("--baseline", help="Compare the model with simple baselines on the same rows.")]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object, with all details.")]
@@ -75,14 +93,16 @@ def evaluate(
     reference_column: ReferenceColumn = None,
     quoting: Quoting = None,
     rouge_tokenizer: RougeTokenizer = "auto",
+    language: Language = None,
+    label: Labels = None,
     pooling: Pooling = None,
     baseline: Baseline = False,
     as_json: Json = False,
 ) -> None:
     """Evaluate a model on rows, or predictions against references."""
-    if (predictions is None) != (references is None):
+    if (predictions is None) != (not references):
         raise UsageError("--predictions and --references must be given together.")
-    if predictions is not None and references is not None:
+    if predictions is not None and references:
         _check_file_options(model=model or data, baseline=baseline, pooling=pooling, column=column)
         from llmkit.api import score_files
 
@@ -95,9 +115,13 @@ def evaluate(
             reference_column=reference_column,
             quoting=quoting or "auto",
             rouge_tokenizer=rouge_tokenizer,
+            language=language,
+            label_names=_label_names(label),
         )
     else:
-        _check_model_options(prediction_column=prediction_column, reference_column=reference_column)
+        _check_model_options(
+            prediction_column=prediction_column, reference_column=reference_column, language=language, label=label
+        )
         from llmkit.api import evaluate_model
 
         evaluation = evaluate_model(
@@ -133,16 +157,33 @@ def _check_file_options(*, model: object, baseline: bool, pooling: str | None, c
         )
 
 
-def _check_model_options(*, prediction_column: str | None, reference_column: str | None) -> None:
+def _check_model_options(
+    *, prediction_column: str | None, reference_column: str | None, language: str | None, label: list[str] | None
+) -> None:
     """
     Raises:
         UsageError: an option that works only with --predictions.
     """
+    if label:
+        raise UsageError("--label works only with --predictions. A model's config names its labels (id2label).")
+    if language is not None:
+        raise UsageError("--language works only with --predictions. A model's task knows its language.")
     if prediction_column is not None or reference_column is not None:
         option = "--reference-column" if prediction_column is None else "--prediction-column"
         raise UsageError(
             f"{option} works only with --predictions. With a model, name columns with --column ROLE=COLUMN."
         )
+
+
+def _label_names(pairs: list[str] | None) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for pair in pairs or ():
+        label, equals, name = pair.partition("=")
+        if not (label and equals and name):
+            raise UsageError(f"--label {pair}: write LABEL=NAME, such as LABEL_0=negative.")
+        if names.setdefault(label, name) != name:
+            raise UsageError(f"--label: {label} has two names, {names[label]} and {name}. Give one.")
+    return names
 
 
 def _columns(pairs: list[str] | None) -> dict[str, str] | None:
@@ -201,7 +242,7 @@ def _print_text_details(details: dict[str, Any]) -> None:
     if "bleu" in details:
         words = details["bleu"]["words"]
         print(f"  bleu tokenizer: {words['tokenizer']} ({words['why']})")
-    for name in ("bleu", "chrf", "ter"):
+    for name in ("bleu", "chrf", "chrf++", "ter"):
         if name in details:
             print(f"  {name}: {details[name]['signature']}")
     if "written" in details:

@@ -11,13 +11,13 @@ from typing import Any, Literal, NamedTuple
 
 from llmkit.data import column_types
 from llmkit.data.rows import described
-from llmkit.errors import DataError
+from llmkit.errors import DataError, UsageError
 
 ValueKind = Literal[
     "text", "label", "label or labels", "labels with probabilities", "number", "tags", "entities", "answer", "any"
 ]
 NEEDED: Mapping[ValueKind, str] = {
-    "text": "a text",
+    "text": "a text, or for references a list of texts",
     "label": "one label: text or a whole number",
     "label or labels": "a label (text or a whole number) or a list of labels",
     "labels with probabilities": "a list of labels, or for predictions also a probability for each label",
@@ -28,6 +28,8 @@ NEEDED: Mapping[ValueKind, str] = {
     "any": "a value",
 }
 """Description of each kind, for messages."""
+_SEVERAL: frozenset[ValueKind] = frozenset({"text", "answer", "any"})
+"""Kinds of which a row may have several references."""
 
 
 class Value(NamedTuple):
@@ -48,13 +50,32 @@ def fits(kind: ValueKind, value: object, *, predicted: bool) -> bool:
 
 
 def values_for(
-    metric: str, kind: ValueKind, predictions: Sequence[Value], references: Sequence[Value]
+    metric: str, kind: ValueKind, predictions: Sequence[Value], *references: Sequence[Value]
 ) -> tuple[list[Any], list[Any]]:
     """The values that a metric compares, row by row; as many predictions as references.
 
+    Args:
+        references: a value per row; or several such lists, each with a reference of every row.
     Raises:
         DataError: a value of another kind, or of different kinds in predictions and references; with its place.
+        UsageError: several references, for a metric that compares with one.
     """
+    if len(references) > 1:
+        if kind not in _SEVERAL:
+            raise UsageError(f"{metric} compares each row with one reference. Give --references once.")
+        sides = [values_for(metric, kind, predictions, side) for side in references]
+        return sides[0][0], [_joined(row) for row in zip(*(side[1] for side in sides), strict=True)]
+    return _values_for(metric, kind, predictions, references[0])
+
+
+def _joined(references: Sequence[Any]) -> list[Any]:
+    """All references of a row, of which each file may have several."""
+    return [item for value in references for item in (value if isinstance(value, list) else [value])]
+
+
+def _values_for(
+    metric: str, kind: ValueKind, predictions: Sequence[Value], references: Sequence[Value]
+) -> tuple[list[Any], list[Any]]:
     if kind == "label or labels":
         return _labels_of_each(metric, predictions, references)
     if kind == "entities":
@@ -71,7 +92,7 @@ def values_for(
 def _reader(kind: ValueKind, *, predicted: bool) -> Callable[[object], Any]:
     """The function that reads a value of this kind; it returns None for values of another kind."""
     readers: Mapping[ValueKind, tuple[Callable[[object], Any], Callable[[object], Any]]] = {
-        "text": (_text, _text),
+        "text": (_text, _reference_texts),
         "label": (_label, _label),
         "label or labels": (_label_or_labels, _label_or_labels),
         "labels with probabilities": (_scored_labels, _labels),
@@ -157,6 +178,13 @@ def _text(value: object) -> str | None:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     return value if isinstance(value, str) else None
+
+
+def _reference_texts(value: object) -> str | list[str] | None:
+    """A text, or several if the row has several references."""
+    if isinstance(value, list) and len(value) > 1:
+        return value if all(isinstance(text, str) for text in value) else None
+    return _text(value)
 
 
 def _label(value: object) -> str | None:

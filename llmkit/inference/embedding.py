@@ -2,24 +2,27 @@
 
 Texts are read in chunks and vectors keep their order, so that a file of any length is processed in bounded memory.
 Knows no files and no commands.
-Legend: N texts, Q queries, D hidden units, k results.
+Legend: N texts, Q queries, D numbers of a vector, k results.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, get_args
 
+from llmkit.errors import UsageError, nearest
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.base import Pooling
+from llmkit.models.pooling import Pooling
 from llmkit.tasks.encoding import token_ids
 from llmkit.tasks.inputs import LongTextCount, check_texts, encode_whole, numbered_chunks
+from llmkit.tasks.similarity import Similarity, similarities, unit_vectors
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from llmkit.models.sentence_modules import SentenceModules
 
 EMBED_CHUNK_ROWS = 2048
 """Enough texts of each length for full batches."""
@@ -27,14 +30,27 @@ _T5_TOKENS = 512
 """The input length of T5's pretraining: the window of models without a limit (mT5), since attention grows with its square."""
 
 EmbedOverflow = Literal["error", "truncate", "window"]
+_ROLES: Mapping[str, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
+"""Names of the prompts for each role, as sentence-transformers looks for them."""
 logger = logging.getLogger("llmkit")
+
+
+class EmbedOptions(TypedDict, total=False):
+    """Keywords of `vector_options`."""
+
+    pooling: Pooling | Sequence[Pooling] | None
+    normalize: bool | None
+    prompt: str | None
+    prompt_name: str | None
 
 
 class EmbeddingEngine(Protocol):
     """An engine whose model outputs hidden states, not logits."""
 
-    def embeddings(self, sequences: Sequence[Sequence[int]], *, pooling: Pooling) -> np.ndarray:
-        """(N, D) float32, in the order of the sequences."""
+    def embeddings(
+        self, sequences: Sequence[Sequence[int]], *, pooling: Sequence[Pooling], skipped_tokens: int = 0
+    ) -> np.ndarray:
+        """(N, hidden units x poolings) float32, in the order given."""
         ...
 
 
@@ -52,10 +68,107 @@ class Found:
     """A row that is near a query."""
 
     score: float
-    """Cosine, -1 to 1."""
+    """The similarity: a cosine is -1 to 1; distances are negative."""
     row: int
     """From 1."""
     text: str
+
+
+@dataclass(frozen=True)
+class VectorOptions:
+    """How texts become vectors."""
+
+    pooling: tuple[Pooling, ...]
+    """Several are joined one after the other."""
+    unit_length: Literal["last", "before_truncation", "no"]
+    """Whether vectors are scaled to unit length, and when, where the model's folder keeps a part of their numbers."""
+    prompt: str
+    """In front of each text; may be empty."""
+    dimension: int
+    """Numbers of a vector."""
+
+    @property
+    def normalize(self) -> bool:
+        return self.unit_length != "no"
+
+
+def vector_options(
+    loaded: LoadedModel,
+    *,
+    pooling: Pooling | Sequence[Pooling] | None = None,
+    normalize: bool | None = None,
+    prompt: str | None = None,
+    prompt_name: str | None = None,
+) -> VectorOptions:
+    """What a caller asks for, else what a folder of sentence-transformers says, else the mean, unit length, no prompt.
+
+    Args:
+        pooling: `mean` is over a text's own tokens, special ones included and padding not. Several are joined.
+        normalize: scale each vector to unit length, so that a dot product of two is their cosine.
+        prompt: a text to put in front of each; empty for none.
+        prompt_name: of one of the folder's prompts, in place of its text.
+    Raises:
+        UsageError: both a prompt and a name; a name that the model does not have; an unknown pooling, or one whose
+            vectors do not fit the layer after it.
+    """
+    sentence, hidden = loaded.sentence, loaded.model.config.hidden_size
+    modes: tuple[Pooling, ...] = sentence.pooling if sentence else ("mean",)
+    if pooling:
+        modes = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+    if unknown := [mode for mode in modes if mode not in get_args(Pooling)]:
+        raise UsageError(f"unknown pooling {unknown[0]!r}; use {', '.join(get_args(Pooling))}.")
+    text = _prompt(loaded, prompt=prompt, prompt_name=prompt_name)
+    dimension = hidden * len(modes)
+    if sentence is None:
+        return VectorOptions(modes, "no" if normalize is False else "last", text, dimension)
+    if sentence.layers_width is not None:
+        needed, dimension = sentence.layers_width
+        if needed != hidden * len(modes):
+            raise UsageError(
+                f"--pooling {'+'.join(modes)} gives {hidden * len(modes):,} numbers, and {loaded.name} has a Dense "
+                f"layer for {needed:,}. Its own pooling is {'+'.join(sentence.pooling)}; leave --pooling out."
+            )
+    dimension = min(dimension, sentence.truncate_dim or dimension)
+    return VectorOptions(modes, _unit_length(sentence, normalize), text, dimension)
+
+
+def _unit_length(sentence: SentenceModules, wanted: bool | None) -> Literal["last", "before_truncation", "no"]:
+    """As wanted, else as the folder says. One that says nothing and compares by cosine gets unit length, too: a length
+    has no part in a cosine, and vectors of unit length have the same dot product.
+    """
+    if wanted is not None:
+        return "last" if wanted else "no"
+    if sentence.normalize:
+        return "before_truncation"
+    return "last" if sentence.similarity == "cosine" else "no"
+
+
+def _prompt(loaded: LoadedModel, *, prompt: str | None, prompt_name: str | None) -> str:
+    prompts = loaded.sentence.prompts if loaded.sentence else {}
+    if prompt is not None and prompt_name is not None:
+        raise UsageError("give a prompt's text or its name, not both.")
+    if prompt is not None:
+        return prompt
+    if prompt_name is None:
+        default = loaded.sentence.default_prompt_name if loaded.sentence else None
+        return "" if default is None else prompts[default]
+    if prompt_name not in prompts:
+        has = f"Its prompts are {', '.join(prompts)}." if prompts else "It has none; give the text as --prompt."
+        raise UsageError(f"{loaded.name} has no prompt {prompt_name!r}.{nearest(prompt_name, prompts)} {has}")
+    return prompts[prompt_name]
+
+
+def search_options(loaded: LoadedModel, role: Literal["query", "document"], options: EmbedOptions) -> EmbedOptions:
+    """The options for a search's queries or texts: without a prompt, the folder's for these is used, else its default.
+
+    Raises:
+        UsageError: as `vector_options`.
+    """
+    prompt, prompt_name = options.get("prompt"), options.get("prompt_name")
+    if prompt is None and prompt_name is None:
+        prompts = loaded.sentence.prompts if loaded.sentence else {}
+        prompt_name = next((name for name in _ROLES[role] if name in prompts), None)
+    return {**options, "prompt": _prompt(loaded, prompt=prompt, prompt_name=prompt_name), "prompt_name": None}
 
 
 def embed_texts(
@@ -63,37 +176,38 @@ def embed_texts(
     engine: EmbeddingEngine,
     texts: Iterable[str],
     *,
-    pooling: Pooling,
-    normalize: bool,
+    options: VectorOptions,
     overflow: EmbedOverflow,
 ) -> Iterator[Embedded]:
     """A vector for each text, in batches of texts.
 
     Args:
-        pooling: `mean` is over a text's own tokens, with special tokens, without padding.
-        normalize: scale each vector to unit length, so that a dot product of two is their cosine.
-        overflow: for a text longer than the window: truncate its end, or use the mean of windows that do not overlap,
+        overflow: for a text longer than the window: cut off its end, or use the mean of windows that do not overlap,
             weighted by their tokens. The number of such texts is logged once when the results end.
     Raises:
+        UsageError: a prompt that fills the window.
         DataError: an empty text, one that is not valid Unicode, or one that is too long with `error`.
         ModelError: the model's output is not finite.
     """
-    window = loaded.window if loaded.is_bounded else _T5_TOKENS
+    window = _window(loaded)
+    prompt_tokens = _prompt_tokens(loaded, options.prompt, window=window)
+    skipped = 0 if loaded.sentence is None or loaded.sentence.include_prompt else prompt_tokens
     long_texts = LongTextCount(loaded, window=window)
     rows = windowed_texts = 0
     try:
         for first_row, chunk in numbered_chunks(texts, size=EMBED_CHUNK_ROWS):
             check_texts(chunk, first_row=first_row, may_be_empty=False)
             if overflow == "window":
-                windows = _windows(loaded, chunk, size=window)
+                windows = _windows(loaded, chunk, prompt=options.prompt, size=window)
             else:
-                whole = encode_whole(loaded, chunk, first_row=first_row, overflow=overflow, window=window)
+                prompted = [options.prompt + text for text in chunk]
+                whole = encode_whole(loaded, prompted, first_row=first_row, overflow=overflow, window=window)
                 windows = [[encoded.ids] for encoded in whole]
                 long_texts.add([encoded.truncated_tokens for encoded in whole])
             rows += len(chunk)
             windowed_texts += sum(len(text_windows) > 1 for text_windows in windows)
-            vectors = _mean_of_windows(engine, windows, pooling=pooling)
-            yield Embedded(chunk, unit_vectors(vectors) if normalize else vectors)
+            vectors = _mean_of_windows(engine, windows, pooling=options.pooling, skipped_tokens=skipped)
+            yield Embedded(chunk, _finished(loaded, vectors, options))
     finally:
         long_texts.report()
         if windowed_texts:
@@ -101,21 +215,47 @@ def embed_texts(
             logger.info("%s of %s texts are longer than %s tokens: using the mean of their windows", *counts)
 
 
-def unit_vectors(vectors: np.ndarray) -> np.ndarray:
-    """(N, D) vectors scaled to unit length; a vector of zeros is not changed."""
-    import numpy as np
+def _window(loaded: LoadedModel) -> int:
+    """The most tokens of a text: what the folder says, within the model's positions; else the model's own limit."""
+    if loaded.sentence is not None and loaded.sentence.max_tokens is not None:
+        return min(loaded.sentence.max_tokens, loaded.positions or loaded.sentence.max_tokens)
+    return loaded.window if loaded.is_bounded else _T5_TOKENS
 
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)  # (N, 1)
-    units: np.ndarray = (vectors / np.where(lengths > 0, lengths, 1.0)).astype(vectors.dtype)
-    return units
+
+def _prompt_tokens(loaded: LoadedModel, prompt: str, *, window: int) -> int:
+    """Tokens in front of a text: special ones and those of its prompt."""
+    if not prompt:
+        return 0
+    (ids,) = token_ids(loaded.tokenizer, [prompt], special=True)
+    count = len(ids) - (ids[-1] in loaded.tokenizer.all_special_ids)
+    if count + 1 >= window:
+        raise UsageError(
+            f"the prompt {prompt[:80]!r} has {count:,} tokens, and {loaded.name} takes {window:,} at most, so that "
+            "nothing of a text would be read. Give a shorter prompt."
+        )
+    return count
+
+
+def _finished(loaded: LoadedModel, vectors: np.ndarray, options: VectorOptions) -> np.ndarray:
+    """(N, D): pooled vectors after the layers of the model's folder."""
+    import torch
+
+    sentence = loaded.sentence
+    for layer in sentence.layers if sentence else ():
+        vectors = layer(torch.from_numpy(vectors)).numpy()
+    if options.unit_length == "before_truncation":
+        vectors = unit_vectors(vectors)
+    vectors = vectors[:, : options.dimension]
+    return unit_vectors(vectors) if options.unit_length == "last" else vectors
 
 
 class NearestRows:
-    """The `top_k` rows nearest to each query by cosine, exact, over chunks of rows that are each read once."""
+    """The `top_k` rows nearest to each query, exact, over chunks of rows that are each seen once."""
 
-    def __init__(self, queries: np.ndarray, *, top_k: int) -> None:
+    def __init__(self, queries: np.ndarray, *, top_k: int, similarity: Similarity = "cosine") -> None:
         """`queries` are (Q, D), of any length."""
-        self._queries = unit_vectors(queries.astype("float64"))  # (Q, D)
+        self._queries = queries.astype("float64")  # (Q, D)
+        self._similarity = similarity
         self._top_k = top_k
         self._rows = 0
         self._best: list[list[Found]] = [[] for _ in queries]
@@ -124,7 +264,7 @@ class NearestRows:
         """Add the next rows; `vectors` are (N, D), of any length."""
         import numpy as np
 
-        scores = self._queries @ unit_vectors(vectors.astype(np.float64)).T  # (Q, N)
+        scores = similarities(self._queries, vectors.astype(np.float64), similarity=self._similarity)  # (Q, N)
         for best, row_scores in zip(self._best, scores, strict=True):
             nearest = np.argsort(-row_scores, kind="stable")[: self._top_k]  # of equal rows, the first one
             best += [Found(float(row_scores[index]), self._rows + int(index) + 1, texts[index]) for index in nearest]
@@ -137,30 +277,39 @@ class NearestRows:
         return self._best
 
 
-def _windows(loaded: LoadedModel, texts: Sequence[str], *, size: int) -> list[list[list[int]]]:
-    """For each text its ids in windows of at most `size` and of similar length, each with the special tokens."""
+def _windows(loaded: LoadedModel, texts: Sequence[str], *, size: int, prompt: str = "") -> list[list[list[int]]]:
+    """For each text its ids in windows of at most `size` and of like length.
+
+    Each has the special tokens around it and the prompt in front.
+    """
     windows = []
-    for text, ids in zip(texts, token_ids(loaded.tokenizer, texts, special=True), strict=True):
+    prompted = token_ids(loaded.tokenizer, [prompt + text for text in texts], special=True)
+    (prompt_ids,) = token_ids(loaded.tokenizer, [prompt], special=False)
+    for text, ids in zip(texts, prompted, strict=True):
         if len(ids) <= size:
             windows.append([ids])
             continue
-        (inner,) = token_ids(loaded.tokenizer, [text], special=False)
-        added = len(ids) - len(inner)
-        before = next(start for start in range(added + 1) if ids[start : start + len(inner)] == inner)
-        count = -(-len(inner) // (size - added))
+        whole, inner = (
+            token_ids(loaded.tokenizer, [text], special=True)[0],
+            token_ids(loaded.tokenizer, [text], special=False)[0],
+        )
+        added = len(whole) - len(inner)
+        before = next(start for start in range(added + 1) if whole[start : start + len(inner)] == inner)
+        head, tail = [*whole[:before], *prompt_ids], whole[before + len(inner) :]
+        count = -(-len(inner) // (size - added - len(prompt_ids)))
         edges = [len(inner) * number // count for number in range(count + 1)]
-        prefix, suffix = ids[:before], ids[before + len(inner) :]
-        windows.append([[*prefix, *inner[start:end], *suffix] for start, end in pairwise(edges)])
+        windows.append([[*head, *inner[edges[at] : edges[at + 1]], *tail] for at in range(count)])
     return windows
 
 
 def _mean_of_windows(
-    engine: EmbeddingEngine, windows: Sequence[Sequence[list[int]]], *, pooling: Pooling
+    engine: EmbeddingEngine, windows: Sequence[Sequence[list[int]]], *, pooling: Sequence[Pooling], skipped_tokens: int
 ) -> np.ndarray:
     """(N, D): the mean of each text's windows, weighted by their tokens."""
     import numpy as np
 
-    vectors = engine.embeddings([ids for text_windows in windows for ids in text_windows], pooling=pooling)
+    sequences = [ids for text_windows in windows for ids in text_windows]
+    vectors = engine.embeddings(sequences, pooling=pooling, skipped_tokens=skipped_tokens)
     if len(vectors) == len(windows):
         return vectors
     means = np.empty((len(windows), vectors.shape[1]), dtype=np.float32)

@@ -36,7 +36,8 @@ def find_file(folder: Path, file: str, *, name: str) -> Path | None:
     if not os.path.lexists(path):
         return None
     home, real = Path(os.path.realpath(folder)), Path(os.path.realpath(path))
-    in_cache = home.parent.name == "snapshots" and real.parent == home.parent.parent / "blobs"
+    snapshot = home if home.parent.name == "snapshots" else home.parent  # a model may be in a subfolder of its own
+    in_cache = snapshot.parent.name == "snapshots" and real.parent == snapshot.parent.parent / "blobs"
     if not (real.is_relative_to(home) or in_cache):
         raise ModelError(f"{name}: {file} is a link to a file outside the folder; copy that file into the folder.")
     try:
@@ -72,6 +73,22 @@ def read_json(folder: Path, file: str, *, name: str) -> dict[str, Any] | None:
     Raises:
         ModelError: as `read_file`; not JSON, or not an object.
     """
+    parsed = _parsed(folder, file, name=name)
+    if not isinstance(parsed, dict | None):
+        raise ModelError(f"{name}: {file} is not a JSON object.")
+    return parsed
+
+
+def read_json_list(folder: Path, file: str, *, name: str) -> list[Any] | None:
+    """A JSON list; otherwise as `read_json`."""
+    parsed = _parsed(folder, file, name=name)
+    if not isinstance(parsed, list | None):
+        raise ModelError(f"{name}: {file} is not a JSON list.")
+    return parsed
+
+
+def _parsed(folder: Path, file: str, *, name: str) -> Any:
+    """The content of a JSON file; None if there is no such file."""
     content = read_file(folder, file, name=name, most_bytes=_MOST_JSON_BYTES)
     if content is None:
         return None
@@ -79,8 +96,8 @@ def read_json(folder: Path, file: str, *, name: str) -> dict[str, Any] | None:
         parsed = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ModelError(f"{name}: {file} is not valid JSON.") from error
-    if not isinstance(parsed, dict):
-        raise ModelError(f"{name}: {file} is not a JSON object.")
+    if parsed is None:
+        raise ModelError(f"{name}: {file} is null, not a JSON object or list.")
     return parsed
 
 

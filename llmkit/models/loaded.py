@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from llmkit.models.scale import TargetScale
+    from llmkit.models.sentence_modules import SentenceModules
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,22 @@ class LoadedModel:
     """Parameters with random weights: those that the checkpoint lacked, or all."""
     adapter: Adapter | None = None
     """Settings of the adapter in the model, if any."""
+    sentence: SentenceModules | None = None
+    """For a model opened to embed texts, what its folder of sentence-transformers says about that."""
     target_scale: TargetScale | None = None
     """For a regression in training with standardized numbers: their mean and deviation; else None."""
 
     @property
+    def positions(self) -> int | None:
+        """The most tokens that the model has positions for; None for T5, whose positions are relative."""
+        positions: int | None = getattr(self.model.config, "max_position_embeddings", None)
+        return positions
+
+    @property
     def window(self) -> int:
         """Maximum tokens of a sequence: the smaller of the model's positions and the tokenizer's limit."""
-        # T5 has relative positions: no limit.
-        positions: int | None = getattr(self.model.config, "max_position_embeddings", None)
         limit: int = self.tokenizer.model_max_length
-        return min(limit, positions or limit)
+        return min(limit, self.positions or limit)
 
     @property
     def is_bounded(self) -> bool:

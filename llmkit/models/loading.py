@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from tokenizers.normalizers import Lowercase, Sequence
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from llmkit.errors import ModelError
@@ -23,6 +24,7 @@ from llmkit.models.families import (
 )
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.resolve import ResolvedModel, find_model
+from llmkit.models.sentence_modules import check_modules, read_sentence_modules
 from llmkit.models.threads import one_load_at_a_time
 from llmkit.models.tokenizer_files import TOKENIZER_CONFIG, read_tokenizer
 from llmkit.models.tokenizers import train_tokenizer
@@ -108,6 +110,8 @@ def load_model(
             does not fit; weights that are missing or not finite.
     """
     resolved = find_model(name, revision=revision)
+    if head == "embedding" and resolved.sentence is not None:
+        check_modules(resolved.sentence, name=resolved.name)  # a model that llmkit does not have may be due to these
     model_type = resolved.config.get("model_type")
     family = family_of(model_type, name=resolved.name)
     cls = family.model_class(head, model_type=str(model_type))
@@ -120,6 +124,10 @@ def load_model(
         _check_labels(config, resolved, labels)
     elif head in SPAN_HEADS:
         config.num_labels = 2  # start and end
+    sentence = None
+    if head == "embedding" and resolved.sentence is not None:
+        sentence = read_sentence_modules(resolved.sentence, hidden=config.hidden_size, name=resolved.name)
+        logger.info("%s: embedding with its sentence-transformers modules: %s", resolved.name, sentence)
     model, new_weights = load_weights(family, head, config, resolved, new_head=new_head, seed=seed)
     adapter = None
     if resolved.adapter is not None:
@@ -129,6 +137,8 @@ def load_model(
     elif new_weights:
         logger.info("%s: new weights for %s", resolved.name, ", ".join(new_weights))
     tokenizer = load_tokenizer(resolved)
+    if sentence is not None and sentence.lowercase:
+        _put_in_lower_case(tokenizer)
     loaded = LoadedModel(
         model=model,
         tokenizer=tokenizer,
@@ -138,16 +148,23 @@ def load_model(
         base=_name_for_adapters(resolved),
         new_weights=new_weights,
         adapter=adapter if keep_adapter else None,
+        sentence=sentence,
     )
     check_tokenizer(loaded)
     family.prepare(model, tokenizer, head)
     return loaded
 
 
+def _put_in_lower_case(tokenizer: PreTrainedTokenizerFast) -> None:
+    backend = tokenizer.backend_tokenizer
+    backend.normalizer = Sequence([Lowercase(), *([] if backend.normalizer is None else [backend.normalizer])])
+
+
 def _name_for_adapters(resolved: ResolvedModel) -> str | None:
     if resolved.base is not None:
         return None
-    return str(resolved.folder.resolve()) if resolved.revision is None else resolved.name
+    root = resolved.folder if resolved.sentence is None else resolved.sentence.root
+    return str(root.resolve()) if resolved.revision is None else resolved.name
 
 
 def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerFast:

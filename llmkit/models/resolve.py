@@ -26,6 +26,7 @@ from llmkit.errors import MachineError, ModelError, nearest
 from llmkit.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, MODEL_CONFIG, read_adapter
 from llmkit.models.files import find_file, read_json
 from llmkit.models.loaded import Adapter
+from llmkit.models.sentence_files import MODULES, SentenceFolder, read_sentence_folder
 from llmkit.models.stored import INDEX, WEIGHTS, weight_files
 from llmkit.models.tokenizer_files import OTHER_TEMPLATES, TOKENIZER_FILES
 
@@ -49,6 +50,8 @@ class ResolvedModel:
     """The commit of a hub model; None for a folder."""
     config: dict[str, Any]
     """The model's config; for an adapter, that of the whole model."""
+    sentence: SentenceFolder | None = None
+    """The modules around the model in a folder of sentence-transformers; for an adapter, its own, else its base's."""
     base: ResolvedModel | None = None
     """The model that the adapter changes."""
     adapter: Adapter | None = None
@@ -63,10 +66,27 @@ def find_model(name: str, *, revision: str | None = None) -> ResolvedModel:
             whose files would load code, pickle, or files from elsewhere.
         MachineError: the hub is needed and cannot be reached.
     """
-    folder, commit = _folder_of(name, revision=revision)
-    if os.path.lexists(folder / ADAPTER_CONFIG):
-        return _resolve_adapter(folder, name=name, commit=commit)
-    return ResolvedModel(folder=folder, name=name, revision=commit, config=check_folder(folder, name=name))
+    root, commit = _folder_of(name, revision=revision)
+    if os.path.lexists(root / ADAPTER_CONFIG):
+        return _resolve_adapter(root, name=name, commit=commit)
+    return _resolve_model(root, name=name, commit=commit)
+
+
+def _resolve_model(root: Path, *, name: str, commit: str | None) -> ResolvedModel:
+    """A model's folder; where sentence-transformers saved it, the model itself may be in a subfolder."""
+    sentence = read_sentence_folder(root, name=name)
+    if sentence is not None and commit is not None and sentence.weights:
+        _download(name, revision=commit, files=sentence.weights)
+    if sentence is not None and sentence.modules[0].kind != "Transformer" and not (root / CONFIG).exists():
+        raise ModelError(
+            f"{name}: {MODULES} begins with the module {sentence.modules[0].kind}, which llmkit does not implement; it "
+            "needs a Transformer. Use sentence-transformers instead."
+        )
+    folder = root if sentence is None else sentence.transformer
+    if not folder.is_dir():
+        raise ModelError(f"{name}: not a model, it has no folder {folder.name}.")
+    config = check_folder(folder, name=name)
+    return ResolvedModel(folder=folder, name=name, revision=commit, config=config, sentence=sentence)
 
 
 def _folder_of(name: str, *, revision: str | None) -> tuple[Path, str | None]:
@@ -78,7 +98,7 @@ def _folder_of(name: str, *, revision: str | None) -> tuple[Path, str | None]:
         return _model_folder(path), None
     if _looks_like_path(name):
         raise ModelError(f"{name}: there is no such folder.{_sibling(path)}")
-    folder = _download(name, revision=revision)
+    folder = _download(name, revision=revision, files=_DOWNLOADED)
     return folder, folder.name
 
 
@@ -96,13 +116,21 @@ def _resolve_adapter(folder: Path, *, name: str, commit: str | None) -> Resolved
     folder_of_base, commit_of_base = _folder_of(adapter.base, revision=adapter.revision)
     if os.path.lexists(folder_of_base / ADAPTER_CONFIG):
         raise ModelError(f"{name}: its base model {adapter.base} is itself an adapter. Merge that with `llmkit merge`.")
-    config = check_folder(folder_of_base, name=adapter.base)
-    base = ResolvedModel(folder=folder_of_base, name=adapter.base, revision=commit_of_base, config=config)
+    base = _resolve_model(folder_of_base, name=adapter.base, commit=commit_of_base)
+    config = base.config
     adapter_config = read_json(folder, MODEL_CONFIG, name=name)  # an adapter that llmkit did not make has none
     if adapter_config is not None:
         _check_config(adapter_config, name=name, file=MODEL_CONFIG)
         config = adapter_config
-    return ResolvedModel(folder=folder, name=name, revision=commit, config=config, base=base, adapter=adapter)
+    return ResolvedModel(
+        folder=folder,
+        name=name,
+        revision=commit,
+        config=config,
+        sentence=read_sentence_folder(folder, name=name) or base.sentence,
+        base=base,
+        adapter=adapter,
+    )
 
 
 def check_folder(folder: Path, *, name: str) -> dict[str, Any]:
@@ -181,9 +209,10 @@ def _sibling(path: Path) -> str:
     return nearest(path.name, (entry.name for entry in parent.iterdir() if entry.is_dir()))
 
 
-def _download(name: str, *, revision: str | None) -> Path:
+def _download(name: str, *, revision: str | None, files: list[str]) -> Path:
+    """The folder in the cache, with the files that match these patterns."""
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=_DOWNLOADED))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=files))
     except HFValidationError as error:
         raise ModelError(f"{name!r} is neither a folder nor a hub id (OWNER/NAME).") from error
     except GatedRepoError as error:

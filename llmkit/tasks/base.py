@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from llmkit.models.families import Head
 from llmkit.recipe.recipe import Recipe
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from llmkit.models.scale import TargetScale
     from llmkit.recipe.blocks import GenerationBlock
 
-Pooling = Literal["mean", "first"]
-"""How the states of a text's tokens become one vector: their mean, or the state of the first token."""
 Batch = Mapping[str, "Tensor"]
 """The model's keyword arguments, plus `labels`: the target of each output, -100 where it does not count in the loss."""
 

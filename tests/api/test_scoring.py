@@ -214,7 +214,7 @@ def test_two_results_in_one_file_of_predictions_are_refused(tmp_path: Path) -> N
         ("a\n", [{"label": ["a"]}], "f1", "right.jsonl:1", "list"),
         ([{"prediction": ["a"]}], [{"label": ["a"]}], "mcc", "told.jsonl:1", "list"),
         ([{**TEXT, "value": 1.5, "truncated_tokens": 0}], "1\n", "accuracy", "told.jsonl:1", "1.5"),
-        ([{"prediction": "a"}], [{"reference": ["a", "b"]}], "rouge", "right.jsonl:1", "list"),
+        ([{"prediction": "a"}], [{"reference": ["a", 3]}], "rouge", "right.jsonl:1", "list"),
         ([{"prediction": 3}], "3\n", "rouge", "told.jsonl:1", "number 3"),
         ([{"prompt": "p", "texts": ["a", "b"]}], "a\n", "rouge", "told.jsonl:1", "list"),
         ([{**TEXT, "entities": SPANS}], [{"words": ["a"], "tags": ["O"]}], "entities", "right.jsonl:1", "list"),

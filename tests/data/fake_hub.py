@@ -1,4 +1,4 @@
-"""A hub on loopback that holds one data set. Run as a thread of the test; clients are other processes."""
+"""A hub on loopback that has one data set or model. Run as a thread of the test; clients are other processes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Literal
 
 COMMITS = ("1" * 40, "2" * 40)
 
 
 class FakeHub:
-    """One data set `owner/reviews`: files by name, and the commit that its branch main is at."""
+    """One data set or model `owner/reviews`: files by name, and the commit that its branch main is at."""
 
-    def __init__(self, files: Mapping[str, bytes]) -> None:
+    def __init__(self, files: Mapping[str, bytes], *, kind: Literal["datasets", "models"] = "datasets") -> None:
         self.files = files
+        self.kind = kind
+        self.sent: list[str] = []  # paths whose content was asked for
         self.commit = COMMITS[0]
         self.failing = False  # answer 503 to everything
         self.url = ""
@@ -63,6 +66,7 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             if self.command != "HEAD":
+                hub.sent.append(self.path)
                 self.wfile.write(content)
 
     return Handler
@@ -74,14 +78,14 @@ def _respond(hub: FakeHub, path: str, body: bytes) -> tuple[int, bytes, dict[str
         return 503, b"", {}
     if "owner/reviews" not in path:
         return 404, b"{}", {"X-Error-Code": "RepoNotFound"}
-    if match := re.fullmatch(r"/datasets/owner/reviews/resolve/([^/]+)/(.+)", path):
+    if match := re.fullmatch(r"(?:/datasets)?/owner/reviews/resolve/([^/]+)/(.+)", path):
         return _resolve(hub, *match.groups())
-    if match := re.fullmatch(r"/api/datasets/owner/reviews(/revision/(.+))?", path):
+    if match := re.fullmatch(rf"/api/{hub.kind}/owner/reviews(/revision/(.+))?", path):
         commit = hub.commit if match[2] in (None, "main") else match[2]
         return _json({"id": "owner/reviews", "sha": commit, "siblings": [{"rfilename": n} for n in hub.files]})
-    if re.match(r"/api/datasets/owner/reviews/tree/[^/]+$", path):
+    if re.match(rf"/api/{hub.kind}/owner/reviews/tree/[^/]+$", path):
         return _json([_entry(name, content) for name, content in hub.files.items()])
-    if re.match(r"/api/datasets/owner/reviews/paths-info/", path):
+    if re.match(rf"/api/{hub.kind}/owner/reviews/paths-info/", path):
         wanted = json.loads(body)["paths"]
         return _json([_entry(name, content) for name, content in hub.files.items() if name in wanted])
     return 404, b"{}", {"X-Error-Code": "EntryNotFound"}

@@ -22,7 +22,7 @@ from llmkit.evaluation.metrics.neighbours import neighbour_recall
 from llmkit.evaluation.metrics.regression import mse, pearson, spearman
 from llmkit.evaluation.metrics.rouge import RougeTokenizer, rouge
 from llmkit.evaluation.metrics.tagging import entities, tag_accuracy
-from llmkit.evaluation.metrics.translation import bleu, chrf, exact_text, ter
+from llmkit.evaluation.metrics.translation import bleu, chrf, chrf_plus_plus, exact_text, ter
 from llmkit.evaluation.values import ValueKind
 from llmkit.tasks.base import Scores
 
@@ -107,9 +107,10 @@ SCORES: dict[str, ScoreInfo] = {
         ScoreInfo("majority_tag_share", "higher", "0..1, share of the most frequent reference tag"),
         ScoreInfo("exact_match", "higher", "0..1, share of rows"),
         ScoreInfo("answer_f1", "higher", "0..1, mean F1 over rows"),
-        # These three are on sacrebleu's scale, as usually reported.
+        # These four are on sacrebleu's scale, as usually reported.
         ScoreInfo("bleu", "higher", "0..100, over all rows"),
         ScoreInfo("chrf", "higher", "0..100, over all rows"),
+        ScoreInfo("chrf++", "higher", "0..100, over all rows"),
         ScoreInfo("ter", "lower", "0..100 and beyond, edits in % of the references' words"),
         ScoreInfo("exact_text", "higher", "0..1, share of rows"),
     )
@@ -141,6 +142,7 @@ METRICS: dict[str, Metric] = {
         Metric("squad", squad, ("exact_match", "answer_f1"), "answer"),
         Metric("bleu", bleu, ("bleu",), "text"),
         Metric("chrf", chrf, ("chrf",), "text"),
+        Metric("chrf++", chrf_plus_plus, ("chrf++",), "text"),
         Metric("ter", ter, ("ter",), "text"),
         Metric("exact_text", exact_text, ("exact_text",), "text"),
     )
@@ -193,7 +195,7 @@ def score_texts(
     Args:
         metric_names: keys of `METRICS`, or `evaluate:NAME` for a module of Hugging Face evaluate.
         predictions: one value per row, unchanged: only the metric itself may strip or lowercase it.
-        references: one value per row, in the same order.
+        references: one value per row, in the same order; texts may be lists of several references.
         language: code of the references' language, where it is known.
     Raises:
         UsageError: an unknown metric, or an evaluate module that does not fit these texts.

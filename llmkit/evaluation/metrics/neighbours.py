@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from llmkit.errors import DataError
 from llmkit.tasks.base import Scores
+from llmkit.tasks.similarity import Similarity, similarities, unit_vectors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,8 +22,8 @@ _BLOCK_ELEMENTS = 4_000_000
 """Cosines in memory at once: 16 MB in float32."""
 
 
-def neighbour_recall(vectors: np.ndarray, labels: Sequence[str]) -> Scores:
-    """Share of rows with a row of the same label among their nearest 1 and nearest 10 others, by cosine.
+def neighbour_recall(vectors: np.ndarray, labels: Sequence[str], *, similarity: Similarity = "cosine") -> Scores:
+    """Share of rows with a row of the same label among their nearest 1 and nearest 10 others.
 
     Each with its chance level, for as many others sampled at random. A row is never its own neighbour. Ties are
     broken by the order of the rows.
@@ -41,7 +42,7 @@ def neighbour_recall(vectors: np.ndarray, labels: Sequence[str]) -> Scores:
         raise DataError(f"neighbours need at least two labelled rows, found {len(labels)}.")
     classes = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     ids = np.array([classes[label] for label in labels])  # (N,)
-    nearest = nearest_others(vectors, count=min(NEIGHBOURS, len(labels) - 1))  # (N, k)
+    nearest = nearest_others(vectors, count=min(NEIGHBOURS, len(labels) - 1), similarity=similarity)  # (N, k)
     same = ids[nearest] == ids[:, None]  # (N, k)
     scores = {
         "neighbour_recall_1": float(same[:, 0].mean()),
@@ -52,23 +53,24 @@ def neighbour_recall(vectors: np.ndarray, labels: Sequence[str]) -> Scores:
     return Scores(scores, {"nearest_labels": [labels[row] for row in nearest[:, 0]]})
 
 
-def nearest_others(vectors: np.ndarray, *, count: int) -> np.ndarray:
-    """(N, count) the rows nearest to each row by cosine, without itself, the nearest first; exact, block by block."""
+def nearest_others(vectors: np.ndarray, *, count: int, similarity: Similarity = "cosine") -> np.ndarray:
+    """(N, count) the rows nearest to each row, without itself, the nearest first; exact, block by block."""
     import numpy as np
 
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)  # (N, 1)
-    units = (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)  # (N, D)
-    nearest = np.empty((len(units), count), dtype=np.int64)
-    block = max(1, _BLOCK_ELEMENTS // len(units))
-    for start in range(0, len(units), block):
-        cosines = units[start : start + block] @ units.T  # (B, N)
-        rows = np.arange(len(cosines))
-        cosines[rows, start + rows] = -np.inf
-        # The count-th largest of each row, then only the rows that reach it: a whole sort would take most of the time.
-        threshold = np.partition(cosines, -count, axis=1)[:, -count]  # (B,)
+    vectors = vectors.astype(np.float32)
+    if similarity == "cosine":  # once, not for each block
+        vectors, similarity = unit_vectors(vectors), "dot"
+    nearest = np.empty((len(vectors), count), dtype=np.int64)
+    block = max(1, _BLOCK_ELEMENTS // len(vectors))
+    for start in range(0, len(vectors), block):
+        scores = similarities(vectors[start : start + block], vectors, similarity=similarity)  # (B, N)
+        rows = np.arange(len(scores))
+        scores[rows, start + rows] = -np.inf
+        # The count-th largest of each row, then only what reaches it: a whole sort would take most of the time.
+        least = np.partition(scores, -count, axis=1)[:, -count]  # (B,)
         for row in rows:
-            candidates = np.flatnonzero(cosines[row] >= threshold[row])
-            order = np.argsort(-cosines[row, candidates], kind="stable")
+            candidates = np.flatnonzero(scores[row] >= least[row])
+            order = np.argsort(-scores[row, candidates], kind="stable")
             nearest[start + row] = candidates[order[:count]]
     return nearest
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol
 
 from typing_extensions import assert_never  # in typing from Python 3.11
 
+from llmkit.evaluation.metrics.references import References, all_texts, by_row
 from llmkit.tasks.base import Scores
 
 logger = logging.getLogger("llmkit")
@@ -36,11 +37,12 @@ class _Tokenizer(Protocol):
     def tokenize(self, text: str) -> list[str]: ...
 
 
-def rouge(predictions: Sequence[str], references: Sequence[str], *, tokenizer: RougeTokenizer = "auto") -> Scores:
+def rouge(predictions: Sequence[str], references: References, *, tokenizer: RougeTokenizer = "auto") -> Scores:
     """Mean F-measures over rows, 0..1, of ROUGE-1, ROUGE-2, ROUGE-L and summary-level ROUGE-L (Lin 2004).
 
     A reference of one token has no bigram, and its rouge2 is 0.0 whatever the prediction. In rougeLsum a line is a
-    sentence, as in rouge-score with split_summaries=False.
+    sentence, as in rouge-score with split_summaries=False. If a row has several references, each score is that of the
+    reference with the best F-measure, as in rouge-score's `score_multi`.
 
     Args:
         predictions: one text per row; as many as references, and at least one.
@@ -53,20 +55,20 @@ def rouge(predictions: Sequence[str], references: Sequence[str], *, tokenizer: R
     """
     from rouge_score.rouge_scorer import RougeScorer
 
-    chosen, why = _choose_tokenizer(tokenizer, references)
+    chosen, why = _choose_tokenizer(tokenizer, all_texts(references))
     tokens_of = _build_tokenizer(chosen)
     scorer = RougeScorer(list(ROUGE_SCORES), split_summaries=False, tokenizer=tokens_of)
     rows = [
-        scorer.score(target=reference, prediction=prediction)
-        for prediction, reference in zip(predictions, references, strict=True)
+        scorer.score_multi(targets=texts, prediction=prediction)
+        for prediction, texts in zip(predictions, by_row(references), strict=True)
     ]
     # fsum is exact before its one rounding, so that the order of the rows does not matter.
     scores = {name: math.fsum(row[name].fmeasure for row in rows) / len(rows) for name in ROUGE_SCORES}
     return Scores(scores, {"rouge": _details(chosen, why, tokens_of, references)})
 
 
-def _details(chosen: ChosenTokenizer, why: str, tokens_of: _Tokenizer, references: Sequence[str]) -> dict[str, Any]:
-    token_counts = [len(tokens_of.tokenize(reference)) for reference in references]
+def _details(chosen: ChosenTokenizer, why: str, tokens_of: _Tokenizer, references: References) -> dict[str, Any]:
+    token_counts = [max(len(tokens_of.tokenize(text)) for text in texts) for texts in by_row(references)]
     without_tokens = token_counts.count(0)
     if without_tokens:
         logger.warning(

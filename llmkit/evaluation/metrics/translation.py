@@ -1,5 +1,7 @@
 """BLEU, chrF and TER of whole data sets by sacrebleu, whose signatures go into the details.
 
+A row may have several references, and different numbers of them.
+
 Their scales are sacrebleu's, 0 to 100. chrF needs no words. BLEU and TER do, and their tokenizer is chosen here: by the
 language of the references if it is known, else by their script.
 """
@@ -13,6 +15,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from llmkit.evaluation.metrics.references import References, all_texts, by_number, by_row
 from llmkit.tasks.base import Scores
 
 logger = logging.getLogger("llmkit")
@@ -41,7 +44,7 @@ class Words(NamedTuple):
     why: str
 
 
-def bleu(predictions: Sequence[str], references: Sequence[str], *, language: str | None = None) -> Scores:
+def bleu(predictions: Sequence[str], references: References, *, language: str | None = None) -> Scores:
     """BLEU (Papineni et al. 2002) with up to four words in a row, exponential smoothing.
 
     Args:
@@ -49,10 +52,10 @@ def bleu(predictions: Sequence[str], references: Sequence[str], *, language: str
     """
     from sacrebleu.metrics.bleu import BLEU
 
-    words = words_of(references, language=language)
+    words = words_of(all_texts(references), language=language)
     # force: no warning about texts that look tokenized; a model wrote them.
     metric = BLEU(tokenize=words.tokenizer, force=True)
-    score = metric.corpus_score(list(predictions), [list(references)])
+    score = metric.corpus_score(list(predictions), by_number(references))
     details = {
         "signature": metric.get_signature().format(),
         "words": words._asdict(),
@@ -62,16 +65,25 @@ def bleu(predictions: Sequence[str], references: Sequence[str], *, language: str
     return Scores({"bleu": score.score}, {"bleu": details})
 
 
-def chrf(predictions: Sequence[str], references: Sequence[str]) -> Scores:
-    """chrF2 (Popović 2015): F-score of up to six characters in a row, without white space."""
+def chrf(predictions: Sequence[str], references: References) -> Scores:
+    """chrF2 (Popović 2015): F-score of up to six characters in a row, white space left out."""
+    return _chrf("chrf", predictions, references, words=0)
+
+
+def chrf_plus_plus(predictions: Sequence[str], references: References) -> Scores:
+    """chrF2++ (Popović 2017): chrF with single words and pairs of words as well."""
+    return _chrf("chrf++", predictions, references, words=2)
+
+
+def _chrf(name: str, predictions: Sequence[str], references: References, *, words: int) -> Scores:
     from sacrebleu.metrics.chrf import CHRF
 
-    metric = CHRF()
-    score = metric.corpus_score(list(predictions), [list(references)])
-    return Scores({"chrf": score.score}, {"chrf": {"signature": metric.get_signature().format()}})
+    metric = CHRF(word_order=words)
+    score = metric.corpus_score(list(predictions), by_number(references))
+    return Scores({name: score.score}, {name: {"signature": metric.get_signature().format()}})
 
 
-def ter(predictions: Sequence[str], references: Sequence[str], *, language: str | None = None) -> Scores:
+def ter(predictions: Sequence[str], references: References, *, language: str | None = None) -> Scores:
     """Translation edit rate (Snover et al. 2006): edits and shifts of words for each word of the reference, in %.
 
     Args:
@@ -80,21 +92,23 @@ def ter(predictions: Sequence[str], references: Sequence[str], *, language: str 
     from sacrebleu.metrics.ter import TER
     from sacrebleu.tokenizers.tokenizer_char import TokenizerChar
 
-    words = words_of(references, language=language)
+    words = words_of(all_texts(references), language=language)
     asian = words.tokenizer in ("zh", "ja-mecab")
     metric = TER(normalized=asian, asian_support=asian)
-    sides = [list(predictions), list(references)]
+    texts, streams = list(predictions), by_number(references)
     if words.tokenizer == "char":
         spaced: Callable[[str], str] = TokenizerChar()  # type: ignore[no-untyped-call]
-        sides = [[spaced(text) for text in side] for side in sides]
-    score = metric.corpus_score(sides[0], [sides[1]])
+        texts = [spaced(text) for text in texts]
+        streams = [[None if text is None else spaced(text) for text in stream] for stream in streams]
+    score = metric.corpus_score(texts, streams)
     unit = "characters" if words.tokenizer == "char" or asian else "words"
     return Scores({"ter": score.score}, {"ter": {"signature": metric.get_signature().format(), "unit": unit}})
 
 
-def exact_text(predictions: Sequence[str], references: Sequence[str]) -> Scores:
-    """The share of rows whose texts are equal, character by character; runs of white space count as one space."""
-    equal = sum(a.split() == b.split() for a, b in zip(predictions, references, strict=True))
+def exact_text(predictions: Sequence[str], references: References) -> Scores:
+    """The share of rows whose text equals a reference, letter by letter; runs of white space count as one space."""
+    rows = zip(predictions, by_row(references), strict=True)
+    equal = sum(prediction.split() in [text.split() for text in texts] for prediction, texts in rows)
     return Scores({"exact_text": equal / len(references)})
 
 

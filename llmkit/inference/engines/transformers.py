@@ -23,9 +23,9 @@ from llmkit.inference.engines.sampling import StopTexts, logits_processors, refu
 from llmkit.inference.engines.special_ids import SpecialIds, special_ids
 from llmkit.inference.engines.token_by_token import greedy_tokens
 from llmkit.models.loaded import LoadedModel
+from llmkit.models.pooling import Pooling, pooled
 from llmkit.models.text_logits import text_logits
 from llmkit.recipe.blocks import GenerationBlock
-from llmkit.tasks.base import Pooling
 from llmkit.tasks.batching import batches_by_length
 
 CPU_CLASS_TOKENS = 768
@@ -89,22 +89,21 @@ class TransformersEngine:
                 logits_of[index] = logits[row, : len(sequences[index])].numpy().copy()
         return logits_of
 
-    def embeddings(self, sequences: Sequence[Sequence[int]], *, pooling: Pooling) -> np.ndarray:
-        """(N, D) float32: the mean of the last layer's states over a sequence's own tokens, or the first token's state.
+    def embeddings(
+        self, sequences: Sequence[Sequence[int]], *, pooling: Sequence[Pooling], skipped_tokens: int = 0
+    ) -> np.ndarray:
+        """(N, D x poolings) float32: the last layer's states of each sequence, pooled; see `models.pooling.pooled`.
 
         Raises:
             ModelError: a state is not finite.
         """
-        vectors = np.empty((len(sequences), self._model.config.hidden_size), dtype=np.float32)  # (N, D)
+        width = self._model.config.hidden_size * len(pooling)
+        vectors = np.empty((len(sequences), width), dtype=np.float32)
         for indices, output in self._read(sequences):
+            lengths = torch.tensor([len(sequences[index]) for index in indices], device=self._device)  # (B,)
             states = output.last_hidden_state.float()  # (B, T, D)
-            if pooling == "first":
-                pooled = states[:, 0]
-            else:
-                lengths = torch.tensor([len(sequences[index]) for index in indices], device=self._device)  # (B,)
-                is_token = torch.arange(states.shape[1], device=self._device) < lengths[:, None]  # (B, T)
-                pooled = (states * is_token[:, :, None]).sum(dim=1) / lengths[:, None]
-            vectors[indices] = pooled.cpu().numpy()  # (B, D)
+            rows = pooled(states, lengths, modes=pooling, skipped_tokens=skipped_tokens)
+            vectors[indices] = rows.cpu().numpy()
         refuse_non_finite(torch.from_numpy(vectors))
         return vectors
 
