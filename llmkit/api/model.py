@@ -323,11 +323,18 @@ class Model:
             self.loaded, self._engine, _check_list(texts), options=block, prefix=prefix, overflow=overflow
         )
 
-    def tag(self, texts: Iterable[str], *, overflow: TagOverflow = "window") -> Iterator[Tagging]:
-        """Entities of each text, or tags of its words; see `tag_texts` for errors and long texts."""
+    def tag(self, texts: Iterable[str | Sequence[str]], *, overflow: TagOverflow | None = None) -> Iterator[Tagging]:
+        """Entities of each text, or tags of its words; see `tag_texts` for errors and long texts.
+
+        Args:
+            texts: each a text, or a list of words, which are tagged as they are.
+            overflow: without it, what the model was trained with, else `window`.
+        """
         self._check_head("tag")
-        overlap = overlap_of(self.loaded.window, SavedTokenClassification.load(self.loaded).window_overlap)
-        return tag_texts(self.loaded, self._engine, _check_list(texts), overflow=overflow, overlap=overlap)
+        saved = SavedTokenClassification.load(self.loaded)
+        overlap = overlap_of(self.loaded.window, saved.window_overlap)
+        policy = overflow or saved.overflow or "window"
+        return tag_texts(self.loaded, self._engine, _check_list(texts), overflow=policy, overlap=overlap)
 
     def options(self, values: Mapping[str, Any], *, saved: SavedSeq2Seq | None = None) -> GenerationBlock:
         """The options that are not None, else the model's, else llmkit's defaults.

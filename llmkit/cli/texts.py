@@ -16,7 +16,7 @@ from llmkit.atomic import replacing
 from llmkit.errors import DataError, MachineError, UsageError, nearest
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
-_FILES = (".txt", ".text", ".md", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+_FILES = (".txt", ".text", ".md", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".conll", ".conllu")
 
 
 Quoting = Literal["auto", "csv", "none"]
@@ -46,6 +46,17 @@ def input_texts(source: str | None, *, column: str, by_line: bool, quoting: Quot
     if _has_extension(source):
         raise DataError(f"{source}: {_no_such_file(Path(source))} To use it as a text, pipe it in.")
     return iter([as_text(source)])
+
+
+def input_words_or_texts(
+    source: str | None, *, column: str | None, by_line: bool, quoting: Quoting = "auto"
+) -> Iterator[str] | Iterator[list[str]]:
+    """As `input_texts`, but a file may have lists of words in place of texts; without a column it is `text` or `words`."""
+    if source is None or source == "-" or not _is_file(source):
+        return input_texts(source, column=column or "text", by_line=by_line, quoting=quoting)
+    from llmkit.api import read_words_or_texts
+
+    return read_words_or_texts(source, column=column, by_line=by_line, quoting=quoting)
 
 
 def is_file_name(source: str) -> bool:
