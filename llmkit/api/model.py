@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from llmkit.api.chats import check_messages
 from llmkit.api.model_options import model_options, prompt_config
+from llmkit.api.prompt_rows import read_prompts
 from llmkit.api.verbs import USES, Verb, default_model, verb_of_model
 from llmkit.data.vectors import check_search
 from llmkit.errors import ModelError, UsageError
 from llmkit.inference.embedding import Embedded, EmbedOverflow, Found, NearestRows, embed_texts
 from llmkit.inference.filling import Filling, FillOverflow, fill_texts
+from llmkit.inference.prompts import Prompt
 from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_in_parts, summarize_texts
 from llmkit.models.chat import Messages, is_chat_model
 from llmkit.models.threads import one_load_at_a_time
@@ -25,7 +27,7 @@ from llmkit.tasks.instruction.predict import Reply, answer_chat, stream_chat
 from llmkit.tasks.multiple_choice.choices import Question
 from llmkit.tasks.multiple_choice.predict import Choice, ChooseOverflow, choose, read_choice_rows
 from llmkit.tasks.question_answering.predict import Answer, answer_options, answer_questions
-from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, summarization_config, translation_config
+from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedTextToText, summarization_config, translation_config
 from llmkit.tasks.token_classification.predict import Tagging, TagOverflow, tag_texts
 from llmkit.tasks.token_classification.saved import SavedTokenClassification
 from llmkit.tasks.token_classification.subwords import overlap_of
@@ -253,7 +255,7 @@ class Model:
             raise UsageError(f"{name} was opened for another use. Open it with llmkit.load({name!r}, verb={verb!r}).")
 
     def generate(
-        self, prompts: Iterable[str], *, overflow: Overflow = "error", raw: bool = False, **options: Any
+        self, prompts: Iterable[str | Prompt], *, overflow: Overflow = "error", raw: bool = False, **options: Any
     ) -> Iterator[Generation]:
         """Continuations of each prompt; the options are the keys of `GenerationBlock`.
 
@@ -270,6 +272,28 @@ class Model:
             overflow=overflow,
             as_turns=self.chats and not raw,
         )
+
+    def generate_rows(
+        self,
+        source: str | Path,
+        *,
+        column: str | None = None,
+        by_line: bool = False,
+        quoting: Quoting = "auto",
+        overflow: Overflow = "error",
+        raw: bool = False,
+        **options: Any,
+    ) -> Iterator[Generation]:
+        """As `generate`, for the rows of a file, which are read as in training; see `read_prompts`."""
+        prompts = read_prompts(
+            source,
+            chats=self.chats and not raw,
+            prefixes=SavedTextToText.is_in(self.loaded),
+            column=column,
+            by_line=by_line,
+            quoting=quoting,
+        )
+        return self.generate(prompts, overflow=overflow, raw=raw, **options)
 
     def stream(self, prompt: str, *, raw: bool = False, **options: Any) -> Iterator[str]:
         """The first continuation in chunks, as they are generated."""

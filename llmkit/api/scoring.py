@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from llmkit.api.choice_values import INDEX, are_choices, as_indexes
 from llmkit.api.evaluation_result import Evaluation
 from llmkit.api.value_columns import choose_column, reference_columns_of
 from llmkit.data.files import text_lines
@@ -61,6 +62,8 @@ def score_files(
     references_column = reference_file.choose(paired=reference_columns_of(predictions_column))
     sides = prediction_file.values(predictions_column), reference_file.values(references_column)
     check_rows(*sides)
+    if prediction_file.has_choices(predictions_column):
+        sides = sides[0], as_indexes(sides[1], predictions, quoting=quoting)
     compared = {name: values_for(name, values_of(name), *sides) for name in metrics}
     scores = merge_scores(score_texts([name], *compared[name], rouge_tokenizer=rouge_tokenizer) for name in metrics)
     return Evaluation(
@@ -102,8 +105,16 @@ class _ValueFile:
             return None
         if (option := self.file_column or self.shared_column) is not None:
             return option
+        if self.has_choices(INDEX):
+            return INDEX
         names = column_names(str(self.path), quoting=self.quoting)
         return choose_column(names, side=self.side, kinds=self.kinds, paired=paired, fits=self._fits, of=str(self.path))
+
+    def has_choices(self, column: str | None) -> bool:
+        """Whether the column has choices that `choose` predicted."""
+        if self.side == "reference" or column != INDEX:
+            return False
+        return are_choices(column_names(str(self.path), quoting=self.quoting), self.kinds)
 
     def values(self, column: str | None) -> list[Value]:
         """All values, including empty ones."""

@@ -36,11 +36,12 @@ _REFERENCE_COLUMNS: Mapping[ValueKind, tuple[str, ...]] = {
 _REFERENCES_OF_RESULT: Mapping[str, tuple[str, ...]] = {
     "answer": ("answers", "response"),
     "entities": ("spans",),
+    "index": ("answer",),
     "label": ("label",),
     "labels": ("labels",),
     "summary": ("summary",),
     "tags": ("tags",),
-    "texts": ("response", "target"),
+    "texts": ("response", "target", "messages"),
     "translation": ("translation", "target"),
     "value": ("label",),
 }

@@ -71,7 +71,7 @@ def values_for(
 def _reader(kind: ValueKind, *, predicted: bool) -> Callable[[object], Any]:
     """The function that reads a value of this kind; it returns None for values of another kind."""
     readers: Mapping[ValueKind, tuple[Callable[[object], Any], Callable[[object], Any]]] = {
-        "text": (_text, _text),
+        "text": (_text, _reference_text),
         "label": (_label, _label),
         "label or labels": (_label_or_labels, _label_or_labels),
         "labels with probabilities": (_scored_labels, _labels),
@@ -157,6 +157,14 @@ def _text(value: object) -> str | None:
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     return value if isinstance(value, str) else None
+
+
+def _reference_text(value: object) -> str | None:
+    """Of a conversation, the answer at its end."""
+    messages = column_types.messages(value) if isinstance(value, list) else None
+    if messages and messages[-1]["role"] == "assistant":
+        return messages[-1]["content"].strip()
+    return _text(value)
 
 
 def _label(value: object) -> str | None:

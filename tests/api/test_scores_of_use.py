@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from builders import FAMILY_OF, TaskName, rows
+from builders import FAMILY_OF, TaskName, conversation, rows, sentence
 from published_models import RECIPE_KEYS, published_folder
 from tiny_recipes import llmkit as command_line
 from tiny_recipes import write_jsonl
@@ -58,18 +58,20 @@ USES: dict[str, Use] = {
     ),
     "spans": Use("token-classification", ["tag"], ["entities"], {}, {"spans": "marks"}),
     **{
-        f"question answering, {overflow}": Use("question-answering", ["answer"], ["squad"], {"overflow": overflow})
+        f"question answering, {overflow}": Use(
+            "question-answering", ["answer"], ["squad"], {"overflow": overflow, "max_tokens": 48}
+        )
         for overflow in ("truncate", "drop", "window")
     },
     **{
         f"multiple choice, {overflow}": Use(
-            "multiple-choice", ["choose"], ["accuracy"], {"overflow": overflow, "max_tokens": 24}
+            "multiple-choice", ["choose"], ["accuracy"], {"overflow": overflow, "max_tokens": 56}
         )
         for overflow in ("truncate", "drop")
     },
     **{
         f"summarization, {overflow}": Use(
-            "summarization", ["summarize"], ["rouge"], {"overflow": overflow, "max_source_tokens": 20}
+            "summarization", ["summarize"], ["rouge"], {"overflow": overflow, "max_source_tokens": 40}
         )
         for overflow in ("truncate", "drop", "window")
     },
@@ -78,14 +80,14 @@ USES: dict[str, Use] = {
     "text to text, a prefix in each row": Use(
         "text-to-text", ["generate"], ["rouge", "exact_text"], {}, {"prefix": "label"}
     ),
-    "instructions": Use(
-        "instruction", ["generate"], ["rouge"], {}, {"prompt": "text", "input": "source", "response": "target"}
-    ),
-    "conversations": Use("instruction", ["generate"], ["rouge"]),
+    "instructions": Use("instruction", ["generate", "--column", "prompt"], ["rouge"], {"max_tokens": 40}),
+    "conversations": Use("instruction", ["generate"], ["rouge"], {"max_tokens": 40}),
 }
 
 
-def write_rows(folder: Path) -> Path:
+def write_rows(folder: Path, name: str) -> Path:
+    if name in ("instructions", "conversations"):
+        return write_jsonl(folder / "rows.jsonl", [spoken(number, name) for number in range(24)])
     records: list[dict[str, Any]] = []
     for number, row in enumerate(rows(24)):
         text = f"the {row.fields['text']}"
@@ -100,13 +102,23 @@ def write_rows(folder: Path) -> Path:
     return write_jsonl(folder / "rows.jsonl", records)
 
 
+def spoken(number: int, name: str) -> dict[str, Any]:
+    """A row of either form; every third answer is too long to be learnt."""
+    answer = sentence(number + 50, most_words=40 if number % 3 == 0 else 4)
+    if name == "instructions":
+        asked = sentence(number, most_words=3)
+        return {"prompt": asked, "input": sentence(number + 90, most_words=3) if number % 2 else "", "response": answer}
+    messages = conversation(number)
+    return {"messages": [*messages[:-1], {"role": "assistant", "content": answer}]}
+
+
 @pytest.mark.parametrize("name", USES)
 def test_results_of_a_command_have_the_scores_of_the_evaluation(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use = USES[name]
     monkeypatch.chdir(tmp_path)
-    write_rows(tmp_path)
+    write_rows(tmp_path, name)
     published_folder(tmp_path / "model", FAMILY_OF[use.task])  # type: ignore[arg-type]
     (tmp_path / "recipe.yaml").write_text(
         f"recipe: 1\ntask: {use.task}\nmodel: model\ndata: {{train: rows.jsonl, validation: 40%}}\n"

@@ -31,6 +31,11 @@ class FittedPrompt:
     options: GenerationBlock
     unread_messages: int
 
+    @property
+    def limit(self) -> int:
+        """New tokens at most."""
+        return self.options.max_new_tokens or 0
+
 
 def answer_chat(loaded: LoadedModel, engine: Engine, messages: Messages, *, options: GenerationBlock) -> Reply:
     """The next message of the assistant.
@@ -50,9 +55,8 @@ def answer_chat(loaded: LoadedModel, engine: Engine, messages: Messages, *, opti
 def answer_fitted(loaded: LoadedModel, engine: Engine, prompts: Sequence[FittedPrompt]) -> list[str]:
     """The answer to each prompt; those with the same room for it are generated together."""
     answers = [""] * len(prompts)
-    limits = [prompt.options.max_new_tokens or 0 for prompt in prompts]
-    for limit in sorted(set(limits)):  # the same for most prompts; less where the window ends first
-        rows = [row for row, row_limit in enumerate(limits) if row_limit == limit]
+    for limit in sorted({prompt.limit for prompt in prompts}):  # of most the same; less where the window ends first
+        rows = [row for row, prompt in enumerate(prompts) if prompt.limit == limit]
         options = prompts[rows[0]].options
         for row, outputs in zip(rows, engine.generate([prompts[row].ids for row in rows], options), strict=True):
             answers[row] = cut_at_stop(decode_new(loaded, outputs[0]), options.stop).strip()

@@ -25,7 +25,7 @@ from llmkit.models.losses import IGNORED
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.encoding import in_chunks, length_limit
-from llmkit.tasks.instruction.conversations import FittedChats, fit_chats
+from llmkit.tasks.instruction.conversations import FittedChats, fit_chats, user_text
 from llmkit.tasks.instruction.predict import answer_fitted, fit_prompts
 from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.padding import attention_mask, padded
@@ -123,8 +123,10 @@ def messages_of(row: Row) -> Messages:
         if fault is not None:
             raise DataError(f"{row.place}: {fault}.")
         return messages
-    user_texts = [fields["prompt"], *([fields["input"]] if fields.get("input", "").strip() else [])]
-    return [{"role": "user", "content": "\n\n".join(user_texts)}, {"role": "assistant", "content": fields["response"]}]
+    return [
+        {"role": "user", "content": user_text(fields)},
+        {"role": "assistant", "content": fields["response"]},
+    ]
 
 
 def _answers_of(examples: Examples, index: int) -> list[tuple[int, int]]:
