@@ -66,6 +66,13 @@ def test_a_mark_that_stands_apart_in_a_text_comes_off_no_word_of_it() -> None:
     assert split(learnt(*NEWS), "Bros. and Corp. sold it .") == ["Bros.", "and", "Corp.", "sold", "it", "."]
 
 
+def test_a_mark_that_no_longer_training_word_contains_splits_words_wherever_it_is() -> None:
+    sentences = ["max _ len is x _ y or a - b"] * 3
+    assert split(learnt(*sentences), "max_len, read-only") == ["max", "_", "len,", "read-only"]
+    assert split(learnt(*sentences, "- - - ( )"), "read-only (x_y)") == ["read", "-", "only", "(", "x", "_", "y", ")"]
+    assert split(learnt(*sentences, "snake_case - - -"), "max_len") == ["max_len"]
+
+
 def test_offsets_are_characters_of_the_text() -> None:
     text = "👍🏽  Ada\tlives, in\u00a0Rome."
     spans = learnt("Ada lives , in Rome .").spans(text)

@@ -1,7 +1,8 @@
 """How a tagger that was trained on words splits a text into words: as the words of its training were split.
 
 At white space, and marks come off the ends of a word where they stood alone in training: `London.` becomes `London` and
-`.`, but `U.S.` stays whole if the training rows have it. Learnt from the training words and kept with the model, so that
+`.`, but `U.S.` stays whole if the training rows have it. Marks that no longer training word contains split words wherever
+they are: `max_len` becomes `max`, `_` and `len` if all training words are split so. Learnt from the training words and kept with the model, so that
 these words, joined by spaces, are split into themselves. Knows no tokenizers.
 """
 
@@ -24,6 +25,8 @@ _MOST_EXCEPTIONS = 2000
 _LONGEST_MARK = 3
 _LEAST_ALONE = 0.2
 """Share of its occurrences at the end of words in which a mark must stand alone: hashtags begin with no such mark."""
+_LEAST_INSIDE = 5
+"""Occurrences of a mark that show that it never stands inside a word."""
 _NEVER_BEFORE, _NEVER_AFTER = frozenset(".,;:!?%\u2026\u3002"), frozenset("@#")
 _CLOSING, _OPENING = {"Pe", "Pf"}, {"Ps", "Pi"}
 """Categories of characters."""
@@ -44,8 +47,10 @@ class WordSplitting(Block):
     """Come off the beginning of a word: quotation marks, brackets."""
     marks_after: _Words = ()
     """Come off its end: full stops, commas, `'s`."""
+    marks_inside: _Words = ()
+    """Split a word wherever they are: single characters that no longer training word contains."""
     whole_words: _Words = ()
-    """Training words that stay whole although they begin or end with such a mark."""
+    """Training words that stay whole although they have such a mark."""
     characters: bool = True
     """Whether each Chinese character, or one of another script without spaces, is a word."""
     longest_unspaced: int = 0
@@ -80,8 +85,8 @@ class WordSplitting(Block):
             after.append((end - len(mark), end))
             end -= len(mark)
         yield from before
-        whole = not self.characters or self._is_whole(text[start:end], apart)
-        yield from [(start, end)] if whole else self._characters(text, start, end)
+        whole = self._is_whole(text[start:end], apart)
+        yield from [(start, end)] if whole else self._inside(text, start, end, apart)
         yield from reversed(after)
 
     def _is_whole(self, chunk: str, apart: frozenset[str]) -> bool:
@@ -89,10 +94,11 @@ class WordSplitting(Block):
             return True
         return bool(_INITIALS.fullmatch(chunk)) and _has_abbreviations(self.whole_words)
 
-    def _characters(self, text: str, start: int, end: int) -> Iterator[Span]:
+    def _inside(self, text: str, start: int, end: int, apart: frozenset[str]) -> Iterator[Span]:
+        marks = _as_set(self.marks_inside) - apart
         first = start
         for place in range(start, end):
-            if _UNSPACED.match(text[place]):
+            if text[place] in marks or (self.characters and _UNSPACED.match(text[place])):
                 if first < place:
                     yield first, place
                 last = place + 1
@@ -135,6 +141,7 @@ def _learnt(counts: Counter[str]) -> WordSplitting:
     splitting = WordSplitting(
         marks_before=_often_alone(list(filter(_may_open, marks)), counts, at_end=False),
         marks_after=_often_alone(list(filter(_may_close, marks)), counts, at_end=True),
+        marks_inside=_never_inside(marks, counts),
         characters=characters,
         longest_unspaced=0 if characters else max(map(len, longer)),
     )
@@ -164,6 +171,14 @@ def _often_alone(marks: Sequence[str], counts: Counter[str], *, at_end: bool) ->
             attached[word[-length:] if at_end else word[:length]] += count
     alone = [mark for mark in marks if counts[mark] >= _LEAST_ALONE * (counts[mark] + attached[mark])]
     return tuple(sorted(alone, key=lambda mark: (-len(mark), mark)))
+
+
+def _never_inside(marks: Sequence[str], counts: Counter[str]) -> tuple[str, ...]:
+    """The single characters that are words of their own several times, and in no longer word."""
+    inside = {letter for word in counts if len(word) > 1 for letter in word}
+    return tuple(
+        sorted(mark for mark in marks if len(mark) == 1 and counts[mark] >= _LEAST_INSIDE and mark not in inside)
+    )
 
 
 @lru_cache(maxsize=8)

@@ -10,6 +10,7 @@ from llmkit.data.rows import Row
 from llmkit.errors import DataError, nearest
 from llmkit.tasks.token_classification.notations import canonical_tag
 from llmkit.tasks.token_classification.rows import SpanCount, has_words, tags_of_words
+from llmkit.tasks.token_classification.spelling import tag_name
 from llmkit.tasks.token_classification.subwords import WordSubwords
 from llmkit.tasks.token_classification.tags import TagCount, split_tag
 
@@ -58,10 +59,8 @@ class TagReader:
     def _label_of(self, tag: str) -> str | None:
         """The tag as the model spells it, but for its prefix; None where it cannot be read."""
         if tag not in self._read:
-            label: str | None = tag
-            if tag.isdecimal() and tag not in self._known and int(tag) < len(self._numbered):
-                label = self._numbered[int(tag)]
-            elif self._scheme == "bio":
+            label: str | None = tag_name(tag, self._numbered)
+            if label == tag and self._scheme == "bio":
                 label = canonical_tag(tag, types=self._types)
             self._read[tag] = label
         return self._read[tag]
