@@ -255,21 +255,23 @@ class Model:
             raise UsageError(f"{name} was opened for another use. Open it with llmkit.load({name!r}, verb={verb!r}).")
 
     def generate(
-        self, prompts: Iterable[str | Prompt], *, overflow: Overflow = "error", raw: bool = False, **options: Any
+        self, prompts: Iterable[str | Prompt], *, overflow: Overflow | None = None, raw: bool = False, **options: Any
     ) -> Iterator[Generation]:
         """Continuations of each prompt; the options are the keys of `GenerationBlock`.
 
         Args:
+            overflow: without it, what a text-to-text model was trained with, else `error`.
             raw: a chat model, too, continues the prompt unchanged; else it answers it as a user's message.
         """
         self._check_head("generate")
+        trained = SavedTextToText.load(self.loaded).overflow
         return generate_texts(
             self.loaded,
             self._engine,
             _check_list(prompts),
             options=self.options(options),
             prefix=self._prompt_prefix,
-            overflow=overflow,
+            overflow=overflow or ("truncate" if trained == "truncate" else "error"),
             as_turns=self.chats and not raw,
         )
 
@@ -280,7 +282,7 @@ class Model:
         column: str | None = None,
         by_line: bool = False,
         quoting: Quoting = "auto",
-        overflow: Overflow = "error",
+        overflow: Overflow | None = None,
         raw: bool = False,
         **options: Any,
     ) -> Iterator[Generation]:

@@ -74,7 +74,13 @@ def generate(
     raw: Annotated[
         bool, typer.Option("--raw", help="Continue the text as it is; a chat model's template is not applied.")
     ] = False,
-    overflow: Overflow = "error",
+    overflow: Annotated[
+        Literal["error", "truncate"] | None,
+        typer.Option(
+            help="Prompts longer than the model's context window: raise an error or truncate them. Default: as in "
+            "training for a text-to-text model, else error."
+        ),
+    ] = None,
     column: Annotated[
         str | None,
         typer.Option(
@@ -108,7 +114,7 @@ def generate(
     check_generation(options)
     opened = open_model(model, verb="generate")
     on_screen = sys.stdout.isatty() and not as_json and output is None
-    if prompt is not None and on_screen and not num_return_sequences and overflow == "error":
+    if prompt is not None and on_screen and not num_return_sequences and overflow != "truncate":
         _stream(opened, as_text(prompt), options, raw=raw)
         return
     generated = (

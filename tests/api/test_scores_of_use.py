@@ -76,7 +76,12 @@ USES: dict[str, Use] = {
         for overflow in ("truncate", "drop", "window")
     },
     "translation": Use("translation", ["translate", "--column", "source"], ["bleu", "chrf"], {"overflow": "drop"}),
-    "text to text": Use("text-to-text", ["generate"], ["rouge", "exact_text"]),
+    **{
+        f"text to text, {overflow}": Use(
+            "text-to-text", ["generate"], ["rouge", "exact_text"], {"overflow": overflow, "max_source_tokens": 40}
+        )
+        for overflow in ("truncate", "drop")
+    },
     "text to text, a prefix in each row": Use(
         "text-to-text", ["generate"], ["rouge", "exact_text"], {}, {"prefix": "label"}
     ),
