@@ -11,8 +11,10 @@ from typing import Any, Literal
 from llmkit.api.choice_values import INDEX, are_choices, as_indexes
 from llmkit.api.evaluation_result import Evaluation
 from llmkit.api.value_columns import choose_column, reference_columns_of
+from llmkit.data.column_types import labels, spans
 from llmkit.data.files import text_lines
 from llmkit.data.sources import column_names, open_rows
+from llmkit.data.span_offsets import in_characters
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.metrics import RougeTokenizer, check_rows, merge_scores, score_names_of, score_texts, values_of
 from llmkit.evaluation.values import Value, ValueKind, fits, values_for
@@ -76,6 +78,18 @@ def score_files(
     )
 
 
+def _in_characters(value: object, text: object, *, place: str) -> object:
+    """Spans with offsets in characters of their text; any other value as it is.
+
+    Raises:
+        DataError: spans whose own text is not there.
+    """
+    found = spans(value) if isinstance(text, str) and labels(value) is None else None
+    if found is None or not isinstance(text, str):
+        return value
+    return in_characters(text, found, unit="auto", place=place)[0]
+
+
 @dataclass(frozen=True)
 class _ValueFile:
     """A file of predictions or of references."""
@@ -129,6 +143,9 @@ class _ValueFile:
         if column == "labels":  # `classify` writes two columns for a multi-label model
             column_types["probabilities"] = "any"
             optional["probabilities"] = False
+        if self.side == "reference" and "entities" in self.kinds and column != "text":
+            column_types["text"] = "any"
+            optional["text"] = False
         rows = open_rows(
             [str(self.path)],
             column_types=column_types,
@@ -143,6 +160,8 @@ class _ValueFile:
             [value] = row.fields["value"]
             if "probabilities" in row.fields:
                 value = {"labels": value, "probabilities": row.fields["probabilities"][0]}
+            if "text" in row.fields:
+                value = _in_characters(value, row.fields["text"][0], place=row.place)
             values.append(Value(value, row.place, repr(column), f" Another column is named with {option}."))
         return values
 
@@ -158,8 +177,8 @@ class _ValueFile:
         lines = [line.rstrip("\n") for line in text_lines(path, str(path), translate=True)]
         if self.side == "prediction" and "answer" in self.kinds:
             lines = ["" if line == _PRINTED_NO_ANSWER else line for line in lines]
-        labels = any("label" in kind for kind in self.kinds)
-        if labels and self.side == "prediction" and lines and all(map(_PRINTED_LABELS.fullmatch, lines)):
+        of_labels = any("label" in kind for kind in self.kinds)
+        if of_labels and self.side == "prediction" and lines and all(map(_PRINTED_LABELS.fullmatch, lines)):
             raise DataError(
                 f"{path}: its lines are labels with probabilities, as classify prints them. Let it write JSONL instead, "
                 "with --output or --json."
