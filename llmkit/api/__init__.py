@@ -17,7 +17,7 @@ from llmkit.api.options import generation_options, schema
 from llmkit.api.plotting import Plotted, plot
 from llmkit.api.pretraining import pretrain
 from llmkit.api.scoring import score_files
-from llmkit.api.texts import read_pairs, read_questions, read_texts
+from llmkit.api.texts import read_pairs, read_questions, read_texts, read_words_or_texts
 from llmkit.api.training import Begun, Finetuned, count_devices, finetune
 from llmkit.api.vectors import (
     SavedVectors,
@@ -73,6 +73,7 @@ __all__ = [
     "read_pairs",
     "read_questions",
     "read_texts",
+    "read_words_or_texts",
     "save_conversation",
     "save_vectors",
     "saved_vectors",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,18 +27,29 @@ from llmkit.tasks.base import Scores, Task, TaskRecipe
 from llmkit.tasks.build import build_task
 from llmkit.tasks.of_model import recipe_of_model
 
+logger = logging.getLogger("llmkit")
+
 
 def open_model(model: str | None, *, data: Sequence[str] | None) -> tuple[Run | None, TaskRecipe, LoadedModel]:
     """A run with its recipe and model, or a model that is not a run with the recipe that its configs imply."""
     run = find_run(model)
     if run is not None:
         recipe = load_recipe(run.recipe, kinds=RECIPES).recipe
-        return run, recipe, load_model(str(run.folder), head=recipe.HEAD)
+        return run, _as_used(recipe), load_model(str(run.folder), head=recipe.HEAD)
     head = _head_of(str(model))
     loaded = load_model(str(model), head=head)
     if not data:
         raise UsageError(f"{loaded.name} is not a run, so it has no rows to measure on. Give --data.")
-    return None, recipe_of_model(loaded, head=head, data=data), loaded
+    return None, _as_used(recipe_of_model(loaded, head=head, data=data)), loaded
+
+
+def _as_used(recipe: TaskRecipe) -> TaskRecipe:
+    """The recipe with what its command does with long rows: scores are those of the results that users get."""
+    overflow = recipe.overflow_in_use
+    if overflow is None:
+        return recipe
+    logger.info("overflow: %s, as `llmkit %s` does, in place of the recipe's", overflow, recipe.VERB)
+    return recipe.model_copy(update={"overflow": overflow})
 
 
 def _head_of(name: str) -> Head:
@@ -53,7 +65,7 @@ def _head_of(name: str) -> Head:
 
 def encode_rows(recipe: TaskRecipe, loaded: LoadedModel, rows: Iterable[Row]) -> tuple[Task, Examples]:
     task = build_task(recipe, loaded)
-    return task, task.encode(rows)
+    return task, task.encode_every(rows)
 
 
 def measure_examples(

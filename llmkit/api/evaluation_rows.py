@@ -56,6 +56,7 @@ def evaluation_rows(
             split="test",
             text_files=getattr(recipe, "text_files", "line"),
             quoting=reading.quoting,
+            offsets=reading.offsets,
             mapping=_MAPPED_BY_OPTION,
             origins={
                 field: f"{run.recipe if run else 'The recipe'} has data.columns: {{{field}: {column}}}."

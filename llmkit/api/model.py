@@ -11,6 +11,7 @@ from typing_extensions import Unpack
 
 from llmkit.api.chats import check_messages
 from llmkit.api.model_options import model_options, prompt_config
+from llmkit.api.prompt_rows import read_prompts
 from llmkit.api.verbs import USES, Verb, default_model, verb_of_model
 from llmkit.data.vectors import check_search
 from llmkit.errors import ModelError, UsageError
@@ -25,6 +26,7 @@ from llmkit.inference.embedding import (
     vector_options,
 )
 from llmkit.inference.filling import Filling, FillOverflow, fill_texts
+from llmkit.inference.prompts import Prompt
 from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_in_parts, summarize_texts
 from llmkit.models.chat import Messages, is_chat_model
 from llmkit.models.threads import one_load_at_a_time
@@ -36,7 +38,7 @@ from llmkit.tasks.instruction.predict import Reply, answer_chat, stream_chat
 from llmkit.tasks.multiple_choice.choices import Question
 from llmkit.tasks.multiple_choice.predict import Choice, ChooseOverflow, choose, read_choice_rows
 from llmkit.tasks.question_answering.predict import Answer, answer_options, answer_questions
-from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, summarization_config, translation_config
+from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedTextToText, summarization_config, translation_config
 from llmkit.tasks.similarity import Similarity
 from llmkit.tasks.token_classification.predict import Tagging, TagOverflow, tag_texts
 from llmkit.tasks.token_classification.saved import SavedTokenClassification
@@ -274,23 +276,47 @@ class Model:
             raise UsageError(f"{name} was opened for another use. Open it with llmkit.load({name!r}, verb={verb!r}).")
 
     def generate(
-        self, prompts: Iterable[str], *, overflow: Overflow = "error", raw: bool = False, **options: Any
+        self, prompts: Iterable[str | Prompt], *, overflow: Overflow | None = None, raw: bool = False, **options: Any
     ) -> Iterator[Generation]:
         """Continuations of each prompt; the options are the keys of `GenerationBlock`.
 
         Args:
+            overflow: without it, what a text-to-text model was trained with, else `error`.
             raw: a chat model, too, continues the prompt unchanged; else it answers it as a user's message.
         """
         self._check_head("generate")
+        trained = SavedTextToText.load(self.loaded).overflow
         return generate_texts(
             self.loaded,
             self._engine,
             _check_list(prompts),
             options=self.options(options),
             prefix=self._prompt_prefix,
-            overflow=overflow,
+            overflow=overflow or ("truncate" if trained == "truncate" else "error"),
             as_turns=self.chats and not raw,
         )
+
+    def generate_rows(
+        self,
+        source: str | Path,
+        *,
+        column: str | None = None,
+        by_line: bool = False,
+        quoting: Quoting = "auto",
+        overflow: Overflow | None = None,
+        raw: bool = False,
+        **options: Any,
+    ) -> Iterator[Generation]:
+        """As `generate`, for the rows of a file, which are read as in training; see `read_prompts`."""
+        prompts = read_prompts(
+            source,
+            chats=self.chats and not raw,
+            prefixes=SavedTextToText.is_in(self.loaded),
+            column=column,
+            by_line=by_line,
+            quoting=quoting,
+        )
+        return self.generate(prompts, overflow=overflow, raw=raw, **options)
 
     def stream(self, prompt: str, *, raw: bool = False, **options: Any) -> Iterator[str]:
         """The first continuation in chunks, as they are generated."""
@@ -344,11 +370,18 @@ class Model:
             self.loaded, self._engine, _check_list(texts), options=block, prefix=prefix, overflow=overflow
         )
 
-    def tag(self, texts: Iterable[str], *, overflow: TagOverflow = "window") -> Iterator[Tagging]:
-        """Entities of each text, or tags of its words; see `tag_texts` for errors and long texts."""
+    def tag(self, texts: Iterable[str | Sequence[str]], *, overflow: TagOverflow | None = None) -> Iterator[Tagging]:
+        """Entities of each text, or tags of its words; see `tag_texts` for errors and long texts.
+
+        Args:
+            texts: each a text, or a list of words, which are tagged as they are.
+            overflow: without it, what the model was trained with, else `window`.
+        """
         self._check_head("tag")
-        overlap = overlap_of(self.loaded.window, SavedTokenClassification.load(self.loaded).window_overlap)
-        return tag_texts(self.loaded, self._engine, _check_list(texts), overflow=overflow, overlap=overlap)
+        saved = SavedTokenClassification.load(self.loaded)
+        overlap = overlap_of(self.loaded.window, saved.window_overlap)
+        policy = overflow or saved.overflow or "window"
+        return tag_texts(self.loaded, self._engine, _check_list(texts), overflow=policy, overlap=overlap)
 
     def options(self, values: Mapping[str, Any], *, saved: SavedSeq2Seq | None = None) -> GenerationBlock:
         """The options that are not None, else the model's, else llmkit's defaults.

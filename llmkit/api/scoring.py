@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from llmkit.api.choice_values import INDEX, are_choices, as_indexes
 from llmkit.api.evaluation_result import Evaluation
 from llmkit.api.value_columns import choose_column, reference_columns_of
+from llmkit.data.column_types import labels, spans
 from llmkit.data.files import text_lines
 from llmkit.data.sources import column_names, open_rows
+from llmkit.data.span_offsets import in_characters
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.label_names import LABEL_KINDS, check_labels_match, rename_labels
 from llmkit.evaluation.metrics import RougeTokenizer, check_rows, merge_scores, score_names_of, score_texts, values_of
@@ -75,6 +78,8 @@ def score_files(
     sides += [file.values(name) for file, name in zip(reference_files, reference_columns, strict=True)]
     for side in sides[1:]:
         check_rows(sides[0], side)
+    if prediction_file.has_choices(predictions_column):
+        sides[1:] = [as_indexes(side, predictions, quoting=quoting) for side in sides[1:]]
     compared = {name: _compared(name, sides, label_names=label_names or {}) for name in metrics}
     scores = merge_scores(
         score_texts([name], *compared[name], rouge_tokenizer=rouge_tokenizer, language=language) for name in metrics
@@ -114,6 +119,18 @@ def _one_name(columns: Sequence[str | None]) -> str | None:
     return columns[0] if len(set(columns)) == 1 else ", ".join(column or "lines" for column in columns)
 
 
+def _in_characters(value: object, text: object, *, place: str) -> object:
+    """Spans with offsets in characters of their text; any other value as it is.
+
+    Raises:
+        DataError: spans whose own text is not there.
+    """
+    found = spans(value) if isinstance(text, str) and labels(value) is None else None
+    if found is None or not isinstance(text, str):
+        return value
+    return in_characters(text, found, unit="auto", place=place)[0]
+
+
 @dataclass(frozen=True)
 class _ValueFile:
     """A file of predictions or of references."""
@@ -143,8 +160,16 @@ class _ValueFile:
             return None
         if (option := self.file_column or self.shared_column) is not None:
             return option
+        if self.has_choices(INDEX):
+            return INDEX
         names = column_names(str(self.path), quoting=self.quoting)
         return choose_column(names, side=self.side, kinds=self.kinds, paired=paired, fits=self._fits, of=str(self.path))
+
+    def has_choices(self, column: str | None) -> bool:
+        """Whether the column has choices that `choose` predicted."""
+        if self.side == "reference" or column != INDEX:
+            return False
+        return are_choices(column_names(str(self.path), quoting=self.quoting), self.kinds)
 
     def values(self, column: str | None) -> list[Value]:
         """All values, including empty ones."""
@@ -159,6 +184,9 @@ class _ValueFile:
         if column == "labels":  # `classify` writes two columns for a multi-label model
             column_types["probabilities"] = "any"
             optional["probabilities"] = False
+        if self.side == "reference" and "entities" in self.kinds and column != "text":
+            column_types["text"] = "any"
+            optional["text"] = False
         rows = open_rows(
             [str(self.path)],
             column_types=column_types,
@@ -173,6 +201,8 @@ class _ValueFile:
             [value] = row.fields["value"]
             if "probabilities" in row.fields:
                 value = {"labels": value, "probabilities": row.fields["probabilities"][0]}
+            if "text" in row.fields:
+                value = _in_characters(value, row.fields["text"][0], place=row.place)
             values.append(Value(value, row.place, repr(column), f" Another column is named with {option}."))
         return values
 
@@ -188,8 +218,8 @@ class _ValueFile:
         lines = [line.rstrip("\n") for line in text_lines(path, str(path), translate=True)]
         if self.side == "prediction" and "answer" in self.kinds:
             lines = ["" if line == _PRINTED_NO_ANSWER else line for line in lines]
-        labels = any("label" in kind for kind in self.kinds)
-        if labels and self.side == "prediction" and lines and all(map(_PRINTED_LABELS.fullmatch, lines)):
+        of_labels = any("label" in kind for kind in self.kinds)
+        if of_labels and self.side == "prediction" and lines and all(map(_PRINTED_LABELS.fullmatch, lines)):
             raise DataError(
                 f"{path}: its lines are labels with probabilities, as classify prints them. Let it write JSONL instead, "
                 "with --output or --json."

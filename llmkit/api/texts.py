@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from llmkit.data.sources import open_rows
+from llmkit.data.column_types import words
+from llmkit.data.sources import column_names, is_plain_text, open_rows
+from llmkit.data.word_rows import sentence_column
 from llmkit.recipe.blocks import Quoting
 
 _NAMED_BY_OPTION = "Name another with --column {column}"
@@ -33,6 +35,46 @@ def read_texts(
         mapping=_NAMED_BY_OPTION,
     )
     return (row.fields["text"] for row in rows)
+
+
+def read_words_or_texts(
+    source: str | Path, *, column: str | None = None, by_line: bool = True, quoting: Quoting = "auto"
+) -> Iterator[str] | Iterator[list[str]]:
+    """What `tag` reads of a file: texts as `read_texts`, or lists of words, as CoNLL files have them.
+
+    Args:
+        column: of the texts or words; without it, `text`, else `words`. It has words where it has lists, also as JSON
+            in a cell, or one word per row beside a column that names the sentence.
+        by_line, quoting: as for `read_texts`.
+    Raises:
+        DataError: missing, unreadable, or without the column.
+    """
+    unit: Literal["line", "file"] = "line" if by_line else "file"
+    if is_plain_text(source):
+        return read_texts(source, column=column or "text", by_line=by_line, quoting=quoting)
+    names = column_names(str(source), quoting=quoting)
+    named = column or ("words" if "words" in names and "text" not in names else "text")
+    if not _has_words(str(source), named, names, quoting=quoting):
+        return read_texts(source, column=named, by_line=by_line, quoting=quoting)
+    rows = open_rows(
+        [str(source)],
+        column_types={"words": "words"},
+        columns={"words": named},
+        text_files=unit,
+        quoting=quoting,
+        mapping=_NAMED_BY_OPTION,
+    )
+    return (row.fields["words"] for row in rows)
+
+
+def _has_words(source: str, column: str, names: Sequence[str], *, quoting: Quoting) -> bool:
+    """Whether a column has words, by its first value that is not empty."""
+    if column not in names:
+        return False  # whoever reads it says so
+    rows = open_rows([source], column_types={"value": "any"}, columns={"value": column}, quoting=quoting)
+    first = next((value for row in rows for value in row.fields["value"] if value), "")
+    in_rows = column != "text" and isinstance(first, str) and sentence_column(names) is not None
+    return in_rows or isinstance(first, list) or (isinstance(first, str) and bool(words(first)))
 
 
 def read_questions(

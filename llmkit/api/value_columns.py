@@ -36,6 +36,7 @@ _REFERENCE_COLUMNS: Mapping[ValueKind, tuple[str, ...]] = {
 _REFERENCES_OF_RESULT: Mapping[str, tuple[str, ...]] = {
     "answer": ("answers", "response"),
     "entities": ("spans",),
+    "index": ("answer",),
     "label": ("label",),
     "labels": ("labels",),
     "summary": ("summary",),
@@ -92,7 +93,10 @@ def choose_column(
     known = {name for kind in kinds for name in (_RESULT_COLUMNS if side == "prediction" else _REFERENCE_COLUMNS)[kind]}
     unknown = set(names) - _VALUE_COLUMNS - _INPUT_COLUMNS - _OTHER_COLUMNS - {"prediction", "reference"}
     unfit: list[str] = []
-    for groups in ((set(paired), known), (_VALUE_COLUMNS, unknown), (_INPUT_COLUMNS,)):
+    # Of a conversation, the last answer is compared.
+    in_messages = side == "reference" and "text" in kinds and "messages" in names and fits("messages")
+    answered = {"messages"} if in_messages else set()
+    for groups in ((set(paired), known, answered), (_VALUE_COLUMNS, unknown), (_INPUT_COLUMNS,)):
         for group in groups:
             candidates = [name for name in names if name in group and name not in unfit]
             fitting = [name for name in candidates if fits(name)]

@@ -7,39 +7,51 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.texts import input_texts, results
-from llmkit.cli.use import Column, Json, Lines, ModelName, Output, Quoting, Source, open_model
+from llmkit.cli.texts import input_words_or_texts, results
+from llmkit.cli.use import Json, Lines, ModelName, Output, Quoting, open_model
 
 if TYPE_CHECKING:
     from llmkit.api import Tagging
 
 Overflow = Annotated[
-    Literal["error", "truncate", "window"],
+    Literal["error", "truncate", "window"] | None,
     typer.Option(
-        help="Texts longer than the model's context window: raise an error, truncate them, or read them in windows."
+        help="Texts longer than the model's context window: raise an error, truncate them, or read them in windows. "
+        "Default: as in training, else window."
     ),
 ]
 
 
 def tag(
-    source: Source = None,
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="A text, a file (.txt .csv .tsv .jsonl .parquet, or .conll for words), or - for standard input."
+        ),
+    ] = None,
     model: ModelName = None,
-    overflow: Overflow = "window",
-    column: Column = "text",
+    overflow: Overflow = None,
+    column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column that contains the texts or lists of words, in a file with columns. Default: text, else words."
+        ),
+    ] = None,
     lines: Lines = True,
     quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
 ) -> None:
     """Mark the named entities of each text or tag each word, depending on the model."""
-    texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
+    texts = input_words_or_texts(source, column=column, by_line=lines, quoting=quoting)
     opened = open_model(model, verb="tag")
     with results(as_json=as_json, output=output) as write:
         for result in opened.tag(texts, overflow=overflow):
-            if opened.finds_entities:
-                write(_marked(result), _entities_record(result))
+            plain = _marked(result) if opened.finds_entities else _with_tags(result)
+            if result.given_words is not None:
+                write(plain, _given_words_record(result, result.given_words))
             else:
-                write(" ".join(f"{word.text}/{word.tag}" for word in result.words), _words_record(result))
+                write(plain, _entities_record(result) if opened.finds_entities else _words_record(result))
 
 
 COMMANDS = (tag,)
@@ -52,6 +64,21 @@ def _marked(result: Tagging) -> str:
         parts.append(f"{result.text[end : entity.start]}[{entity.text}]({entity.label})")
         end = entity.end
     return "".join([*parts, result.text[end:]])
+
+
+def _with_tags(result: Tagging) -> str:
+    return " ".join(f"{word.text}/{word.tag}" for word in result.words)
+
+
+def _given_words_record(result: Tagging, given: list[str]) -> dict[str, Any]:
+    """A tag for each of the given words, also for those that were truncated."""
+    unread = len(given) - len(result.words)
+    return {
+        "words": given,
+        "tags": [*(word.tag for word in result.words), *["O"] * unread],
+        "scores": [*(word.score for word in result.words), *[None] * unread],
+        "truncated_tokens": result.truncated_tokens,
+    }
 
 
 def _entities_record(result: Tagging) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from llmkit.atomic import replacing
 from llmkit.errors import DataError, MachineError, UsageError, nearest
 
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
-_FILES = (".txt", ".text", ".md", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
+_FILES = (".txt", ".text", ".md", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".conll", ".conllu")
 
 
 Quoting = Literal["auto", "csv", "none"]
@@ -39,7 +39,7 @@ def input_texts(source: str | None, *, column: str, by_line: bool, quoting: Quot
         if sys.stdin is None or (source is None and sys.stdin.isatty()):
             raise UsageError("give a text or a file, or pipe texts in.")
         return _stdin_texts(by_line=by_line)
-    if _is_file(source):
+    if is_data_file(source):
         from llmkit.api import read_texts
 
         return read_texts(source, column=column, by_line=by_line, quoting=quoting)
@@ -48,9 +48,20 @@ def input_texts(source: str | None, *, column: str, by_line: bool, quoting: Quot
     return iter([as_text(source)])
 
 
+def input_words_or_texts(
+    source: str | None, *, column: str | None, by_line: bool, quoting: Quoting = "auto"
+) -> Iterator[str] | Iterator[list[str]]:
+    """As `input_texts`, but a file may have lists of words in place of texts; without a column it is `text` or `words`."""
+    if source is None or source == "-" or not is_data_file(source):
+        return input_texts(source, column=column or "text", by_line=by_line, quoting=quoting)
+    from llmkit.api import read_words_or_texts
+
+    return read_words_or_texts(source, column=column, by_line=by_line, quoting=quoting)
+
+
 def is_file_name(source: str) -> bool:
     """Whether an argument is a file or another source of rows, or has the name of one."""
-    return _is_file(source) or _has_extension(source)
+    return is_data_file(source) or _has_extension(source)
 
 
 def input_pairs(
@@ -62,7 +73,7 @@ def input_pairs(
         UsageError: no file was given.
         DataError: a column is missing.
     """
-    if source is None or not _is_file(source):
+    if source is None or not is_data_file(source):
         raise UsageError(
             f"pairs of texts come from a file with the columns {column} and {pair_column}; give one as the argument."
         )
@@ -83,7 +94,7 @@ def _no_such_file(path: Path) -> str:
     return f"there is no such file in {folder}.{nearest(path.name, (entry.name for entry in folder.iterdir()))}"
 
 
-def _is_file(source: str) -> bool:
+def is_data_file(source: str) -> bool:
     if source.startswith(("builtin:", "hub:")):
         return True
     with contextlib.suppress(OSError, ValueError):  # a long text cannot be a file name

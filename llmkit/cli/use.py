@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.texts import as_text, input_pairs, input_texts, results, shown
+from llmkit.cli.texts import as_text, input_pairs, input_texts, is_data_file, results, shown
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,8 +74,20 @@ def generate(
     raw: Annotated[
         bool, typer.Option("--raw", help="Continue the text as it is; a chat model's template is not applied.")
     ] = False,
-    overflow: Overflow = "error",
-    column: Column = "text",
+    overflow: Annotated[
+        Literal["error", "truncate"] | None,
+        typer.Option(
+            help="Prompts longer than the model's context window: raise an error or truncate them. Default: as in "
+            "training for a text-to-text model, else error."
+        ),
+    ] = None,
+    column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column that contains the prompts, in a file with columns. Default: text; for a chat model also "
+            "prompt, with input, or messages."
+        ),
+    ] = None,
     lines: Lines = False,
     quoting: Quoting = "auto",
     as_json: Json = False,
@@ -84,11 +96,10 @@ def generate(
     """Generate text from a prompt. Greedy search, unless --temperature, --top-k or --top-p turns on sampling."""
     if prompt is not None and source is not None:
         raise UsageError("give --prompt or a file, not both.")
-    prompts = (
-        iter([as_text(prompt)])
-        if prompt is not None
-        else input_texts(source, column=column, by_line=lines, quoting=quoting)
-    )
+    is_file = prompt is None and source is not None and source != "-" and is_data_file(source)
+    prompts = iter([as_text(prompt)]) if prompt is not None else iter(())
+    if prompt is None and not is_file:
+        prompts = input_texts(source, column=column or "text", by_line=lines, quoting=quoting)
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
@@ -103,11 +114,18 @@ def generate(
     check_generation(options)
     opened = open_model(model, verb="generate")
     on_screen = sys.stdout.isatty() and not as_json and output is None
-    if prompt is not None and on_screen and not num_return_sequences and overflow == "error":
+    if prompt is not None and on_screen and not num_return_sequences and overflow != "truncate":
         _stream(opened, as_text(prompt), options, raw=raw)
         return
+    generated = (
+        opened.generate_rows(
+            str(source), column=column, by_line=lines, quoting=quoting, overflow=overflow, raw=raw, **options
+        )
+        if is_file
+        else opened.generate(prompts, overflow=overflow, raw=raw, **options)
+    )
     with results(as_json=as_json, output=output) as write:
-        for result in opened.generate(prompts, overflow=overflow, raw=raw, **options):
+        for result in generated:
             lead = result.prompt if _shows_prompt(opened, raw=raw) else ""
             plain = [lead + text for text in result.texts]
             write("\n---\n".join(plain), {"prompt": result.prompt, "texts": result.texts})

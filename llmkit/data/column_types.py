@@ -60,9 +60,13 @@ def texts(value: object) -> list[str] | None:
 def spans(value: object) -> list[dict[str, Any]] | None:
     """Labelled spans of a text, possibly empty: a list of objects, or such a JSON list in a CSV or TSV file.
 
-    Offsets are in characters from 0, and the end is exclusive; other keys of an object are ignored.
+    A span is an object with `start`, `end` and `label`, as doccano and Label Studio write it too, or a list of the
+    three. The end is exclusive. A `text` of its own stays; other keys are ignored.
     """
-    return _each(_listed(value), _span)
+    value = _listed(value)
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], Mapping) and "result" in value[0]:
+        value = value[0]["result"]  # the one annotation of a task of Label Studio
+    return _each(value, _span)
 
 
 def answers(value: object) -> dict[str, list[Any]] | None:
@@ -138,13 +142,19 @@ def texts_in(value: Any) -> Iterator[str]:
 
 
 def _span(value: object) -> dict[str, Any] | None:
+    if isinstance(value, list) and len(value) == 3:
+        value = dict(zip(("start", "end", "label"), value, strict=True))
+    if isinstance(value, Mapping) and isinstance(value.get("value"), Mapping):
+        value = value["value"]
     if not isinstance(value, Mapping):
         return None
-    bounds = {key: value.get(key) for key in ("start", "end")}
-    name = label(value.get("label"))
-    if name is None or any(isinstance(offset, bool) or not isinstance(offset, int) for offset in bounds.values()):
+    bounds = {key: value.get(key, value.get(f"{key}_offset")) for key in ("start", "end")}
+    several = value.get("labels")
+    named = label(several[0] if isinstance(several, list) and len(several) == 1 else value.get("label"))
+    if named is None or any(isinstance(place, bool) or not isinstance(place, int) for place in bounds.values()):
         return None
-    return {**bounds, "label": name}
+    own_text = {"text": value["text"]} if isinstance(value.get("text"), str) else {}
+    return {**bounds, "label": named, **own_text}
 
 
 def texts_for_split(value: Any) -> Iterator[str]:

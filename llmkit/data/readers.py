@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NoReturn
 
+from llmkit.data.class_names import class_names_in, named_classes
 from llmkit.data.files import MAX_LINE_CHARACTERS, detected_type, open_regular_file, text_lines
 from llmkit.errors import DataError
 from llmkit.recipe.blocks import TextUnit
@@ -31,6 +32,7 @@ FORMATS: Mapping[str, Format] = {
     ".text": "text",
     ".md": "text",
     ".conll": "conll",
+    ".conllu": "conll",
     ".bio": "conll",
     ".iob": "conll",
     ".iob2": "conll",
@@ -225,7 +227,10 @@ def parquet_columns(path: Path, name: str) -> list[str]:
 
 
 def read_parquet(path: Path, name: str, columns: Sequence[str]) -> Iterator[Record]:
-    """Rows from index 0, in batches; only the requested columns are read."""
+    """Rows from index 0, in batches; only the requested columns are read.
+
+    A class number becomes its class's name where the file has the names, as files of the hub do.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -234,8 +239,16 @@ def read_parquet(path: Path, name: str, columns: Sequence[str]) -> Iterator[Reco
         try:
             # The default, pre_buffer=True, would keep the whole file in memory until the last row.
             parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=65536, page_checksum_verification=True)
+            class_names = class_names_in(parquet.schema_arrow.metadata)
+            names_of = {column: class_names[column] for column in columns if column in class_names}
             for batch in parquet.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=list(columns)):
-                yield from enumerate(batch.to_pylist(), index)
+                for number, values in enumerate(batch.to_pylist(), index):
+                    place = f"{name}[{number}]"
+                    named = {
+                        column: named_classes(names, values[column], place=place, column=column)
+                        for column, names in names_of.items()
+                    }
+                    yield number, {**values, **named}
                 index += batch.num_rows
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(f"{name}[{index}]: damaged Parquet file ({error}). Copy or write it again.") from error

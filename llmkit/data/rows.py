@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from llmkit.data.column_types import DESCRIPTIONS, READERS, texts_in
+from llmkit.data.span_offsets import in_characters
 from llmkit.data.tables import Table
 from llmkit.errors import DataError, nearest
-from llmkit.recipe.blocks import ColumnType
+from llmkit.recipe.blocks import ColumnType, OffsetUnit
 
 MAPPED_IN_RECIPE = "Map it in the recipe: data.columns: {{{field}: {column}}}"
 """How a user maps a column to another name; a template."""
@@ -51,6 +53,7 @@ class RowSource:
         keep_empty: bool = False,
         mapping: str = MAPPED_IN_RECIPE,
         origins: Mapping[str, str] = MappingProxyType({}),
+        offsets: OffsetUnit = "auto",
     ) -> None:
         """See `open_rows`. A column name may be a key inside another column: `translation.en`.
 
@@ -70,6 +73,8 @@ class RowSource:
         self._keep_empty = keep_empty
         self._mapping = mapping
         self._origins = origins
+        self._offsets = offsets
+        self._converted_spans: Counter[str] = Counter()
         self._columns = [list(table.columns()) for table in tables]
         self._rows_used: list[int] | None = None
         self.skipped: dict[str, int] = {}
@@ -85,6 +90,7 @@ class RowSource:
         records_read = 0
         for table, columns in zip(self._tables, self._columns, strict=True):
             skipped_rows: dict[str, list[int]] = {}
+            self._converted_spans.clear()
             rows_used.append(0)
             for number, fields in self._fields_of(table, columns):
                 records_read += 1
@@ -142,7 +148,17 @@ class RowSource:
                 if column_type == "label" and label_types.setdefault(field, type(value)) is not type(value):
                     fault = f"{column!r} is {described(value)}; earlier rows have another type"
                     raise DataError(f"{place}: {fault}. Use one type for all labels.")
+            for field, column_type in used.items():
+                if column_type == "spans" and isinstance(text := fields.get("text"), str):
+                    fields[field] = self._in_characters(text, fields[field], place)
             yield number, fields
+
+    def _in_characters(self, text: str, spans: list[dict[str, Any]], place: str) -> list[dict[str, Any]]:
+        """Spans with offsets in characters; those that counted something else are counted."""
+        read, unit = in_characters(text, spans, unit=self._offsets, place=place)
+        if unit != "characters":
+            self._converted_spans[unit] += len(read)
+        return read
 
     def _is_expected(self, field: str, names: Sequence[str]) -> bool:
         if field in self._grouped_fields:
@@ -167,6 +183,9 @@ class RowSource:
         """Add to the counts, and warn about this table unless an earlier iteration has done so."""
         if not usable and self._rows_used is None:
             logger.warning("%s: no usable rows", table.name)
+        for unit, count in self._converted_spans.items():
+            if self._rows_used is None:
+                logger.info("%s: the offsets of %s spans count %s, read as characters", table.name, f"{count:,}", unit)
         for reason, numbers in skipped_rows.items():
             self.skipped[reason] = self.skipped.get(reason, 0) + len(numbers)
             if self._rows_used is None:

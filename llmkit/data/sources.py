@@ -12,8 +12,9 @@ from llmkit.data.hub_names import parse_hub_source
 from llmkit.data.readers import FORMATS
 from llmkit.data.rows import MAPPED_IN_RECIPE, RowSource
 from llmkit.data.tables import BUILTINS, BuiltinTable, FileTable, Table
+from llmkit.data.word_rows import SENTENCE, with_sentences
 from llmkit.errors import DataError, MachineError, nearest
-from llmkit.recipe.blocks import ColumnType, Quoting, TextUnit
+from llmkit.recipe.blocks import ColumnType, OffsetUnit, Quoting, TextUnit
 
 _KNOWN = ", ".join(FORMATS)
 _IN_FOLDERS = tuple(extension for extension, file_format in FORMATS.items() if file_format != "squad")
@@ -31,6 +32,7 @@ def open_rows(
     split: str | None = None,
     text_files: TextUnit = "line",
     quoting: Quoting = "auto",
+    offsets: OffsetUnit = "auto",
     keep_empty: bool = False,
     mapping: str = MAPPED_IN_RECIPE,
     origins: Mapping[str, str] = MappingProxyType({}),
@@ -52,6 +54,7 @@ def open_rows(
         text_files: what a row of a .txt, .text or .md file is: a non-blank line, the text between blank lines, or the
             whole file. Only for tasks whose single field is a text.
         quoting: the meaning of quotes in .csv and .tsv files; `auto` detects it for each .tsv file.
+        offsets: what the offsets of spans count.
         keep_empty: do not skip rows with an empty text, if the rows of two files must stay aligned.
         mapping: the advice for a missing column, a template of `{field}` and `{column}`.
         origins: field -> a sentence that says where its column was set, for the message about a missing column.
@@ -66,16 +69,19 @@ def open_rows(
             source, column_types=column_types, columns=columns, split=split, text_files=text_files, quoting=quoting
         )
     _refuse_repeated(tables)
+    if "words" in column_types:
+        tables = [with_sentences(table, columns) for table in tables]
     return RowSource(
         tables,
-        column_types=column_types,
-        columns=columns,
-        optional=optional,
+        column_types={field: kind for field, kind in column_types.items() if field != SENTENCE},
+        columns={field: column for field, column in columns.items() if field != SENTENCE},
+        optional={field: blank for field, blank in optional.items() if field != SENTENCE},
         groups=groups,
         max_rows=max_rows,
         keep_empty=keep_empty,
         mapping=mapping,
         origins=origins,
+        offsets=offsets,
     )
 
 
@@ -89,6 +95,11 @@ def column_names(source: str, *, quoting: Quoting = "auto") -> list[str]:
         source, column_types={"value": "any"}, columns={}, split="train", text_files="line", quoting=quoting
     )
     return list(next(tables).columns())
+
+
+def is_plain_text(source: str | Path) -> bool:
+    """Whether a source is a file of lines without columns."""
+    return FORMATS.get(Path(source).suffix.lower()) == "text"
 
 
 def _tables(
@@ -183,7 +194,8 @@ def _hub_hint(path: Path) -> str:
 def _single_text_field(path: Path, column_types: Mapping[str, ColumnType]) -> str:
     """The field of the lines of a plain text file; for other formats it does not matter."""
     if FORMATS[path.suffix.lower()] == "text" and list(column_types.values()) != ["text"]:
-        fix = "Use .csv, .tsv, .jsonl or .parquet."
+        words = "A CoNLL file is read if its name ends in .conll. " if "words" in column_types else ""
+        fix = f"{words}Use .csv, .tsv, .jsonl or .parquet."
         raise DataError(
             f"{path.as_posix()}: plain text has no columns, and this task needs {', '.join(column_types)}. {fix}"
         )

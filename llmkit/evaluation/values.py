@@ -181,7 +181,10 @@ def _text(value: object) -> str | None:
 
 
 def _reference_texts(value: object) -> str | list[str] | None:
-    """A text, or several if the row has several references."""
+    """A text, or several if the row has several references; of a conversation, the answer at its end."""
+    messages = column_types.messages(value) if isinstance(value, list) else None
+    if messages and messages[-1]["role"] == "assistant":
+        return messages[-1]["content"].strip()
     if isinstance(value, list) and len(value) > 1:
         return value if all(isinstance(text, str) for text in value) else None
     return _text(value)

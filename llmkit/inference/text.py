@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llmkit.errors import UsageError
+from llmkit.inference.prompts import AnsweredPrompts, Prompt
 from llmkit.models.chat import encode_prompts
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
@@ -116,7 +117,7 @@ def summarize_in_parts(
 def generate_texts(
     loaded: LoadedModel,
     engine: Engine,
-    prompts: Iterable[str],
+    prompts: Iterable[str | Prompt],
     *,
     options: GenerationBlock,
     prefix: str = "",
@@ -132,6 +133,8 @@ def generate_texts(
         overflow: `truncate` drops the start of a prompt for GPT-2, which continues from its end, and the end of
             one for T5. An empty prompt is allowed: GPT-2 begins a new text.
         as_turns: each prompt is what a user says to a chat model, and the text its answer; none may then be empty.
+            Without sampling, a prompt that leaves less room gets a shorter answer, and the oldest messages before it
+            are not read if there are too many; both are counted in a warning at the end.
     Raises:
         UsageError: GPT-2 has no room for the prompt and `max_new_tokens`.
         DataError: a prompt that is not valid Unicode, or too long for T5 under `error`.
@@ -160,7 +163,7 @@ def stream_text(
         UsageError, DataError, ModelError: as `generate_texts` with overflow `error`, before the first chunk.
     """
     check_texts([prompt], first_row=1, may_be_empty=not as_turn)
-    encoded = _encode(loaded, [prompt], first_row=1, options=options, overflow="error", as_turns=as_turn)[0]
+    encoded = _encode(loaded, [Prompt(prompt)], first_row=1, options=options, overflow="error", as_turns=as_turn)[0]
     chunks = stream_ids(loaded, engine, encoded.ids, options=options)
     yield from stripped(chunks) if as_turn else chunks
 
@@ -168,7 +171,7 @@ def stream_text(
 def _generate(
     loaded: LoadedModel,
     engine: Engine,
-    texts: Iterable[str],
+    texts: Iterable[str | Prompt],
     *,
     options: GenerationBlock,
     prefix: str,
@@ -177,22 +180,29 @@ def _generate(
     as_turns: bool = False,
 ) -> Iterator[Generation]:
     long_texts = LongTextCount(loaded)
+    answered = AnsweredPrompts(loaded, engine, options) if as_turns and not options.samples else None
     try:
-        for first_row, chunk in numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
-            check_texts(chunk, first_row=first_row, may_be_empty=may_be_empty)
-            prompts = [prefix + text for text in chunk]
+        for first_row, given in numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
+            chunk = [item if isinstance(item, Prompt) else Prompt(item) for item in given]
+            check_texts([prompt.text for prompt in chunk], first_row=first_row, may_be_empty=may_be_empty)
+            if answered is not None:
+                for item, answers in zip(chunk, answered.texts(chunk, first_row=first_row), strict=True):
+                    yield Generation(item.text, answers, 0)
+                continue
             encoded = _encode(
-                loaded, prompts, first_row=first_row, options=options, overflow=overflow, as_turns=as_turns
+                loaded, chunk, first_row=first_row, options=options, overflow=overflow, prefix=prefix, as_turns=as_turns
             )
             long_texts.add([prompt.truncated_tokens for prompt in encoded])
             new = engine.generate([prompt.ids for prompt in encoded], _options_of_chunk(options, first_row=first_row))
-            for text, prompt, lists in zip(chunk, encoded, new, strict=True):
+            for item, prompt, lists in zip(chunk, encoded, new, strict=True):
                 results = [cut_at_stop(decode_new(loaded, ids), options.stop) for ids in lists]
                 if as_turns:
                     results = [result.strip() for result in results]
-                yield Generation(text, results, prompt.truncated_tokens)
+                yield Generation(item.text, results, prompt.truncated_tokens)
     finally:
         long_texts.report()
+        if answered is not None:
+            answered.report()
 
 
 def _options_of_chunk(options: GenerationBlock, *, first_row: int) -> GenerationBlock:
@@ -207,20 +217,22 @@ def _options_of_chunk(options: GenerationBlock, *, first_row: int) -> Generation
 
 def _encode(
     loaded: LoadedModel,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     *,
     first_row: int,
     options: GenerationBlock,
     overflow: Overflow,
+    prefix: str = "",
     as_turns: bool = False,
 ) -> list[Encoded]:
     if as_turns:
-        ids = encode_prompts(loaded, [[{"role": "user", "content": prompt}] for prompt in prompts])
+        ids = encode_prompts(loaded, [prompt.chat for prompt in prompts])
         return _fitted(loaded, ids, first_row=first_row, options=options, overflow=overflow)
+    texts = [(prefix if prompt.prefix is None else prompt.prefix) + prompt.text for prompt in prompts]
     if loaded.family.continues_prompts:
-        ids = token_ids(loaded.tokenizer, prompts, special=False)
+        ids = token_ids(loaded.tokenizer, texts, special=False)
         return _fitted(loaded, ids, first_row=first_row, options=options, overflow=overflow)
-    return encode_whole(loaded, prompts, first_row=first_row, overflow=overflow)
+    return encode_whole(loaded, texts, first_row=first_row, overflow=overflow)
 
 
 def _fitted(

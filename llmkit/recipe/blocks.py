@@ -49,6 +49,8 @@ TextUnit = Literal["line", "document", "file"]
 """Unit of a row in a plain-text file: a non-blank line, the text between blank lines, or the whole file."""
 Quoting = Literal["auto", "csv", "none"]
 """The meaning of quotes in a CSV or TSV file: delimiters of cells, or ordinary characters."""
+OffsetUnit = Literal["auto", "characters", "utf-16", "bytes"]
+"""What the offsets of spans count in their text; an emoji is one character, two UTF-16 units and four bytes."""
 
 
 def _check_distinct(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -123,6 +125,9 @@ class DataBlock(Block):
     quoting: Quoting = "auto"
     """Quotes in .csv and .tsv files: `csv` treats them as cell delimiters, `none` as text; `auto` is `csv` for .csv,
     and is detected from the file for .tsv."""
+    offsets: OffsetUnit = "auto"
+    """What `start` and `end` of spans count: `characters`, `utf-16` units or `bytes` of UTF-8; `auto` finds out where
+    spans have a `text`, and else takes characters unless these cut words."""
     deduplicate: bool = False
     """Remove exact duplicates of earlier rows within each split, and count them."""
 

@@ -132,6 +132,12 @@ class TaskRecipe(Recipe):
         """Names of the baselines of this recipe, which may depend on its keys."""
         return self.BASELINES
 
+    @property
+    def overflow_in_use(self) -> str | None:
+        """What `VERB` does with rows that are too long, where that is not what the recipe's `overflow` says: in use, no
+        row can be left out. Evaluation does the same. None where the recipe's key applies."""
+        return "truncate" if getattr(self, "overflow", None) == "drop" else None
+
     def class_names(self, rows: Iterable[Row]) -> tuple[str, ...] | None:
         """Names of the model's classes, from the recipe or the training rows; None for a head without classes.
 
@@ -172,6 +178,15 @@ class Task(Protocol):
 
         Raises:
             DataError: a row that the task cannot use, with its place.
+        """
+        ...
+
+    def encode_every(self, rows: Iterable[Row]) -> Examples:
+        """As `encode`, to evaluate: with every row that the task's command gives a result for, though it may have no
+        example to learn from.
+
+        Raises:
+            DataError: as `encode`.
         """
         ...
 
@@ -229,6 +244,12 @@ class Task(Protocol):
 
 class BaseTask:
     """The defaults of `Task`: nothing depends on the rows, and the targets are not numbers."""
+
+    def encode_every(self, rows: Iterable[Row]) -> Examples:
+        return self.encode(rows)
+
+    def encode(self, rows: Iterable[Row]) -> Examples:
+        raise NotImplementedError("every task encodes its rows")
 
     def prepare_training(self, train: Examples) -> Examples:
         return train

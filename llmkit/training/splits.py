@@ -122,7 +122,14 @@ def reading_options(recipe: Recipe, *, reading: DataBlock | None = None) -> str:
     """
     data = reading or recipe.data
     return json.dumps(
-        [dict(recipe.column_types), data.columns, data.max_rows, getattr(recipe, "text_files", None), data.quoting],
+        [
+            dict(recipe.column_types),
+            data.columns,
+            data.max_rows,
+            getattr(recipe, "text_files", None),
+            data.quoting,
+            data.offsets,
+        ],
         sort_keys=True,
     )
 
@@ -142,6 +149,7 @@ def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: i
         split=split,
         text_files=getattr(recipe, "text_files", "line"),
         quoting=recipe.data.quoting,
+        offsets=recipe.data.offsets,
     )
 
 

@@ -298,3 +298,20 @@ def test_all_that_classify_writes_can_be_scored_against_the_rows_it_read(own_run
     files = llmkit.score_files("told.jsonl", "rows.jsonl", metrics=["accuracy", "f1"])
     model = llmkit.evaluate_model("runs/classify-001", data=["rows.jsonl"], metrics=["accuracy", "f1"])
     assert {name: model.scores.values[name] for name in files.scores.values} == files.scores.values
+
+
+@pytest.mark.parametrize("unit", ["characters", "utf-16", "bytes"])
+def test_spans_of_references_are_compared_whatever_their_offsets_count(tmp_path: Path, unit: str) -> None:
+    text = "\N{SMILING FACE WITH SUNGLASSES} Ada met Zoë"
+    sizes = {
+        "characters": lambda end: end,
+        "utf-16": lambda end: len(text[:end].encode("utf-16-le")) // 2,
+        "bytes": lambda end: len(text[:end].encode()),
+    }
+    told, right = ([], [])
+    for word in ("Ada", "Zoë"):
+        start, end = text.index(word), text.index(word) + len(word)
+        told.append({"start": start, "end": end, "label": "X", "text": word, "score": 1.0})
+        right.append({"start": sizes[unit](start), "end": sizes[unit](end), "label": "X", "text": word})
+    found = score(tmp_path, [{"text": text, "entities": told}], [{"text": text, "spans": right}], "entities")
+    assert found.scores.values["entity_f1"] == 1.0

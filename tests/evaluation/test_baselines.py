@@ -111,6 +111,16 @@ def test_the_most_frequent_tags_are_in_bio_as_the_references_are() -> None:
     assert baseline.predict(recipe, train, alone) == [["B-LOC"]]
 
 
+@pytest.mark.parametrize("tags", [["O", "LOC-B", "LOC-E"], ["o", "b_LOC", "m_LOC"], ["0", "1", "2"]])
+def test_tags_of_the_baseline_are_spelt_as_the_model_spells_them(tags: list[str]) -> None:
+    keys = {"recipe": 1, "task": "token-classification", "model": "x", "data": {"train": "x"}, "scheme": "bio"}
+    labels = {"labels": ("O", "B-LOC", "I-LOC")} if tags[0] == "0" else {}
+    recipe = TokenClassificationRecipe.model_validate({**keys, **labels})
+    train = [Row({"words": ["in", "New", "York"], "tags": tags}, "1")]
+    (baseline,) = baselines_of(recipe)
+    assert baseline.predict(recipe, train, train) == [["O", "B-LOC", "I-LOC"]]
+
+
 def test_a_word_has_its_commonest_tag_and_an_unseen_one_is_outside() -> None:
     words, tags = [["Paris", "is", "Paris"], ["Paris", "Hilton"]], [["B-LOC", "O", "B-LOC"], ["B-PER", "I-PER"]]
     assert most_frequent_tags(words, tags, [["Paris", "Rome"], []]) == [["B-LOC", "O"], []]

@@ -26,6 +26,7 @@ from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import count_targets
+from llmkit.tasks.decoding import decode_new
 from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.instruction.task import InstructionTask, length_limit
 from llmkit.training.metric_checks import check_metrics
@@ -325,7 +326,7 @@ def test_the_answer_to_the_last_turn_is_predicted_alone_as_in_a_batch() -> None:
     assert together == alone
     asked = encode_prompts(task.loaded, [row.fields["messages"][:-1] for row in every])
     written = engine_of(task).generate(asked, GenerationBlock(max_new_tokens=5))
-    assert together == [task.loaded.tokenizer.decode(answers[0]).strip() for answers in written]
+    assert together == [decode_new(task.loaded, answers[0]).strip() for answers in written]
 
 
 def test_an_answer_is_limited_by_the_window_where_that_ends_first() -> None:

@@ -15,6 +15,7 @@ from llmkit.evaluation.baselines import answers, labels, tags, texts
 from llmkit.recipe.blocks import ColumnType
 from llmkit.recipe.recipe import Recipe
 from llmkit.tasks.base import Baseline, Rows, TaskRecipe
+from llmkit.tasks.token_classification.spelling import bio_rows, named_tags
 from llmkit.tasks.token_classification.tags import to_bio
 
 _TARGETS: frozenset[ColumnType] = frozenset({"label", "labels", "number"})
@@ -79,11 +80,14 @@ def _copy(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
 
 def _most_frequent_tags(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
     """In BIO where the task's tags are, like the references and the model's predictions."""
-
-    in_scheme = to_bio if getattr(recipe, "scheme", None) == "bio" else list
+    in_bio = getattr(recipe, "scheme", None) == "bio"
     train_words, words = ([row.fields["words"] for row in side] for side in (train, rows))
-    train_tags = [in_scheme(row.fields["tags"]) for row in train]
-    return [in_scheme(predicted) for predicted in tags.most_frequent_tags(train_words, train_tags, words)]
+    names = getattr(recipe, "labels", None) or ()
+    train_tags = named_tags([row.fields["tags"] for row in train], names)
+    if in_bio:
+        train_tags = bio_rows(train_tags)
+    predictions = tags.most_frequent_tags(train_words, train_tags, words)
+    return [to_bio(predicted) if in_bio else list(predicted) for predicted in predictions]
 
 
 def _no_answer(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:

@@ -1,23 +1,21 @@
 """Metrics of a tag for each word: entities by seqeval in its strict mode, and plain tags.
 
 An entity is correct if its first word, its last word and its type are. Strict IOB2: an entity begins with `B-`, and an
-`I-` without an entity to continue is not one. References and predictions that mark ends (IOBES, BILOU) are converted to
-BIO first.
+`I-` without an entity to continue is not one. References and predictions in other schemes and notations are converted to
+BIO first, and references that begin entities with `I-`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
 from llmkit.errors import DataError, UsageError
+from llmkit.evaluation.metrics.tag_notations import Tagged, entities_in_bio, tags_alike
 from llmkit.tasks.base import Scores
-from llmkit.tasks.token_classification.tags import OUTSIDE, has_prefixes, split_tag, to_bio
-
-Tagged = Sequence[Sequence[str]]
-"""The tags of each row's words."""
+from llmkit.tasks.token_classification.notations import OUTSIDE
+from llmkit.tasks.token_classification.tags import split_tag
 
 
 def entities(predictions: Tagged, references: Tagged) -> Scores:
@@ -34,11 +32,7 @@ def entities(predictions: Tagged, references: Tagged) -> Scores:
     from seqeval.scheme import IOB2
 
     _check(predictions, references)
-    tags = set(chain.from_iterable(references))
-    if tags - {OUTSIDE} and not has_prefixes(tags):
-        odd = sorted(tag for tag in tags if tag != OUTSIDE and not has_prefixes([tag]))[0]
-        raise UsageError(f"entities: the tag {odd!r} has no prefix such as B-. Use tag_accuracy for plain tags.")
-    expected, predicted = _as_bio(references), _as_bio(predictions)
+    predicted, expected = entities_in_bio(predictions, references)
     types = sorted({split_tag(tag)[1] for tag in chain(*expected, *predicted)} - {""})
     number_of = {label: f"{number:06}" for number, label in enumerate(types)}
     # Types as numbers: seqeval strips hyphens from their ends, and sorts by name.
@@ -77,7 +71,7 @@ def tag_accuracy(predictions: Tagged, references: Tagged) -> Scores:
         DataError: a row with more or fewer predicted tags than words, or no words at all.
     """
     _check(predictions, references)
-    tags = list(chain.from_iterable(references))
+    tags = list(chain.from_iterable(tags_alike(predictions, references)))
     if not tags:
         raise DataError("the references have no words.")
     pairs = zip(chain.from_iterable(predictions), tags, strict=True)
@@ -94,12 +88,6 @@ def _check(predictions: Tagged, references: Tagged) -> None:
             raise DataError(
                 f"row {row:,}: {len(prediction):,} predicted tags for {len(reference):,} words; each needs one."
             )
-
-
-def _as_bio(rows: Tagged) -> list[list[str]]:
-    """The tags in BIO. Tags without a prefix are outside, as they mark no entity."""
-    marks_ends = any(split_tag(tag)[0] in "ESLU" for tag in set(chain.from_iterable(rows)))
-    return [to_bio(row) if marks_ends else [tag if split_tag(tag)[1] else OUTSIDE for tag in row] for row in rows]
 
 
 def _number_types(rows: Tagged, number_of: dict[str, str]) -> list[list[str]]:

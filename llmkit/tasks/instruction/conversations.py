@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from llmkit.data.examples import ExampleBuilder, Examples
@@ -25,19 +25,30 @@ class FittedChats:
     rows_left_out: int = 0
     """Rows whose last exchange alone is too long."""
     windows: int = 0
+    every_row: bool = False
+    """Rows of which nothing fits stay, without an example: they can be answered all the same."""
 
     def __post_init__(self) -> None:
         self.count = LengthCount(what="conversation", max_tokens=self.max_tokens, overflow=self.overflow)
         self._builder = ExampleBuilder("input_ids", aligned=("answer_places",))
 
-    def add(self, chats: Sequence[tuple[EncodedChat, int]], *, reference: str) -> None:
-        """Add a row: its examples, each with the number of its last answers that count in the loss."""
+    def add(self, chats: Sequence[tuple[EncodedChat, int]], *, chat: Messages, answer: int = -1) -> None:
+        """Add a row: its examples, each with the number of its last answers that count in the loss.
+
+        Args:
+            answer: the message that a prediction is compared with.
+        """
         columns = {
             "input_ids": [chat.ids for chat, _ in chats],
             # start and end of the answers that count, one after another
             "answer_places": [[place for span in chat.answers[-count:] for place in span] for chat, count in chats],
         }
-        self._builder.add(columns, reference=reference.strip())
+        self._builder.add(columns, reference=chat[answer]["content"].strip(), source=chat[:answer])
+
+    def add_none(self, chat: Messages) -> None:
+        """Add a row of which nothing fits, if every row is to stay."""
+        if self.every_row:
+            self.add([], chat=chat)
 
     def examples(self) -> Examples:
         return self._builder.examples()
@@ -61,11 +72,16 @@ class FittedChats:
             logger.warning("conversation: %s answers are left out: their turn alone is longer", self.exchanges_left_out)
 
 
+def user_text(fields: Mapping[str, str]) -> str:
+    """What the user says in a row with a `prompt` and perhaps an `input`."""
+    return "\n\n".join([fields["prompt"], *([fields["input"]] if fields.get("input", "").strip() else [])])
+
+
 def fit_chats(loaded: LoadedModel, chats: Sequence[Messages], row_places: Sequence[str], *, into: FittedChats) -> None:
     """Encode conversations and add what fits, under the policy of `into`."""
     for chat, encoded, place in zip(chats, encode_chats(loaded, chats), row_places, strict=True):
         if into.count.fits(len(encoded.ids), place=place):
-            into.add([(encoded, len(encoded.answers))], reference=chat[-1]["content"])
+            into.add([(encoded, len(encoded.answers))], chat=chat)
         elif into.overflow == "truncate":
             _truncate(loaded, chat, into=into)
         elif into.overflow == "window":
@@ -77,23 +93,24 @@ def _truncate(loaded: LoadedModel, chat: Messages, *, into: FittedChats) -> None
     fitting = _with_history(loaded, chat, max_tokens=into.max_tokens)
     if fitting is None:
         into.rows_left_out += 1
+        into.add_none(chat)
         return
     into.exchanges_left_out += exchanges - len(fitting.answers)
-    into.add([(fitting, len(fitting.answers))], reference=chat[-1]["content"])
+    into.add([(fitting, len(fitting.answers))], chat=chat)
 
 
 def _cut_into_windows(loaded: LoadedModel, chat: Messages, *, into: FittedChats) -> None:
     """As many exchanges as fit from the start, all answers counting; then each later answer with as much history as
     fits, only that answer counting. So each answer counts once."""
     examples: list[tuple[EncodedChat, int]] = []
-    reference = ""
+    last = len(chat)
     first = 1 if chat[0]["role"] == "system" else 0
     for end in range(first + 2, len(chat) + 1, 2):
         fitting = _with_history(loaded, chat[:end], max_tokens=into.max_tokens)
         if fitting is None:
             into.exchanges_left_out += 1
             continue
-        reference = chat[end - 1]["content"]
+        last = end
         grows = examples and len(fitting.answers) == (end - first) // 2 == examples[0][1] + 1
         if grows:
             examples = [(fitting, len(fitting.answers))]
@@ -101,7 +118,9 @@ def _cut_into_windows(loaded: LoadedModel, chat: Messages, *, into: FittedChats)
             examples.append((fitting, 1))
     if examples:
         into.windows += len(examples) - 1
-        into.add(examples, reference=reference)
+        into.add(examples, chat=chat, answer=-1 if into.every_row else last - 1)
+    else:
+        into.add_none(chat)
 
 
 def _with_history(loaded: LoadedModel, chat: Messages, *, max_tokens: int) -> EncodedChat | None:

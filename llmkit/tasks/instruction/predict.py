@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from llmkit.errors import DataError
@@ -24,10 +24,17 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class _Fitted:
+class FittedPrompt:
+    """A conversation as the model reads it."""
+
     ids: list[int]
     options: GenerationBlock
     unread_messages: int
+
+    @property
+    def limit(self) -> int:
+        """New tokens at most."""
+        return self.options.max_new_tokens or 0
 
 
 def answer_chat(loaded: LoadedModel, engine: Engine, messages: Messages, *, options: GenerationBlock) -> Reply:
@@ -41,8 +48,44 @@ def answer_chat(loaded: LoadedModel, engine: Engine, messages: Messages, *, opti
         ModelError: a chat template that fails, or outputs that are not finite.
     """
     fitted = _fit(loaded, messages, options=options)
-    ids = engine.generate([fitted.ids], fitted.options)[0][0]
-    return Reply(cut_at_stop(decode_new(loaded, ids), options.stop).strip(), fitted.unread_messages)
+    [text] = answer_fitted(loaded, engine, [fitted])
+    return Reply(text, fitted.unread_messages)
+
+
+def answer_fitted(loaded: LoadedModel, engine: Engine, prompts: Sequence[FittedPrompt]) -> list[str]:
+    """The answer to each prompt; those with the same room for it are generated together."""
+    answers = [""] * len(prompts)
+    for limit in sorted({prompt.limit for prompt in prompts}):  # of most the same; less where the window ends first
+        rows = [row for row, prompt in enumerate(prompts) if prompt.limit == limit]
+        options = prompts[rows[0]].options
+        for row, outputs in zip(rows, engine.generate([prompts[row].ids for row in rows], options), strict=True):
+            answers[row] = cut_at_stop(decode_new(loaded, outputs[0]), options.stop).strip()
+    return answers
+
+
+def fit_prompts(
+    loaded: LoadedModel, chats: Sequence[Messages], *, options: GenerationBlock
+) -> list[FittedPrompt | None]:
+    """The prompt of each conversation, without the oldest exchanges if there are too many: at least half of the window
+    is for the prompt. None where the last message alone is too long.
+
+    Args:
+        options: `max_new_tokens` must be set.
+    """
+    if options.max_new_tokens is None:
+        raise ValueError("max_new_tokens must be set before text is generated")
+    window = loaded.window
+    room = max(window - options.max_new_tokens, window // 2)
+    fitted: list[FittedPrompt | None] = []
+    for chat, whole_ids in zip(chats, encode_prompts(loaded, chats), strict=True):
+        history, ids = chat, whole_ids
+        while len(ids) > room and sum(message["role"] == "user" for message in history) > 1:
+            history = without_oldest_exchange(history)
+            ids = encode_prompts(loaded, [history])[0]
+        limit = min(options.max_new_tokens, window - len(ids))
+        own_options = options.model_copy(update={"max_new_tokens": limit})
+        fitted.append(FittedPrompt(ids, own_options, len(chat) - len(history)) if limit > 0 else None)
+    return fitted
 
 
 def stream_chat(
@@ -57,24 +100,22 @@ def stream_chat(
     yield from stripped(stream_ids(loaded, engine, fitted.ids, options=fitted.options))
 
 
-def _fit(loaded: LoadedModel, messages: Messages, *, options: GenerationBlock) -> _Fitted:
-    """The prompt without the oldest exchanges, if there are too many; at least half of the window is for the prompt."""
-    if options.max_new_tokens is None:
-        raise ValueError("max_new_tokens must be set before text is generated")
-    window = loaded.window
-    room = max(window - options.max_new_tokens, window // 2)
-    history = messages
-    ids = encode_prompts(loaded, [history])[0]
-    while len(ids) > room and sum(message["role"] == "user" for message in history) > 1:
-        history = without_oldest_exchange(history)
-        ids = encode_prompts(loaded, [history])[0]
-    if len(ids) >= window:
-        raise DataError(
-            f"the message has {len(ids):,} tokens, the template included, and {loaded.name} reads {window:,} with "
-            "the answer; shorten it"
+def _fit(loaded: LoadedModel, messages: Messages, *, options: GenerationBlock) -> FittedPrompt:
+    [fitted] = fit_prompts(loaded, [messages], options=options)
+    if fitted is None:
+        raise DataError(too_long(loaded, messages))
+    if unread := fitted.unread_messages:
+        logger.warning(
+            "the oldest %d messages are not read: %s has %s tokens", unread, loaded.name, f"{loaded.window:,}"
         )
-    unread = len(messages) - len(history)
-    if unread:
-        logger.warning("the oldest %d messages are not read: %s has %s tokens", unread, loaded.name, f"{window:,}")
-    limit = min(options.max_new_tokens, window - len(ids))
-    return _Fitted(ids, options.model_copy(update={"max_new_tokens": limit}), unread)
+    return fitted
+
+
+def too_long(loaded: LoadedModel, messages: Messages) -> str:
+    """What is wrong with a conversation that has no `FittedPrompt`."""
+    last = [message for message in messages[:-1] if message["role"] == "system"] + [messages[-1]]
+    tokens = len(encode_prompts(loaded, [last])[0])
+    return (
+        f"the message has {tokens:,} tokens, the template included, and {loaded.name} reads {loaded.window:,} with "
+        "the answer; shorten it"
+    )

@@ -22,11 +22,11 @@ from llmkit.models.chat import TEMPLATE, Messages, answer_ends, fault_in
 from llmkit.models.ends import name_special_ids
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED
-from llmkit.models.threads import locked_tokenizer
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.encoding import in_chunks, length_limit
-from llmkit.tasks.instruction.conversations import FittedChats, fit_chats
+from llmkit.tasks.instruction.conversations import FittedChats, fit_chats, user_text
+from llmkit.tasks.instruction.predict import answer_fitted, fit_prompts
 from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.padding import attention_mask, padded
 
@@ -47,7 +47,14 @@ class InstructionTask(BaseTask):
         self._save_config()
 
     def encode(self, rows: Iterable[Row]) -> Examples:
-        fitted = FittedChats(max_tokens=self._max_tokens, overflow=self.recipe.overflow)
+        return self._encode(rows, every_row=False)
+
+    def encode_every(self, rows: Iterable[Row]) -> Examples:
+        """With rows whose answer is too long to be learnt: what is written depends on the prompt alone."""
+        return self._encode(rows, every_row=True)
+
+    def _encode(self, rows: Iterable[Row], *, every_row: bool) -> Examples:
+        fitted = FittedChats(max_tokens=self._max_tokens, overflow=self.recipe.overflow, every_row=every_row)
         for chunk in in_chunks(rows):
             chats = [messages_of(row) for row in chunk]
             fit_chats(self.loaded, chats, [row.place for row in chunk], into=fitted)
@@ -67,24 +74,16 @@ class InstructionTask(BaseTask):
         return next_token_loss_sum(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
-        """The answer to the last turn of each row, generated greedily from all that comes before it."""
-        ids = examples.columns["input_ids"]
-        last = [indices[-1] for indices in examples.examples_of()]
-        prompts = [ids[index][: _answers_of(examples, index)[-1][0]].tolist() for index in last]
-        limits = [min(self._max_new_tokens, self.loaded.window - len(prompt)) for prompt in prompts]
-        outputs: list[list[int]] = [[]] * len(prompts)
-        for limit in sorted(set(limits)):  # the same for most prompts; less where the window ends first
-            rows = [row for row, row_limit in enumerate(limits) if row_limit == limit]
-            options = GenerationBlock(
-                max_new_tokens=limit, repetition_penalty=self.recipe.generation.repetition_penalty
-            )
-            for row, answers in zip(rows, engine.generate([prompts[row] for row in rows], options), strict=True):
-                outputs[row] = answers[0]
-        with locked_tokenizer(self.loaded.tokenizer):
-            texts = self.loaded.tokenizer.batch_decode(
-                outputs, skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
-        return [text.strip() for text in texts]
+        """The answer to the last turn of each row, generated greedily, as `chat` and `generate` do; an empty one where
+        the last turn alone is too long to be answered."""
+        options = GenerationBlock(
+            max_new_tokens=self._max_new_tokens, repetition_penalty=self.recipe.generation.repetition_penalty
+        )
+        fitted = fit_prompts(self.loaded, examples.sources, options=options)
+        answers = iter(answer_fitted(self.loaded, engine, [one for one in fitted if one is not None]))
+        if unanswered := fitted.count(None):
+            logger.warning("answers: %s prompts are too long to be answered, and count as wrong", f"{unanswered:,}")
+        return ["" if one is None else next(answers) for one in fitted]
 
     def prepare_training(self, train: Examples) -> Examples:
         """Set the length limit so that 99 % of the training answers fit, and save it with the model."""
@@ -124,8 +123,10 @@ def messages_of(row: Row) -> Messages:
         if fault is not None:
             raise DataError(f"{row.place}: {fault}.")
         return messages
-    user_texts = [fields["prompt"], *([fields["input"]] if fields.get("input", "").strip() else [])]
-    return [{"role": "user", "content": "\n\n".join(user_texts)}, {"role": "assistant", "content": fields["response"]}]
+    return [
+        {"role": "user", "content": user_text(fields)},
+        {"role": "assistant", "content": fields["response"]},
+    ]
 
 
 def _answers_of(examples: Examples, index: int) -> list[tuple[int, int]]:

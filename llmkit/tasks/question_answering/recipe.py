@@ -40,6 +40,11 @@ class QuestionAnsweringRecipe(TaskRecipe):
     """No answer is predicted where the null score exceeds the best answer's by more than this."""
 
     @property
+    def overflow_in_use(self) -> str | None:
+        """`answer` reads every context whole."""
+        return None if self.overflow == "window" else "window"
+
+    @property
     def window_tokens(self) -> int | None:
         return self.max_tokens
 

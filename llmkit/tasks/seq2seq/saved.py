@@ -51,6 +51,9 @@ class SavedTranslation(SavedSeq2Seq):
 class SavedTextToText(SavedSeq2Seq):
     TASK: ClassVar[str] = "text-to-text"
 
+    overflow: Literal["error", "truncate", "window"] | None = None
+    """What becomes of a text that is too long; only a model for summaries reads windows."""
+
 
 _VERBS = {
     SavedSummarization.TASK: "summarize",
@@ -80,7 +83,9 @@ def text_to_text_config(loaded: LoadedModel) -> SavedTextToText:
     """
     if SavedTextToText.is_in(loaded):
         return SavedTextToText.load(loaded)
-    return SavedTextToText.load(loaded, entry=SavedSummarization.TASK).model_copy(update={"prefix": ""})
+    return SavedTextToText.load(loaded, entry=SavedSummarization.TASK).model_copy(
+        update={"prefix": "", "overflow": None}
+    )
 
 
 def translation_config(loaded: LoadedModel, *, source: str | None, target: str | None) -> SavedSeq2Seq:

@@ -21,9 +21,9 @@ from llmkit.models.ends import name_special_ids
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED
 from llmkit.models.seq2seq import target_loss_sum
-from llmkit.models.threads import locked_tokenizer
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import BaseTask, Batch, Engine
+from llmkit.tasks.decoding import decode_new
 from llmkit.tasks.encoding import encode_texts, in_chunks, length_limit
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.seq2seq.chunks import TextSplitter, write_in_rounds
@@ -124,9 +124,7 @@ class Seq2SeqTask(BaseTask):
         self._save_config()
 
     def _write(self, sequences: list[list[int]], engine: Engine) -> list[str]:
-        outputs = engine.generate(sequences, self.options)
-        with locked_tokenizer(self.loaded.tokenizer):
-            return [self.loaded.tokenizer.decode(ids[0], skip_special_tokens=True).strip() for ids in outputs]
+        return [decode_new(self.loaded, ids[0]) for ids in engine.generate(sequences, self.options)]
 
     def _prefix_of(self, row: Row) -> str:
         prefix: str = row.fields.get("prefix", self.prefix)  # rows of text-to-text may have one

@@ -35,7 +35,7 @@ class TextToTextRecipe(Seq2SeqRecipe):
     """What happens to longer texts and targets, always with counts."""
 
     def saved_config(self, *, prefix: str) -> SavedTextToText:
-        return SavedTextToText(prefix=prefix)
+        return SavedTextToText(prefix=prefix, overflow="error" if self.overflow == "error" else "truncate")
 
     @classmethod
     def has_trained(cls, loaded: LoadedModel) -> bool:

@@ -1,19 +1,23 @@
 """From texts to the entities or the tags of their words, over an engine and a tokenizer.
 
-Words are what the tokenizer splits a text into; offsets are characters of the text as it was given. Long texts are read
-in windows that overlap, as in evaluation. Knows no files and no commands.
+Words are given, or split as in training; offsets are characters of the text as it was given. Long texts are read in
+windows that overlap, as in evaluation. Knows no files and no commands.
 """
 
 from __future__ import annotations
 
+import itertools
+import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from llmkit.errors import DataError
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.base import Engine
 from llmkit.tasks.inputs import LongTextCount, check_texts, numbered_chunks
+from llmkit.tasks.token_classification.saved import SavedTokenClassification
+from llmkit.tasks.token_classification.splitting import WordSplitting
 from llmkit.tasks.token_classification.subwords import (
     SPECIAL_TOKENS,
     Window,
@@ -21,10 +25,12 @@ from llmkit.tasks.token_classification.subwords import (
     first_window,
     sequence_of,
     subwords_of_texts,
+    subwords_of_words,
     windows_of,
 )
-from llmkit.tasks.token_classification.tags import entities_of, has_prefixes
+from llmkit.tasks.token_classification.tags import entities_of, has_prefixes, to_bio
 
+logger = logging.getLogger("llmkit")
 TagOverflow = Literal["error", "truncate", "window"]
 _CHUNK_ROWS = 512
 """Enough texts of each length for full batches; a long one becomes many windows."""
@@ -55,32 +61,47 @@ class TaggedWord:
 @dataclass(frozen=True)
 class Tagging:
     text: str
+    """As given; of given words, these joined by spaces."""
     words: list[TaggedWord]
-    """All words that were read, in order."""
+    """All words that were read, in order. Their tags are in BIO where they are those of entities."""
     entities: list[Entity]
     """What their tags mean; empty for plain tags."""
     truncated_tokens: int
     """Tokens that the model did not see; 0 where the whole text was read."""
+    given_words: list[str] | None = None
+    """The words that were given in place of a text."""
 
 
 def tag_texts(
-    loaded: LoadedModel, engine: Engine, texts: Iterable[str], *, overflow: TagOverflow, overlap: int
+    loaded: LoadedModel,
+    engine: Engine,
+    texts: Iterable[str | Sequence[str]],
+    *,
+    overflow: TagOverflow,
+    overlap: int,
 ) -> Iterator[Tagging]:
     """The words of each text with their tags, and the entities that these mean. Rows are counted from 1.
 
+    A text is split into words as the training rows of the model were, or by its tokenizer where it was not trained on
+    words.
+
     Args:
+        texts: each a text, or a list of words.
         overflow: what becomes of a text longer than `loaded.window`: it is read in windows, or cut at its end, which
             is logged once, as a warning, when the results end.
         overlap: tokens that neighbouring windows share.
     Raises:
-        DataError: an empty text, one that is not valid Unicode, or one too long under `error`.
+        DataError: an empty text or word, one that is not valid Unicode, or a text too long under `error`.
         ModelError: the model gives no finite numbers.
     """
+    splitting = SavedTokenClassification.load(loaded).splitting
     long_texts = LongTextCount(loaded)
+    unsplit = _UnsplitCount(splitting)
     try:
         for first_row, chunk in numbered_chunks(texts, size=_CHUNK_ROWS):
-            check_texts(chunk, first_row=first_row, may_be_empty=False)
-            subwords = subwords_of_texts(loaded.tokenizer, chunk)
+            _check(chunk, first_row=first_row)
+            subwords = _subwords(loaded, chunk, splitting)
+            unsplit.add(chunk)
             _check_lengths(loaded, subwords, first_row=first_row, overflow=overflow)
             excess = [max(len(text_subwords.ids) + SPECIAL_TOKENS - loaded.window, 0) for text_subwords in subwords]
             truncated = excess if overflow == "truncate" else [0] * len(subwords)
@@ -90,6 +111,67 @@ def tag_texts(
                 yield _tagging(loaded, text, text_subwords, tagged, truncated_tokens=lost_tokens)
     finally:
         long_texts.report()
+        unsplit.report()
+
+
+def _check(chunk: Sequence[str | Sequence[str]], *, first_row: int) -> None:
+    """
+    Raises:
+        DataError: an empty text or word, or one that is not valid Unicode, with its row.
+    """
+    for row, text in enumerate(chunk, start=first_row):
+        if isinstance(text, str):
+            check_texts([text], first_row=row, may_be_empty=False)
+            continue
+        if not text:
+            raise DataError(f"row {row:,}: the list of words is empty; remove the row or fill it")
+        for word in text:
+            if not isinstance(word, str):
+                raise DataError(f"row {row:,}: a word is {word!r:.40}; give a text, or a list of words")
+            check_texts([word], first_row=row, may_be_empty=False, what="word")
+
+
+def _subwords(
+    loaded: LoadedModel, chunk: Sequence[str | Sequence[str]], splitting: WordSplitting | None
+) -> list[WordSubwords]:
+    """Of each text; those of given words have the characters of these words, joined by spaces."""
+    texts = [text for text in chunk if isinstance(text, str)]
+    given = [list(text) for text in chunk if not isinstance(text, str)]
+    of_texts = iter(subwords_of_texts(loaded.tokenizer, texts, splitting=splitting))
+    of_words = iter(subwords_of_words(loaded.tokenizer, given))
+    return [
+        next(of_texts) if isinstance(text, str) else replace(next(of_words), spans=_joined_spans(text))
+        for text in chunk
+    ]
+
+
+def _joined_spans(words: Sequence[str]) -> list[tuple[int, int]]:
+    ends = [end - 1 for end in itertools.accumulate(len(word) + 1 for word in words)]
+    return [(end - len(word), end) for word, end in zip(words, ends, strict=True)]
+
+
+class _UnsplitCount:
+    """Counts texts in a script without spaces whose words are longer than those of the training, for one warning."""
+
+    def __init__(self, splitting: WordSplitting | None) -> None:
+        self._splitting = splitting
+        self._texts = self._unsplit = 0
+
+    def add(self, chunk: Sequence[str | Sequence[str]]) -> None:
+        if self._splitting is None:
+            return
+        texts = [text for text in chunk if isinstance(text, str)]
+        self._texts += len(texts)
+        self._unsplit += sum(map(self._splitting.is_unsplit, texts))
+
+    def report(self) -> None:
+        if self._unsplit:
+            logger.warning(
+                "%s of %s texts have no spaces between words, and the model was trained on words of several characters; "
+                "give lists of words",
+                f"{self._unsplit:,}",
+                f"{self._texts:,}",
+            )
 
 
 def _predict_tags(
@@ -127,23 +209,31 @@ def _predict_tags(
 
 def _tagging(
     loaded: LoadedModel,
-    text: str,
+    given: str | Sequence[str],
     subwords: WordSubwords,
     tagged: Sequence[tuple[str, float]],
     *,
     truncated_tokens: int,
 ) -> Tagging:
+    text = given if isinstance(given, str) else " ".join(given)
+    of_entities = has_prefixes(loaded.labels)
+    tags = [tag for tag, _ in tagged]
     words = [
         TaggedWord(start, end, text[start:end], tag, score)
-        for (start, end), (tag, score) in zip(subwords.spans, tagged, strict=False)  # fewer where the text was cut
+        for (start, end), tag, (_, score) in zip(
+            subwords.spans,
+            to_bio(tags) if of_entities else tags,
+            tagged,
+            strict=False,  # fewer where it was truncated
+        )
     ]
     entities = []
-    for first, last, label in entities_of([word.tag for word in words]) if has_prefixes(loaded.labels) else ():
+    for first, last, label in entities_of([word.tag for word in words]) if of_entities else ():
         inside = words[first:last]
         start, end = inside[0].start, inside[-1].end
         score = sum(word.score for word in inside) / len(inside)
         entities.append(Entity(start, end, label, text[start:end], score))
-    return Tagging(text, words, entities, truncated_tokens)
+    return Tagging(text, words, entities, truncated_tokens, None if isinstance(given, str) else list(given))
 
 
 def _check_lengths(

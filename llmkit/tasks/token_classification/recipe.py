@@ -12,9 +12,10 @@ from llmkit.errors import DataError
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType, DistinctNames
 from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.token_classification.notations import CANONICAL, OUTSIDE, UNTYPED, notation_of, refuse_unclear
 from llmkit.tasks.token_classification.rows import has_words, tags_of_words
 from llmkit.tasks.token_classification.saved import SavedTokenClassification
-from llmkit.tasks.token_classification.tags import OUTSIDE, bio_labels, has_prefixes, split_tag
+from llmkit.tasks.token_classification.tags import ENDING, bio_labels, has_prefixes, split_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +35,9 @@ class TokenClassificationRecipe(TaskRecipe):
         "tags": "labels",
         "text": "text",
         "spans": "spans",
+        "sentence": "any",
     }
+    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"sentence": False}
     FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("words", "tags"), ("text", "spans"))
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("words", "text")
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("token-classification")
@@ -46,13 +49,18 @@ class TokenClassificationRecipe(TaskRecipe):
     labels: DistinctNames | None = None
     """The tags in the order of the model's outputs; without it, those of the training rows, sorted, `O` first."""
     scheme: Literal["auto", "bio", "plain"] = "auto"
-    """What the tags are: entities with prefixes, which become BIO, or plain tags; `auto` goes by the prefixes."""
+    """What the tags are: entities with prefixes, which become BIO, or plain tags; `auto` goes by the prefixes, and
+    refuses tags that could be either."""
     max_tokens: Annotated[int, Field(ge=4)] | None = None
     """The longest sequence, special tokens included; without it, the model's window."""
     overflow: Literal["error", "truncate", "drop", "window"] = "window"
     """What happens to longer texts, always with counts. Windows lose no tag, so they are the default."""
     window_overlap: Annotated[int, Field(ge=0)] | None = None
     """Tokens that neighbouring windows share; without it, a quarter of the window."""
+
+    @property
+    def overflow_in_use(self) -> str | None:
+        return "window" if self.overflow == "drop" else None
 
     @property
     def window_tokens(self) -> int | None:
@@ -79,7 +87,7 @@ class TokenClassificationRecipe(TaskRecipe):
             return self
         if OUTSIDE not in self.labels:
             raise ValueError(f"labels: tags of entities need {OUTSIDE!r} for the words outside")
-        other = next((label for label in self.labels if split_tag(label)[0] in "ESLU"), None)
+        other = next((label for label in self.labels if split_tag(label)[0] in ENDING), None)
         if other is not None:
             raise ValueError(f"labels: {other!r} is not BIO; rows become BIO, so name B-TYPE and I-TYPE")
         return self
@@ -93,16 +101,17 @@ class TokenClassificationRecipe(TaskRecipe):
         if self.labels:
             return self.labels
         tags: set[str] = set()
+        types: set[str] = set()
         for row in rows:
-            tags.update(
-                tags_of_words(row) if has_words(row) else (f"B-{span['label']}" for span in row.fields["spans"])
-            )
-        prefixed = has_prefixes(tags)
-        if self.scheme == "bio" and not prefixed and tags - {OUTSIDE}:
-            odd = sorted(tag for tag in tags - {OUTSIDE} if not has_prefixes([tag]))
-            raise DataError(f"scheme: bio, but the tag {odd[0]!r} has no prefix such as B-. Take scheme: plain.")
-        if prefixed and self.scheme != "plain":
-            return bio_labels(split_tag(tag)[1] for tag in tags - {OUTSIDE})
+            if has_words(row):
+                tags.update(tags_of_words(row))
+            else:
+                types.update(span["label"] for span in row.fields["spans"])
+        if self.scheme != "plain" and (found := _entity_types(tags, strict=self.scheme == "bio")) is not None:
+            types |= found
+            if types:
+                return bio_labels(types)
+        tags |= {f"B-{label}" for label in types}
         _warn_of_mixture(tags)
         if len(tags) < 2:
             listed = ", ".join(tags) or "none"
@@ -111,7 +120,35 @@ class TokenClassificationRecipe(TaskRecipe):
 
     @classmethod
     def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
-        return SavedTokenClassification.load(loaded).model_dump(exclude_none=True)
+        keys = SavedTokenClassification.load(loaded).model_dump(exclude_none=True, exclude={"splitting"})
+        if keys.get("overflow", "window") != "window":
+            keys.pop("window_overlap", None)
+        return keys
+
+
+def _entity_types(tags: Collection[str], *, strict: bool) -> set[str] | None:
+    """The types of entities that the tags of words name, none where all words are outside; None for plain tags.
+
+    Args:
+        strict: they must be tags of entities.
+    Raises:
+        DataError: they are not, or it is unclear.
+    """
+    inside = set(tags) - {OUTSIDE}
+    if not inside:
+        return set()
+    notation = notation_of(tags)
+    if notation is None and strict:
+        odd = sorted(tag for tag in inside if not has_prefixes([tag]))
+        raise DataError(f"scheme: bio, but the tag {odd[0]!r} has no prefix such as B-. Take scheme: plain.")
+    if notation is None:
+        refuse_unclear(tags)
+        return None
+    if notation != CANONICAL:
+        example = f"B-{UNTYPED} and I-{UNTYPED}" if not notation.separator else "B-PER"
+        logger.info("tags: %s, read as %s", notation.described, example)
+    read = (notation.canonical(tag) for tag in inside)
+    return {split_tag(tag)[1] for tag in read if tag not in (None, OUTSIDE)}
 
 
 def _warn_of_mixture(tags: Collection[str]) -> None:

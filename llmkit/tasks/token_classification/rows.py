@@ -9,7 +9,7 @@ from typing import Any
 
 from llmkit.data.rows import Row
 from llmkit.errors import DataError
-from llmkit.tasks.token_classification.tags import OUTSIDE
+from llmkit.tasks.token_classification.notations import OUTSIDE
 
 logger = logging.getLogger("llmkit")
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from llmkit.tasks.saved import SavedTaskConfig
+from llmkit.tasks.token_classification.splitting import WordSplitting
 
 
 class SavedTokenClassification(SavedTaskConfig):
     TASK: ClassVar[str] = "token-classification"
 
+    overflow: Literal["error", "truncate", "window"] | None = None
+    """What becomes of a text that is too long."""
     window_overlap: Annotated[int, Field(ge=0)] | None = None
     """Tokens that neighbouring windows share."""
+    splitting: WordSplitting | None = None
+    """How a text becomes words, for a model that was trained on words; else the tokenizer's own rules apply."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from llmkit.data.windows import default_overlap, window_starts
 from llmkit.errors import UsageError
 from llmkit.models.threads import locked_tokenizer
+from llmkit.tasks.token_classification.splitting import WordSplitting
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -67,10 +68,21 @@ def subwords_of_words(tokenizer: PreTrainedTokenizerFast, sentences: Sequence[Se
     ]
 
 
-def subwords_of_texts(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[WordSubwords]:
-    """Subwords of the words that the tokenizer splits a text into: in Chinese, each character is a word."""
+def subwords_of_texts(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, splitting: WordSplitting | None = None
+) -> list[WordSubwords]:
+    """Subwords of the words of texts.
+
+    Args:
+        splitting: how a text becomes words; None for the tokenizer's own rules: in Chinese, each character is a word.
+    """
     if not texts:
         return []
+    if splitting is not None:
+        spans_of_texts = [splitting.spans(text) for text in texts]
+        words = [[text[start:end] for start, end in spans] for text, spans in zip(texts, spans_of_texts, strict=True)]
+        of_words = subwords_of_words(tokenizer, words)
+        return [replace(one, spans=spans) for one, spans in zip(of_words, spans_of_texts, strict=True)]
     encoding = _encoded(tokenizer, list(texts), pre_split=False)
     subwords = []
     for index, text in enumerate(texts):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, nearest
+from llmkit.tasks.token_classification.notations import canonical_tag
 from llmkit.tasks.token_classification.rows import SpanCount, has_words, tags_of_words
+from llmkit.tasks.token_classification.spelling import tag_name
 from llmkit.tasks.token_classification.subwords import WordSubwords
-from llmkit.tasks.token_classification.tags import OUTSIDE, TagCount
+from llmkit.tasks.token_classification.tags import TagCount, split_tag
 
 _TAGS_SHOWN = 5
 logger = logging.getLogger("llmkit")
@@ -19,9 +21,18 @@ logger = logging.getLogger("llmkit")
 class TagReader:
     """The tags of rows as the model learns them; counts what is odd about them and reports it at the end."""
 
-    def __init__(self, scheme: str, known: Collection[str]) -> None:
+    def __init__(self, scheme: str, known: Collection[str], *, numbered: Sequence[str] = ()) -> None:
+        """
+        Args:
+            scheme: `bio` or `plain`.
+            known: the labels of the model.
+            numbered: names of tags that rows have as numbers, from 0.
+        """
         self._scheme = scheme
         self._known = known
+        self._numbered = numbered
+        self._types = {split_tag(label)[1] for label in known} - {""}
+        self._read: dict[str, str | None] = {}
         self._name_of = {tag: tag for tag in known}  # one string object for all words with a tag
         self._tags = TagCount()
         self._spans = SpanCount()
@@ -35,13 +46,24 @@ class TagReader:
             self._unknown_words += subwords.unknown_words
             self._first_unknown = self._first_unknown or row.place
         row_tags = tags_of_words(row) if has_words(row) else self._tags_of_spans(row, subwords)
-        tags = self._tags.bio(row_tags, place=row.place) if self._scheme == "bio" else self._tags.plain(row_tags)
-        for row_tag, tag in zip(row_tags, tags, strict=True):
-            label = row_tag if tag == OUTSIDE else tag  # in BIO a tag without a prefix has become `O`
+        read = [self._label_of(tag) for tag in row_tags]
+        named = [tag if label is None else label for tag, label in zip(row_tags, read, strict=True)]
+        tags = self._tags.bio(named, place=row.place) if self._scheme == "bio" else self._tags.plain(named)
+        for row_tag, label_read, tag in zip(row_tags, read, tags, strict=True):
+            label = row_tag if label_read is None else tag  # in BIO a tag that cannot be read has become `O`
             if label not in self._name_of:
                 self._unseen[label] += 1
                 self._unseen_at.setdefault(label, row.place)
         return [self._name_of.get(tag, tag) for tag in tags]
+
+    def _label_of(self, tag: str) -> str | None:
+        """The tag as the model spells it, but for its prefix; None where it cannot be read."""
+        if tag not in self._read:
+            label: str | None = tag_name(tag, self._numbered)
+            if label == tag and self._scheme == "bio":
+                label = canonical_tag(tag, types=self._types)
+            self._read[tag] = label
+        return self._read[tag]
 
     def report(self) -> None:
         """Log what was counted.

@@ -1,8 +1,9 @@
 """Tags of words: schemes of prefixes, the entities they mean, and their conversion to BIO (IOB2).
 
 BIO: `B-` begins an entity, `I-` continues an entity of the same type, `O` is outside. IOB1 writes `B-` only between two
-entities of one type (Ramshaw and Marcus 1995); IOBES and BILOU mark ends and single words too. One rule reads them all:
-an `I-` that continues no entity begins one, as in conlleval.
+entities of one type (Ramshaw and Marcus 1995); IOBES, BILOU and BMES mark ends and single words too. One rule reads them
+all: an `I-` that continues no entity begins one, as in conlleval. Tags of other notations than `B-PER` are converted
+before, see `notations.py`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-OUTSIDE = "O"
-_PREFIXED = re.compile(r"([BIESLU])-(.+)", re.DOTALL)
-_INSIDE, _OPEN = "IEL", "BI"
+from llmkit.tasks.token_classification.notations import OUTSIDE
+
+_PREFIXED = re.compile(r"([BIESLUMW])-(.+)", re.DOTALL)
+_INSIDE, _OPEN = "IELM", "BIM"
+ENDING = "ESLUMW"
+"""Prefixes that BIO does not have."""
 _TAGS_SHOWN = 20
 
 logger = logging.getLogger("llmkit")
@@ -31,9 +35,9 @@ class EntityWords(NamedTuple):
 
 
 def has_prefixes(tags: Iterable[str]) -> bool:
-    """Whether these are tags of entities: `O` and others with a prefix, and nothing else."""
+    """Whether these are tags of entities: `O` and others such as `B-PER`, and nothing else."""
     inside = set(tags) - {OUTSIDE}
-    return bool(inside) and all(_PREFIXED.fullmatch(tag) for tag in inside)
+    return all(_PREFIXED.fullmatch(tag) for tag in inside) and any(tag[0] not in "MW" for tag in inside)
 
 
 def split_tag(tag: str) -> tuple[str, str]:
@@ -44,7 +48,7 @@ def split_tag(tag: str) -> tuple[str, str]:
 
 def bio_labels(types: Iterable[str]) -> tuple[str, ...]:
     """`O` first, then `B-` and `I-` of each type, sorted: even where no training row has an `I-` of the type."""
-    return (OUTSIDE, *sorted(f"{prefix}-{label}" for label in set(types) for prefix in _OPEN))
+    return (OUTSIDE, *sorted(f"{prefix}-{label}" for label in set(types) for prefix in "BI"))
 
 
 def to_bio(tags: Sequence[str]) -> list[str]:
@@ -113,8 +117,9 @@ class TagCount:
         if not words:
             return
         entities = sum(count for tag, count in self.tags.items() if split_tag(tag)[0] == "B")
-        if set("ESLU").intersection(self._prefixes):
-            scheme = "BILOU" if set("LU").intersection(self._prefixes) else "IOBES"
+        if set(ENDING).intersection(self._prefixes):
+            scheme = "BMES" if set("MW").intersection(self._prefixes) else "IOBES"
+            scheme = "BILOU" if set("LU").intersection(self._prefixes) else scheme
             logger.info("tags: %s, converted to BIO", scheme)
         elif self._opened_by_inside and not self._needless_begins:
             logger.info("tags: IOB1 (%s entities begin with I-), converted to BIO", f"{self._opened_by_inside:,}")

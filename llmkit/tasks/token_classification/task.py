@@ -21,9 +21,11 @@ from llmkit.models.losses import IGNORED, cross_entropy_sum
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
+from llmkit.tasks.token_classification.notations import OUTSIDE
 from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
 from llmkit.tasks.token_classification.rows import has_words
 from llmkit.tasks.token_classification.saved import SavedTokenClassification
+from llmkit.tasks.token_classification.splitting import WordCount
 from llmkit.tasks.token_classification.subwords import (
     SPECIAL_TOKENS,
     Window,
@@ -36,7 +38,7 @@ from llmkit.tasks.token_classification.subwords import (
     windows_of,
 )
 from llmkit.tasks.token_classification.tag_reader import TagReader
-from llmkit.tasks.token_classification.tags import OUTSIDE, has_prefixes, split_tag, to_bio
+from llmkit.tasks.token_classification.tags import ENDING, has_prefixes, split_tag, to_bio
 
 _PREDICT_EXAMPLES = 2048
 """Logits in memory at a time; enough sequences of each length for full batches."""
@@ -58,11 +60,14 @@ class TokenClassificationTask(BaseTask):
         self.class_of = {label: index for index, label in enumerate(loaded.labels)}
         self._overlap = overlap_of(loaded.window, recipe.window_overlap)
         self._check_metrics()
-        SavedTokenClassification(window_overlap=self._overlap).save(loaded)
+        self._splitting = SavedTokenClassification.load(loaded).splitting
+        self._word_count = WordCount()
+        self._save_config()
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         count = LengthCount(what="text", max_tokens=self.loaded.window, overflow=self.recipe.overflow)
-        reader = TagReader(self.recipe.scheme, self.class_of)
+        reader = TagReader(self.recipe.scheme, self.class_of, numbered=self.recipe.labels or ())
+        self._word_count = WordCount()
         builder = ExampleBuilder("input_ids", aligned=("target_ids",))
         for chunk in in_chunks(rows):
             for row, subwords in zip(chunk, self._subwords(chunk), strict=True):
@@ -88,6 +93,13 @@ class TokenClassificationTask(BaseTask):
         ).logits  # (B, T, C)
         return cross_entropy_sum(logits.flatten(0, 1), batch["labels"].flatten())
 
+    def prepare_training(self, train: Examples) -> Examples:
+        """Keep how the training rows were split into words: texts in use are split in the same way."""
+        if self._word_count.mostly_words:
+            self._splitting = self._word_count.splitting()
+            self._save_config()
+        return train
+
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
         """The tags of each row's words, in valid BIO where they are entities; `O` for words that were truncated."""
         predicted = self._predicted(examples, engine)
@@ -110,8 +122,11 @@ class TokenClassificationTask(BaseTask):
     def _subwords(self, chunk: Sequence[Row]) -> Iterator[WordSubwords]:
         """Of each row; two sources may have different layouts."""
         tokenizer = self.loaded.tokenizer
-        word_rows = iter(subwords_of_words(tokenizer, [row.fields["words"] for row in chunk if has_words(row)]))
-        text_rows = iter(subwords_of_texts(tokenizer, [row.fields["text"] for row in chunk if not has_words(row)]))
+        words = [row.fields["words"] for row in chunk if has_words(row)]
+        texts = [row.fields["text"] for row in chunk if not has_words(row)]
+        self._word_count.add(words, texts=len(texts))
+        word_rows = iter(subwords_of_words(tokenizer, words))
+        text_rows = iter(subwords_of_texts(tokenizer, texts, splitting=self._splitting))
         return (next(word_rows if has_words(row) else text_rows) for row in chunk)
 
     def _columns(self, subwords: WordSubwords, tags: list[str]) -> dict[str, list[list[int]]]:
@@ -130,6 +145,13 @@ class TokenClassificationTask(BaseTask):
             for window, sequence in zip(with_words, sequences, strict=True)
         ]
         return {"input_ids": sequences, "target_ids": targets}
+
+    def _save_config(self) -> None:
+        """Write into the model's config what its use depends on."""
+        recipe = self.recipe
+        overflow: Any = recipe.overflow_in_use or recipe.overflow
+        saved = SavedTokenClassification(overflow=overflow, window_overlap=self._overlap, splitting=self._splitting)
+        saved.save(self.loaded)
 
     def _check_metrics(self) -> None:
         metrics = [*(self.recipe.evaluation.metrics or ()), self.recipe.evaluation.best or ""]
@@ -153,7 +175,7 @@ def _check_model(loaded: LoadedModel) -> None:
         raise ModelError(
             f"{loaded.name}: its tokenizer has no unknown token, which a tagger needs for words without a subword."
         )
-    other = next((label for label in loaded.labels if split_tag(label)[0] in "ESLU"), None)
+    other = next((label for label in loaded.labels if split_tag(label)[0] in ENDING), None)
     if other is not None and has_prefixes(loaded.labels):
         raise ModelError(
             f"{loaded.name}: its label {other!r} is not BIO, the scheme that llmkit trains and evaluates in. "

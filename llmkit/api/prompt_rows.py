@@ -1,0 +1,83 @@
+"""Prompts from files, as the rows of a model's training have them: with a prefix, an input or a conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from llmkit.api.texts import read_texts
+from llmkit.data.rows import Row
+from llmkit.data.sources import column_names, is_plain_text, open_rows
+from llmkit.errors import DataError, UsageError
+from llmkit.inference.prompts import Prompt
+from llmkit.models.chat import fault_in
+from llmkit.recipe.blocks import Quoting
+from llmkit.tasks.instruction.conversations import user_text
+
+_MAPPING = "Name another with --column {column}"
+
+
+def read_prompts(
+    source: str | Path,
+    *,
+    chats: bool,
+    prefixes: bool,
+    column: str | None = None,
+    by_line: bool = False,
+    quoting: Quoting = "auto",
+) -> Iterator[str] | Iterator[Prompt]:
+    """One prompt a row, read as a stream.
+
+    Args:
+        chats: they are for a chat model: `prompt` with `input` where there is one, or `messages` up to the last answer,
+            unless there is a column `text`.
+        prefixes: a column `prefix` stands in front of the text, as in the rows of text-to-text.
+        column: of the texts; without it as above, else `text`.
+        by_line, quoting: as for `read_texts`.
+    Raises:
+        UsageError: several columns that could be meant.
+        DataError: missing, unreadable, without the column, or a conversation out of order.
+    """
+    names = [] if is_plain_text(source) else column_names(str(source), quoting=quoting)
+    if prefixes and "prefix" in names:
+        types = {"text": "text", "prefix": "text"}
+        rows = _rows(source, types, {"text": column or "text"}, optional={"prefix": True}, quoting=quoting)
+        return (Prompt(row.fields["text"], prefix=row.fields.get("prefix")) for row in rows)
+    asked = [name for name in ("prompt", "messages") if name in names and "text" not in names and column is None]
+    if len(asked) > 1:
+        raise UsageError(f"{source}: it has 'prompt' and 'messages'. Name one with --column.")
+    named = column or next(iter(asked), "text")
+    if chats and named == "messages" and named in names:
+        rows = _rows(source, {"messages": "messages"}, {}, optional={}, quoting=quoting)
+        return (_last_turn(row) for row in rows)
+    if chats and named == "prompt" and named in names:
+        types = {"prompt": "text", "input": "text"}
+        rows = _rows(source, types, {}, optional={"input": True}, quoting=quoting)
+        return (Prompt(user_text(row.fields)) for row in rows)
+    return read_texts(source, column=column or "text", by_line=by_line, quoting=quoting)
+
+
+def _rows(
+    source: str | Path, types: dict[str, Any], columns: dict[str, str], *, optional: dict[str, bool], quoting: Quoting
+) -> Iterator[Row]:
+    return iter(
+        open_rows(
+            [str(source)], column_types=types, columns=columns, optional=optional, quoting=quoting, mapping=_MAPPING
+        )
+    )
+
+
+def _last_turn(row: Row) -> Prompt:
+    """What the user says last in a conversation, with the messages before; an answer to it is not read.
+
+    Raises:
+        DataError: messages out of order, with the place.
+    """
+    messages = row.fields["messages"]
+    answered = bool(messages) and messages[-1]["role"] == "assistant"
+    fault = fault_in(messages, last="assistant" if answered else "user")
+    if fault is not None:
+        raise DataError(f"{row.place}: {fault}.")
+    *history, last = messages[:-1] if answered else messages
+    return Prompt(last["content"], history=history)
