@@ -69,8 +69,9 @@ test: .venv/.installed-test  ## Run the tests, in several processes
 smoke: .venv/.installed-test  ## Train, use and evaluate a tiny model of each family
 	$(PYTEST) tests/smoke -q
 
-torture: .venv/.installed-test  ## Kill KILLS (50) training runs at random times (SEED 0), and check what is left
+torture: .venv/.installed-test  ## Kill KILLS (50) trainings at random times and KILLS at chosen calls (SEED 0)
 	$(BIN)/python tests/slow/kills.py --kills $(KILLS) --seed $(SEED)
+	$(BIN)/python tests/slow/kill_at_calls.py --kills $(KILLS) --seed $(SEED)
 
 check: .venv/.installed-dev  ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check .

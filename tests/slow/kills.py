@@ -87,7 +87,7 @@ def check(case: Case, folder: Path, *, seed: int) -> tuple[list[str], int]:
         kills += _kill_after(process, killed, step=step, seconds=rng.random() / 10)
         process = _start(folder, "--resume", str(killed))
     _finish(process)
-    before, after = _left(whole), _left(killed)
+    before, after = left_files(whole), left_files(killed)
     shutil.rmtree(whole)
     shutil.rmtree(killed)
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)), kills
@@ -123,7 +123,7 @@ def _kill_after(process: subprocess.Popen[str], run: Path, *, step: int, seconds
     return process.returncode == -signal.SIGKILL
 
 
-def _left(run: Path) -> dict[str, bytes]:
+def left_files(run: Path) -> dict[str, bytes]:
     """The finished model, the last checkpoint and the metrics, without what a clock says."""
     (last,) = [path for path in (run / "checkpoints").iterdir() if path.name == f"step-{STEPS:08d}"]
     files = {f"model/{path.name}": path for path in (run / "model").glob("*.safetensors")}
