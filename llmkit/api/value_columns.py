@@ -53,7 +53,7 @@ _INPUT_COLUMNS = {
 """Inputs of a model, compared only if a file has nothing else."""
 _OTHER_COLUMNS = {
     "guid", "id", "idx", "index", "masks", "no_answer", "offsets", "parts", "probabilities", "scores",
-    "truncated_tokens", "vector", "windows",
+    "truncated_tokens", "unknown_tokens", "vector", "windows",
 }  # fmt: skip
 """Details of a result or row, never compared."""
 

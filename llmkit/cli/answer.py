@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from llmkit.cli.texts import as_text, input_texts, is_file_name, results
+from llmkit.cli.texts import as_text, counts_of, input_texts, is_file_name, results
 from llmkit.cli.use import Json, ModelName, Output, Quoting, open_model
 from llmkit.errors import UsageError
 
@@ -44,7 +44,7 @@ def answer(
                 "start": result.start,
                 "end": result.end,
                 "no_answer": result.no_answer,
-                "truncated_tokens": result.truncated_tokens,
+                **counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens),
             }
             write(_NO_ANSWER if result.text is None else " ".join(result.text.split()), record)
 

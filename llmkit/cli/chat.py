@@ -15,6 +15,7 @@ from llmkit.cli.texts import as_text, input_texts, results, shown
 from llmkit.cli.use import (
     Beams,
     Json,
+    KeepSpecial,
     MaxNewTokens,
     ModelName,
     Penalty,
@@ -47,6 +48,7 @@ def chat(
     top_p: TopP = None,
     beams: Beams = None,
     repetition_penalty: Penalty = None,
+    keep_special: KeepSpecial = False,
     stop: Stop = None,
     seed: Seed = None,
     as_json: Json = False,
@@ -59,6 +61,7 @@ def chat(
         "top_p": top_p,
         "beams": beams,
         "repetition_penalty": repetition_penalty,
+        "keep_special": keep_special,
         "stop": tuple(stop) if stop else None,
         "seed": seed,
     }

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from llmkit.cli.texts import as_text, is_file_name, results
+from llmkit.cli.texts import as_text, counts_of, is_file_name, results
 from llmkit.cli.use import Json, ModelName, Output, Quoting, open_model
 from llmkit.errors import UsageError
 
@@ -68,7 +68,7 @@ def choose(
                 "choice": result.text,
                 "index": result.index,
                 "probabilities": result.probabilities,
-                "truncated_tokens": result.truncated_tokens,
+                **counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens),
             }
             write(f"{' '.join(result.text.split())}\t{result.probabilities[result.index]:.4f}", record)
 

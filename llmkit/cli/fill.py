@@ -49,7 +49,9 @@ COMMANDS = (fill,)
 
 
 def _record(result: Filling) -> dict[str, Any]:
-    return {"text": result.text, "masks": [_mask_record(mask) for mask in result.masks]}
+    masks = [_mask_record(mask) for mask in result.masks]
+    record = {"text": result.text, "masks": masks}
+    return {**record, "unknown_tokens": result.unknown_tokens} if result.unknown_tokens else record
 
 
 def _mask_record(mask: FilledMask) -> dict[str, Any]:

@@ -216,6 +216,8 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
             print(f"  {name:<{width}} {value:.4f}")
     else:
         _print_comparison(scores.values, evaluation.comparison)
+    for what, totals in scores.details.get("unknown", {}).items():
+        _print_unknown(what, totals)
     for name, reason in scores.details.get("undefined", {}).items():
         print(f"  {name} is undefined and reported as 0: {reason}")
     if "rouge" in scores.details:
@@ -230,6 +232,19 @@ def _print(evaluation: Evaluation, *, as_json: bool) -> None:
         _print_classes(scores.details["per_type"], unit="entities")
     if "confusion" in scores.details:
         _print_confusion(scores.details["confusion"])
+
+
+def _print_unknown(what: str, totals: dict[str, Any]) -> None:
+    """The text that the tokenizer cannot represent, with which the scores must be read."""
+    if totals["unknown_tokens"]:
+        characters = " ".join(totals["characters"])
+        print(
+            f"  {what}: {totals['unknown_tokens']:,} of {totals['tokens']:,} tokens are unknown, such as {characters}"
+        )
+    if totals["deleted_characters"]:
+        print(
+            f"  {what}: {totals['deleted_characters']:,} characters or marks deleted, such as {' '.join(totals['deleted'])}"
+        )
 
 
 def _column_texts(columns: Mapping[str, str | None]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.texts import input_words_or_texts, results
+from llmkit.cli.texts import counts_of, input_words_or_texts, results
 from llmkit.cli.use import Json, Lines, ModelName, Output, Quoting, open_model
 
 if TYPE_CHECKING:
@@ -77,13 +77,14 @@ def _given_words_record(result: Tagging, given: list[str]) -> dict[str, Any]:
         "words": given,
         "tags": [*(word.tag for word in result.words), *["O"] * unread],
         "scores": [*(word.score for word in result.words), *[None] * unread],
-        "truncated_tokens": result.truncated_tokens,
+        **counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens),
     }
 
 
 def _entities_record(result: Tagging) -> dict[str, Any]:
     entities = [dataclasses.asdict(entity) for entity in result.entities]
-    return {"text": result.text, "entities": entities, "truncated_tokens": result.truncated_tokens}
+    counts = counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens)
+    return {"text": result.text, "entities": entities, **counts}
 
 
 def _words_record(result: Tagging) -> dict[str, Any]:
@@ -94,5 +95,5 @@ def _words_record(result: Tagging) -> dict[str, Any]:
         "tags": [word.tag for word in result.words],
         "offsets": [[word.start, word.end] for word in result.words],
         "scores": [word.score for word in result.words],
-        "truncated_tokens": result.truncated_tokens,
+        **counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens),
     }

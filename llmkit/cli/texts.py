@@ -135,6 +135,12 @@ def shown(text: str) -> str:
     return text.translate(_CONTROLS) if sys.stdout.isatty() else text
 
 
+def counts_of(*, truncated: int, unknown: int) -> dict[str, int]:
+    """The tokens of a text that the model did not see, for its record; those that it cannot read, if there are any."""
+    counts = {"truncated_tokens": truncated}
+    return {**counts, "unknown_tokens": unknown} if unknown else counts
+
+
 class Write(Protocol):
     def __call__(self, plain: str, record: Mapping[str, Any]) -> None: ...
 

@@ -6,11 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from llmkit.cli.texts import input_texts, results
+from llmkit.cli.texts import counts_of, input_texts, results
 from llmkit.cli.use import (
     Beams,
     Column,
     Json,
+    KeepSpecial,
     Lines,
     MaxNewTokens,
     ModelName,
@@ -34,6 +35,7 @@ def translate(
     max_new_tokens: MaxNewTokens = None,
     beams: Beams = None,
     repetition_penalty: Penalty = None,
+    keep_special: KeepSpecial = False,
     overflow: Overflow = "truncate",
     column: Column = "text",
     lines: Lines = True,
@@ -47,6 +49,7 @@ def translate(
         "max_new_tokens": max_new_tokens,
         "beams": beams,
         "repetition_penalty": repetition_penalty,
+        "keep_special": keep_special,
     }
     check_generation(options)
     opened = open_model(model, verb="translate")
@@ -54,8 +57,8 @@ def translate(
     with results(as_json=as_json, output=output) as write:
         for result in opened.translate(texts, overflow=overflow, **languages, **options):
             translation = result.texts[0]
-            record = {"text": result.prompt, "translation": translation, "truncated_tokens": result.truncated_tokens}
-            write(translation, record)
+            counts = counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens)
+            write(translation, {"text": result.prompt, "translation": translation, **counts})
 
 
 COMMANDS = (translate,)

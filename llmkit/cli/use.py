@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.texts import as_text, input_pairs, input_texts, is_data_file, results, shown
+from llmkit.cli.texts import as_text, counts_of, input_pairs, input_texts, is_data_file, results, shown
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ TopP = Annotated[
     ),
 ]
 Stop = Annotated[list[str] | None, typer.Option(help="Stop before this text. Can be repeated.")]
+KeepSpecial = Annotated[
+    bool, typer.Option("--keep-special", help="Keep special tokens in the text, such as separators and sentinels.")
+]
 Seed = Annotated[int | None, typer.Option(help="Random seed for sampling.")]
 
 
@@ -68,6 +71,7 @@ def generate(
     top_p: TopP = None,
     beams: Beams = None,
     repetition_penalty: Penalty = None,
+    keep_special: KeepSpecial = False,
     stop: Stop = None,
     num_return_sequences: Annotated[int | None, typer.Option(help="Number of continuations per prompt.")] = None,
     seed: Seed = None,
@@ -107,6 +111,7 @@ def generate(
         "top_p": top_p,
         "beams": beams,
         "repetition_penalty": repetition_penalty,
+        "keep_special": keep_special,
         "stop": tuple(stop) if stop else None,
         "num_return_sequences": num_return_sequences,
         "seed": seed,
@@ -137,6 +142,7 @@ def summarize(
     max_new_tokens: MaxNewTokens = None,
     beams: Beams = None,
     repetition_penalty: Penalty = None,
+    keep_special: KeepSpecial = False,
     overflow: Annotated[
         Literal["error", "truncate", "window"] | None,
         typer.Option(
@@ -156,14 +162,15 @@ def summarize(
         "max_new_tokens": max_new_tokens,
         "beams": beams,
         "repetition_penalty": repetition_penalty,
+        "keep_special": keep_special,
     }
     check_generation(options)
     opened = open_model(model, verb="summarize")
     with results(as_json=as_json, output=output) as write:
         for result in opened.summarize(texts, overflow=overflow, **options):
             summary = result.texts[0]
-            counts = {"truncated_tokens": result.truncated_tokens, "parts": result.parts}
-            write(summary, {"text": result.prompt, "summary": summary, **counts})
+            counts = counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens)
+            write(summary, {"text": result.prompt, "summary": summary, **counts, "parts": result.parts})
 
 
 def classify(
@@ -226,7 +233,7 @@ def _classified(result: Classification) -> tuple[str, dict[str, Any]]:
         plain = "\t".join(f"{label}\t{result.probabilities[label]:.4f}" for label in labels) or "(none)"
         record.update({"labels": labels} if result.label is None else {"label": result.label})
         record["probabilities"] = result.probabilities
-    record["truncated_tokens"] = result.truncated_tokens
+    record |= counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens)
     return plain, {**record, "windows": result.windows} if result.windows > 1 else record
 
 

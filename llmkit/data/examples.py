@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,6 +79,10 @@ class Examples:
     """(N,) the row of each example, ascending, if a row can give several examples; None if each gives exactly one."""
     aligned: frozenset[str] = frozenset()
     """Columns that add no tokens to those of `input_ids`: classes of tokens or texts, and positions of tokens."""
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+    """For each kind of text with unknown tokens or deleted characters, the totals (`UnknownTotals.record`)."""
+    writing: Mapping[str, Any] = field(default_factory=dict)
+    """The special tokens in the targets, as the keys of `SavedWriting`."""
     utf8_bytes: int = 0
     """Size of the raw text of the targets, for bits per byte; 0 where that has no meaning."""
 
@@ -125,7 +129,14 @@ class Examples:
         references = [self.references[index] for index in indices] if self.references else ()
         sources = [self.sources[index] for index in indices] if self.sources else ()
         row_of = None if self.row_of is None else np.repeat(np.arange(len(by_row)), [len(row) for row in by_row])
-        return Examples(columns=columns, references=references, sources=sources, row_of=row_of, aligned=self.aligned)
+        return Examples(
+            columns=columns,
+            references=references,
+            sources=sources,
+            row_of=row_of,
+            aligned=self.aligned,
+            writing=self.writing,
+        )
 
 
 class ExampleBuilder:

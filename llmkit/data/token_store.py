@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ class Encoded:
     """True where a token starts a word; an end id is a word of its own."""
     documents: int
     utf8_bytes: int
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+    """What the tokenizer could not represent in the documents up to here (`UnknownTotals.record`)."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,13 @@ class StreamCount:
     """Size of the documents' text, without end ids."""
     tokens: int = 0
     """Including all end ids."""
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+    """As in `Encoded`, of all documents."""
+
+    @property
+    def spelled_bytes(self) -> int:
+        """Size of the text without what no token spells: a language model is not measured on it."""
+        return max(0, self.utf8_bytes - int(self.unknown.get("lost_bytes", 0)))
 
 
 @dataclass(frozen=True)
@@ -193,11 +202,13 @@ def _in_batches(
     ids = np.asarray([end_id], dtype=np.int32)
     starts = np.ones(1, dtype=np.bool_)
     documents = utf8_bytes = written = 0
+    unknown: Mapping[str, Any] = {}
     for chunk in chunks:
         documents, utf8_bytes = documents + chunk.documents, utf8_bytes + chunk.utf8_bytes
+        unknown = chunk.unknown
         ids, starts = np.concatenate([ids, chunk.ids]), np.concatenate([starts, chunk.word_starts])
         while len(ids) >= BATCH_TOKENS:
             written += BATCH_TOKENS
-            yield ids[:BATCH_TOKENS], starts[:BATCH_TOKENS], StreamCount(documents, utf8_bytes, written)
+            yield ids[:BATCH_TOKENS], starts[:BATCH_TOKENS], StreamCount(documents, utf8_bytes, written, unknown)
             ids, starts = ids[BATCH_TOKENS:], starts[BATCH_TOKENS:]
-    yield ids, starts, StreamCount(documents, utf8_bytes, written + len(ids))
+    yield ids, starts, StreamCount(documents, utf8_bytes, written + len(ids), unknown)

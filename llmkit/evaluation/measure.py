@@ -63,13 +63,14 @@ def measure(
     if not targets and task.recipe.best == "loss":
         raise DataError("evaluation.best: loss, but every text is too long to have one. Choose a score of a metric.")
     losses = loss_scores(task.recipe.loss_scores, nats, targets, examples.utf8_bytes) if targets else {}
+    unknown = {"unknown": dict(examples.unknown)} if examples.unknown else {}
     if not predictions:
-        return Scores(losses), []
+        return Scores(losses, unknown), []
     if tune:
         predictions = task.tune_threshold(predictions, examples.references)
     metrics = metrics or task.recipe.metrics
     scores = score_rows(task, predictions, examples.references, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
-    details = {**scores.details, **length_limit_details([result.counts for result in results])}
+    details = {**scores.details, **length_limit_details([result.counts for result in results]), **unknown}
     return Scores({**losses, **scores.values}, details), predictions
 
 

@@ -197,17 +197,22 @@ def embed_texts(
     try:
         for first_row, chunk in numbered_chunks(texts, size=EMBED_CHUNK_ROWS):
             check_texts(chunk, first_row=first_row, may_be_empty=False)
+            names_are_text = loaded.tokenizer.split_special_tokens
             if overflow == "window":
+                long_texts.unknown.add(chunk, names_are_text=names_are_text)
                 windows = _windows(loaded, chunk, prompt=options.prompt, size=window)
             else:
                 prompted = [options.prompt + text for text in chunk]
                 whole = encode_whole(loaded, prompted, first_row=first_row, overflow=overflow, window=window)
                 windows = [[encoded.ids] for encoded in whole]
                 long_texts.add([encoded.truncated_tokens for encoded in whole])
+                all_ids = [encoded.all_ids for encoded in whole]
+                long_texts.unknown.add(prompted, all_ids, names_are_text=names_are_text)
             rows += len(chunk)
             windowed_texts += sum(len(text_windows) > 1 for text_windows in windows)
             vectors = _mean_of_windows(engine, windows, pooling=options.pooling, skipped_tokens=skipped)
             yield Embedded(chunk, _finished(loaded, vectors, options))
+        long_texts.unknown.report()
     finally:
         long_texts.report()
         if windowed_texts:

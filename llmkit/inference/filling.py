@@ -16,6 +16,7 @@ from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.encoding import token_ids
 from llmkit.tasks.inputs import check_texts, numbered_chunks
+from llmkit.tasks.unknown import UnknownCount
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,6 +71,8 @@ class Filling:
     text: str
     masks: list[FilledMask]
     """In the order of the text, at least one."""
+    unknown_tokens: int = 0
+    """Tokens that stand for text that the model cannot read."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ def fill_texts(
     if not 1 <= top_k <= max_candidates:
         raise UsageError(f"top_k is {top_k:,}; {loaded.name} can return 1 to {max_candidates:,} candidates for a mask.")
     rows = long_texts = 0
+    unknown = UnknownCount(loaded.tokenizer)
     try:
         for first_row, chunk in numbered_chunks(texts, size=FILL_CHUNK_ROWS):
             check_texts(chunk, first_row=first_row, may_be_empty=False)
@@ -118,9 +122,11 @@ def fill_texts(
             tokens = _by_text(loaded, sequences, predictions)
             rows += len(chunk)
             long_texts += len({sequence.text for sequence in sequences if sequence.truncated_tokens})
+            counts = unknown.add(chunk, names_are_text=loaded.tokenizer.split_special_tokens)
             for number, text in enumerate(chunk):
                 masks = zip(spans[number], tokens[number], strict=True)
-                yield Filling(text, [_filled(text, span, *mask) for span, mask in masks])
+                yield Filling(text, [_filled(text, span, *mask) for span, mask in masks], counts[number])
+        unknown.report()
     finally:
         if long_texts:
             logger.warning(

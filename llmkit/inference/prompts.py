@@ -11,7 +11,7 @@ from llmkit.models.chat import Messages
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Engine
-from llmkit.tasks.decoding import cut_at_stop, decode_new
+from llmkit.tasks.decoding import TextDecoder, cut_at_stop
 from llmkit.tasks.instruction.predict import FittedPrompt, fit_prompts, too_long
 
 logger = logging.getLogger("llmkit")
@@ -39,6 +39,7 @@ class AnsweredPrompts:
         self._loaded = loaded
         self._engine = engine
         self._options = options
+        self._decoder = TextDecoder(loaded, keep_special=options.keep_special)
         self._prompts = self._shortened = self._unread = 0
 
     def texts(self, prompts: Sequence[Prompt], *, first_row: int) -> list[list[str]]:
@@ -61,11 +62,15 @@ class AnsweredPrompts:
             rows = [row for row, prompt in enumerate(fitted) if prompt.limit == limit]
             outputs = self._engine.generate([fitted[row].ids for row in rows], fitted[rows[0]].options)
             for row, several in zip(rows, outputs, strict=True):
-                decoded = [decode_new(self._loaded, ids) for ids in several]
+                lead = self._decoder.lead(fitted[row].ids)
+                decoded = [self._decoder.text(ids, lead) for ids in several]
                 answers[row] = [cut_at_stop(text, self._options.stop).strip() for text in decoded]
+                for ids in several:
+                    self._decoder.count_hidden(ids)
         return answers
 
     def report(self) -> None:
+        self._decoder.report()
         for count, fault in (
             (self._shortened, f"leave room for less than max_new_tokens {self._options.max_new_tokens:,}"),
             (self._unread, "have oldest messages that are not read"),

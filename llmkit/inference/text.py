@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from llmkit.errors import UsageError
 from llmkit.inference.prompts import AnsweredPrompts, Prompt
-from llmkit.models.chat import encode_prompts
+from llmkit.models.chat import contents_of, encode_prompts
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Engine, StreamingEngine
-from llmkit.tasks.decoding import cut_at_stop, decode_new, stream_ids, stripped
+from llmkit.tasks.decoding import TextDecoder, cut_at_stop, stream_ids, stripped
 from llmkit.tasks.encoding import token_ids
 from llmkit.tasks.inputs import (
     Encoded,
@@ -27,6 +27,7 @@ from llmkit.tasks.inputs import (
     numbered_chunks,
 )
 from llmkit.tasks.seq2seq.chunks import TextSplitter, write_in_rounds
+from llmkit.tasks.unknown import UnknownCount
 
 logger = logging.getLogger("llmkit")
 
@@ -44,6 +45,8 @@ class Generation:
     """Tokens of the prompt that the model did not see."""
     parts: int = 1
     """Number of chunks that a long text was split into, with overflow `window`."""
+    unknown_tokens: int = 0
+    """Tokens of the prompt that stand for text that the model cannot read."""
 
 
 def summarize_texts(
@@ -94,19 +97,29 @@ def summarize_in_parts(
             "with overflow truncate"
         )
     splitter = TextSplitter(loaded.tokenizer, prefix, loaded.window, overlap_tokens)
+    unknown = UnknownCount(loaded.tokenizer)
     texts_read = long_texts = 0
 
+    decoder = TextDecoder(loaded, keep_special=options.keep_special)
+
     def write(sequences: list[list[int]]) -> list[str]:
-        return [cut_at_stop(decode_new(loaded, ids), options.stop) for [ids] in engine.generate(sequences, options)]
+        generated = [ids for [ids] in engine.generate(sequences, options)]
+        for ids in generated:
+            decoder.count_hidden(ids)
+        return [cut_at_stop(decoder.text(ids), options.stop) for ids in generated]
 
     for first_row, chunk in numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
         check_texts(chunk, first_row=first_row, may_be_empty=False)
         chunks = [splitter.split(text) for text in chunk]
         texts_read += len(chunk)
         long_texts += sum(len(text_chunks) > 1 for text_chunks in chunks)
+        counts = unknown.add(chunk, names_are_text=loaded.tokenizer.split_special_tokens)
         summaries = write_in_rounds(chunks, write=write, split=splitter.split)
-        for text, text_chunks, summary in zip(chunk, chunks, summaries, strict=True):
-            yield Generation(text, [summary], truncated_tokens=0, parts=len(text_chunks))
+        for text, text_chunks, summary, count in zip(chunk, chunks, summaries, counts, strict=True):
+            parts = len(text_chunks)
+            yield Generation(text, [summary], truncated_tokens=0, parts=parts, unknown_tokens=count)
+    unknown.report()
+    decoder.report()
     if long_texts:
         logger.info(
             "%s of %s texts were too long for %s (window %s tokens) and were summarized in chunks",
@@ -164,6 +177,9 @@ def stream_text(
     """
     check_texts([prompt], first_row=1, may_be_empty=not as_turn)
     encoded = _encode(loaded, [Prompt(prompt)], first_row=1, options=options, overflow="error", as_turns=as_turn)[0]
+    unknown = UnknownCount(loaded.tokenizer)
+    unknown.add([prompt], [encoded.ids], names_are_text=as_turn or loaded.tokenizer.split_special_tokens)
+    unknown.report()
     chunks = stream_ids(loaded, engine, encoded.ids, options=options)
     yield from stripped(chunks) if as_turn else chunks
 
@@ -181,24 +197,36 @@ def _generate(
 ) -> Iterator[Generation]:
     long_texts = LongTextCount(loaded)
     answered = AnsweredPrompts(loaded, engine, options) if as_turns and not options.samples else None
+    decoder = TextDecoder(loaded, keep_special=options.keep_special)
     try:
         for first_row, given in numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
             chunk = [item if isinstance(item, Prompt) else Prompt(item) for item in given]
             check_texts([prompt.text for prompt in chunk], first_row=first_row, may_be_empty=may_be_empty)
             if answered is not None:
-                for item, answers in zip(chunk, answered.texts(chunk, first_row=first_row), strict=True):
-                    yield Generation(item.text, answers, 0)
+                unknown = long_texts.unknown.add([contents_of(prompt.chat) for prompt in chunk])
+                all_answers = answered.texts(chunk, first_row=first_row)
+                for item, answers, count in zip(chunk, all_answers, unknown, strict=True):
+                    yield Generation(item.text, answers, 0, unknown_tokens=count)
                 continue
             encoded = _encode(
                 loaded, chunk, first_row=first_row, options=options, overflow=overflow, prefix=prefix, as_turns=as_turns
             )
             long_texts.add([prompt.truncated_tokens for prompt in encoded])
+            names_are_text = as_turns or loaded.tokenizer.split_special_tokens
+            all_ids = [prompt.all_ids for prompt in encoded]
+            texts_read = [prompt.text for prompt in chunk]
+            unknown = long_texts.unknown.add(texts_read, all_ids, names_are_text=names_are_text)
             new = engine.generate([prompt.ids for prompt in encoded], _options_of_chunk(options, first_row=first_row))
-            for item, prompt, lists in zip(chunk, encoded, new, strict=True):
-                results = [cut_at_stop(decode_new(loaded, ids), options.stop) for ids in lists]
+            for item, prompt, lists, count in zip(chunk, encoded, new, unknown, strict=True):
+                lead = decoder.lead(prompt.ids)
+                results = [cut_at_stop(decoder.text(ids, lead), options.stop) for ids in lists]
+                for ids in lists:
+                    decoder.count_hidden(ids)
                 if as_turns:
                     results = [result.strip() for result in results]
-                yield Generation(item.text, results, prompt.truncated_tokens)
+                yield Generation(item.text, results, prompt.truncated_tokens, unknown_tokens=count)
+        long_texts.unknown.report()
+        decoder.report()
     finally:
         long_texts.report()
         if answered is not None:
@@ -256,7 +284,7 @@ def _fitted(
                 "or allow its start to be truncated with overflow truncate"
             )
         prompt_ids = ids[-room:] or [_start_id(loaded)]
-        encoded.append(Encoded(prompt_ids, max(len(ids) - room, 0)))
+        encoded.append(Encoded(prompt_ids, max(len(ids) - room, 0), ids))
     return encoded
 
 

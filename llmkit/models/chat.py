@@ -71,6 +71,11 @@ def fault_in(messages: Messages, *, last: Literal["user", "assistant"]) -> str |
     return None
 
 
+def contents_of(messages: Messages) -> str:
+    """All that the messages say, as one text."""
+    return "\n".join(message["content"] for message in messages)
+
+
 def without_oldest_exchange(messages: Messages) -> Messages:
     """The conversation without its first question and answer; the system message stays."""
     first = 1 if messages[0]["role"] == "system" else 0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from tokenizers import Regex, decoders
 from tokenizers.normalizers import Lowercase, Sequence
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -39,6 +40,8 @@ from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 logger = logging.getLogger("llmkit")
 _UNNAMED = ("LABEL_0",)
 """transformers' name for the output of a regression."""
+_CHINESE = "\u2e80-\u303f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uff65\U00020000-\U0002fa1f"
+"""Ranges of Chinese characters and signs, for a character class of a regular expression."""
 _CLASSIFIERS = ("classifier.", "score.")
 """Weights of the outputs that have names."""
 
@@ -178,11 +181,26 @@ def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerFast:
     # A published tokenizer.json may truncate and pad all texts; llmkit truncates and pads itself, and counts it.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
+    if "eos" in family.needed_tokens:
+        _adapt_bert_vocabulary(tokenizer)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     if family.padding_side == "left":
         tokenizer.padding_side = "left"
     return tokenizer
+
+
+def _adapt_bert_vocabulary(tokenizer: PreTrainedTokenizerFast) -> None:
+    """Let a model that writes use BERT's vocabulary, as Chinese GPT-2 and T5 models do: [SEP] ends a text.
+
+    BERT puts spaces around each Chinese character and sign before it encodes them; decoding takes them out again.
+    """
+    if tokenizer.eos_token_id is None and tokenizer.sep_token_id is not None:
+        tokenizer.eos_token = tokenizer.sep_token
+    backend = tokenizer.backend_tokenizer
+    if isinstance(backend.decoder, decoders.WordPiece):
+        spaces = Regex(f"(?<=[{_CHINESE}]) +(?=[{_CHINESE}])")
+        backend.decoder = decoders.Sequence([backend.decoder, decoders.Fuse(), decoders.Replace(spaces, "")])
 
 
 def check_tokenizer(loaded: LoadedModel) -> None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedTokenizerFast, TokenizersBackend
+from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast, TokenizersBackend
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from llmkit.errors import ModelError
-from llmkit.models.files import read_file, read_json
+from llmkit.models.files import find_file, read_file, read_json
+from llmkit.models.tokenizers.byt5 import from_python
 
 TOKENIZER_CONFIG, _SPECIAL_TOKENS = "tokenizer_config.json", "special_tokens_map.json"
 _COPIED = (
@@ -34,6 +36,9 @@ TOKENIZER_FILES = (TOKENIZER_CONFIG, _SPECIAL_TOKENS, *_COPIED)
 """Every file that a tokenizer is read from."""
 OTHER_TEMPLATES = "additional_chat_templates"
 """A folder of additional chat templates, which llmkit does not use."""
+_SENTENCEPIECE = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+_READERS = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}
+"""Module -> package that transformers reads these files with."""
 _FILE_ENDS = ("_file", "_files", "_path")
 _NOT_READ = {
     "fast_tokenizer_files",
@@ -65,6 +70,7 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
     if content.get("auto_map"):
         raise ModelError(f"{name}: {TOKENIZER_CONFIG} requires its own code (auto_map), which llmkit never runs.")
     _check_class(content.get("tokenizer_class") or config.get("tokenizer_class"), name=name)
+    _check_sentencepiece(folder, name=name)
     with tempfile.TemporaryDirectory(prefix="llmkit-tokenizer-") as temporary:
         copy = Path(temporary)
         _copy_files(folder, copy, name=name)
@@ -78,10 +84,10 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
             text = str(error).replace(str(copy), str(folder)).strip().splitlines() or [""]
             fault = f"{type(error).__name__}: {text[0][:200]}"
             raise ModelError(f"{name}: its tokenizer cannot be read ({fault}).") from error
+    if isinstance(tokenizer, ByT5Tokenizer):
+        tokenizer = from_python(tokenizer)
     if not isinstance(tokenizer, TokenizersBackend):
-        raise ModelError(
-            f"{name}: its tokenizer is a {type(tokenizer).__name__}, which the tokenizers library does not have."
-        )
+        raise _written_in_python(type(tokenizer).__name__, name=name)
     _check_settings(tokenizer, name=name)
     tokenizer.name_or_path = str(folder)
     return tokenizer
@@ -94,10 +100,36 @@ def _check_class(class_name: object, *, name: str) -> None:
     if not isinstance(class_name, str):
         raise ModelError(f"{name}: its tokenizer_class is {str(class_name)[:80]!r}, which is not a name.")
     known = tokenizer_class_from_name(class_name) or tokenizer_class_from_name(class_name.removesuffix("Fast"))
-    if known is not None and not (isinstance(known, type) and issubclass(known, TokenizersBackend)):
+    if known is not None and not (isinstance(known, type) and issubclass(known, (TokenizersBackend, ByT5Tokenizer))):
+        raise _written_in_python(class_name, name=name)
+
+
+def _written_in_python(class_name: str, *, name: str) -> ModelError:
+    return ModelError(
+        f"{name}: its tokenizer is a {class_name}, which is written in Python and has no counterpart in the tokenizers "
+        "library. Use a model with a tokenizer.json, such as a multilingual one, or train a model and its tokenizer from "
+        "random weights (`model: {architecture: ..., tokenizer: ...}`)."
+    )
+
+
+def _check_sentencepiece(folder: Path, *, name: str) -> None:
+    """Reject a vocabulary of SentencePiece alone, if the packages that read it are missing."""
+    if find_file(folder, "tokenizer.json", name=name) is not None:
+        return
+    file = next((file for file in _SENTENCEPIECE if find_file(folder, file, name=name) is not None), None)
+    missing = [package for module, package in _READERS.items() if not _is_installed(module)]
+    if file is not None and missing:
         raise ModelError(
-            f"{name}: its tokenizer is a {class_name}; only those of the tokenizers library are supported."
+            f"{name}: its tokenizer is the file {file} without a tokenizer.json, and the packages that read it are not "
+            f"installed. Install them with `pip install {' '.join(missing)}`, or use a folder with a tokenizer.json."
         )
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # the package that would contain it
+        return False
 
 
 def _copy_files(folder: Path, copy: Path, *, name: str) -> None:

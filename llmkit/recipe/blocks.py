@@ -83,7 +83,8 @@ class TokenizerBlock(Block):
     lowercase: bool = True
     """Lowercase the text first; WordPiece (BERT) only, other tokenizers keep every character."""
     strip_accents: bool | None = None
-    """Strip accents, `é` to `e`; WordPiece only. By default the same as `lowercase`."""
+    """Strip the accents of Latin, Greek and Cyrillic letters, `é` to `e`; other scripts keep their marks. WordPiece only.
+    By default the same as `lowercase`."""
     min_frequency: PositiveInt = 1
     """Merges that occur less often than this are not learned; not for Unigram (T5)."""
     max_characters: PositiveInt | None = 100_000_000
@@ -261,6 +262,9 @@ class GenerationBlock(Block):
     num_return_sequences: Annotated[int, Field(ge=1, le=1000)] = 1
     stop: Annotated[tuple[str, ...], BeforeValidator(_as_sources, json_schema_input_type=str | tuple[str, ...])] = ()
     """Stop before any of these texts."""
+    keep_special: bool = False
+    """Keep special tokens in the text, except those that pad, start or end it. Without it, only those that the model was
+    trained to write."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 17
 
     @property

@@ -5,27 +5,144 @@ The engine's early stop, whole results and streamed chunks all use these functio
 
 from __future__ import annotations
 
+import logging
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 from llmkit.models.loaded import LoadedModel
+from llmkit.models.special_tokens import special_ids_of
 from llmkit.models.threads import locked_tokenizer
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import StreamingEngine
+from llmkit.tasks.encoding import token_ids
+from llmkit.tasks.saved import SavedWriting, writing_config
 
+logger = logging.getLogger("llmkit")
+_LEAD_TOKENS = 16
 HALF_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 """What a byte-level tokenizer writes for bytes that are no character, or not yet."""
 
 
+@dataclass(frozen=True)
+class Lead:
+    """The end of a prompt that new ids continue."""
+
+    ids: Sequence[int] = ()
+    text: str = ""
+
+
+NO_LEAD = Lead()
+
+
+class TextDecoder:
+    """From new ids to text, for one model.
+
+    Special tokens are left out, except those that the model was trained to write.
+    """
+
+    def __init__(self, loaded: LoadedModel, *, keep_special: bool = False, written: SavedWriting | None = None) -> None:
+        """
+        Args:
+            keep_special: keep all special tokens but those that pad, start or end a text.
+            written: the special tokens that are text; None for those in the model's config.
+        """
+        self._tokenizer = loaded.tokenizer
+        self._cleans_up = None if loaded.family.cleans_up_spaces else False
+        self._continues = loaded.family.continues_prompts
+        written = written or writing_config(loaded)
+        special = special_ids_of(loaded.tokenizer)
+        text_names = set(written.special_tokens or ())
+        self._edges = {name for token, name in special.items() if token in edge_ids(loaded)}
+        kept = {token for token, name in special.items() if name in text_names}
+        if keep_special:
+            kept |= {token for token, name in special.items() if name not in self._edges}
+        self._left_out = {token: name for token, name in special.items() if token not in kept}
+        names = sorted((special[token] for token in kept), key=lambda name: (-len(name), name))
+        self._kept_names = re.compile(f"(?: *(?:{'|'.join(map(re.escape, names))}))+ *") if names else None
+        self._name = re.compile("|".join(map(re.escape, names)))
+        spaced = written.spaced_special_tokens
+        self._spaced = self._parts_spaces(names[0]) if names and spaced is None else bool(spaced)
+        self._joins = self._joins_tokens()
+        self.hidden: Counter[str] = Counter()
+        """Special tokens that `count_hidden` found."""
+
+    def text(self, ids: Sequence[int], lead: Lead = NO_LEAD) -> str:
+        """The text of new ids, without half a character at the end.
+
+        Args:
+            lead: what they continue: with it, the space before the first word is known.
+        """
+        text = self._after(ids, lead)
+        if self._spaced and self._kept_names is not None:
+            text = self._kept_names.sub(lambda match: self._with_spaces(match, continues=bool(lead.ids)), text)
+        return text.rstrip(HALF_CHARACTER)
+
+    def lead(self, prompt: Sequence[int]) -> Lead:
+        """The last token of a prompt that is text, if the text of new ids depends on it."""
+        if self._joins or not self._continues:
+            return NO_LEAD
+        ordinary = [token for token in prompt[-_LEAD_TOKENS:] if token not in self._left_out]
+        for size in range(1, len(ordinary) + 1):
+            text = self._decoded(ordinary[-size:])
+            if text.strip(HALF_CHARACTER) == text and text.strip():
+                return Lead(ordinary[-size:], text)
+        return NO_LEAD
+
+    def count_hidden(self, ids: Sequence[int]) -> None:
+        """Count the special tokens among generated ids that are not in the text, without padding, start and end."""
+        names = (self._left_out[token] for token in ids if token in self._left_out)
+        self.hidden.update(name for name in names if name not in self._edges)
+
+    def report(self) -> None:
+        """Log the special tokens that were generated and left out."""
+        if self.hidden:
+            logger.warning(
+                "%s special tokens were generated and are left out of the texts: %s. Keep them with --keep-special",
+                f"{self.hidden.total():,}",
+                ", ".join(f"{name} ({count:,})" for name, count in self.hidden.most_common(5)),
+            )
+
+    def _after(self, ids: Sequence[int], lead: Lead) -> str:
+        if lead.ids:
+            whole = self._decoded([*lead.ids, *ids])
+            if whole.startswith(lead.text):
+                return whole[len(lead.text) :]
+        return self._decoded(ids)
+
+    def _decoded(self, ids: Sequence[int]) -> str:
+        text_ids = [token for token in ids if token not in self._left_out]
+        with locked_tokenizer(self._tokenizer):
+            text = self._tokenizer.decode(text_ids, clean_up_tokenization_spaces=self._cleans_up)
+        assert isinstance(text, str)  # a list only for a list of lists
+        return text
+
+    def _joins_tokens(self) -> bool:
+        """Whether a text is its tokens' texts, one after another, as with bytes; else words depend on the one before."""
+        (ids,) = token_ids(self._tokenizer, ["a a b"], special=False)
+        return self._decoded(ids) == "".join(self._decoded([token]) for token in ids)
+
+    def _parts_spaces(self, name: str) -> bool:
+        """Whether decoding loses the space between a word and a special token."""
+        (ids,) = token_ids(self._tokenizer, [f"a {name} b"], special=False)
+        return f" {name} " not in self._decoded(ids)
+
+    def _with_spaces(self, match: re.Match[str], *, continues: bool) -> str:
+        before = " " if match.start() or (continues and match[0].startswith(" ")) else ""
+        after = " " if match.end() < len(match.string) else ""
+        return before + " ".join(self._name.findall(match[0])) + after
+
+
 def decode_new(loaded: LoadedModel, ids: Sequence[int]) -> str:
-    """The text of new ids, without special tokens and without half a character at the end."""
-    with locked_tokenizer(loaded.tokenizer):
-        if not loaded.family.cleans_up_spaces:
-            text = loaded.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        else:
-            text = loaded.tokenizer.decode(list(ids), skip_special_tokens=True)
-    assert isinstance(text, str)  # a list only for a list of lists
-    return text.rstrip(HALF_CHARACTER)
+    """The text of new ids that continue nothing."""
+    return TextDecoder(loaded).text(ids)
+
+
+def edge_ids(loaded: LoadedModel) -> set[int | None]:
+    tokenizer = loaded.tokenizer
+    return {tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.cls_token_id}
 
 
 def first_stop(text: str, stops: Sequence[str]) -> int | None:
@@ -52,19 +169,23 @@ def stream_ids(
     """The text after a prompt of ids, in chunks as they are generated."""
     ids: list[int] = []
     sent = ""
+    decoder = TextDecoder(loaded, keep_special=options.keep_special)
+    lead = decoder.lead(prompt)
     with closing(engine.generate_stream(prompt, options)) as tokens:
         for token in tokens:
             ids.append(token)
-            text = decode_new(loaded, ids)
+            text = decoder.text(ids, lead)
             if first_stop(text, options.stop) is not None:
                 break
             stable = stable_text(loaded, text, options.stop)
             if len(stable) > len(sent):
                 yield stable[len(sent) :]
                 sent = stable
-    rest = cut_at_stop(decode_new(loaded, ids), options.stop)[len(sent) :]
+    rest = cut_at_stop(decoder.text(ids, lead), options.stop)[len(sent) :]
     if rest:
         yield rest
+    decoder.count_hidden(ids)
+    decoder.report()
 
 
 def stripped(chunks: Iterator[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from llmkit.data.lengths import LengthCount
 from llmkit.models.threads import locked_tokenizer
+from llmkit.tasks.unknown import UnknownCount
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,14 +42,21 @@ def length_limit(lengths: Sequence[int] | NDArray[np.int64]) -> int:
 
 
 def encode_texts(
-    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], rows: Sequence[Row], *, count: LengthCount
+    tokenizer: PreTrainedTokenizerFast,
+    texts: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    count: LengthCount,
+    unknown: UnknownCount,
 ) -> list[list[int] | None]:
     """Ids with special tokens, at most `count.max_tokens` of them; None for a row that the policy drops.
 
     Under `error` a text is truncated here: the report that follows raises.
     """
     encoded: list[list[int] | None] = []
-    for text, row, ids in zip(texts, rows, token_ids(tokenizer, texts, special=True), strict=True):
+    whole = token_ids(tokenizer, texts, special=True)
+    unknown.add(texts, whole, names_are_text=tokenizer.split_special_tokens)
+    for text, row, ids in zip(texts, rows, whole, strict=True):
         if count.fits(len(ids), place=row.place):
             encoded.append(ids)
         elif count.overflow == "drop":

@@ -15,6 +15,7 @@ from llmkit.data.lengths import TruncationCount
 from llmkit.errors import DataError
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.encoding import Item, cut_ids, in_chunks, token_ids
+from llmkit.tasks.unknown import UnknownCount
 
 logger = logging.getLogger("llmkit")
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -26,6 +27,8 @@ class Encoded:
     ids: list[int]
     truncated_tokens: int
     """Tokens that the model will not see."""
+    all_ids: list[int]
+    """With those."""
 
 
 def numbered_chunks(texts: Iterable[Item], *, size: int) -> Iterator[tuple[int, list[Item]]]:
@@ -67,10 +70,10 @@ def encode_whole(
     encoded = []
     for row, ids in enumerate(token_ids(loaded.tokenizer, texts, special=True), start=first_row):
         if len(ids) <= window:
-            encoded.append(Encoded(ids, 0))
+            encoded.append(Encoded(ids, 0, ids))
         elif overflow == "truncate":
             truncated = cut_ids(loaded.tokenizer, texts[row - first_row], max_tokens=window)
-            encoded.append(Encoded(truncated, len(ids) - len(truncated)))
+            encoded.append(Encoded(truncated, len(ids) - len(truncated), ids))
         else:
             raise DataError(
                 f"row {row:,}: the text has {len(ids):,} tokens, and {loaded.name} takes {window:,} at most; "
@@ -80,13 +83,15 @@ def encode_whole(
 
 
 class LongTextCount:
-    """Counts texts that are too long for the model, for one message at the end."""
+    """Counts texts that are too long for the model, for one message at the end; `unknown` counts what its tokenizer cannot
+    represent, and is reported by itself."""
 
     def __init__(self, loaded: LoadedModel, *, window: int | None = None) -> None:
         self._name = loaded.name
         self._window = loaded.window if window is None else window
         self._truncated = TruncationCount()
         self._windowed_texts = self._windows = 0
+        self.unknown = UnknownCount(loaded.tokenizer)
 
     def add(self, truncated_tokens: Sequence[int], windows: Sequence[int] = ()) -> None:
         """

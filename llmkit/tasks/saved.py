@@ -59,3 +59,26 @@ def saved_entries(loaded: LoadedModel) -> Mapping[str, Any]:
     """Entry by name: llmkit's by task, those of Google's T5 by names such as `translation_en_to_de`."""
     entries: Mapping[str, Any] = getattr(loaded.model.config, "task_specific_params", None) or {}
     return entries
+
+
+class SavedWriting(SavedTaskConfig):
+    """How a model writes special tokens."""
+
+    special_tokens: list[str] | None = None
+    """Those that stood in the texts that it was trained to write: they are text."""
+    spaced_special_tokens: bool | None = None
+    """Whether these stand between spaces, in the texts; None for what the tokenizer keeps of the spaces."""
+
+
+class SavedCausalLM(SavedWriting):
+    TASK: ClassVar[str] = "causal-lm"
+
+
+def writing_config(loaded: LoadedModel) -> SavedWriting:
+    """What any task saved about it.
+
+    Raises:
+        ModelError: a damaged entry.
+    """
+    entry = next((name for name, content in saved_entries(loaded).items() if "special_tokens" in content), "")
+    return SavedWriting.load(loaded, entry=entry) if entry else SavedWriting()

@@ -41,6 +41,8 @@ from llmkit.training.schedule import plan_training
 from llmkit.training.splits import Split, SplitRows, warn_of_shared_texts
 
 logger = logging.getLogger("llmkit")
+_TOKENIZER_FORMAT = 2
+"""Changes with the way that tokenizers are trained: those in the cache are then trained again."""
 
 
 def prepare(
@@ -157,7 +159,9 @@ def _tokenizer_file(model: ScratchModel, rows: SplitRows) -> Path | None:
     if isinstance(model.tokenizer, str):
         return None
     options = [model.architecture, model.tokenizer.model_dump()]
-    made_from = json.dumps([rows.identity(), version("tokenizers"), version("llmkit"), options], sort_keys=True)
+    made_from = json.dumps(
+        [_TOKENIZER_FORMAT, rows.identity(), version("tokenizers"), version("llmkit"), options], sort_keys=True
+    )
     return cache_folder() / "tokenizers" / f"{hashlib.sha256(made_from.encode()).hexdigest()[:32]}.json"
 
 

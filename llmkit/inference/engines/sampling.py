@@ -8,7 +8,7 @@ Legend: B rows of a batch (x beams), T tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -23,9 +23,10 @@ from transformers import (
 )
 
 from llmkit.errors import ModelError
+from llmkit.inference.engines.special_ids import SpecialIds
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
-from llmkit.tasks.decoding import decode_new, first_stop
+from llmkit.tasks.decoding import Lead, TextDecoder, first_stop
 
 
 def logits_processors(
@@ -134,19 +135,23 @@ class StopTexts(StoppingCriteria):
     cost is small compared with a forward pass.
     """
 
-    def __init__(
-        self, loaded: LoadedModel, stops: Sequence[str], *, prompt_tokens: int = 0, skip: Collection[int] = ()
-    ) -> None:
-        self._loaded = loaded
-        self._stops = stops
+    def __init__(self, loaded: LoadedModel, options: GenerationBlock, ids: SpecialIds, *, prompt_tokens: int) -> None:
+        self._decoder = TextDecoder(loaded, keep_special=options.keep_special)
+        self._stops = options.stop
+        self._ids = ids
         self._prompt_tokens = prompt_tokens
-        self._skip = skip
+        self._leads: dict[int, Lead] = {}
+        """Of each row of a batch; beams of a row have the same prompt."""
 
-    def is_reached(self, new_ids: Sequence[int]) -> bool:
-        return first_stop(decode_new(self._loaded, new_ids), self._stops) is not None
+    def is_reached(self, new_ids: Sequence[int], *, prompt: Sequence[int], row: int = 0) -> bool:
+        if row not in self._leads:
+            self._leads[row] = self._decoder.lead(prompt)
+        return first_stop(self._decoder.text(new_ids, self._leads[row]), self._stops) is not None
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: object) -> Tensor:
         """(B,) bool; the arguments are those that generate() passes."""
-        rows = input_ids[:, self._prompt_tokens :].tolist()
-        done = [self.is_reached([token for token in row if token not in self._skip]) for row in rows]
+        done = [
+            self.is_reached(self._ids.without(ids[self._prompt_tokens :]), prompt=ids[: self._prompt_tokens], row=row)
+            for row, ids in enumerate(input_ids.tolist())
+        ]
         return torch.tensor(done, dtype=torch.bool, device=input_ids.device)

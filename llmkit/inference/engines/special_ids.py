@@ -16,19 +16,14 @@ class SpecialIds:
     ends: tuple[int, ...]
     decoder_start: int
 
-    @property
-    def excluded(self) -> frozenset[int]:
-        """All ids that are never part of a result."""
-        return frozenset((self.pad, *self.ends))
-
     def without(self, new_ids: Sequence[int]) -> list[int]:
-        """New ids up to the first end of text, without padding."""
-        end = next((index for index, token in enumerate(new_ids) if token in self.ends), len(new_ids))
-        return [token for token in new_ids[:end] if token != self.pad]
+        """New ids up to the first end of text, which is what generation pads with: padding may be a word, too."""
+        end = next((position for position, token in enumerate(new_ids) if token in self.ends), len(new_ids))
+        return list(new_ids[:end])
 
     def as_generation_keys(self) -> dict[str, Any]:
         return {
-            "pad_token_id": self.pad,
+            "pad_token_id": self.ends[0],
             "eos_token_id": list(self.ends),
             "decoder_start_token_id": self.decoder_start,
         }

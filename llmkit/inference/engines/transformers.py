@@ -207,18 +207,16 @@ class TransformersEngine:
             yield from self.generate([sequence], options)[0][0]
             return
         ids = special_ids(self._loaded)
-        stop = StopTexts(self._loaded, options.stop) if options.stop else None
+        stop = StopTexts(self._loaded, options, ids, prompt_tokens=len(sequence)) if options.stop else None
         new_ids: list[int] = []
         with _evaluating(self._model):
             # One token a time through the same processors as a batch.
             for token in greedy_tokens(self._model, sequence, options, ids, device=self._device):
                 if token in ids.ends:
                     return
-                if token == ids.pad:
-                    continue
                 new_ids.append(token)
                 yield token
-                if stop is not None and stop.is_reached(new_ids):
+                if stop is not None and stop.is_reached(new_ids, prompt=sequence):
                     return
 
     def _searches(self, options: GenerationBlock) -> bool:
@@ -249,7 +247,7 @@ class TransformersEngine:
         prompt_tokens = 1 if encoder_decoder else batch["input_ids"].shape[1]
         stopping = StoppingCriteriaList()
         if options.stop:
-            stopping.append(StopTexts(self._loaded, options.stop, prompt_tokens=prompt_tokens, skip=ids.excluded))
+            stopping.append(StopTexts(self._loaded, options, ids, prompt_tokens=prompt_tokens))
         output = without_generation_config(self._model, ids).generate(
             **batch,
             generation_config=generation_config(options, ids),

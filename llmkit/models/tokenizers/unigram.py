@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -11,6 +12,7 @@ from llmkit.models.tokenizers.vocabulary import most_frequent_first, refuse_belo
 SENTINELS = tuple(f"<extra_id_{number}>" for number in range(100))  # Raffel et al. 2020, section 3.1.4
 _BYTES = tuple(f"<0x{byte:02X}>" for byte in range(256))
 _SPACE = "▁"  # replaces a space in the subwords of Unigram
+_PART_CHARACTERS = 4096
 _ESCAPE = "\x1a"  # the control character "substitute": nobody writes it, so escaping costs nothing
 
 
@@ -39,7 +41,8 @@ def train_unigram(texts: list[str], vocab_size: int) -> Tokenizer:
         initial_alphabet=spelling,
         show_progress=False,
     )
-    learner.train_from_iterator((text.translate(rare) for text in texts), trainer)
+    parts = (part for text in texts for part in _parts(text.translate(rare)))
+    learner.train_from_iterator(parts, trainer)
     subwords = _unigram_subwords(learner, most=most)
     # The trainer cannot learn byte subwords. They are added with so low a score that spelling out their names wins.
     lowest = 2 * len(_BYTES[0]) * min(score for _, score in subwords)
@@ -51,6 +54,18 @@ def train_unigram(texts: list[str], vocab_size: int) -> Tokenizer:
         single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
     )
     return tokenizer
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A long text in parts of the same words, since the trainer takes time by the square of a text's length."""
+    start = 0
+    while len(text) - start > _PART_CHARACTERS:
+        most = start + _PART_CHARACTERS
+        space = text.rfind(" ", start + 1, most)
+        end = space if space > 0 else most
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
 
 def _keep_spaces(tokenizer: Tokenizer) -> None:

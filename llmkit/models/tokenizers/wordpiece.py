@@ -5,24 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+from llmkit.models.accents import ACCENTS, VARIATION_SELECTORS
 from llmkit.models.tokenizers.vocabulary import most_frequent_first
 from llmkit.recipe.blocks import TokenizerBlock
 
 _BERT_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_MOST_WORD_CHARACTERS = 100
+"""Longer words are read as several, each of at most this many characters."""
 
 logger = logging.getLogger("llmkit")
 
 
 def train_wordpiece(texts: list[str], block: TokenizerBlock) -> Tokenizer:
-    normalizer = normalizers.BertNormalizer(
-        lowercase=block.lowercase, strip_accents=block.strip_accents, handle_chinese_chars=True
+    normalizer = _normalizer(lowercase=block.lowercase, strip_accents=block.strip_accents)
+    # WordPiece takes time by the square of a word's length, and knows no word above its limit: long ones are cut.
+    pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.FixedLength(length=_MOST_WORD_CHARACTERS)]
     )
-    pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     vocab = _wordpiece_vocabulary(texts, block, normalizer=normalizer, pre_tokenizer=pre_tokenizer)
     # A fresh tokenizer around the learnt vocabulary: in it, only the true special tokens are special.
-    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]", max_input_chars_per_word=_MOST_WORD_CHARACTERS))
     tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizer
     tokenizer.decoder = decoders.WordPiece()
@@ -35,12 +39,32 @@ def train_wordpiece(texts: list[str], block: TokenizerBlock) -> Tokenizer:
     return tokenizer
 
 
+def _normalizer(*, lowercase: bool, strip_accents: bool | None) -> normalizers.Normalizer:
+    """BERT's normalization, but only Latin, Greek and Cyrillic letters lose their accents.
+
+    BERT's own removes every combining mark: vowels of Thai and Hindi, voicing of Japanese.
+
+    Args:
+        strip_accents: None for the same as `lowercase`.
+    """
+    if not (lowercase if strip_accents is None else strip_accents):
+        return normalizers.BertNormalizer(lowercase=lowercase, strip_accents=False, handle_chinese_chars=True)
+    # Lower case comes last: that of a Turkish dotted I has a combining dot, which would stay.
+    steps = [
+        normalizers.BertNormalizer(lowercase=False, strip_accents=False, handle_chinese_chars=True),
+        normalizers.NFD(),
+        normalizers.Replace(Regex(f"[{ACCENTS}{VARIATION_SELECTORS}]"), ""),
+        normalizers.NFC(),
+    ]
+    return normalizers.Sequence([*steps, normalizers.Lowercase()] if lowercase else steps)
+
+
 def _wordpiece_vocabulary(
     texts: list[str],
     block: TokenizerBlock,
     *,
-    normalizer: normalizers.BertNormalizer,
-    pre_tokenizer: pre_tokenizers.BertPreTokenizer,
+    normalizer: normalizers.Normalizer,
+    pre_tokenizer: pre_tokenizers.PreTokenizer,
 ) -> dict[str, int]:
     """Token -> id: special tokens, frequent characters, learnt subwords, and rarer characters if there is room."""
     # A continuation `##c` for characters that do not end a word: BERT does not treat the euro sign as punctuation.

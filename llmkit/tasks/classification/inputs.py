@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.encoding import token_ids
+from llmkit.tasks.unknown import UnknownCount
 
 Pair = tuple[str, str]
 
@@ -29,6 +30,7 @@ class Contents:
 
     first: list[int]
     second: list[int] | None
+    unknown_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,18 +75,24 @@ class TextInputs:
                 f"text. Use {least - 1:,} or less."
             )
 
-    def read(self, texts: Sequence[str], seconds: Sequence[str] | None = None) -> list[Contents]:
+    def read(
+        self, texts: Sequence[str], seconds: Sequence[str] | None = None, *, unknown: UnknownCount | None = None
+    ) -> list[Contents]:
         """All ids of each row, never truncated. Names of special tokens are read as text: `[SEP]` would end the first.
 
         Args:
             seconds: the other text of each row, for pairs.
+            unknown: counts the texts; None to count nothing.
         """
         first = token_ids(self._tokenizer, texts, special=False, names_are_text=True)
+        of_first = unknown.add(texts, first) if unknown else [0] * len(texts)
         if not self.pairs:
-            return [Contents(ids, None) for ids in first]
+            return [Contents(ids, None, count) for ids, count in zip(first, of_first, strict=True)]
         assert seconds is not None, "pairs have two texts"
         second = token_ids(self._tokenizer, seconds, special=False, names_are_text=True)
-        return [Contents(*both) for both in zip(first, second, strict=True)]
+        of_second = unknown.add(seconds, second) if unknown else [0] * len(texts)
+        counts = map(sum, zip(of_first, of_second, strict=True))
+        return [Contents(*row) for row in zip(first, second, counts, strict=True)]
 
     def tokens(self, row: Contents) -> int:
         """Tokens of the whole row, special tokens included."""

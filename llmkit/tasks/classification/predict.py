@@ -42,6 +42,8 @@ class Classification:
     """The number of a regression."""
     windows: int = 1
     """Windows that the text was read in."""
+    unknown_tokens: int = 0
+    """Tokens that stand for text that the model cannot read."""
 
 
 def reads_pairs(loaded: LoadedModel) -> bool | None:
@@ -84,6 +86,7 @@ def classify_texts(
                     loaded, engine, inputs, problem_type=problem_type, policy=policy, threshold=saved.threshold
                 )
             yield from reader.classify(chunk, first_row=first_row, long_texts=long_texts)
+        long_texts.unknown.report()
     finally:
         long_texts.report()
 
@@ -107,7 +110,7 @@ class _Reader:
 
         inputs, problem_type, names = self.inputs, self.problem_type, self.loaded.labels
         firsts, seconds = _sides(chunk, pairs=inputs.pairs, first_row=first_row)
-        contents = inputs.read(firsts, seconds)
+        contents = inputs.read(firsts, seconds, unknown=long_texts.unknown)
         windows = [self._windows(content, row=row) for row, content in enumerate(contents, start=first_row)]
         truncated = [
             max(0, inputs.tokens(content) - inputs.window) if len(row_windows) == 1 else 0
@@ -129,6 +132,7 @@ class _Reader:
                 labels=prediction["labels"] if problem_type == "multi_label_classification" else [],
                 value=prediction if problem_type == "regression" else None,
                 windows=len(windows[index]),
+                unknown_tokens=contents[index].unknown_tokens,
             )
 
     def _windows(self, content: Contents, *, row: int) -> list[list[int]]:

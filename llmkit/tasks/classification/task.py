@@ -39,6 +39,7 @@ from llmkit.tasks.classification.scores import (
 )
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
+from llmkit.tasks.unknown import UnknownCount, with_unknown
 
 logger = logging.getLogger("llmkit")
 
@@ -64,11 +65,12 @@ class ClassificationTask(BaseTask):
     def encode(self, rows: Iterable[Row]) -> Examples:
         count = LengthCount(what="text", max_tokens=self.loaded.window, overflow=self.recipe.overflow)
         builder = ExampleBuilder("input_ids", aligned=() if self.problem_type == "regression" else ("target_ids",))
+        unknown = UnknownCount(self.loaded.tokenizer)
         unseen: dict[str, tuple[int, str]] = {}  # label that the model lacks -> its number of rows, and the first place
         for chunk in in_chunks(rows):
             inputs = self._inputs(chunk)
             seconds = [row.fields["text_pair"] for row in chunk] if inputs.pairs else None
-            contents = inputs.read([row.fields["text"] for row in chunk], seconds)
+            contents = inputs.read([row.fields["text"] for row in chunk], seconds, unknown=unknown)
             for row, content in zip(chunk, contents, strict=True):
                 target, reference = self._target(row, unseen)
                 fits = count.fits(inputs.tokens(content), place=row.place)
@@ -80,7 +82,7 @@ class ClassificationTask(BaseTask):
         if unseen:
             raise DataError(self._unseen_message(unseen))
         count.report(key="max_tokens", targets=False)
-        return builder.examples()
+        return with_unknown(builder.examples(), unknown)
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         inputs = examples.columns["input_ids"]

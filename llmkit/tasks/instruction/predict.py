@@ -11,7 +11,8 @@ from llmkit.models.chat import Messages, encode_prompts, without_oldest_exchange
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Engine, StreamingEngine
-from llmkit.tasks.decoding import cut_at_stop, decode_new, stream_ids, stripped
+from llmkit.tasks.decoding import TextDecoder, cut_at_stop, stream_ids, stripped
+from llmkit.tasks.unknown import UnknownCount
 
 logger = logging.getLogger("llmkit")
 
@@ -21,6 +22,8 @@ class Reply:
     text: str
     unread_messages: int
     """How many of the oldest messages did not fit with the newest ones and an answer."""
+    unknown_tokens: int = 0
+    """Tokens of the last message that stand for text that the model cannot read."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +52,21 @@ def answer_chat(loaded: LoadedModel, engine: Engine, messages: Messages, *, opti
     """
     fitted = _fit(loaded, messages, options=options)
     [text] = answer_fitted(loaded, engine, [fitted])
-    return Reply(text, fitted.unread_messages)
+    return Reply(text, fitted.unread_messages, _count_unknown(loaded, messages))
 
 
 def answer_fitted(loaded: LoadedModel, engine: Engine, prompts: Sequence[FittedPrompt]) -> list[str]:
     """The answer to each prompt; those with the same room for it are generated together."""
     answers = [""] * len(prompts)
+    decoder = TextDecoder(loaded, keep_special=any(prompt.options.keep_special for prompt in prompts))
     for limit in sorted({prompt.limit for prompt in prompts}):  # of most the same; less where the window ends first
         rows = [row for row, prompt in enumerate(prompts) if prompt.limit == limit]
         options = prompts[rows[0]].options
         for row, outputs in zip(rows, engine.generate([prompts[row].ids for row in rows], options), strict=True):
-            answers[row] = cut_at_stop(decode_new(loaded, outputs[0]), options.stop).strip()
+            text = decoder.text(outputs[0], decoder.lead(prompts[row].ids))
+            answers[row] = cut_at_stop(text, options.stop).strip()
+            decoder.count_hidden(outputs[0])
+    decoder.report()
     return answers
 
 
@@ -109,6 +116,14 @@ def _fit(loaded: LoadedModel, messages: Messages, *, options: GenerationBlock) -
             "the oldest %d messages are not read: %s has %s tokens", unread, loaded.name, f"{loaded.window:,}"
         )
     return fitted
+
+
+def _count_unknown(loaded: LoadedModel, messages: Messages) -> int:
+    """Unknown tokens of the last message, which are logged."""
+    unknown = UnknownCount(loaded.tokenizer, "message")
+    (tokens,) = unknown.add([messages[-1]["content"]])
+    unknown.report()
+    return tokens
 
 
 def too_long(loaded: LoadedModel, messages: Messages) -> str:

@@ -54,7 +54,9 @@ class InstructionTask(BaseTask):
         return self._encode(rows, every_row=True)
 
     def _encode(self, rows: Iterable[Row], *, every_row: bool) -> Examples:
-        fitted = FittedChats(max_tokens=self._max_tokens, overflow=self.recipe.overflow, every_row=every_row)
+        fitted = FittedChats(
+            self.loaded.tokenizer, max_tokens=self._max_tokens, overflow=self.recipe.overflow, every_row=every_row
+        )
         for chunk in in_chunks(rows):
             chats = [messages_of(row) for row in chunk]
             fit_chats(self.loaded, chats, [row.place for row in chunk], into=fitted)

@@ -32,6 +32,8 @@ class Choice:
     """Probability of each choice; they add up to 1."""
     truncated_tokens: int
     """Tokens of the context that were truncated, for the choice with which it lost most."""
+    unknown_tokens: int = 0
+    """Tokens that stand for text that the model cannot read, in all sequences of the question."""
 
     @property
     def text(self) -> str:
@@ -63,13 +65,15 @@ def choose(
                 check_texts(
                     [question.context + question.question, *question.choices], first_row=row, may_be_empty=False
                 )
-            encoded = read_questions(inputs, chunk)
+            encoded = read_questions(inputs, chunk, unknown=long_texts.unknown)
             truncated = [max(0, max(map(inputs.tokens, contents)) - inputs.window) for contents in encoded]
             _refuse_long(truncated, inputs.window, first_row=first_row, policy=policy)
             long_texts.add(truncated)
             scores = choice_scores([[inputs.cut(content) for content in contents] for contents in encoded], engine)
-            for question, question_scores, tokens in zip(chunk, scores, truncated, strict=True):
-                yield Choice(question, int(question_scores.argmax()), softmax(question_scores).tolist(), tokens)
+            for question, contents, row, tokens in zip(chunk, encoded, scores, truncated, strict=True):
+                unknown = sum(content.unknown_tokens for content in contents)
+                yield Choice(question, int(row.argmax()), softmax(row).tolist(), tokens, unknown)
+        long_texts.unknown.report()
     finally:
         long_texts.report()
 

@@ -11,13 +11,14 @@ from typing import Any
 from llmkit.tasks.base import Engine
 from llmkit.tasks.classification.inputs import Contents, TextInputs
 from llmkit.tasks.multiple_choice.choices import Question
+from llmkit.tasks.unknown import UnknownCount
 
 
-def read_questions(inputs: TextInputs, questions: Sequence[Question]) -> list[list[Contents]]:
+def read_questions(inputs: TextInputs, questions: Sequence[Question], *, unknown: UnknownCount) -> list[list[Contents]]:
     """The ids of each question with each of its choices, never truncated."""
     texts = [question.texts() for question in questions]
     flat = [pair for row in texts for pair in row]
-    contents = iter(inputs.read([first for first, _ in flat], [second for _, second in flat]))
+    contents = iter(inputs.read([first for first, _ in flat], [second for _, second in flat], unknown=unknown))
     return [[next(contents) for _ in row] for row in texts]
 
 

@@ -29,6 +29,7 @@ from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
 from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice
 from llmkit.tasks.multiple_choice.scoring import choice_scores, read_questions
 from llmkit.tasks.padding import attention_mask, padded
+from llmkit.tasks.unknown import UnknownCount, with_unknown
 
 logger = logging.getLogger("llmkit")
 
@@ -53,11 +54,12 @@ class MultipleChoiceTask(BaseTask):
             rows, distractors=recipe.distractors, answer_as=recipe.answer_as, seed=recipe.train.seed
         )
         count = LengthCount(what="question with a choice", max_tokens=inputs.window, overflow=recipe.overflow)
+        unknown = UnknownCount(self.loaded.tokenizer)
         sequences: list[list[int]] = []
         choice_tokens: list[list[int]] = []
         answers: list[list[int]] = []
         for chunk in in_chunks(questions):
-            encoded = read_questions(inputs, [question for _, question, _ in chunk])
+            encoded = read_questions(inputs, [question for _, question, _ in chunk], unknown=unknown)
             for (row, _, answer), contents in zip(chunk, encoded, strict=True):
                 fits = count.fits(max(map(inputs.tokens, contents)), place=row.place)
                 if fits or recipe.overflow != "drop":
@@ -72,7 +74,8 @@ class MultipleChoiceTask(BaseTask):
             "target_ids": Ragged.of(answers),
         }
         references = [str(answer) for (answer,) in answers]
-        return Examples(columns=columns, references=references, aligned=frozenset({"choice_tokens", "target_ids"}))
+        aligned = frozenset({"choice_tokens", "target_ids"})
+        return with_unknown(Examples(columns=columns, references=references, aligned=aligned), unknown)
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         rows = [_sequences(examples, int(index)) for index in indices]

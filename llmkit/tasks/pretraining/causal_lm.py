@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 from torch import Tensor
 
 from llmkit.data.examples import Examples
@@ -19,10 +20,13 @@ from llmkit.models.causal import next_token_loss_sum
 from llmkit.models.ends import name_special_ids
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED
+from llmkit.models.special_tokens import special_ids_of
 from llmkit.tasks.base import BaseTask, Batch, Engine
+from llmkit.tasks.decoding import edge_ids
 from llmkit.tasks.padding import attention_mask, padded
-from llmkit.tasks.pretraining.corpus import block_tokens_of, token_stream
+from llmkit.tasks.pretraining.corpus import block_tokens_of, bytes_of, token_stream, unknown_of
 from llmkit.tasks.pretraining.recipe import CausalLMRecipe
+from llmkit.tasks.saved import SavedCausalLM
 
 
 class CausalLMTask(BaseTask):
@@ -36,7 +40,21 @@ class CausalLMTask(BaseTask):
         block_tokens = block_tokens_of(self.recipe.block_tokens, self.loaded)
         stream = token_stream(rows, tokenizer, end_id=tokenizer.eos_token_id)
         blocks = Blocks(stream, block_tokens=block_tokens, stride=block_tokens - 1, first=0, keep_last=True)
-        return Examples(columns={"input_ids": blocks}, utf8_bytes=stream.count.utf8_bytes)
+        return Examples(columns={"input_ids": blocks}, utf8_bytes=bytes_of(stream), unknown=unknown_of(stream))
+
+    def prepare_training(self, train: Examples) -> Examples:
+        """Save the special tokens in the text, besides the end of text: they are text for the model."""
+        blocks = train.columns["input_ids"]
+        assert isinstance(blocks, Blocks)
+        names = special_ids_of(self.loaded.tokenizer)
+        without_text = {*edge_ids(self.loaded), self.loaded.tokenizer.unk_token_id}
+        other = [token for token in names if token not in without_text]
+        if not other:
+            return train
+        found = {token for ids, _ in blocks.stream.batches for token in np.unique(ids[np.isin(ids, other)]).tolist()}
+        if found:
+            SavedCausalLM(special_tokens=sorted(names[token] for token in found)).save(self.loaded)
+        return train
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         blocks = examples.columns["input_ids"]

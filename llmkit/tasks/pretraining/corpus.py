@@ -8,7 +8,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -17,11 +17,14 @@ from transformers import PreTrainedTokenizerFast
 from llmkit.data.caches import cache_folder, one_at_a_time
 from llmkit.data.rows import Row
 from llmkit.data.token_store import Encoded, TokenStream, open_stream, stream_in_memory, write_stream
+from llmkit.data.unknown import UnknownTotals, shown_counts
 from llmkit.errors import DataError, UsageError
 from llmkit.models.loaded import LoadedModel
+from llmkit.tasks.unknown import UnknownCount
 
 logger = logging.getLogger("llmkit")
-_FORMAT = 2
+_FORMAT = 3
+_WHAT = "corpus"
 _CHUNK_CHARACTERS = 4_000_000
 _REPORT_SECONDS = 20
 
@@ -50,14 +53,14 @@ def token_stream(rows: Iterable[Row], tokenizer: PreTrainedTokenizerFast, *, end
     # The library's threads encode a chunk on all cores.
     chunks = _encoded(rows, tokenizer, end_id=end_id)
     if not isinstance(rows, IdentifiedRows):
-        return _not_empty(stream_in_memory(chunks, end_id=end_id))
+        return _checked(stream_in_memory(chunks, end_id=end_id))
     path = cache_folder() / "tokens" / f"{_key(rows, tokenizer, end_id=end_id)}.arrow"
     with one_at_a_time(path):
         cached = open_stream(path)
         if cached is not None:
             logger.info("corpus: %s tokens, from the cache", f"{cached.count.tokens:,}")
-            return _not_empty(cached)
-        return _not_empty(write_stream(path, chunks, end_id=end_id, vocab_size=len(tokenizer)))
+            return _checked(cached)
+        return _checked(write_stream(path, chunks, end_id=end_id, vocab_size=len(tokenizer)))
 
 
 def block_tokens_of(block_tokens: int | None, loaded: LoadedModel) -> int:
@@ -71,10 +74,40 @@ def block_tokens_of(block_tokens: int | None, loaded: LoadedModel) -> int:
     return block_tokens or loaded.window
 
 
-def _not_empty(stream: TokenStream) -> TokenStream:
-    if not stream.count.documents or stream.count.tokens > stream.count.documents + 1:
-        return stream
-    raise DataError("the corpus has no text that gives a token.")
+def unknown_of(stream: TokenStream) -> dict[str, Any]:
+    """For `Examples.unknown`.
+
+    Raises:
+        DataError: all of the text is unknown.
+    """
+    count = stream.count
+    if not count.unknown:
+        return {}
+    totals = UnknownTotals.of_record(dict(count.unknown))
+    if totals.unknown_tokens == count.tokens - count.documents - 1:
+        raise DataError(
+            f"the tokenizer can read nothing of the corpus: each of its {totals.unknown_tokens:,} tokens is unknown, most "
+            f"often {shown_counts(totals.characters)}. Use a model or a tokenizer for this script."
+        )
+    return {_WHAT: dict(count.unknown)}
+
+
+def bytes_of(stream: TokenStream, *, share: float = 1.0) -> int:
+    """UTF-8 bytes that the targets spell, if they are this share of the tokens; at least 1 if there is any text."""
+    return max(1, round(stream.count.spelled_bytes * share)) if stream.count.utf8_bytes else 0
+
+
+def _checked(stream: TokenStream) -> TokenStream:
+    """Log the text that the tokenizer cannot represent.
+
+    Raises:
+        DataError: no text gives a token.
+    """
+    if stream.count.documents and stream.count.tokens == stream.count.documents + 1:
+        raise DataError("the corpus has no text that gives a token.")
+    if stream.count.unknown:
+        UnknownTotals.of_record(dict(stream.count.unknown)).warn(_WHAT)
+    return stream
 
 
 def _key(rows: IdentifiedRows, tokenizer: PreTrainedTokenizerFast, *, end_id: int) -> str:
@@ -84,11 +117,12 @@ def _key(rows: IdentifiedRows, tokenizer: PreTrainedTokenizerFast, *, end_id: in
 
 def _encoded(rows: Iterable[Row], tokenizer: PreTrainedTokenizerFast, *, end_id: int) -> Iterator[Encoded]:
     """The tokens of some million characters at a time."""
-    backend = _without_limits(tokenizer)
+    backend, unknown = _without_limits(tokenizer), UnknownCount(tokenizer, _WHAT)
     utf8_bytes, reported = 0, time.monotonic()
     for texts in _chunks(rows):
         ids, starts = [], []
-        for encoding in backend.encode_batch(texts, add_special_tokens=False):
+        for text, encoding in zip(texts, backend.encode_batch(texts, add_special_tokens=False), strict=True):
+            unknown.add_encoding(text, encoding)
             words = np.asarray([-1 if word is None else word for word in encoding.word_ids], dtype=np.int64)
             ids += [np.asarray(encoding.ids, dtype=np.int32), np.asarray([end_id], dtype=np.int32)]
             starts += [np.diff(words, prepend=-2) != 0, np.ones(1, dtype=np.bool_)]
@@ -97,7 +131,8 @@ def _encoded(rows: Iterable[Row], tokenizer: PreTrainedTokenizerFast, *, end_id:
         if time.monotonic() - reported > _REPORT_SECONDS:
             reported = time.monotonic()
             logger.info("corpus: %s MB encoded", f"{utf8_bytes / 1e6:,.0f}")
-        yield Encoded(np.concatenate(ids), np.concatenate(starts), documents=len(texts), utf8_bytes=size)
+        record = unknown.totals.record() if unknown.totals else {}
+        yield Encoded(np.concatenate(ids), np.concatenate(starts), len(texts), utf8_bytes=size, unknown=record)
 
 
 def _without_limits(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:

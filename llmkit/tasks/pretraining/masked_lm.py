@@ -22,7 +22,7 @@ from llmkit.data.token_store import Blocks
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, vocabulary_loss_sum
 from llmkit.tasks.base import BaseTask, Batch, Engine
-from llmkit.tasks.pretraining.corpus import block_tokens_of, token_stream
+from llmkit.tasks.pretraining.corpus import block_tokens_of, bytes_of, token_stream, unknown_of
 from llmkit.tasks.pretraining.corruption import chosen_positions, hide_tokens, rng_of
 from llmkit.tasks.pretraining.recipe import MaskedLMRecipe
 
@@ -38,7 +38,9 @@ class MaskedLMTask(BaseTask):
         stream = token_stream(rows, tokenizer, end_id=tokenizer.sep_token_id)
         blocks = Blocks(stream, block_tokens=inside, stride=inside, first=1, keep_last=True)
         return Examples(
-            columns={"input_ids": blocks}, utf8_bytes=round(stream.count.utf8_bytes * self.recipe.mask_rate)
+            columns={"input_ids": blocks},
+            utf8_bytes=bytes_of(stream, share=self.recipe.mask_rate),
+            unknown=unknown_of(stream),
         )
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:

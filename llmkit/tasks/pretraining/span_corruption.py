@@ -27,7 +27,7 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.models.seq2seq import target_loss_sum
 from llmkit.models.tokenizers.unigram import SENTINELS
 from llmkit.tasks.base import BaseTask, Batch, Engine
-from llmkit.tasks.pretraining.corpus import token_stream
+from llmkit.tasks.pretraining.corpus import bytes_of, token_stream, unknown_of
 from llmkit.tasks.pretraining.corruption import SpanPlan, corrupt_spans, plan_spans, rng_of
 from llmkit.tasks.pretraining.recipe import SpanCorruptionRecipe
 
@@ -53,7 +53,9 @@ class SpanCorruptionTask(BaseTask):
             tokens = f"{stream.count.tokens:,}"
             logger.info("corpus: the last %s of %s tokens fill no block", f"{blocks.left_out:,}", tokens)
         hidden_share = len(blocks) * plan.noise_tokens / stream.count.tokens  # nothing is hidden in what fills no block
-        return Examples(columns={"input_ids": blocks}, utf8_bytes=round(stream.count.utf8_bytes * hidden_share))
+        return Examples(
+            columns={"input_ids": blocks}, utf8_bytes=bytes_of(stream, share=hidden_share), unknown=unknown_of(stream)
+        )
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         blocks = examples.columns["input_ids"]

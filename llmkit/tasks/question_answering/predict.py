@@ -16,6 +16,7 @@ from llmkit.tasks.inputs import check_texts
 from llmkit.tasks.question_answering.options import AnswerOptions, overlap_of
 from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
 from llmkit.tasks.question_answering.saved import SavedQuestionAnswering
+from llmkit.tasks.unknown import UnknownCount
 
 logger = logging.getLogger("llmkit")
 
@@ -51,6 +52,8 @@ class Answer:
     """Probability that the context has no answer; 0 from a model that was trained only on questions with answers."""
     truncated_tokens: int
     """Tokens at the end of the question that were truncated. The context is always read whole."""
+    unknown_tokens: int = 0
+    """Tokens of question and context that stand for text that the model cannot read."""
 
 
 def answer_questions(
@@ -68,19 +71,22 @@ def answer_questions(
     from llmkit.tasks.question_answering.windows import encode_pairs, find_answer
 
     questions_read = cut_questions = 0
+    unknown = UnknownCount(loaded.tokenizer)
     try:
         for chunk in in_chunks(pairs, size=ANSWER_CHUNK_ROWS):
             for row, (question, context) in enumerate(chunk, start=questions_read + 1):
                 check_texts([question], first_row=row, may_be_empty=False, what="question")
                 check_texts([context], first_row=row, may_be_empty=False, what="context")
             questions_read += len(chunk)
-            encoded = encode_pairs(loaded, chunk, overlap=options.window_overlap)
+            encoded = encode_pairs(loaded, chunk, overlap=options.window_overlap, unknown=unknown)
             logits = iter(engine.token_logits([ids for pair in encoded for ids in pair.sequences], pairs=True))
             for (question, context), pair in zip(chunk, encoded, strict=True):
                 cut_questions += pair.cut_tokens > 0
                 answer = find_answer(pair.windows, [next(logits) for _ in pair.sequences], options)
                 text = None if answer.start is None else context[answer.start : answer.end]
-                yield Answer(question, text, answer.score, answer.start, answer.end, answer.no_answer, pair.cut_tokens)
+                place = (answer.score, answer.start, answer.end, answer.no_answer)
+                yield Answer(question, text, *place, pair.cut_tokens, pair.unknown_tokens)
+        unknown.report()
     finally:
         if cut_questions:
             message = "%s of %s questions took more than half of %s's window (%s tokens) and were cut at their end"

@@ -28,6 +28,7 @@ from llmkit.tasks.question_answering.options import AnswerOptions, overlap_of
 from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
 from llmkit.tasks.question_answering.saved import SavedQuestionAnswering
 from llmkit.tasks.question_answering.windows import ContextWindows, EncodedPair, encode_pairs, find_answer
+from llmkit.tasks.unknown import UnknownCount, with_unknown
 
 _CHUNK_ROWS = 1000
 _CLS = 0
@@ -57,10 +58,11 @@ class QuestionAnsweringTask(BaseTask):
         window = self.loaded.window
         length = LengthCount(what="question and context", max_tokens=window, overflow=self.recipe.overflow)
         count = _QuestionCount(max_answer_tokens=self.options.max_answer_tokens)
+        unknown = UnknownCount(self.loaded.tokenizer)
         builder = ExampleBuilder("input_ids", aligned=("target_ids",))
         for chunk in in_chunks(rows, size=_CHUNK_ROWS):
             pairs = [(row.fields["question"], row.fields["context"]) for row in chunk]
-            encoded = encode_pairs(self.loaded, pairs, overlap=self.options.window_overlap)
+            encoded = encode_pairs(self.loaded, pairs, overlap=self.options.window_overlap, unknown=unknown)
             for row, pair in zip(chunk, encoded, strict=True):
                 fits = length.fits(pair.whole_tokens, place=row.place)
                 if not fits and self.recipe.overflow == "drop":
@@ -75,7 +77,7 @@ class QuestionAnsweringTask(BaseTask):
                 )
         length.report(key="max_tokens", targets=False)
         count.report(window=window)
-        return builder.examples()
+        return with_unknown(builder.examples(), unknown)
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         inputs, tokenizer = examples.columns["input_ids"], self.loaded.tokenizer

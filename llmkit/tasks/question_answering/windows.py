@@ -20,6 +20,7 @@ from llmkit.data.windows import window_starts
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.threads import locked_tokenizer
 from llmkit.tasks.question_answering.options import AnswerOptions, longest_question
+from llmkit.tasks.unknown import UnknownCount
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class EncodedPair:
     """Tokens of question and context in a single sequence."""
     cut_tokens: int
     """Tokens at the end of the question that are in no sequence."""
+    unknown_tokens: int
+    """Tokens of both that stand for text that the model cannot read."""
 
 
 @dataclass(frozen=True)
@@ -75,28 +78,40 @@ class AnswerSpan:
     """Probability that the context has no answer; 0 where the model may not predict that."""
 
 
-def encode_pairs(loaded: LoadedModel, pairs: Iterable[tuple[str, str]], *, overlap: int) -> list[EncodedPair]:
-    """Each (question, context) in windows of `loaded.window` tokens; equal contexts share their tokens."""
+def encode_pairs(
+    loaded: LoadedModel, pairs: Iterable[tuple[str, str]], *, overlap: int, unknown: UnknownCount | None = None
+) -> list[EncodedPair]:
+    """Each (question, context) in windows of `loaded.window` tokens; equal contexts share their tokens.
+
+    Args:
+        unknown: counts the distinct texts; None to count nothing.
+    """
     tokenizer, window = loaded.tokenizer, loaded.window
     pairs = list(pairs)
-    contexts = _tokenize(tokenizer, [context for _, context in pairs])
-    questions = _tokenize(tokenizer, [question for question, _ in pairs])
+    contexts = _tokenize(tokenizer, [context for _, context in pairs], unknown=unknown)
+    questions = _tokenize(tokenizer, [question for question, _ in pairs], unknown=unknown)
     most = longest_question(window)
     encoded = []
     for question, context in pairs:
-        (_, question_ids), (tokenized, ids) = questions[question], contexts[context]
+        (_, question_ids, of_question), (tokenized, ids, of_context) = questions[question], contexts[context]
         head = [tokenizer.cls_token_id, *question_ids[:most], tokenizer.sep_token_id]
         room = window - len(head) - 1
         starts = window_starts(len(ids), size=room, overlap=min(overlap, room - 1))
         sequences = [[*head, *ids[start : start + room], tokenizer.sep_token_id] for start in starts]
         windows = ContextWindows(tokenized, tuple(starts), first=len(head), room=room)
         cut = max(0, len(question_ids) - most)
-        encoded.append(EncodedPair(windows, sequences, whole_tokens=len(head) + len(ids) + 1, cut_tokens=cut))
+        whole = len(head) + len(ids) + 1
+        encoded.append(EncodedPair(windows, sequences, whole, cut, unknown_tokens=of_question + of_context))
     return encoded
 
 
-def _tokenize(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> dict[str, tuple[Context, list[int]]]:
-    """Each distinct text with its ids. Names of special tokens are read as text: a `[SEP]` would end the question."""
+def _tokenize(
+    tokenizer: PreTrainedTokenizerFast, texts: Iterable[str], *, unknown: UnknownCount | None
+) -> dict[str, tuple[Context, list[int], int]]:
+    """Each distinct text with its ids and its number of unknown tokens.
+
+    Names of special tokens are read as text: a `[SEP]` would end the question.
+    """
     distinct = list(dict.fromkeys(texts))
     if not distinct:
         return {}
@@ -111,9 +126,11 @@ def _tokenize(tokenizer: PreTrainedTokenizerFast, texts: Iterable[str]) -> dict[
             return_token_type_ids=False,
             return_offsets_mapping=True,
         )
-    tokens = zip(distinct, encoding["input_ids"], encoding["offset_mapping"], strict=True)
+    counts = unknown.add(distinct, encoding["input_ids"]) if unknown else [0] * len(distinct)
+    tokens = zip(distinct, encoding["input_ids"], encoding["offset_mapping"], counts, strict=True)
     return {
-        text: (Context(text, np.array(offsets, dtype=np.int32).reshape(-1, 2)), ids) for text, ids, offsets in tokens
+        text: (Context(text, np.array(offsets, dtype=np.int32).reshape(-1, 2)), ids, count)
+        for text, ids, offsets, count in tokens
     }
 
 

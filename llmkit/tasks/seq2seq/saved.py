@@ -14,7 +14,7 @@ from pydantic import Field
 from llmkit.errors import ModelError, UsageError
 from llmkit.recipe.blocks import PositiveInt
 from llmkit.recipe.languages import language_code
-from llmkit.tasks.saved import SavedTaskConfig, saved_entries
+from llmkit.tasks.saved import SavedWriting, saved_entries
 from llmkit.tasks.seq2seq.languages import Language, translation_prefix
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PAIR = re.compile(r"translation_([a-z]{2,3})_to_([a-z]{2,3})")
 
 
-class SavedSeq2Seq(SavedTaskConfig):
+class SavedSeq2Seq(SavedWriting):
     prefix: str | None = None
     """Put before every text."""
     num_beams: Annotated[int, Field(ge=1, le=64)] | None = None

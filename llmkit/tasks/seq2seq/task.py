@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,11 +24,14 @@ from llmkit.models.losses import IGNORED
 from llmkit.models.seq2seq import target_loss_sum
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import BaseTask, Batch, Engine
-from llmkit.tasks.decoding import decode_new
+from llmkit.tasks.decoding import TextDecoder
 from llmkit.tasks.encoding import encode_texts, in_chunks, length_limit
 from llmkit.tasks.padding import attention_mask, padded
+from llmkit.tasks.saved import SavedWriting, writing_config
 from llmkit.tasks.seq2seq.chunks import TextSplitter, write_in_rounds
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
+from llmkit.tasks.targets import TargetCheck, joined
+from llmkit.tasks.unknown import UnknownCount, with_unknown
 
 logger = logging.getLogger("llmkit")
 
@@ -44,6 +48,7 @@ class Seq2SeqTask(BaseTask):
             beams=recipe.generation.beams,
             repetition_penalty=recipe.generation.repetition_penalty,
         )
+        self._writing = writing_config(loaded)
         self._save_config()
 
     def encode(self, rows: Iterable[Row]) -> Examples:
@@ -53,11 +58,17 @@ class Seq2SeqTask(BaseTask):
         windowed = recipe.overflow == "window"
         sources = LengthCount(recipe.SOURCE, recipe.max_source_tokens, recipe.overflow)
         targets = LengthCount(recipe.TARGET, recipe.max_target_tokens, "error" if windowed else recipe.overflow)
+        check = TargetCheck(self.loaded)
+        unread, unwritten = (
+            UnknownCount(tokenizer, recipe.SOURCE),
+            UnknownCount(tokenizer, recipe.TARGET, targets=check),
+        )
         builder = ExampleBuilder("input_ids", "target_ids")
         for chunk in in_chunks(rows):
             texts = [self._prefix_of(row) + row.fields[recipe.SOURCE] for row in chunk]
-            inputs = encode_texts(tokenizer, texts, chunk, count=sources)
-            outputs = encode_texts(tokenizer, [row.fields[recipe.TARGET] for row in chunk], chunk, count=targets)
+            references = [row.fields[recipe.TARGET] for row in chunk]
+            inputs = encode_texts(tokenizer, texts, chunk, count=sources, unknown=unread)
+            outputs = encode_texts(tokenizer, references, chunk, count=targets, unknown=unwritten)
             lengths = sources.lengths[-len(chunk) :]
             for row, length, source, target in zip(chunk, lengths, inputs, outputs, strict=True):
                 if source is None or target is None:
@@ -69,7 +80,8 @@ class Seq2SeqTask(BaseTask):
                 builder.add(columns, reference=row.fields[recipe.TARGET])
         sources.report(key="max_source_tokens", targets=False)
         targets.report(key="max_target_tokens", targets=True)
-        return builder.examples()
+        examples = replace(builder.examples(), writing=check.written.model_dump(exclude_none=True))
+        return with_unknown(examples, unread, unwritten)
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         sources, targets = examples.columns["input_ids"], examples.columns["target_ids"]
@@ -87,10 +99,11 @@ class Seq2SeqTask(BaseTask):
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
         sources = examples.columns["input_ids"]
+        decoder = TextDecoder(self.loaded, written=joined(self._writing, SavedWriting(**examples.writing)))
         chunks = [[sources[index].tolist() for index in indices] for indices in examples.examples_of()]
         return write_in_rounds(
             chunks,
-            write=lambda sequences: self._write(sequences, engine),
+            write=lambda sequences: self._write(sequences, engine, decoder),
             split=lambda text: self._splitter().split(text),
         )
 
@@ -99,6 +112,8 @@ class Seq2SeqTask(BaseTask):
 
         The targets also decide the length limit of generation, where the recipe does not.
         """
+        self._writing = joined(SavedWriting(**train.writing), self._writing)
+        self._save_config()
         targets = train.columns["target_ids"].lengths
         whole = [row for row, indices in enumerate(train.examples_of()) if targets[indices[0]]]
         if len(whole) < train.rows:
@@ -123,8 +138,8 @@ class Seq2SeqTask(BaseTask):
         self.options = self.options.model_copy(update={"max_new_tokens": limit})
         self._save_config()
 
-    def _write(self, sequences: list[list[int]], engine: Engine) -> list[str]:
-        return [decode_new(self.loaded, ids[0]) for ids in engine.generate(sequences, self.options)]
+    def _write(self, sequences: list[list[int]], engine: Engine, decoder: TextDecoder) -> list[str]:
+        return [decoder.text(ids[0]) for ids in engine.generate(sequences, self.options)]
 
     def _prefix_of(self, row: Row) -> str:
         prefix: str = row.fields.get("prefix", self.prefix)  # rows of text-to-text may have one
@@ -139,7 +154,8 @@ class Seq2SeqTask(BaseTask):
         """Save prefix and options in the model's configs, for inference."""
         generation = self.loaded.model.generation_config
         name_special_ids(self.loaded, taught=self.loaded.tokenizer.eos_token_id)
-        self.recipe.saved_config(prefix=self.prefix).save(self.loaded)
+        writing = self._writing.model_dump(exclude_none=True)
+        self.recipe.saved_config(prefix=self.prefix).model_copy(update=writing).save(self.loaded)
         generation.max_new_tokens = self.options.max_new_tokens
         generation.num_beams = self.options.beams
         generation.repetition_penalty = self.options.repetition_penalty

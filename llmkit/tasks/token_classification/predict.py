@@ -70,6 +70,8 @@ class Tagging:
     """Tokens that the model did not see; 0 where the whole text was read."""
     given_words: list[str] | None = None
     """The words that were given in place of a text."""
+    unknown_tokens: int = 0
+    """Tokens that stand for text that the model cannot read."""
 
 
 def tag_texts(
@@ -106,9 +108,12 @@ def tag_texts(
             excess = [max(len(text_subwords.ids) + SPECIAL_TOKENS - loaded.window, 0) for text_subwords in subwords]
             truncated = excess if overflow == "truncate" else [0] * len(subwords)
             long_texts.add(truncated)
+            joined = [text if isinstance(text, str) else " ".join(text) for text in chunk]
+            unknown = long_texts.unknown.add(joined, [text_subwords.ids for text_subwords in subwords])
             tags = _predict_tags(loaded, engine, subwords, overflow, overlap)
-            for text, text_subwords, tagged, lost_tokens in zip(chunk, subwords, tags, truncated, strict=True):
-                yield _tagging(loaded, text, text_subwords, tagged, truncated_tokens=lost_tokens)
+            for text, text_subwords, tagged, *counts in zip(chunk, subwords, tags, truncated, unknown, strict=True):
+                yield _tagging(loaded, text, text_subwords, tagged, *counts)
+        long_texts.unknown.report()
     finally:
         long_texts.report()
         unsplit.report()
@@ -212,8 +217,8 @@ def _tagging(
     given: str | Sequence[str],
     subwords: WordSubwords,
     tagged: Sequence[tuple[str, float]],
-    *,
     truncated_tokens: int,
+    unknown_tokens: int,
 ) -> Tagging:
     text = given if isinstance(given, str) else " ".join(given)
     of_entities = has_prefixes(loaded.labels)
@@ -233,7 +238,8 @@ def _tagging(
         start, end = inside[0].start, inside[-1].end
         score = sum(word.score for word in inside) / len(inside)
         entities.append(Entity(start, end, label, text[start:end], score))
-    return Tagging(text, words, entities, truncated_tokens, None if isinstance(given, str) else list(given))
+    given_words = None if isinstance(given, str) else list(given)
+    return Tagging(text, words, entities, truncated_tokens, given_words, unknown_tokens)
 
 
 def _check_lengths(

@@ -39,6 +39,7 @@ from llmkit.tasks.token_classification.subwords import (
 )
 from llmkit.tasks.token_classification.tag_reader import TagReader
 from llmkit.tasks.token_classification.tags import ENDING, has_prefixes, split_tag, to_bio
+from llmkit.tasks.unknown import UnknownCount, with_unknown
 
 _PREDICT_EXAMPLES = 2048
 """Logits in memory at a time; enough sequences of each length for full batches."""
@@ -69,15 +70,19 @@ class TokenClassificationTask(BaseTask):
         reader = TagReader(self.recipe.scheme, self.class_of, numbered=self.recipe.labels or ())
         self._word_count = WordCount()
         builder = ExampleBuilder("input_ids", aligned=("target_ids",))
+        unknown = UnknownCount(self.loaded.tokenizer)
         for chunk in in_chunks(rows):
-            for row, subwords in zip(chunk, self._subwords(chunk), strict=True):
+            all_subwords = list(self._subwords(chunk))
+            texts = [" ".join(row.fields["words"]) if has_words(row) else row.fields["text"] for row in chunk]
+            unknown.add(texts, [subwords.ids for subwords in all_subwords])
+            for row, subwords in zip(chunk, all_subwords, strict=True):
                 tags = reader.tags(row, subwords)
                 fits = count.fits(len(subwords.ids) + SPECIAL_TOKENS, place=row.place)
                 if fits or self.recipe.overflow != "drop":
                     builder.add(self._columns(subwords, tags), reference=tags)
         reader.report()
         count.report(key="max_tokens", targets=True)
-        return builder.examples()
+        return with_unknown(builder.examples(), unknown)
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         inputs = examples.columns["input_ids"]
