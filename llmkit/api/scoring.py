@@ -15,6 +15,7 @@ from llmkit.data.column_types import labels, spans
 from llmkit.data.files import text_lines
 from llmkit.data.sources import column_names, open_rows
 from llmkit.data.span_offsets import in_characters
+from llmkit.data.word_rows import sentence_column
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.label_names import LABEL_KINDS, check_labels_match, rename_labels
 from llmkit.evaluation.metrics import RougeTokenizer, check_rows, merge_scores, score_names_of, score_texts, values_of
@@ -179,7 +180,8 @@ class _ValueFile:
         another = f"Name another with {option} {{column}}"
         if self.shared_column is not None and self.file_column is None:
             another = f"Name another with --column {{column}}, or for this file alone with {option}"
-        column_types: dict[str, Any] = {"value": "any"}
+        field = self._field_of(column)
+        column_types: dict[str, Any] = {field: "any"}
         optional = {}
         if column == "labels":  # `classify` writes two columns for a multi-label model
             column_types["probabilities"] = "any"
@@ -190,7 +192,7 @@ class _ValueFile:
         rows = open_rows(
             [str(self.path)],
             column_types=column_types,
-            columns={"value": column},
+            columns={field: column},
             optional=optional,
             quoting=self.quoting,
             keep_empty=True,
@@ -198,13 +200,19 @@ class _ValueFile:
         )
         values = []
         for row in rows:
-            [value] = row.fields["value"]
+            [value] = row.fields[field]
             if "probabilities" in row.fields:
                 value = {"labels": value, "probabilities": row.fields["probabilities"][0]}
             if "text" in row.fields:
                 value = _in_characters(value, row.fields["text"][0], place=row.place)
             values.append(Value(value, row.place, repr(column), f" Another column is named with {option}."))
         return values
+
+    def _field_of(self, column: str) -> str:
+        """`words` where a table has one tag per row, whose rows become sentences."""
+        of_words = set(self.kinds) <= {"tags", "entities"}
+        names = column_names(str(self.path), quoting=self.quoting) if of_words else []
+        return "words" if sentence_column(names, besides=[column]) else "value"
 
     def _fits(self, column: str) -> bool:
         """Whether any row has a value that all metrics can compare."""

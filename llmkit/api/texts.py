@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,8 @@ from llmkit.data.sources import column_names, is_plain_text, open_rows
 from llmkit.data.word_rows import sentence_column
 from llmkit.recipe.blocks import Quoting
 
+_VALUES_TRIED = 20
+"""Enough to tell words from texts."""
 _NAMED_BY_OPTION = "Name another with --column {column}"
 
 
@@ -68,13 +71,17 @@ def read_words_or_texts(
 
 
 def _has_words(source: str, column: str, names: Sequence[str], *, quoting: Quoting) -> bool:
-    """Whether a column has words, by its first value that is not empty."""
+    """Whether a column has words, by its first values that are not empty."""
     if column not in names:
         return False  # whoever reads it says so
     rows = open_rows([source], column_types={"value": "any"}, columns={"value": column}, quoting=quoting)
-    first = next((value for row in rows for value in row.fields["value"] if value), "")
-    in_rows = column != "text" and isinstance(first, str) and sentence_column(names) is not None
-    return in_rows or isinstance(first, list) or (isinstance(first, str) and bool(words(first)))
+    values = list(islice((value for row in rows for value in row.fields["value"] if value), _VALUES_TRIED))
+    if not values or not isinstance(values[0], str):
+        return bool(values) and isinstance(values[0], list)
+    if words(values[0]) or column == "words":
+        return True
+    single = all(isinstance(value, str) and len(value.split()) == 1 for value in values)
+    return single and column != "text" and sentence_column(names, besides=[column]) is not None
 
 
 def read_questions(

@@ -293,6 +293,9 @@ def _advice(value: object, column_type: ColumnType, column: str) -> str:
         return f'Write it as text: "{value!r:.40}".'
     if column_type in ("text", "label") or value is None:
         return "Fill it in or remove the row."
+    if column_type == "words" and isinstance(value, list):
+        odd = next((number for number, word in enumerate(value, 1) if not isinstance(word, str) or not word.strip()), 0)
+        return f"It should be {DESCRIPTIONS[column_type]}; word {odd:,} is {value[odd - 1]!r:.40}."
     return f"It should be {DESCRIPTIONS[column_type]}."
 
 

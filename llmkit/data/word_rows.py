@@ -101,7 +101,7 @@ def with_sentences(table: Table, columns: Mapping[str, str]) -> Table:
     first = next(iter(table.records(per_word)), None)
     if first is None or not all(_is_single(first[1].get(column)) for column in per_word):
         return table
-    sentence = columns.get(SENTENCE) or sentence_column(names)
+    sentence = columns.get(SENTENCE) or sentence_column(names, besides=per_word)
     if sentence is None or sentence not in names:
         found = ", ".join(repr(name) for name in names)
         fault = "no column says which words form a sentence" if sentence is None else f"there is no {sentence!r}"
@@ -112,9 +112,13 @@ def with_sentences(table: Table, columns: Mapping[str, str]) -> Table:
     return WordRows(table, sentence=sentence, lists=[name for name in names if name != sentence])
 
 
-def sentence_column(names: Sequence[str]) -> str | None:
-    """The column that names sentences by its usual names, if there is one."""
-    return next((name for name in names if name.lower() in _USUAL_NAMES), None)
+def sentence_column(names: Sequence[str], *, besides: Sequence[str]) -> str | None:
+    """The column that has a usual name for the number of a sentence, if there is one.
+
+    Args:
+        besides: columns that are read as something else.
+    """
+    return next((name for name in names if name.lower() in _USUAL_NAMES and name not in besides), None)
 
 
 def _is_single(value: object) -> bool:

@@ -108,6 +108,29 @@ def test_given_words_are_tagged_as_they_are(here: Path, tmp_path: Path) -> None:
     assert llmkit("tag", tmp_path / "a.conll").out.startswith("[Ann O'Neil-Smith](PER) can't see [Rome](LOC) 0 .\n")
 
 
+def test_tags_in_rows_are_references_of_given_words(here: Path, tmp_path: Path) -> None:
+    cells = [f"{n},{word},{tag}" for n, pair in enumerate(sentences(4)) for word, tag in zip(*pair, strict=True)]
+    (tmp_path / "a.csv").write_text("\n".join(["Sentence #,words,tags", *cells]), encoding="utf-8")
+    assert llmkit("tag", tmp_path / "a.csv", "-o", tmp_path / "told.jsonl").code == 0
+    scored = library.score_files(tmp_path / "told.jsonl", tmp_path / "a.csv", metrics=["entities", "tag_accuracy"])
+    assert scored.rows == 4
+    assert scored.scores.values["entity_f1"] == scored.scores.values["tag_accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("column", ["sentence", "body"])
+def test_texts_beside_a_sentence_column_are_no_words(here: Path, tmp_path: Path, column: str) -> None:
+    write_jsonl(tmp_path / "a.jsonl", [{"sentence": "Ann can't see Rome", "body": "Zoë can't see U.S."}] * 2)
+    outcome = llmkit("tag", tmp_path / "a.jsonl", "--column", column)
+    assert (outcome.code, outcome.out.count("can't see")) == (0, 2)
+
+
+def test_words_in_rows_without_sentences_are_refused(here: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("words\nAnn\nRome\n")
+    outcome = llmkit("tag", tmp_path / "a.csv")
+    assert outcome.code == 3
+    says(outcome.err, "a.csv:2:", "'words'", "sentence")
+
+
 def test_given_words_are_tagged_in_python_too(here: Path) -> None:
     model = library.load("runs/tag-001")
     words, tags = sentences(1)[0]

@@ -150,7 +150,7 @@ def test_a_table_with_neither_layout_is_told_both(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("record", "stated"),
     [
-        ({"words": ["Ada", " "], "tags": ["O", "O"]}, ["'words'", "list", "empty"]),
+        ({"words": ["Ada", "\u00a0"], "tags": ["O", "O"]}, ["'words'", "list", "empty", "word 2 is '\\xa0'"]),
         ({"words": "Ada", "tags": ["O"]}, ["'words'", "text", "list"]),
         ({"words": ["Ada"], "tags": [None]}, ["'tags'", "list"]),
         ({"words": ["a\ud800"], "tags": ["O"]}, ["'words'", "surrogate"]),
