@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from llmkit.data.column_types import texts_for_split
@@ -40,6 +40,10 @@ class SplitRows:
     def __iter__(self) -> Iterator[Row]:
         rows = iter(self.source) if not self.validation and not self.test else self._of_the_split()
         return _without_duplicates(rows, split=self.split, logged=self._logged) if self.deduplicate else rows
+
+    def whole(self) -> SplitRows:
+        """All rows of the source, those of the other splits and duplicates included."""
+        return replace(self, validation=0.0, test=0.0, deduplicate=False)
 
     def identity(self) -> str:
         """Hash of the files' contents and of every option that selects rows."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import assert_never
 
+from llmkit.data.labels import LabelCount, alike, in_order
 from llmkit.errors import DataError
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType, DistinctNames
@@ -58,7 +59,8 @@ class ClassificationRecipe(TaskRecipe):
     regression: bool = False
     """A number in place of a label."""
     labels: DistinctNames | None = None
-    """Label names in the order of the model's outputs; without it, those of the training rows, sorted."""
+    """Label names in the order of the model's outputs; without it, those of all rows of `data.train`, in alphabetical
+    order, or in numeric order if all are numbers."""
     class_weights: Literal["auto"] | dict[str, Weight] | None = None
     """Weight of a row in the loss, by its label: `auto` gives rare labels more, N / (C x count)."""
     max_tokens: Annotated[int, Field(ge=4)] | None = None
@@ -119,7 +121,7 @@ class ClassificationRecipe(TaskRecipe):
         return self
 
     def class_names(self, rows: Iterable[Row]) -> tuple[str, ...]:
-        """The recipe's labels, or those of the training rows, sorted; of a number, the name of its output.
+        """The recipe's labels, or those of the rows, in order; for a regression, the name of its output.
 
         Raises:
             DataError: there are fewer than two, or none where a text may have many.
@@ -127,9 +129,12 @@ class ClassificationRecipe(TaskRecipe):
         if self.problem_type == "regression":
             return NUMBER_LABELS
         names = self.labels
-        if names is None:
-            row_labels = (row.fields["labels"] if self.multilabel else [row.fields["label"]] for row in rows)
-            names = tuple(sorted({label for labels in row_labels for label in labels}))
+        if names is None or alike(names):
+            count = LabelCount()
+            for row in rows:
+                count.add(row.fields["labels"] if self.multilabel else [row.fields["label"]], place=row.place)
+            count.warn_of_alike()
+            names = names or tuple(in_order(count.counts))
         if len(names) < (1 if self.multilabel else 2):
             source = "the recipe names only" if self.labels else "the training rows have"
             needed = "a label" if self.multilabel else "two labels or more"
