@@ -103,7 +103,7 @@ def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
     return splits
 
 
-def reading_as(recipe: Recipe, *, columns: Mapping[str, str], quoting: Quoting | None) -> DataBlock:
+def reading_as(recipe: Recipe, *, columns: Mapping[str, str | tuple[str, ...]], quoting: Quoting | None) -> DataBlock:
     """The recipe's `data` with some columns mapped by the user; the other columns keep their mapping.
 
     If the columns belong to another row format, such as `messages` instead of `prompt` and `response`, the
@@ -125,6 +125,8 @@ def reading_options(recipe: Recipe, *, reading: DataBlock | None = None) -> str:
         reading: used instead of the recipe's `data`.
     """
     data = reading or recipe.data
+    label_sets = recipe.label_sets()
+    written = [] if label_sets is None else [label_sets.names, label_sets.separator]
     return json.dumps(
         [
             dict(recipe.column_types),
@@ -133,6 +135,7 @@ def reading_options(recipe: Recipe, *, reading: DataBlock | None = None) -> str:
             getattr(recipe, "text_files", None),
             data.quoting,
             data.offsets,
+            *written,
         ],
         sort_keys=True,
     )
@@ -154,6 +157,7 @@ def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: i
         text_files=getattr(recipe, "text_files", "line"),
         quoting=recipe.data.quoting,
         offsets=recipe.data.offsets,
+        label_sets=recipe.label_sets(),
     )
 
 
