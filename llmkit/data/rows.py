@@ -232,7 +232,8 @@ class RowSource:
         similar = [name for name in unused if name == field or nearest(column, [name])]
         example = next(iter(similar or unused), "NAME")
         fault = f"no column {column!r}; found {_listed(names)}.{nearest(column, unused)}{self._origin(field)}"
-        return f"{table.name}: {fault} {mapping.format(field=field, column=json.dumps(example))}"
+        several = " Give a list of columns if each label has one of 0 and 1." if field == "labels" else ""
+        return f"{table.name}: {fault} {mapping.format(field=field, column=json.dumps(example))}{several}"
 
     def _group_fault(self, names: Sequence[str]) -> str:
         """The problem with a table that has the columns of several groups of fields, or of none, and a fix."""
