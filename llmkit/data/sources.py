@@ -73,7 +73,8 @@ def open_rows(
         )
     _refuse_repeated(tables)
     if "words" in column_types:
-        tables = [with_sentences(table, columns) for table in tables]
+        one_column = {field: column for field, column in columns.items() if isinstance(column, str)}
+        tables = [with_sentences(table, one_column) for table in tables]
     return RowSource(
         tables,
         column_types={field: kind for field, kind in column_types.items() if field != SENTENCE},

@@ -56,8 +56,8 @@ class TagReader:
             if label not in self._name_of:
                 self._unseen[label] += 1
                 self._unseen_at.setdefault(label, row.place)
-        read = tuple(row.fields["words"]) if has_words(row) else row.fields["text"]
-        self._answers.add(read, " ".join(tags), place=row.place)
+        text = tuple(row.fields["words"]) if has_words(row) else row.fields["text"]
+        self._answers.add(text, " ".join(tags), place=row.place)
         return [self._name_of.get(tag, tag) for tag in tags]
 
     def _label_of(self, tag: str) -> str | None:
