@@ -27,7 +27,7 @@ class Evaluation:
     predictions: list[Any]
     comparison: Comparison | None = None
     """With the task's baselines, if requested."""
-    columns: Mapping[str, str | None] | None = None
+    columns: Mapping[str, str | tuple[str, ...] | None] | None = None
     """Where files were compared, the column of the `predictions` and that of the `references`; None for plain text.
     Where a model was measured on given rows, the columns of fields that have another name."""
 

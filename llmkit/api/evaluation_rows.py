@@ -10,7 +10,7 @@ from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import UsageError, nearest
 from llmkit.recipe.blocks import ColumnType, DataBlock, Quoting
-from llmkit.recipe.recipe import Recipe
+from llmkit.recipe.recipe import LabelSets, Recipe
 from llmkit.runs.folder import Run, finished_runs, open_run
 from llmkit.training.resume import check_sources
 from llmkit.training.splits import Split, SplitRows, open_splits, reading_options
@@ -30,11 +30,20 @@ def find_run(model: str | None) -> Run | None:
     return open_run(model) if (Path(model) / "run.json").exists() else None
 
 
-def check_fields(columns: Mapping[str, str] | None, column_types: Mapping[str, ColumnType], *, of: str) -> None:
+def check_fields(
+    columns: Mapping[str, str | tuple[str, ...]] | None,
+    column_types: Mapping[str, ColumnType],
+    *,
+    of: str,
+    label_sets: LabelSets | None = None,
+) -> None:
     unknown = [field for field in columns or () if field not in column_types]
     if unknown:
         hint = nearest(unknown[0], column_types)
         raise UsageError(f"--column: {unknown[0]!r} is not a field of {of}.{hint} Use {', '.join(column_types)}.")
+    for field, column in (columns or {}).items():
+        if isinstance(column, tuple) and (label_sets is None or column_types[field] != "labels"):
+            raise UsageError(f"--column: {field} has {len(column)} columns, {', '.join(column)}. Give one.")
 
 
 def evaluation_rows(
@@ -42,10 +51,15 @@ def evaluation_rows(
     run: Run | None,
     *,
     data: Sequence[str] | None,
-    columns: Mapping[str, str],
+    columns: Mapping[str, str | tuple[str, ...]],
     reading: DataBlock,
+    labels: tuple[str, ...] = (),
 ) -> tuple[SplitRows, str]:
-    """The rows to measure on, and their description."""
+    """The rows to measure on, and their description.
+
+    Args:
+        labels: of the model, in the order of its outputs.
+    """
     if data:
         source = open_rows(
             list(data),
@@ -63,6 +77,7 @@ def evaluation_rows(
                 for field, column in reading.columns.items()
                 if field not in columns
             },
+            label_sets=recipe.label_sets(labels),
         )
         if reading.columns:
             logger.info("columns: %s", ", ".join(f"{field} {column!r}" for field, column in reading.columns.items()))
@@ -77,7 +92,9 @@ def evaluation_rows(
     return splits[name], f"{name} rows of {run.folder}"
 
 
-def labelled_rows(data: Sequence[str], *, columns: Mapping[str, str] | None, quoting: Quoting) -> list[Row]:
+def labelled_rows(
+    data: Sequence[str], *, columns: Mapping[str, str | tuple[str, ...]] | None, quoting: Quoting
+) -> list[Row]:
     """Rows with a text and a label, for `neighbour_recall`."""
     column_types: dict[str, ColumnType] = {"text": "text", "label": "label"}
     check_fields(columns, column_types, of="neighbour_recall")

@@ -23,7 +23,7 @@ def evaluate_model(
     model: str | None = None,
     *,
     data: Sequence[str] | None = None,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | tuple[str, ...]] | None = None,
     quoting: Quoting | None = None,
     metrics: Sequence[str] | None = None,
     rouge_tokenizer: RougeTokenizer = "auto",
@@ -38,7 +38,7 @@ def evaluate_model(
     Args:
         model: a run, a folder or a hub model; without it, the newest finished run.
         data: sources as in a recipe.
-        columns: field -> column, for `data`; the run's recipe maps the other fields.
+        columns: field -> column, for `data`, or a tuple of columns of 0 and 1 for many labels; the run's recipe maps the other fields.
         quoting: what quotation marks mean in .csv and .tsv files of `data`; without it, as in the run's recipe.
         pooling: for the metric `neighbour_recall`, which measures vectors; see `evaluate_embeddings`.
         baseline: compare with the task's baselines, trained on the run's training rows.
@@ -60,7 +60,8 @@ def evaluate_model(
 
         train = baseline_rows(recipe, run)
     reading = reading_as(recipe, columns=columns or {}, quoting=quoting)
-    rows, description = evaluation_rows(recipe, run, data=data, columns=columns or {}, reading=reading)
+    labels = loaded.labels if recipe.label_sets() is not None else ()
+    rows, description = evaluation_rows(recipe, run, data=data, columns=columns or {}, reading=reading, labels=labels)
     task, examples = encode_rows(recipe, loaded, rows)
     metrics = metrics or task.recipe.metrics  # of the task's recipe, in which `auto` is resolved
     scores, predictions = measure_examples(task, examples, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
@@ -100,12 +101,12 @@ def _check_request(
     recipe: Recipe,
     *,
     data: Sequence[str] | None,
-    columns: Mapping[str, str] | None,
+    columns: Mapping[str, str | tuple[str, ...]] | None,
     quoting: Quoting | None,
     metrics: Sequence[str] | None,
 ) -> None:
     """Refuse options that the task would ignore."""
-    check_fields(columns, recipe.column_types, of=recipe.task)
+    check_fields(columns, recipe.column_types, of=recipe.task, label_sets=recipe.label_sets())
     if metrics and not recipe.default_metrics:
         raise UsageError(f"--metric: {recipe.task} has no predictions to measure, only its loss. Leave it out.")
     check_metrics_fit(recipe, metrics or (), key="--metric")

@@ -23,7 +23,7 @@ def evaluate_embeddings(
     model: str | None = None,
     *,
     data: Sequence[str] | None,
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, str | tuple[str, ...]] | None = None,
     quoting: Quoting = "auto",
     pooling: Pooling | None = None,
 ) -> Evaluation:

@@ -19,7 +19,8 @@ from llmkit.data.word_rows import sentence_column
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.label_names import LABEL_KINDS, check_labels_match, rename_labels
 from llmkit.evaluation.metrics import RougeTokenizer, check_rows, merge_scores, score_names_of, score_texts, values_of
-from llmkit.evaluation.values import Value, ValueKind, fits, values_for
+from llmkit.evaluation.multi_hot import with_names
+from llmkit.evaluation.values import LABEL_SET_KINDS, Value, ValueKind, fits, values_for
 from llmkit.recipe.blocks import Quoting
 from llmkit.recipe.languages import language_code
 
@@ -100,6 +101,8 @@ def _compared(
 ) -> tuple[list[Any], list[Any]]:
     """The predictions and references of a metric."""
     kind = values_of(metric)
+    if kind in LABEL_SET_KINDS and len(sides) == 2:
+        sides = with_names(metric, *sides)
     predictions, references = values_for(metric, kind, *sides)
     if kind not in LABEL_KINDS:
         return predictions, references

@@ -186,17 +186,17 @@ def _label_names(pairs: list[str] | None) -> dict[str, str]:
     return names
 
 
-def _columns(pairs: list[str] | None) -> dict[str, str] | None:
+def _columns(pairs: list[str] | None) -> dict[str, str | tuple[str, ...]] | None:
     if not pairs:
         return None
-    columns: dict[str, str] = {}
+    columns: dict[str, list[str]] = {}
     for pair in pairs:
         field, equals, column = pair.partition("=")
         if not (field and equals and column):
             raise UsageError("--column with a model must be ROLE=COLUMN, such as text=body.")
-        if columns.setdefault(field, column) != column:
-            raise UsageError(f"--column: {field} has two columns, {columns[field]} and {column}. Give one.")
-    return columns
+        if column not in columns.setdefault(field, []):
+            columns[field].append(column)
+    return {field: tuple(names) if len(names) > 1 else names[0] for field, names in columns.items()}
 
 
 def _print(evaluation: Evaluation, *, as_json: bool) -> None:
@@ -247,7 +247,7 @@ def _print_unknown(what: str, totals: dict[str, Any]) -> None:
         )
 
 
-def _column_texts(columns: Mapping[str, str | None]) -> Iterator[str]:
+def _column_texts(columns: Mapping[str, str | tuple[str, ...] | None]) -> Iterator[str]:
     for name, column in columns.items():
         yield f"{name} {'the lines of the file' if column is None else repr(column)}"
 

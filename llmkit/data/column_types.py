@@ -29,6 +29,20 @@ def label(value: object) -> str | None:
     return json.dumps(value) if isinstance(value, int) else None
 
 
+def flag(value: object) -> bool | None:
+    """A truth value: true or false, 1 or 0, as such or as text."""
+    if isinstance(value, str) and value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    if isinstance(value, bool):
+        return value
+    return {0.0: False, 1.0: True}.get(parsed) if (parsed := number(value)) is not None else None
+
+
+def flags(value: object) -> list[bool] | None:
+    """Truth values in order: a list, or a JSON list in a CSV or TSV file."""
+    return _each(_listed(value), flag)
+
+
 def labels(value: object) -> list[str] | None:
     """Names of labels, possibly empty: a list, or a JSON list in a CSV or TSV file."""
     return _each(_listed(value), label)
@@ -105,6 +119,7 @@ READERS: Mapping[ColumnType, Read] = {
     "text": text,
     "label": label,
     "labels": labels,
+    "flag": flag,
     "number": number,
     "words": words,
     "spans": spans,
@@ -118,6 +133,7 @@ DESCRIPTIONS: Mapping[ColumnType, str] = {
     "text": "text",
     "label": "a label",
     "labels": 'a list of labels, such as ["a", "b"]',
+    "flag": "0 or 1, or true or false",
     "number": "a number",
     "words": "a list of words, none of them empty",
     "spans": 'a list of objects such as {"start": 0, "end": 5, "label": "NAME"}',
@@ -169,6 +185,15 @@ def _message(value: object) -> dict[str, str] | None:
         return None
     role, content = value.get("role"), value.get("content")
     return {"role": role, "content": content} if isinstance(role, str) and isinstance(content, str) else None
+
+
+def parsed_list(text: str) -> list[Any] | None:
+    """The list that a text writes as JSON; None for any other text."""
+    try:
+        parsed = parse_json(text)
+    except ValueError:
+        return None
+    return parsed if isinstance(parsed, list) else None
 
 
 def _listed(value: object) -> object:

@@ -14,10 +14,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from llmkit.data.column_types import DESCRIPTIONS, READERS, texts_in
+from llmkit.data.label_sets import LabelSetReader, names_of_columns, split_columns
 from llmkit.data.span_offsets import in_characters
 from llmkit.data.tables import Table
 from llmkit.errors import DataError, nearest
 from llmkit.recipe.blocks import ColumnType, OffsetUnit
+from llmkit.recipe.recipe import LabelSets
 
 MAPPED_IN_RECIPE = "Map it in the recipe: data.columns: {{{field}: {column}}}"
 """How a user maps a column to another name; a template."""
@@ -46,7 +48,7 @@ class RowSource:
         tables: Sequence[Table],
         *,
         column_types: Mapping[str, ColumnType],
-        columns: Mapping[str, str],
+        columns: Mapping[str, str | tuple[str, ...]],
         max_rows: int | None,
         optional: Mapping[str, bool] = MappingProxyType({}),
         groups: Sequence[Sequence[str]] = (),
@@ -54,6 +56,7 @@ class RowSource:
         mapping: str = MAPPED_IN_RECIPE,
         origins: Mapping[str, str] = MappingProxyType({}),
         offsets: OffsetUnit = "auto",
+        label_sets: LabelSets | None = None,
     ) -> None:
         """See `open_rows`. A column name may be a key inside another column: `translation.en`.
 
@@ -61,8 +64,9 @@ class RowSource:
             DataError: columns are missing; one problem per line, for all tables.
         """
         self._tables = tables
-        self._column_types = column_types
-        self._column_of = {field: columns.get(field, field) for field in column_types}
+        self._label_sets = label_sets
+        column_of, self._column_types, self._flags = split_columns(columns, column_types)
+        self._column_of = {field: column_of.get(field, field) for field in self._column_types}
         self._optional = {field for field in optional if field not in columns}
         self._may_be_blank = {field for field, blank_is_none in optional.items() if blank_is_none}
         all_groups = [tuple(group) for group in groups if set(group) <= column_types.keys()]
@@ -134,6 +138,7 @@ class RowSource:
         columns = [self._column_of[field] for field in used]
         read_columns = list(dict.fromkeys(_top(column, names) for column in columns if _is_in(column, names)))
         label_types: dict[str, type] = {}
+        reader = LabelSetReader(self._label_sets) if self._label_sets is not None else None
         for number, values in table.records(read_columns):
             fields = {}
             for field, column_type in used.items():
@@ -144,14 +149,29 @@ class RowSource:
                         continue
                     raise DataError(f"{place}: no {column!r} here; found {_listed(values)}. Every row needs it.")
                 value = _value_at(column, values, place)
-                fields[field] = _checked(READERS[column_type](value), value, column_type, column, place)
+                if reader is not None and column_type == "labels":
+                    parsed = reader.read(value, column=column, place=place)
+                else:
+                    parsed = READERS[column_type](value)
+                fields[field] = _checked(parsed, value, column_type, column, place)
                 if column_type == "label" and label_types.setdefault(field, type(value)) is not type(value):
                     fault = f"{column!r} is {described(value)}; earlier rows have another type"
                     raise DataError(f"{place}: {fault}. Use one type for all labels.")
             for field, column_type in used.items():
                 if column_type == "spans" and isinstance(text := fields.get("text"), str):
                     fields[field] = self._in_characters(text, fields[field], place)
+            self._join_flags(fields)
             yield number, fields
+        if reader is not None:
+            reader.finish()
+
+    def _join_flags(self, fields: dict[str, Any]) -> None:
+        """Replace the columns of 0 and 1 by the names of the labels that the row has."""
+        known = self._label_sets.names if self._label_sets is not None else ()
+        for field, flags in self._flags.items():
+            names = names_of_columns(list(flags.values()), known) or flags.values()
+            has_label = [fields.pop(flag) for flag in flags]
+            fields[field] = [name for name, has in zip(names, has_label, strict=True) if has]
 
     def _in_characters(self, text: str, spans: list[dict[str, Any]], place: str) -> list[dict[str, Any]]:
         """Spans with offsets in characters; those that counted something else are counted."""
@@ -172,7 +192,7 @@ class RowSource:
     def _empty_text(self, fields: Mapping[str, Any]) -> str | None:
         """The first column with an empty text."""
         for field, value in fields.items():
-            column_type = self._column_types[field]
+            column_type = self._column_types.get(field)
             if field in self._may_be_blank:
                 continue
             if (column_type == "text" and not value.strip()) or (column_type == "words" and not value):
@@ -207,11 +227,13 @@ class RowSource:
         if hint := _wrong_delimiter(names):
             return f"{table.name}: {hint}"
         field, column = missing[0], self._column_of[missing[0]]
+        mapping = "Each label has a column of its own." if self._column_types[field] == "flag" else self._mapping
         unused = [name for name in names if name not in self._column_of.values()]
         similar = [name for name in unused if name == field or nearest(column, [name])]
         example = next(iter(similar or unused), "NAME")
         fault = f"no column {column!r}; found {_listed(names)}.{nearest(column, unused)}{self._origin(field)}"
-        return f"{table.name}: {fault} {self._mapping.format(field=field, column=json.dumps(example))}"
+        several = " Give a list of columns if each label has one of 0 and 1." if field == "labels" else ""
+        return f"{table.name}: {fault} {mapping.format(field=field, column=json.dumps(example))}{several}"
 
     def _group_fault(self, names: Sequence[str]) -> str:
         """The problem with a table that has the columns of several groups of fields, or of none, and a fix."""

@@ -15,6 +15,7 @@ from llmkit.data.tables import BUILTINS, BuiltinTable, FileTable, Table
 from llmkit.data.word_rows import SENTENCE, with_sentences
 from llmkit.errors import DataError, MachineError, nearest
 from llmkit.recipe.blocks import ColumnType, OffsetUnit, Quoting, TextUnit
+from llmkit.recipe.recipe import LabelSets
 
 _KNOWN = ", ".join(FORMATS)
 _IN_FOLDERS = tuple(extension for extension, file_format in FORMATS.items() if file_format != "squad")
@@ -25,7 +26,7 @@ def open_rows(
     sources: Sequence[str],
     *,
     column_types: Mapping[str, ColumnType],
-    columns: Mapping[str, str],
+    columns: Mapping[str, str | tuple[str, ...]],
     optional: Mapping[str, bool] = MappingProxyType({}),
     groups: Sequence[Sequence[str]] = (),
     max_rows: int | None = None,
@@ -36,6 +37,7 @@ def open_rows(
     keep_empty: bool = False,
     mapping: str = MAPPED_IN_RECIPE,
     origins: Mapping[str, str] = MappingProxyType({}),
+    label_sets: LabelSets | None = None,
 ) -> RowSource:
     """Check all sources and the columns of every table; rows are read when the result is iterated.
 
@@ -44,7 +46,7 @@ def open_rows(
             `hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]` or `builtin:NAME`. Paths are relative to the current
             directory.
         column_types: field of the task -> type of its values; see column_types.py.
-        columns: field -> name of its column, if they differ.
+        columns: field -> name of its column, if they differ; for labels, also a column of 0 and 1 for each.
         optional: fields that are used if `columns` names their column or a record has it, and else absent from rows;
             True if a blank text counts as absent, and its row is not skipped.
         groups: groups of fields, of which each table has exactly one complete group; if `columns` names fields of one
@@ -58,6 +60,7 @@ def open_rows(
         keep_empty: do not skip rows with an empty text, if the rows of two files must stay aligned.
         mapping: the advice for a missing column, a template of `{field}` and `{column}`.
         origins: field -> a sentence that says where its column was set, for the message about a missing column.
+        label_sets: how columns of any number of labels are written; without it, as lists of names.
     Raises:
         DataError: a source does not exist, has an unknown type, cannot be read, or lacks a column.
         MachineError: permission to read a file is denied, or hub data is not in the cache and cannot be downloaded.
@@ -70,7 +73,8 @@ def open_rows(
         )
     _refuse_repeated(tables)
     if "words" in column_types:
-        tables = [with_sentences(table, columns) for table in tables]
+        one_column = {field: column for field, column in columns.items() if isinstance(column, str)}
+        tables = [with_sentences(table, one_column) for table in tables]
     return RowSource(
         tables,
         column_types={field: kind for field, kind in column_types.items() if field != SENTENCE},
@@ -82,6 +86,7 @@ def open_rows(
         mapping=mapping,
         origins=origins,
         offsets=offsets,
+        label_sets=label_sets,
     )
 
 
@@ -106,7 +111,7 @@ def _tables(
     source: str,
     *,
     column_types: Mapping[str, ColumnType],
-    columns: Mapping[str, str],
+    columns: Mapping[str, str | tuple[str, ...]],
     split: str,
     text_files: TextUnit,
     quoting: Quoting,
@@ -123,7 +128,7 @@ def _tables(
     else:
         for path in _paths(source):
             field = _single_text_field(path, column_types)
-            yield FileTable(path, text_column=columns.get(field, field), text_files=text_files, quoting=quoting)
+            yield FileTable(path, text_column=str(columns.get(field, field)), text_files=text_files, quoting=quoting)
 
 
 def _builtin(source: str) -> Table:

@@ -32,6 +32,10 @@ _SEVERAL: frozenset[ValueKind] = frozenset({"text", "answer", "any"})
 """Kinds of which a row may have several references."""
 
 
+LABEL_SET_KINDS: frozenset[ValueKind] = frozenset({"label or labels", "labels with probabilities"})
+"""Kinds with a list of labels, which may also be written as a 0 or 1 for each label; see multi_hot.py."""
+
+
 class Value(NamedTuple):
     """One value of a file."""
 
@@ -46,7 +50,9 @@ class Value(NamedTuple):
 
 def fits(kind: ValueKind, value: object, *, predicted: bool) -> bool:
     """Whether a value is of this kind."""
-    return _reader(kind, predicted=predicted)(value) is not None
+    if _reader(kind, predicted=predicted)(value) is not None:
+        return True
+    return kind in LABEL_SET_KINDS and not predicted and column_types.flags(value) is not None
 
 
 def values_for(

@@ -95,6 +95,7 @@ def load_model(
     *,
     head: Head,
     labels: tuple[str, ...] | None = None,
+    any_order: bool = False,
     revision: str | None = None,
     new_head: bool = False,
     keep_adapter: bool = False,
@@ -106,6 +107,7 @@ def load_model(
 
     Args:
         labels: the expected classes; compared with those of the checkpoint if it has a classifier.
+        any_order: a checkpoint with the same classes in another order keeps its order.
         new_head: training may start from a body without this head, whose weights are then random, fixed by `seed`.
         keep_adapter: do not merge an adapter, so that its training can continue.
     Raises:
@@ -124,7 +126,7 @@ def load_model(
     if head in LABELLED_HEADS:
         if not new_head:
             _refuse_other_labels(config, cls, resolved)
-        _check_labels(config, resolved, labels)
+        _check_labels(config, resolved, labels, any_order=any_order)
     elif head in SPAN_HEADS:
         config.num_labels = 2  # start and end
     sentence = None
@@ -239,7 +241,9 @@ def _refuse_other_labels(config: PreTrainedConfig, cls: type[PreTrainedModel], r
         raise ModelError(f"{resolved.name}: it was saved as {kind}; use `llmkit {verb}`.")
 
 
-def _check_labels(config: PreTrainedConfig, resolved: ResolvedModel, labels: tuple[str, ...] | None) -> None:
+def _check_labels(
+    config: PreTrainedConfig, resolved: ResolvedModel, labels: tuple[str, ...] | None, *, any_order: bool
+) -> None:
     """Compare the expected labels with the checkpoint's if it has a classifier, else write them into the config."""
     if sorted(config.id2label) != list(range(len(config.id2label))):
         raise ModelError(
@@ -251,6 +255,8 @@ def _check_labels(config: PreTrainedConfig, resolved: ResolvedModel, labels: tup
     if labels == _UNNAMED and len(names) == 1:
         return  # the only output of a regression may have any name
     if has_weights(resolved, prefixes=_CLASSIFIERS) and names != labels:
+        if any_order and len(names) == len(labels) and set(names) == set(labels):
+            return
         raise ModelError(
             f"{resolved.name}: the labels differ. The model has: {', '.join(names)}. The recipe or its data has: "
             f"{', '.join(labels)}. Write the model's labels, in its order, as `labels:` in the recipe, or start "

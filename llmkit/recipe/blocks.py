@@ -43,7 +43,7 @@ def parse_share(text: str) -> float | None:
         return None
 
 
-ColumnType = Literal["text", "label", "labels", "number", "words", "spans", "answers", "messages", "any"]
+ColumnType = Literal["text", "label", "labels", "flag", "number", "words", "spans", "answers", "messages", "any"]
 """The type of values in a column of a task; see llmkit/data/column_types.py."""
 TextUnit = Literal["line", "document", "file"]
 """Unit of a row in a plain-text file: a non-blank line, the text between blank lines, or the whole file."""
@@ -62,6 +62,8 @@ def _check_distinct(names: tuple[str, ...]) -> tuple[str, ...]:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
 DistinctNames = Annotated[Names, AfterValidator(_check_distinct)]
+ColumnNames = Annotated[str | DistinctNames, BeforeValidator(_as_tuple, json_schema_input_type=str | tuple[str, ...])]
+"""One column, or a column for each label as a tuple."""
 Sources = Annotated[
     tuple[str, ...], BeforeValidator(_as_sources, json_schema_input_type=str | tuple[str, ...]), Field(min_length=1)
 ]
@@ -119,8 +121,8 @@ class DataBlock(Block):
     """A share of the training rows, selected by a hash of the text, or separate sources."""
     test: ShareOrSources | None = None
     """As `validation`; `llmkit evaluate --model RUN` evaluates on it."""
-    columns: Annotated[dict[str, str], Field(default_factory=dict)]
-    """The task's column name -> that of the data, where they differ."""
+    columns: Annotated[dict[str, ColumnNames], Field(default_factory=dict)]
+    """The task's column name -> that of the data, where they differ; for many labels, also a list of columns."""
     max_rows: PositiveInt | None = None
     """Read at most this many rows of `train`, from its start."""
     quoting: Quoting = "auto"

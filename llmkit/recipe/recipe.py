@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
 from llmkit.recipe.blocks import Block, ColumnType, DataBlock, EvaluationBlock, ScratchModel, TrainBlock
+
+
+@dataclass(frozen=True)
+class LabelSets:
+    """How rows with any number of labels are written, besides lists of names."""
+
+    names: tuple[str, ...] = ()
+    """The labels in the order of lists of 0 and 1; empty if that order is unknown."""
+    separator: str | None = None
+    """What separates the labels in a text."""
 
 
 class Recipe(Block):
@@ -75,6 +86,14 @@ class Recipe(Block):
         """The metrics of its predictions: the recipe's choice, else the task's default; empty if there are none."""
         return (self.evaluation.metrics or self.default_metrics) if self.default_metrics else ()
 
+    def label_sets(self, names: tuple[str, ...] = ()) -> LabelSets | None:
+        """How its rows write any number of labels; None if no row has several.
+
+        Args:
+            names: the labels of a trained model.
+        """
+        return None
+
     @property
     def best(self) -> str:
         return self.evaluation.best or self.default_best
@@ -91,6 +110,9 @@ class Recipe(Block):
             raise ValueError(
                 f"data.columns: {sorted(unknown)[0]!r} is not a column of {self.task}; use {', '.join(self.column_types)}"
             )
+        several = next((field for field, column in self.data.columns.items() if isinstance(column, tuple)), None)
+        if several is not None and (self.label_sets() is None or self.column_types[several] != "labels"):
+            raise ValueError(f"data.columns: {several!r} is one column; only the labels of multilabel can be several")
         if isinstance(self.model, ScratchModel):
             if self.model.architecture not in self.FAMILIES:
                 raise ValueError(

@@ -139,7 +139,10 @@ class TaskRecipe(Recipe):
         return "truncate" if getattr(self, "overflow", None) == "drop" else None
 
     def class_names(self, rows: Iterable[Row]) -> tuple[str, ...] | None:
-        """Names of the model's classes, from the recipe or the training rows; None for a head without classes.
+        """Names of the model's classes, from the recipe or the rows; None for a head without classes.
+
+        Args:
+            rows: all rows of `data.train`, those of a validation or test share included.
 
         Raises:
             DataError: the rows have too few, or do not fit the recipe.

@@ -64,6 +64,8 @@ def prepare(
     validation = task.encode(_first_rows(splits["validation"], recipe))
     _require_rows(len(train), split="train", recipe=recipe)
     _require_rows(len(validation), split="validation", recipe=recipe)
+    if resumed is None and recipe.HEAD in LABELLED_HEADS and isinstance(recipe.data.test, tuple):
+        task.encode(splits["test"])  # a label that only these rows have is an error now, not after the training
     task.check_labels(train, validation)
     data |= _standardise(task, train, checkpoint=checkpoint)
     family, scratch = task.loaded.family, isinstance(recipe.model, ScratchModel)
@@ -112,9 +114,10 @@ def load_task(recipe: TaskRecipe, splits: dict[Split, SplitRows], *, checkpoint:
     """
     from llmkit.tasks.build import build_task
 
-    labels = recipe.class_names(splits["train"])
+    # A resumed run keeps its labels in their order, whatever order llmkit would choose today.
+    labels = recipe.class_names(splits["train"].whole()) if checkpoint is None else None
     if checkpoint is not None:
-        loaded = load_model(str(checkpoint), head=recipe.HEAD, labels=labels, keep_adapter=True)
+        loaded = load_model(str(checkpoint), head=recipe.HEAD, keep_adapter=True)
     elif isinstance(recipe.model, ScratchModel):
         cached = _tokenizer_file(recipe.model, splits["train"])
         with nullcontext() if cached is None else one_at_a_time(cached):
@@ -132,6 +135,7 @@ def load_task(recipe: TaskRecipe, splits: dict[Split, SplitRows], *, checkpoint:
             recipe.model,
             head=recipe.HEAD,
             labels=labels,
+            any_order=getattr(recipe, "labels", None) is None,
             revision=recipe.revision,
             new_head=True,
             seed=recipe.train.seed,

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from llmkit.data.column_types import texts_for_split
@@ -40,6 +40,10 @@ class SplitRows:
     def __iter__(self) -> Iterator[Row]:
         rows = iter(self.source) if not self.validation and not self.test else self._of_the_split()
         return _without_duplicates(rows, split=self.split, logged=self._logged) if self.deduplicate else rows
+
+    def whole(self) -> SplitRows:
+        """All rows of the source, those of the other splits and duplicates included."""
+        return replace(self, validation=0.0, test=0.0, deduplicate=False)
 
     def identity(self) -> str:
         """Hash of the files' contents and of every option that selects rows."""
@@ -99,7 +103,7 @@ def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
     return splits
 
 
-def reading_as(recipe: Recipe, *, columns: Mapping[str, str], quoting: Quoting | None) -> DataBlock:
+def reading_as(recipe: Recipe, *, columns: Mapping[str, str | tuple[str, ...]], quoting: Quoting | None) -> DataBlock:
     """The recipe's `data` with some columns mapped by the user; the other columns keep their mapping.
 
     If the columns belong to another row format, such as `messages` instead of `prompt` and `response`, the
@@ -121,6 +125,8 @@ def reading_options(recipe: Recipe, *, reading: DataBlock | None = None) -> str:
         reading: used instead of the recipe's `data`.
     """
     data = reading or recipe.data
+    label_sets = recipe.label_sets()
+    written = [] if label_sets is None else [label_sets.names, label_sets.separator]
     return json.dumps(
         [
             dict(recipe.column_types),
@@ -129,6 +135,7 @@ def reading_options(recipe: Recipe, *, reading: DataBlock | None = None) -> str:
             getattr(recipe, "text_files", None),
             data.quoting,
             data.offsets,
+            *written,
         ],
         sort_keys=True,
     )
@@ -150,6 +157,7 @@ def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: i
         text_files=getattr(recipe, "text_files", "line"),
         quoting=recipe.data.quoting,
         offsets=recipe.data.offsets,
+        label_sets=recipe.label_sets(),
     )
 
 

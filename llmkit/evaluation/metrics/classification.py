@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from llmkit.data.labels import in_order
 from llmkit.evaluation.metrics import multilabel
 from llmkit.evaluation.metrics.undefined import undefined
 from llmkit.tasks.base import Scores
@@ -95,8 +96,8 @@ def per_class_details(predictions: Sequence[str], references: Sequence[str]) -> 
     }
     return {
         "per_class": per_class,
-        "labels_only_in_predictions": sorted(set(predictions) - set(references)),
-        "labels_only_in_references": sorted(set(references) - set(predictions)),
+        "labels_only_in_predictions": in_order(set(predictions) - set(references)),
+        "labels_only_in_references": in_order(set(references) - set(predictions)),
     }
 
 
@@ -113,7 +114,7 @@ def _ratio_scores(ratio: Ratio, predictions: Sequence[Any], references: Sequence
 
 
 def _labels(predictions: Sequence[str], references: Sequence[str]) -> list[str]:
-    return sorted({*predictions, *references})
+    return in_order({*predictions, *references})
 
 
 def _indices(texts: Sequence[str], labels: Sequence[str]) -> list[int]:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llmkit.data.labels import in_order
 from llmkit.errors import DataError
 from llmkit.evaluation.metrics.undefined import undefined
 from llmkit.tasks.base import Scores
@@ -40,7 +41,7 @@ def ratio_scores(ratio: str, predictions: Sequence[Any], references: Sequence[An
     from sklearn.metrics import precision_recall_fscore_support
 
     predicted_sets, reference_sets = _sets(predictions), _sets(references)
-    labels = sorted(set().union(*predicted_sets, *reference_sets))
+    labels = in_order(set().union(*predicted_sets, *reference_sets))
     if not labels:
         zeros = {f"{ratio}_micro": 0.0, f"{ratio}_macro": 0.0}
         return Scores(zeros, undefined(ratio, "no row has a label, and none was predicted").details)

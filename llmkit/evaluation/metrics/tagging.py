@@ -11,6 +11,7 @@ from collections import Counter
 from itertools import chain
 from typing import Any
 
+from llmkit.data.labels import in_order
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.metrics.tag_notations import Tagged, entities_in_bio, tags_alike
 from llmkit.tasks.base import Scores
@@ -33,7 +34,7 @@ def entities(predictions: Tagged, references: Tagged) -> Scores:
 
     _check(predictions, references)
     predicted, expected = entities_in_bio(predictions, references)
-    types = sorted({split_tag(tag)[1] for tag in chain(*expected, *predicted)} - {""})
+    types = in_order({split_tag(tag)[1] for tag in chain(*expected, *predicted)} - {""})
     number_of = {label: f"{number:06}" for number, label in enumerate(types)}
     # Types as numbers: seqeval strips hyphens from their ends, and sorts by name.
     expected, predicted = _number_types(expected, number_of), _number_types(predicted, number_of)

@@ -52,7 +52,7 @@ def report_references(
             "labels are uneven: %s are %r and %s are %r%s",
             *(f"{counts[most_frequent]:,} rows", most_frequent, f"{counts[rarest]:,}", rarest, advice),
         )
-    _warn_of_missing(labels, counts, label_counts(validation, labels))
+    warn_of_missing(labels, counts, label_counts(validation, labels))
 
 
 def label_counts(references: Sequence[Any], labels: Sequence[str]) -> dict[str, int]:
@@ -73,10 +73,15 @@ def even_weights(references: Sequence[str], labels: Sequence[str]) -> dict[str, 
     return dict(zip(present.tolist(), weights.tolist(), strict=True))
 
 
-def _warn_of_missing(labels: Sequence[str], train: Mapping[str, int], validation: Mapping[str, int]) -> None:
+def warn_of_missing(labels: Sequence[str], train: Mapping[str, int], validation: Mapping[str, int]) -> None:
+    """Warn of labels that no training row has, and of those that no validation row has."""
     empty = [label for label in labels if not train[label]]
     if empty:
-        logger.warning("labels without a training row, which cannot be learnt: %s", _named(empty))
+        logger.warning(
+            "labels without a training row, which cannot be learned: %s. Add rows, or name the labels to learn under "
+            "labels: in the recipe",
+            _named(empty),
+        )
     missing = {label: train[label] for label in labels if train[label] and not validation[label]}
     if missing:
         logger.warning("labels without a validation row, which no metric measures: %s", _listed(missing, list(missing)))

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 from typing_extensions import assert_never
 
+from llmkit.data.label_sets import names_of_columns
+from llmkit.data.labels import LabelCount, alike, in_order
 from llmkit.errors import DataError
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType, DistinctNames
+from llmkit.recipe.recipe import LabelSets
 from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.classification.problem_types import NUMBER_LABELS, ProblemType, problem_type_of
 from llmkit.tasks.classification.saved import SavedClassification
@@ -58,7 +61,10 @@ class ClassificationRecipe(TaskRecipe):
     regression: bool = False
     """A number in place of a label."""
     labels: DistinctNames | None = None
-    """Label names in the order of the model's outputs; without it, those of the training rows, sorted."""
+    """Label names in the order of the model's outputs; without it, those of all rows of `data.train`, in alphabetical
+    order, or in numeric order if all are numbers."""
+    label_separator: Annotated[str, Field(min_length=1)] | None = None
+    """With `multilabel`, what separates the labels in a text, such as `;`."""
     class_weights: Literal["auto"] | dict[str, Weight] | None = None
     """Weight of a row in the loss, by its label: `auto` gives rare labels more, N / (C x count)."""
     max_tokens: Annotated[int, Field(ge=4)] | None = None
@@ -67,6 +73,15 @@ class ClassificationRecipe(TaskRecipe):
     """What happens to longer texts, always with counts."""
     window_overlap: Annotated[int, Field(ge=0)] | None = None
     """Tokens that neighbouring windows share, under `overflow: window`; without it, a quarter of the window."""
+
+    @property
+    def _label_columns(self) -> tuple[str, ...]:
+        """The columns of 0 and 1, if each label has one."""
+        columns = self.data.columns.get("labels", ())
+        return columns if isinstance(columns, tuple) else ()
+
+    def label_sets(self, names: tuple[str, ...] = ()) -> LabelSets | None:
+        return LabelSets(self.labels or names, self.label_separator) if self.multilabel else None
 
     @property
     def problem_type(self) -> ProblemType:
@@ -114,22 +129,37 @@ class ClassificationRecipe(TaskRecipe):
             raise ValueError("labels: a number has none; remove it, or regression")
         if self.class_weights is not None and self.problem_type != "single_label_classification":
             raise ValueError("class_weights: only where a text has one label")
+        self._check_label_columns()
         if self.window_overlap is not None and self.overflow != "window":
             raise ValueError("window_overlap: belongs to overflow: window")
         return self
 
+    def _check_label_columns(self) -> None:
+        if self.label_separator is not None and not self.multilabel:
+            raise ValueError("label_separator: only where a text has many labels; add multilabel: true")
+        if self.label_separator is not None and self._label_columns:
+            raise ValueError("label_separator: data.columns gives each label a column; remove one of the two")
+        if self._label_columns and names_of_columns(self._label_columns, self.labels or ()) is None:
+            raise ValueError(
+                f"labels: {', '.join(self.labels or ())} do not fit the columns {', '.join(self._label_columns)}; give "
+                "one for each column in its order, or leave them out"
+            )
+
     def class_names(self, rows: Iterable[Row]) -> tuple[str, ...]:
-        """The recipe's labels, or those of the training rows, sorted; of a number, the name of its output.
+        """The recipe's labels, or those of the rows, in order; for a regression, the name of its output.
 
         Raises:
             DataError: there are fewer than two, or none where a text may have many.
         """
         if self.problem_type == "regression":
             return NUMBER_LABELS
-        names = self.labels
-        if names is None:
-            row_labels = (row.fields["labels"] if self.multilabel else [row.fields["label"]] for row in rows)
-            names = tuple(sorted({label for labels in row_labels for label in labels}))
+        names = self.labels or self._label_columns or None
+        if names is None or alike(names):
+            count = LabelCount()
+            for row in rows:
+                count.add(row.fields["labels"] if self.multilabel else [row.fields["label"]], place=row.place)
+            count.warn_of_alike()
+            names = names or tuple(in_order(count.counts))
         if len(names) < (1 if self.multilabel else 2):
             source = "the recipe names only" if self.labels else "the training rows have"
             needed = "a label" if self.multilabel else "two labels or more"

@@ -15,6 +15,7 @@ from torch.nn import functional
 from typing_extensions import assert_never
 
 from llmkit.data.examples import ExampleBuilder, Examples
+from llmkit.data.labels import AnswersOfInputs
 from llmkit.data.lengths import LengthCount
 from llmkit.data.order import Indices
 from llmkit.data.rows import Row
@@ -67,12 +68,14 @@ class ClassificationTask(BaseTask):
         builder = ExampleBuilder("input_ids", aligned=() if self.problem_type == "regression" else ("target_ids",))
         unknown = UnknownCount(self.loaded.tokenizer)
         unseen: dict[str, tuple[int, str]] = {}  # label that the model lacks -> its number of rows, and the first place
+        answers = AnswersOfInputs()
         for chunk in in_chunks(rows):
             inputs = self._inputs(chunk)
             seconds = [row.fields["text_pair"] for row in chunk] if inputs.pairs else None
             contents = inputs.read([row.fields["text"] for row in chunk], seconds, unknown=unknown)
             for row, content in zip(chunk, contents, strict=True):
                 target, reference = self._target(row, unseen)
+                answers.add((row.fields["text"], row.fields.get("text_pair")), repr(reference), place=row.place)
                 fits = count.fits(inputs.tokens(content), place=row.place)
                 if not unseen and (fits or self.recipe.overflow != "drop"):
                     columns = {"input_ids": [inputs.whole(content)] if fits else self._shortened(inputs, content, row)}
@@ -82,6 +85,7 @@ class ClassificationTask(BaseTask):
         if unseen:
             raise DataError(self._unseen_message(unseen))
         count.report(key="max_tokens", targets=False)
+        answers.warn(answers="numbers" if self.problem_type == "regression" else "labels")
         return with_unknown(builder.examples(), unknown)
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
@@ -239,7 +243,8 @@ class ClassificationTask(BaseTask):
         first, hint = next(iter(unseen.values()))[1], nearest(next(iter(unseen)), self.class_of)
         return (
             f"{first}: labels that the model does not have: {', '.join(shown)}{more}.{hint} "
-            f"It has: {', '.join(self.class_of)}."
+            f"It has: {', '.join(self.class_of)}. A model has the labels of all rows of data.train, or those under "
+            "labels: in its recipe."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,11 +10,13 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Literal
 
+from llmkit.data.labels import AnswersOfInputs, alike
 from llmkit.errors import DataError
 
 if TYPE_CHECKING:
     from llmkit.data.rows import Row
 
+logger = logging.getLogger("llmkit")
 FEWEST_CHOICES, MOST_CHOICES = 2, 10
 AnswerSpelling = Literal["auto", "index", "letter", "text"]
 _BLANK = re.compile(r"(?<!\w)_+(?!\w)")
@@ -94,6 +97,30 @@ def question_of(row: Row) -> Question:
     question = Question(tuple(choices), fields.get("context", ""), fields.get("question", ""))
     question.check(row.place)
     return question
+
+
+class OddQuestions:
+    """Questions with choices that are hardly different, and equal questions with different answers."""
+
+    def __init__(self) -> None:
+        self._answers = AnswersOfInputs()
+        self._alike = 0
+        self._first_alike = ""
+
+    def add(self, question: Question, answer: int, *, place: str) -> None:
+        read = (question.context, question.question, frozenset(question.choices))
+        self._answers.add(read, repr(question.choices[answer]), place=place)
+        if group := next(iter(alike(question.choices)), None):
+            self._alike += 1
+            self._first_alike = self._first_alike or f"{' and '.join(map(repr, group))} at {place}"
+
+    def warn(self) -> None:
+        if self._alike:
+            logger.warning(
+                "%s questions have choices that differ only in case, white space or Unicode form, such as %s",
+                *(f"{self._alike:,}", self._first_alike),
+            )
+        self._answers.warn(inputs="questions", answers="answers")
 
 
 def rows_with_questions(

@@ -24,7 +24,7 @@ from llmkit.models.losses import IGNORED, cross_entropy_sum
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.classification.inputs import TextInputs
 from llmkit.tasks.encoding import in_chunks
-from llmkit.tasks.multiple_choice.choices import rows_with_questions
+from llmkit.tasks.multiple_choice.choices import OddQuestions, rows_with_questions
 from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
 from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice
 from llmkit.tasks.multiple_choice.scoring import choice_scores, read_questions
@@ -58,9 +58,11 @@ class MultipleChoiceTask(BaseTask):
         sequences: list[list[int]] = []
         choice_tokens: list[list[int]] = []
         answers: list[list[int]] = []
+        odd = OddQuestions()
         for chunk in in_chunks(questions):
             encoded = read_questions(inputs, [question for _, question, _ in chunk], unknown=unknown)
-            for (row, _, answer), contents in zip(chunk, encoded, strict=True):
+            for (row, question, answer), contents in zip(chunk, encoded, strict=True):
+                odd.add(question, answer, place=row.place)
                 fits = count.fits(max(map(inputs.tokens, contents)), place=row.place)
                 if fits or recipe.overflow != "drop":
                     choice_ids = [inputs.cut(content) for content in contents]
@@ -68,6 +70,7 @@ class MultipleChoiceTask(BaseTask):
                     choice_tokens.append([len(ids) for ids in choice_ids])
                     answers.append([answer])
         count.report(key="max_tokens", targets=False)
+        odd.warn()
         columns = {
             "input_ids": Ragged.of(sequences),
             "choice_tokens": Ragged.of(choice_tokens),

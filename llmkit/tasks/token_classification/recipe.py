@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from llmkit.data.labels import LabelCount, in_order
 from llmkit.errors import DataError
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType, DistinctNames
@@ -47,7 +48,7 @@ class TokenClassificationRecipe(TaskRecipe):
 
     task: Literal["token-classification"]
     labels: DistinctNames | None = None
-    """The tags in the order of the model's outputs; without it, those of the training rows, sorted, `O` first."""
+    """The tags in the order of the model's outputs; without it, those of all rows of `data.train`, in order, `O` first."""
     scheme: Literal["auto", "bio", "plain"] = "auto"
     """What the tags are: entities with prefixes, which become BIO, or plain tags; `auto` goes by the prefixes, and
     refuses tags that could be either."""
@@ -93,7 +94,7 @@ class TokenClassificationRecipe(TaskRecipe):
         return self
 
     def class_names(self, rows: Iterable[Row]) -> tuple[str, ...]:
-        """The recipe's labels, or those of the training rows, sorted, `O` first; of entities, `B-` and `I-` of each.
+        """The recipe's labels, or those of the rows, in order, `O` first; of entities, `B-` and `I-` of each.
 
         Raises:
             DataError: there are fewer than two, or they do not fit the recipe's scheme.
@@ -102,11 +103,17 @@ class TokenClassificationRecipe(TaskRecipe):
             return self.labels
         tags: set[str] = set()
         types: set[str] = set()
+        count = LabelCount()
         for row in rows:
             if has_words(row):
-                tags.update(tags_of_words(row))
+                row_tags = tags_of_words(row)
+                tags.update(row_tags)
+                count.add((split_tag(tag)[1] or tag for tag in row_tags), place=row.place)
             else:
-                types.update(span["label"] for span in row.fields["spans"])
+                row_types = [span["label"] for span in row.fields["spans"]]
+                types.update(row_types)
+                count.add(row_types, place=row.place)
+        count.warn_of_alike(what="tags")
         if self.scheme != "plain" and (found := _entity_types(tags, strict=self.scheme == "bio")) is not None:
             types |= found
             if types:
@@ -116,7 +123,7 @@ class TokenClassificationRecipe(TaskRecipe):
         if len(tags) < 2:
             listed = ", ".join(tags) or "none"
             raise DataError(f"token-classification needs two tags or more; the training rows have {listed}.")
-        return tuple(sorted(tags, key=lambda tag: (tag != OUTSIDE, tag)))
+        return (*(tags & {OUTSIDE}), *in_order(tags - {OUTSIDE}))
 
     @classmethod
     def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:

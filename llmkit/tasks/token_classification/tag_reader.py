@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+from llmkit.data.labels import AnswersOfInputs
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, nearest
 from llmkit.tasks.token_classification.notations import canonical_tag
@@ -40,6 +41,7 @@ class TagReader:
         self._unseen_at: dict[str, str] = {}
         self._unknown_words = 0
         self._first_unknown = ""
+        self._answers = AnswersOfInputs()
 
     def tags(self, row: Row, subwords: WordSubwords) -> list[str]:
         if subwords.unknown_words:
@@ -54,6 +56,8 @@ class TagReader:
             if label not in self._name_of:
                 self._unseen[label] += 1
                 self._unseen_at.setdefault(label, row.place)
+        text = tuple(row.fields["words"]) if has_words(row) else row.fields["text"]
+        self._answers.add(text, " ".join(tags), place=row.place)
         return [self._name_of.get(tag, tag) for tag in tags]
 
     def _label_of(self, tag: str) -> str | None:
@@ -75,6 +79,7 @@ class TagReader:
             raise DataError(self._unseen_message())
         self._tags.report()
         self._spans.report()
+        self._answers.warn(answers="tags")
         if self._unknown_words:
             logger.info(
                 "words: %s that the tokenizer has no subword for, such as the first at %s; read as its unknown token",
@@ -95,4 +100,7 @@ class TagReader:
         first, place = next(iter(self._unseen_at.items()))
         more = f" and {len(self._unseen_at) - _TAGS_SHOWN} more" if len(self._unseen_at) > _TAGS_SHOWN else ""
         hint = nearest(first, self._known)
-        return f"{place}: tags that the model does not have: {listed}{more}.{hint} It has: {', '.join(self._known)}."
+        return (
+            f"{place}: tags that the model does not have: {listed}{more}.{hint} It has: {', '.join(self._known)}. A "
+            "model has the tags of all rows of data.train, or those under labels: in its recipe."
+        )

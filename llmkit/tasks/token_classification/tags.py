@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from llmkit.data.labels import in_order
 from llmkit.tasks.token_classification.notations import OUTSIDE
 
 _PREFIXED = re.compile(r"([BIESLUMW])-(.+)", re.DOTALL)
@@ -47,8 +48,9 @@ def split_tag(tag: str) -> tuple[str, str]:
 
 
 def bio_labels(types: Iterable[str]) -> tuple[str, ...]:
-    """`O` first, then `B-` and `I-` of each type, sorted: even where no training row has an `I-` of the type."""
-    return (OUTSIDE, *sorted(f"{prefix}-{label}" for label in set(types) for prefix in "BI"))
+    """`O` first, then `B-` and `I-` of each type, in order: even where no training row has an `I-` of the type."""
+    in_types = in_order(types)
+    return (OUTSIDE, *(f"{prefix}-{label}" for prefix in "BI" for label in in_types))
 
 
 def to_bio(tags: Sequence[str]) -> list[str]:

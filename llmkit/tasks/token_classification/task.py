@@ -9,6 +9,8 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from llmkit.data.examples import ExampleBuilder, Examples
@@ -19,6 +21,7 @@ from llmkit.errors import ModelError, UsageError
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, cross_entropy_sum
 from llmkit.tasks.base import BaseTask, Batch, Engine
+from llmkit.tasks.classification.label_report import warn_of_missing
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.token_classification.notations import OUTSIDE
@@ -105,6 +108,13 @@ class TokenClassificationTask(BaseTask):
             self._save_config()
         return train
 
+    def check_labels(self, train: Examples, validation: Examples) -> None:
+        """Warn of tags, or types of entities, that no training row or no validation row has."""
+        names = [split_tag(label)[1] or label for label in self.loaded.labels]
+        labels = list(dict.fromkeys(names))
+        counts = [_tag_counts(examples, names) for examples in (train, validation)]
+        warn_of_missing(labels, *counts)
+
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
         """The tags of each row's words, in valid BIO where they are entities; `O` for words that were truncated."""
         predicted = self._predicted(examples, engine)
@@ -165,6 +175,28 @@ class TokenClassificationTask(BaseTask):
                 "evaluation: metrics of entities need tags with prefixes (B-PER, I-PER, O); these are plain. "
                 "Use tag_accuracy."
             )
+
+
+def _tag_counts(examples: Examples, names: Sequence[str]) -> dict[str, int]:
+    """Name of a tag or type -> words that have it as their target.
+
+    Args:
+        names: of each class.
+    """
+    counts = dict.fromkeys(names, 0)
+    for name, count in zip(names, _class_counts(examples, classes=len(names)), strict=True):
+        counts[name] += int(count)
+    return counts
+
+
+def _class_counts(examples: Examples, *, classes: int) -> NDArray[np.int64]:
+    """(C,) words that have each class as their target."""
+    targets = examples.columns["target_ids"]
+    counts = np.zeros(classes, dtype=np.int64)
+    for index in range(len(targets)):
+        ids = targets[index]
+        counts += np.bincount(ids[ids != IGNORED], minlength=classes)
+    return counts
 
 
 def _targets(length: int, positions: Sequence[int], classes: Sequence[int]) -> list[int]:
