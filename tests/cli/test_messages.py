@@ -51,7 +51,8 @@ CASES = {
         "evaluate --model runs/classify-001/model --data odd.jsonl",
         3,
         "error[data]: odd.jsonl:1: labels that the model does not have: 'sports' (2 rows, first odd.jsonl:1). "
-        "Did you mean 'sport'? It has: food, sport.",
+        "Did you mean 'sport'? It has: food, sport. A model has the labels of all rows of data.train, or those under "
+        "labels: in its recipe.",
     ),
     "not a model": (
         "classify --model folder text",
