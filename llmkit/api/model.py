@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from typing_extensions import Unpack
 
 from llmkit.api.chats import check_messages
-from llmkit.api.model_options import model_options, prompt_config
+from llmkit.api.model_options import describe_options, model_options, prompt_config
 from llmkit.api.prompt_rows import read_prompts
 from llmkit.api.verbs import USES, Verb, default_model, verb_of_model
 from llmkit.data.vectors import check_search
@@ -33,6 +33,8 @@ from llmkit.models.threads import one_load_at_a_time
 from llmkit.recipe.blocks import GenerationBlock, Quoting
 from llmkit.tasks.base import WRITING_HEADS
 from llmkit.tasks.classification.predict import Classification, ClassifyOverflow, classify_texts, reads_pairs
+from llmkit.tasks.decoding import LimitCount
+from llmkit.tasks.generation import NOT_FOLLOWED
 from llmkit.tasks.inputs import Overflow
 from llmkit.tasks.instruction.predict import Reply, answer_chat, stream_chat
 from llmkit.tasks.multiple_choice.choices import Question
@@ -97,6 +99,7 @@ class Model:
         self.loaded = loaded
         self._engine = engine
         self._head = head
+        self._logged: set[str] = set()
 
     @property
     def chats(self) -> bool:
@@ -127,12 +130,26 @@ class Model:
                 that is too long the oldest turns are not read; which is logged, and recorded in the answer.
         """
         block = self._chat_options(options)
-        return answer_chat(self.loaded, self._engine, self._conversation(messages), options=block)
+        reply = answer_chat(self.loaded, self._engine, self._conversation(messages), options=block)
+        cut_answers = LimitCount(block, what="answers")
+        cut_answers.add(reply.finished)
+        cut_answers.report()
+        return reply
 
-    def stream_chat(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Generator[str, None, None]:
-        """The text of `chat` in chunks, as they are generated."""
+    def stream_chat(
+        self, messages: Sequence[Mapping[str, str]], *, on_end: Callable[[bool], None] | None = None, **options: Any
+    ) -> Generator[str, None, None]:
+        """The text of `chat` in chunks, as they are generated.
+
+        Args:
+            on_end: called after the last chunk with whether the answer ended by itself, not at its length limit;
+                without it, a warning is logged in the latter case.
+        """
         block = self._chat_options(options)
-        yield from stream_chat(self.loaded, self._engine, self._conversation(messages), options=block)
+        cut_answers = LimitCount(block, what="answers")
+        prompt = self._conversation(messages)
+        yield from stream_chat(self.loaded, self._engine, prompt, options=block, on_end=on_end or cut_answers.add)
+        cut_answers.report()
 
     @property
     def finds_entities(self) -> bool:
@@ -391,7 +408,19 @@ class Model:
         Raises:
             UsageError: an option outside its range, with the range.
         """
-        return model_options(self.loaded, values, saved=saved or prompt_config(self.loaded))
+        saved = saved or prompt_config(self.loaded)
+        block = model_options(self.loaded, values, saved=saved)
+        self._log_options(values, saved)
+        return block
+
+    def _log_options(self, values: Mapping[str, Any], saved: SavedSeq2Seq) -> None:
+        """Log once which of the model's own options apply, and which are not followed."""
+        applied, unfollowed = describe_options(self.loaded, values, saved=saved)
+        if applied and applied not in self._logged:
+            logger.info("model: %s has its own generation options: %s", self.loaded.name, applied)
+        if unfollowed and unfollowed not in self._logged:
+            logger.warning(NOT_FOLLOWED, self.loaded.name, unfollowed)
+        self._logged |= {applied, unfollowed}
 
     def _chat_options(self, values: Mapping[str, Any]) -> GenerationBlock:
         block = self.options(values)

@@ -12,6 +12,13 @@ from llmkit.recipe.blocks import GenerationBlock
 from llmkit.recipe.loading import recipe_schema
 from llmkit.tasks import RECIPES
 
+_HINTS = {
+    "--temperature": " For greedy search remove it, or give --beams 1 if the model samples by default.",
+    "--top-k": " To sample from all tokens, remove it and give --temperature, such as 1; for greedy search give 1.",
+    "--top-p": " To sample from all tokens give 1.",
+}
+"""What to do instead, by option."""
+
 
 def generation_options(values: Mapping[str, Any]) -> GenerationBlock:
     """The options that are not None, checked.
@@ -27,7 +34,7 @@ def generation_options(values: Mapping[str, Any]) -> GenerationBlock:
         if not fault["loc"]:
             raise UsageError(f"{message}.") from error
         option = "--" + str(fault["loc"][0]).replace("_", "-")
-        hint = " Remove it for greedy search." if option == "--temperature" else ""
+        hint = _HINTS.get(option, "")
         raise UsageError(f"{option} {fault['input']}: {message[0].lower()}{message[1:]}.{hint}") from error
 
 

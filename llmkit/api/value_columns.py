@@ -52,8 +52,8 @@ _INPUT_COLUMNS = {
 }  # fmt: skip
 """Inputs of a model, compared only if a file has nothing else."""
 _OTHER_COLUMNS = {
-    "guid", "id", "idx", "index", "masks", "no_answer", "offsets", "parts", "probabilities", "scores",
-    "truncated_tokens", "unknown_tokens", "vector", "windows",
+    "finished", "guid", "id", "idx", "index", "masks", "no_answer", "offsets", "parts", "probabilities", "scores",
+    "texts_finished", "truncated_tokens", "unknown_tokens", "vector", "windows",
 }  # fmt: skip
 """Details of a result or row, never compared."""
 

@@ -82,6 +82,11 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _forget_stdout()
         return _BROKEN_PIPE
+    except SystemExit as error:  # Typer and rich exit with 1, and without a message, where a pipe has no reader
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        _forget_stdout()
+        return _BROKEN_PIPE
     except OSError as error:  # standard output on a full disk, a folder that may not be written
         _forget_stdout()
         message = f"{error.filename or 'output'}: {error.strerror or error}."
@@ -100,9 +105,10 @@ def _take_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
 
 def _failed(kind: str, message: str, *, exit_code: int, debug: bool) -> int:
     """Print the error that is being handled; with `debug`, its traceback first."""
-    if debug:
-        traceback.print_exc()
-    print_error(kind, message)
+    with contextlib.suppress(BrokenPipeError):  # nobody reads standard error; the exit code still says it
+        if debug:
+            traceback.print_exc()
+        print_error(kind, message)
     return exit_code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Generator
 from contextlib import closing
@@ -16,8 +17,11 @@ from llmkit.cli.use import (
     Beams,
     Json,
     KeepSpecial,
+    LengthPenalty,
     MaxNewTokens,
+    MinNewTokens,
     ModelName,
+    NgramSize,
     Penalty,
     Seed,
     Stop,
@@ -32,6 +36,7 @@ from llmkit.errors import LlmkitError, UsageError
 if TYPE_CHECKING:
     from llmkit.api import Model
 
+logger = logging.getLogger("llmkit")
 _HELP = "/reset  /save FILE  /system TEXT  /quit;  //text sends a message that starts with /;  Ctrl-C stops an answer"
 
 
@@ -46,7 +51,10 @@ def chat(
     temperature: Temperature = None,
     top_k: TopK = None,
     top_p: TopP = None,
+    min_new_tokens: MinNewTokens = None,
     beams: Beams = None,
+    length_penalty: LengthPenalty = None,
+    no_repeat_ngram_size: NgramSize = None,
     repetition_penalty: Penalty = None,
     keep_special: KeepSpecial = False,
     stop: Stop = None,
@@ -59,7 +67,10 @@ def chat(
         "temperature": temperature,
         "top_k": top_k,
         "top_p": top_p,
+        "min_new_tokens": min_new_tokens,
         "beams": beams,
+        "length_penalty": length_penalty,
+        "no_repeat_ngram_size": no_repeat_ngram_size,
         "repetition_penalty": repetition_penalty,
         "keep_special": keep_special,
         "stop": tuple(stop) if stop else None,
@@ -74,10 +85,13 @@ def chat(
     if sys.stdin is not None and sys.stdin.isatty() and not as_json:
         _chat_in_terminal(conversation)
         return
-    with results(as_json=as_json, output=None) as write:
-        for text in input_texts("-", column="text", by_line=True):
-            answer = "".join(conversation.say(text))
-            write(answer, {"prompt": text, "answer": answer})
+    try:
+        with results(as_json=as_json, output=None) as write:
+            for text in input_texts("-", column="text", by_line=True):
+                answer = "".join(conversation.say(text))
+                write(answer, {"prompt": text, "answer": answer, "finished": conversation.finished[-1]})
+    finally:
+        _report_cut(conversation)
 
 
 COMMANDS = (chat,)
@@ -90,6 +104,8 @@ class _Conversation:
         self, model: Model, messages: list[dict[str, str]], *, options: dict[str, Any], file: str | None
     ) -> None:
         self.messages = messages
+        self.finished: list[bool] = []
+        """Whether each answer ended by itself, not at its length limit."""
         self._model = model
         self._options = options
         self._file = file
@@ -99,7 +115,7 @@ class _Conversation:
         messages = [*self.messages, {"role": "user", "content": text}]
         chunks: list[str] = []
         try:
-            with closing(self._model.stream_chat(messages, **self._options)) as stream:
+            with closing(self._model.stream_chat(messages, on_end=self.finished.append, **self._options)) as stream:
                 for chunk in stream:
                     chunks.append(chunk)
                     yield chunk
@@ -134,6 +150,14 @@ class _Conversation:
     @property
     def _system(self) -> list[dict[str, str]]:
         return [message for message in self.messages[:1] if message["role"] == "system"]
+
+
+def _report_cut(conversation: _Conversation) -> None:
+    """Warn once about answers that the length limit cut off."""
+    cut = conversation.finished.count(False)
+    if cut:
+        count = f"{cut:,} of {len(conversation.finished):,}"
+        logger.warning("%s answers reached their length limit and are cut off there. Raise --max-new-tokens", count)
 
 
 def _loaded(file: str | None) -> list[dict[str, str]]:
@@ -207,6 +231,8 @@ def _answer(conversation: _Conversation, text: str) -> None:
             for chunk in chunks:
                 print(shown(chunk), end="", flush=True)
             print(flush=True)
+            if conversation.finished[-1:] == [False]:
+                print_note("the answer reached its length limit and is cut off; raise --max-new-tokens")
         except KeyboardInterrupt:
             print(flush=True)
             print_note("stopped")

@@ -174,6 +174,8 @@ def _opened(path: Path) -> Iterator[IO[str]]:
     try:
         with path.open("w", encoding="utf-8") as file:
             yield file
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise MachineError(f"{path}: cannot be written ({error.strerror}).") from error
 

@@ -12,9 +12,12 @@ from llmkit.cli.use import (
     Column,
     Json,
     KeepSpecial,
+    LengthPenalty,
     Lines,
     MaxNewTokens,
+    MinNewTokens,
     ModelName,
+    NgramSize,
     Output,
     Overflow,
     Penalty,
@@ -33,7 +36,10 @@ def translate(
     to_language: Annotated[str | None, typer.Option("--to", help="Target language: a code or an English name.")] = None,
     model: ModelName = None,
     max_new_tokens: MaxNewTokens = None,
+    min_new_tokens: MinNewTokens = None,
     beams: Beams = None,
+    length_penalty: LengthPenalty = None,
+    no_repeat_ngram_size: NgramSize = None,
     repetition_penalty: Penalty = None,
     keep_special: KeepSpecial = False,
     overflow: Overflow = "truncate",
@@ -47,7 +53,10 @@ def translate(
     texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
+        "min_new_tokens": min_new_tokens,
         "beams": beams,
+        "length_penalty": length_penalty,
+        "no_repeat_ngram_size": no_repeat_ngram_size,
         "repetition_penalty": repetition_penalty,
         "keep_special": keep_special,
     }
@@ -58,7 +67,8 @@ def translate(
         for result in opened.translate(texts, overflow=overflow, **languages, **options):
             translation = result.texts[0]
             counts = counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens)
-            write(translation, {"text": result.prompt, "translation": translation, **counts})
+            record = {"text": result.prompt, "translation": translation, "finished": result.finished}
+            write(translation, {**record, **counts})
 
 
 COMMANDS = (translate,)

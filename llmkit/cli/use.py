@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,6 +15,7 @@ from llmkit.errors import UsageError
 if TYPE_CHECKING:
     from llmkit.api import Classification, Model, Verb
 
+logger = logging.getLogger("llmkit")
 Source = Annotated[
     str | None, typer.Argument(help="A text, a file (.txt .csv .tsv .jsonl .parquet), or - for standard input.")
 ]
@@ -41,7 +43,22 @@ Overflow = Annotated[
     typer.Option(help="Texts longer than the model's context window: raise an error or truncate them."),
 ]
 MaxNewTokens = Annotated[int | None, typer.Option(help="Maximum number of tokens to generate.")]
-Beams = Annotated[int | None, typer.Option(help="Number of beams for beam search. 1 means greedy search.")]
+Beams = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of beams for beam search. 1 means greedy search, also for a model that samples by default."
+    ),
+]
+MinNewTokens = Annotated[int | None, typer.Option(help="Minimum number of tokens to generate.")]
+LengthPenalty = Annotated[
+    float | None, typer.Option(help="With beams: values above 0 prefer longer texts, below 0 shorter ones.")
+]
+NgramSize = Annotated[
+    int | None,
+    typer.Option(
+        "--no-repeat-ngram-size", "--no-repeat-ngram", help="No sequence of this many tokens occurs twice. 0 allows it."
+    ),
+]
 Penalty = Annotated[float | None, typer.Option("--repetition-penalty", help="Values above 1 discourage repetition.")]
 Temperature = Annotated[
     float | None,
@@ -69,7 +86,10 @@ def generate(
     temperature: Temperature = None,
     top_k: TopK = None,
     top_p: TopP = None,
+    min_new_tokens: MinNewTokens = None,
     beams: Beams = None,
+    length_penalty: LengthPenalty = None,
+    no_repeat_ngram_size: NgramSize = None,
     repetition_penalty: Penalty = None,
     keep_special: KeepSpecial = False,
     stop: Stop = None,
@@ -97,7 +117,8 @@ def generate(
     as_json: Json = False,
     output: Output = None,
 ) -> None:
-    """Generate text from a prompt. Greedy search, unless --temperature, --top-k or --top-p turns on sampling."""
+    """Generate text from a prompt. Greedy search, unless --temperature, --top-k or --top-p turns on sampling or the
+    model's config has other defaults."""
     if prompt is not None and source is not None:
         raise UsageError("give --prompt or a file, not both.")
     is_file = prompt is None and source is not None and source != "-" and is_data_file(source)
@@ -109,7 +130,10 @@ def generate(
         "temperature": temperature,
         "top_k": top_k,
         "top_p": top_p,
+        "min_new_tokens": min_new_tokens,
         "beams": beams,
+        "length_penalty": length_penalty,
+        "no_repeat_ngram_size": no_repeat_ngram_size,
         "repetition_penalty": repetition_penalty,
         "keep_special": keep_special,
         "stop": tuple(stop) if stop else None,
@@ -133,14 +157,20 @@ def generate(
         for result in generated:
             lead = result.prompt if _shows_prompt(opened, raw=raw) else ""
             plain = [lead + text for text in result.texts]
-            write("\n---\n".join(plain), {"prompt": result.prompt, "texts": result.texts})
+            record = {"prompt": result.prompt, "texts": result.texts, "finished": result.finished}
+            if len(result.texts) > 1:
+                record["texts_finished"] = result.texts_finished
+            write("\n---\n".join(plain), record)
 
 
 def summarize(
     source: Source = None,
     model: ModelName = None,
     max_new_tokens: MaxNewTokens = None,
+    min_new_tokens: MinNewTokens = None,
     beams: Beams = None,
+    length_penalty: LengthPenalty = None,
+    no_repeat_ngram_size: NgramSize = None,
     repetition_penalty: Penalty = None,
     keep_special: KeepSpecial = False,
     overflow: Annotated[
@@ -160,7 +190,10 @@ def summarize(
     texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
+        "min_new_tokens": min_new_tokens,
         "beams": beams,
+        "length_penalty": length_penalty,
+        "no_repeat_ngram_size": no_repeat_ngram_size,
         "repetition_penalty": repetition_penalty,
         "keep_special": keep_special,
     }
@@ -170,7 +203,8 @@ def summarize(
         for result in opened.summarize(texts, overflow=overflow, **options):
             summary = result.texts[0]
             counts = counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens)
-            write(summary, {"text": result.prompt, "summary": summary, **counts, "parts": result.parts})
+            record = {"text": result.prompt, "summary": summary, "finished": result.finished}
+            write(summary, {**record, **counts, "parts": result.parts})
 
 
 def classify(
@@ -214,10 +248,17 @@ COMMANDS = (generate, summarize, classify)
 
 
 def check_generation(options: dict[str, Any]) -> None:
-    """Reject invalid options before torch is imported."""
+    """Reject invalid options before torch is imported; point out a stop text that was probably meant otherwise."""
     from llmkit.api import generation_options
 
-    generation_options(options)
+    block = generation_options(options)
+    for stop in block.stop:
+        escapes = [escape for escape in ("\\n", "\\t", "\\r") if escape in stop]
+        if escapes:
+            logger.warning(
+                "--stop %s: %s is a backslash and a letter here. For the control character write --stop $'%s' in the shell",
+                *(stop, escapes[0], stop),
+            )
 
 
 def _classified(result: Classification) -> tuple[str, dict[str, Any]]:

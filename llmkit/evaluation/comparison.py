@@ -58,8 +58,6 @@ def compare_predictions(
             logger.warning("baselines: %s needs rows with %s; skipped", baseline.title, " and ".join(baseline.needs))
             continue
         predictions = baseline.predict(task.recipe, train_rows, measured)
-        if baseline.writes:
-            predictions = [_truncate(task, text) for text in predictions]
         scored = score_rows(task, predictions, examples.references, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
         baseline_scores.append(BaselineScores(baseline.name, baseline.title, scored.values))
     return judge(scores, baseline_scores, metric=metric, train_rows=len(train_rows)) if baseline_scores else None
@@ -119,11 +117,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.disabled = False
-
-
-def _truncate(task: Task, text: str) -> str:
-    """The text, truncated at the maximum number of tokens that the model may generate."""
-    limit: int | None = task.loaded.model.generation_config.max_new_tokens
-    encoded = task.loaded.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    ends: list[tuple[int, int]] = encoded["offset_mapping"]
-    return text[: ends[limit - 1][1]] if limit is not None and len(ends) > limit else text

@@ -32,11 +32,11 @@ class LengthCounter:
     def generate(self, sequences: Sequence[Sequence[int]], options: GenerationBlock) -> list[list[list[int]]]:
         results = self._engine.generate(sequences, options)
         limit = options.max_new_tokens or 0
-        lengths = [
-            len(ids) for lists in results for ids in lists
-        ]  # without the end token: at the limit only if there is none
         generated, stopped, _ = self.counts
-        self.counts = (generated + len(lengths), stopped + sum(length >= limit for length in lengths), limit)
+        for sequence, lists in zip(sequences, results, strict=True):
+            generated += len(lists)
+            stopped += sum(options.reaches_limit(len(ids), prompt_tokens=len(sequence)) for ids in lists)
+        self.counts = (generated, stopped, limit)
         return results
 
 

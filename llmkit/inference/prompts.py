@@ -11,8 +11,8 @@ from llmkit.models.chat import Messages
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Engine
-from llmkit.tasks.decoding import TextDecoder, cut_at_stop
-from llmkit.tasks.instruction.predict import FittedPrompt, fit_prompts, too_long
+from llmkit.tasks.decoding import TextDecoder, Written
+from llmkit.tasks.instruction.predict import FittedPrompt, answer_fitted, fit_prompts, too_long
 
 logger = logging.getLogger("llmkit")
 
@@ -42,7 +42,7 @@ class AnsweredPrompts:
         self._decoder = TextDecoder(loaded, keep_special=options.keep_special)
         self._prompts = self._shortened = self._unread = 0
 
-    def texts(self, prompts: Sequence[Prompt], *, first_row: int) -> list[list[str]]:
+    def texts(self, prompts: Sequence[Prompt], *, first_row: int) -> list[list[Written]]:
         """The answers to each prompt, `num_return_sequences` of them.
 
         Raises:
@@ -57,17 +57,7 @@ class AnsweredPrompts:
                 raise DataError(f"row {row:,}: {too_long(self._loaded, chat)}")
             fitted.append(prompt)
         self._count(fitted)
-        answers: list[list[str]] = [[] for _ in fitted]
-        for limit in sorted({prompt.limit for prompt in fitted}):
-            rows = [row for row, prompt in enumerate(fitted) if prompt.limit == limit]
-            outputs = self._engine.generate([fitted[row].ids for row in rows], fitted[rows[0]].options)
-            for row, several in zip(rows, outputs, strict=True):
-                lead = self._decoder.lead(fitted[row].ids)
-                decoded = [self._decoder.text(ids, lead) for ids in several]
-                answers[row] = [cut_at_stop(text, self._options.stop).strip() for text in decoded]
-                for ids in several:
-                    self._decoder.count_hidden(ids)
-        return answers
+        return answer_fitted(self._engine, fitted, decoder=self._decoder)
 
     def report(self) -> None:
         self._decoder.report()
@@ -82,5 +72,5 @@ class AnsweredPrompts:
 
     def _count(self, fitted: Sequence[FittedPrompt]) -> None:
         self._prompts += len(fitted)
-        self._shortened += sum(prompt.limit < (self._options.max_new_tokens or 0) for prompt in fitted)
+        self._shortened += sum(prompt.limit < self._options.new_tokens(len(prompt.ids)) for prompt in fitted)
         self._unread += sum(prompt.unread_messages > 0 for prompt in fitted)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llmkit.errors import UsageError
 from llmkit.inference.prompts import AnsweredPrompts, Prompt
@@ -16,7 +16,7 @@ from llmkit.models.chat import contents_of, encode_prompts
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Engine, StreamingEngine
-from llmkit.tasks.decoding import TextDecoder, cut_at_stop, stream_ids, stripped
+from llmkit.tasks.decoding import LimitCount, TextDecoder, Written, stream_ids, stripped, written
 from llmkit.tasks.encoding import token_ids
 from llmkit.tasks.inputs import (
     Encoded,
@@ -47,6 +47,13 @@ class Generation:
     """Number of chunks that a long text was split into, with overflow `window`."""
     unknown_tokens: int = 0
     """Tokens of the prompt that stand for text that the model cannot read."""
+    texts_finished: list[bool] = field(default_factory=list)
+    """Whether each text ended by itself, not at its length limit."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether no text was cut off at the length limit."""
+        return all(self.texts_finished)
 
 
 def summarize_texts(
@@ -101,12 +108,11 @@ def summarize_in_parts(
     texts_read = long_texts = 0
 
     decoder = TextDecoder(loaded, keep_special=options.keep_special)
+    cut_texts = LimitCount(options)
 
-    def write(sequences: list[list[int]]) -> list[str]:
-        generated = [ids for [ids] in engine.generate(sequences, options)]
-        for ids in generated:
-            decoder.count_hidden(ids)
-        return [cut_at_stop(decoder.text(ids), options.stop) for ids in generated]
+    def write(sequences: list[list[int]]) -> list[Written]:
+        outputs = engine.generate(sequences, options)
+        return [written(decoder, ids, options, prompt=prompt) for [ids], prompt in zip(outputs, sequences, strict=True)]
 
     for first_row, chunk in numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
         check_texts(chunk, first_row=first_row, may_be_empty=False)
@@ -116,8 +122,10 @@ def summarize_in_parts(
         counts = unknown.add(chunk, names_are_text=loaded.tokenizer.split_special_tokens)
         summaries = write_in_rounds(chunks, write=write, split=splitter.split)
         for text, text_chunks, summary, count in zip(chunk, chunks, summaries, counts, strict=True):
-            parts = len(text_chunks)
-            yield Generation(text, [summary], truncated_tokens=0, parts=parts, unknown_tokens=count)
+            cut_texts.add(summary.finished)
+            finished, parts = [summary.finished], len(text_chunks)
+            yield Generation(text, [summary.text], 0, parts, unknown_tokens=count, texts_finished=finished)
+    cut_texts.report()
     unknown.report()
     decoder.report()
     if long_texts:
@@ -180,8 +188,10 @@ def stream_text(
     unknown = UnknownCount(loaded.tokenizer)
     unknown.add([prompt], [encoded.ids], names_are_text=as_turn or loaded.tokenizer.split_special_tokens)
     unknown.report()
-    chunks = stream_ids(loaded, engine, encoded.ids, options=options)
+    cut_texts = LimitCount(options)
+    chunks = stream_ids(loaded, engine, encoded.ids, options=options, on_end=cut_texts.add)
     yield from stripped(chunks) if as_turn else chunks
+    cut_texts.report()
 
 
 def _generate(
@@ -198,6 +208,7 @@ def _generate(
     long_texts = LongTextCount(loaded)
     answered = AnsweredPrompts(loaded, engine, options) if as_turns and not options.samples else None
     decoder = TextDecoder(loaded, keep_special=options.keep_special)
+    cut_texts = LimitCount(options)
     try:
         for first_row, given in numbered_chunks(texts, size=GENERATE_CHUNK_ROWS):
             chunk = [item if isinstance(item, Prompt) else Prompt(item) for item in given]
@@ -206,7 +217,8 @@ def _generate(
                 unknown = long_texts.unknown.add([contents_of(prompt.chat) for prompt in chunk])
                 all_answers = answered.texts(chunk, first_row=first_row)
                 for item, answers, count in zip(chunk, all_answers, unknown, strict=True):
-                    yield Generation(item.text, answers, 0, unknown_tokens=count)
+                    cut_texts.add(*(answer.finished for answer in answers))
+                    yield _generation(item, answers, truncated_tokens=0, unknown_tokens=count)
                 continue
             encoded = _encode(
                 loaded, chunk, first_row=first_row, options=options, overflow=overflow, prefix=prefix, as_turns=as_turns
@@ -218,19 +230,25 @@ def _generate(
             unknown = long_texts.unknown.add(texts_read, all_ids, names_are_text=names_are_text)
             new = engine.generate([prompt.ids for prompt in encoded], _options_of_chunk(options, first_row=first_row))
             for item, prompt, lists, count in zip(chunk, encoded, new, unknown, strict=True):
-                lead = decoder.lead(prompt.ids)
-                results = [cut_at_stop(decoder.text(ids, lead), options.stop) for ids in lists]
-                for ids in lists:
-                    decoder.count_hidden(ids)
+                results = [written(decoder, ids, options, prompt=prompt.ids) for ids in lists]
                 if as_turns:
-                    results = [result.strip() for result in results]
-                yield Generation(item.text, results, prompt.truncated_tokens, unknown_tokens=count)
+                    results = [Written(result.text.strip(), result.finished) for result in results]
+                cut_texts.add(*(result.finished for result in results))
+                yield _generation(item, results, truncated_tokens=prompt.truncated_tokens, unknown_tokens=count)
         long_texts.unknown.report()
         decoder.report()
     finally:
+        cut_texts.report()
         long_texts.report()
         if answered is not None:
             answered.report()
+
+
+def _generation(
+    prompt: Prompt, results: Sequence[Written], *, truncated_tokens: int, unknown_tokens: int
+) -> Generation:
+    texts, finished = [result.text for result in results], [result.finished for result in results]
+    return Generation(prompt.text, texts, truncated_tokens, unknown_tokens=unknown_tokens, texts_finished=finished)
 
 
 def _options_of_chunk(options: GenerationBlock, *, first_row: int) -> GenerationBlock:
@@ -269,7 +287,7 @@ def _fitted(
     """Ids of GPT-2 prompts that leave room for the new tokens."""
     if options.max_new_tokens is None:
         raise ValueError("max_new_tokens must be set before text is generated")
-    room = loaded.window - options.max_new_tokens
+    room = loaded.window - options.max_new_tokens if options.max_length is None else options.max_length - 1
     if room < 1:
         raise UsageError(
             f"1 + {options.max_new_tokens:,} > {loaded.window:,}: {loaded.name} has {loaded.window:,} positions for "
@@ -278,14 +296,23 @@ def _fitted(
     encoded = []
     for row, ids in enumerate(prompts, start=first_row):
         if len(ids) > room and overflow == "error":
-            raise UsageError(
-                f"row {row:,}: {len(ids):,} + {options.max_new_tokens:,} > {loaded.window:,}: the prompt and "
-                f"max_new_tokens exceed the positions of {loaded.name}; lower max_new_tokens, shorten the prompt, "
-                "or allow its start to be truncated with overflow truncate"
-            )
+            raise UsageError(f"row {row:,}: {_too_long(loaded, options, tokens=len(ids))}")
         prompt_ids = ids[-room:] or [_start_id(loaded)]
         encoded.append(Encoded(prompt_ids, max(len(ids) - room, 0), ids))
     return encoded
+
+
+def _too_long(loaded: LoadedModel, options: GenerationBlock, *, tokens: int) -> str:
+    if options.max_length is not None:
+        return (
+            f"the prompt has {tokens:,} tokens, and max_length {options.max_length:,} of {loaded.name} counts it; "
+            "give max_new_tokens, shorten the prompt, or allow its start to be truncated with overflow truncate"
+        )
+    return (
+        f"{tokens:,} + {options.max_new_tokens:,} > {loaded.window:,}: the prompt and max_new_tokens exceed the "
+        f"positions of {loaded.name}; lower max_new_tokens, shorten the prompt, or allow its start to be truncated with "
+        "overflow truncate"
+    )
 
 
 def _start_id(loaded: LoadedModel) -> int:

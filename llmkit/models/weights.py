@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,9 +26,12 @@ from llmkit.models.adapters import (
 from llmkit.models.families import Family, Head, verb_of_class
 from llmkit.models.files import find_file, read_json
 from llmkit.models.fitting import fit
+from llmkit.models.generation import options_not_read
 from llmkit.models.loaded import Adapter
 from llmkit.models.resolve import GENERATION_CONFIG, ResolvedModel
 from llmkit.models.stored import StoredTensor, read_tensors, stored_tensors, tensors_of
+
+logger = logging.getLogger("llmkit")
 
 
 def load_weights(
@@ -106,16 +110,25 @@ def _put_generation_config(model: PreTrainedModel, resolved: ResolvedModel) -> N
     if content is None and resolved.base is not None:  # adapters made by peft have none
         content = read_json(resolved.base.folder, GENERATION_CONFIG, name=resolved.base.name)
     config = resolved.config if resolved.base is None else resolved.base.config
+    unread: list[str] = []
     replaced = [key for key in content or {} if callable(getattr(GenerationConfig, key, None))]
     try:
         if replaced:
             raise ValueError(f"the key {replaced[0]!r} would replace a part of transformers")
-        if content is None:
-            model.generation_config = GenerationConfig.from_model_config(dict(config))
-        else:
-            model.generation_config = GenerationConfig.from_dict(content)
+        with quiet_transformers():  # it warns about options that apply only in sampling
+            if content is None:
+                model.generation_config = GenerationConfig.from_model_config(dict(config))
+            else:
+                model.generation_config = GenerationConfig.from_dict(content)
+        if content is not None:
+            unread = options_not_read(config, content)
     except Exception as error:  # as for the config
         raise ModelError(f"{resolved.name}: its {GENERATION_CONFIG} is not valid ({first_line(error)}).") from error
+    if unread:
+        logger.warning(
+            "%s: not used, as in transformers, since there is a %s: %s of its config.json",
+            *(resolved.name, GENERATION_CONFIG, ", ".join(unread)),
+        )
 
 
 def has_weights(resolved: ResolvedModel, *, prefixes: tuple[str, ...]) -> bool:

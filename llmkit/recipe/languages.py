@@ -31,6 +31,22 @@ vi Vietnamese, vo Volapük, wa Walloon, wo Wolof, xh Xhosa, yi Yiddish, yo Yorub
 zu Zulu
 """
 
+_MEANT = {
+    "al": "sq", "at": "de", "bd": "bn", "chi": "zh", "cn": "zh", "cze": "cs", "cz": "cs", "deu": "de",
+    "dk": "da", "dut": "nl", "ell": "el", "eng": "en", "fas": "fa", "fra": "fr", "fre": "fr", "gb": "en", "ge": "ka",
+    "ger": "de", "gr": "el", "gre": "el", "heb": "he", "hin": "hi", "hk": "zh", "il": "he", "in": "id", "ind": "id",
+    "ir": "fa", "ita": "it", "iw": "he", "ji": "yi", "jp": "ja", "jpn": "ja", "jw": "jv", "kor": "ko", "kz": "kk",
+    "mo": "ro", "mx": "es", "nld": "nl", "nor": "no", "np": "ne", "per": "fa", "ph": "fil", "pk": "ur", "pol": "pl",
+    "por": "pt", "ron": "ro", "rs": "sr", "rum": "ro", "rus": "ru", "spa": "es", "swe": "sv", "tur": "tr", "ua": "uk",
+    "ukr": "uk", "us": "en", "vie": "vi", "vn": "vi", "zho": "zh",
+    "castilian": "es", "deutsch": "de", "español": "es", "espanol": "es", "farsi": "fa", "flemish": "nl",
+    "français": "fr", "francais": "fr", "italiano": "it", "mandarin": "zh", "nihongo": "ja", "português": "pt",
+    "portugues": "pt", "simplified chinese": "zh", "traditional chinese": "zh",
+}  # fmt: skip
+"""Codes of countries, withdrawn codes, codes of ISO 639-2 and other names -> the language that is probably meant."""
+_COUNTRIES = {"ch": "de", "ee": "et", "kr": "ko", "se": "sv", "tw": "zh"}
+"""Codes of a language that are better known as those of a country -> the language of that country."""
+
 
 @cache
 def _languages() -> dict[str, str]:
@@ -52,8 +68,17 @@ def language_code(language: str) -> str:
     by_name = {name.casefold(): code for code, name in languages.items()}
     if (code := by_name.get(language.strip().casefold())) is not None:
         return code
-    hint = nearest(language.strip().casefold(), by_name)
+    meant = _MEANT.get(re.split("[-_]", language)[0].strip().casefold()) or _MEANT.get(language.strip().casefold())
+    hint = f" Did you mean {meant!r} ({languages[meant]})?" if meant else nearest(language.strip().casefold(), by_name)
     raise ValueError(f"unknown language {language!r}.{hint} Write a code such as de, or a name such as German")
+
+
+def likely_mistake(language: str) -> str | None:
+    """`kr is Kanuri; Korean is ko`, where a code of a language is also the code of a country; None for all others."""
+    meant = _COUNTRIES.get(language.casefold())
+    if meant is None:
+        return None
+    return f"{language} is {english_name(language.casefold())}; {english_name(meant)} is {meant}"
 
 
 def english_name(code: str) -> str:

@@ -103,8 +103,6 @@ class Baseline:
     """(recipe, training rows, test rows) -> a prediction for each test row."""
     learns: bool = True
     """Whether it uses the training rows."""
-    writes: bool = False
-    """Whether its predictions are texts that the caller truncates at the model's length limit."""
     needs: tuple[str, ...] = ()
     """Fields that every row must have, where a task has rows of several forms."""
 

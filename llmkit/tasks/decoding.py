@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.special_tokens import special_ids_of
@@ -150,9 +151,43 @@ def first_stop(text: str, stops: Sequence[str]) -> int | None:
     return min((position for stop in stops if (position := text.find(stop)) >= 0), default=None)
 
 
-def cut_at_stop(text: str, stops: Sequence[str]) -> str:
-    """The text before the first stop text, or all of it."""
-    return text[: first_stop(text, stops)]
+class Written(NamedTuple):
+    text: str
+    finished: bool
+    """Whether it ended by itself, not at its length limit."""
+
+
+def written(decoder: TextDecoder, ids: Sequence[int], options: GenerationBlock, *, prompt: Sequence[int]) -> Written:
+    """The text of new ids after a prompt, up to the first stop text; the decoder counts its special tokens."""
+    text = decoder.text(ids, decoder.lead(prompt))
+    decoder.count_hidden(ids)
+    stop = first_stop(text, options.stop)
+    finished = stop is not None or not options.reaches_limit(len(ids), prompt_tokens=len(prompt))
+    return Written(text[:stop], finished)
+
+
+class LimitCount:
+    """Counts texts that their length limit ended, for one warning."""
+
+    def __init__(self, options: GenerationBlock, *, what: str = "generated texts") -> None:
+        limits = {"max_new_tokens": options.max_new_tokens, "max_length": options.max_length}
+        key = "max_new_tokens" if options.max_length is None else "max_length"
+        self._limit = f"{key} {limits[key]:,}"
+        self._what = what
+        self._texts = self._cut = 0
+
+    def add(self, *finished: bool) -> None:
+        self._texts += len(finished)
+        self._cut += finished.count(False)
+
+    def report(self) -> None:
+        if self._cut:
+            logger.warning(
+                "%s of %s %s reached the limit of %s and are cut off there. Raise --max-new-tokens (in Python "
+                "max_new_tokens)",
+                *(f"{self._cut:,}", f"{self._texts:,}", self._what, self._limit),
+            )
+        self._texts = self._cut = 0
 
 
 def stable_text(loaded: LoadedModel, text: str, stops: Sequence[str]) -> str:
@@ -164,9 +199,18 @@ def stable_text(loaded: LoadedModel, text: str, stops: Sequence[str]) -> str:
 
 
 def stream_ids(
-    loaded: LoadedModel, engine: StreamingEngine, prompt: Sequence[int], *, options: GenerationBlock
+    loaded: LoadedModel,
+    engine: StreamingEngine,
+    prompt: Sequence[int],
+    *,
+    options: GenerationBlock,
+    on_end: Callable[[bool], None],
 ) -> Iterator[str]:
-    """The text after a prompt of ids, in chunks as they are generated."""
+    """The text after a prompt of ids, in chunks as they are generated.
+
+    Args:
+        on_end: called after the last chunk with whether the text ended by itself, not at its length limit.
+    """
     ids: list[int] = []
     sent = ""
     decoder = TextDecoder(loaded, keep_special=options.keep_special)
@@ -181,11 +225,12 @@ def stream_ids(
             if len(stable) > len(sent):
                 yield stable[len(sent) :]
                 sent = stable
-    rest = cut_at_stop(decoder.text(ids, lead), options.stop)[len(sent) :]
+    result = written(decoder, ids, options, prompt=prompt)
+    rest = result.text[len(sent) :]
     if rest:
         yield rest
-    decoder.count_hidden(ids)
     decoder.report()
+    on_end(result.finished)
 
 
 def stripped(chunks: Iterator[str]) -> Iterator[str]:

@@ -87,21 +87,21 @@ VERBS: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]], str, str, flo
         "squad", "exact_match", 0.75, "answer", "answers",
     ),
     "summarize": (
-        [{**TEXT, "summary": "old house", "truncated_tokens": 0, "parts": 1}],
+        [{**TEXT, "summary": "old house", "finished": True, "truncated_tokens": 0, "parts": 1}],
         [{**TEXT, "target": "a", "summary": "old house"}],
         "rouge", "rouge1", 1.0, "summary", "summary",
     ),
     "translate": (
-        [{**TEXT, "translation": "near the house", "truncated_tokens": 0}],
+        [{**TEXT, "translation": "near the house", "finished": True, "truncated_tokens": 0}],
         [{"source": "a long text", "target": "near the house", "summary": "near"}],
         "chrf", "chrf", 100.0, "translation", "target",
     ),
     "generate": (
-        [{"prompt": "p", "texts": ["yes"]}], [{"prompt": "p", "response": "yes"}],
+        [{"prompt": "p", "texts": ["yes"], "finished": True}], [{"prompt": "p", "response": "yes"}],
         "exact_text", "exact_text", 1.0, "texts", "response",
     ),
     "chat": (
-        [{"prompt": "p", "answer": "yes"}], [{"prompt": "p", "input": "", "response": "yes"}],
+        [{"prompt": "p", "answer": "yes", "finished": True}], [{"prompt": "p", "input": "", "response": "yes"}],
         "exact_text", "exact_text", 1.0, "answer", "response",
     ),
     "evaluate": (

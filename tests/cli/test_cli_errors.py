@@ -104,3 +104,16 @@ def test_training_rows_of_which_none_fits_are_refused(work: Path) -> None:
     outcome = llmkit("finetune", "instruct.yaml", "--set", "max_tokens=16", "--set", "overflow=drop")
     assert outcome.code == 3
     says(outcome.err, "error[data]:", "data.train", "rows", "rows.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--temperature", "0"], ["--temperature", "greedy", "--beams 1"]),
+        (["--top-k", "0"], ["--top-k", "--temperature"]),
+        (["--top-p", "0"], ["--top-p", "all tokens"]),
+    ],
+)
+def test_zero_as_a_sampling_option_is_refused_with_what_to_do(arguments: list[str], named: list[str]) -> None:
+    line = assert_one_line(llmkit("generate", "-p", "the", *arguments), kind="usage", code=2)
+    says(line, *named)

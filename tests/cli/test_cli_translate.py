@@ -76,7 +76,7 @@ def test_a_run_remembers_prefix_languages_and_length() -> None:
 def test_each_line_of_a_pipe_is_translated_in_order() -> None:
     outcome = llmkit("translate", "--json", stdin=f"{SPORT}\n{FOOD}\n".encode())
     assert [record["text"] for record in outcome.records] == [SPORT, FOOD]
-    assert list(outcome.records[0]) == ["text", "translation", "truncated_tokens"]
+    assert list(outcome.records[0]) == ["text", "translation", "finished", "truncated_tokens"]
     plain = llmkit("translate", stdin=f"{SPORT}\n{FOOD}\n".encode())
     assert plain.out.splitlines() == [record["translation"] for record in outcome.records]
 
@@ -109,7 +109,8 @@ def test_the_pair_decides_prefix_length_and_beams() -> None:
     engine.generate = spy  # type: ignore[method-assign]
     list(model.translate(["soup"], target_language="fr"))
     assert prompts == [model.loaded.tokenizer("say fr: soup")["input_ids"]]
-    assert (options_seen[0].max_new_tokens, options_seen[0].beams) == (5, 2)
+    # transformers counts the decoder's start in max_length
+    assert (options_seen[0].max_new_tokens, options_seen[0].beams) == (4, 2)
 
 
 def test_generate_and_summarize_use_the_prefix_of_a_text_to_text_model() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import random
+from typing import Any
 
 import pytest
-from builders import TASK_NAMES, recipe_of, rows, task_of, tiny_model
+from builders import TASK_NAMES, TaskName, recipe_of, rows, task_of, tiny_model
 from facts import logged, says
 
 from llmkit.data.rows import Row
@@ -193,14 +194,23 @@ def test_rows_that_the_task_drops_are_left_out_for_the_baselines_too() -> None:
     assert not logging.getLogger("llmkit").disabled
 
 
-def test_a_written_baseline_is_cut_at_the_models_own_limit() -> None:
-    task = task_of("summarization", max_target_tokens=4)
-    row = Row({"text": "the old dog walks over the green river", "summary": "the"}, "1")
-    examples = task.encode([row])
-    cut = comparison._truncate(task, row.fields["text"])
-    assert row.fields["text"].startswith(cut)
-    assert len(task.loaded.tokenizer(cut, add_special_tokens=False)["input_ids"]) == 4
-    assert examples.rows == 1
+@pytest.mark.parametrize("name", ["summarization", "translation", "text-to-text"])
+def test_a_written_baseline_is_scored_whole_whatever_the_models_limit(name: TaskName) -> None:
+    first, rest = "the old dog walks over the green river.", " A letter came late."
+    task: Any = task_of(name, max_target_tokens=4, generation={"max_new_tokens": 2})
+    source, target = task.recipe.SOURCE, task.recipe.TARGET
+    row = Row({source: first + rest, target: first if name == "summarization" else first + rest}, "1")
+    compared = compare_predictions(
+        task,
+        {"rougeL": 0.5},
+        train=(),
+        rows=[row],
+        examples=task.encode([row]),
+        metrics=["rouge"],
+        rouge_tokenizer="auto",
+    )
+    assert compared is not None
+    assert compared.baselines[0].scores["rougeL"] == 1
 
 
 def test_training_rows_beyond_the_limit_are_drawn_evenly_and_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -107,9 +107,11 @@ def test_each_verb_finds_its_own_entry_among_those_of_googles_t5() -> None:
     assert (other.prefix, other.num_beams, other.max_length) == ("", 4, 200)
 
 
-def test_googles_t5_is_measured_with_its_prefix() -> None:
+def test_googles_t5_is_measured_with_its_prefix_and_generation_options() -> None:
     recipe = recipe_for(googles(), "seq2seq-lm")
-    assert (recipe.task, recipe.prefix, recipe.generation.beams) == ("summarization", "summarize: ", 1)
+    assert (recipe.task, recipe.prefix) == ("summarization", "summarize: ")
+    chosen = recipe.generation.model_dump(exclude_none=True)
+    assert chosen == {"beams": 4, "early_stopping": True, "max_new_tokens": 199}  # without the decoder's start
 
 
 # ---- damaged entries
@@ -160,8 +162,8 @@ def test_a_damaged_entry_is_refused_by_its_key(verb: str, entries: Any, named: s
 @pytest.mark.parametrize(
     ("entries", "generation", "key"),
     [
-        (GOOGLES, {"num_beams": 1000}, "generation.beams"),
-        ({}, {"repetition_penalty": 0.01}, "generation.repetition_penalty"),
+        (GOOGLES, {"num_beams": 1000}, "num_beams 1000"),
+        ({}, {"repetition_penalty": 0.01}, "repetition_penalty 0.01"),
         (entry("summarization", overflow="window", window_overlap=400), {}, "window_overlap"),
     ],
 )

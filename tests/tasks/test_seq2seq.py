@@ -29,6 +29,7 @@ from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.recipe.languages import english_name, language_code
+from llmkit.tasks.decoding import Written
 from llmkit.tasks.seq2seq.chunks import split_text, write_in_rounds
 from llmkit.training.precision import choose_precision
 
@@ -338,10 +339,12 @@ def test_rounds_end_where_joining_gives_nothing_shorter(caplog: pytest.LogCaptur
         ids = [ord(letter) for letter in text]
         return [ids[place : place + 4] for place in range(0, len(ids), 4)]
 
-    def write(sequences: list[list[int]]) -> list[str]:
-        return ["".join(map(chr, ids)) for ids in sequences]
+    def write(sequences: list[list[int]]) -> list[Written]:
+        texts = ["".join(map(chr, ids)) for ids in sequences]
+        return [Written(text, finished=text != "abcd") for text in texts]
 
-    assert write_in_rounds([cut("abcdefgh"), cut("xyz")], write=write, split=cut) == ["abcd efgh", "xyz"]
+    results = write_in_rounds([cut("abcdefgh"), cut("xyz")], write=write, split=cut)
+    assert results == [Written("abcd efgh", finished=False), Written("xyz", finished=True)]
     assert len(logged(caplog, "WARNING", 1, 2, "texts")) == 1
 
 

@@ -107,8 +107,8 @@ BASELINES: Mapping[str, Baseline] = {
     "most-frequent-tag": Baseline(
         "most-frequent-tag", "most frequent tag of each word", _most_frequent_tags, needs=("words", "tags")
     ),
-    "copy": Baseline("copy", "copy of the source", _copy, learns=False, writes=True),
-    "lead-1": Baseline("lead-1", "first sentence", _lead, learns=False, writes=True),
+    "copy": Baseline("copy", "copy of the source", _copy, learns=False),
+    "lead-1": Baseline("lead-1", "first sentence", _lead, learns=False),
     "majority": Baseline("majority", "majority class", _majority),
     "majority-set": Baseline("majority", "most frequent set of labels", _majority_set),
     "mean": Baseline("mean", "mean value", _mean),

@@ -3,7 +3,7 @@
 transformers copies the keys and values of the source for each beam, and again at each step to follow the beams; and a
 finished text is computed until the last text of its batch is finished. Here the beams of a text share the keys and
 values of its source, as several queries of one attention, and a text that cannot improve leaves the batch.
-The rules of the search are those of `GenerationMixin._beam_search` with a length penalty of 1 and no early stopping.
+The rules of the search are those of `GenerationMixin._beam_search`.
 
 Legend: B texts, K beams, C candidates (K for each end of text, and K), S source tokens, L new tokens at most,
 H heads, D units of a head, W width, V vocabulary.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ _NEVER = -1.0e9
 """Score of excluded candidates; the value of transformers, since it is added, not assigned."""
 _LEAVE_SHARE = 8
 """Finished texts are removed once they are one in 8 of the batch: removal copies the states of the others."""
+EarlyStopping = bool | Literal["never"]
 Processors = Callable[[Tensor, Tensor], Tensor]
 """Ids written so far, the start included (rows, T), and log-probabilities (rows, V), to scores (rows, V)."""
 
@@ -49,7 +50,7 @@ class _Search:
     finished: Tensor
     """(B, K, 1 + L) the best ended texts."""
     scores: Tensor
-    """(B, K) their mean log-probabilities."""
+    """(B, K) their log-probabilities, divided by a power of their length."""
     is_finished: Tensor
     """(B, K) bool"""
     can_improve: Tensor
@@ -62,6 +63,19 @@ class _Search:
             setattr(self, name, [tensor[rows] for tensor in value] if isinstance(value, list) else value[rows])
 
 
+@dataclass(frozen=True)
+class StoppingRule:
+    """How finished texts are compared, and when a search ends."""
+
+    length_penalty: float = 1.0
+    """Log-probabilities are divided by the length to this power."""
+    early_stopping: EarlyStopping = False
+
+    def hoped_length(self, length: int, *, max_new_tokens: int) -> int:
+        """The length at which an unfinished beam is compared with finished texts."""
+        return max_new_tokens if self.early_stopping == "never" and self.length_penalty > 0 else length
+
+
 @torch.inference_mode()
 def beam_search(
     model: Any,
@@ -71,6 +85,7 @@ def beam_search(
     max_new_tokens: int,
     ids: SpecialIds,
     process: Processors | None,
+    rule: StoppingRule = StoppingRule(),
 ) -> Tensor:
     """(B, K, 1 + L) the best texts, best first, each with the decoder's start token first and padding last.
 
@@ -89,7 +104,7 @@ def beam_search(
         ended = torch.isin(token, torch.tensor(ids.ends, device=token.device))
         if step == max_new_tokens - 1:
             ended = torch.ones_like(ended)
-        _advance(search, beam, token, totals, ended, step=step)
+        _advance(search, beam, token, totals, ended, step=step, rule=rule)
         done = ~search.can_improve
         if step == max_new_tokens - 1 or bool(done.all()):
             break
@@ -185,7 +200,9 @@ def _candidates(
     return index // per_beam, token.flatten(1).gather(1, index), totals
 
 
-def _advance(search: _Search, beam: Tensor, token: Tensor, totals: Tensor, ended: Tensor, *, step: int) -> None:
+def _advance(
+    search: _Search, beam: Tensor, token: Tensor, totals: Tensor, ended: Tensor, *, step: int, rule: StoppingRule
+) -> None:
     """Update the search: candidates that ended become finished texts, the best others the beams."""
     beams = search.running.shape[1]
     written = _of_beams(search.running, beam)  # (B, C, 1 + L)
@@ -200,14 +217,18 @@ def _advance(search: _Search, beam: Tensor, token: Tensor, totals: Tensor, ended
 
     may_end = ended.clone()
     may_end[:, beams:] = False  # the candidates after the first K only replace ended ones
-    means = totals / (step + 1) + (~search.can_improve)[:, None] * _NEVER + ~may_end * _NEVER
-    merged = torch.cat([search.scores, means], dim=1)
+    scores = totals / (step + 1) ** rule.length_penalty
+    scores = scores + (~search.can_improve)[:, None] * _NEVER + ~may_end * _NEVER
+    merged = torch.cat([search.scores, scores], dim=1)
     search.scores, best = merged.topk(beams, dim=1)
     search.finished = _of_beams(torch.cat([search.finished, written], dim=1), best)
     search.is_finished = torch.cat([search.is_finished, may_end], dim=1).gather(1, best)
-    best_running = search.running_scores[:, :1] / (step + 1)
+    hoped = rule.hoped_length(step + 1, max_new_tokens=search.running.shape[2] - 1)
+    best_running = search.running_scores[:, :1] / hoped**rule.length_penalty
     worst = torch.where(search.is_finished, search.scores.min(dim=1, keepdim=True).values, _NEVER)
     search.can_improve = search.can_improve & (best_running > worst).any(dim=1)
+    if rule.early_stopping is True:
+        search.can_improve = search.can_improve & ~search.is_finished.all(dim=1)
 
 
 def _of_beams(states: Tensor, beam: Tensor) -> Tensor:

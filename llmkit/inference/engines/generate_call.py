@@ -23,6 +23,8 @@ def generation_config(options: GenerationBlock, ids: SpecialIds) -> GenerationCo
         max_new_tokens=token_limit(options),
         do_sample=False,
         num_beams=options.beams,
+        length_penalty=options.length_penalty,
+        early_stopping=options.early_stopping,
         num_return_sequences=options.num_return_sequences if options.beams > 1 else 1,
         **ids.as_generation_keys(),
     )

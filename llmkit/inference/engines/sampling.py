@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from llmkit.errors import ModelError
+from llmkit.inference.engines.constraints import constraint_processors
 from llmkit.inference.engines.special_ids import SpecialIds
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
@@ -32,6 +33,8 @@ from llmkit.tasks.decoding import Lead, TextDecoder, first_stop
 def logits_processors(
     options: GenerationBlock,
     *,
+    ids: SpecialIds,
+    sources: Sequence[Sequence[int]],
     padding: Sequence[int],
     prompt_tokens: int,
     draws: Tensor | None,
@@ -40,13 +43,16 @@ def logits_processors(
     """The chain from logits to scores, the largest of which is the next token.
 
     Args:
+        sources: ids of each row's prompt, or of its source for an encoder-decoder, without padding.
         padding: padding ids to the left of each row.
         prompt_tokens: ids before the first new one, padding included.
         draws: (B, max_new_tokens) of `uniform_draws`; None unless the options sample.
     """
     chain: list[LogitsProcessor] = [_RefuseNonFinite()]
+    left_padding = torch.tensor(padding, device=device)
     if options.repetition_penalty != 1.0:
-        chain.append(_RepetitionPenalty(options.repetition_penalty, torch.tensor(padding, device=device)))
+        chain.append(_RepetitionPenalty(options.repetition_penalty, left_padding))
+    chain += constraint_processors(options, ids=ids, sources=sources, padding=left_padding, prompt_tokens=prompt_tokens)
     if options.temperature is not None:
         chain.append(TemperatureLogitsWarper(options.temperature))
     if options.top_k is not None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from llmkit.inference.engines.generate_call import token_limit
 from llmkit.inference.engines.sampling import logits_processors, uniform_draws
 from llmkit.inference.engines.special_ids import SpecialIds
 from llmkit.recipe.blocks import GenerationBlock
@@ -18,16 +17,19 @@ def greedy_tokens(
 ) -> Iterator[int]:
     """The most probable (or sampled) tokens one by one up to the limit, without removing end-of-text and padding."""
     inputs, start = _first_inputs(model, prompt, ids, device=device)
+    options = options.for_prompt(len(prompt))
     written_key = "decoder_input_ids" if model.config.is_encoder_decoder else "input_ids"
     written = torch.tensor([start], device=device)  # (1, T)
     processors: Any = logits_processors(
         options,
+        ids=ids,
+        sources=[prompt],
         padding=[0],
         prompt_tokens=len(start),
         draws=uniform_draws(options, [(0, 0)], device=device),
         device=device,
     )
-    for _ in range(token_limit(options)):
+    for _ in range(options.new_tokens(len(prompt))):
         # Not around the loop: inference mode would leak into the caller at each `yield`.
         with torch.inference_mode():
             output = model(**inputs, use_cache=True)

@@ -8,6 +8,7 @@ Legend: N sequences, B batch, T tokens, C classes, D hidden units, V vocabulary.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,8 @@ import torch
 from torch import Tensor
 from transformers import StoppingCriteriaList
 
-from llmkit.inference.engines.beam_search import beam_search
+from llmkit.inference.engines.beam_search import StoppingRule, beam_search
+from llmkit.inference.engines.constraints import needs_source
 from llmkit.inference.engines.generate_call import generation_config, token_limit, without_generation_config
 from llmkit.inference.engines.sampling import StopTexts, logits_processors, refuse_non_finite, uniform_draws
 from llmkit.inference.engines.special_ids import SpecialIds, special_ids
@@ -170,29 +172,40 @@ class TransformersEngine:
         Raises:
             ModelError: a logit is not finite, or the model has no end-of-text token.
         """
-        limit = token_limit(options)
         samples = options.num_return_sequences if options.beams == 1 else 1
         # Sampled copies are separate sequences, so that a batch never exceeds its tokens.
-        rows = [(index, sample) for index in range(len(sequences)) for sample in range(samples)]
+        rows_by_limit: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for index, sequence in enumerate(sequences):
+            rows_by_limit[options.new_tokens(len(sequence))] += [(index, sample) for sample in range(samples)]
+        results: list[list[list[int]]] = [[[]] * options.num_return_sequences for _ in sequences]
+        for limit, rows in rows_by_limit.items():
+            limited = options.model_copy(update={"max_new_tokens": limit, "max_length": None})
+            for (index, sample), lists in self._generate_rows(sequences, rows, limited):
+                results[index][sample : sample + len(lists)] = lists
+        return results
+
+    def _generate_rows(
+        self, sequences: Sequence[Sequence[int]], rows: list[tuple[int, int]], options: GenerationBlock
+    ) -> Iterator[tuple[tuple[int, int], list[list[int]]]]:
+        """For each row, an (index, sample), its lists of new ids."""
+        limit = token_limit(options)
         searches = self._searches(options)
         # Our beam search stores a source once; generate() once for each beam.
         lengths = [
             len(sequences[index]) * (1 if searches else options.beams) + limit * options.beams for index, _ in rows
         ]
         max_tokens = self._beam_tokens if searches else self._generate_tokens
-        results: list[list[list[int]]] = [[[]] * options.num_return_sequences for _ in sequences]
         ids = special_ids(self._loaded)
-        with _evaluating(self._model), torch.inference_mode():
+        with _evaluating(self._model):
             for batch in batches_by_length(lengths, max_tokens=max_tokens):
                 batch_rows = [rows[index] for index in batch]
                 prompts = [sequences[index] for index, _ in batch_rows]
-                if searches:
-                    new = self._search_batch(prompts, options, ids)
-                else:
-                    new = self._generate_batch(prompts, batch_rows, options, ids)
-                for (index, sample), lists in zip(batch_rows, new, strict=True):
-                    results[index][sample : sample + len(lists)] = lists
-        return results
+                with torch.inference_mode():
+                    if searches:
+                        new = self._search_batch(prompts, options, ids)
+                    else:
+                        new = self._generate_batch(prompts, batch_rows, options, ids)
+                yield from zip(batch_rows, new, strict=True)
 
     def generate_stream(self, sequence: Sequence[int], options: GenerationBlock) -> Generator[int, None, None]:
         """The ids of `generate([sequence], options)[0][0]`, each as soon as it is known.
@@ -220,21 +233,25 @@ class TransformersEngine:
                     return
 
     def _searches(self, options: GenerationBlock) -> bool:
-        """Whether our beam search is used; only generate() supports stop texts."""
-        return bool(self._model.config.is_encoder_decoder) and options.beams > 1 and not options.stop
+        """Whether our beam search is used; only generate() supports stop texts and knows the source of a beam."""
+        searchable = options.beams > 1 and not options.stop and not needs_source(options)
+        return bool(self._model.config.is_encoder_decoder) and searchable
 
     def _search_batch(
         self, prompts: list[Sequence[int]], options: GenerationBlock, ids: SpecialIds
     ) -> list[list[list[int]]]:
         """As `_generate_batch`, for encoder-decoders with beams."""
-        processors: Any = logits_processors(options, padding=[0], prompt_tokens=1, draws=None, device=self._device)
+        processors: Any = logits_processors(
+            options, ids=ids, sources=(), padding=[0], prompt_tokens=1, draws=None, device=self._device
+        )
         output = beam_search(
             self._model,
             self._padded(prompts, pad_id=ids.pad, side="right"),
             beams=options.beams,
             max_new_tokens=token_limit(options),
             ids=ids,
-            process=processors if options.repetition_penalty != 1.0 else None,
+            process=processors if len(processors) > 1 else None,  # the first one only refuses damaged logits
+            rule=StoppingRule(options.length_penalty, options.early_stopping),
         )  # (B, K, 1 + L)
         return [[ids.without(row[1:]) for row in rows[: options.num_return_sequences]] for rows in output.tolist()]
 
@@ -253,6 +270,8 @@ class TransformersEngine:
             generation_config=generation_config(options, ids),
             logits_processor=logits_processors(
                 options,
+                ids=ids,
+                sources=prompts,
                 padding=[0 if encoder_decoder else prompt_tokens - len(prompt) for prompt in prompts],
                 prompt_tokens=prompt_tokens,
                 draws=uniform_draws(options, rows, device=self._device),

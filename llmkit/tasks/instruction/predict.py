@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llmkit.errors import DataError
@@ -11,7 +11,7 @@ from llmkit.models.chat import Messages, encode_prompts, without_oldest_exchange
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Engine, StreamingEngine
-from llmkit.tasks.decoding import TextDecoder, cut_at_stop, stream_ids, stripped
+from llmkit.tasks.decoding import TextDecoder, Written, stream_ids, stripped, written
 from llmkit.tasks.unknown import UnknownCount
 
 logger = logging.getLogger("llmkit")
@@ -24,6 +24,8 @@ class Reply:
     """How many of the oldest messages did not fit with the newest ones and an answer."""
     unknown_tokens: int = 0
     """Tokens of the last message that stand for text that the model cannot read."""
+    finished: bool = True
+    """Whether the answer ended by itself, not at its length limit."""
 
 
 @dataclass(frozen=True)
@@ -51,22 +53,21 @@ def answer_chat(loaded: LoadedModel, engine: Engine, messages: Messages, *, opti
         ModelError: a chat template that fails, or outputs that are not finite.
     """
     fitted = _fit(loaded, messages, options=options)
-    [text] = answer_fitted(loaded, engine, [fitted])
-    return Reply(text, fitted.unread_messages, _count_unknown(loaded, messages))
+    decoder = TextDecoder(loaded, keep_special=options.keep_special)
+    [[answer]] = answer_fitted(engine, [fitted], decoder=decoder)
+    decoder.report()
+    return Reply(answer.text, fitted.unread_messages, _count_unknown(loaded, messages), answer.finished)
 
 
-def answer_fitted(loaded: LoadedModel, engine: Engine, prompts: Sequence[FittedPrompt]) -> list[str]:
-    """The answer to each prompt; those with the same room for it are generated together."""
-    answers = [""] * len(prompts)
-    decoder = TextDecoder(loaded, keep_special=any(prompt.options.keep_special for prompt in prompts))
+def answer_fitted(engine: Engine, prompts: Sequence[FittedPrompt], *, decoder: TextDecoder) -> list[list[Written]]:
+    """The answers to each prompt, `num_return_sequences` of them; prompts with the same room are generated together."""
+    answers: list[list[Written]] = [[] for _ in prompts]
     for limit in sorted({prompt.limit for prompt in prompts}):  # of most the same; less where the window ends first
         rows = [row for row, prompt in enumerate(prompts) if prompt.limit == limit]
         options = prompts[rows[0]].options
         for row, outputs in zip(rows, engine.generate([prompts[row].ids for row in rows], options), strict=True):
-            text = decoder.text(outputs[0], decoder.lead(prompts[row].ids))
-            answers[row] = cut_at_stop(text, options.stop).strip()
-            decoder.count_hidden(outputs[0])
-    decoder.report()
+            results = [written(decoder, ids, options, prompt=prompts[row].ids) for ids in outputs]
+            answers[row] = [Written(result.text.strip(), result.finished) for result in results]
     return answers
 
 
@@ -89,22 +90,30 @@ def fit_prompts(
         while len(ids) > room and sum(message["role"] == "user" for message in history) > 1:
             history = without_oldest_exchange(history)
             ids = encode_prompts(loaded, [history])[0]
-        limit = min(options.max_new_tokens, window - len(ids))
-        own_options = options.model_copy(update={"max_new_tokens": limit})
+        limit = min(options.new_tokens(len(ids)), window - len(ids))
+        least = min(options.min_new_tokens, max(limit, 0))
+        own_options = options.model_copy(update={"max_new_tokens": limit, "max_length": None, "min_new_tokens": least})
         fitted.append(FittedPrompt(ids, own_options, len(chat) - len(history)) if limit > 0 else None)
     return fitted
 
 
 def stream_chat(
-    loaded: LoadedModel, engine: StreamingEngine, messages: Messages, *, options: GenerationBlock
+    loaded: LoadedModel,
+    engine: StreamingEngine,
+    messages: Messages,
+    *,
+    options: GenerationBlock,
+    on_end: Callable[[bool], None] = lambda finished: None,
 ) -> Iterator[str]:
     """The text of `answer_chat` in chunks, as they are generated. Closing the iterator stops.
 
+    Args:
+        on_end: called after the last chunk with whether the answer ended by itself, not at its length limit.
     Raises:
         DataError, ModelError: as `answer_chat`, before the first chunk.
     """
     fitted = _fit(loaded, messages, options=options)
-    yield from stripped(stream_ids(loaded, engine, fitted.ids, options=fitted.options))
+    yield from stripped(stream_ids(loaded, engine, fitted.ids, options=fitted.options, on_end=on_end))
 
 
 def _fit(loaded: LoadedModel, messages: Messages, *, options: GenerationBlock) -> FittedPrompt:

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from llmkit.models.chat import is_chat_model
 from llmkit.models.families import Head, families_with
-from llmkit.recipe.blocks import Block, ColumnType, PositiveInt, ScratchModel
+from llmkit.models.generation import config_options
+from llmkit.recipe.blocks import Block, ColumnType, MinNewTokens, NgramSize, PositiveInt, ScratchModel
 from llmkit.tasks.base import TaskRecipe
 
 if TYPE_CHECKING:
@@ -17,11 +18,16 @@ if TYPE_CHECKING:
 
 
 class AnswerBlock(Block):
-    """How answers are generated: greedily in evaluation; and by default with the saved model."""
+    """How answers are generated: without sampling in evaluation; and by default with the saved model. Options that are
+    not given are those of the model's own generation config."""
 
     max_new_tokens: PositiveInt | None = None
     """Length limit; without it, the 99th percentile of the training answers."""
-    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    min_new_tokens: MinNewTokens | None = None
+    """The end of text is impossible before this many tokens."""
+    no_repeat_ngram_size: NgramSize | None = None
+    """No sequence of this many tokens occurs twice in prompt and answer; 0 turns it off."""
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] | None = None
     """Divides the scores of tokens already there (Keskar et al. 2019); 1 is off."""
 
 
@@ -72,4 +78,5 @@ class InstructionRecipe(TaskRecipe):
 
     @classmethod
     def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
-        return {"generation": {"repetition_penalty": loaded.model.generation_config.repetition_penalty or 1.0}}
+        options = config_options(loaded)
+        return {"generation": {key: value for key, value in options.items() if key in AnswerBlock.model_fields}}

@@ -20,11 +20,13 @@ from llmkit.errors import DataError, UsageError
 from llmkit.models.causal import next_token_loss_sum
 from llmkit.models.chat import TEMPLATE, Messages, answer_ends, fault_in
 from llmkit.models.ends import name_special_ids
+from llmkit.models.generation import save_options
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED
-from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import BaseTask, Batch, Engine
+from llmkit.tasks.decoding import TextDecoder
 from llmkit.tasks.encoding import in_chunks, length_limit
+from llmkit.tasks.generation import task_options, with_limit
 from llmkit.tasks.instruction.conversations import FittedChats, fit_chats, user_text
 from llmkit.tasks.instruction.predict import answer_fitted, fit_prompts
 from llmkit.tasks.instruction.recipe import InstructionRecipe
@@ -44,6 +46,8 @@ class InstructionTask(BaseTask):
                 f"max_tokens: {recipe.max_tokens:,}, but {loaded.name} reads {loaded.window:,} tokens at most."
             )
         self._max_tokens = recipe.max_tokens or loaded.window
+        default_limit = min(_DEFAULT_MAX_NEW_TOKENS, self._max_tokens)
+        self.options = task_options(loaded, recipe.generation, default_limit=default_limit)
         self._save_config()
 
     def encode(self, rows: Iterable[Row]) -> Examples:
@@ -76,40 +80,33 @@ class InstructionTask(BaseTask):
         return next_token_loss_sum(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
-        """The answer to the last turn of each row, generated greedily, as `chat` and `generate` do; an empty one where
-        the last turn alone is too long to be answered."""
-        options = GenerationBlock(
-            max_new_tokens=self._max_new_tokens, repetition_penalty=self.recipe.generation.repetition_penalty
-        )
-        fitted = fit_prompts(self.loaded, examples.sources, options=options)
-        answers = iter(answer_fitted(self.loaded, engine, [one for one in fitted if one is not None]))
+        """The answer to the last turn of each row, generated without sampling, as `chat` and `generate` do; an empty one
+        where the last turn alone is too long to be answered."""
+        fitted = fit_prompts(self.loaded, examples.sources, options=self.options)
+        decoder = TextDecoder(self.loaded)
+        answers = iter(answer_fitted(engine, [one for one in fitted if one is not None], decoder=decoder))
         if unanswered := fitted.count(None):
             logger.warning("answers: %s prompts are too long to be answered, and count as wrong", f"{unanswered:,}")
-        return ["" if one is None else next(answers) for one in fitted]
+        decoder.report()
+        return ["" if one is None else next(answers)[0].text for one in fitted]
 
     def prepare_training(self, train: Examples) -> Examples:
         """Set the length limit so that 99 % of the training answers fit, and save it with the model."""
         if self.recipe.generation.max_new_tokens is None and len(train):
             lengths = [end - start for index in range(len(train)) for start, end in _answers_of(train, index)]
             limit = length_limit(lengths)
-            self.loaded.model.generation_config.max_new_tokens = limit
+            self.options = with_limit(self.options, limit, least=self.recipe.generation.min_new_tokens)
+            save_options(self.loaded, self.options)
             logger.info("answers: limited to %s new tokens, the 99th percentile of training", f"{limit:,}")
         return train
 
-    @property
-    def _max_new_tokens(self) -> int:
-        saved_limit: int | None = self.loaded.model.generation_config.max_new_tokens
-        return saved_limit or min(_DEFAULT_MAX_NEW_TOKENS, self._max_tokens)
-
     def _save_config(self) -> None:
         """Give the tokenizer our template unless it has one, and save the options in generation_config.json."""
-        tokenizer, generation = self.loaded.tokenizer, self.loaded.model.generation_config
+        tokenizer = self.loaded.tokenizer
         if tokenizer.chat_template is None:
             tokenizer.chat_template = TEMPLATE
         name_special_ids(self.loaded, taught=next(iter(answer_ends(self.loaded)), tokenizer.eos_token_id))
-        generation.repetition_penalty = self.recipe.generation.repetition_penalty
-        if self.recipe.generation.max_new_tokens is not None:
-            generation.max_new_tokens = self.recipe.generation.max_new_tokens
+        save_options(self.loaded, self.options)
 
 
 def messages_of(row: Row) -> Messages:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.data.windows import default_overlap
 from llmkit.errors import UsageError
 from llmkit.models.threads import locked_tokenizer
+from llmkit.tasks.decoding import Written
 from llmkit.tasks.sentences import ends_sentence
 
 if TYPE_CHECKING:
@@ -123,9 +124,9 @@ def _is_border(text: str, position: int) -> bool:
 def write_in_rounds(
     chunks: Sequence[Sequence[list[int]]],
     *,
-    write: Callable[[list[list[int]]], list[str]],
+    write: Callable[[list[list[int]]], list[Written]],
     split: Callable[[str], list[list[int]]],
-) -> list[str]:
+) -> list[Written]:
     """One text for each of several texts of any length: the texts of its chunks are joined and written about again.
 
     Args:
@@ -133,27 +134,29 @@ def write_in_rounds(
         write: a text for each sequence of ids.
         split: ids of the chunks of a joined text.
     Returns:
-        In order. Where joining gave nothing shorter, the joined texts themselves; a warning counts these.
+        In order. Where joining gave nothing shorter, the joined texts themselves; a warning counts these. A text is
+        finished if all texts that were written for it are.
     """
-    results = [""] * len(chunks)
+    results = [Written("", True)] * len(chunks)
     waiting = {index: list(text_chunks) for index, text_chunks in enumerate(chunks)}
     unshortened = 0
     while waiting:
-        written = iter(write([ids for text_chunks in waiting.values() for ids in text_chunks]))
+        new_texts = iter(write([ids for text_chunks in waiting.values() for ids in text_chunks]))
         next_round: dict[int, list[list[int]]] = {}
         for index, text_chunks in waiting.items():
-            texts = [next(written) for _ in text_chunks]
-            if len(text_chunks) == 1:
-                results[index] = texts[0]
+            texts = [next(new_texts) for _ in text_chunks]
+            finished = results[index].finished and all(text.finished for text in texts)
+            results[index] = Written(texts[0].text if len(texts) == 1 else "", finished)
+            if len(texts) == 1:
                 continue
-            joined = " ".join(text.strip() for text in texts if text.strip())
+            joined = " ".join(text.text.strip() for text in texts if text.text.strip())
             joined_chunks = split(joined)
             if not joined:
                 continue
             if sum(map(len, joined_chunks)) < sum(map(len, text_chunks)):
                 next_round[index] = joined_chunks
             else:
-                results[index] = joined
+                results[index] = Written(joined, finished)
                 unshortened += 1
         waiting = next_round
     if unshortened:

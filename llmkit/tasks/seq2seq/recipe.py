@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llmkit.data.lengths import Overflow
 from llmkit.models.families import Head, families_with
-from llmkit.recipe.blocks import Block, PositiveInt
+from llmkit.models.generation import config_options
+from llmkit.recipe.blocks import BEAM_OPTIONS, Block, LengthPenalty, MinNewTokens, NgramSize, PositiveInt
 from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.seq2seq.saved import SavedSeq2Seq
 
@@ -17,14 +18,33 @@ if TYPE_CHECKING:
 
 
 class WritingBlock(Block):
-    """How texts are generated: in evaluation, and by default with the saved model."""
+    """How texts are generated: in evaluation, and by default with the saved model. Options that are not given are those
+    of the model's own generation config."""
 
     max_new_tokens: PositiveInt | None = None
     """Length limit; without it, what 99 % of the training targets need."""
-    beams: Annotated[int, Field(ge=1, le=64)] = 1
+    min_new_tokens: MinNewTokens | None = None
+    """The end of text is impossible before this many tokens."""
+    beams: Annotated[int, Field(ge=1, le=64)] | None = None
     """Beam width; 1 is greedy decoding."""
-    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    length_penalty: LengthPenalty | None = None
+    """Of beam search: a beam's score is divided by its length to this power; above 0 prefers longer texts."""
+    early_stopping: bool | Literal["never"] | None = None
+    """Of beam search: true stops at as many finished texts as beams, false when a better one is unlikely, `never` when
+    a better one is impossible."""
+    no_repeat_ngram_size: NgramSize | None = None
+    """No sequence of this many tokens occurs twice in a text; 0 turns it off."""
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] | None = None
     """Divides the scores of tokens already there (Keskar et al. 2019); 1 is off."""
+
+    @model_validator(mode="after")
+    def _check_combination(self) -> WritingBlock:
+        given = [key for key in BEAM_OPTIONS if getattr(self, key) is not None]
+        if given and self.beams == 1:
+            raise ValueError(f"{given[0]}: applies only to beam search; set beams to 2 or more, or remove it")
+        if None not in (self.min_new_tokens, self.max_new_tokens) and self.min_new_tokens > self.max_new_tokens:  # type: ignore[operator]
+            raise ValueError(f"min_new_tokens: {self.min_new_tokens} exceeds max_new_tokens {self.max_new_tokens}")
+        return self
 
 
 class Seq2SeqRecipe(TaskRecipe):
@@ -65,13 +85,12 @@ class Seq2SeqRecipe(TaskRecipe):
 
     @classmethod
     def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
-        """Of the entries of Google's T5, only the prefix."""
+        """Of the entries of Google's T5, the prefix and the generation options."""
         saved = cls.SAVED.load(loaded) if cls.SAVED.is_in(loaded) else SavedSeq2Seq()
-        generation = loaded.model.generation_config
-        generation_keys = {
-            "beams": generation.num_beams or 1,
-            "repetition_penalty": generation.repetition_penalty or 1.0,
-        }
+        own_keys = set(type(saved).model_fields) - set(SavedSeq2Seq.model_fields) | {"prefix"}
+        options = config_options(loaded, saved.generation_entry)
+        if options.get("beams", 1) == 1:
+            options = {key: value for key, value in options.items() if key not in BEAM_OPTIONS}
         limit = {"max_source_tokens": loaded.window} if loaded.is_bounded else {}
-        saved_keys = saved.model_dump(exclude_none=True, exclude=set(SavedSeq2Seq.model_fields) - {"prefix"})
-        return {**saved_keys, **limit, "generation": generation_keys}
+        generation = {key: value for key, value in options.items() if key in WritingBlock.model_fields}
+        return {**saved.model_dump(exclude_none=True, include=own_keys), **limit, "generation": generation}

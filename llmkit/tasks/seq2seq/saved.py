@@ -7,13 +7,14 @@ with beams and lengths, which llmkit writes into generation_config.json.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from llmkit.errors import ModelError, UsageError
+from llmkit.models.generation import OPTIONS
 from llmkit.recipe.blocks import PositiveInt
-from llmkit.recipe.languages import language_code
+from llmkit.recipe.languages import language_code, likely_mistake
 from llmkit.tasks.saved import SavedWriting, saved_entries
 from llmkit.tasks.seq2seq.languages import Language, translation_prefix
 
@@ -24,12 +25,19 @@ _PAIR = re.compile(r"translation_([a-z]{2,3})_to_([a-z]{2,3})")
 
 
 class SavedSeq2Seq(SavedWriting):
+    model_config = ConfigDict(extra="allow")  # generation options, which `generation_entry` reads
+
     prefix: str | None = None
     """Put before every text."""
     num_beams: Annotated[int, Field(ge=1, le=64)] | None = None
     """Only read from Google's T5, as is `max_length`."""
     max_length: PositiveInt | None = None
-    """New tokens at most."""
+    """Tokens at most, the decoder's start included."""
+
+    @property
+    def generation_entry(self) -> dict[str, Any]:
+        """Generation options in the words of transformers, such as those of Google's T5."""
+        return {key: value for key, value in self.model_dump(exclude_none=True).items() if key in OPTIONS}
 
 
 class SavedSummarization(SavedSeq2Seq):
@@ -83,9 +91,8 @@ def text_to_text_config(loaded: LoadedModel) -> SavedTextToText:
     """
     if SavedTextToText.is_in(loaded):
         return SavedTextToText.load(loaded)
-    return SavedTextToText.load(loaded, entry=SavedSummarization.TASK).model_copy(
-        update={"prefix": "", "overflow": None}
-    )
+    saved = SavedTextToText.load(loaded, entry=SavedSummarization.TASK)
+    return SavedTextToText(prefix="", num_beams=saved.num_beams, max_length=saved.max_length)
 
 
 def translation_config(loaded: LoadedModel, *, source: str | None, target: str | None) -> SavedSeq2Seq:
@@ -111,7 +118,9 @@ def translation_config(loaded: LoadedModel, *, source: str | None, target: str |
     available = ", ".join(f"{source} to {target}" for source, target in pairs)
     if not matching:
         options = " ".join(f"--{option} {code}" for option, code in zip(("from", "to"), requested, strict=True) if code)
-        raise UsageError(f"{options}: {loaded.name} does not translate that. It translates {available}.")
+        mistakes = [likely_mistake(code) for code in requested if code is not None]
+        hint = "".join(f" {mistake}." for mistake in mistakes if mistake is not None)
+        raise UsageError(f"{options}: {loaded.name} does not translate that. It translates {available}.{hint}")
     if len(matching) > 1:
         raise UsageError(f"{loaded.name} translates {available}. Choose with --from and --to.")
     saved = pairs[matching[0]]

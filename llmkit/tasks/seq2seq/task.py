@@ -19,15 +19,16 @@ from llmkit.data.lengths import LengthCount
 from llmkit.data.order import Indices
 from llmkit.data.rows import Row
 from llmkit.models.ends import name_special_ids
+from llmkit.models.generation import OPTIONS, save_options
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED
 from llmkit.models.seq2seq import target_loss_sum
-from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import BaseTask, Batch, Engine
-from llmkit.tasks.decoding import TextDecoder
+from llmkit.tasks.decoding import TextDecoder, Written
 from llmkit.tasks.encoding import encode_texts, in_chunks, length_limit
+from llmkit.tasks.generation import task_options, with_limit
 from llmkit.tasks.padding import attention_mask, padded
-from llmkit.tasks.saved import SavedWriting, writing_config
+from llmkit.tasks.saved import SavedWriting, saved_entries, writing_config
 from llmkit.tasks.seq2seq.chunks import TextSplitter, write_in_rounds
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from llmkit.tasks.targets import TargetCheck, joined
@@ -42,12 +43,8 @@ class Seq2SeqTask(BaseTask):
         self.loaded = loaded
         default_prefix = loaded.family.default_prefix(loaded.model.config, recipe.task_prefix)
         self.prefix = default_prefix if recipe.prefix is None else recipe.prefix
-        saved_limit: int | None = loaded.model.generation_config.max_new_tokens  # of a model that this task trained
-        self.options = GenerationBlock(
-            max_new_tokens=recipe.generation.max_new_tokens or saved_limit or recipe.max_target_tokens,
-            beams=recipe.generation.beams,
-            repetition_penalty=recipe.generation.repetition_penalty,
-        )
+        self.options = task_options(loaded, recipe.generation, default_limit=recipe.max_target_tokens)
+        self._base_entry = self._options_of_base()
         self._writing = writing_config(loaded)
         self._save_config()
 
@@ -101,11 +98,12 @@ class Seq2SeqTask(BaseTask):
         sources = examples.columns["input_ids"]
         decoder = TextDecoder(self.loaded, written=joined(self._writing, SavedWriting(**examples.writing)))
         chunks = [[sources[index].tolist() for index in indices] for indices in examples.examples_of()]
-        return write_in_rounds(
+        results = write_in_rounds(
             chunks,
             write=lambda sequences: self._write(sequences, engine, decoder),
             split=lambda text: self._splitter().split(text),
         )
+        return [result.text for result in results]
 
     def prepare_training(self, train: Examples) -> Examples:
         """The examples without the rows that are too long to be paired with their target, which are counted.
@@ -124,9 +122,19 @@ class Seq2SeqTask(BaseTask):
                 *(f"{self.recipe.max_source_tokens:,}", self.recipe.TARGET),
             )
             train = train.take(whole)
+        if self._base_entry:
+            logger.info(
+                "generation: the trained model does not keep options that %s has for its own %s: %s",
+                *(self.loaded.name, self.recipe.task, self._base_entry),
+            )
         if self.recipe.generation.max_new_tokens is None and len(train):
             self._limit_to(train)
         return train
+
+    def _options_of_base(self) -> str:
+        """The options in the entry of a base model that another program trained, such as Google's T5, in words."""
+        entry = saved_entries(self.loaded).get(self.recipe.task, {})
+        return ", ".join(f"{name} {value}" for name, value in entry.items() if name in OPTIONS)
 
     def _limit_to(self, examples: Examples) -> None:
         """Set the length limit from these targets, which are never longer than `max_target_tokens`."""
@@ -135,11 +143,13 @@ class Seq2SeqTask(BaseTask):
             "generation.max_new_tokens: %s, the 99th percentile of the training targets, end of text included",
             f"{limit:,}",
         )
-        self.options = self.options.model_copy(update={"max_new_tokens": limit})
+        self.options = with_limit(self.options, limit, least=self.recipe.generation.min_new_tokens)
         self._save_config()
 
-    def _write(self, sequences: list[list[int]], engine: Engine, decoder: TextDecoder) -> list[str]:
-        return [decoder.text(ids[0]) for ids in engine.generate(sequences, self.options)]
+    def _write(self, sequences: list[list[int]], engine: Engine, decoder: TextDecoder) -> list[Written]:
+        outputs = engine.generate(sequences, self.options)
+        # An evaluation counts the texts at their limit by itself.
+        return [Written(decoder.text(ids[0]), finished=True) for ids in outputs]
 
     def _prefix_of(self, row: Row) -> str:
         prefix: str = row.fields.get("prefix", self.prefix)  # rows of text-to-text may have one
@@ -152,10 +162,7 @@ class Seq2SeqTask(BaseTask):
 
     def _save_config(self) -> None:
         """Save prefix and options in the model's configs, for inference."""
-        generation = self.loaded.model.generation_config
         name_special_ids(self.loaded, taught=self.loaded.tokenizer.eos_token_id)
         writing = self._writing.model_dump(exclude_none=True)
         self.recipe.saved_config(prefix=self.prefix).model_copy(update=writing).save(self.loaded)
-        generation.max_new_tokens = self.options.max_new_tokens
-        generation.num_beams = self.options.beams
-        generation.repetition_penalty = self.options.repetition_penalty
+        save_options(self.loaded, self.options)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from llmkit.recipe.blocks import ColumnType
-from llmkit.recipe.languages import language_code
+from llmkit.recipe.languages import language_code, likely_mistake
 from llmkit.tasks.seq2seq.languages import Language, is_same, translation_prefix
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedTranslation
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
+
+logger = logging.getLogger("llmkit")
 
 
 class TranslationRecipe(Seq2SeqRecipe):
@@ -62,4 +65,7 @@ class TranslationRecipe(Seq2SeqRecipe):
     def _two_languages(self) -> TranslationRecipe:
         if is_same(self.source_language, self.target_language):
             raise ValueError(f"target_language: is the source_language, {self.source_language}")
+        for language in (self.source_language, self.target_language):
+            if (mistake := likely_mistake(language)) is not None:
+                logger.warning("languages: %s", mistake)
         return self
