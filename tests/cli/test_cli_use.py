@@ -202,7 +202,7 @@ def test_summarize_reads_rows_or_a_whole_document(here: Path, tmp_path: Path) ->
     assert len(llmkit("summarize", document, "--json").records) == 1
     lines = llmkit("summarize", document, "--lines", "--json").records
     assert [line["text"] for line in lines] == [SPORT, FOOD]
-    assert list(lines[0]) == ["text", "summary", "truncated_tokens", "parts"]
+    assert list(lines[0]) == ["text", "summary", "finished", "truncated_tokens", "parts"]
 
 
 def test_every_verb_refuses_a_model_of_another_family_and_names_the_verb_that_fits(here: Path) -> None:
