@@ -133,7 +133,8 @@ def generate(
         for result in generated:
             lead = result.prompt if _shows_prompt(opened, raw=raw) else ""
             plain = [lead + text for text in result.texts]
-            write("\n---\n".join(plain), {"prompt": result.prompt, "texts": result.texts})
+            unknown = {"unknown_tokens": result.unknown_tokens} if result.unknown_tokens else {}
+            write("\n---\n".join(plain), {"prompt": result.prompt, "texts": result.texts, **unknown})
 
 
 def summarize(
