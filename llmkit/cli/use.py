@@ -160,6 +160,8 @@ def generate(
             record = {"prompt": result.prompt, "texts": result.texts, "finished": result.finished}
             if len(result.texts) > 1:
                 record["texts_finished"] = result.texts_finished
+            if result.unknown_tokens:
+                record["unknown_tokens"] = result.unknown_tokens
             write("\n---\n".join(plain), record)
 
 

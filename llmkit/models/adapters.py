@@ -141,6 +141,9 @@ def put_tensors(model: PreTrainedModel, tensors: Mapping[str, Tensor], *, name: 
         ModelError: names or shapes do not match this adapter, or a weight is not finite.
     """
     parameters = dict(_stored(model))
+    # Embeddings that peft saves beside an adapter are part of the base already, in place of its own.
+    saved_embeddings = {ADAPTER_PREFIX + key for key in _embedding_names(model)} - parameters.keys()
+    tensors = {key: tensor for key, tensor in tensors.items() if key not in saved_embeddings}
     other = sorted(parameters.keys() ^ tensors.keys()) or [
         key for key, parameter in parameters.items() if parameter.shape != tensors[key].shape
     ]
@@ -152,6 +155,14 @@ def put_tensors(model: PreTrainedModel, tensors: Mapping[str, Tensor], *, name: 
     with torch.no_grad():
         for key, parameter in parameters.items():
             parameter.copy_(tensors[key])
+
+
+def _embedding_names(model: PreTrainedModel) -> set[str]:
+    """Names of the matrices with a row for each token, also those of tied weights."""
+    output = model.get_output_embeddings()
+    matrices = {id(model.get_input_embeddings().weight), *([] if output is None else [id(output.weight)])}
+    names = model.named_parameters(remove_duplicate=False)
+    return {name for name, parameter in names if id(parameter) in matrices}
 
 
 def merge_adapter(model: PreTrainedModel) -> None:

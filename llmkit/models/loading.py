@@ -30,6 +30,7 @@ from llmkit.models.threads import one_load_at_a_time
 from llmkit.models.tokenizer_files import TOKENIZER_CONFIG, read_tokenizer
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.models.weights import (
+    embedding_rows,
     has_weights,
     load_weights,
     merge_into_base,
@@ -121,6 +122,7 @@ def load_model(
     family = family_of(model_type, name=resolved.name)
     cls = family.model_class(head, model_type=str(model_type))
     config = read_config(cls, resolved)
+    config.vocab_size = embedding_rows(resolved) or config.vocab_size
     if str((config.architectures or [""])[0]).endswith("ForMultipleChoice"):
         _name_labels(config, _UNNAMED)  # its classifier has one output, even if the config has more labels
     if head in LABELLED_HEADS:

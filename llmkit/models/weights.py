@@ -32,6 +32,8 @@ from llmkit.models.resolve import GENERATION_CONFIG, ResolvedModel
 from llmkit.models.stored import StoredTensor, read_tensors, stored_tensors, tensors_of
 
 logger = logging.getLogger("llmkit")
+_EMBEDDINGS = ("wte.weight", "shared.weight", "embed_tokens.weight", "word_embeddings.weight", "lm_head.weight")
+"""Ends of the names of matrices with a row for each token."""
 
 
 def load_weights(
@@ -152,6 +154,12 @@ def _adapter_heads(resolved: ResolvedModel) -> dict[str, StoredTensor]:
         return {}
     tensors = _adapter_tensors(resolved).items()
     return {name.removeprefix(ADAPTER_PREFIX): tensor for name, tensor in tensors if ".lora_" not in name}
+
+
+def embedding_rows(resolved: ResolvedModel) -> int | None:
+    """Rows of the embeddings that peft saved beside an adapter, whose vocabulary may be larger than the base's."""
+    rows = [tensor.shape[0] for name, tensor in _adapter_heads(resolved).items() if name.endswith(_EMBEDDINGS)]
+    return max(rows, default=None)
 
 
 def put_adapter(model: PreTrainedModel, resolved: ResolvedModel) -> Adapter:

@@ -50,6 +50,8 @@ class TextDecoder:
             keep_special: keep all special tokens but those that pad, start or end a text.
             written: the special tokens that are text; None for those in the model's config.
         """
+        from tokenizers.decoders import ByteLevel
+
         self._tokenizer = loaded.tokenizer
         self._cleans_up = None if loaded.family.cleans_up_spaces else False
         self._continues = loaded.family.continues_prompts
@@ -66,7 +68,8 @@ class TextDecoder:
         self._name = re.compile("|".join(map(re.escape, names)))
         spaced = written.spaced_special_tokens
         self._spaced = self._parts_spaces(names[0]) if names and spaced is None else bool(spaced)
-        self._joins = self._joins_tokens()
+        # The text of bytes is their texts, one after another; other decoders need the word before.
+        self._joins = isinstance(loaded.tokenizer.backend_tokenizer.decoder, ByteLevel)
         self.hidden: Counter[str] = Counter()
         """Special tokens that `count_hidden` found."""
 
@@ -120,11 +123,6 @@ class TextDecoder:
         assert isinstance(text, str)  # a list only for a list of lists
         return text
 
-    def _joins_tokens(self) -> bool:
-        """Whether a text is its tokens' texts, one after another, as with bytes; else words depend on the one before."""
-        (ids,) = token_ids(self._tokenizer, ["a a b"], special=False)
-        return self._decoded(ids) == "".join(self._decoded([token]) for token in ids)
-
     def _parts_spaces(self, name: str) -> bool:
         """Whether decoding loses the space between a word and a special token."""
         (ids,) = token_ids(self._tokenizer, [f"a {name} b"], special=False)
@@ -142,8 +140,10 @@ def decode_new(loaded: LoadedModel, ids: Sequence[int]) -> str:
 
 
 def edge_ids(loaded: LoadedModel) -> set[int | None]:
+    """The ids that pad, start or end a text; padding that also stands for unknown words is not among them."""
     tokenizer = loaded.tokenizer
-    return {tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.cls_token_id}
+    padding = set() if tokenizer.pad_token_id == tokenizer.unk_token_id else {tokenizer.pad_token_id}
+    return padding | {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.cls_token_id}
 
 
 def first_stop(text: str, stops: Sequence[str]) -> int | None:

@@ -10,6 +10,7 @@ from transformers import GenerationConfig
 
 from llmkit.errors import ModelError
 from llmkit.inference.engines.sampling import _Draw, _RepetitionPenalty
+from llmkit.inference.engines.special_ids import special_ids
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
@@ -94,13 +95,17 @@ def test_results_end_before_end_of_text(gpt2: LoadedModel) -> None:
     assert list(engine_of(gpt2).generate_stream(prompt, GREEDY)) == ended
 
 
-def test_padding_that_a_model_writes_is_part_of_no_result(t5: LoadedModel) -> None:
+def test_a_word_that_a_model_writes_is_kept_if_it_is_also_the_padding(t5: LoadedModel) -> None:
     prompt = prompts_of(t5)[4]
     full = engine_of(t5).generate([prompt], GREEDY)[0][0]
     t5.tokenizer.pad_token = t5.tokenizer.convert_ids_to_tokens(full[2])
-    kept = [token for token in full if token != full[2]]
-    assert engine_of(t5).generate([prompt], GREEDY)[0][0] == kept
-    assert list(engine_of(t5).generate_stream(prompt, GREEDY)) == kept
+    assert engine_of(t5).generate([prompt], GREEDY)[0][0] == full
+    assert list(engine_of(t5).generate_stream(prompt, GREEDY)) == full
+
+
+def test_padding_that_a_model_writes_is_part_of_no_result(t5: LoadedModel) -> None:
+    ids = special_ids(t5)
+    assert ids.without([5, ids.pad, 6, ids.ends[0], 7]) == [5, 6]
 
 
 def test_a_seed_gives_one_sample_and_another_seed_another(writer: LoadedModel) -> None:

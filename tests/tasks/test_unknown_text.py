@@ -135,3 +135,30 @@ def test_a_corpus_of_unknown_text_alone_is_refused_with_its_characters(tmp_path:
     corpus.write_text("ภาษาไทย ภาษา\n\nไทย\n" * 20)
     with pytest.raises(DataError, match="า"):
         finetune(recipe(tmp_path, "masked-lm", model, corpus, block_tokens=12), run=tmp_path / "run")
+
+
+def test_answers_that_no_token_spells_are_counted_before_training(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A byte-level GPT-2 spells everything, one with a small word vocabulary does not."""
+    caplog.set_level(logging.WARNING)
+    words = ("<|end|>", "[UNK]", "hello", "User", "Assistant", ":", "fox")
+    backend = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="<|end|>", pad_token="<|end|>", unk_token="[UNK]", model_max_length=32
+    )
+    folder = tmp_path / "gpt2"
+    folder.mkdir()
+    for name, content in model_files(tiny_model("gpt2")).items():
+        (folder / name).write_bytes(content)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink(missing_ok=True)
+    tokenizer.save_pretrained(folder)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(
+        "".join(json.dumps({"prompt": "hello", "response": text}) + "\n" for text in ("fox", "{fox}", "hello fox") * 2)
+    )
+    assert finetune(recipe(tmp_path, "instruction", folder, rows), run=tmp_path / "run") is not None
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert any("answer: 2 of 6 texts" in message and "{fox}" in message for message in warnings)

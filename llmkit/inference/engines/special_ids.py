@@ -8,6 +8,7 @@ from typing import Any
 
 from llmkit.models.ends import decoder_start_id, end_ids, pad_id
 from llmkit.models.loaded import LoadedModel
+from llmkit.models.special_tokens import special_ids_of
 
 
 @dataclass(frozen=True)
@@ -15,11 +16,16 @@ class SpecialIds:
     pad: int
     ends: tuple[int, ...]
     decoder_start: int
+    padding_is_text: bool = False
+    """Padding is also a word, or stands for unknown ones."""
 
     def without(self, new_ids: Sequence[int]) -> list[int]:
-        """New ids up to the first end of text, which is what generation pads with: padding may be a word, too."""
+        """New ids up to the first end of text, with which generation pads; without padding, unless that is text."""
         end = next((position for position, token in enumerate(new_ids) if token in self.ends), len(new_ids))
-        return list(new_ids[:end])
+        return [token for token in new_ids[:end] if not self.is_padding(token)]
+
+    def is_padding(self, token: int) -> bool:
+        return token == self.pad and not self.padding_is_text
 
     def as_generation_keys(self) -> dict[str, Any]:
         return {
@@ -35,4 +41,6 @@ def special_ids(loaded: LoadedModel) -> SpecialIds:
     Raises:
         ModelError: no end-of-text token, or one that the vocabulary does not have.
     """
-    return SpecialIds(pad=pad_id(loaded), ends=end_ids(loaded), decoder_start=decoder_start_id(loaded))
+    pad, tokenizer = pad_id(loaded), loaded.tokenizer
+    padding_is_text = pad == tokenizer.unk_token_id or pad not in special_ids_of(tokenizer)
+    return SpecialIds(pad, end_ids(loaded), decoder_start_id(loaded), padding_is_text=padding_is_text)

@@ -227,6 +227,8 @@ class TransformersEngine:
             for token in greedy_tokens(self._model, sequence, options, ids, device=self._device):
                 if token in ids.ends:
                     return
+                if ids.is_padding(token):
+                    continue
                 new_ids.append(token)
                 yield token
                 if stop is not None and stop.is_reached(new_ids, prompt=sequence):

@@ -6,12 +6,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerFast
-
 from llmkit.data.examples import ExampleBuilder, Examples
 from llmkit.data.lengths import LengthCount, Overflow
 from llmkit.models.chat import EncodedChat, Messages, contents_of, encode_chats, without_oldest_exchange
 from llmkit.models.loaded import LoadedModel
+from llmkit.tasks.targets import TargetCheck
 from llmkit.tasks.unknown import UnknownCount, with_unknown
 
 logger = logging.getLogger("llmkit")
@@ -21,7 +20,7 @@ logger = logging.getLogger("llmkit")
 class FittedChats:
     """Examples of conversations as they are made, and the counts of what did not fit."""
 
-    tokenizer: PreTrainedTokenizerFast
+    loaded: LoadedModel
     max_tokens: int
     overflow: Overflow
     exchanges_left_out: int = 0
@@ -35,7 +34,9 @@ class FittedChats:
     def __post_init__(self) -> None:
         self.count = LengthCount(what="conversation", max_tokens=self.max_tokens, overflow=self.overflow)
         self._builder = ExampleBuilder("input_ids", aligned=("answer_places",))
-        self.unknown = UnknownCount(self.tokenizer, "conversation")
+        tokenizer = self.loaded.tokenizer
+        self.unknown = UnknownCount(tokenizer, "conversation")
+        self.answers = UnknownCount(tokenizer, "answer", targets=TargetCheck(self.loaded))
 
     def add(self, chats: Sequence[tuple[EncodedChat, int]], *, chat: Messages, answer: int = -1) -> None:
         """Add a row: its examples, each with the number of its last answers that count in the loss.
@@ -56,7 +57,7 @@ class FittedChats:
             self.add([], chat=chat)
 
     def examples(self) -> Examples:
-        return with_unknown(self._builder.examples(), self.unknown)
+        return with_unknown(self._builder.examples(), self.unknown, self.answers)
 
     def report(self) -> None:
         """Log the lengths and what was left out.
@@ -86,6 +87,9 @@ def fit_chats(loaded: LoadedModel, chats: Sequence[Messages], row_places: Sequen
     """Encode conversations and add what fits, under the policy of `into`."""
     whole = encode_chats(loaded, chats)
     into.unknown.add([contents_of(chat) for chat in chats], [encoded.ids for encoded in whole])
+    for chat, encoded in zip(chats, whole, strict=True):
+        texts = [message["content"] for message in chat if message["role"] == "assistant"]
+        into.answers.add(texts, [encoded.ids[start : end - 1] for start, end in encoded.answers])
     for chat, encoded, place in zip(chats, whole, row_places, strict=True):
         if into.count.fits(len(encoded.ids), place=place):
             into.add([(encoded, len(encoded.answers))], chat=chat)

@@ -59,7 +59,7 @@ class InstructionTask(BaseTask):
 
     def _encode(self, rows: Iterable[Row], *, every_row: bool) -> Examples:
         fitted = FittedChats(
-            self.loaded.tokenizer, max_tokens=self._max_tokens, overflow=self.recipe.overflow, every_row=every_row
+            self.loaded, max_tokens=self._max_tokens, overflow=self.recipe.overflow, every_row=every_row
         )
         for chunk in in_chunks(rows):
             chats = [messages_of(row) for row in chunk]
