@@ -42,10 +42,9 @@ from llmkit.tasks.multiple_choice.predict import Choice, ChooseOverflow, choose,
 from llmkit.tasks.question_answering.predict import Answer, answer_options, answer_questions
 from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedTextToText, summarization_config, translation_config
 from llmkit.tasks.similarity import Similarity
-from llmkit.tasks.token_classification.predict import Tagging, TagOverflow, tag_texts
+from llmkit.tasks.token_classification.predict import Tagging, TagOverflow, finds_entities, tag_texts
 from llmkit.tasks.token_classification.saved import SavedTokenClassification
 from llmkit.tasks.token_classification.subwords import overlap_of
-from llmkit.tasks.token_classification.tags import has_prefixes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,7 +153,7 @@ class Model:
     @property
     def finds_entities(self) -> bool:
         """Whether its tags are those of entities, or plain ones such as parts of speech."""
-        return has_prefixes(self.loaded.labels)
+        return finds_entities(self.loaded)
 
     def answer(self, question: str, context: str) -> Answer:
         """The span of the context that answers the question, or none; see `answer_questions` for errors."""

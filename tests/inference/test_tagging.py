@@ -16,7 +16,8 @@ from llmkit.api.model import Model
 from llmkit.errors import DataError, UsageError
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.token_classification.predict import Tagging, tag_texts
+from llmkit.tasks.token_classification.predict import Tagging, finds_entities, tag_texts
+from llmkit.tasks.token_classification.saved import SavedTokenClassification
 
 LABELS = ("O", "B-X", "I-X", "B-Y", "I-Y")
 
@@ -165,3 +166,23 @@ def test_the_verb_of_a_loaded_model_gives_what_plain_transformers_gives(tagger: 
     assert model.finds_entities
     with pytest.raises(UsageError, match=facts("list of texts")):
         model.tag("one text")
+
+
+@pytest.mark.parametrize("labels", ["o b_X i_X b_Y i_Y", "O X-B X-I Y-B Y-I", "O S-X E-X U-Y L-Y", "O B I M E"])
+def test_labels_of_other_programs_are_tags_of_entities_in_any_notation(tagger: LoadedModel, labels: str) -> None:
+    tagger.model.config.id2label = dict(enumerate(labels.split()))
+    engine = FakeEngine(logits=lambda ids: [0, 1, 0, 0, 0])
+    [found] = list(tag_texts(tagger, engine, ["dog"], overflow="error", overlap=8))
+    if labels == "O B I M E":  # I and M are of no scheme together
+        assert (found.entities, found.words[0].tag) == ([], "B")
+    else:
+        assert [(entity.label, entity.text) for entity in found.entities] == [("X", "dog")]
+        assert found.words[0].tag == "B-X"
+    assert finds_entities(tagger) == bool(found.entities)
+
+
+def test_a_model_of_plain_tags_has_no_entities_though_they_have_prefixes(tagger: LoadedModel) -> None:
+    SavedTokenClassification(scheme="plain").save(tagger)
+    engine = FakeEngine(logits=lambda ids: [0, 0, 1, 0, 0])
+    [found] = list(tag_texts(tagger, engine, ["dog"], overflow="error", overlap=8))
+    assert (found.entities, found.words[0].tag) == ([], "I-X")

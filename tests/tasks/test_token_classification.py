@@ -112,6 +112,8 @@ def test_a_mixture_of_tags_is_warned_of(caplog: pytest.LogCaptureFixture) -> Non
         ({"labels": ("B-X", "I-X")}, ["tags", "'O'"]),
         ({"labels": ("O", "PER"), "scheme": "bio"}, ["labels", "scheme: bio", " O", "B-"]),
         ({"labels": ("O", "S-X")}, ["'S-X'", "BIO", "B-TYPE", "I-TYPE"]),
+        ({"labels": ("O", "X_B", "X_I")}, ["labels", "PER_B", "B-PER"]),
+        ({"labels": ("O", "B", "I")}, ["labels", "without a type", "B-ENTITY"]),
         ({"window_overlap": 4, "overflow": "truncate"}, ["window_overlap", "overflow: window"]),
     ],
 )

@@ -27,8 +27,9 @@ from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.decoding import TextDecoder
 from llmkit.tasks.encoding import in_chunks, length_limit
 from llmkit.tasks.generation import task_options, with_limit
-from llmkit.tasks.instruction.conversations import FittedChats, fit_chats, user_text
+from llmkit.tasks.instruction.conversations import FittedChats, fit_chats
 from llmkit.tasks.instruction.predict import answer_fitted, fit_prompts
+from llmkit.tasks.instruction.prompt_text import user_text
 from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.padding import attention_mask, padded
 

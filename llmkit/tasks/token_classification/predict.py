@@ -16,6 +16,7 @@ from llmkit.errors import DataError
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.base import Engine
 from llmkit.tasks.inputs import LongTextCount, check_texts, numbered_chunks
+from llmkit.tasks.token_classification.notations import OUTSIDE, notation_of
 from llmkit.tasks.token_classification.saved import SavedTokenClassification
 from llmkit.tasks.token_classification.splitting import WordSplitting
 from llmkit.tasks.token_classification.subwords import (
@@ -28,7 +29,7 @@ from llmkit.tasks.token_classification.subwords import (
     subwords_of_words,
     windows_of,
 )
-from llmkit.tasks.token_classification.tags import entities_of, has_prefixes, to_bio
+from llmkit.tasks.token_classification.tags import entities_of, to_bio
 
 logger = logging.getLogger("llmkit")
 TagOverflow = Literal["error", "truncate", "window"]
@@ -72,6 +73,19 @@ class Tagging:
     """The words that were given in place of a text."""
     unknown_tokens: int = 0
     """Tokens that stand for text that the model cannot read."""
+
+
+def entity_labels(loaded: LoadedModel) -> list[str] | None:
+    """The labels of a model as `B-PER` or `O`, in whatever notation it has them; None where they are plain tags."""
+    notation = notation_of(loaded.labels)
+    if notation is None or SavedTokenClassification.load(loaded).scheme == "plain":
+        return None
+    return [notation.canonical(label) or OUTSIDE for label in loaded.labels]
+
+
+def finds_entities(loaded: LoadedModel) -> bool:
+    """Whether the tags of a model are those of entities."""
+    return entity_labels(loaded) is not None
 
 
 def tag_texts(
@@ -197,6 +211,7 @@ def _predict_tags(
         for text_subwords, text_windows in zip(subwords, windows, strict=True)
         for window in text_windows
     ]
+    labels = entity_labels(loaded) or list(loaded.labels)
     logits = iter(engine.token_logits(sequences))
     for text_subwords, text_windows in zip(subwords, windows, strict=True):
         tagged: list[tuple[str, float]] = []
@@ -206,8 +221,7 @@ def _predict_tags(
             )  # (words, C)
             classes = probabilities.argmax(axis=1)
             tagged += [
-                (loaded.labels[index], float(row[index]))
-                for index, row in zip(classes.tolist(), probabilities, strict=True)
+                (labels[index], float(row[index])) for index, row in zip(classes.tolist(), probabilities, strict=True)
             ]
         yield tagged
 
@@ -221,7 +235,7 @@ def _tagging(
     unknown_tokens: int,
 ) -> Tagging:
     text = given if isinstance(given, str) else " ".join(given)
-    of_entities = has_prefixes(loaded.labels)
+    of_entities = finds_entities(loaded)
     tags = [tag for tag, _ in tagged]
     words = [
         TaggedWord(start, end, text[start:end], tag, score)

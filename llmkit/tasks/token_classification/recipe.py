@@ -82,6 +82,10 @@ class TokenClassificationRecipe(TaskRecipe):
             raise ValueError(f"window_overlap: belongs to overflow: window, and overflow is {self.overflow}")
         if self.labels is None or self.scheme == "plain":
             return self
+        notation = notation_of(self.labels)
+        if notation is not None and notation != CANONICAL:
+            example = f"B-{UNTYPED}" if not notation.separator else "B-PER"
+            raise ValueError(f"labels: they are {notation.described}; rows become BIO, so write them as {example}")
         if not has_prefixes(self.labels):
             if self.scheme == "bio":
                 raise ValueError("labels: scheme: bio takes O, and tags with a prefix such as B-; else scheme: plain")

@@ -13,6 +13,8 @@ from llmkit.tasks.token_classification.splitting import WordSplitting
 class SavedTokenClassification(SavedTaskConfig):
     TASK: ClassVar[str] = "token-classification"
 
+    scheme: Literal["bio", "plain"] | None = None
+    """Whether its tags are those of entities; without it, its labels say so."""
     overflow: Literal["error", "truncate", "window"] | None = None
     """What becomes of a text that is too long."""
     window_overlap: Annotated[int, Field(ge=0)] | None = None

@@ -24,7 +24,7 @@ from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.classification.label_report import warn_of_missing
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
-from llmkit.tasks.token_classification.notations import OUTSIDE
+from llmkit.tasks.token_classification.notations import OUTSIDE, notation_of
 from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
 from llmkit.tasks.token_classification.rows import has_words
 from llmkit.tasks.token_classification.saved import SavedTokenClassification
@@ -41,7 +41,7 @@ from llmkit.tasks.token_classification.subwords import (
     windows_of,
 )
 from llmkit.tasks.token_classification.tag_reader import TagReader
-from llmkit.tasks.token_classification.tags import ENDING, has_prefixes, split_tag, to_bio
+from llmkit.tasks.token_classification.tags import has_prefixes, split_tag, to_bio
 from llmkit.tasks.unknown import UnknownCount, with_unknown
 
 _PREDICT_EXAMPLES = 2048
@@ -55,10 +55,10 @@ class TokenClassificationTask(BaseTask):
         ModelError: labels in a scheme that is not BIO, or a tokenizer without an unknown token.
         UsageError: metrics of entities, and the tags are plain; an overlap as long as the window.
         """
-        _check_model(loaded)
         scheme = recipe.scheme
         if scheme == "auto":
-            scheme = "bio" if has_prefixes(loaded.labels) else "plain"
+            scheme = "plain" if notation_of(loaded.labels) is None else "bio"
+        _check_model(loaded, scheme=scheme)
         self.recipe = recipe.model_copy(update={"scheme": scheme})
         self.loaded = loaded
         self.class_of = {label: index for index, label in enumerate(loaded.labels)}
@@ -165,8 +165,10 @@ class TokenClassificationTask(BaseTask):
         """Write into the model's config what its use depends on."""
         recipe = self.recipe
         overflow: Any = recipe.overflow_in_use or recipe.overflow
-        saved = SavedTokenClassification(overflow=overflow, window_overlap=self._overlap, splitting=self._splitting)
-        saved.save(self.loaded)
+        scheme: Any = recipe.scheme
+        SavedTokenClassification(
+            scheme=scheme, overflow=overflow, window_overlap=self._overlap, splitting=self._splitting
+        ).save(self.loaded)
 
     def _check_metrics(self) -> None:
         metrics = [*(self.recipe.evaluation.metrics or ()), self.recipe.evaluation.best or ""]
@@ -207,13 +209,14 @@ def _targets(length: int, positions: Sequence[int], classes: Sequence[int]) -> l
     return targets
 
 
-def _check_model(loaded: LoadedModel) -> None:
+def _check_model(loaded: LoadedModel, *, scheme: str) -> None:
     if loaded.tokenizer.unk_token_id is None:
         raise ModelError(
             f"{loaded.name}: its tokenizer has no unknown token, which a tagger needs for words without a subword."
         )
-    other = next((label for label in loaded.labels if split_tag(label)[0] in ENDING), None)
-    if other is not None and has_prefixes(loaded.labels):
+    in_bio = has_prefixes(loaded.labels)
+    other = next((label for label in loaded.labels if label != OUTSIDE and split_tag(label)[0] not in "BI"), None)
+    if other is not None and scheme == "bio" and (in_bio or notation_of(loaded.labels) is not None):
         raise ModelError(
             f"{loaded.name}: its label {other!r} is not BIO, the scheme that llmkit trains and evaluates in. "
             "`llmkit tag` can use it as it is."
