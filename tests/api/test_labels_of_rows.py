@@ -13,6 +13,7 @@ from facts import logged, says
 from tiny_recipes import llmkit as command_line
 from tiny_recipes import write_jsonl
 
+import llmkit
 from llmkit.data.rows import Row
 from llmkit.data.splits import split_of
 from llmkit.evaluation.metrics import score_texts
@@ -239,3 +240,18 @@ def test_texts_with_two_labels_are_reported_in_training_and_in_an_evaluation(fol
     says(outcome.err, "warning:", "texts", "different", "rows.jsonl:1", "rows.jsonl:11")
     outcome = command_line("evaluate", "--model", "run", "--data", "rows.jsonl")
     says(outcome.err, "warning:", "10 texts", "10 rows", "rows.jsonl:1", "rows.jsonl:11")
+
+
+@pytest.mark.parametrize(
+    ("told", "right"),
+    [("Good", "good"), (["bad", "Good"], ["bad", "good"]), ({"labels": ["Good"], "probabilities": {}}, ["good"])],
+)
+def test_labels_of_two_files_that_are_written_alike_are_named_with_their_places(
+    folder: Path, told: Any, right: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "label" if isinstance(told, str) else "labels"
+    row = told if isinstance(told, dict) else {name: told}
+    write_jsonl(folder / "told.jsonl", [row, row])
+    write_jsonl(folder / "right.jsonl", [{name: right}, {name: right}])
+    llmkit.score_files("told.jsonl", "right.jsonl", metrics=["f1", "accuracy"])
+    assert len(logged(caplog, "WARNING", "'Good' (2", "told.jsonl:1", "'good' (2", "right.jsonl:1")) == 1
