@@ -16,6 +16,7 @@ from tiny_recipes import write_jsonl
 import llmkit
 from llmkit.data.rows import Row
 from llmkit.data.splits import split_of
+from llmkit.evaluation.baselines import baselines_of
 from llmkit.evaluation.metrics import score_texts
 
 RECIPE = """recipe: 1
@@ -255,3 +256,16 @@ def test_labels_of_two_files_that_are_written_alike_are_named_with_their_places(
     write_jsonl(folder / "right.jsonl", [{name: right}, {name: right}])
     llmkit.score_files("told.jsonl", "right.jsonl", metrics=["f1", "accuracy"])
     assert len(logged(caplog, "WARNING", "'Good' (2", "told.jsonl:1", "'good' (2", "right.jsonl:1")) == 1
+
+
+def test_a_baseline_of_many_labels_has_a_probability_for_a_label_that_only_test_rows_have() -> None:
+    """Its `map` was a mean over fewer labels than the model's."""
+    train, test = (
+        [Row({"text": f"a {number}", "labels": labels}, f"r:{number}") for number, labels in enumerate(sets)]
+        for sets in ([["x"], ["y"], ["x", "y"]], [["x"], ["rare"]])
+    )
+    recipe = recipe_of("classification", multilabel=True)
+    for baseline in baselines_of(recipe):
+        predictions = baseline.predict(recipe, train, test)
+        assert all(set(prediction["probabilities"]) == {"x", "y", "rare"} for prediction in predictions)
+        assert "rare" in score_texts(["map"], predictions, [["x"], ["rare"]]).details["average_precision"]
