@@ -32,6 +32,7 @@ from llmkit.evaluation.verdict import Comparison
 from llmkit.inference.embedding import EmbedOptions, Found
 from llmkit.inference.filling import Candidate, FilledMask, Filling
 from llmkit.tasks.classification.predict import Classification
+from llmkit.tasks.classification.thresholds import parse_thresholds
 from llmkit.tasks.token_classification.predict import Tagging
 from llmkit.training.prepared import Prepared
 from llmkit.training.progress import Evaluated, Saved, StepResult
@@ -68,6 +69,7 @@ __all__ = [
     "load",
     "load_conversation",
     "merge",
+    "parse_thresholds",
     "plot",
     "pretrain",
     "read_pairs",

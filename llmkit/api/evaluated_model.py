@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from accelerate import Accelerator
@@ -73,6 +74,9 @@ def measure_examples(
 ) -> tuple[Scores, list[Any]]:
     accelerator = Accelerator()
     engine = TransformersEngine(task.loaded, device=accelerator.device)
-    return measure(
+    scores, predictions = measure(
         task, examples, engine=engine, accelerator=accelerator, metrics=metrics, rouge_tokenizer=rouge_tokenizer
     )
+    if task.threshold is not None:
+        scores = replace(scores, details={**scores.details, "threshold": task.threshold})
+    return scores, predictions

@@ -33,6 +33,7 @@ from llmkit.models.threads import one_load_at_a_time
 from llmkit.recipe.blocks import GenerationBlock, Quoting
 from llmkit.tasks.base import WRITING_HEADS
 from llmkit.tasks.classification.predict import Classification, ClassifyOverflow, classify_texts, reads_pairs
+from llmkit.tasks.classification.thresholds import threshold_in_use
 from llmkit.tasks.decoding import LimitCount
 from llmkit.tasks.generation import NOT_FOLLOWED
 from llmkit.tasks.inputs import Overflow
@@ -195,12 +196,17 @@ class Model:
         return reads_pairs(self.loaded)
 
     def classify(
-        self, texts: Iterable[str | tuple[str, str]], *, overflow: ClassifyOverflow | None = None
+        self,
+        texts: Iterable[str | tuple[str, str]],
+        *,
+        overflow: ClassifyOverflow | None = None,
+        threshold: float | Mapping[str, float] | None = None,
     ) -> Iterator[Classification]:
-        """Label, labels or number of each text or (text, text_pair); see `classify_texts` for errors, and for
-        long texts."""
+        """Label, labels or number of each text or (text, text_pair); see `classify_texts` for errors, for thresholds
+        and for long texts."""
         self._check_head("classify")
-        return classify_texts(self.loaded, self._engine, _check_list(texts), overflow=overflow)
+        threshold_in_use(self.loaded, threshold)  # an error now, not with the first result
+        return classify_texts(self.loaded, self._engine, _check_list(texts), overflow=overflow, threshold=threshold)
 
     @property
     def dimension(self) -> int:

@@ -17,7 +17,7 @@ from llmkit.data.sources import column_names, open_rows
 from llmkit.data.span_offsets import in_characters
 from llmkit.data.word_rows import sentence_column
 from llmkit.errors import DataError, UsageError
-from llmkit.evaluation.label_names import LABEL_KINDS, check_labels_match, rename_labels
+from llmkit.evaluation.label_names import LABEL_KINDS, check_labels_match, rename_labels, warn_of_alike
 from llmkit.evaluation.metrics import RougeTokenizer, check_rows, merge_scores, score_names_of, score_texts, values_of
 from llmkit.evaluation.multi_hot import with_names
 from llmkit.evaluation.values import LABEL_SET_KINDS, Value, ValueKind, fits, values_for
@@ -83,6 +83,9 @@ def score_files(
     if prediction_file.has_choices(predictions_column):
         sides[1:] = [as_indexes(side, predictions, quoting=quoting) for side in sides[1:]]
     compared = {name: _compared(name, sides, label_names=label_names or {}) for name in metrics}
+    labelled = next((name for name in metrics if values_of(name) in LABEL_KINDS - {"entities"}), None)
+    if labelled is not None and len(sides) == 2:
+        warn_of_alike(zip(sides, compared[labelled], strict=True))
     scores = merge_scores(
         score_texts([name], *compared[name], rouge_tokenizer=rouge_tokenizer, language=language) for name in metrics
     )

@@ -219,6 +219,14 @@ def classify(
             "windows. Default: as in training."
         ),
     ] = None,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[LABEL=]NUMBER",
+            help="Least probability of a label, for a model of any number of labels. Can be repeated, such as "
+            "--threshold 0.5 --threshold spam=0.3. Default: as tuned in training.",
+        ),
+    ] = None,
     column: Column = "text",
     pair_column: Annotated[
         str | None,
@@ -232,6 +240,9 @@ def classify(
     output: Output = None,
 ) -> None:
     """Classify texts: the label or labels of each with their probabilities, or a number for a regression."""
+    from llmkit.api import parse_thresholds
+
+    parse_thresholds(threshold or ())
     texts: Iterator[str] | Iterator[tuple[str, str]] = input_texts(
         source, column=column, by_line=lines, quoting=quoting
     )
@@ -242,7 +253,8 @@ def classify(
     if pairs is None and opened.reads_pairs:
         pairs = input_pairs(source, column=column, pair_column="text_pair", quoting=quoting)
     with results(as_json=as_json, output=output) as write:
-        for result in opened.classify(texts if pairs is None else pairs, overflow=overflow):
+        limit = parse_thresholds(threshold or (), opened.loaded.labels)
+        for result in opened.classify(texts if pairs is None else pairs, overflow=overflow, threshold=limit):
             write(*_classified(result))
 
 
@@ -276,6 +288,8 @@ def _classified(result: Classification) -> tuple[str, dict[str, Any]]:
         plain = "\t".join(f"{label}\t{result.probabilities[label]:.4f}" for label in labels) or "(none)"
         record.update({"labels": labels} if result.label is None else {"label": result.label})
         record["probabilities"] = result.probabilities
+        if result.threshold is not None:
+            record["threshold"] = result.threshold
     record |= counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens)
     return plain, {**record, "windows": result.windows} if result.windows > 1 else record
 

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from llmkit.data.labels import LabelCount
 from llmkit.errors import DataError, UsageError
-from llmkit.evaluation.values import ValueKind
+from llmkit.evaluation.values import Value, ValueKind
 
 logger = logging.getLogger("llmkit")
 LABEL_KINDS: frozenset[ValueKind] = frozenset(
@@ -47,6 +48,20 @@ def check_labels_match(metric: str, predictions: Sequence[Any], references: Sequ
             f"same, each with --label, such as --label {label}={sorted(correct)[0]}"
         )
     logger.warning("%s: no label of the predictions occurs in the references (%s)", metric, sides)
+
+
+def warn_of_alike(sides: Iterable[tuple[Sequence[Value], Sequence[Any]]]) -> None:
+    """Warn of labels that differ only in case, white space or Unicode form, in a file or between the files.
+
+    Args:
+        sides: of each file the values, for their places, and their labels.
+    """
+    count = LabelCount()
+    for values, rows in sides:
+        for item, row in zip(values, rows, strict=True):
+            labels = row["labels"] if isinstance(row, Mapping) else [row] if isinstance(row, str) else row
+            count.add(filter(None, labels), place=item.place)
+    count.warn_of_alike()
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:

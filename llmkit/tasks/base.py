@@ -174,6 +174,11 @@ class Task(Protocol):
     @property
     def recipe(self) -> TaskRecipe: ...
 
+    @property
+    def threshold(self) -> float | dict[str, float] | None:
+        """The least probability of a label, for all or by label; None if predictions do not depend on one."""
+        ...
+
     def encode(self, rows: Iterable[Row]) -> Examples:
         """Rows to token ids under the recipe's over-length policy, whose counts are logged.
 
@@ -245,6 +250,10 @@ class Task(Protocol):
 
 class BaseTask:
     """The defaults of `Task`: nothing depends on the rows, and the targets are not numbers."""
+
+    @property
+    def threshold(self) -> float | dict[str, float] | None:
+        return None
 
     def encode_every(self, rows: Iterable[Row]) -> Examples:
         return self.encode(rows)

@@ -13,8 +13,10 @@ from facts import logged, says
 from tiny_recipes import llmkit as command_line
 from tiny_recipes import write_jsonl
 
+import llmkit
 from llmkit.data.rows import Row
 from llmkit.data.splits import split_of
+from llmkit.evaluation.baselines import baselines_of
 from llmkit.evaluation.metrics import score_texts
 
 RECIPE = """recipe: 1
@@ -239,3 +241,31 @@ def test_texts_with_two_labels_are_reported_in_training_and_in_an_evaluation(fol
     says(outcome.err, "warning:", "texts", "different", "rows.jsonl:1", "rows.jsonl:11")
     outcome = command_line("evaluate", "--model", "run", "--data", "rows.jsonl")
     says(outcome.err, "warning:", "10 texts", "10 rows", "rows.jsonl:1", "rows.jsonl:11")
+
+
+@pytest.mark.parametrize(
+    ("told", "right"),
+    [("Good", "good"), (["bad", "Good"], ["bad", "good"]), ({"labels": ["Good"], "probabilities": {}}, ["good"])],
+)
+def test_labels_of_two_files_that_are_written_alike_are_named_with_their_places(
+    folder: Path, told: Any, right: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = "label" if isinstance(told, str) else "labels"
+    row = told if isinstance(told, dict) else {name: told}
+    write_jsonl(folder / "told.jsonl", [row, row])
+    write_jsonl(folder / "right.jsonl", [{name: right}, {name: right}])
+    llmkit.score_files("told.jsonl", "right.jsonl", metrics=["f1", "accuracy"])
+    assert len(logged(caplog, "WARNING", "'Good' (2", "told.jsonl:1", "'good' (2", "right.jsonl:1")) == 1
+
+
+def test_a_baseline_of_many_labels_has_a_probability_for_a_label_that_only_test_rows_have() -> None:
+    """Its `map` was a mean over fewer labels than the model's."""
+    train, test = (
+        [Row({"text": f"a {number}", "labels": labels}, f"r:{number}") for number, labels in enumerate(sets)]
+        for sets in ([["x"], ["y"], ["x", "y"]], [["x"], ["rare"]])
+    )
+    recipe = recipe_of("classification", multilabel=True)
+    for baseline in baselines_of(recipe):
+        predictions = baseline.predict(recipe, train, test)
+        assert all(set(prediction["probabilities"]) == {"x", "y", "rare"} for prediction in predictions)
+        assert "rare" in score_texts(["map"], predictions, [["x"], ["rare"]]).details["average_precision"]

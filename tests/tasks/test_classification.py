@@ -110,7 +110,7 @@ def stepper_of(task: ClassificationTask, examples: Examples, *, micro_batch_toke
     [
         ({"multilabel": True, "regression": True}, ["multilabel", "regression"]),
         ({"regression": True, "labels": ("a", "b")}, ["labels", "number"]),
-        ({"multilabel": True, "class_weights": "auto"}, ["class_weights", "label"]),
+        ({"regression": True, "class_weights": "auto"}, ["class_weights", "label"]),
         ({"class_weights": {"bad": 0.0}}, ["greater than 0"]),
         ({"window_overlap": 3}, ["window_overlap", "overflow: window"]),
     ],

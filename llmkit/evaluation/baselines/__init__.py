@@ -51,7 +51,8 @@ def _majority(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
 
 
 def _majority_set(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
-    return labels.most_frequent_set(_targets(recipe, train), count=len(rows))
+    predictions = labels.most_frequent_set(_targets(recipe, train), count=len(rows))
+    return labels.with_unseen_labels(predictions, _targets(recipe, rows))
 
 
 def _mean(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
@@ -63,7 +64,9 @@ def _label(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
 
 
 def _label_sets(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:
-    return labels.linear_label_sets(_read_texts(recipe, train), _targets(recipe, train), _read_texts(recipe, rows))
+    texts = _read_texts(recipe, train), _read_texts(recipe, rows)
+    predictions = labels.linear_label_sets(texts[0], _targets(recipe, train), texts[1])
+    return labels.with_unseen_labels(predictions, _targets(recipe, rows))
 
 
 def _numbers(recipe: Recipe, train: Rows, rows: Rows) -> list[Any]:

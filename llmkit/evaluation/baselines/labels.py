@@ -47,6 +47,13 @@ def most_frequent_set(labels: Sequence[Sequence[str]], *, count: int) -> list[di
     return [{"labels": list(most_frequent_labels), "probabilities": shares} for _ in range(count)]
 
 
+def with_unseen_labels(predictions: list[dict[str, Any]], references: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """The predictions with probability 0 for labels that no training row has: `map` is a mean over the same labels as
+    the model's."""
+    unseen = dict.fromkeys((name for label_set in references for name in label_set), 0.0)
+    return [{**prediction, "probabilities": {**unseen, **prediction["probabilities"]}} for prediction in predictions]
+
+
 def mean(targets: Sequence[float], *, count: int) -> list[float]:
     return [sum(targets) / len(targets)] * count
 

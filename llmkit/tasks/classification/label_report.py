@@ -47,7 +47,7 @@ def report_references(
     none = f"; {without:,} rows have none" if without else ""
     logger.info("labels: %s of %s rows; %.1f to 1%s", _listed(counts, ranked), f"{len(train):,}", ratio, none)
     if ratio > _UNEVEN and not weighted:
-        advice = "; class_weights: auto would even them out" if problem_type == "single_label_classification" else ""
+        advice = "; class_weights: auto would even them out"
         logger.warning(
             "labels are uneven: %s are %r and %s are %r%s",
             *(f"{counts[most_frequent]:,} rows", most_frequent, f"{counts[rarest]:,}", rarest, advice),

@@ -7,7 +7,7 @@ Legend: N sequences (texts or windows of them), R rows, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import accumulate, pairwise
 from typing import Literal
@@ -18,6 +18,7 @@ from llmkit.tasks.base import Engine
 from llmkit.tasks.classification.inputs import Contents, Pair, TextInputs
 from llmkit.tasks.classification.problem_types import ProblemType, problem_type_of
 from llmkit.tasks.classification.saved import SavedClassification
+from llmkit.tasks.classification.thresholds import Threshold, threshold_in_use
 from llmkit.tasks.inputs import LongTextCount, check_texts, numbered_chunks
 
 CLASSIFY_CHUNK_ROWS = 2048
@@ -40,6 +41,8 @@ class Classification:
     """The labels above the threshold, where a text may have many."""
     value: float | None = None
     """The number of a regression."""
+    threshold: Threshold | None = None
+    """The least probability of a label, where a text may have many: one for all labels, or by label."""
     windows: int = 1
     """Windows that the text was read in."""
     unknown_tokens: int = 0
@@ -57,6 +60,7 @@ def classify_texts(
     texts: Iterable[str | Pair],
     *,
     overflow: ClassifyOverflow | None = None,
+    threshold: float | Mapping[str, float] | None = None,
 ) -> Iterator[Classification]:
     """The label, the labels or the number of each text or pair, as the model was trained.
 
@@ -65,15 +69,18 @@ def classify_texts(
         overflow: what happens to a text longer than `loaded.window`; None for what the model was trained with, else
             `truncate`. A text is truncated at its end, the longer one of a pair first, or read in overlapping windows
             whose probabilities are averaged by their length. How many is logged once, when the results end.
+        threshold: least probability of a label where a text may have many, for all labels or for some by name; without
+            it, the model's own.
     Raises:
         DataError: an empty text, one that is not valid Unicode, or one too long under `error`.
-        UsageError: texts for a model of pairs, or pairs for one of texts.
+        UsageError: a threshold that does not fit the model; texts for a model of pairs, or pairs for one of texts.
         ModelError: the model's outputs do not fit its problem type, or are not finite.
     """
     _refuse_other_task(loaded)
     problem_type = problem_type_of(loaded)
     saved = SavedClassification.load(loaded)
     policy = overflow or saved.overflow or "truncate"
+    limit = threshold_in_use(loaded, threshold)
     reader: _Reader | None = None
     long_texts = LongTextCount(loaded)
     try:
@@ -82,9 +89,7 @@ def classify_texts(
                 pairs = isinstance(chunk[0], tuple)
                 _check_pairs(loaded, saved, pairs=pairs)
                 inputs = TextInputs(loaded, pairs=pairs, overlap=saved.window_overlap)
-                reader = _Reader(
-                    loaded, engine, inputs, problem_type=problem_type, policy=policy, threshold=saved.threshold
-                )
+                reader = _Reader(loaded, engine, inputs, problem_type=problem_type, policy=policy, threshold=limit)
             yield from reader.classify(chunk, first_row=first_row, long_texts=long_texts)
         long_texts.unknown.report()
     finally:
@@ -101,7 +106,7 @@ class _Reader:
     _: KW_ONLY
     problem_type: ProblemType
     policy: ClassifyOverflow
-    threshold: float | None
+    threshold: Threshold | None
 
     def classify(
         self, chunk: Sequence[str | Pair], *, first_row: int, long_texts: LongTextCount
@@ -133,6 +138,7 @@ class _Reader:
                 value=prediction if problem_type == "regression" else None,
                 windows=len(windows[index]),
                 unknown_tokens=contents[index].unknown_tokens,
+                threshold=self.threshold,
             )
 
     def _windows(self, content: Contents, *, row: int) -> list[list[int]]:

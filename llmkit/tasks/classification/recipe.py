@@ -15,6 +15,7 @@ from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType, DistinctNames
 from llmkit.recipe.recipe import LabelSets
 from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.class_weights import ClassWeights
 from llmkit.tasks.classification.problem_types import NUMBER_LABELS, ProblemType, problem_type_of
 from llmkit.tasks.classification.saved import SavedClassification
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
 
-Weight = Annotated[float, Field(gt=0)]
 _FITTING: Mapping[ProblemType, tuple[str, ...]] = {
     "single_label_classification": ("accuracy", "precision", "recall", "f1", "mcc", "confusion"),
     "multi_label_classification": ("accuracy", "precision", "recall", "f1", "map"),
@@ -65,8 +65,11 @@ class ClassificationRecipe(TaskRecipe):
     order, or in numeric order if all are numbers."""
     label_separator: Annotated[str, Field(min_length=1)] | None = None
     """With `multilabel`, what separates the labels in a text, such as `;`."""
-    class_weights: Literal["auto"] | dict[str, Weight] | None = None
-    """Weight of a row in the loss, by its label: `auto` gives rare labels more, N / (C x count)."""
+    class_weights: ClassWeights | None = None
+    """Weight of a row in the loss, by its label: `auto` gives rare labels more, N / (C x count). With `multilabel`, the
+    weight of the rows that have the label; `auto` is the rows without it over the rows with it."""
+    threshold: Literal["shared", "per-label"] = "shared"
+    """With `multilabel`, whether one threshold for all labels or one for each is tuned on the validation rows."""
     max_tokens: Annotated[int, Field(ge=4)] | None = None
     """The longest text or pair, special tokens included; without it, the model's window."""
     overflow: Literal["error", "truncate", "drop", "window"] = "truncate"
@@ -127,8 +130,10 @@ class ClassificationRecipe(TaskRecipe):
             raise ValueError("multilabel and regression exclude each other")
         if self.regression and self.labels is not None:
             raise ValueError("labels: a number has none; remove it, or regression")
-        if self.class_weights is not None and self.problem_type != "single_label_classification":
-            raise ValueError("class_weights: only where a text has one label")
+        if self.class_weights is not None and self.regression:
+            raise ValueError("class_weights: a number has no label; remove them, or regression")
+        if self.threshold != "shared" and not self.multilabel:
+            raise ValueError("threshold: only where a text has many labels; add multilabel: true")
         self._check_label_columns()
         if self.window_overlap is not None and self.overflow != "window":
             raise ValueError("window_overlap: belongs to overflow: window")
@@ -172,6 +177,7 @@ class ClassificationRecipe(TaskRecipe):
         keys: dict[str, Any] = {
             "multilabel": problem_type == "multi_label_classification",
             "regression": problem_type == "regression",
+            "class_weights": saved.class_weights,
             "overflow": saved.overflow,
             "window_overlap": saved.window_overlap if saved.overflow == "window" else None,
         }

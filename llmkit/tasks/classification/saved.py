@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from llmkit.tasks.saved import SavedTaskConfig
+
+
+def _check_shares(threshold: object) -> object:
+    if threshold is None:
+        return None
+    values = threshold.values() if isinstance(threshold, dict) else [threshold]
+    if not all(isinstance(value, int | float) and 0 <= value <= 1 for value in values):
+        raise ValueError("a threshold is a number from 0 to 1, or one for each label")
+    return threshold
 
 
 class SavedClassification(SavedTaskConfig):
@@ -20,7 +29,7 @@ class SavedClassification(SavedTaskConfig):
     """Tokens that neighbouring windows share."""
     pairs: bool | None = None
     """Whether it was trained on pairs."""
-    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Least probability of a label, where a text may have many."""
+    threshold: Annotated[float | dict[str, float] | None, BeforeValidator(_check_shares)] = None
+    """Least probability of a label, where a text may have many: one for all, or one for each."""
     class_weights: dict[str, float] | None = None
     """Weight of a row in the loss, by its label; 1 for a label that is not named."""

@@ -14,9 +14,7 @@ from scipy.special import expit, softmax
 from typing_extensions import assert_never
 
 from llmkit.tasks.classification.problem_types import ProblemType
-
-DEFAULT_THRESHOLD = 0.5
-"""Of many labels, before one is tuned on the validation rows."""
+from llmkit.tasks.classification.thresholds import DEFAULT_THRESHOLD, Threshold, labels_above
 
 
 def scores_of(logits: NDArray[np.float32], problem_type: ProblemType) -> NDArray[np.float64]:
@@ -53,7 +51,7 @@ def scores_of_rows(
 
 
 def predictions_of(
-    scores: NDArray[np.float64], problem_type: ProblemType, *, labels: Sequence[str], threshold: float | None
+    scores: NDArray[np.float64], problem_type: ProblemType, *, labels: Sequence[str], threshold: Threshold | None
 ) -> list[Any]:
     """A prediction for each row of (R, C) scores: a label; labels with all probabilities; a number."""
     match problem_type:
@@ -67,11 +65,6 @@ def predictions_of(
             return [float(value) for value in scores[:, 0]]
         case _:
             assert_never(problem_type)
-
-
-def labels_above(probabilities: Mapping[str, float], threshold: float) -> list[str]:
-    """The labels with at least this probability, in the model's order."""
-    return [label for label, probability in probabilities.items() if probability >= threshold]
 
 
 def best_threshold(probabilities: Sequence[float], targets: Sequence[bool]) -> tuple[float, float] | None:
@@ -106,3 +99,18 @@ def flatten_predictions(
             probabilities.append(probability)
             targets.append(label in reference_labels)
     return probabilities, targets
+
+
+def best_thresholds(predictions: Sequence[Mapping[str, Any]], references: Sequence[Sequence[str]]) -> Threshold | None:
+    """For each label the threshold with the largest F1 of this label, by `best_threshold`; for labels that no row
+    has, the one of all labels. None where no row has a label."""
+    shared = best_threshold(*flatten_predictions(predictions, references))
+    if shared is None:
+        return None
+    sets = [set(reference) for reference in references]
+    thresholds = {}
+    for label in predictions[0]["probabilities"]:
+        probabilities = [prediction["probabilities"][label] for prediction in predictions]
+        best = best_threshold(probabilities, [label in labels for labels in sets])
+        thresholds[label] = (best or shared)[0]
+    return thresholds

@@ -26,18 +26,20 @@ from llmkit.models.scale import TargetScale
 from llmkit.models.target_scale import standardised
 from llmkit.models.text_logits import text_logits
 from llmkit.tasks.base import BaseTask, Batch, Engine
+from llmkit.tasks.class_weights import even_weights_of_sets, refuse_unknown
 from llmkit.tasks.classification.inputs import Contents, TextInputs
 from llmkit.tasks.classification.label_report import even_weights, report_references
 from llmkit.tasks.classification.recipe import ClassificationRecipe
 from llmkit.tasks.classification.saved import SavedClassification
 from llmkit.tasks.classification.scores import (
     best_threshold,
+    best_thresholds,
     flatten_predictions,
-    labels_above,
     predictions_of,
     scores_of,
     scores_of_rows,
 )
+from llmkit.tasks.classification.thresholds import DEFAULT_THRESHOLD, Threshold, labels_above
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.unknown import UnknownCount, with_unknown
@@ -53,7 +55,7 @@ class ClassificationTask(BaseTask):
         self.class_of = {label: index for index, label in enumerate(loaded.labels)}
         self._saved = SavedClassification.load(loaded)
         loaded.model.config.problem_type = self.problem_type
-        self._check_weights()
+        refuse_unknown(recipe.class_weights, self.class_of)
         self._save(
             overflow="truncate"
             if recipe.overflow == "drop"
@@ -101,17 +103,17 @@ class ClassificationTask(BaseTask):
     def loss_sum(self, batch: Batch) -> Tensor:
         inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", "values")}
         logits = text_logits(self.loaded.model(**inputs).logits, batch["attention_mask"].sum(dim=1))  # (B, C)
+        class_weights = self._saved.class_weights
+        weights = (
+            logits.new_tensor([class_weights.get(name, 1.0) for name in self.class_of]) if class_weights else None
+        )  # (C,)
         match self.problem_type:
             case "single_label_classification":
-                class_weights = self._saved.class_weights
-                weights = (
-                    logits.new_tensor([class_weights.get(name, 1.0) for name in self.class_of])
-                    if class_weights
-                    else None
-                )  # (C,)
                 return cross_entropy_sum(logits, batch["labels"], weights=weights)
             case "multi_label_classification":
-                return functional.binary_cross_entropy_with_logits(logits, batch["labels"].float(), reduction="sum")
+                return functional.binary_cross_entropy_with_logits(
+                    logits, batch["labels"].float(), pos_weight=weights, reduction="sum"
+                )
             case "regression":
                 return functional.mse_loss(logits.squeeze(1), batch["values"], reduction="sum")
             case other:
@@ -145,7 +147,8 @@ class ClassificationTask(BaseTask):
         if recipe.class_weights == "auto":
             # Of examples, not of rows: each window of a long text counts in the loss.
             labels_of_examples = [train.references[row] for row in _rows_of(train, range(len(train)))]
-            self._save(class_weights=even_weights(labels_of_examples, labels))
+            even = even_weights_of_sets if self.problem_type == "multi_label_classification" else even_weights
+            self._save(class_weights=even(labels_of_examples, labels))
 
     def target_scale(self, train: Examples) -> TargetScale | None:
         return TargetScale.of(train.references) if self.problem_type == "regression" else None
@@ -159,31 +162,31 @@ class ClassificationTask(BaseTask):
         )
 
     def tune_threshold(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
-        """Choose the threshold of many labels on the validation rows, save it with the model, and apply it."""
+        """Choose the threshold of many labels, or one for each, on the validation rows, save and apply it."""
         if self.problem_type != "multi_label_classification":
             return predictions
-        best = best_threshold(*flatten_predictions(predictions, references))
-        if best is None:
+        if self.recipe.threshold == "per-label":
+            threshold = best_thresholds(predictions, references)
+        else:
+            best = best_threshold(*flatten_predictions(predictions, references))
+            threshold = None if best is None else best[0]
+        if threshold is None:
             return predictions
-        threshold, _ = best
         self._save(threshold=threshold)
         return [
             {**prediction, "labels": labels_above(prediction["probabilities"], threshold)} for prediction in predictions
         ]
 
+    @property
+    def threshold(self) -> Threshold | None:
+        if self.problem_type != "multi_label_classification":
+            return None
+        return DEFAULT_THRESHOLD if self._saved.threshold is None else self._saved.threshold
+
     def _save(self, **changes: Any) -> None:
         """Save in the model's config, so that every checkpoint has it."""
         self._saved = self._saved.model_copy(update=changes)
         self._saved.save(self.loaded)
-
-    def _check_weights(self) -> None:
-        weights = self.recipe.class_weights
-        unknown = [name for name in weights if name not in self.class_of] if isinstance(weights, dict) else []
-        if unknown:
-            hint = nearest(unknown[0], self.class_of)
-            raise DataError(
-                f"class_weights: no label is called {unknown[0]!r}.{hint} There are {', '.join(self.class_of)}."
-            )
 
     def _inputs(self, rows: Sequence[Row]) -> TextInputs:
         """For texts or for pairs, as the model was trained, else as the first row; all rows must agree."""

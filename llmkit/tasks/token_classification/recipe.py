@@ -13,6 +13,7 @@ from llmkit.errors import DataError
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType, DistinctNames
 from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.class_weights import ClassWeights
 from llmkit.tasks.token_classification.notations import CANONICAL, OUTSIDE, UNTYPED, notation_of, refuse_unclear
 from llmkit.tasks.token_classification.rows import has_words, tags_of_words
 from llmkit.tasks.token_classification.saved import SavedTokenClassification
@@ -52,6 +53,8 @@ class TokenClassificationRecipe(TaskRecipe):
     scheme: Literal["auto", "bio", "plain"] = "auto"
     """What the tags are: entities with prefixes, which become BIO, or plain tags; `auto` goes by the prefixes, and
     refuses tags that could be either."""
+    class_weights: ClassWeights | None = None
+    """Weight of a word in the loss, by its tag: `auto` gives rare tags more, N / (C x count)."""
     max_tokens: Annotated[int, Field(ge=4)] | None = None
     """The longest sequence, special tokens included; without it, the model's window."""
     overflow: Literal["error", "truncate", "drop", "window"] = "window"

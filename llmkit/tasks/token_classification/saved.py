@@ -19,5 +19,7 @@ class SavedTokenClassification(SavedTaskConfig):
     """What becomes of a text that is too long."""
     window_overlap: Annotated[int, Field(ge=0)] | None = None
     """Tokens that neighbouring windows share."""
+    class_weights: dict[str, float] | None = None
+    """Weight of a word in the loss, by its tag; 1 for a tag that is not named."""
     splitting: WordSplitting | None = None
     """How a text becomes words, for a model that was trained on words; else the tokenizer's own rules apply."""

@@ -21,6 +21,7 @@ from llmkit.errors import ModelError, UsageError
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, cross_entropy_sum
 from llmkit.tasks.base import BaseTask, Batch, Engine
+from llmkit.tasks.class_weights import even_weights_of_counts, refuse_unknown
 from llmkit.tasks.classification.label_report import warn_of_missing
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
@@ -64,7 +65,10 @@ class TokenClassificationTask(BaseTask):
         self.class_of = {label: index for index, label in enumerate(loaded.labels)}
         self._overlap = overlap_of(loaded.window, recipe.window_overlap)
         self._check_metrics()
-        self._splitting = SavedTokenClassification.load(loaded).splitting
+        saved = SavedTokenClassification.load(loaded)
+        self._splitting = saved.splitting
+        refuse_unknown(recipe.class_weights, self.class_of)
+        self._class_weights = saved.class_weights if recipe.class_weights == "auto" else recipe.class_weights
         self._word_count = WordCount()
         self._save_config()
 
@@ -99,7 +103,10 @@ class TokenClassificationTask(BaseTask):
         logits = self.loaded.model(
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
         ).logits  # (B, T, C)
-        return cross_entropy_sum(logits.flatten(0, 1), batch["labels"].flatten())
+        weights = None
+        if self._class_weights:
+            weights = logits.new_tensor([self._class_weights.get(name, 1.0) for name in self.class_of])  # (C,)
+        return cross_entropy_sum(logits.flatten(0, 1), batch["labels"].flatten(), weights=weights)
 
     def prepare_training(self, train: Examples) -> Examples:
         """Keep how the training rows were split into words: texts in use are split in the same way."""
@@ -109,11 +116,15 @@ class TokenClassificationTask(BaseTask):
         return train
 
     def check_labels(self, train: Examples, validation: Examples) -> None:
-        """Warn of tags, or types of entities, that no training row or no validation row has."""
+        """Warn of tags, or types of entities, that no training row or no validation row has, and compute
+        `class_weights: auto`."""
         names = [split_tag(label)[1] or label for label in self.loaded.labels]
         labels = list(dict.fromkeys(names))
         counts = [_tag_counts(examples, names) for examples in (train, validation)]
         warn_of_missing(labels, *counts)
+        if self.recipe.class_weights == "auto":
+            self._class_weights = even_weights_of_counts(_tag_counts(train, self.loaded.labels))
+            self._save_config()
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
         """The tags of each row's words, in valid BIO where they are entities; `O` for words that were truncated."""
@@ -166,9 +177,14 @@ class TokenClassificationTask(BaseTask):
         recipe = self.recipe
         overflow: Any = recipe.overflow_in_use or recipe.overflow
         scheme: Any = recipe.scheme
-        SavedTokenClassification(
-            scheme=scheme, overflow=overflow, window_overlap=self._overlap, splitting=self._splitting
-        ).save(self.loaded)
+        saved = SavedTokenClassification(
+            scheme=scheme,
+            overflow=overflow,
+            window_overlap=self._overlap,
+            splitting=self._splitting,
+            class_weights=self._class_weights,
+        )
+        saved.save(self.loaded)
 
     def _check_metrics(self) -> None:
         metrics = [*(self.recipe.evaluation.metrics or ()), self.recipe.evaluation.best or ""]
