@@ -7,6 +7,7 @@ model.summarize(["a long text"])
 
 from __future__ import annotations
 
+from llmkit.api.aligned import results_of_rows
 from llmkit.api.chats import load_conversation, save_conversation
 from llmkit.api.evaluation_result import Evaluation, evaluation_record
 from llmkit.api.measuring import evaluate_model
@@ -17,29 +18,50 @@ from llmkit.api.options import generation_options, schema
 from llmkit.api.plotting import Plotted, plot
 from llmkit.api.pretraining import pretrain
 from llmkit.api.scoring import score_files
-from llmkit.api.texts import read_pairs, read_questions, read_texts, read_words_or_texts
+from llmkit.api.texts import (
+    InputRow,
+    argument_row,
+    choice_rows,
+    classifier_pairs,
+    given_rows,
+    question_rows,
+    read_pairs,
+    read_questions,
+    read_texts,
+    read_words_or_texts,
+    stream_rows,
+    text_rows,
+    word_or_text_rows,
+)
 from llmkit.api.training import Begun, Finetuned, count_devices, finetune
 from llmkit.api.vectors import (
     SavedVectors,
     check_search,
     check_vectors_file,
+    row_vectors,
     save_vectors,
     saved_vectors,
+    search_rows,
     short_numbers,
 )
 from llmkit.api.verbs import Verb
 from llmkit.evaluation.verdict import Comparison
 from llmkit.inference.embedding import EmbedOptions, Found
 from llmkit.inference.filling import Candidate, FilledMask, Filling
+from llmkit.inference.text import Generation
 from llmkit.tasks.classification.predict import Classification
 from llmkit.tasks.classification.thresholds import parse_thresholds
+from llmkit.tasks.multiple_choice.predict import Choice
+from llmkit.tasks.question_answering.predict import Answer
 from llmkit.tasks.token_classification.predict import Tagging
 from llmkit.training.prepared import Prepared
 from llmkit.training.progress import Evaluated, Saved, StepResult
 
 __all__ = [
+    "Answer",
     "Begun",
     "Candidate",
+    "Choice",
     "Classification",
     "Comparison",
     "EmbedOptions",
@@ -49,6 +71,8 @@ __all__ = [
     "Filling",
     "Finetuned",
     "Found",
+    "Generation",
+    "InputRow",
     "Merged",
     "Model",
     "Plotted",
@@ -58,28 +82,39 @@ __all__ = [
     "StepResult",
     "Tagging",
     "Verb",
+    "argument_row",
     "check_search",
     "check_vectors_file",
+    "choice_rows",
+    "classifier_pairs",
     "count_devices",
     "evaluate_embeddings",
     "evaluate_model",
     "evaluation_record",
     "finetune",
     "generation_options",
+    "given_rows",
     "load",
     "load_conversation",
     "merge",
     "parse_thresholds",
     "plot",
     "pretrain",
+    "question_rows",
     "read_pairs",
     "read_questions",
     "read_texts",
     "read_words_or_texts",
+    "results_of_rows",
+    "row_vectors",
     "save_conversation",
     "save_vectors",
     "saved_vectors",
     "schema",
     "score_files",
+    "search_rows",
     "short_numbers",
+    "stream_rows",
+    "text_rows",
+    "word_or_text_rows",
 ]

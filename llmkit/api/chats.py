@@ -10,6 +10,7 @@ from typing import Any
 from llmkit.atomic import replace_file
 from llmkit.data.column_types import DESCRIPTIONS, messages
 from llmkit.data.files import text_lines
+from llmkit.data.given import given_values
 from llmkit.errors import DataError, MachineError, UsageError
 from llmkit.models.chat import Messages, fault_in
 from llmkit.tasks.inputs import LONE_SURROGATE
@@ -23,7 +24,9 @@ def check_messages(conversation: Sequence[Mapping[str, str]]) -> Messages:
     Raises:
         UsageError: not messages, not valid Unicode, or roles out of order.
     """
-    checked = messages(list(conversation))
+    if isinstance(conversation, str | Mapping):
+        raise UsageError(f"messages: give {DESCRIPTIONS['messages']}.")
+    checked = messages(list(given_values(conversation, what="messages")))
     if checked is None:
         raise UsageError(f"messages: give {DESCRIPTIONS['messages']}.")
     if any(LONE_SURROGATE.search(message["content"]) for message in checked):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from llmkit.api.evaluation_result import Evaluation, save_evaluation
 from llmkit.api.evaluation_rows import check_fields, evaluation_rows
 from llmkit.api.neighbours import evaluate_embeddings
+from llmkit.data.given import given_names
 from llmkit.errors import UsageError
 from llmkit.evaluation.metrics import METRICS, RougeTokenizer, score_names_of
 from llmkit.recipe.blocks import Quoting
@@ -47,6 +48,8 @@ def evaluate_model(
             columns or quoting without data.
         DataError: rows that the task cannot use, or a run's data that have changed since training.
     """
+    data = None if data is None else given_names(data, what="data")
+    metrics = None if metrics is None else given_names(metrics, what="metrics")
     if _is_of_vectors(metrics, pooling=pooling, baseline=baseline):
         return evaluate_embeddings(model, data=data, columns=columns, quoting=quoting or "auto", pooling=pooling)
     score_names_of(metrics or ())  # report an unknown name before the model is loaded

@@ -5,16 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from typing_extensions import Unpack
 
 from llmkit.api.chats import check_messages
 from llmkit.api.model_options import describe_options, model_options, prompt_config
-from llmkit.api.prompt_rows import read_prompts
+from llmkit.api.prompt_rows import prompt_rows
+from llmkit.api.texts import InputRow, choice_rows
 from llmkit.api.verbs import USES, Verb, default_model, verb_of_model
+from llmkit.data.given import (
+    given_items,
+    given_pairs,
+    given_text,
+    given_texts,
+    given_texts_or_pairs,
+    given_texts_or_words,
+    given_values,
+)
 from llmkit.data.vectors import check_search
-from llmkit.errors import ModelError, UsageError
+from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.inference.embedding import (
     Embedded,
     EmbedOptions,
@@ -33,13 +43,14 @@ from llmkit.models.threads import one_load_at_a_time
 from llmkit.recipe.blocks import GenerationBlock, Quoting
 from llmkit.tasks.base import WRITING_HEADS
 from llmkit.tasks.classification.predict import Classification, ClassifyOverflow, classify_texts, reads_pairs
+from llmkit.tasks.classification.problem_types import ProblemType, problem_type_of
 from llmkit.tasks.classification.thresholds import threshold_in_use
 from llmkit.tasks.decoding import LimitCount
 from llmkit.tasks.generation import NOT_FOLLOWED
 from llmkit.tasks.inputs import Overflow
 from llmkit.tasks.instruction.predict import Reply, answer_chat, stream_chat
 from llmkit.tasks.multiple_choice.choices import Question
-from llmkit.tasks.multiple_choice.predict import Choice, ChooseOverflow, choose, read_choice_rows
+from llmkit.tasks.multiple_choice.predict import Choice, ChooseOverflow, choose
 from llmkit.tasks.question_answering.predict import Answer, answer_options, answer_questions
 from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedTextToText, summarization_config, translation_config
 from llmkit.tasks.similarity import Similarity
@@ -56,7 +67,6 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
 
 logger = logging.getLogger("llmkit")
-Item = TypeVar("Item")
 
 
 @one_load_at_a_time
@@ -158,15 +168,17 @@ class Model:
 
     def answer(self, question: str, context: str) -> Answer:
         """The span of the context that answers the question, or none; see `answer_questions` for errors."""
-        return next(self.answer_many([(question, context)]))
+        pair = given_text(question, what="question"), given_text(context, what="context")
+        return next(self.answer_many([pair]))
 
     def answer_many(self, pairs: Iterable[tuple[str, str]]) -> Iterator[Answer]:
         """The answer to each (question, context), in their order."""
         self._check_head("answer")
-        return answer_questions(self.loaded, self._engine, pairs, options=answer_options(self.loaded))
+        given = given_pairs(pairs)
+        return answer_questions(self.loaded, self._engine, given, options=answer_options(self.loaded))
 
     def choose(
-        self, questions: Iterable[Mapping[str, Any]], *, overflow: ChooseOverflow | None = None
+        self, questions: Iterable[Mapping[str, Any] | Question], *, overflow: ChooseOverflow | None = None
     ) -> Iterator[Choice]:
         """The most probable choice of each question; see `tasks.multiple_choice.predict.choose` for errors.
 
@@ -174,7 +186,8 @@ class Model:
             questions: mappings with `choices`, a list of 2 to 10 texts, and `context`, `question` or both.
         """
         self._check_head("choose")
-        rows = (Question.of(question, place=f"row {row:,}") for row, question in enumerate(_check_list(questions), 1))
+        given = enumerate(given_values(questions, what="questions"), 1)
+        rows = (Question.of(question, place=f"row {row:,}") for row, question in given)
         return choose(self.loaded, self._engine, rows, overflow=overflow)
 
     def choose_rows(
@@ -187,13 +200,18 @@ class Model:
     ) -> Iterator[Choice]:
         """As `choose`, for the rows of a file; `columns` maps a field such as `context` to its column."""
         self._check_head("choose")
-        rows = read_choice_rows(source, columns=columns or {}, quoting=quoting)
-        return choose(self.loaded, self._engine, rows, overflow=overflow)
+        rows = choice_rows(source, columns=columns or {}, quoting=quoting)
+        return choose(self.loaded, self._engine, map(_question, rows), overflow=overflow)
 
     @property
     def reads_pairs(self) -> bool | None:
         """Whether a classifier was trained on pairs of texts; None where its config does not say."""
         return reads_pairs(self.loaded)
+
+    @property
+    def problem_type(self) -> ProblemType:
+        """What a classifier predicts: one label, many labels or a number."""
+        return problem_type_of(self.loaded)
 
     def classify(
         self,
@@ -206,7 +224,8 @@ class Model:
         and for long texts."""
         self._check_head("classify")
         threshold_in_use(self.loaded, threshold)  # an error now, not with the first result
-        return classify_texts(self.loaded, self._engine, _check_list(texts), overflow=overflow, threshold=threshold)
+        given = given_texts_or_pairs(texts)
+        return classify_texts(self.loaded, self._engine, given, overflow=overflow, threshold=threshold)
 
     @property
     def dimension(self) -> int:
@@ -241,7 +260,7 @@ class Model:
         """As `embed`, in batches of texts with their vectors, in bounded memory."""
         self._check_head("embed")
         wanted = vector_options(self.loaded, **options)
-        return embed_texts(self.loaded, self._engine, _check_list(texts), options=wanted, overflow=overflow)
+        return embed_texts(self.loaded, self._engine, given_texts(texts), options=wanted, overflow=overflow)
 
     def search(
         self,
@@ -265,7 +284,8 @@ class Model:
             UsageError: no query, `top_k` below 1, or as `embed`.
         """
         self._check_head("embed")
-        asked = list(_check_list(queries))
+        texts = given_texts(texts)
+        asked = list(given_texts(queries, what="queries"))
         check_search(asked, top_k=top_k)
         of_query: EmbedOptions = {**options, "prompt": query_prompt, "prompt_name": query_prompt_name}
         by_query = search_options(self.loaded, "query", of_query)
@@ -285,7 +305,7 @@ class Model:
             UsageError: the model was opened for another verb.
         """
         self._check_head("fill")
-        return fill_texts(self.loaded, self._engine, _check_list(texts), top_k=top_k, overflow=overflow)
+        return fill_texts(self.loaded, self._engine, given_texts(texts), top_k=top_k, overflow=overflow)
 
     def _check_head(self, verb: Verb) -> None:
         """
@@ -311,7 +331,7 @@ class Model:
         return generate_texts(
             self.loaded,
             self._engine,
-            _check_list(prompts),
+            given_prompts(prompts),
             options=self.options(options),
             prefix=self._prompt_prefix,
             overflow=overflow or ("truncate" if trained == "truncate" else "error"),
@@ -323,14 +343,27 @@ class Model:
         source: str | Path,
         *,
         column: str | None = None,
-        by_line: bool = False,
+        by_line: bool = True,
         quoting: Quoting = "auto",
         overflow: Overflow | None = None,
         raw: bool = False,
         **options: Any,
     ) -> Iterator[Generation]:
-        """As `generate`, for the rows of a file, which are read as in training; see `read_prompts`."""
-        prompts = read_prompts(
+        """As `generate`, for the rows of a file, which are read as in training; see `prompt_rows`."""
+        rows = self.prompt_rows(source, column=column, by_line=by_line, quoting=quoting, raw=raw)
+        return self.generate((row.value for row in rows), overflow=overflow, raw=raw, **options)
+
+    def prompt_rows(
+        self,
+        source: str | Path,
+        *,
+        column: str | None = None,
+        by_line: bool = True,
+        quoting: Quoting = "auto",
+        raw: bool = False,
+    ) -> Iterator[InputRow[str | Prompt]]:
+        """The prompts of a file for this model; see `llmkit.api.prompt_rows`."""
+        return prompt_rows(
             source,
             chats=self.chats and not raw,
             prefixes=SavedTextToText.is_in(self.loaded),
@@ -338,13 +371,12 @@ class Model:
             by_line=by_line,
             quoting=quoting,
         )
-        return self.generate(prompts, overflow=overflow, raw=raw, **options)
 
     def stream(self, prompt: str, *, raw: bool = False, **options: Any) -> Iterator[str]:
         """The first continuation in chunks, as they are generated."""
         self._check_head("generate")
         as_turn = self.chats and not raw
-        prefixed = self._prompt_prefix + prompt
+        prefixed = self._prompt_prefix + given_text(prompt, what="prompt")
         return stream_text(self.loaded, self._engine, prefixed, options=self.options(options), as_turn=as_turn)
 
     def summarize(
@@ -358,7 +390,7 @@ class Model:
         self._check_head("summarize")
         saved = summarization_config(self.loaded)
         block, prefix = self.options(options, saved=saved), saved.prefix or ""
-        texts = _check_list(texts)
+        texts = given_texts(texts)
         overflow = overflow or saved.overflow or "truncate"
         if overflow == "window":
             overlap = saved.window_overlap
@@ -389,7 +421,7 @@ class Model:
         saved = translation_config(self.loaded, source=source_language, target=target_language)
         block, prefix = self.options(options, saved=saved), saved.prefix or ""
         return summarize_texts(
-            self.loaded, self._engine, _check_list(texts), options=block, prefix=prefix, overflow=overflow
+            self.loaded, self._engine, given_texts(texts), options=block, prefix=prefix, overflow=overflow
         )
 
     def tag(self, texts: Iterable[str | Sequence[str]], *, overflow: TagOverflow | None = None) -> Iterator[Tagging]:
@@ -403,7 +435,7 @@ class Model:
         saved = SavedTokenClassification.load(self.loaded)
         overlap = overlap_of(self.loaded.window, saved.window_overlap)
         policy = overflow or saved.overflow or "window"
-        return tag_texts(self.loaded, self._engine, _check_list(texts), overflow=policy, overlap=overlap)
+        return tag_texts(self.loaded, self._engine, given_texts_or_words(texts), overflow=policy, overlap=overlap)
 
     def options(self, values: Mapping[str, Any], *, saved: SavedSeq2Seq | None = None) -> GenerationBlock:
         """The options that are not None, else the model's, else llmkit's defaults.
@@ -442,8 +474,12 @@ class Model:
         return prompt_config(self.loaded).prefix or ""
 
 
-def _check_list(texts: Iterable[Item]) -> Iterable[Item]:
-    """Refuse a single text, which would be iterated by character."""
-    if isinstance(texts, str):
-        raise UsageError("give a list of texts, such as [text], not one text.")
-    return texts
+def given_prompts(values: Iterable[object]) -> Iterator[str | Prompt]:
+    """The prompts, in order, each a text or a `Prompt`; see `given_texts`."""
+    return given_items(values, Prompt, what="prompts")
+
+
+def _question(row: InputRow[Question]) -> Question:
+    if row.empty is not None:
+        raise DataError(f"{row.place}: {row.empty}; remove the row or fill it")
+    return row.value

@@ -10,6 +10,7 @@ from typing import Any
 from llmkit.api.evaluation_result import Evaluation, save_evaluation
 from llmkit.api.evaluation_rows import find_run, labelled_rows
 from llmkit.api.model import load
+from llmkit.data.given import given_names
 from llmkit.errors import UsageError
 from llmkit.evaluation.metrics import neighbour_recall
 from llmkit.inference.embedding import vector_options
@@ -41,6 +42,7 @@ def evaluate_embeddings(
         UsageError: no rows are named.
         DataError: rows without a text or a label, or fewer than two.
     """
+    data = [] if data is None else given_names(data, what="data")
     if not data:
         raise UsageError("neighbour_recall needs rows with a text and a label. Give --data.")
     rows = labelled_rows(data, columns=columns, quoting=quoting)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmkit.api.training import Finetuned, Report, finetune
+from llmkit.data.given import given_names
 from llmkit.errors import UsageError
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import open_run
@@ -28,6 +29,7 @@ def pretrain(
     """
     if recipe is not None or resume is not None:
         file = open_run(str(resume)).recipe if recipe is None else recipe
+        overrides = given_names(overrides, what="overrides")
         task = load_recipe(file, kinds=RECIPES, overrides=overrides).recipe.task
         if task not in PRETRAINING:
             raise UsageError(

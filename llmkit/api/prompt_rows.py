@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from llmkit.api.texts import read_texts
+from llmkit.api.texts import InputRow, row_id, text_rows
 from llmkit.data.rows import Row
 from llmkit.data.sources import column_names, is_plain_text, open_rows
 from llmkit.errors import DataError, UsageError
@@ -18,15 +18,15 @@ from llmkit.tasks.instruction.prompt_text import user_text
 _MAPPING = "Name another with --column {column}"
 
 
-def read_prompts(
+def prompt_rows(
     source: str | Path,
     *,
     chats: bool,
     prefixes: bool,
     column: str | None = None,
-    by_line: bool = False,
+    by_line: bool = True,
     quoting: Quoting = "auto",
-) -> Iterator[str] | Iterator[Prompt]:
+) -> Iterator[InputRow[str | Prompt]]:
     """One prompt a row, read as a stream.
 
     Args:
@@ -34,7 +34,7 @@ def read_prompts(
             unless there is a column `text`.
         prefixes: a column `prefix` stands in front of the text, as in the rows of text-to-text.
         column: of the texts; without it as above, else `text`.
-        by_line, quoting: as for `read_texts`.
+        by_line, quoting: as for `text_rows`.
     Raises:
         UsageError: several columns that could be meant.
         DataError: missing, unreadable, without the column, or a conversation out of order.
@@ -43,19 +43,22 @@ def read_prompts(
     if prefixes and "prefix" in names:
         types = {"text": "text", "prefix": "text"}
         rows = _rows(source, types, {"text": column or "text"}, optional={"prefix": True}, quoting=quoting)
-        return (Prompt(row.fields["text"], prefix=row.fields.get("prefix")) for row in rows)
+        return (
+            _prompt_row(number, row, Prompt(row.fields["text"], prefix=row.fields.get("prefix")))
+            for number, row in enumerate(rows, 1)
+        )
     asked = [name for name in ("prompt", "messages") if name in names and "text" not in names and column is None]
     if len(asked) > 1:
         raise UsageError(f"{source}: it has 'prompt' and 'messages'. Name one with --column.")
     named = column or next(iter(asked), "text")
     if chats and named == "messages" and named in names:
         rows = _rows(source, {"messages": "messages"}, {}, optional={}, quoting=quoting)
-        return (_last_turn(row) for row in rows)
+        return (_prompt_row(number, row, _last_turn(row)) for number, row in enumerate(rows, 1))
     if chats and named == "prompt" and named in names:
         types = {"prompt": "text", "input": "text"}
         rows = _rows(source, types, {}, optional={"input": True}, quoting=quoting)
-        return (Prompt(user_text(row.fields)) for row in rows)
-    return read_texts(source, column=column or "text", by_line=by_line, quoting=quoting)
+        return (_prompt_row(number, row, Prompt(user_text(row.fields))) for number, row in enumerate(rows, 1))
+    return text_rows(source, column=column or "text", by_line=by_line, quoting=quoting)
 
 
 def _rows(
@@ -63,9 +66,21 @@ def _rows(
 ) -> Iterator[Row]:
     return iter(
         open_rows(
-            [str(source)], column_types=types, columns=columns, optional=optional, quoting=quoting, mapping=_MAPPING
+            [str(source)],
+            column_types={**types, "id": "any"},
+            columns=columns,
+            optional={**optional, "id": False},
+            quoting=quoting,
+            keep_empty=True,
+            mapping=_MAPPING,
         )
     )
+
+
+def _prompt_row(number: int, row: Row, prompt: Prompt) -> InputRow[str | Prompt]:
+    if prompt.text.strip():
+        return InputRow(number, prompt, row.place, row_id(row))
+    return InputRow(number, prompt.text, row.place, row_id(row), "the prompt is empty")
 
 
 def _last_turn(row: Row) -> Prompt:

@@ -13,6 +13,7 @@ from llmkit.api.evaluation_result import Evaluation
 from llmkit.api.value_columns import choose_column, reference_columns_of
 from llmkit.data.column_types import labels, spans
 from llmkit.data.files import text_lines
+from llmkit.data.given import given_names
 from llmkit.data.sources import column_names, open_rows
 from llmkit.data.span_offsets import in_characters
 from llmkit.data.word_rows import sentence_column
@@ -61,6 +62,7 @@ def score_files(
         DataError: files that cannot be read, have different numbers of rows, or values that a metric cannot compare.
     """
     language = None if language is None else _language_code(language)
+    metrics = given_names(metrics, what="metrics")
     if not metrics:
         raise UsageError("give --metric, once or more, such as accuracy, f1 or rouge.")
     score_names_of(metrics)  # report an unknown name before the files are read

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from llmkit.api.run_records import describe_training
 from llmkit.atomic import sweep
+from llmkit.data.given import given_names
 from llmkit.errors import UsageError
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.creation import new_run, refuse_used
@@ -78,6 +79,7 @@ def finetune(
     """
     if restart and resume is None:
         raise UsageError("--restart: only for a run to --resume; a new run starts at step 0 anyway.")
+    overrides = given_names(overrides, what="overrides")
     new_recipe, trained_recipe, resumed = _recipe_and_run(recipe, overrides=overrides, resume=resume)
     replanned = is_replanned(trained_recipe, new_recipe)
     if resumed is not None and not replanned and resumed.manifest()["status"] == "finished":

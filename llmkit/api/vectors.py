@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
 
+from llmkit.api.aligned import renumbered, report_empty, results_of_rows
 from llmkit.api.model import Model
+from llmkit.api.texts import InputRow
+from llmkit.data.given import given_texts, given_values
 from llmkit.data.vectors import (
     VectorFile,
     check_search,
@@ -20,6 +24,7 @@ from llmkit.data.vectors import (
 )
 from llmkit.errors import ModelError, UsageError
 from llmkit.inference.embedding import (
+    EMBED_CHUNK_ROWS,
     EmbedOptions,
     EmbedOverflow,
     Found,
@@ -29,6 +34,11 @@ from llmkit.inference.embedding import (
     vector_options,
 )
 from llmkit.models.pooling import Pooling
+from llmkit.tasks.encoding import in_chunks
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["SavedVectors", "check_search", "check_vectors_file", "save_vectors", "saved_vectors", "short_numbers"]
 logger = logging.getLogger("llmkit")
@@ -36,7 +46,7 @@ logger = logging.getLogger("llmkit")
 
 def save_vectors(
     model: Model,
-    texts: Iterable[str],
+    texts: Iterable[str | InputRow[str]],
     path: str | Path,
     *,
     overflow: EmbedOverflow = "truncate",
@@ -44,24 +54,78 @@ def save_vectors(
 ) -> int:
     """Write the vectors of all texts to a .npy, .jsonl or .parquet file, in bounded memory; the number of rows.
 
-    .npy is a float32 array (N, D); the others have the columns `text` and `vector`. The file is there when all
+    .npy is a float32 array (N, D); the others have the columns `row`, `text` and `vector`. The file is there when all
     vectors are in it. A Parquet file also says which weights made it, and how; `SavedVectors` checks a search by that.
 
     Args:
+        texts: texts, or rows of `text_rows` or `stream_rows`. A row without a text has a null as its vector, or NaN in
+            .npy; a row's id is a column of its own.
         options: as in `Model.embed`.
     Raises:
         UsageError: another extension.
         MachineError: the file cannot be written.
         DataError, ModelError: as `Model.embed`.
     """
+    import numpy as np
+
     used = vector_options(model.loaded, **options)
     rows = 0
+    vectors = row_vectors(model, _rows_of(texts), overflow=overflow, **options)
     with writing_vectors(Path(path), dimension=used.dimension, about=_about(model, used)) as add:
-        for batch in model.embed_stream(texts, overflow=overflow, **options):
-            add(batch.texts, batch.vectors)
-            rows += len(batch.texts)
+        for batch in in_chunks(vectors, size=EMBED_CHUNK_ROWS):
+            nulls = np.full(used.dimension, np.nan, dtype=np.float32)
+            table = np.stack([nulls if vector is None else vector for _, vector in batch])
+            add([row.value for row, _ in batch], table, [row.keys for row, _ in batch])
+            rows += len(batch)
     logger.info("%s: %s vectors of %s numbers", path, f"{rows:,}", f"{used.dimension:,}")
     return rows
+
+
+def row_vectors(
+    model: Model,
+    rows: Iterable[InputRow[str]],
+    *,
+    overflow: EmbedOverflow = "truncate",
+    **options: Unpack[EmbedOptions],
+) -> Iterator[tuple[InputRow[str], NDArray[np.float32] | None]]:
+    """Each row with its vector (D,), in order and in bounded memory; None for a row without a text.
+
+    Raises:
+        DataError, ModelError: as `Model.embed`, and where no row has a text.
+    """
+
+    def use(texts: Iterator[str]) -> Iterator[NDArray[np.float32]]:
+        for batch in model.embed_stream(texts, overflow=overflow, **options):
+            yield from batch.vectors
+
+    return results_of_rows(rows, use)
+
+
+def search_rows(
+    model: Model, queries: Sequence[str], rows: Iterable[InputRow[str]], **options: Any
+) -> list[list[Found]]:
+    """As `Model.search`, with its options, in rows of which some may have no text."""
+    numbers: list[int] = []
+    empty: list[str] = []
+
+    def texts() -> Iterator[str]:
+        for row in rows:
+            if row.empty is None:
+                numbers.append(row.row)
+                yield row.value
+            else:
+                empty.append(row.place)
+
+    with renumbered(numbers):
+        found = model.search(queries, texts(), **options)
+    report_empty(len(empty), empty, len(numbers) + len(empty))
+    return [[replace(result, row=numbers[result.row - 1]) for result in results] for results in found]
+
+
+def _rows_of(texts: Iterable[str | InputRow[str]]) -> Iterator[InputRow[str]]:
+    """Rows as they are, texts as rows."""
+    for number, text in enumerate(given_values(texts, what="texts"), 1):
+        yield text if isinstance(text, InputRow) else InputRow(number, text, f"row {number:,}")
 
 
 class SavedVectors:
@@ -99,6 +163,7 @@ class SavedVectors:
             DataError: a damaged row, or a query that cannot be embedded.
         """
         self._check(model)
+        queries = list(given_texts(queries, what="queries"))
         options = self._options(model, pooling)
         options |= {"prompt": query_prompt, "prompt_name": query_prompt_name}
         options = search_options(model.loaded, "query", options)
@@ -113,7 +178,7 @@ class SavedVectors:
                     f"{self._file.name}: its vectors have {rows.vectors.shape[1]:,} numbers, those of "
                     f"{model.loaded.name} {dimension:,}. Search with the model that made them, or embed again."
                 )
-            nearest.add(rows.texts, rows.vectors)
+            nearest.add(rows.texts, rows.vectors, rows.rows)
         return nearest.results()
 
     def _check(self, model: Model) -> None:

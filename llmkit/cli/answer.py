@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmkit.cli.texts import as_text, counts_of, input_texts, is_file_name, results
+from llmkit.cli.texts import as_text, counts_of, input_rows, is_file_name, results, write_results
 from llmkit.cli.use import Json, ModelName, Output, Quoting, open_model
 from llmkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmkit.api import Answer, InputRow
 
 _NO_ANSWER = "no answer"
 
@@ -35,34 +38,41 @@ def answer(
     """Extract the answer to a question from a context, or report that it has none."""
     pairs = _pairs(source, question, column=column, question_column=question_column, quoting=quoting)
     opened = open_model(model, verb="answer")
+    missing = ("answer", "score", "start", "end", "no_answer")
     with results(as_json=as_json, output=output) as write:
-        for result in opened.answer_many(pairs):
-            record = {
-                "question": result.question,
-                "answer": result.text,
-                "score": result.score,
-                "start": result.start,
-                "end": result.end,
-                "no_answer": result.no_answer,
-                **counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens),
-            }
-            write(_NO_ANSWER if result.text is None else " ".join(result.text.split()), record)
+        write_results(write, pairs, opened.answer_many, show=_answered, fields=("question",), missing=missing)
 
 
 COMMANDS = (answer,)
 
 
+def _answered(result: Answer) -> tuple[str, dict[str, Any]]:
+    plain = _NO_ANSWER if result.text is None else " ".join(result.text.split())
+    return plain, {
+        "question": result.question,
+        "answer": result.text,
+        "score": result.score,
+        "start": result.start,
+        "end": result.end,
+        "no_answer": result.no_answer,
+        **counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens),
+    }
+
+
 def _pairs(
     source: str | None, question: str | None, *, column: str, question_column: str, quoting: Quoting
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[InputRow[tuple[str, str]]]:
     """Pairs of question and context."""
     if question is None:
         if source is None or not is_file_name(source):
             raise UsageError('give --question "..." and a context, or a file with a column for each.')
-        from llmkit.api import read_questions
+        from llmkit.api import question_rows
 
-        return read_questions(source, context_column=column, question_column=question_column, quoting=quoting)
+        return question_rows(source, context_column=column, question_column=question_column, quoting=quoting)
     text = as_text(question)
     if not text.strip():
         raise UsageError("--question is empty. Give a question.")
-    return ((text, context) for context in input_texts(source, column=column, by_line=False, quoting=quoting))
+    from llmkit.api import InputRow
+
+    contexts = input_rows(source, column=column, by_line=False, quoting=quoting)
+    return (InputRow(row.row, (text, row.value), row.place, row.id, row.empty) for row in contexts)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmkit.cli.messages import print_error, print_note
-from llmkit.cli.texts import as_text, input_texts, results, shown
+from llmkit.cli.texts import as_text, input_rows, results, shown
 from llmkit.cli.use import (
     Beams,
     Json,
@@ -85,13 +85,20 @@ def chat(
     if sys.stdin is not None and sys.stdin.isatty() and not as_json:
         _chat_in_terminal(conversation)
         return
+    blank = 0
     try:
         with results(as_json=as_json, output=None) as write:
-            for text in input_texts("-", column="text", by_line=True):
-                answer = "".join(conversation.say(text))
-                write(answer, {"prompt": text, "answer": answer, "finished": conversation.finished[-1]})
+            for row in input_rows("-", column="text", by_line=True):
+                if row.empty is not None:
+                    blank += 1
+                    continue
+                answer = "".join(conversation.say(row.value))
+                finished = conversation.finished[-1]
+                write(answer, {**row.keys, "prompt": row.value, "answer": answer, "finished": finished})
     finally:
         _report_cut(conversation)
+    if blank:
+        logger.warning("standard input: skipped %d blank %s", blank, "line" if blank == 1 else "lines")
 
 
 COMMANDS = (chat,)

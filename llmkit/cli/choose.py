@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.texts import as_text, counts_of, is_file_name, results
+from llmkit.cli.texts import as_text, counts_of, is_file_name, results, write_results
 from llmkit.cli.use import Json, ModelName, Output, Quoting, open_model
 from llmkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmkit.api import Choice, InputRow
 
 
 def choose(
@@ -36,19 +40,20 @@ def choose(
     output: Output = None,
 ) -> None:
     """Choose the most probable of several texts for a question, a context or both."""
-    opened = None
+    from llmkit.api import choice_rows, given_rows
+
+    rows: Iterator[InputRow[Any]]
     if source is None:
         if not choice or not (context or question):
             raise UsageError("give a file, or --choice twice or more with --question, --context or both.")
         if column:
             raise UsageError("--column works only with a file. Remove it.")
-        opened = open_model(model, verb="choose")
         row = {
             "context": as_text(context or ""),
             "question": as_text(question or ""),
             "choices": [as_text(text) for text in choice],
         }
-        predictions = opened.choose([row], overflow=overflow)
+        rows = given_rows([row])
     else:
         if choice or context or question:
             raise UsageError(
@@ -56,24 +61,30 @@ def choose(
             )
         if not is_file_name(source):
             raise UsageError(f"{source}: no such file. Give a file with columns.")
-        columns = _columns(column or ())
-        opened = open_model(model, verb="choose")
-        predictions = opened.choose_rows(source, columns=columns, quoting=quoting, overflow=overflow)
+        rows = choice_rows(source, columns=_columns(column or ()), quoting=quoting)
+    opened = open_model(model, verb="choose")
+
+    def use(questions: Iterator[Any]) -> Iterator[Choice]:
+        return opened.choose(questions, overflow=overflow)
+
+    missing = ("choice", "index", "probabilities")
     with results(as_json=as_json, output=output) as write:
-        for result in predictions:
-            texts = {key: value for key in ("context", "question") if (value := getattr(result.question, key))}
-            record = {
-                **texts,
-                "choices": list(result.question.choices),
-                "choice": result.text,
-                "index": result.index,
-                "probabilities": result.probabilities,
-                **counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens),
-            }
-            write(f"{' '.join(result.text.split())}\t{result.probabilities[result.index]:.4f}", record)
+        write_results(write, rows, use, show=_chosen, fields=(), missing=missing)
 
 
 COMMANDS = (choose,)
+
+
+def _chosen(result: Choice) -> tuple[str, dict[str, Any]]:
+    texts = {key: value for key in ("context", "question") if (value := getattr(result.question, key))}
+    return f"{' '.join(result.text.split())}\t{result.probabilities[result.index]:.4f}", {
+        **texts,
+        "choices": list(result.question.choices),
+        "choice": result.text,
+        "index": result.index,
+        "probabilities": result.probabilities,
+        **counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens),
+    }
 
 
 def _columns(pairs: list[str] | tuple[str, ...]) -> dict[str, str]:

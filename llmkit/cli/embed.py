@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.texts import as_text, input_texts, results
+from llmkit.cli.texts import as_text, input_rows, results, write_results
 from llmkit.cli.use import Column, Json, Lines, ModelName, Quoting, Source, open_model
 from llmkit.errors import DataError, UsageError
 
@@ -67,7 +68,7 @@ def embed(
     ] = None,
     top_k: Annotated[int, typer.Option(help="Number of rows to show for each --search.")] = 5,
     column: Column = "text",
-    lines: Lines = True,
+    lines: Lines = None,
     quoting: Quoting = "auto",
     as_json: Json = False,
 ) -> None:
@@ -80,7 +81,8 @@ def embed(
             source,
             [as_text(query) for query in search],
             model=model, top_k=top_k, options=options, query_prompt=query_prompt, query_prompt_name=query_prompt_name,
-            overflow=overflow, column=column, by_line=lines, quoting=quoting, as_json=as_json, output=output,
+            overflow=overflow, column=column, by_line=lines is not False, quoting=quoting, as_json=as_json,
+            output=output,
         )  # fmt: skip
         return
     if query_prompt is not None or query_prompt_name is not None:
@@ -90,15 +92,22 @@ def embed(
     file = None if output in (None, "-") else output
     if file is not None:
         check_vectors_file(Path(file))
-    texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
+    rows = input_rows(source, column=column, by_line=lines is not False, quoting=quoting)
     opened = open_model(model, verb="embed")
     if file is not None:
-        save_vectors(opened, texts, file, overflow=overflow, **options)
+        save_vectors(opened, rows, file, overflow=overflow, **options)
         return
-    with results(as_json=True, output=None) as write:
+
+    def use(texts: Iterator[str]) -> Iterator[tuple[str, Any]]:
         for batch in opened.embed_stream(texts, overflow=overflow, **options):
-            for text, vector in zip(batch.texts, batch.vectors, strict=True):
-                write("", {"text": text, "vector": short_numbers(vector)})
+            yield from zip(batch.texts, batch.vectors, strict=True)
+
+    def show(result: tuple[str, Any]) -> tuple[str, dict[str, Any]]:
+        text, vector = result
+        return "", {"text": text, "vector": short_numbers(vector)}
+
+    with results(as_json=True, output=None) as write:
+        write_results(write, rows, use, show=show, missing=("vector",))
 
 
 COMMANDS = (embed,)
@@ -120,7 +129,7 @@ def _search(
     as_json: bool,
     output: str | None,
 ) -> None:
-    from llmkit.api import check_search
+    from llmkit.api import check_search, search_rows
 
     check_search(queries, top_k=top_k)
     if output is not None and Path(output).suffix.lower() in (".npy", ".parquet"):
@@ -134,17 +143,17 @@ def _search(
         opened = open_model(model or saved.model, verb="embed")
         results_by_query = saved.search(opened, queries, pooling=options["pooling"], **asked)
     else:
-        texts = input_texts(source, column=column, by_line=by_line, quoting=quoting)
+        rows = input_rows(source, column=column, by_line=by_line, quoting=quoting)
         opened = open_model(model, verb="embed")
-        results_by_query = opened.search(queries, texts, **options, **asked)
+        results_by_query = search_rows(opened, queries, rows, **options, **asked)
     if not any(results_by_query):
         raise DataError("there are no rows to search.")
     with results(as_json=as_json, output=output) as write:
-        for query, rows in zip(queries, results_by_query, strict=True):
+        for query, found in zip(queries, results_by_query, strict=True):
             heading = f"query: {_one_line(query)}\n" if len(queries) > 1 else ""
-            records = [{"score": row.score, "row": row.row, "text": row.text} for row in rows]
+            records = [{"score": row.score, "row": row.row, "text": row.text} for row in found]
             record = {"query": query, "similarity": opened.similarity, "results": records}
-            write(heading + "\n".join(map(_plain, rows)), record)
+            write(heading + "\n".join(map(_plain, found)), record)
 
 
 def _refuse_options_of_texts(options: EmbedOptions, *, file: str) -> None:

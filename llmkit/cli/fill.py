@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.texts import input_texts, results
+from llmkit.cli.texts import input_rows, results, write_results
 from llmkit.cli.use import Column, Json, Lines, ModelName, Output, Quoting, open_model
 from llmkit.errors import UsageError
 
@@ -30,7 +31,7 @@ def fill(
         ),
     ] = "window",
     column: Column = "text",
-    lines: Lines = True,
+    lines: Lines = None,
     quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
@@ -38,11 +39,14 @@ def fill(
     """Predict the masked tokens of a text: the most probable tokens, their probabilities, the filled text."""
     if top_k < 1:
         raise UsageError(f"--top-k {top_k}: ask for at least 1 candidate.")
-    texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
+    rows = input_rows(source, column=column, by_line=lines is not False, quoting=quoting)
     opened = open_model(model, verb="fill")
+
+    def use(texts: Iterator[str]) -> Iterator[Filling]:
+        return opened.fill(texts, top_k=top_k, overflow=overflow)
+
     with results(as_json=as_json, output=output) as write:
-        for result in opened.fill(texts, top_k=top_k, overflow=overflow):
-            write(_plain(result), _record(result))
+        write_results(write, rows, use, show=lambda result: (_plain(result), _record(result)), missing=("masks",))
 
 
 COMMANDS = (fill,)

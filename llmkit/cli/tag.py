@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.texts import counts_of, input_words_or_texts, results
+from llmkit.cli.texts import counts_of, input_words_or_texts, results, write_results
 from llmkit.cli.use import Json, Lines, ModelName, Output, Quoting, open_model
 
 if TYPE_CHECKING:
-    from llmkit.api import Tagging
+    from llmkit.api import InputRow, Tagging
 
 Overflow = Annotated[
     Literal["error", "truncate", "window"] | None,
@@ -37,21 +38,26 @@ def tag(
             help="Column that contains the texts or lists of words, in a file with columns. Default: text, else words."
         ),
     ] = None,
-    lines: Lines = True,
+    lines: Lines = None,
     quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
 ) -> None:
     """Mark the named entities of each text or tag each word, depending on the model."""
-    texts = input_words_or_texts(source, column=column, by_line=lines, quoting=quoting)
+    rows: Iterator[InputRow[Any]] = input_words_or_texts(
+        source, column=column, by_line=lines is not False, quoting=quoting
+    )
     opened = open_model(model, verb="tag")
+
+    def show(result: Tagging) -> tuple[str, dict[str, Any]]:
+        plain = _marked(result) if opened.finds_entities else _with_tags(result)
+        if result.given_words is not None:
+            return plain, _given_words_record(result, result.given_words)
+        return plain, _entities_record(result) if opened.finds_entities else _words_record(result)
+
+    missing = ("entities",) if opened.finds_entities else ("tags",)
     with results(as_json=as_json, output=output) as write:
-        for result in opened.tag(texts, overflow=overflow):
-            plain = _marked(result) if opened.finds_entities else _with_tags(result)
-            if result.given_words is not None:
-                write(plain, _given_words_record(result, result.given_words))
-            else:
-                write(plain, _entities_record(result) if opened.finds_entities else _words_record(result))
+        write_results(write, rows, lambda texts: opened.tag(texts, overflow=overflow), show=show, missing=missing)
 
 
 COMMANDS = (tag,)

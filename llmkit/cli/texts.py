@@ -1,4 +1,7 @@
-"""Input texts from an argument, a file or a pipe; results as lines or JSONL, to standard output or a file."""
+"""Input rows from an argument, a file or a pipe; results as lines or JSONL, to standard output or a file.
+
+`llmkit/api/texts.py` says what is one text.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,22 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol
+from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from llmkit.atomic import replacing
 from llmkit.errors import DataError, MachineError, UsageError, nearest
 
+if TYPE_CHECKING:
+    from llmkit.api import InputRow
+
+Value = TypeVar("Value")
+Result = TypeVar("Result")
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
-_FILES = (".txt", ".text", ".md", ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".conll", ".conllu")
+_PLAIN_TEXT = (".txt", ".text", ".md")
+_FILES = (*_PLAIN_TEXT, ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".conll", ".conllu")
 
 
 Quoting = Literal["auto", "csv", "none"]
@@ -25,38 +34,57 @@ Quoting = Literal["auto", "csv", "none"]
 logger = logging.getLogger("llmkit")
 
 
-def input_texts(source: str | None, *, column: str, by_line: bool, quoting: Quoting = "auto") -> Iterator[str]:
+def input_rows(
+    source: str | None, *, column: str, by_line: bool, quoting: Quoting = "auto", note: bool = False
+) -> Iterator[InputRow[str]]:
     """The texts of an argument: a text, a file name, or `-` or None for standard input.
 
     Args:
         column: the column that contains the texts, in a file with columns.
         by_line: whether each line of plain text is a separate text.
+        note: log how plain text of several lines is read, since the user has not said it.
     Raises:
         UsageError: there is no argument, and standard input is a terminal.
         DataError: the argument looks like a file name, but there is no such file; the input is not UTF-8.
     """
+    from llmkit.api import argument_row, stream_rows, text_rows
+
     if source is None or source == "-":
         if sys.stdin is None or (source is None and sys.stdin.isatty()):
             raise UsageError("give a text or a file, or pipe texts in.")
-        return _stdin_texts(by_line=by_line)
+        rows = stream_rows(sys.stdin.buffer, by_line=by_line)
+        return noted(rows, "standard input", by_line=by_line) if note else rows
     if is_data_file(source):
-        from llmkit.api import read_texts
-
-        return read_texts(source, column=column, by_line=by_line, quoting=quoting)
+        rows = text_rows(source, column=column, by_line=by_line, quoting=quoting)
+        return noted(rows, source, by_line=by_line) if note else rows
     if _has_extension(source):
         raise DataError(f"{source}: {_no_such_file(Path(source))} To use it as a text, pipe it in.")
-    return iter([as_text(source)])
+    return iter([argument_row(as_text(source))])
+
+
+def noted(rows: Iterator[InputRow[Value]], name: str, *, by_line: bool) -> Iterator[InputRow[Value]]:
+    """The same rows; once it is known that a plain text has several lines, logs how they are read."""
+    if name.startswith(("builtin:", "hub:")) or not (name == "standard input" or name.lower().endswith(_PLAIN_TEXT)):
+        yield from rows
+        return
+    for number, row in enumerate(rows, 1):
+        if by_line and number == 2:
+            logger.info("%s: each line is one text; --whole reads all lines as one", name)
+        elif not by_line and isinstance(row.value, str) and "\n" in row.value:
+            lines = row.value.count("\n") + 1
+            logger.info("%s: its %s lines are read as one text; --lines reads each line as one", name, f"{lines:,}")
+        yield row
 
 
 def input_words_or_texts(
     source: str | None, *, column: str | None, by_line: bool, quoting: Quoting = "auto"
-) -> Iterator[str] | Iterator[list[str]]:
-    """As `input_texts`, but a file may have lists of words in place of texts; without a column it is `text` or `words`."""
+) -> Iterator[InputRow[str]] | Iterator[InputRow[list[str]]]:
+    """As `input_rows`, but a file may have lists of words in place of texts; without a column it is `text` or `words`."""
     if source is None or source == "-" or not is_data_file(source):
-        return input_texts(source, column=column or "text", by_line=by_line, quoting=quoting)
-    from llmkit.api import read_words_or_texts
+        return input_rows(source, column=column or "text", by_line=by_line, quoting=quoting)
+    from llmkit.api import word_or_text_rows
 
-    return read_words_or_texts(source, column=column, by_line=by_line, quoting=quoting)
+    return word_or_text_rows(source, column=column, by_line=by_line, quoting=quoting)
 
 
 def is_file_name(source: str) -> bool:
@@ -66,7 +94,7 @@ def is_file_name(source: str) -> bool:
 
 def input_pairs(
     source: str | None, *, column: str, pair_column: str, quoting: Quoting = "auto"
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[InputRow[tuple[str, str]]]:
     """The pairs of texts in a file with two columns.
 
     Raises:
@@ -77,9 +105,9 @@ def input_pairs(
         raise UsageError(
             f"pairs of texts come from a file with the columns {column} and {pair_column}; give one as the argument."
         )
-    from llmkit.api import read_pairs
+    from llmkit.api import classifier_pairs
 
-    return read_pairs(source, column=column, pair_column=pair_column, quoting=quoting)
+    return classifier_pairs(source, column=column, pair_column=pair_column, quoting=quoting)
 
 
 def as_text(argument: str) -> str:
@@ -106,30 +134,6 @@ def _has_extension(source: str) -> bool:
     return source.lower().endswith(_FILES) and not any(char.isspace() for char in source)
 
 
-def _stdin_texts(*, by_line: bool) -> Iterator[str]:
-    if not by_line:
-        yield _decoded(sys.stdin.buffer.read(), "standard input").strip("\r\n")
-        return
-    blank = 0
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        text = _decoded(line, f"standard input:{number}").rstrip("\r\n")
-        if text.strip():
-            yield text
-        else:
-            blank += 1
-    if blank:
-        lines = "line" if blank == 1 else "lines"
-        logger.warning("standard input: skipped %d blank %s", blank, lines)
-
-
-def _decoded(content: bytes, place: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        fault = f"byte 0x{content[error.start]:02X} at offset {error.start} is not UTF-8"
-        raise DataError(f"{place}: {fault}. Save the text as UTF-8.") from error
-
-
 def shown(text: str) -> str:
     """Model output for standard output; on a terminal, control characters are escaped."""
     return text.translate(_CONTROLS) if sys.stdout.isatty() else text
@@ -143,6 +147,36 @@ def counts_of(*, truncated: int, unknown: int) -> dict[str, int]:
 
 class Write(Protocol):
     def __call__(self, plain: str, record: Mapping[str, Any]) -> None: ...
+
+
+def write_results(
+    write: Write,
+    rows: Iterable[InputRow[Value]],
+    use: Callable[[Iterator[Value]], Iterator[Result]],
+    *,
+    show: Callable[[Result], tuple[str, Mapping[str, Any]]],
+    fields: Sequence[str] = ("text",),
+    missing: Sequence[str],
+) -> None:
+    """Write one result for each row, with the row's number and id; null and the reason where it has no text.
+
+    Args:
+        use: the verb.
+        show: a result as a line and as a record.
+        fields: names of the row's texts in the record of a row without a result.
+        missing: keys that are null there.
+    """
+    from llmkit.api import results_of_rows
+
+    for row, result in results_of_rows(rows, use):
+        if result is None:
+            texts = row.value if isinstance(row.value, tuple) else (row.value,)
+            names = ("words",) if isinstance(row.value, list) else fields
+            nulls = {**dict(zip(names, texts, strict=False)), **dict.fromkeys(missing), "reason": row.empty}
+            write("", {**row.keys, **nulls})
+        else:
+            plain, record = show(result)
+            write(plain, {**row.keys, **record})
 
 
 @contextmanager

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmkit.cli.texts import counts_of, input_texts, results
+from llmkit.cli.texts import counts_of, input_rows, results, write_results
 from llmkit.cli.use import (
     Beams,
     Column,
@@ -27,6 +28,9 @@ from llmkit.cli.use import (
     open_model,
 )
 
+if TYPE_CHECKING:
+    from llmkit.api import Generation
+
 
 def translate(
     source: Source = None,
@@ -44,13 +48,13 @@ def translate(
     keep_special: KeepSpecial = False,
     overflow: Overflow = "truncate",
     column: Column = "text",
-    lines: Lines = True,
+    lines: Lines = None,
     quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
 ) -> None:
     """Translate texts. A model trained on one language pair needs neither --from nor --to."""
-    texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
+    rows = input_rows(source, column=column, by_line=lines is not False, quoting=quoting)
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "min_new_tokens": min_new_tokens,
@@ -63,12 +67,22 @@ def translate(
     check_generation(options)
     opened = open_model(model, verb="translate")
     languages = {"source_language": from_language, "target_language": to_language}
+
+    def use(texts: Iterator[str]) -> Iterator[Generation]:
+        return opened.translate(texts, overflow=overflow, **languages, **options)
+
     with results(as_json=as_json, output=output) as write:
-        for result in opened.translate(texts, overflow=overflow, **languages, **options):
-            translation = result.texts[0]
-            counts = counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens)
-            record = {"text": result.prompt, "translation": translation, "finished": result.finished}
-            write(translation, {**record, **counts})
+        write_results(write, rows, use, show=_translated, missing=("translation",))
 
 
 COMMANDS = (translate,)
+
+
+def _translated(result: Generation) -> tuple[str, dict[str, Any]]:
+    translation = result.texts[0]
+    return translation, {
+        "text": result.prompt,
+        "translation": translation,
+        "finished": result.finished,
+        **counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens),
+    }

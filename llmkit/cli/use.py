@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.texts import as_text, counts_of, input_pairs, input_texts, is_data_file, results, shown
+from llmkit.cli.texts import (
+    as_text,
+    counts_of,
+    input_pairs,
+    input_rows,
+    is_data_file,
+    noted,
+    results,
+    shown,
+    write_results,
+)
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from llmkit.api import Classification, Model, Verb
+    from llmkit.api import Classification, Generation, InputRow, Model, Verb
 
 logger = logging.getLogger("llmkit")
 Source = Annotated[
@@ -25,9 +35,19 @@ ModelName = Annotated[
 ]
 Column = Annotated[str, typer.Option(help="Column that contains the texts, in a file with columns.")]
 Lines = Annotated[
-    bool,
+    bool | None,
     typer.Option(
-        "--lines/--whole", help="Treat each line of a plain-text file as a separate input, or the whole file as one."
+        "--lines/--whole",
+        show_default="lines",
+        help="Treat each line of a plain-text file as a separate input, or the whole file as one.",
+    ),
+]
+Whole = Annotated[
+    bool | None,
+    typer.Option(
+        "--lines/--whole",
+        show_default="whole",
+        help="Treat each line of a plain-text file as a separate input, or the whole file as one.",
     ),
 ]
 Quoting = Annotated[
@@ -79,7 +99,9 @@ Seed = Annotated[int | None, typer.Option(help="Random seed for sampling.")]
 
 
 def generate(
-    source: Annotated[str | None, typer.Argument(help="A prompt, a file of prompts, or - for standard input.")] = None,
+    source: Annotated[
+        str | None, typer.Argument(help="A prompt, a file of prompts, one per line or row, or - for standard input.")
+    ] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="Text to continue.")] = None,
     model: ModelName = None,
     max_new_tokens: MaxNewTokens = None,
@@ -112,19 +134,24 @@ def generate(
             "prompt, with input, or messages."
         ),
     ] = None,
-    lines: Lines = False,
+    lines: Lines = None,
     quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
 ) -> None:
     """Generate text from a prompt. Greedy search, unless --temperature, --top-k or --top-p turns on sampling or the
     model's config has other defaults."""
+    from llmkit.api import argument_row
+
     if prompt is not None and source is not None:
         raise UsageError("give --prompt or a file, not both.")
+    by_line = lines is not False
     is_file = prompt is None and source is not None and source != "-" and is_data_file(source)
-    prompts = iter([as_text(prompt)]) if prompt is not None else iter(())
-    if prompt is None and not is_file:
-        prompts = input_texts(source, column=column or "text", by_line=lines, quoting=quoting)
+    rows: Iterator[InputRow[Any]] = iter(())
+    if prompt is not None:
+        rows = iter([argument_row(as_text(prompt))])
+    elif not is_file:
+        rows = input_rows(source, column=column or "text", by_line=by_line, quoting=quoting, note=lines is None)
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
@@ -144,25 +171,27 @@ def generate(
     opened = open_model(model, verb="generate")
     on_screen = sys.stdout.isatty() and not as_json and output is None
     if prompt is not None and on_screen and not num_return_sequences and overflow != "truncate":
-        _stream(opened, as_text(prompt), options, raw=raw)
+        _stream(opened, argument_row(as_text(prompt)).value, options, raw=raw)
         return
-    generated = (
-        opened.generate_rows(
-            str(source), column=column, by_line=lines, quoting=quoting, overflow=overflow, raw=raw, **options
-        )
-        if is_file
-        else opened.generate(prompts, overflow=overflow, raw=raw, **options)
-    )
+    if is_file:
+        rows = opened.prompt_rows(str(source), column=column, by_line=by_line, quoting=quoting, raw=raw)
+        rows = noted(rows, str(source), by_line=by_line) if lines is None else rows
+
+    def use(prompts: Iterator[Any]) -> Iterator[Generation]:
+        return opened.generate(prompts, overflow=overflow, raw=raw, **options)
+
+    def show(result: Generation) -> tuple[str, dict[str, Any]]:
+        lead = result.prompt if _shows_prompt(opened, raw=raw) else ""
+        plain = [lead + text for text in result.texts]
+        record = {"prompt": result.prompt, "texts": result.texts, "finished": result.finished}
+        if len(result.texts) > 1:
+            record["texts_finished"] = result.texts_finished
+        if result.unknown_tokens:
+            record["unknown_tokens"] = result.unknown_tokens
+        return "\n---\n".join(plain), record
+
     with results(as_json=as_json, output=output) as write:
-        for result in generated:
-            lead = result.prompt if _shows_prompt(opened, raw=raw) else ""
-            plain = [lead + text for text in result.texts]
-            record = {"prompt": result.prompt, "texts": result.texts, "finished": result.finished}
-            if len(result.texts) > 1:
-                record["texts_finished"] = result.texts_finished
-            if result.unknown_tokens:
-                record["unknown_tokens"] = result.unknown_tokens
-            write("\n---\n".join(plain), record)
+        write_results(write, rows, use, show=show, fields=("prompt",), missing=("texts",))
 
 
 def summarize(
@@ -183,13 +212,13 @@ def summarize(
         ),
     ] = None,
     column: Column = "text",
-    lines: Lines = False,
+    lines: Whole = None,
     quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
 ) -> None:
     """Summarize texts."""
-    texts = input_texts(source, column=column, by_line=lines, quoting=quoting)
+    rows = input_rows(source, column=column, by_line=bool(lines), quoting=quoting, note=lines is None)
     options: dict[str, Any] = {
         "max_new_tokens": max_new_tokens,
         "min_new_tokens": min_new_tokens,
@@ -201,12 +230,18 @@ def summarize(
     }
     check_generation(options)
     opened = open_model(model, verb="summarize")
+
+    def use(texts: Iterator[str]) -> Iterator[Generation]:
+        return opened.summarize(texts, overflow=overflow, **options)
+
+    def show(result: Generation) -> tuple[str, dict[str, Any]]:
+        summary = result.texts[0]
+        counts = counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens)
+        record = {"text": result.prompt, "summary": summary, "finished": result.finished}
+        return summary, {**record, **counts, "parts": result.parts}
+
     with results(as_json=as_json, output=output) as write:
-        for result in opened.summarize(texts, overflow=overflow, **options):
-            summary = result.texts[0]
-            counts = counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens)
-            record = {"text": result.prompt, "summary": summary, "finished": result.finished}
-            write(summary, {**record, **counts, "parts": result.parts})
+        write_results(write, rows, use, show=show, missing=("summary",))
 
 
 def classify(
@@ -234,7 +269,7 @@ def classify(
             help="Column that contains the second texts, for a model of text pairs.", show_default="text_pair"
         ),
     ] = None,
-    lines: Lines = True,
+    lines: Lines = None,
     quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
@@ -243,8 +278,8 @@ def classify(
     from llmkit.api import parse_thresholds
 
     parse_thresholds(threshold or ())
-    texts: Iterator[str] | Iterator[tuple[str, str]] = input_texts(
-        source, column=column, by_line=lines, quoting=quoting
+    rows: Iterator[InputRow[str]] | Iterator[InputRow[tuple[str, str]]] = input_rows(
+        source, column=column, by_line=lines is not False, quoting=quoting
     )
     pairs = (
         None if pair_column is None else input_pairs(source, column=column, pair_column=pair_column, quoting=quoting)
@@ -252,12 +287,24 @@ def classify(
     opened = open_model(model, verb="classify")
     if pairs is None and opened.reads_pairs:
         pairs = input_pairs(source, column=column, pair_column="text_pair", quoting=quoting)
+
+    def use(texts: Iterator[Any]) -> Iterator[Classification]:
+        return opened.classify(texts, overflow=overflow, threshold=limit)
+
+    limit = parse_thresholds(threshold or (), opened.loaded.labels)
+
+    missing = _CLASSIFIED_KEYS[opened.problem_type]
     with results(as_json=as_json, output=output) as write:
-        limit = parse_thresholds(threshold or (), opened.loaded.labels)
-        for result in opened.classify(texts if pairs is None else pairs, overflow=overflow, threshold=limit):
-            write(*_classified(result))
+        inputs: Iterator[InputRow[Any]] = rows if pairs is None else pairs
+        write_results(write, inputs, use, show=_classified, fields=("text", "text_pair"), missing=missing)
 
 
+_CLASSIFIED_KEYS: Mapping[str, Sequence[str]] = {
+    "single_label_classification": ("label", "probabilities"),
+    "multi_label_classification": ("labels", "probabilities"),
+    "regression": ("value",),
+}
+"""Problem type -> keys of a result."""
 COMMANDS = (generate, summarize, classify)
 
 

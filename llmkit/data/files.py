@@ -105,6 +105,31 @@ def text_lines(path: Path, name: str, *, translate: bool) -> Iterator[str]:
             raise _not_utf8(path, name) from error
 
 
+def stream_lines(stream: BinaryIO, name: str) -> Iterator[str]:
+    """The lines of a stream such as standard input, as soon as they arrive, by the rules of `text_lines`.
+
+    Every line break is converted to LF.
+
+    Raises:
+        DataError: it is not UTF-8, or contains a NUL or an overlong line.
+    """
+    number = 0
+    raw_lines = iter(partial(stream.readline, MAX_LINE_CHARACTERS), b"")
+    for raw_number, raw in enumerate(raw_lines, 1):
+        if len(raw) == MAX_LINE_CHARACTERS:
+            raise DataError(f"{name}:{number + 1}: this line is longer than {MAX_LINE_CHARACTERS:,} bytes.")
+        try:
+            text = raw.decode("utf-8-sig" if raw_number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            fault = f"byte 0x{raw[error.start]:02X} at offset {error.start} is not UTF-8"
+            raise DataError(f"{name}:{number + 1}: {fault}. Save the text as UTF-8.") from error
+        for line in io.StringIO(text, newline=None):  # a lone CR ends a line as well
+            number += 1
+            if "\0" in line:
+                raise DataError(f"{name}:{number}: contains a NUL character. Remove it, or check that this is text.")
+            yield line
+
+
 def _kind(mode: int) -> str:
     if stat.S_ISDIR(mode):
         return "a folder"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -18,6 +18,8 @@ from llmkit.errors import DataError
 from llmkit.recipe.blocks import TextUnit
 
 Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "conll", "squad"]
+InputUnit = TextUnit | Literal["every line", "input"]
+"""Unit of a row in a plain-text file: also each line, blank or not, or the whole file without its final line end."""
 Record = tuple[int, Mapping[str, object]]
 """The line where the record starts, or the index of its row in a format without lines; values by column."""
 
@@ -179,12 +181,15 @@ def json_kind(value: object) -> str:
     return "null" if value is None else f"the value {value!r:.40}"
 
 
-def read_text(path: Path, name: str, *, column: str, unit: TextUnit) -> Iterator[Record]:
+def read_text(path: Path, name: str, *, column: str, unit: InputUnit) -> Iterator[Record]:
     """Each non-blank line, or the text between blank lines, without the last line break; or the whole file.
 
     Line breaks are LF; the number of a document is that of its first line.
     """
     lines = text_lines(path, name, translate=True)
+    if unit == "every line" or unit == "input":
+        yield from ((number, {column: text}) for number, text in input_texts(lines, by_line=unit == "every line"))
+        return
     if unit == "file":
         document = "".join(lines)
         if document:
@@ -201,6 +206,22 @@ def read_text(path: Path, name: str, *, column: str, unit: TextUnit) -> Iterator
             document_lines.append(line)
     if document_lines:
         yield first, {column: "".join(document_lines).removesuffix("\n")}
+
+
+def input_texts(lines: Iterable[str], *, by_line: bool) -> Iterator[tuple[int, str]]:
+    """The texts of plain text that a model is used on, each with the number of its first line.
+
+    Each line, blank ones too, without its line end; or all lines as one text, without the final line end.
+
+    Args:
+        lines: with LF as line ends, without a byte order mark.
+    """
+    if by_line:
+        yield from ((number, line.removesuffix("\n")) for number, line in enumerate(lines, 1))
+        return
+    whole = "".join(lines)
+    if whole:
+        yield 1, whole.removesuffix("\n")
 
 
 def parquet_columns(path: Path, name: str) -> list[str]:

@@ -149,6 +149,8 @@ class RowSource:
                         continue
                     raise DataError(f"{place}: no {column!r} here; found {_listed(values)}. Every row needs it.")
                 value = _value_at(column, values, place)
+                if value is None and self._keep_empty and column_type == "text":
+                    value = ""
                 if reader is not None and column_type == "labels":
                     parsed = reader.read(value, column=column, place=place)
                 else:

@@ -9,12 +9,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from llmkit.data.hub_names import parse_hub_source
-from llmkit.data.readers import FORMATS
+from llmkit.data.readers import FORMATS, InputUnit
 from llmkit.data.rows import MAPPED_IN_RECIPE, RowSource
 from llmkit.data.tables import BUILTINS, BuiltinTable, FileTable, Table
 from llmkit.data.word_rows import SENTENCE, with_sentences
 from llmkit.errors import DataError, MachineError, nearest
-from llmkit.recipe.blocks import ColumnType, OffsetUnit, Quoting, TextUnit
+from llmkit.recipe.blocks import ColumnType, OffsetUnit, Quoting
 from llmkit.recipe.recipe import LabelSets
 
 _KNOWN = ", ".join(FORMATS)
@@ -31,7 +31,7 @@ def open_rows(
     groups: Sequence[Sequence[str]] = (),
     max_rows: int | None = None,
     split: str | None = None,
-    text_files: TextUnit = "line",
+    text_files: InputUnit = "line",
     quoting: Quoting = "auto",
     offsets: OffsetUnit = "auto",
     keep_empty: bool = False,
@@ -54,10 +54,12 @@ def open_rows(
         max_rows: stop after this number of usable rows, over all sources.
         split: split of hub data sets whose source names no split; by default `train`.
         text_files: what a row of a .txt, .text or .md file is: a non-blank line, the text between blank lines, or the
-            whole file. Only for tasks whose single field is a text.
+            whole file; for inference, `every line`, blank or not, or the file as one `input`. Only for tasks whose
+            single field, optional ones aside, is a text.
         quoting: the meaning of quotes in .csv and .tsv files; `auto` detects it for each .tsv file.
         offsets: what the offsets of spans count.
-        keep_empty: do not skip rows with an empty text, if the rows of two files must stay aligned.
+        keep_empty: do not skip rows with an empty text, if rows of input and output must stay aligned; a null is then
+            an empty text.
         mapping: the advice for a missing column, a template of `{field}` and `{column}`.
         origins: field -> a sentence that says where its column was set, for the message about a missing column.
         label_sets: how columns of any number of labels are written; without it, as lists of names.
@@ -69,7 +71,14 @@ def open_rows(
     tables: list[Table] = []
     for source in sources:
         tables += _tables(
-            source, column_types=column_types, columns=columns, split=split, text_files=text_files, quoting=quoting
+            source,
+            column_types={
+                field: kind for field, kind in column_types.items() if kind != "any" or field not in optional
+            },
+            columns=columns,
+            split=split,
+            text_files=text_files,
+            quoting=quoting,
         )
     _refuse_repeated(tables)
     if "words" in column_types:
@@ -113,7 +122,7 @@ def _tables(
     column_types: Mapping[str, ColumnType],
     columns: Mapping[str, str | tuple[str, ...]],
     split: str,
-    text_files: TextUnit,
+    text_files: InputUnit,
     quoting: Quoting,
 ) -> Iterator[Table]:
     if source.startswith("hub:"):

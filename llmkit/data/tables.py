@@ -22,6 +22,7 @@ from llmkit.data.python_docs_questions import QUESTION_COLUMNS, load_python_docs
 from llmkit.data.quoting import tsv_is_quoted
 from llmkit.data.readers import (
     FORMATS,
+    InputUnit,
     Record,
     parquet_columns,
     read_csv,
@@ -33,7 +34,7 @@ from llmkit.data.readers import (
 )
 from llmkit.data.squad import SQUAD_COLUMNS, read_squad
 from llmkit.errors import DataError
-from llmkit.recipe.blocks import Quoting, TextUnit
+from llmkit.recipe.blocks import Quoting
 
 
 class Table(Protocol):
@@ -63,7 +64,7 @@ class Table(Protocol):
 class FileTable:
     """A local file. Its size and modification time are stored when it is first opened, and checked each time."""
 
-    def __init__(self, path: Path, *, text_column: str, text_files: TextUnit, quoting: Quoting = "auto") -> None:
+    def __init__(self, path: Path, *, text_column: str, text_files: InputUnit, quoting: Quoting = "auto") -> None:
         self.name = path.as_posix()
         self.format = FORMATS[path.suffix.lower()]
         self.unit: Literal["line", "row"] = "row" if self.format in ("parquet", "squad") else "line"

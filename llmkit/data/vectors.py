@@ -1,7 +1,8 @@
 """Files of vectors: .npy, .jsonl and .parquet, written atomically, read in batches of rows.
 
-Rows are (text, vector); .npy contains only the vectors. Knows no models: .parquet stores a description of the model as
-an object.
+Rows are (text, vector), with other columns such as a row's number first; .npy contains only the vectors. A row whose
+text is empty has no vector: null in a file with columns, NaN in .npy. Knows no models: .parquet stores a description of
+the model as an object.
 Legend: N rows, D dimensions.
 """
 
@@ -9,10 +10,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from llmkit.atomic import check_replaceable, replacing
 from llmkit.data.files import open_regular_file
@@ -22,7 +23,11 @@ from llmkit.errors import DataError, UsageError, nearest
 if TYPE_CHECKING:
     import numpy as np
 
-    Add = Callable[[Sequence[str], np.ndarray], None]
+    Keys = Sequence[Mapping[str, Any]]
+
+    class Add(Protocol):
+        def __call__(self, texts: Sequence[str], vectors: np.ndarray, keys: Keys = ()) -> None: ...
+
 
 _VECTOR = "vector"
 _ABOUT = b"llmkit"
@@ -34,6 +39,8 @@ class VectorRows(NamedTuple):
     texts: list[str]
     vectors: np.ndarray
     """(N, D) float32"""
+    rows: list[int]
+    """Numbers of the rows, from 1; rows without a vector are left out."""
 
 
 def check_vectors_file(path: Path) -> None:
@@ -53,7 +60,10 @@ def check_vectors_file(path: Path) -> None:
 
 @contextmanager
 def writing_vectors(path: Path, *, dimension: int, about: Mapping[str, Any]) -> Iterator[Add]:
-    """Yield a function that appends texts with their (N, D) vectors; the file is published if the block succeeds.
+    """Yield a function that appends texts with their (N, D) vectors, and their keys; the file is published if the block
+    succeeds.
+
+    A vector of NaN is that of a row without a vector. The keys are the other columns of a row, the same for all rows.
 
     Args:
         about: a description of the model of the vectors; stored in .parquet only.
@@ -79,7 +89,7 @@ def _write_npy(path: Path, dimension: int, about: Mapping[str, Any]) -> Iterator
         np.lib.format.write_array_header_1_0(file, header())
         start = file.tell()
 
-        def add(texts: Sequence[str], vectors: np.ndarray) -> None:
+        def add(texts: Sequence[str], vectors: np.ndarray, keys: Keys = ()) -> None:
             nonlocal rows
             rows += len(texts)
             file.write(vectors.astype("<f4").tobytes())
@@ -94,9 +104,9 @@ def _write_npy(path: Path, dimension: int, about: Mapping[str, Any]) -> Iterator
 def _write_jsonl(path: Path, dimension: int, about: Mapping[str, Any]) -> Iterator[Add]:
     with path.open("w", encoding="utf-8") as file:
 
-        def add(texts: Sequence[str], vectors: np.ndarray) -> None:
-            for text, vector in zip(texts, vectors, strict=True):
-                record = {"text": text, _VECTOR: short_numbers(vector)}
+        def add(texts: Sequence[str], vectors: np.ndarray, keys: Keys = ()) -> None:
+            for text, vector, row_keys in zip(texts, vectors, keys or [{}] * len(texts), strict=True):
+                record = {**row_keys, "text": text, _VECTOR: short_numbers(vector) if _is_vector(vector) else None}
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
 
         yield add
@@ -104,19 +114,48 @@ def _write_jsonl(path: Path, dimension: int, about: Mapping[str, Any]) -> Iterat
 
 @contextmanager
 def _write_parquet(path: Path, dimension: int, about: Mapping[str, Any]) -> Iterator[Add]:
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = [pa.field("text", pa.string()), pa.field(_VECTOR, pa.list_(pa.float32()))]
-    schema = pa.schema(columns, metadata={_ABOUT: json.dumps(about)})
-    with pq.ParquetWriter(path, schema) as writer:
+    with ExitStack() as stack:
+        writer: pq.ParquetWriter | None = None
 
-        def add(texts: Sequence[str], vectors: np.ndarray) -> None:
-            offsets = pa.array(range(0, vectors.size + 1, dimension), pa.int32())
+        def add(texts: Sequence[str], vectors: np.ndarray, keys: Keys = ()) -> None:
+            nonlocal writer
+            filled = [_is_vector(vector) for vector in vectors]
+            offsets = pa.array([at * dimension for at in range(len(filled) + 1)], pa.int32())
             values = pa.array(vectors.reshape(-1), pa.float32())
-            writer.write_table(pa.table([pa.array(texts), pa.ListArray.from_arrays(offsets, values)], schema=schema))
+            nulls = pa.array([not is_filled for is_filled in filled])
+            columns = {name: [row_keys[name] for row_keys in keys] for name in (keys[0] if keys else ())}
+            arrays = {
+                **{name: _column_array(values, as_text=name == "id") for name, values in columns.items()},
+                "text": pa.array(texts, pa.string()),
+                _VECTOR: pa.ListArray.from_arrays(offsets, values, mask=nulls),
+            }
+            table = pa.table(arrays).replace_schema_metadata({_ABOUT: json.dumps(about)})
+            if writer is None:
+                writer = stack.enter_context(pq.ParquetWriter(path, table.schema))
+            writer.write_table(table)
 
         yield add
+        if writer is None:
+            add([], np.empty((0, dimension), dtype=np.float32), [])
+
+
+def _column_array(values: Sequence[Any], *, as_text: bool) -> Any:
+    """An array of whole numbers, or of texts: ids of one file may have several types."""
+    import pyarrow as pa
+
+    if as_text:
+        return pa.array([value if value is None else str(value) for value in values], pa.string())
+    return pa.array(values, pa.int64())
+
+
+def _is_vector(vector: np.ndarray) -> bool:
+    import numpy as np
+
+    return not np.isnan(vector).any()
 
 
 _WRITERS: Mapping[str, Callable[[Path, int, Mapping[str, Any]], AbstractContextManager[Add]]] = {
@@ -177,15 +216,22 @@ class VectorFile:
         import numpy as np
 
         dimension: int | None = None
+        first_row = 1
         chunks = self._parquet_chunks() if self._path.suffix.lower() == ".parquet" else self._jsonl_chunks()
         for places, texts, vectors in chunks:
-            checked = []
-            for place, text, vector in zip(places, texts, vectors, strict=True):
+            checked, rows, kept = [], [], []
+            for row, (place, text, vector) in enumerate(zip(places, texts, vectors, strict=True), first_row):
                 if not isinstance(text, str):
                     raise DataError(f"{place}: {self._column!r} is not text. Embed the texts again.")
+                if vector is None and not text.strip():
+                    continue
                 checked.append(_checked(vector, place, dimension=dimension))
                 dimension = dimension or len(checked[-1])
-            yield VectorRows(list(texts), np.stack(checked))
+                rows.append(row)
+                kept.append(text)
+            first_row += len(texts)
+            if checked:
+                yield VectorRows(kept, np.stack(checked), rows)
 
     def _jsonl_chunks(self) -> Iterator[tuple[list[str], list[Any], list[Any]]]:
         records = read_jsonl(self._path, self.name)

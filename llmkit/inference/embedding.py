@@ -265,14 +265,19 @@ class NearestRows:
         self._rows = 0
         self._best: list[list[Found]] = [[] for _ in queries]
 
-    def add(self, texts: Sequence[str], vectors: np.ndarray) -> None:
-        """Add the next rows; `vectors` are (N, D), of any length."""
+    def add(self, texts: Sequence[str], vectors: np.ndarray, rows: Sequence[int] | None = None) -> None:
+        """Add the next rows; `vectors` are (N, D), of any length.
+
+        Args:
+            rows: their numbers, ascending; without them, they follow those before, from 1.
+        """
         import numpy as np
 
+        rows = range(self._rows + 1, self._rows + len(texts) + 1) if rows is None else rows
         scores = similarities(self._queries, vectors.astype(np.float64), similarity=self._similarity)  # (Q, N)
         for best, row_scores in zip(self._best, scores, strict=True):
             nearest = np.argsort(-row_scores, kind="stable")[: self._top_k]  # of equal rows, the first one
-            best += [Found(float(row_scores[index]), self._rows + int(index) + 1, texts[index]) for index in nearest]
+            best += [Found(float(row_scores[index]), rows[int(index)], texts[index]) for index in nearest]
             best.sort(key=lambda result: (-result.score, result.row))
             del best[self._top_k :]
         self._rows += len(texts)

@@ -122,7 +122,7 @@ def test_a_number_is_learnt_measured_and_used_with_gpt2(folder: Path) -> None:
     assert result.value is not None
     assert (result.label, result.labels, result.probabilities) == (None, [], {})
     outcome = command_line("classify", "validation.jsonl", "--model", "run", "--json")
-    assert [list(record) for record in outcome.records] == [["text", "value", "truncated_tokens"]] * 16
+    assert [list(record) for record in outcome.records] == [["row", "text", "value", "truncated_tokens"]] * 16
     measured = llmkit.evaluate_model("run/model", data=["validation.jsonl"], metrics=["spearman"])
     assert measured.scores.values["spearman"] == pytest.approx(finished.scores["spearman"])
     with pytest.raises(UsageError, match=facts("--metric", "accuracy", "mse")):

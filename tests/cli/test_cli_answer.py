@@ -47,7 +47,7 @@ def test_the_passage_is_an_argument_a_file_or_a_pipe(here: Path, tmp_path: Path)
     assert "runs/answer-001" in outcomes[0].err
     [record] = outcomes[0].records
     assert all(outcome.records == [record] for outcome in outcomes)
-    assert set(record) == {"question", "answer", "score", "start", "end", "no_answer", "truncated_tokens"}
+    assert set(record) == {"row", "question", "answer", "score", "start", "end", "no_answer", "truncated_tokens"}
     if record["answer"] is not None:
         assert text[record["start"] : record["end"]] == record["answer"]  # type: ignore[misc]
     plain = llmkit("answer", "-q", "which food", text)

@@ -55,7 +55,7 @@ def test_entities_stand_in_brackets_in_the_text_itself(here: Path) -> None:
 def test_json_has_entities_in_characters_of_the_text(here: Path) -> None:
     text = "🙂 goal\tplayer 7 soup"
     (record,) = llmkit("tag", "--json", text).records
-    assert list(record) == ["text", "entities", "truncated_tokens", "unknown_tokens"]
+    assert list(record) == ["row", "text", "entities", "truncated_tokens", "unknown_tokens"]
     assert record["unknown_tokens"] == 1
     entities = {entity["text"]: entity for entity in record["entities"]}  # type: ignore[attr-defined]
     found = entities["goal\tplayer"]

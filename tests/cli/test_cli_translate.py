@@ -76,7 +76,7 @@ def test_a_run_remembers_prefix_languages_and_length() -> None:
 def test_each_line_of_a_pipe_is_translated_in_order() -> None:
     outcome = llmkit("translate", "--json", stdin=f"{SPORT}\n{FOOD}\n".encode())
     assert [record["text"] for record in outcome.records] == [SPORT, FOOD]
-    assert list(outcome.records[0]) == ["text", "translation", "finished", "truncated_tokens"]
+    assert list(outcome.records[0]) == ["row", "text", "translation", "finished", "truncated_tokens"]
     plain = llmkit("translate", stdin=f"{SPORT}\n{FOOD}\n".encode())
     assert plain.out.splitlines() == [record["translation"] for record in outcome.records]
 

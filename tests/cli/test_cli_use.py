@@ -52,24 +52,12 @@ def test_classify_takes_a_text_and_names_the_model_it_chose(here: Path) -> None:
 
 def test_json_has_every_probability_and_they_add_up_to_1(here: Path) -> None:
     (record,) = llmkit("classify", SPORT, "--json").records
-    assert list(record) == ["text", "label", "probabilities", "truncated_tokens"]
+    assert list(record) == ["row", "text", "label", "probabilities", "truncated_tokens"]
     assert record["text"] == SPORT
     probabilities = record["probabilities"]
     assert isinstance(probabilities, dict)
     assert list(probabilities) == ["food", "sport"]
     assert sum(probabilities.values()) == pytest.approx(1)
-
-
-def test_blank_lines_of_a_pipe_are_passed_over_and_counted(here: Path) -> None:
-    outcome = llmkit("classify", "-", stdin=f"{SPORT}\n\n  \n{FOOD}\r\n".encode())
-    assert [line.split("\t")[0] for line in outcome.out.splitlines()] == ["sport", "food"]
-    says(outcome.err, "warning:", "standard input", "2 blank lines")
-
-
-def test_empty_rows_of_a_file_are_passed_over_and_counted(here: Path, tmp_path: Path) -> None:
-    outcome = llmkit("classify", write_texts(tmp_path / "in.csv", [SPORT, "", FOOD]))
-    assert [line.split("\t")[0] for line in outcome.out.splitlines()] == ["sport", "food"]
-    says(outcome.err.replace("line 3", "row 3"), "warning:", "in.csv", 1, "text", "row 3")
 
 
 def test_a_pipe_that_is_not_utf_8_is_told_with_line_and_byte(here: Path) -> None:
@@ -202,7 +190,7 @@ def test_summarize_reads_rows_or_a_whole_document(here: Path, tmp_path: Path) ->
     assert len(llmkit("summarize", document, "--json").records) == 1
     lines = llmkit("summarize", document, "--lines", "--json").records
     assert [line["text"] for line in lines] == [SPORT, FOOD]
-    assert list(lines[0]) == ["text", "summary", "finished", "truncated_tokens", "parts"]
+    assert list(lines[0]) == ["row", "text", "summary", "finished", "truncated_tokens", "parts"]
 
 
 def test_every_verb_refuses_a_model_of_another_family_and_names_the_verb_that_fits(here: Path) -> None:

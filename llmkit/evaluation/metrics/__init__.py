@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from llmkit.data.given import given_names, given_values, is_missing
 from llmkit.errors import DataError, UsageError, nearest
 from llmkit.evaluation.metrics.answers import squad
 from llmkit.evaluation.metrics.classification import accuracy, confusion, f1, mcc, precision, recall
@@ -194,7 +195,8 @@ def score_texts(
 
     Args:
         metric_names: keys of `METRICS`, or `evaluate:NAME` for a module of Hugging Face evaluate.
-        predictions: one value per row, unchanged: only the metric itself may strip or lowercase it.
+        predictions: one value per row, in any collection that `llmkit.data.given` takes, unchanged: only the metric itself
+            may strip or lowercase it.
         references: one value per row, in the same order; texts may be lists of several references.
         language: code of the references' language, where it is known.
     Raises:
@@ -202,8 +204,14 @@ def score_texts(
         DataError: different numbers of rows, or none.
         MachineError: an evaluate module that cannot be fetched or lacks a package.
     """
+    metric_names = given_names(metric_names, what="metrics")
     _check_metric_names(metric_names)
+    predictions = list(given_values(predictions, what="predictions"))
+    references = list(given_values(references, what="references"))
     check_rows(predictions, references)
+    for name in metric_names:
+        if values_of(name) in ("text", "label"):
+            _check_none_missing(name, predictions, references)
     return merge_scores(_compute(name, predictions, references, rouge_tokenizer, language) for name in metric_names)
 
 
@@ -246,6 +254,13 @@ def _check_metric_names(metric_names: Sequence[str]) -> None:
                 f"{name} is measured on vectors, not on predictions. "
                 f"Use it alone: llmkit evaluate --metric {name} --data FILE"
             )
+
+
+def _check_none_missing(name: str, predictions: Sequence[Any], references: Sequence[Any]) -> None:
+    for side, values in (("prediction", predictions), ("reference", references)):
+        row = next((row for row, value in enumerate(values, 1) if is_missing(value)), None)
+        if row is not None:
+            raise DataError(f"row {row:,}: the {side} is missing; {name} needs one in every row.")
 
 
 def check_rows(predictions: Sequence[Any], references: Sequence[Any]) -> None:

@@ -31,22 +31,29 @@ class Question:
     question: str = ""
 
     @classmethod
-    def of(cls, mapping: Mapping[str, Any], *, place: str) -> Question:
+    def of(cls, mapping: Mapping[str, Any] | Question, *, place: str) -> Question:
         """A question as a mapping: `choices`, and `context`, `question` or both.
 
         Raises:
-            DataError: another key, or a value that is not text.
+            DataError: no mapping, another key, or a value that is not text.
         """
+        if isinstance(mapping, Question):
+            return mapping
+        if not isinstance(mapping, Mapping):
+            raise DataError(
+                f"{place}: found a {type(mapping).__name__}, expected a mapping with choices, and context, question or both."
+            )
         unknown = next((key for key in mapping if key not in ("choices", "context", "question")), None)
         choices = mapping.get("choices")
         texts = {key: mapping.get(key) or "" for key in ("context", "question")}
         if unknown is not None:
             raise DataError(f"{place}: unknown key {unknown!r}. Give choices, and context, question or both.")
-        if not isinstance(choices, list | tuple) or not all(
-            isinstance(text, str) for text in (*choices, *texts.values())
-        ):
+        if isinstance(choices, str) or not isinstance(choices, Iterable):
+            raise DataError(f"{place}: choices are a list of texts, found a {type(choices).__name__}.")
+        choices = tuple(choices)
+        if not all(isinstance(text, str) for text in (*choices, *texts.values())):
             raise DataError(f"{place}: choices are a list of texts, context and question a text each.")
-        return cls(tuple(choices), **texts)
+        return cls(choices, **texts)
 
     def texts(self) -> list[tuple[str, str]]:
         """The two texts that are scored together, for each choice.

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from llmkit.data.sources import open_rows
 from llmkit.errors import DataError, UsageError
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import ColumnType, Quoting
 from llmkit.tasks.base import Engine
 from llmkit.tasks.classification.inputs import TextInputs
 from llmkit.tasks.inputs import LongTextCount, check_texts, numbered_chunks
-from llmkit.tasks.multiple_choice.choices import Question, question_of
+from llmkit.tasks.multiple_choice.choices import Question
 from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
 from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice
 from llmkit.tasks.multiple_choice.scoring import choice_scores, read_questions
@@ -76,29 +73,6 @@ def choose(
         long_texts.unknown.report()
     finally:
         long_texts.report()
-
-
-def read_choice_rows(
-    source: str | Path, *, columns: Mapping[str, str], quoting: Quoting = "auto"
-) -> Iterator[Question]:
-    """The questions of a file with columns, as a stream; those of the recipe's fields, without the answer.
-
-    Raises:
-        DataError: missing, unreadable, or without the columns.
-    """
-    column_types: dict[str, ColumnType] = {
-        field: column_type for field, column_type in MultipleChoiceRecipe.COLUMN_TYPES.items() if field != "answer"
-    }
-    rows = open_rows(
-        [str(source)],
-        column_types=column_types,
-        optional=MultipleChoiceRecipe.OPTIONAL_FIELDS,
-        groups=MultipleChoiceRecipe.FIELD_GROUPS,
-        columns=dict(columns),
-        quoting=quoting,
-        mapping="Map it with --column {field}={column}",
-    )
-    return (question_of(row) for row in rows)
 
 
 def _refuse_long(truncated: list[int], window: int, *, first_row: int, policy: ChooseOverflow) -> None:
