@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from llmkit.data.lengths import LengthCount
 from llmkit.models.threads import locked_tokenizer
+from llmkit.tasks.long_texts import LONG_CHARACTERS, long_text_ids
 from llmkit.tasks.unknown import UnknownCount
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def encode_texts(
 
 def cut_ids(tokenizer: PreTrainedTokenizerFast, text: str, *, max_tokens: int) -> list[int]:
     """Ids of a text that is too long, truncated before its closing special token."""
+    if len(text) > LONG_CHARACTERS and tokenizer.truncation_side == "right":
+        return long_text_ids(tokenizer, text, special=True, names_are_text=False, most=max_tokens)
     with locked_tokenizer(tokenizer):
         ids: list[int] = tokenizer(text, truncation=True, max_length=max_tokens)["input_ids"]
     return ids
@@ -83,6 +86,13 @@ def token_ids(
         names_are_text: the name of a special token in a text does not become that token, save T5's `<pad>` and `</s>`,
             which are ordinary entries of its vocabulary.
     """
+    if any(len(text) > LONG_CHARACTERS for text in texts):
+        return [
+            long_text_ids(tokenizer, text, special=special, names_are_text=names_are_text)
+            if len(text) > LONG_CHARACTERS
+            else token_ids(tokenizer, [text], special=special, names_are_text=names_are_text)[0]
+            for text in texts
+        ]
     with locked_tokenizer(tokenizer):
         encoding = tokenizer(
             list(texts),

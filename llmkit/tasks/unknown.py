@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from llmkit.data.unknown import UnknownTotals
 from llmkit.models.accents import is_accent, is_variation_selector
 from llmkit.models.threads import locked_tokenizer
+from llmkit.tasks.long_texts import LONG_CHARACTERS, long_text_run
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -131,6 +132,8 @@ class UnknownCount:
 
     def _encoded(self, texts: Sequence[str], *, names_are_text: bool) -> list[tuple[list[int], Offsets]]:
         """Ids and characters of the tokens of each text, without special tokens around it."""
+        if any(len(text) > LONG_CHARACTERS for text in texts):
+            return [encoded for text in texts for encoded in self._encoded_alone(text, names_are_text=names_are_text)]
         with locked_tokenizer(self._tokenizer):
             backend = self._tokenizer.backend_tokenizer
             backend.no_truncation()
@@ -138,6 +141,12 @@ class UnknownCount:
             backend.encode_special_tokens = names_are_text
             encodings = backend.encode_batch(list(texts), add_special_tokens=False)
         return [(encoding.ids, encoding.offsets) for encoding in encodings]
+
+    def _encoded_alone(self, text: str, *, names_are_text: bool) -> list[tuple[list[int], Offsets]]:
+        if len(text) <= LONG_CHARACTERS:
+            return self._encoded([text], names_are_text=names_are_text)
+        run = long_text_run(self._tokenizer, text, names_are_text=names_are_text)
+        return [(list(run.ids), list(zip(run.starts, run.ends, strict=True)))]
 
 
 def with_unknown(examples: Examples, *counts: UnknownCount) -> Examples:

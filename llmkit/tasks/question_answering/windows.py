@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from llmkit.data.windows import window_starts
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.threads import locked_tokenizer
+from llmkit.tasks.long_texts import LONG_CHARACTERS, long_text_run
 from llmkit.tasks.question_answering.options import AnswerOptions, longest_question
 from llmkit.tasks.unknown import UnknownCount
 
@@ -112,9 +113,13 @@ def _tokenize(
 
     Names of special tokens are read as text: a `[SEP]` would end the question.
     """
-    distinct = list(dict.fromkeys(texts))
+    all_texts = list(dict.fromkeys(texts))
+    distinct = [text for text in all_texts if len(text) <= LONG_CHARACTERS]
+    long_texts = {
+        text: _tokenize_long(tokenizer, text, unknown=unknown) for text in all_texts if len(text) > LONG_CHARACTERS
+    }
     if not distinct:
-        return {}
+        return long_texts
     with locked_tokenizer(tokenizer):
         encoding = tokenizer(
             distinct,
@@ -128,10 +133,19 @@ def _tokenize(
         )
     counts = unknown.add(distinct, encoding["input_ids"]) if unknown else [0] * len(distinct)
     tokens = zip(distinct, encoding["input_ids"], encoding["offset_mapping"], counts, strict=True)
-    return {
+    return long_texts | {
         text: (Context(text, np.array(offsets, dtype=np.int32).reshape(-1, 2)), ids, count)
         for text, ids, offsets, count in tokens
     }
+
+
+def _tokenize_long(
+    tokenizer: PreTrainedTokenizerFast, text: str, *, unknown: UnknownCount | None
+) -> tuple[Context, list[int], int]:
+    run = long_text_run(tokenizer, text, names_are_text=True)
+    offsets = np.stack([np.asarray(run.starts), np.asarray(run.ends)], axis=1).astype(np.int32)
+    count = unknown.add([text], [run.ids])[0] if unknown else 0
+    return Context(text, offsets), list(run.ids), count
 
 
 def find_answer(windows: ContextWindows, logits: Sequence[NDArray[np.float32]], options: AnswerOptions) -> AnswerSpan:

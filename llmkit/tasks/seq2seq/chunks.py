@@ -7,7 +7,7 @@ The next chunk begins some tokens earlier, at such a position too.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from llmkit.data.windows import default_overlap
 from llmkit.errors import UsageError
 from llmkit.models.threads import locked_tokenizer
 from llmkit.tasks.decoding import Written
+from llmkit.tasks.long_texts import LONG_CHARACTERS, long_text_ids, long_text_run
 from llmkit.tasks.sentences import ends_sentence
 
 if TYPE_CHECKING:
@@ -64,18 +65,26 @@ class TextSplitter:
         return [*self._fitting(chunk[:middle].rstrip()), *self._fitting(chunk[middle:])]
 
     def _ids(self, text: str) -> list[int]:
+        if len(text) > LONG_CHARACTERS:
+            return long_text_ids(self.tokenizer, self.prefix + text, special=True, names_are_text=False)
         with locked_tokenizer(self.tokenizer):
             ids: list[int] = self.tokenizer(self.prefix + text, truncation=False, verbose=False)["input_ids"]
         return ids
 
     def _starts(self, text: str) -> list[int]:
         """The first character of each token of the text, ascending; white space at the start of a token is skipped."""
-        with locked_tokenizer(self.tokenizer):
-            encoded: Any = self.tokenizer(
-                text, add_special_tokens=False, truncation=False, verbose=False, return_offsets_mapping=True
-            )
+        offsets: Iterable[tuple[int, int]]
+        if len(text) > LONG_CHARACTERS:
+            run = long_text_run(self.tokenizer, text, names_are_text=False)
+            offsets = zip(run.starts, run.ends, strict=True)
+        else:
+            with locked_tokenizer(self.tokenizer):
+                encoded: Any = self.tokenizer(
+                    text, add_special_tokens=False, truncation=False, verbose=False, return_offsets_mapping=True
+                )
+            offsets = encoded["offset_mapping"]
         starts = []
-        for start, end in encoded["offset_mapping"]:
+        for start, end in offsets:
             while start < end and text[start].isspace():
                 start += 1
             starts.append(start)

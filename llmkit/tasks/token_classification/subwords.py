@@ -8,13 +8,15 @@ Legend: a subword is counted from 0 in its text without special tokens, a positi
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from llmkit.data.windows import default_overlap, window_starts
 from llmkit.errors import UsageError
 from llmkit.models.threads import locked_tokenizer
+from llmkit.tasks.long_texts import LONG_CHARACTERS, long_text_run
 from llmkit.tasks.token_classification.splitting import WordSplitting
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from llmkit.models.loaded import LoadedModel
 
+_MANY_WORDS = 20_000
+"""A tokenizer needs much memory for each word: so many words are encoded at a time."""
 SPECIAL_TOKENS = 2
 """[CLS] before the text and [SEP] after it."""
 _ATTACHED = {"Mn", "Me", "Cf"}
@@ -59,6 +63,13 @@ def subwords_of_words(tokenizer: PreTrainedTokenizerFast, sentences: Sequence[Se
     """Subwords of texts that are lists of words; every word has at least one."""
     if not sentences:
         return []  # the tokenizer would raise
+    if any(len(words) > _MANY_WORDS for words in sentences):
+        return [
+            _joined(subwords_of_words(tokenizer, [part])[0] for part in _in_parts(words, size=_MANY_WORDS))
+            if len(words) > _MANY_WORDS
+            else subwords_of_words(tokenizer, [words])[0]
+            for words in sentences
+        ]
     encoding = _encoded(tokenizer, [list(words) for words in sentences], pre_split=True)
     return [
         _with_unknowns(
@@ -83,6 +94,13 @@ def subwords_of_texts(
         words = [[text[start:end] for start, end in spans] for text, spans in zip(texts, spans_of_texts, strict=True)]
         of_words = subwords_of_words(tokenizer, words)
         return [replace(one, spans=spans) for one, spans in zip(of_words, spans_of_texts, strict=True)]
+    if any(len(text) > LONG_CHARACTERS for text in texts):
+        return [
+            _subwords_of_long_text(tokenizer, text)
+            if len(text) > LONG_CHARACTERS
+            else subwords_of_texts(tokenizer, [text])[0]
+            for text in texts
+        ]
     encoding = _encoded(tokenizer, list(texts), pre_split=False)
     subwords = []
     for index, text in enumerate(texts):
@@ -99,6 +117,29 @@ def subwords_of_texts(
             previous = word
         subwords.append(WordSubwords(encoding["input_ids"][index], firsts, _with_attached(spans, text)))
     return subwords
+
+
+def _in_parts(words: Sequence[str], *, size: int) -> Iterator[Sequence[str]]:
+    return (words[start : start + size] for start in range(0, len(words), size))
+
+
+def _joined(parts: Iterable[WordSubwords]) -> WordSubwords:
+    """The subwords of all words of several parts: each word is encoded on its own."""
+    ids: list[int] = []
+    firsts: list[int] = []
+    unknown_words = 0
+    for part in parts:
+        firsts += [len(ids) + first for first in part.firsts]
+        ids += part.ids
+        unknown_words += part.unknown_words
+    return WordSubwords(ids, firsts, [], unknown_words)
+
+
+def _subwords_of_long_text(tokenizer: PreTrainedTokenizerFast, text: str) -> WordSubwords:
+    run = long_text_run(tokenizer, text, names_are_text=True)
+    firsts = [subword for subword, begins in enumerate(run.begins_word) if begins]
+    spans = [(run.starts[first], run.ends[end - 1]) for first, end in pairwise([*firsts, len(run)])]
+    return WordSubwords(list(run.ids), firsts, _with_attached(spans, text))
 
 
 def sequence_of(loaded: LoadedModel, subwords: WordSubwords, window: Window) -> list[int]:
