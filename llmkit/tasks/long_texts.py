@@ -123,27 +123,27 @@ def _run(tokenizer: PreTrainedTokenizerFast, text: str, start: int, end: int, na
 
 
 def _join(run: TokenRun, following: TokenRun, *, first: int, last_end: int) -> tuple[int, int] | None:
-    """A token of both runs from which several are equal, at equal characters; None where there is none.
+    """The first token of both runs that begins a word and from which several are equal, at equal characters.
 
-    The first one that begins a word, else, in a word that is longer than the overlap, the first of all.
+    Never inside a word: how a tokenizer splits a long word may depend on where the word begins. None where there is no
+    such token.
     """
+    if not following:
+        return None
     positions = {start: index for index, start in reversed(list(enumerate(following.starts)))}
-    count, inside_word = _EQUAL_TOKENS, None
-    begin = (
-        next((index for index, end in enumerate(run.ends) if end > following.starts[0]), len(run)) if following else 0
-    )
+    count = _EQUAL_TOKENS
+    begin = next((index for index, end in enumerate(run.ends) if end > following.starts[0]), len(run))
     for index in range(max(first, begin) + 1, len(run) - count):
         if run.ends[index + count - 1] > last_end:
-            break
-        start = run.starts[index]
-        other = positions.get(start, 0)
-        if other == 0 or run.starts[index - 1] == start:
-            continue  # not there, cut by the start of the piece, or inside a character
-        if run[index : index + count] == following[other : other + count]:
-            if run.begins_word[index]:
-                return index, other
-            inside_word = inside_word or (index, other)
-    return inside_word
+            return None
+        other = positions.get(run.starts[index], 0)
+        if (
+            other  # there, and not cut by the start of the piece
+            and run.begins_word[index]
+            and run[index : index + count] == following[other : other + count]
+        ):
+            return index, other
+    return None
 
 
 def _special_ids(tokenizer: PreTrainedTokenizerFast) -> tuple[list[int], list[int]]:
