@@ -89,7 +89,7 @@ def test_a_text_is_split_into_words_as_the_training_rows_were(here: Path, text: 
 
 def tagged_words(outcome: Outcome) -> list[tuple[list[str], list[str]]]:
     assert outcome.code == 0, outcome.err
-    assert all(list(record) == ["words", "tags", "scores", "truncated_tokens"] for record in outcome.records)
+    assert all(list(record) == ["row", "words", "tags", "scores", "truncated_tokens"] for record in outcome.records)
     return [(record["words"], record["tags"]) for record in outcome.records]  # type: ignore[misc]
 
 
