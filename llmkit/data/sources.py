@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from llmkit.data.bad_rows import OnBadRow
 from llmkit.data.hub_names import parse_hub_source
 from llmkit.data.readers import FORMATS
-from llmkit.data.rows import MAPPED_IN_RECIPE, RowSource
+from llmkit.data.rows import MAPPED_IN_RECIPE, Check, RowSource, no_check
 from llmkit.data.tables import BUILTINS, BuiltinTable, FileTable, Table
 from llmkit.data.word_rows import SENTENCE, with_sentences
 from llmkit.errors import DataError, MachineError, nearest
@@ -18,7 +19,7 @@ from llmkit.recipe.blocks import ColumnType, OffsetUnit, Quoting, TextUnit
 from llmkit.recipe.recipe import LabelSets
 
 _KNOWN = ", ".join(FORMATS)
-_IN_FOLDERS = tuple(extension for extension, file_format in FORMATS.items() if file_format != "squad")
+_IN_FOLDERS = tuple(extension for extension, file_format in FORMATS.items() if file_format != "json")
 """Without .json: in a data folder it usually contains metadata."""
 
 
@@ -38,6 +39,10 @@ def open_rows(
     mapping: str = MAPPED_IN_RECIPE,
     origins: Mapping[str, str] = MappingProxyType({}),
     label_sets: LabelSets | None = None,
+    aliases: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    check: Check = no_check,
+    on_bad_row: OnBadRow = "raise",
+    advice: str = "",
 ) -> RowSource:
     """Check all sources and the columns of every table; rows are read when the result is iterated.
 
@@ -61,6 +66,10 @@ def open_rows(
         mapping: the advice for a missing column, a template of `{field}` and `{column}`.
         origins: field -> a sentence that says where its column was set, for the message about a missing column.
         label_sets: how columns of any number of labels are written; without it, as lists of names.
+        aliases: field -> other usual names of its column, for tables that lack the field's own name.
+        check: raises a RowError for a row that the task cannot use.
+        on_bad_row: what iterating does at a bad row; see bad_rows.py.
+        advice: how to leave out bad rows, for the message that lists them.
     Raises:
         DataError: a source does not exist, has an unknown type, cannot be read, or lacks a column.
         MachineError: permission to read a file is denied, or hub data is not in the cache and cannot be downloaded.
@@ -87,6 +96,10 @@ def open_rows(
         origins=origins,
         offsets=offsets,
         label_sets=label_sets,
+        aliases=aliases,
+        check=check,
+        on_bad_row=on_bad_row,
+        advice=advice,
     )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmkit.atomic import check_replaceable, replacing
 from llmkit.data.files import open_regular_file
-from llmkit.data.readers import FORMATS, parquet_columns, read_jsonl
+from llmkit.data.readers import FORMATS, first_keys, good_records, parquet_columns, read_jsonl
 from llmkit.errors import DataError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class VectorFile:
             yield VectorRows(list(texts), np.stack(checked))
 
     def _jsonl_chunks(self) -> Iterator[tuple[list[str], list[Any], list[Any]]]:
-        records = read_jsonl(self._path, self.name)
+        records = good_records(read_jsonl(self._path, self.name), lambda number: f"{self.name}:{number}")
         while batch := list(islice(records, _READ_ROWS)):
             texts = [record.get(self._column) for _, record in batch]
             yield [f"{self.name}:{number}" for number, _ in batch], texts, [record.get(_VECTOR) for _, record in batch]
@@ -222,7 +222,7 @@ def open_vectors(path: Path, *, column: str = "text") -> VectorFile | None:
         case "parquet":
             columns = parquet_columns(path, path.as_posix())
         case "jsonl":
-            columns = list(next(read_jsonl(path, path.as_posix()), (1, {}))[1])
+            columns = first_keys(read_jsonl(path, path.as_posix()))
         case _:
             return None
     return VectorFile(path, column=column) if {column, _VECTOR} <= set(columns) else None

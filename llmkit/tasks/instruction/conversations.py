@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerFast
@@ -75,11 +75,6 @@ class FittedChats:
         self.count.report(key="max_tokens", targets=True, done=done)
         if self.overflow == "window" and self.exchanges_left_out:
             logger.warning("conversation: %s answers are left out: their turn alone is longer", self.exchanges_left_out)
-
-
-def user_text(fields: Mapping[str, str]) -> str:
-    """What the user says in a row with a `prompt` and perhaps an `input`."""
-    return "\n\n".join([fields["prompt"], *([fields["input"]] if fields.get("input", "").strip() else [])])
 
 
 def fit_chats(loaded: LoadedModel, chats: Sequence[Messages], row_places: Sequence[str], *, into: FittedChats) -> None:
