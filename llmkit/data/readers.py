@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn
 
-from llmkit.data.class_names import class_names_in, named_classes
-from llmkit.data.files import MAX_LINE_CHARACTERS, detected_type, open_regular_file, text_lines
+from llmkit.data.files import MAX_LINE_CHARACTERS, text_lines
 from llmkit.errors import DataError
 from llmkit.recipe.blocks import TextUnit
 
@@ -51,7 +50,6 @@ FORMATS: Mapping[str, Format] = {
     ".iob2": "conll",
 }
 _MAX_JSON_DEPTH = 100
-_PARQUET_BATCH_ROWS = 1024
 _SHOWN = 80
 _BRACKET = re.compile(r"[\[\]{}]")
 _JSON_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
@@ -83,7 +81,7 @@ def take_header(rows: Iterator[tuple[int, list[str]]], name: str) -> list[str]:
     """The cells of the first row, empty if there is no row. Spreadsheets write columns without a name, which are ''."""
     line, header = next((row for row in rows if any(cell.strip() for cell in row[1])), (1, []))
     header = [cell if cell.strip() else "" for cell in header]
-    repeated = _repeated([cell for cell in header if cell])
+    repeated = repeated_name([cell for cell in header if cell])
     if repeated is not None:
         raise DataError(f"{name}:{line}: two columns are named {repeated!r}. Rename one of them.")
     return header
@@ -153,7 +151,7 @@ def _csv_fault(error: csv.Error) -> str:
     return f"not valid CSV ({error})."
 
 
-def _repeated(names: Sequence[str]) -> str | None:
+def repeated_name(names: Sequence[str]) -> str | None:
     """The first name that occurs a second time."""
     seen: set[str] = set()
     for name in names:
@@ -226,7 +224,7 @@ def _is_deep(line: str) -> bool:
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    repeated = _repeated([key for key, _ in pairs])
+    repeated = repeated_name([key for key, _ in pairs])
     if repeated is not None:
         raise _JsonFault(f"the key {repeated!r} occurs twice in one object. Keep one.")
     return dict(pairs)
@@ -272,54 +270,3 @@ def read_text(path: Path, name: str, *, column: str, unit: TextUnit) -> Iterator
             document_lines.append(line)
     if document_lines:
         yield first, {column: "".join(document_lines).removesuffix("\n")}
-
-
-def parquet_columns(path: Path, name: str) -> list[str]:
-    """Names of the top-level columns.
-
-    Raises:
-        DataError: the file is not Parquet, is damaged, or has two columns with the same name.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with open_regular_file(path, name) as file:
-        meaning = detected_type(file)
-        if meaning != "a Parquet file":
-            raise DataError(f"{name}: is {meaning or 'of an unknown type'}, not a Parquet file.")
-        try:
-            columns: list[str] = pq.ParquetFile(file).schema_arrow.names
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{name}: damaged Parquet file ({error}). Copy or write it again.") from error
-    repeated = _repeated(columns)
-    if repeated is not None:
-        raise DataError(f"{name}: two columns are named {repeated!r}. Rename one of them.")
-    return columns
-
-
-def read_parquet(path: Path, name: str, columns: Sequence[str]) -> Iterator[Record]:
-    """Rows from index 0, in batches; only the requested columns are read.
-
-    A class number becomes its class's name where the file has the names, as files of the hub do.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    index = 0
-    with open_regular_file(path, name) as file:
-        try:
-            # The default, pre_buffer=True, would keep the whole file in memory until the last row.
-            parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=65536, page_checksum_verification=True)
-            class_names = class_names_in(parquet.schema_arrow.metadata)
-            names_of = {column: class_names[column] for column in columns if column in class_names}
-            for batch in parquet.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=list(columns)):
-                for number, values in enumerate(batch.to_pylist(), index):
-                    place = f"{name}[{number}]"
-                    named = {
-                        column: named_classes(names, values[column], place=place, column=column)
-                        for column, names in names_of.items()
-                    }
-                    yield number, {**values, **named}
-                index += batch.num_rows
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{name}[{index}]: damaged Parquet file ({error}). Copy or write it again.") from error

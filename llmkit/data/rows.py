@@ -353,7 +353,7 @@ class RowSource:
             first = next(records, {})
         except DataError:  # what is wrong with the rows is reported when they are read
             first = {}
-        return likely_columns(fields, self._column_types, unused, first)
+        return likely_columns({field: self._column_of[field] for field in fields}, self._column_types, unused, first)
 
     def _mapping_of(self, fields: Sequence[str], table: Table, names: Sequence[str]) -> str:
         """How to map the missing fields; a command has an option for each."""

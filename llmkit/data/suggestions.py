@@ -37,28 +37,32 @@ def is_identifier(name: str) -> bool:
 
 
 def likely_columns(
-    fields: Sequence[str], types: Mapping[str, ColumnType], names: Sequence[str], record: Mapping[str, object]
+    fields: Mapping[str, str], types: Mapping[str, ColumnType], names: Sequence[str], record: Mapping[str, object]
 ) -> dict[str, str]:
     """Field -> column, for the fields that have a likely one; no column twice, and never one of ids.
 
     Args:
+        fields: each with the column in which it was looked for.
         names: the columns that are not in use.
         record: the first row, empty if there is none.
     """
     free = [name for name in names if not is_identifier(name)]
     columns: dict[str, str] = {}
-    for field in fields:
-        likely = _by_name(field, free) or _by_value(types[field], free, record)
+    for field, column in fields.items():
+        likely = _by_name(field, column, free) or _by_value(types[field], free, record)
         if likely is not None:
             columns[field] = likely
             free.remove(likely)
     return columns
 
 
-def _by_name(field: str, names: Sequence[str]) -> str | None:
+def _by_name(field: str, column: str, names: Sequence[str]) -> str | None:
     lowered = {name.lower(): name for name in reversed(names)}
+    near = next((name for name in names if nearest(column, [name])), None)
+    if near is not None and column != field:
+        return near
     known = next((lowered[name] for name in (field, *_OTHER_NAMES.get(field, ())) if name in lowered), None)
-    return known or next((name for name in names if nearest(field, [name])), None)
+    return known or near
 
 
 def _by_value(column_type: ColumnType, names: Sequence[str], record: Mapping[str, object]) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 from llmkit.data.conll import conll_columns, read_conll
 from llmkit.data.files import open_regular_file
 from llmkit.data.json_files import read_json
+from llmkit.data.parquet_files import parquet_columns, read_parquet
 from llmkit.data.python_docs import COLUMNS, load_python_docs, python_docs_versions
 from llmkit.data.python_docs_entities import COLUMNS as ENTITY_COLUMNS
 from llmkit.data.python_docs_entities import load_python_docs_entities
@@ -25,10 +26,8 @@ from llmkit.data.readers import (
     FORMATS,
     Record,
     first_keys,
-    parquet_columns,
     read_csv,
     read_jsonl,
-    read_parquet,
     read_text,
     take_header,
     with_header,
