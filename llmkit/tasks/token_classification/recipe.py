@@ -39,7 +39,7 @@ class TokenClassificationRecipe(TaskRecipe):
         "spans": "spans",
         "sentence": "any",
     }
-    OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {"sentence": False}
+    OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {"sentence": True}
     FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("words", "tags"), ("text", "spans"))
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("words", "text")
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("token-classification")
