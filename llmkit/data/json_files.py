@@ -17,7 +17,7 @@ from llmkit.data.files import text_lines
 from llmkit.data.readers import BadRecord, Record, json_kind, parse_json
 from llmkit.errors import DataError
 
-_LAYOUT = "A .json file is a list of rows, which are objects, or has the layout of SQuAD."
+_LAYOUT = "A .json file is a list of rows, which are objects, or has the layout of SQuAD; a .jsonl file has an object per line."
 _OTHER_NAMES = {"context": "context_text", "question": "query_text", "id": "query_id"}
 """The keys of CMRC 2018 -> those of SQuAD."""
 

@@ -49,6 +49,18 @@ FORMATS: Mapping[str, Format] = {
     ".iob": "conll",
     ".iob2": "conll",
 }
+COMPRESSED = ".gz"
+"""After the extension of a text format: the file is compressed with gzip."""
+
+
+def format_of(path: Path) -> Format | None:
+    """The format by the extension of the file's name, such as `.csv` or `.csv.gz`; None for an unknown one."""
+    name = path.name.lower()
+    plain = Path(name.removesuffix(COMPRESSED))
+    file_format = FORMATS.get(plain.suffix)
+    return None if file_format == "parquet" and name.endswith(COMPRESSED) else file_format
+
+
 _MAX_JSON_DEPTH = 100
 _SHOWN = 80
 _BRACKET = re.compile(r"[\[\]{}]")

@@ -82,7 +82,7 @@ class RecordReader:
                 fault = f"no {column!r} here; found {listed(record)}. Every row needs it."
                 raise RowError(place, fault, reason=f"no {column!r}")
             value = _value_at(column, record, place)
-            if value is None and column_type == "text":  # as an empty cell
+            if value is None and column_type == "text" and self._table.null_is_empty:
                 value = ""
             fields[field] = self._parsed(value, column_type, column, place)
             if column_type == "label" and self._label_types.setdefault(field, type(value)) is not type(value):

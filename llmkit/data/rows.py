@@ -162,7 +162,7 @@ class RowSource:
             for number, record in self._records(table, reader.columns, [*bad_counts, (bad, 0)]):
                 records_read += 1
                 try:
-                    empty = None if self._keep_empty else self._empty_column(record, reader.types)
+                    empty = None if self._keep_empty else self._empty_column(record, table, reader.types)
                     if empty is None:
                         fields = reader.fields(number, record)
                         empty = None if self._keep_empty else self._empty_text(fields)
@@ -262,9 +262,12 @@ class RowSource:
         """The groups of fields for which a table has all columns."""
         return [group for group in self._groups if all(is_in(self._column_of[field], names) for field in group)]
 
-    def _empty_column(self, record: Mapping[str, object] | BadRecord, fields: Collection[str]) -> str | None:
+    def _empty_column(
+        self, record: Mapping[str, object] | BadRecord, table: Table, fields: Collection[str]
+    ) -> str | None:
         """The first field with texts, if the record has only empty cells, as the rows at the end of a spreadsheet."""
-        if isinstance(record, BadRecord) or not record or any(value not in (None, "") for value in record.values()):
+        empty = ("", None) if table.null_is_empty else ("",)
+        if isinstance(record, BadRecord) or not record or any(value not in empty for value in record.values()):
             return None
         texts = (field for field in fields if self._column_types[field] in ("text", "words"))
         return next((field for field in texts if field not in self._optional), None)

@@ -23,9 +23,9 @@ from llmkit.data.python_docs_entities import load_python_docs_entities
 from llmkit.data.python_docs_questions import QUESTION_COLUMNS, load_python_docs_questions
 from llmkit.data.quoting import tsv_is_quoted
 from llmkit.data.readers import (
-    FORMATS,
     Record,
     first_keys,
+    format_of,
     read_csv,
     read_jsonl,
     read_text,
@@ -42,6 +42,8 @@ class Table(Protocol):
     name: str
     unit: Literal["line", "row"]
     """What the number of a record counts."""
+    null_is_empty: bool
+    """Whether a null text is what an empty cell is in other formats."""
 
     def columns(self) -> Sequence[str]:
         """Names of the columns; empty if there is neither a header nor a first record."""
@@ -65,8 +67,11 @@ class FileTable:
 
     def __init__(self, path: Path, *, text_column: str, text_files: TextUnit, quoting: Quoting = "auto") -> None:
         self.name = path.as_posix()
-        self.format = FORMATS[path.suffix.lower()]
+        file_format = format_of(path)
+        assert file_format is not None, "sources checks the extension"
+        self.format = file_format
         self.unit: Literal["line", "row"] = "row" if self.format in ("parquet", "json") else "line"
+        self.null_is_empty = self.format == "parquet"
         self._path = path
         self._text_column = text_column
         self._text_files = text_files
@@ -148,6 +153,7 @@ class BuiltinTable:
     """A built-in data set."""
 
     unit: Literal["line", "row"] = "row"
+    null_is_empty = False
 
     def __init__(self, name: str) -> None:
         load, self._columns = BUILTINS[name]

@@ -35,6 +35,7 @@ class WordRows:
         """
         self.name = table.name
         self.unit: Literal["line", "row"] = table.unit
+        self.null_is_empty = table.null_is_empty
         self._table = table
         self._sentence = sentence
         self._lists = lists

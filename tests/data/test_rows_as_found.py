@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -164,3 +165,52 @@ def test_the_hint_for_alpaca_maps_both_columns(tmp_path: Path) -> None:
     path = written(tmp_path / "a.json", json.dumps([{"instruction": "a", "input": "", "output": "b"}]))
     with pytest.raises(DataError, match=facts('{prompt: "instruction", response: "output"}')):
         read(path, CHAT, groups=GROUPS, optional={"input": True})
+
+
+# ---- compressed files and UTF-16
+
+TWO = [{"text": "é a", "label": "x"}, {"text": "b", "label": "y"}]
+FILES = {
+    "a.csv": "text,label\r\né a,x\r\nb,y\r\n",
+    "a.tsv": "text\tlabel\né a\tx\nb\ty\n",
+    "a.jsonl": "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in TWO),
+    "a.json": json.dumps(TWO, ensure_ascii=False),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_gzip_and_utf16_with_a_mark_are_read_like_other_files(
+    tmp_path: Path, name: str, encoding: str, compressed: bool
+) -> None:
+    content = FILES[name].encode(encoding)
+    if compressed:
+        name, content = f"{name}.gz", gzip.compress(content)
+    assert [row.fields for row in read(written(tmp_path / name, content))] == TWO
+
+
+def test_compressed_words_and_lines_are_rows_too(tmp_path: Path) -> None:
+    words: dict[str, ColumnType] = {"words": "words", "tags": "labels"}
+    path = written(tmp_path / "a.conll.gz", gzip.compress(b"Ada B-PER\nran O\n\n"))
+    assert read(path, words)[0].fields["tags"] == ["B-PER", "O"]
+    path = written(tmp_path / "b.TXT.GZ", gzip.compress(b"one\ntwo\n"))
+    assert [row.fields["text"] for row in read(path, {"text": "text"})] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "stated"),
+    [
+        ("a.csv.gz", gzip.compress(b"text,label\na,x\n" * 900)[:-20], ("a.csv.gz:", "gzip")),
+        ("a.csv.gz", b"\x1f\x8b\x08\x00" + b"\xff" * 40, ("a.csv.gz:", "gzip")),
+        ("a.csv.gz", b"text,label\na,x\n", ("a.csv.gz:", "gzip")),
+        ("a.csv", gzip.compress(b"text,label\na,x\n"), ("a.csv:", "gzip", ".gz")),
+        ("a.parquet.gz", gzip.compress(b"PAR1"), ("a.parquet.gz:", ".gz")),
+        ("a.csv", "text,label\na,x\n".encode("utf-16")[:-1], ("a.csv:", "UTF-16")),
+    ],
+)
+def test_damaged_or_misnamed_compressed_files_are_errors(
+    tmp_path: Path, name: str, content: bytes, stated: tuple[object, ...]
+) -> None:
+    with pytest.raises(DataError, match=facts(*stated)):
+        read(written(tmp_path / name, content))
