@@ -186,7 +186,8 @@ def unknown_label(place: str, noun: str, name: str, *, known: Sequence[str]) -> 
     """
     more = f" and {len(known) - _LABELS_SHOWN} more" if len(known) > _LABELS_SHOWN else ""
     listed = ", ".join(known[:_LABELS_SHOWN])
-    fault = f"the model does not have the {noun} {name!r:.60}.{nearest(name, known)} It has: {listed}{more}."
+    fix = "Correct it, or train with it: name it under labels: in the recipe."
+    fault = f"the model does not have the {noun} {name!r:.60}.{nearest(name, known)} It has: {listed}{more}. {fix}"
     return RowError(place, fault, reason=f"a {noun} that the model does not have")
 
 
