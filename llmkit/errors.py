@@ -4,6 +4,7 @@
     |- UsageError              2   usage        an invalid option or argument
     |- RecipeError             2   recipe       one or more problems in a recipe
     |- DataError               3   data         rows, files and labels
+    |  `- RowError             3   data         one row that a task cannot use
     |- ModelError              4   model        missing, damaged, unsafe or unsuitable model
     |  `- RunError             4   run          a run folder or a checkpoint
     |- MachineError            5   environment  disk, permission, lock, network, memory
@@ -47,6 +48,22 @@ class RecipeError(LlmkitError):
 class DataError(LlmkitError):
     exit_code = 3
     kind = "data"
+
+
+class RowError(DataError):
+    """A row that a task cannot use; the other rows of its file may be good."""
+
+    def __init__(self, place: str, fault: str, *, reason: str) -> None:
+        """
+        Args:
+            place: `reviews.csv:7`.
+            fault: the fault, the value that was found, and what to do.
+            reason: the same for all rows with such a fault, for counts: `no 'label'`.
+        """
+        super().__init__(f"{place}: {fault}")
+        self.place = place
+        self.fault = fault
+        self.reason = reason
 
 
 class ModelError(LlmkitError):

@@ -15,14 +15,17 @@ from llmkit.evaluation.verdict import Comparison
 from llmkit.runs.folder import Run
 from llmkit.tasks.base import Scores, Task, TaskRecipe
 from llmkit.training.resume import check_sources
+from llmkit.training.row_checks import check_sources_with_labels
 from llmkit.training.splits import open_splits
 
 logger = logging.getLogger("llmkit")
 
 
-def baseline_rows(recipe: TaskRecipe, run: Run | None) -> Iterable[Row]:
+def baseline_rows(recipe: TaskRecipe, run: Run | None, *, labels: Sequence[str] | None) -> Iterable[Row]:
     """The run's training rows, or nothing where no baseline of the task learns.
 
+    Args:
+        labels: names of the model's classes.
     Raises:
         UsageError: there is no run to take them from.
         DataError: they have changed since.
@@ -34,7 +37,9 @@ def baseline_rows(recipe: TaskRecipe, run: Run | None) -> Iterable[Row]:
             f"--baseline: the baselines of {recipe.task} are trained on a run's training rows, and this model is "
             "not a run. Give the run's folder."
         )
-    train = open_splits(recipe)["train"]
+    splits = open_splits(recipe)
+    check_sources_with_labels(recipe, splits, labels=labels)
+    train = splits["train"]
     check_sources(run, {"train": train.source.fingerprint()})
     return train
 

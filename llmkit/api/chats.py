@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.atomic import replace_file
-from llmkit.data.column_types import DESCRIPTIONS, messages
+from llmkit.data.column_types import DESCRIPTIONS, ValueFault, messages
 from llmkit.data.files import text_lines
 from llmkit.data.given import given_values
 from llmkit.errors import DataError, MachineError, UsageError
@@ -48,9 +48,11 @@ def load_conversation(path: str | Path) -> list[dict[str, str]]:
         lines = [line for line in text.split("\n") if line.strip()]
         if len(lines) != 1:
             raise DataError(f"{path}: found {len(lines):,} conversations, a line each; keep one.")
-    conversation = messages(_messages_of(_parse_json(text, path)))
-    if conversation is None:
-        raise DataError(f'{path}: it should be {{"messages": [...]}}, {DESCRIPTIONS["messages"]}.')
+    try:
+        conversation = messages(_messages_of(_parse_json(text, path)))
+    except ValueFault as error:
+        allowed = f'it should be {{"messages": [...]}}, {DESCRIPTIONS["messages"]}'
+        raise DataError(f"{path}: {error}; {allowed}.") from error
     fault = fault_in(conversation, last="assistant")
     if fault is not None:
         raise DataError(f"{path}: {fault}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ class Evaluation:
     columns: Mapping[str, str | tuple[str, ...] | None] | None = None
     """Where files were compared, the column of the `predictions` and that of the `references`; None for plain text.
     Where a model was measured on given rows, the columns of fields that have another name."""
+    bad_rows: Mapping[str, Any] | None = None
+    """Number of `rows` that were left out, and how many for each of the `reasons`; None if bad rows are an error."""
 
 
 def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
@@ -42,6 +44,8 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
     }
     if evaluation.columns is not None:
         record["columns"] = dict(evaluation.columns)
+    if evaluation.bad_rows is not None:
+        record["bad_rows"] = dict(evaluation.bad_rows)
     if (comparison := evaluation.comparison) is not None:
         record |= {
             "baselines": {item.name: {"title": item.title, "scores": item.scores} for item in comparison.baselines},
@@ -68,3 +72,8 @@ def save_evaluation(run: Run, evaluation: Evaluation, *, name: str, references: 
             for prediction, reference in pairs
         )
         replace_file(folder / f"{name}.predictions.jsonl", "".join(lines).encode())
+
+
+def save_bad_rows(run: Run, lines: Iterable[bytes], *, name: str) -> None:
+    """Write the rows that were left out into the run's folder `evaluation/`."""
+    replace_file(run.folder / "evaluation" / f"{name}.bad_rows.jsonl", b"".join(lines))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import UsageError, nearest
 from llmkit.recipe.blocks import ColumnType, DataBlock, Quoting
-from llmkit.recipe.recipe import LabelSets, Recipe
+from llmkit.recipe.recipe import LabelSets
 from llmkit.runs.folder import Run, finished_runs, open_run
+from llmkit.tasks.base import TaskRecipe
 from llmkit.training.resume import check_sources
-from llmkit.training.splits import Split, SplitRows, open_splits, reading_options
+from llmkit.training.row_checks import check_sources_with_labels
+from llmkit.training.splits import Split, SplitRows, on_bad_row, open_splits, reading_options
 
 logger = logging.getLogger("llmkit")
 _MAPPED_BY_OPTION = "Map it with --column {field}={column}"
@@ -47,18 +50,18 @@ def check_fields(
 
 
 def evaluation_rows(
-    recipe: Recipe,
+    recipe: TaskRecipe,
     run: Run | None,
     *,
+    labels: tuple[str, ...] | None,
     data: Sequence[str] | None,
     columns: Mapping[str, str | tuple[str, ...]],
     reading: DataBlock,
-    labels: tuple[str, ...] = (),
 ) -> tuple[SplitRows, str]:
-    """The rows to measure on, and their description.
+    """The rows to measure on, all of them checked, and their description.
 
     Args:
-        labels: of the model, in the order of its outputs.
+        labels: names of the model's classes, in the order of its outputs; None for a head without classes.
     """
     if data:
         source = open_rows(
@@ -66,25 +69,32 @@ def evaluation_rows(
             column_types=recipe.column_types,
             optional=recipe.OPTIONAL_FIELDS,
             groups=recipe.FIELD_GROUPS,
+            aliases=recipe.COLUMN_ALIASES,
             columns=reading.columns,
             split="test",
             text_files=getattr(recipe, "text_files", "line"),
             quoting=reading.quoting,
             offsets=reading.offsets,
             mapping=_MAPPED_BY_OPTION,
+            check=partial(recipe.check_row, labels=labels),
+            on_bad_row=on_bad_row(reading),
+            advice="--skip-bad-rows",
             origins={
                 field: f"{run.recipe if run else 'The recipe'} has data.columns: {{{field}: {column}}}."
                 for field, column in reading.columns.items()
                 if field not in columns
             },
-            label_sets=recipe.label_sets(labels),
+            label_sets=recipe.label_sets(labels or ()),
         )
         if reading.columns:
             logger.info("columns: %s", ", ".join(f"{field} {column!r}" for field, column in reading.columns.items()))
+        for _ in source:  # report all bad rows before any is encoded
+            pass
         options = reading_options(recipe, reading=reading)
         return SplitRows(source, "test", read_fields=recipe.READ_FIELDS, options=options), ", ".join(data)
     assert run is not None, "a model that is no run needs data"
     splits = open_splits(recipe)
+    check_sources_with_labels(recipe, splits, labels=labels)
     name: Split = "test" if "test" in splits else "validation"
     check_sources(run, {name: splits[name].source.fingerprint()})
     if name == "validation":
@@ -106,5 +116,6 @@ def labelled_rows(
             split="test",
             quoting=quoting,
             mapping=_MAPPED_BY_OPTION,
+            on_bad_row="list",
         )
     )

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from llmkit.api.evaluation_result import Evaluation, save_evaluation
+from llmkit.api.evaluation_result import Evaluation, save_bad_rows, save_evaluation
 from llmkit.api.evaluation_rows import check_fields, evaluation_rows
 from llmkit.api.neighbours import evaluate_embeddings
+from llmkit.data.bad_rows import json_lines, reason_counts
 from llmkit.data.given import given_names
 from llmkit.errors import UsageError
 from llmkit.evaluation.metrics import METRICS, RougeTokenizer, score_names_of
+from llmkit.models.families import LABELLED_HEADS
 from llmkit.recipe.blocks import Quoting
 from llmkit.recipe.recipe import Recipe
 from llmkit.training.metric_checks import check_metrics_fit
@@ -26,6 +28,7 @@ def evaluate_model(
     data: Sequence[str] | None = None,
     columns: Mapping[str, str | tuple[str, ...]] | None = None,
     quoting: Quoting | None = None,
+    skip_bad_rows: bool | None = None,
     metrics: Sequence[str] | None = None,
     rouge_tokenizer: RougeTokenizer = "auto",
     pooling: Pooling | None = None,
@@ -39,32 +42,37 @@ def evaluate_model(
     Args:
         model: a run, a folder or a hub model; without it, the newest finished run.
         data: sources as in a recipe.
-        columns: field -> column, for `data`, or a tuple of columns of 0 and 1 for many labels; the run's recipe maps the other fields.
+        columns: field -> column, for `data`, or a tuple of columns of 0 and 1 for many labels; the run's recipe maps the
+            other fields.
         quoting: what quotation marks mean in .csv and .tsv files of `data`; without it, as in the run's recipe.
+        skip_bad_rows: leave out rows of `data` that the task cannot use, with counts; otherwise they are an error, which
+            lists them. Without it, as in the run's recipe.
         pooling: for the metric `neighbour_recall`, which measures vectors; see `evaluate_embeddings`.
         baseline: compare with the task's baselines, trained on the run's training rows.
     Raises:
         UsageError: no rows are named, and the model is not a run; or a baseline must be trained, and it is not; or
-            columns or quoting without data.
+            columns, quoting or skip_bad_rows without data.
         DataError: rows that the task cannot use, or a run's data that have changed since training.
     """
     data = None if data is None else given_names(data, what="data")
     metrics = None if metrics is None else given_names(metrics, what="metrics")
     if _is_of_vectors(metrics, pooling=pooling, baseline=baseline):
+        if skip_bad_rows is not None:
+            raise UsageError("--skip-bad-rows: not for neighbour_recall. Correct the rows, or remove them.")
         return evaluate_embeddings(model, data=data, columns=columns, quoting=quoting or "auto", pooling=pooling)
     score_names_of(metrics or ())  # report an unknown name before the model is loaded
     from llmkit.api.evaluated_model import encode_rows, measure_examples, open_model
 
     run, recipe, loaded = open_model(model, data=data)
-    _check_request(recipe, data=data, columns=columns, quoting=quoting, metrics=metrics)
+    _check_request(recipe, data=data, columns=columns, quoting=quoting, skip_bad_rows=skip_bad_rows, metrics=metrics)
+    labels = loaded.labels if recipe.HEAD in LABELLED_HEADS else None
     train = None
     if baseline:
         from llmkit.api.baselines import baseline_rows, compare_with_baselines
 
-        train = baseline_rows(recipe, run)
-    reading = reading_as(recipe, columns=columns or {}, quoting=quoting)
-    labels = loaded.labels if recipe.label_sets() is not None else ()
-    rows, description = evaluation_rows(recipe, run, data=data, columns=columns or {}, reading=reading, labels=labels)
+        train = baseline_rows(recipe, run, labels=labels)
+    reading = reading_as(recipe, columns=columns or {}, quoting=quoting, skip_bad_rows=skip_bad_rows)
+    rows, description = evaluation_rows(recipe, run, labels=labels, data=data, columns=columns or {}, reading=reading)
     task, examples = encode_rows(recipe, loaded, rows)
     metrics = metrics or task.recipe.metrics  # of the task's recipe, in which `auto` is resolved
     scores, predictions = measure_examples(task, examples, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
@@ -75,11 +83,13 @@ def evaluate_model(
         )
     name = str(run.folder) if run else loaded.name
     mapped = reading.columns if data else None
-    evaluation = Evaluation(name, description, examples.rows, scores, predictions, comparison, mapped or None)
+    bad_rows = reason_counts([rows.source.left_out]) if reading.skip_bad_rows else None
+    evaluation = Evaluation(name, description, examples.rows, scores, predictions, comparison, mapped or None, bad_rows)
     if run is not None:
-        save_evaluation(
-            run, evaluation, name="data" if data else description.split()[0], references=examples.references
-        )
+        file_name = "data" if data else description.split()[0]
+        save_evaluation(run, evaluation, name=file_name, references=examples.references)
+        if bad_rows is not None:
+            save_bad_rows(run, json_lines(rows.source.bad_rows()), name=file_name)
     return evaluation
 
 
@@ -106,6 +116,7 @@ def _check_request(
     data: Sequence[str] | None,
     columns: Mapping[str, str | tuple[str, ...]] | None,
     quoting: Quoting | None,
+    skip_bad_rows: bool | None,
     metrics: Sequence[str] | None,
 ) -> None:
     """Refuse options that the task would ignore."""
@@ -113,6 +124,6 @@ def _check_request(
     if metrics and not recipe.default_metrics:
         raise UsageError(f"--metric: {recipe.task} has no predictions to measure, only its loss. Leave it out.")
     check_metrics_fit(recipe, metrics or (), key="--metric")
-    if not data and (columns or quoting):
-        option = "--column" if columns else "--quoting"
+    if not data and (columns or quoting or skip_bad_rows is not None):
+        option = "--column" if columns else "--quoting" if quoting else "--skip-bad-rows"
         raise UsageError(f"{option}: the run's own rows are read as its recipe says. Give --data, or leave it out.")

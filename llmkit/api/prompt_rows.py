@@ -13,7 +13,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.inference.prompts import Prompt
 from llmkit.models.chat import fault_in
 from llmkit.recipe.blocks import Quoting
-from llmkit.tasks.instruction.prompt_text import user_text
+from llmkit.tasks.instruction.rows import user_text
 
 _MAPPING = "Name another with --column {column}"
 

@@ -13,8 +13,12 @@ from llmkit.training.prepared import Prepared
 from llmkit.training.progress import Evaluated, Event, StepResult
 
 
-def describe_training(run: Run, prepared: Prepared) -> None:
-    """Record what the training depends on, before its first step."""
+def describe_training(run: Run, prepared: Prepared, *, bad_rows: bytes | None) -> None:
+    """Record what the training depends on, before its first step.
+
+    Args:
+        bad_rows: the rows that are left out, for bad_rows.jsonl.
+    """
     accelerator = prepared.accelerator
     world_size = accelerator.num_processes
     machine = environment(device=str(accelerator.device), world_size=world_size)
@@ -23,6 +27,8 @@ def describe_training(run: Run, prepared: Prepared) -> None:
     replace_file(run.recipe, dump_recipe(prepared.recipe).encode())
     write_json(run.folder / "env.json", {**machine, "precision": prepared.precision.format})
     write_json(run.folder / "data.json", prepared.data)
+    if bad_rows is not None:
+        replace_file(run.bad_rows, bad_rows)
     if prepared.checkpoint is None:  # later, the model's name is the checkpoint's
         run.update(model=prepared.task.loaded.name, model_revision=prepared.task.loaded.revision)
     if "targets" in prepared.data:

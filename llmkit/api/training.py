@@ -23,6 +23,7 @@ from llmkit.training.metric_checks import check_metrics
 from llmkit.training.prepared import Prepared
 from llmkit.training.progress import Event
 from llmkit.training.resume import check_plan, check_recipe, find_checkpoint, is_replanned
+from llmkit.training.row_checks import bad_rows_file, check_rows
 from llmkit.training.splits import open_splits
 
 
@@ -88,7 +89,8 @@ def finetune(
         refuse_used(run)  # now, not after minutes of preparation
     check_metrics(new_recipe)
     splits = open_splits(new_recipe)
-    # These load torch; a missing file or column is reported before.
+    labels = check_rows(new_recipe, splits)
+    # These load torch; what is wrong with the rows is reported before.
     from llmkit.api.run_training import is_first_process, train, train_into
     from llmkit.training.prepare import prepare
 
@@ -99,20 +101,21 @@ def finetune(
             sweep(resumed.checkpoints)
         keep = new_recipe.train.keep_checkpoints
         checkpoint = find_checkpoint(resumed, keep=keep, restart=restart) if resumed else None
-        prepared = prepare(new_recipe, splits, checkpoint=checkpoint, resumed=resumed)
+        prepared = prepare(new_recipe, splits, labels=labels, checkpoint=checkpoint, resumed=resumed)
         if resumed is not None and replanned:
             check_plan(resumed, old=trained_recipe, prepared=prepared)
         if not first:
             train(prepared, None, None)
             return None
+        bad_rows = bad_rows_file(splits) if new_recipe.data.skip_bad_rows else None
         if resumed is None:
-            name, describe = Path(str(recipe)).stem, partial(describe_training, prepared=prepared)
-            folder = locks.enter_context(new_run(run, recipe_name=name, describe=describe))
+            describe = partial(describe_training, prepared=prepared, bad_rows=bad_rows)
+            folder = locks.enter_context(new_run(run, recipe_name=Path(str(recipe)).stem, describe=describe))
         else:
             folder = resumed
             if restart:
                 folder.set_checkpoints_aside()
-            describe_training(folder, prepared)
+            describe_training(folder, prepared, bad_rows=bad_rows)
         report(Begun(run=folder, prepared=prepared))
         train_into(folder, prepared, report)
         return _finished(folder)

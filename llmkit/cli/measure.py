@@ -56,6 +56,14 @@ Quoting = Annotated[
         "Default: the run's recipe, else auto."
     ),
 ]
+SkipBadRows = Annotated[
+    bool | None,
+    typer.Option(
+        "--skip-bad-rows/--no-skip-bad-rows",
+        help="Leave out rows of --data that the task cannot use, with counts. Default: as the run's recipe says, else an "
+        "error that lists them.",
+    ),
+]
 RougeTokenizer = Annotated[
     Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE splits texts into words.")
 ]
@@ -92,6 +100,7 @@ def evaluate(
     prediction_column: PredictionColumn = None,
     reference_column: ReferenceColumn = None,
     quoting: Quoting = None,
+    skip_bad_rows: SkipBadRows = None,
     rouge_tokenizer: RougeTokenizer = "auto",
     language: Language = None,
     label: Labels = None,
@@ -104,6 +113,8 @@ def evaluate(
         raise UsageError("--predictions and --references must be given together.")
     if predictions is not None and references:
         _check_file_options(model=model or data, baseline=baseline, pooling=pooling, column=column)
+        if skip_bad_rows is not None:
+            raise UsageError("--skip-bad-rows: applies to the rows of a model's --data. Remove it.")
         from llmkit.api import score_files
 
         evaluation = score_files(
@@ -129,6 +140,7 @@ def evaluate(
             data=data,
             columns=_columns(column),
             quoting=quoting,
+            skip_bad_rows=skip_bad_rows,
             metrics=metric,
             rouge_tokenizer=rouge_tokenizer,
             pooling=pooling,

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmkit.errors import DataError
+from llmkit.errors import RowError
 
 _KEY = b"huggingface"
 
@@ -23,7 +23,7 @@ def class_names_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[st
     """
     try:
         content = json.loads((metadata or {}).get(_KEY, b"{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     for key in ("info", "features"):
         content = content.get(key) if isinstance(content, dict) else None
@@ -38,7 +38,7 @@ def named_classes(names: Sequence[str], numbers: Any, *, place: str, column: str
     A text is a name already.
 
     Raises:
-        DataError: a number that has no name.
+        RowError: a number that has no name.
     """
     if isinstance(numbers, list):
         return [named_classes(names, number, place=place, column=column) for number in numbers]
@@ -47,9 +47,8 @@ def named_classes(names: Sequence[str], numbers: Any, *, place: str, column: str
     if isinstance(numbers, str):
         return numbers
     if not isinstance(numbers, int) or not 0 <= numbers < len(names):
-        raise DataError(
-            f"{place}: {column!r} is {numbers!r:.40}, and the file names the classes 0 to {len(names) - 1}. Correct it."
-        )
+        fault = f"{column!r} is {numbers!r:.40}, and the file names the classes 0 to {len(names) - 1}. Correct it."
+        raise RowError(place, fault, reason=f"a number in {column!r} that names no class")
     return names[numbers]
 
 

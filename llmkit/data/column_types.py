@@ -14,7 +14,14 @@ from llmkit.data.readers import parse_json
 from llmkit.recipe.blocks import ColumnType
 
 Read = Callable[[object], Any]
-"""The value for the task, or None if it has another type."""
+"""The value for the task; None, or a ValueFault that says why, if it has another type."""
+_ROLES = {"human": "user", "gpt": "assistant"}
+"""As ShareGPT's conversations name them -> the names of chat templates."""
+_SHOWN = 80
+
+
+class ValueFault(ValueError):
+    """What is wrong inside a value; the caller adds the place and the column."""
 
 
 def text(value: object) -> str | None:
@@ -83,31 +90,75 @@ def spans(value: object) -> list[dict[str, Any]] | None:
     return _each(value, _span)
 
 
-def answers(value: object) -> dict[str, list[Any]] | None:
-    """Answers and their starts, in characters from 0: `{"text": [...], "answer_start": [...]}` or a list of objects.
+def answers(value: object) -> dict[str, list[Any]]:
+    """Answers and their starts, in characters from 0; a start that is not given is None. Both may be empty.
 
-    Either may be empty. In a CSV or TSV file, either of them as JSON.
+    `{"text": [...], "answer_start": [...]}`, a list of such objects or of texts, a text, or null, which is no answer. An
+    empty text is no answer either. In a CSV or TSV file, JSON or the text of the answer.
+
+    Raises:
+        ValueFault: something else.
     """
-    value = _listed(value)
+    if isinstance(value, str):
+        value = _answer_cell(value)
+    if value is None:
+        return {"text": [], "answer_start": []}
+    found: list[tuple[str, int | None]] = []
+    for number, item in enumerate(_answer_items(value), 1):
+        answer, start = item
+        if answer is None or (isinstance(answer, str) and not answer.strip()):
+            continue
+        if not isinstance(answer, str):
+            raise ValueFault(f"answer {number} is {shown(answer)}, not text")
+        if start is not None and (isinstance(start, bool) or not isinstance(start, int)):
+            raise ValueFault(f"the answer_start of answer {number} is {shown(start)}, not a whole number")
+        found.append((answer, None if start is None or start < 0 else start))
+    return {"text": [answer for answer, _ in found], "answer_start": [start for _, start in found]}
+
+
+def _answer_cell(text: str) -> object:
+    """The JSON list or object in a cell, or the text of an answer."""
+    if not text.lstrip().startswith(("{", "[")):
+        return text or None
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise ValueFault(f"{shown(text)} is not JSON: {error}") from error
+
+
+def _answer_items(value: object) -> list[tuple[object, object]]:
+    """The text and the start of each answer, not yet checked."""
+    if isinstance(value, str):
+        return [(value, None)]
     if isinstance(value, list):
-        if not all(isinstance(answer, dict) and {"text", "answer_start"} <= answer.keys() for answer in value):
-            return None
-        value = {key: [answer[key] for answer in value] for key in ("text", "answer_start")}
-    if not isinstance(value, dict):
-        return None
-    answer_texts = _each(value.get("text"), _filled_text)
-    starts = _each(value.get("answer_start"), _offset)
-    if answer_texts is None or starts is None or len(answer_texts) != len(starts):
-        return None
-    return {"text": answer_texts, "answer_start": starts}
+        return [item for part in value for item in (_answer_items(part) if part is not None else [])]
+    if not isinstance(value, Mapping):
+        raise ValueFault(f"{shown(value)} is not an answer")
+    if "text" not in value:
+        raise ValueFault(f"no 'text' in {shown(value)}")
+    texts, starts = value["text"], value.get("answer_start")
+    if not isinstance(texts, list):
+        return [(texts, starts[0] if isinstance(starts, list) and len(starts) == 1 else starts)]
+    if starts is None:
+        starts = [None] * len(texts)
+    if not isinstance(starts, list) or len(starts) != len(texts):
+        raise ValueFault(f"'text' has {len(texts)} answers, and 'answer_start' is {shown(starts)}")
+    return list(zip(texts, starts, strict=True))
 
 
-def messages(value: object) -> list[dict[str, str]] | None:
-    """A conversation: objects with a `role` and a `content`, both texts, or the text of such a JSON list.
+def messages(value: object) -> list[dict[str, str]]:
+    """A conversation: objects with a `role` and a `content`, or with `from` and `value`, or the text of such a JSON list.
 
-    The task checks that the roles alternate. Other keys of a message are ignored.
+    A content is a text or a list of parts such as `{"type": "text", "text": ...}`, which become lines. The roles `human`
+    and `gpt` become `user` and `assistant`. The task checks that the roles alternate. Other keys are ignored.
+
+    Raises:
+        ValueFault: something else.
     """
-    return _each(_listed(value), _message)
+    parsed = _listed(value)
+    if not isinstance(parsed, list):
+        raise ValueFault(f"{shown(value)} is not a list of messages")
+    return [_message(message, number) for number, message in enumerate(parsed, 1)]
 
 
 def anything(value: object) -> list[object]:
@@ -180,11 +231,39 @@ def texts_for_split(value: Any) -> Iterator[str]:
     yield from texts_in(value)
 
 
-def _message(value: object) -> dict[str, str] | None:
+def _message(value: object, number: int) -> dict[str, str]:
     if not isinstance(value, Mapping):
-        return None
-    role, content = value.get("role"), value.get("content")
-    return {"role": role, "content": content} if isinstance(role, str) and isinstance(content, str) else None
+        raise ValueFault(f"message {number} is {shown(value)}, not an object")
+    fields = {}
+    for field, names in (("role", ("role", "from")), ("content", ("content", "value"))):
+        name = next((name for name in names if name in value), None)
+        if name is None:
+            raise ValueFault(f"message {number} has no {field!r}: {shown(value)}")
+        fields[field] = value[name]
+    role, content = fields["role"], fields["content"]
+    if not isinstance(role, str):
+        raise ValueFault(f"the role of message {number} is {shown(role)}, not text")
+    if isinstance(content, list):
+        content = "\n".join(_part(part, number) for part in content)
+    if not isinstance(content, str):
+        raise ValueFault(f"the content of message {number} is {shown(content)}, not text")
+    return {"role": _ROLES.get(role, role), "content": content}
+
+
+def _part(part: object, number: int) -> str:
+    """The text of a part of a message."""
+    if isinstance(part, str):
+        return part
+    if isinstance(part, Mapping) and part.get("type", "text") == "text" and isinstance(part.get("text"), str):
+        text: str = part["text"]
+        return text
+    raise ValueFault(f"the content of message {number} has a part that is not text: {shown(part)}")
+
+
+def shown(value: object) -> str:
+    """A value as JSON for messages, shortened."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def parsed_list(text: str) -> list[Any] | None:
@@ -207,10 +286,6 @@ def _listed(value: object) -> object:
 
 def _filled_text(value: object) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
-
-
-def _offset(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _each(values: object, read: Read) -> list[Any] | None:

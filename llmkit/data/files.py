@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import gzip
 import io
 import os
 import stat
+import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from llmkit.errors import DataError, MachineError
 
@@ -18,6 +21,8 @@ MAX_LINE_CHARACTERS = 64 * 1024 * 1024
 
 _HEAD_BYTES = 512
 _CHUNK_BYTES = 1024 * 1024
+_ANY_EXPANDED_BYTES, _MAX_EXPANSION = 1024**3, 200
+"""Compressed text may expand to the first, and beyond that to this multiple of its size; real text to about 20."""
 _TO_UTF8 = "Save it as UTF-8 (spreadsheets call it 'CSV UTF-8'), or convert it: iconv -f ENCODING -t UTF-8"
 
 _MAGIC: tuple[tuple[bytes, int, str], ...] = (  # bytes, their offset, what they mean
@@ -78,20 +83,88 @@ def detected_type(file: BinaryIO) -> str | None:
     return "UTF-16 text" if _is_utf16(head) else None
 
 
+@contextmanager
+def open_uncompressed(path: Path, name: str) -> Iterator[BinaryIO]:
+    """Open for reading; a file whose name ends in .gz is decompressed as a stream.
+
+    Raises:
+        DataError: no regular file, or damaged gzip data, or data that expand like a decompression bomb.
+    """
+    with open_regular_file(path, name) as file:
+        if path.suffix.lower() != ".gz":
+            yield file
+            return
+        meaning = detected_type(file)
+        if meaning != "gzip data":
+            raise DataError(f"{name}: is {meaning or 'of an unknown type'}, not gzip data. Rename it, or compress it.")
+        compressed_bytes = os.fstat(file.fileno()).st_size
+        limit = max(_ANY_EXPANDED_BYTES, compressed_bytes * _MAX_EXPANSION)
+        try:
+            with io.BufferedReader(_Limited(gzip.GzipFile(fileobj=file), name, limit)) as expanded:
+                yield expanded
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(f"{name}: damaged gzip data ({error}). Copy or compress it again.") from error
+
+
+class _Limited(io.RawIOBase):
+    """Decompressed data, up to a limit."""
+
+    def __init__(self, file: gzip.GzipFile, name: str, limit: int) -> None:
+        self._file, self._name, self._limit = file, name, limit
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        if self._file.tell() > self._limit:
+            raise DataError(
+                f"{self._name}: expands to more than {self._limit:,} bytes, {_MAX_EXPANSION} times its size. Decompress "
+                "it if it is right."
+            )
+        return len(data)
+
+
+def _encoding(file: BinaryIO, name: str) -> str:
+    """`utf-8-sig` or `utf-16`, which drop a byte order mark.
+
+    Raises:
+        DataError: the file is of another type.
+    """
+    head = file.read(2)
+    file.seek(0)
+    if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    if meaning := detected_type(file):
+        advice = _TO_UTF8 if meaning.startswith("UTF-16") else "Give the plain text file itself."
+        if meaning == "gzip data":
+            advice = "If it is compressed text, add .gz to its name, as in rows.csv.gz."
+        raise DataError(f"{name}: is {meaning}, not UTF-8 text. {advice}")
+    return "utf-8-sig"
+
+
 def text_lines(path: Path, name: str, *, translate: bool) -> Iterator[str]:
-    """The lines of a UTF-8 file, without a byte order mark. LF, CRLF and CR end a line; U+2028, VT, FF and NEL do not.
+    """The lines of a UTF-8 file, or of a UTF-16 file with a byte order mark, without the mark. LF, CRLF and CR end a line; U+2028, VT, FF and NEL do not.
 
     Args:
         translate: convert every line break to LF; otherwise keep it.
     Raises:
         DataError: the file is not regular, of another type, not UTF-8, or contains a NUL or an overlong line.
     """
-    with open_regular_file(path, name) as file:
-        if meaning := detected_type(file):
-            advice = _TO_UTF8 if meaning.startswith("UTF-16") else "Give the plain text file itself."
-            raise DataError(f"{name}: is {meaning}, not UTF-8 text. {advice}")
-        # utf-8-sig drops the mark; errors are located in a second pass, so the common path stays in C.
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline=None if translate else "")
+    with open_uncompressed(path, name) as file:
+        encoding = _encoding(file, name)
+        # Errors are located in a second pass, so the common path stays in C.
+        text = io.TextIOWrapper(file, encoding=encoding, newline=None if translate else "")
         try:
             for number, line in enumerate(iter(partial(text.readline, MAX_LINE_CHARACTERS), ""), 1):
                 if "\0" in line:
@@ -102,6 +175,8 @@ def text_lines(path: Path, name: str, *, translate: bool) -> Iterator[str]:
                     raise DataError(f"{name}:{number}: this line is longer than {MAX_LINE_CHARACTERS:,} characters.")
                 yield line
         except UnicodeDecodeError as error:
+            if encoding == "utf-16":
+                raise DataError(f"{name}: is damaged UTF-16 text ({error.reason}). {_TO_UTF8}") from error
             raise _not_utf8(path, name) from error
 
 
@@ -148,7 +223,7 @@ def _is_utf16(head: bytes) -> bool:
 
 def _not_utf8(path: Path, name: str) -> DataError:
     """Read the file again to locate the first invalid byte."""
-    with open_regular_file(path, name) as file:
+    with open_uncompressed(path, name) as file:
         bad_byte = _first_bad_byte(file)
         if bad_byte is None:
             return DataError(f"{name}: changed while it was being read. Start again when it is complete.")

@@ -41,6 +41,7 @@ class HubTable:
     """One split of a hub data set, downloaded or from the cache when it is made; memory-mapped, never loaded whole."""
 
     unit: Literal["line", "row"] = "row"
+    null_is_empty = True
 
     def __init__(self, source: HubSource) -> None:
         """Raises:

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from llmkit.data.readers import FORMATS
+from llmkit.data.readers import format_of
 from llmkit.errors import DataError
 
 _SYNTAX = "hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]"
@@ -32,7 +32,7 @@ def parse_hub_source(source: str, *, default_split: str) -> HubSource:
     """
     match = _PATTERN.fullmatch(source)
     name = match["name"] if match else source
-    if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name or Path(name).suffix in FORMATS:
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name or format_of(Path(name)) is not None:
         raise DataError(
             f"{source}: looks like a local path; remove hub: for a local file. For a data set, write {_SYNTAX}."
         )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmkit.data import column_types
-from llmkit.errors import DataError
+from llmkit.errors import DataError, RowError
 from llmkit.recipe.blocks import ColumnType
 from llmkit.recipe.recipe import LabelSets
 
@@ -34,26 +34,27 @@ class LabelSetReader:
         """The names of a row's labels; None if the value is not a list of labels.
 
         Raises:
-            DataError: it has a 0 or 1 for each label, and the labels are unknown or of another number.
+            RowError: it has a 0 or 1 for each label, and the labels are unknown or of another number.
         """
         values = self._listed(value, column=column, place=place)
         if values is None:
             return None
-        found = f"{place}: {column!r} is {_shown(values)}"
+        found = f"{column!r} is {_shown(values)}"
         names = column_types.labels(values)
         repeats = names is None or len(set(names)) < len(names)
         if not values or not all(column_types.flag(item) is not None for item in values):
             self._lengths.add(0)
             if values and repeats and all(column_types.number(item) is not None for item in values):
-                raise DataError(f"{found}. A list of numbers has a 0 or 1 for each label. {_WAY_OUT}")
+                raise _unclear(place, column, f"{found}. A list of numbers has a 0 or 1 for each label. {_WAY_OUT}")
             return names
         if self._names:
-            return self._named(values, names, repeats=repeats, found=found)
+            return self._named(values, names, repeats=repeats, found=found, column=column, place=place)
         if repeats or any(isinstance(item, bool) for item in values):
-            raise DataError(f"{found}: a 0 or 1 for each label, but the labels have no names. {_WAY_OUT}")
+            fault = f"{found}: a 0 or 1 for each label, but the labels have no names. {_WAY_OUT}"
+            raise _unclear(place, column, fault)
         are_texts = all(isinstance(item, str) for item in values) and len(values) == 1
         self._lengths.add(0 if are_texts else len(values))
-        self._first_place = self._first_place or found
+        self._first_place = self._first_place or f"{place}: {found}"
         return names
 
     def finish(self) -> None:
@@ -67,17 +68,22 @@ class LabelSetReader:
                 f"{_WAY_OUT}"
             )
 
-    def _named(self, values: list[Any], names: list[str] | None, *, repeats: bool, found: str) -> list[str]:
+    def _named(
+        self, values: list[Any], names: list[str] | None, *, repeats: bool, found: str, column: str, place: str
+    ) -> list[str]:
         if names is not None and not repeats and set(names) <= set(self._names):
             return names  # labels that are called 0 and 1
         if len(values) != len(self._names):
             listed = ", ".join(self._names[:10]) + (", ..." if len(self._names) > 10 else "")
-            raise DataError(
+            raise _unclear(
+                place,
+                column,
                 f"{found}: {len(values):,} values for the {len(self._names):,} labels {listed}. Give each label a 0 or "
-                f"1, or write the names of the row's labels, {_EXAMPLE}."
+                f"1, or write the names of the row's labels, {_EXAMPLE}.",
             )
         if names is not None and set(names) <= set(self._names):
-            raise DataError(f"{found}: the labels are called 0 and 1 themselves, so this is unclear. {_WAY_OUT}")
+            fault = f"{found}: the labels are called 0 and 1 themselves, so this is unclear. {_WAY_OUT}"
+            raise _unclear(place, column, fault)
         return [name for name, value in zip(self._names, values, strict=True) if column_types.flag(value)]
 
     def _listed(self, value: object, *, column: str, place: str) -> list[Any] | None:
@@ -88,9 +94,11 @@ class LabelSetReader:
             return [part.strip() for part in value.split(self._separator) if part.strip()]
         parsed = column_types.parsed_list(text)
         if parsed is None:
-            raise DataError(
-                f"{place}: {column!r} is {'text' if text else 'empty'}. It should be a list of labels, {_EXAMPLE}, in "
-                "double quotes, or [] for none. If a character separates the labels, set label_separator in the recipe."
+            raise _unclear(
+                place,
+                column,
+                f"{column!r} is {'text' if text else 'empty'}. It should be a list of labels, {_EXAMPLE}, in "
+                "double quotes, or [] for none. If a character separates the labels, set label_separator in the recipe.",
             )
         return parsed
 
@@ -127,6 +135,10 @@ def names_of_columns(columns: Sequence[str], names: Sequence[str]) -> tuple[str,
     if not names or set(columns) <= set(names):
         return tuple(columns)
     return tuple(names) if len(columns) == len(names) and not set(columns) & set(names) else None
+
+
+def _unclear(place: str, column: str, fault: str) -> RowError:
+    return RowError(place, fault, reason=f"{column!r} that is not a list of labels")
 
 
 def _shown(values: Sequence[Any]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmkit.data.files import text_lines
-from llmkit.data.readers import read_csv
+from llmkit.data.readers import fits_header, header_width, read_csv
 from llmkit.errors import DataError
 
 
@@ -61,8 +61,8 @@ def _broken_line(path: Path, name: str, *, quoted: bool) -> float:
     line = width = 0
     try:
         for line, cells in read_csv(path, name, delimiter="\t", quoted=quoted):
-            width = width or len(cells)
-            if len(cells) != width:
+            width = width or header_width(cells)
+            if not fits_header(cells, width):
                 return line
     except DataError:
         return line + 1  # the row after the last good one

@@ -8,19 +8,31 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
-from llmkit.data.class_names import class_names_in, named_classes
-from llmkit.data.files import MAX_LINE_CHARACTERS, detected_type, open_regular_file, text_lines
+from llmkit.data.files import MAX_LINE_CHARACTERS, text_lines
 from llmkit.errors import DataError
 from llmkit.recipe.blocks import TextUnit
 
-Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "conll", "squad"]
+Format = Literal["csv", "tsv", "jsonl", "parquet", "text", "conll", "json"]
 InputUnit = TextUnit | Literal["every line", "input"]
 """Unit of a row in a plain-text file: also each line, blank or not, or the whole file without its final line end."""
-Record = tuple[int, Mapping[str, object]]
+
+
+class BadRecord(NamedTuple):
+    """A record that cannot be read; those after it can be."""
+
+    fault: str
+    """What is wrong, for people."""
+    reason: str
+    """The same for all records with such a fault, for counts."""
+    content: object
+    """As found in the file."""
+
+
+Record = tuple[int, Mapping[str, object] | BadRecord]
 """The line where the record starts, or the index of its row in a format without lines; values by column."""
 
 FORMATS: Mapping[str, Format] = {
@@ -28,7 +40,7 @@ FORMATS: Mapping[str, Format] = {
     ".tsv": "tsv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
-    ".json": "squad",
+    ".json": "json",
     ".parquet": "parquet",
     ".txt": "text",
     ".text": "text",
@@ -39,8 +51,20 @@ FORMATS: Mapping[str, Format] = {
     ".iob": "conll",
     ".iob2": "conll",
 }
+COMPRESSED = ".gz"
+"""After the extension of a text format: the file is compressed with gzip."""
+
+
+def format_of(path: Path) -> Format | None:
+    """The format by the extension of the file's name, such as `.csv` or `.csv.gz`; None for an unknown one."""
+    name = path.name.lower()
+    plain = Path(name.removesuffix(COMPRESSED))
+    file_format = FORMATS.get(plain.suffix)
+    return None if file_format == "parquet" and name.endswith(COMPRESSED) else file_format
+
+
 _MAX_JSON_DEPTH = 100
-_PARQUET_BATCH_ROWS = 1024
+_SHOWN = 80
 _BRACKET = re.compile(r"[\[\]{}]")
 _JSON_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
 
@@ -68,22 +92,69 @@ def read_csv(path: Path, name: str, *, delimiter: str, quoted: bool = True) -> I
 
 
 def take_header(rows: Iterator[tuple[int, list[str]]], name: str) -> list[str]:
-    """The cells of the first row; empty if there is no row."""
-    line, header = next(rows, (1, []))
-    repeated = _repeated(header)
+    """The cells of the first row, empty if there is no row. Spreadsheets write columns without a name, which are ''."""
+    line, header = next((row for row in rows if any(cell.strip() for cell in row[1])), (1, []))
+    header = [cell if cell.strip() else "" for cell in header]
+    repeated = repeated_name([cell for cell in header if cell])
     if repeated is not None:
         raise DataError(f"{name}:{line}: two columns are named {repeated!r}. Rename one of them.")
     return header
 
 
+def header_width(header: Sequence[str]) -> int:
+    """The number of columns up to the last one with a name."""
+    return max((index for index, cell in enumerate(header, 1) if cell.strip()), default=0)
+
+
+def fits_header(cells: Sequence[str], width: int) -> bool:
+    """Whether a row has a cell for each column, and only empty cells after them; or only empty cells."""
+    return not any(cell.strip() for cell in (cells[width:] if len(cells) >= width else cells))
+
+
 def with_header(rows: Iterator[tuple[int, list[str]]], name: str) -> Iterator[Record]:
-    """Rows of cells as records, by the names in the first row."""
+    """Rows of cells as records, by the names in the first row.
+
+    Spreadsheets write empty cells after the last column. A cell there that is not empty is a bad record.
+    """
     header = take_header(rows, name)
+    width = header_width(header)
     for number, cells in rows:
-        if len(cells) != len(header):
-            fix = "Quote cells that contain the delimiter."
-            raise DataError(f"{name}:{number}: {len(cells)} cells where the header has {len(header)}. {fix}")
-        yield number, dict(zip(header, cells, strict=True))
+        if fits_header(cells, width):
+            padded = [*cells, *[""] * (width - len(cells))]
+            yield number, {column: cell for column, cell in zip(header, padded, strict=False) if column}
+        else:
+            yield number, _other_width(cells, width)
+
+
+def _other_width(cells: list[str], width: int) -> BadRecord:
+    fix = "Quote cells that contain the delimiter."
+    if len(cells) > width:
+        last = max(index for index, cell in enumerate(cells) if cell.strip())
+        fix = f"Cell {last + 1}, {cells[last]!r:.40}, has no column. {fix}"
+    fault = f"{len(cells)} cells where the header has {width}: {_shortened(cells)}. {fix}"
+    return BadRecord(fault, "another number of cells than the header", cells)
+
+
+def first_keys(records: Iterator[Record]) -> list[str]:
+    """The keys of the first record that can be read; empty if there is none."""
+    return next((list(values) for _, values in records if not isinstance(values, BadRecord)), [])
+
+
+def good_records(records: Iterator[Record], place: Callable[[int], str]) -> Iterator[tuple[int, Mapping[str, object]]]:
+    """The records of a file in which none may be bad.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    for number, values in records:
+        if isinstance(values, BadRecord):
+            raise DataError(f"{place(number)}: {values.fault}")
+        yield number, values
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _csv_fault(error: csv.Error) -> str:
@@ -94,7 +165,7 @@ def _csv_fault(error: csv.Error) -> str:
     return f"not valid CSV ({error})."
 
 
-def _repeated(names: Sequence[str]) -> str | None:
+def repeated_name(names: Sequence[str]) -> str | None:
     """The first name that occurs a second time."""
     seen: set[str] = set()
     for name in names:
@@ -111,20 +182,30 @@ class _JsonFault(ValueError):
 def read_jsonl(path: Path, name: str) -> Iterator[Record]:
     """One JSON object per line; blank lines are skipped.
 
+    A line that is not an object, has a duplicate key or NaN, or is nested deeper than 100, is a bad record.
+
     Raises:
-        DataError: also a line that is not an object, has a duplicate key or NaN, or is nested deeper than 100.
+        DataError: the file is not text, or is one JSON value over several lines.
     """
+    first = True
     for number, line in enumerate(text_lines(path, name, translate=True), 1):
         if not line.strip():
             continue
         try:
-            yield number, _parse_object(line)
+            record: Mapping[str, object] | BadRecord = _parse_object(line)
         except json.JSONDecodeError as error:
+            if first and line.strip() in ("[", "{", "[{"):
+                raise DataError(
+                    f"{name}:{number}: is one JSON value over several lines. Rename the file to .json, or write one "
+                    "object per line."
+                ) from error
             hint = "" if line.endswith("\n") else " The file may be truncated: this last line has no line break."
             fault = f"not valid JSON: {error.msg} at column {error.colno}. Write one object per line.{hint}"
-            raise DataError(f"{name}:{number}: {fault}") from error
+            record = BadRecord(fault, "invalid JSON", line.rstrip("\n"))
         except ValueError as error:
-            raise DataError(f"{name}:{number}: {error}") from error
+            record = BadRecord(str(error), "another JSON value than an object with different keys", line.rstrip("\n"))
+        first = False
+        yield number, record
 
 
 def parse_json(text: str) -> object:
@@ -157,7 +238,7 @@ def _is_deep(line: str) -> bool:
 
 
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    repeated = _repeated([key for key, _ in pairs])
+    repeated = repeated_name([key for key, _ in pairs])
     if repeated is not None:
         raise _JsonFault(f"the key {repeated!r} occurs twice in one object. Keep one.")
     return dict(pairs)
@@ -222,54 +303,3 @@ def input_texts(lines: Iterable[str], *, by_line: bool) -> Iterator[tuple[int, s
     whole = "".join(lines)
     if whole:
         yield 1, whole.removesuffix("\n")
-
-
-def parquet_columns(path: Path, name: str) -> list[str]:
-    """Names of the top-level columns.
-
-    Raises:
-        DataError: the file is not Parquet, is damaged, or has two columns with the same name.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with open_regular_file(path, name) as file:
-        meaning = detected_type(file)
-        if meaning != "a Parquet file":
-            raise DataError(f"{name}: is {meaning or 'of an unknown type'}, not a Parquet file.")
-        try:
-            columns: list[str] = pq.ParquetFile(file).schema_arrow.names
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{name}: damaged Parquet file ({error}). Copy or write it again.") from error
-    repeated = _repeated(columns)
-    if repeated is not None:
-        raise DataError(f"{name}: two columns are named {repeated!r}. Rename one of them.")
-    return columns
-
-
-def read_parquet(path: Path, name: str, columns: Sequence[str]) -> Iterator[Record]:
-    """Rows from index 0, in batches; only the requested columns are read.
-
-    A class number becomes its class's name where the file has the names, as files of the hub do.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    index = 0
-    with open_regular_file(path, name) as file:
-        try:
-            # The default, pre_buffer=True, would keep the whole file in memory until the last row.
-            parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=65536, page_checksum_verification=True)
-            class_names = class_names_in(parquet.schema_arrow.metadata)
-            names_of = {column: class_names[column] for column in columns if column in class_names}
-            for batch in parquet.iter_batches(batch_size=_PARQUET_BATCH_ROWS, columns=list(columns)):
-                for number, values in enumerate(batch.to_pylist(), index):
-                    place = f"{name}[{number}]"
-                    named = {
-                        column: named_classes(names, values[column], place=place, column=column)
-                        for column, names in names_of.items()
-                    }
-                    yield number, {**values, **named}
-                index += batch.num_rows
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{name}[{index}]: damaged Parquet file ({error}). Copy or write it again.") from error

@@ -5,19 +5,22 @@ Knows no files: records come from tables.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from llmkit.data.column_types import DESCRIPTIONS, READERS, texts_in
-from llmkit.data.label_sets import LabelSetReader, names_of_columns, split_columns
-from llmkit.data.span_offsets import in_characters
+from llmkit.data.bad_rows import BadRow, BadRowCount, OnBadRow, bad_row_error
+from llmkit.data.label_sets import split_columns
+from llmkit.data.readers import BadRecord, Record
+from llmkit.data.records import RecordReader, is_in, listed
+from llmkit.data.suggestions import is_identifier, likely_columns
 from llmkit.data.tables import Table
-from llmkit.errors import DataError, nearest
+from llmkit.errors import DataError, RowError, nearest
 from llmkit.recipe.blocks import ColumnType, OffsetUnit
 from llmkit.recipe.recipe import LabelSets
 
@@ -35,12 +38,21 @@ class Row(NamedTuple):
     """Where the row starts: `reviews.csv:7`, or an index from 0: `hub:owner/name[12]`, `builtin:python-docs[12]`."""
 
 
+Check = Callable[[Row], None]
+"""Raises a RowError for a row that a task cannot use."""
+
+
+def no_check(row: Row) -> None:
+    """All rows are good."""
+
+
 class RowSource:
     """The rows of several tables, in sequence. Can be iterated any number of times; rows are not kept in memory.
 
-    A row with an empty text is skipped; one warning per table counts these, once. Iterating raises a DataError with
-    the place where a value is missing, has another type or is not valid text, if a file has changed since it was
-    opened, and at the end if there was no row.
+    A row with an empty text is skipped; one warning per table counts these, once. A row is bad where a value is missing,
+    has another type or is not valid text, or where `check` says so; `on_bad_row` decides whether iterating raises an
+    error there or at the end, or leaves it out. It also raises a DataError if a file has changed since it was opened,
+    and at the end if there was no row.
     """
 
     def __init__(
@@ -57,6 +69,10 @@ class RowSource:
         origins: Mapping[str, str] = MappingProxyType({}),
         offsets: OffsetUnit = "auto",
         label_sets: LabelSets | None = None,
+        aliases: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        check: Check = no_check,
+        on_bad_row: OnBadRow = "raise",
+        advice: str = "",
     ) -> None:
         """See `open_rows`. A column name may be a key inside another column: `translation.en`.
 
@@ -68,6 +84,7 @@ class RowSource:
         column_of, self._column_types, self._flags = split_columns(columns, column_types)
         self._column_of = {field: column_of.get(field, field) for field in self._column_types}
         self._optional = {field for field in optional if field not in columns}
+        self._constant = {field for field in self._optional if not optional[field]}
         self._may_be_blank = {field for field, blank_is_none in optional.items() if blank_is_none}
         all_groups = [tuple(group) for group in groups if set(group) <= column_types.keys()]
         mapped_groups = [group for group in all_groups if not columns.keys().isdisjoint(group)]
@@ -78,40 +95,141 @@ class RowSource:
         self._mapping = mapping
         self._origins = origins
         self._offsets = offsets
-        self._converted_spans: Counter[str] = Counter()
+        self.check = check
+        """Raises a RowError for a row that the task cannot use."""
+        self._on_bad_row = on_bad_row
+        self._advice = advice
+        self._is_quiet = False
         self._columns = [list(table.columns()) for table in tables]
         self._rows_used: list[int] | None = None
         self.skipped: dict[str, int] = {}
         """Rows skipped in the last iteration, by reason: `{"an empty text": 3}`."""
+        self.left_out: Counter[str] = Counter()
+        """Bad rows left out in the last iteration, by reason."""
         named_tables = zip(tables, self._columns, strict=True)
+        self._use_aliases(aliases, columns)
         problems = [problem for table, names in named_tables if (problem := self._missing_columns(table, names))]
         if problems:
             raise DataError("\n".join(problems))
 
+    def _use_aliases(self, aliases: Mapping[str, Sequence[str]], columns: Mapping[str, object]) -> None:
+        """Read a field from a column with another usual name, if no table has its own name and the user maps none of the
+        columns."""
+        all_names = {name for names in self._columns for name in names}
+        for field, others in aliases.items():
+            column = next((name for name in others if name in all_names), None)
+            if field in self._column_of and field not in all_names and not columns and column is not None:
+                self._column_of[field] = column
+                logger.info("columns: %s %r", field, column)
+
     def __iter__(self) -> Iterator[Row]:
+        for item in self._read():
+            if isinstance(item, Row):
+                yield item
+
+    def bad_rows(self) -> Iterator[BadRow]:
+        """The rows that are left out, read again."""
+        return (item for item in self.without_bad_rows()._read() if isinstance(item, BadRow))
+
+    def without_bad_rows(self) -> RowSource:
+        """The same rows, without the bad ones, and without a word in the log."""
+        source = copy.copy(self)
+        source._on_bad_row, source._is_quiet = "skip", True
+        return source
+
+    def _read(self) -> Iterator[Row | BadRow]:
         self.skipped = {}
+        self.left_out = Counter()
         rows_used: list[int] = []
-        records_read = 0
+        bad_counts: list[tuple[BadRowCount, int]] = []
+        has: dict[str, bool] = {}
         for table, columns in zip(self._tables, self._columns, strict=True):
             skipped_rows: dict[str, list[int]] = {}
-            self._converted_spans.clear()
+            bad, records_read = BadRowCount(table.name, self._advice), 0
             rows_used.append(0)
-            for number, fields in self._fields_of(table, columns):
+            reader = RecordReader(
+                table,
+                columns,
+                types=self._expected_types(columns),
+                column_of=self._column_of,
+                optional=self._optional,
+                constant=self._constant,
+                has=has,
+                offsets=self._offsets,
+                label_sets=self._label_sets,
+                flags=self._flags,
+                null_is_empty=table.null_is_empty or self._keep_empty,
+            )
+            for number, record in self._records(table, reader.columns, [*bad_counts, (bad, 0)]):
                 records_read += 1
-                empty = None if self._keep_empty else self._empty_text(fields)
-                if empty is not None:
-                    skipped_rows.setdefault(f"an empty {empty}", []).append(number)
+                try:
+                    empty = None if self._keep_empty else self._empty_column(record, table, reader.types)
+                    if empty is None:
+                        fields = reader.fields(number, record)
+                        empty = None if self._keep_empty else self._empty_text(fields)
+                    if empty is not None:
+                        skipped_rows.setdefault(f"an empty {empty}", []).append(number)
+                        continue
+                    row = Row(fields, table.place(number))
+                    self.check(row)
+                except RowError as error:
+                    if self._on_bad_row == "raise":
+                        raise
+                    content = record.content if isinstance(record, BadRecord) else record
+                    bad.add(bad_row := BadRow.of(error, content))
+                    yield bad_row
                     continue
                 rows_used[-1] += 1
-                yield Row(fields, table.place(number))
+                yield row
                 if sum(rows_used) == self._max_rows:
                     break
-            self._report(table, skipped_rows, usable=rows_used[-1])
+            else:
+                self._finish_table(reader, [*bad_counts, (bad, records_read)])
+            bad_counts.append((bad, records_read))
+            self._report(table, skipped_rows, bad, reader.converted_spans, usable=rows_used[-1], records=records_read)
             if sum(rows_used) == self._max_rows:
                 break
+        self._finish(rows_used, bad_counts)
+
+    def _records(
+        self, table: Table, columns: Sequence[str], bad_counts: Sequence[tuple[BadRowCount, int]]
+    ) -> Iterator[Record]:
+        """The records; an error of the file itself comes after the bad rows before it."""
+        records = 0
+        try:
+            for record in table.records(columns):
+                records += 1
+                yield record
+        except DataError as error:
+            counts = [*bad_counts[:-1], (bad_counts[-1][0], records)]
+            raise self._with_bad_rows(error, counts) from error
+
+    def _finish_table(self, reader: RecordReader, bad_counts: Sequence[tuple[BadRowCount, int]]) -> None:
+        try:
+            reader.finish()
+        except DataError as error:
+            raise self._with_bad_rows(error, bad_counts) from error
+
+    def _with_bad_rows(self, error: DataError, bad_counts: Sequence[tuple[BadRowCount, int]]) -> DataError:
+        """The error, after the bad rows if they are listed."""
+        listed_rows = bad_row_error(bad_counts, also=str(error)) if self._on_bad_row == "list" else None
+        return listed_rows or error
+
+    def _finish(self, rows_used: list[int], bad_counts: Sequence[tuple[BadRowCount, int]]) -> None:
+        """
+        Raises:
+            DataError: there are bad rows, unless they are left out, or no usable rows.
+        """
+        self.left_out = sum((bad.reasons for bad, _ in bad_counts), Counter())
+        if self._on_bad_row == "list" and (error := bad_row_error(bad_counts)):
+            raise error
         if not any(rows_used):
             names = ", ".join(table.name for table in self._tables)
-            raise DataError(f"{names}: no usable rows (0 of {records_read}). Give data with at least one filled row.")
+            bad = f"; {self.left_out.total():,} cannot be used" if self.left_out else ""
+            raise DataError(
+                f"{names}: no usable rows (0 of {sum(count for _, count in bad_counts):,}{bad}). Give data with at least "
+                "one filled row."
+            )
         self._rows_used = rows_used + [0] * (len(self._tables) - len(rows_used))
 
     @cached_property
@@ -128,68 +246,32 @@ class RowSource:
         tables = zip(self._tables, self._rows_used, self._columns, strict=True)
         return [{**table.fingerprint(), "rows": rows, "columns": columns} for table, rows, columns in tables]
 
-    def _fields_of(self, table: Table, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Number and fields of each record; optional fields only if the record has their column."""
-        used = {
+    def _expected_types(self, names: Sequence[str]) -> dict[str, ColumnType]:
+        """The fields to read from a table with these columns."""
+        return {
             field: column_type
             for field, column_type in self._column_types.items()
             if field in self._optional or self._is_expected(field, names)
         }
-        columns = [self._column_of[field] for field in used]
-        read_columns = list(dict.fromkeys(_top(column, names) for column in columns if _is_in(column, names)))
-        label_types: dict[str, type] = {}
-        reader = LabelSetReader(self._label_sets) if self._label_sets is not None else None
-        for number, values in table.records(read_columns):
-            fields = {}
-            for field, column_type in used.items():
-                column = self._column_of[field]
-                place = table.place(number)
-                if not _is_in(column, values):
-                    if field in self._optional:
-                        continue
-                    raise DataError(f"{place}: no {column!r} here; found {_listed(values)}. Every row needs it.")
-                value = _value_at(column, values, place)
-                if value is None and self._keep_empty and column_type == "text":
-                    value = ""
-                if reader is not None and column_type == "labels":
-                    parsed = reader.read(value, column=column, place=place)
-                else:
-                    parsed = READERS[column_type](value)
-                fields[field] = _checked(parsed, value, column_type, column, place)
-                if column_type == "label" and label_types.setdefault(field, type(value)) is not type(value):
-                    fault = f"{column!r} is {described(value)}; earlier rows have another type"
-                    raise DataError(f"{place}: {fault}. Use one type for all labels.")
-            for field, column_type in used.items():
-                if column_type == "spans" and isinstance(text := fields.get("text"), str):
-                    fields[field] = self._in_characters(text, fields[field], place)
-            self._join_flags(fields)
-            yield number, fields
-        if reader is not None:
-            reader.finish()
-
-    def _join_flags(self, fields: dict[str, Any]) -> None:
-        """Replace the columns of 0 and 1 by the names of the labels that the row has."""
-        known = self._label_sets.names if self._label_sets is not None else ()
-        for field, flags in self._flags.items():
-            names = names_of_columns(list(flags.values()), known) or flags.values()
-            has_label = [fields.pop(flag) for flag in flags]
-            fields[field] = [name for name, has in zip(names, has_label, strict=True) if has]
-
-    def _in_characters(self, text: str, spans: list[dict[str, Any]], place: str) -> list[dict[str, Any]]:
-        """Spans with offsets in characters; those that counted something else are counted."""
-        read, unit = in_characters(text, spans, unit=self._offsets, place=place)
-        if unit != "characters":
-            self._converted_spans[unit] += len(read)
-        return read
 
     def _is_expected(self, field: str, names: Sequence[str]) -> bool:
         if field in self._grouped_fields:
             return field in next(iter(self._complete_groups(names)), ())
-        return field not in self._optional or _is_in(self._column_of[field], names)
+        return field not in self._optional or is_in(self._column_of[field], names)
 
     def _complete_groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
         """The groups of fields for which a table has all columns."""
-        return [group for group in self._groups if all(_is_in(self._column_of[field], names) for field in group)]
+        return [group for group in self._groups if all(is_in(self._column_of[field], names) for field in group)]
+
+    def _empty_column(
+        self, record: Mapping[str, object] | BadRecord, table: Table, fields: Collection[str]
+    ) -> str | None:
+        """The first field with texts, if the record has only empty cells, as the rows at the end of a spreadsheet."""
+        empty = ("", None) if table.null_is_empty else ("",)
+        if isinstance(record, BadRecord) or not record or any(value not in empty for value in record.values()):
+            return None
+        texts = (field for field in fields if self._column_types[field] in ("text", "words"))
+        return next((field for field in texts if field not in self._optional), None)
 
     def _empty_text(self, fields: Mapping[str, Any]) -> str | None:
         """The first column with an empty text."""
@@ -201,16 +283,28 @@ class RowSource:
                 return field
         return None
 
-    def _report(self, table: Table, skipped_rows: Mapping[str, Sequence[int]], *, usable: int) -> None:
+    def _report(
+        self,
+        table: Table,
+        skipped_rows: Mapping[str, Sequence[int]],
+        bad: BadRowCount,
+        converted_spans: Mapping[str, int],
+        *,
+        usable: int,
+        records: int,
+    ) -> None:
         """Add to the counts, and warn about this table unless an earlier iteration has done so."""
-        if not usable and self._rows_used is None:
+        first_time = self._rows_used is None and not self._is_quiet
+        if not usable and first_time:
             logger.warning("%s: no usable rows", table.name)
-        for unit, count in self._converted_spans.items():
-            if self._rows_used is None:
+        if bad.rows and first_time and self._on_bad_row == "skip":
+            bad.warn(records=records)
+        for unit, count in converted_spans.items():
+            if first_time:
                 logger.info("%s: the offsets of %s spans count %s, read as characters", table.name, f"{count:,}", unit)
         for reason, numbers in skipped_rows.items():
             self.skipped[reason] = self.skipped.get(reason, 0) + len(numbers)
-            if self._rows_used is None:
+            if first_time:
                 rows = "row" if len(numbers) == 1 else "rows"
                 shown = f"{table.unit}{'' if len(numbers) == 1 else 's'} {_numbers(numbers)}"
                 logger.warning("%s: skipped %d %s with %s (%s)", table.name, len(numbers), rows, reason, shown)
@@ -218,26 +312,27 @@ class RowSource:
     def _missing_columns(self, table: Table, names: Sequence[str]) -> str | None:
         """The problem with the columns of a table, and how to map them; a table without columns has no rows either."""
         if names and self._groups and len(self._complete_groups(names)) != 1:
-            return f"{table.name}: {self._group_fault(names)}"
+            return f"{table.name}: {self._group_fault(table, names)}"
         missing = [
             field
             for field, column in self._column_of.items()
-            if not _is_in(column, names) and self._is_expected(field, names)
+            if not is_in(column, names) and self._is_expected(field, names)
         ]
         if not names or not missing:
             return None
         if hint := _wrong_delimiter(names):
             return f"{table.name}: {hint}"
         field, column = missing[0], self._column_of[missing[0]]
-        mapping = "Each label has a column of its own." if self._column_types[field] == "flag" else self._mapping
         unused = [name for name in names if name not in self._column_of.values()]
-        similar = [name for name in unused if name == field or nearest(column, [name])]
-        example = next(iter(similar or unused), "NAME")
-        fault = f"no column {column!r}; found {_listed(names)}.{nearest(column, unused)}{self._origin(field)}"
+        near = nearest(column, (name for name in unused if not is_identifier(name)))
+        fault = f"no column {column!r}; found {listed(names)}.{near}{self._origin(field)}"
         several = " Give a list of columns if each label has one of 0 and 1." if field == "labels" else ""
-        return f"{table.name}: {fault} {mapping.format(field=field, column=json.dumps(example))}{several}"
+        fix = self._mapping_of(missing, table, names)
+        if self._column_types[field] == "flag":
+            fix = "Each label has a column of its own."
+        return f"{table.name}: {fault} {fix}{several}"
 
-    def _group_fault(self, names: Sequence[str]) -> str:
+    def _group_fault(self, table: Table, names: Sequence[str]) -> str:
         """The problem with a table that has the columns of several groups of fields, or of none, and a fix."""
         if hint := _wrong_delimiter(names):
             return hint
@@ -246,81 +341,36 @@ class RowSource:
             field = self._groups[0][0]
             fix = self._mapping.format(field=field, column=json.dumps(self._column_of[field]))
             return f"it has {' and also '.join(choices)}; rows must have only one of these. {fix}"
-        fields = (field for group in self._groups for field in group)
-        field = next(field for field in fields if not _is_in(self._column_of[field], names))
-        unused = [name for name in names if name not in self._column_of.values()]
-        fix = self._mapping.format(field=field, column=json.dumps(next(iter(unused), "NAME")))
+        missing = [[field for field in group if not is_in(self._column_of[field], names)] for group in self._groups]
+        likely = [len(self._likely(fields, table, names)) == len(fields) for fields in missing]
+        fields = next((fields for fields, found in zip(missing, likely, strict=True) if found), missing[0])
+        field = fields[0]
+        fix = self._mapping_of(fields, table, names)
         fault = f"no column {self._column_of[field]!r}" if len(choices) == 1 else f"it has no {', nor '.join(choices)}"
-        return f"{fault}; found {_listed(names)}.{self._origin(field)} {fix}"
+        return f"{fault}; found {listed(names)}.{self._origin(field)} {fix}"
+
+    def _likely(self, fields: Sequence[str], table: Table, names: Sequence[str]) -> dict[str, str]:
+        """Field -> the column that it may be."""
+        unused = [name for name in names if name not in self._column_of.values()]
+        records = (record for _, record in table.records(unused) if not isinstance(record, BadRecord))
+        try:
+            first = next(records, {})
+        except DataError:  # what is wrong with the rows is reported when they are read
+            first = {}
+        return likely_columns({field: self._column_of[field] for field in fields}, self._column_types, unused, first)
+
+    def _mapping_of(self, fields: Sequence[str], table: Table, names: Sequence[str]) -> str:
+        """How to map the missing fields; a command has an option for each."""
+        likely = self._likely(fields, table, names) or {fields[0]: "NAME"}
+        columns = [(field, json.dumps(likely[field], ensure_ascii=False)) for field in fields if field in likely]
+        if self._mapping != MAPPED_IN_RECIPE:
+            columns = columns[:1]
+        (field, column), *others = columns
+        return self._mapping.format(field=field, column=", ".join([column, *(": ".join(other) for other in others)]))
 
     def _origin(self, field: str) -> str:
         """Where the column of the field was set, if not by the user of this command."""
         return f" {self._origins[field]}" if field in self._origins else ""
-
-
-def _top(column: str, names: Collection[str]) -> str:
-    """The column that contains `translation.en`: `translation`, unless a column has exactly that name."""
-    return column if column in names else column.partition(".")[0]
-
-
-def _is_in(column: str, names: Collection[str]) -> bool:
-    """Whether the column exists, or a column whose objects may have it as a key."""
-    return _top(column, names) in names
-
-
-def _value_at(column: str, values: Mapping[str, object], place: str) -> object:
-    """The value of a column, or of a key of the object in it: `translation.en`."""
-    if column in values:
-        return values[column]
-    outer, _, key = column.partition(".")
-    outer_value = values[outer]
-    if not isinstance(outer_value, Mapping) or key not in outer_value:
-        content = f"has {_listed(outer_value)}" if isinstance(outer_value, Mapping) else f"is {described(outer_value)}"
-        raise DataError(f"{place}: no {column!r} here; {outer!r} {content}. Every row needs it.")
-    inner_value: object = outer_value[key]
-    return inner_value
-
-
-def _checked(parsed: Any, value: object, column_type: ColumnType, column: str, place: str) -> Any:
-    """The parsed value, or an error that describes the value."""
-    if parsed is None:
-        raise DataError(f"{place}: {column!r} is {described(value)}. {_advice(value, column_type, column)}")
-    for text in texts_in(parsed):
-        if "\0" in text:
-            raise DataError(f"{place}: {column!r} contains a NUL character. Remove it.")
-        if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
-            raise DataError(
-                f"{place}: {column!r} contains half of a surrogate pair, which is not a character. Remove it."
-            )
-    return parsed
-
-
-def described(value: object) -> str:
-    """The type of a value in words, for messages."""
-    if value is None:
-        return "null"
-    if isinstance(value, str):
-        return "text" if value.strip() else "empty"
-    if isinstance(value, bool):
-        return f"the boolean {json.dumps(value)}"
-    if isinstance(value, int | float):
-        return f"the number {value!r:.40}"
-    if isinstance(value, Mapping):
-        return f"an object with {_listed(value)}"
-    return f"a {type(value).__name__}"
-
-
-def _advice(value: object, column_type: ColumnType, column: str) -> str:
-    if isinstance(value, Mapping) and value and column_type in ("text", "label", "number"):
-        return f"Name the key as well, such as {column}.{next(iter(value))}."
-    if column_type in ("text", "label") and isinstance(value, int | float):
-        return f'Write it as text: "{value!r:.40}".'
-    if column_type in ("text", "label") or value is None:
-        return "Fill it in or remove the row."
-    if column_type == "words" and isinstance(value, list):
-        odd = next((number for number, word in enumerate(value, 1) if not isinstance(word, str) or not word.strip()), 0)
-        return f"It should be {DESCRIPTIONS[column_type]}; word {odd:,} is {value[odd - 1]!r:.40}."
-    return f"It should be {DESCRIPTIONS[column_type]}."
 
 
 def _wrong_delimiter(names: Sequence[str]) -> str | None:
@@ -330,11 +380,6 @@ def _wrong_delimiter(names: Sequence[str]) -> str | None:
             fix = "Save it with commas as .csv, or with tabs as .tsv."
             return f"one column named {names[0]!r:.80}; its cells seem to be separated by {delimiter_name}. {fix}"
     return None
-
-
-def _listed(names: Sequence[str] | Mapping[str, object]) -> str:
-    shown = ", ".join(f"{name!r:.60}" for name in list(names)[:_NUMBERS_SHOWN])
-    return shown + (f" and {len(names) - _NUMBERS_SHOWN} more" if len(names) > _NUMBERS_SHOWN else "")
 
 
 def _numbers(numbers: Sequence[int]) -> str:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from llmkit.data.bad_rows import OnBadRow
 from llmkit.data.hub_names import parse_hub_source
-from llmkit.data.readers import FORMATS, InputUnit
-from llmkit.data.rows import MAPPED_IN_RECIPE, RowSource
+from llmkit.data.readers import FORMATS, InputUnit, format_of
+from llmkit.data.rows import MAPPED_IN_RECIPE, Check, RowSource, no_check
 from llmkit.data.tables import BUILTINS, BuiltinTable, FileTable, Table
 from llmkit.data.word_rows import SENTENCE, with_sentences
 from llmkit.errors import DataError, MachineError, nearest
@@ -18,7 +19,7 @@ from llmkit.recipe.blocks import ColumnType, OffsetUnit, Quoting
 from llmkit.recipe.recipe import LabelSets
 
 _KNOWN = ", ".join(FORMATS)
-_IN_FOLDERS = tuple(extension for extension, file_format in FORMATS.items() if file_format != "squad")
+_IN_FOLDERS = tuple(extension for extension, file_format in FORMATS.items() if file_format != "json")
 """Without .json: in a data folder it usually contains metadata."""
 
 
@@ -38,6 +39,10 @@ def open_rows(
     mapping: str = MAPPED_IN_RECIPE,
     origins: Mapping[str, str] = MappingProxyType({}),
     label_sets: LabelSets | None = None,
+    aliases: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    check: Check = no_check,
+    on_bad_row: OnBadRow = "raise",
+    advice: str = "",
 ) -> RowSource:
     """Check all sources and the columns of every table; rows are read when the result is iterated.
 
@@ -63,6 +68,10 @@ def open_rows(
         mapping: the advice for a missing column, a template of `{field}` and `{column}`.
         origins: field -> a sentence that says where its column was set, for the message about a missing column.
         label_sets: how columns of any number of labels are written; without it, as lists of names.
+        aliases: field -> other usual names of its column, for tables that lack the field's own name.
+        check: raises a RowError for a row that the task cannot use.
+        on_bad_row: what iterating does at a bad row; see bad_rows.py.
+        advice: how to leave out bad rows, for the message that lists them.
     Raises:
         DataError: a source does not exist, has an unknown type, cannot be read, or lacks a column.
         MachineError: permission to read a file is denied, or hub data is not in the cache and cannot be downloaded.
@@ -96,6 +105,10 @@ def open_rows(
         origins=origins,
         offsets=offsets,
         label_sets=label_sets,
+        aliases=aliases,
+        check=check,
+        on_bad_row=on_bad_row,
+        advice=advice,
     )
 
 
@@ -113,7 +126,7 @@ def column_names(source: str, *, quoting: Quoting = "auto") -> list[str]:
 
 def is_plain_text(source: str | Path) -> bool:
     """Whether a source is a file of lines without columns."""
-    return FORMATS.get(Path(source).suffix.lower()) == "text"
+    return format_of(Path(source)) == "text"
 
 
 def _tables(
@@ -174,7 +187,7 @@ def _files_in(folder: Path) -> list[Path]:
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise MachineError(f"{folder.as_posix()}: cannot be listed ({error.strerror}). Check permissions.") from error
-    paths = [folder / name for name in names if Path(name).suffix.lower() in _IN_FOLDERS]
+    paths = [folder / name for name in names if format_of(Path(name)) not in (None, "json")]
     files = [path for path in paths if not path.is_dir()]
     if not files:
         fix = f"It may contain {', '.join(_IN_FOLDERS)}; for its subfolders, write a glob: {folder.as_posix()}/**/*.csv"
@@ -183,7 +196,7 @@ def _files_in(folder: Path) -> list[Path]:
 
 
 def _check_extension(path: Path) -> None:
-    if path.suffix.lower() not in FORMATS:
+    if format_of(path) is None:
         extension = f"the unknown extension {path.suffix!r}" if path.suffix else "no extension"
         raise DataError(f"{path.as_posix()}: has {extension}; llmkit reads {_KNOWN}. Unpack or convert it first.")
 
@@ -201,13 +214,13 @@ def _missing(path: Path) -> DataError:
 
 def _hub_hint(path: Path) -> str:
     """`owner/name` without an extension may be meant for the hub."""
-    looks_like_hub = len(path.parts) == 2 and path.suffix.lower() not in FORMATS and not path.is_absolute()
+    looks_like_hub = len(path.parts) == 2 and format_of(path) is None and not path.is_absolute()
     return f" A data set of the hub is written hub:{path.as_posix()}" if looks_like_hub else ""
 
 
 def _single_text_field(path: Path, column_types: Mapping[str, ColumnType]) -> str:
     """The field of the lines of a plain text file; for other formats it does not matter."""
-    if FORMATS[path.suffix.lower()] == "text" and list(column_types.values()) != ["text"]:
+    if format_of(path) == "text" and list(column_types.values()) != ["text"]:
         words = "A CoNLL file is read if its name ends in .conll. " if "words" in column_types else ""
         fix = f"{words}Use .csv, .tsv, .jsonl or .parquet."
         raise DataError(

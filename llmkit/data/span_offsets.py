@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmkit.errors import DataError
+from llmkit.errors import DataError, RowError
 from llmkit.recipe.blocks import OffsetUnit
 
 _UNITS: tuple[OffsetUnit, ...] = ("characters", "utf-16", "bytes")
@@ -85,10 +85,11 @@ def _refuse_texts(
         (given, span) for given, span in zip(spans, read, strict=True) if not _matches(text, span, given.get("text"))
     )
     there = text[max(span["start"], 0) : max(span["end"], 0)]
-    raise DataError(
-        f"{place}: the span {given['start']}..{given['end']} says {given['text']!r:.40}, and {there!r:.40} stands there. "
+    fault = (
+        f"the span {given['start']}..{given['end']} says {given['text']!r:.40}, and {there!r:.40} stands there. "
         "Correct its offsets, which count characters from 0, or its text."
     )
+    raise RowError(place, fault, reason="a span whose text is not at its offsets")
 
 
 def _refuse_guess(text: str, read: Mapping[OffsetUnit, Sequence[Mapping[str, Any]]], *, place: str) -> None:

@@ -15,24 +15,24 @@ from typing import Any, Literal, Protocol
 
 from llmkit.data.conll import conll_columns, read_conll
 from llmkit.data.files import open_regular_file
+from llmkit.data.json_files import read_json
+from llmkit.data.parquet_files import parquet_columns, read_parquet
 from llmkit.data.python_docs import COLUMNS, load_python_docs, python_docs_versions
 from llmkit.data.python_docs_entities import COLUMNS as ENTITY_COLUMNS
 from llmkit.data.python_docs_entities import load_python_docs_entities
 from llmkit.data.python_docs_questions import QUESTION_COLUMNS, load_python_docs_questions
 from llmkit.data.quoting import tsv_is_quoted
 from llmkit.data.readers import (
-    FORMATS,
     InputUnit,
     Record,
-    parquet_columns,
+    first_keys,
+    format_of,
     read_csv,
     read_jsonl,
-    read_parquet,
     read_text,
     take_header,
     with_header,
 )
-from llmkit.data.squad import SQUAD_COLUMNS, read_squad
 from llmkit.errors import DataError
 from llmkit.recipe.blocks import Quoting
 
@@ -43,6 +43,8 @@ class Table(Protocol):
     name: str
     unit: Literal["line", "row"]
     """What the number of a record counts."""
+    null_is_empty: bool
+    """Whether a null text is what an empty cell is in other formats."""
 
     def columns(self) -> Sequence[str]:
         """Names of the columns; empty if there is neither a header nor a first record."""
@@ -66,8 +68,11 @@ class FileTable:
 
     def __init__(self, path: Path, *, text_column: str, text_files: InputUnit, quoting: Quoting = "auto") -> None:
         self.name = path.as_posix()
-        self.format = FORMATS[path.suffix.lower()]
-        self.unit: Literal["line", "row"] = "row" if self.format in ("parquet", "squad") else "line"
+        file_format = format_of(path)
+        assert file_format is not None, "sources checks the extension"
+        self.format = file_format
+        self.unit: Literal["line", "row"] = "row" if self.format in ("parquet", "json") else "line"
+        self.null_is_empty = self.format == "parquet"
         self._path = path
         self._text_column = text_column
         self._text_files = text_files
@@ -78,13 +83,13 @@ class FileTable:
         self._check_unchanged()
         match self.format:
             case "csv" | "tsv":
-                return take_header(self._csv_rows(), self.name)
+                return [name for name in take_header(self._csv_rows(), self.name) if name]
             case "jsonl":
-                return list(next(read_jsonl(self._path, self.name), (1, {}))[1])
+                return first_keys(read_jsonl(self._path, self.name))
             case "parquet":
                 return parquet_columns(self._path, self.name)
-            case "squad":
-                return SQUAD_COLUMNS if next(read_squad(self._path, self.name), None) else ()
+            case "json":
+                return first_keys(read_json(self._path, self.name))
             case "text":
                 return [self._text_column]
             case "conll":
@@ -99,8 +104,8 @@ class FileTable:
                 return read_jsonl(self._path, self.name)
             case "parquet":
                 return read_parquet(self._path, self.name, columns)
-            case "squad":
-                return read_squad(self._path, self.name)
+            case "json":
+                return read_json(self._path, self.name)
             case "text":
                 return read_text(self._path, self.name, column=self._text_column, unit=self._text_files)
             case "conll":
@@ -149,6 +154,7 @@ class BuiltinTable:
     """A built-in data set."""
 
     unit: Literal["line", "row"] = "row"
+    null_is_empty = False
 
     def __init__(self, name: str) -> None:
         load, self._columns = BUILTINS[name]

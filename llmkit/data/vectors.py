@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from llmkit.atomic import check_replaceable, replacing
 from llmkit.data.files import open_regular_file
-from llmkit.data.readers import FORMATS, parquet_columns, read_jsonl
+from llmkit.data.parquet_files import damage_reported, open_parquet, parquet_columns
+from llmkit.data.readers import FORMATS, first_keys, good_records, read_jsonl
 from llmkit.errors import DataError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -188,11 +189,9 @@ class VectorFile:
         """
         if self._path.suffix.lower() != ".parquet":
             return None
-        import pyarrow.parquet as pq
-
         parquet_columns(self._path, self.name)  # an error if it is not Parquet
-        with open_regular_file(self._path, self.name) as file:
-            metadata = (pq.ParquetFile(file).schema_arrow.metadata or {}).get(_ABOUT)
+        with open_regular_file(self._path, self.name) as file, damage_reported(self.name):
+            metadata = (open_parquet(file).schema_arrow.metadata or {}).get(_ABOUT)
         if metadata is None:
             return None
         try:
@@ -234,28 +233,25 @@ class VectorFile:
                 yield VectorRows(kept, np.stack(checked), rows)
 
     def _jsonl_chunks(self) -> Iterator[tuple[list[str], list[Any], list[Any]]]:
-        records = read_jsonl(self._path, self.name)
+        records = good_records(read_jsonl(self._path, self.name), lambda number: f"{self.name}:{number}")
         while batch := list(islice(records, _READ_ROWS)):
             texts = [record.get(self._column) for _, record in batch]
             yield [f"{self.name}:{number}" for number, _ in batch], texts, [record.get(_VECTOR) for _, record in batch]
 
     def _parquet_chunks(self) -> Iterator[tuple[list[str], list[Any], list[Any]]]:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
         first_row = 0
-        with open_regular_file(self._path, self.name) as file:
-            try:
-                parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=65536)
-                for batch in parquet.iter_batches(batch_size=_READ_ROWS, columns=[self._column, _VECTOR]):
-                    texts, vectors = batch.column(self._column).to_pylist(), batch.column(_VECTOR)
-                    arrays = [row.values.to_numpy(zero_copy_only=False) if row.is_valid else None for row in vectors]
-                    yield [f"{self.name}[{first_row + index}]" for index in range(len(texts))], texts, arrays
-                    first_row += len(texts)
-            except (pa.ArrowException, OSError, UnicodeDecodeError, AttributeError) as error:
-                raise DataError(
-                    f"{self.name}[{first_row}]: damaged Parquet file ({error}). Embed the texts again."
-                ) from error
+        with open_regular_file(self._path, self.name) as file, damage_reported(self.name):
+            parquet = open_parquet(file)
+            for batch in parquet.iter_batches(batch_size=_READ_ROWS, columns=[self._column, _VECTOR]):
+                texts, vectors = batch.column(self._column).to_pylist(), batch.column(_VECTOR)
+                arrays = [
+                    row.values.to_numpy(zero_copy_only=False)
+                    if row.is_valid and "list" in str(row.type)
+                    else row.as_py()
+                    for row in vectors
+                ]
+                yield [f"{self.name}[{first_row + index}]" for index in range(len(texts))], texts, arrays
+                first_row += len(texts)
 
 
 def open_vectors(path: Path, *, column: str = "text") -> VectorFile | None:
@@ -268,7 +264,7 @@ def open_vectors(path: Path, *, column: str = "text") -> VectorFile | None:
         case "parquet":
             columns = parquet_columns(path, path.as_posix())
         case "jsonl":
-            columns = list(next(read_jsonl(path, path.as_posix()), (1, {}))[1])
+            columns = first_keys(read_jsonl(path, path.as_posix()))
         case _:
             return None
     return VectorFile(path, column=column) if {column, _VECTOR} <= set(columns) else None

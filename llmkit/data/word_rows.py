@@ -15,7 +15,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from llmkit.data.readers import Record
+from llmkit.data.readers import Record, good_records
 from llmkit.data.tables import Table
 from llmkit.errors import DataError
 
@@ -35,6 +35,7 @@ class WordRows:
         """
         self.name = table.name
         self.unit: Literal["line", "row"] = table.unit
+        self.null_is_empty = table.null_is_empty
         self._table = table
         self._sentence = sentence
         self._lists = lists
@@ -69,7 +70,7 @@ class WordRows:
     def _numbered(self, wanted: Sequence[str]) -> Iterator[tuple[str, int, Mapping[str, object]]]:
         """The sentence, the number and the values of each row."""
         current: str | None = None
-        for number, values in self._table.records([self._sentence, *wanted]):
+        for number, values in good_records(self._table.records([self._sentence, *wanted]), self.place):
             given = values.get(self._sentence)
             named = "" if given is None else str(given).strip()
             current = named or current
@@ -98,7 +99,7 @@ def with_sentences(table: Table, columns: Mapping[str, str]) -> Table:
     if words not in names:
         return table
     per_word = [column for column in (words, tags) if column in names]
-    first = next(iter(table.records(per_word)), None)
+    first = next(good_records(table.records(per_word), table.place), None)
     if first is None or not all(_is_single(first[1].get(column)) for column in per_word):
         return table
     sentence = columns.get(SENTENCE) or sentence_column(names, besides=per_word)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from llmkit.data import column_types
-from llmkit.data.rows import described
+from llmkit.data.records import described
 from llmkit.errors import DataError, UsageError
 
 ValueKind = Literal[

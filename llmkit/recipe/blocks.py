@@ -131,6 +131,9 @@ class DataBlock(Block):
     offsets: OffsetUnit = "auto"
     """What `start` and `end` of spans count: `characters`, `utf-16` units or `bytes` of UTF-8; `auto` finds out where
     spans have a `text`, and else takes characters unless these cut words."""
+    skip_bad_rows: bool = False
+    """Leave out rows that the task cannot use, with counts; `bad_rows.jsonl` in the run's folder lists them. Otherwise
+    they are an error, which lists them."""
     deduplicate: bool = False
     """Remove exact duplicates of earlier rows within each split, and count them."""
 

@@ -29,6 +29,8 @@ class Recipe(Block):
     OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {}
     """Optional columns: used if a row has the column, or `data.columns` names it. True if a blank text is ignored;
     otherwise a row with a blank text is skipped."""
+    COLUMN_ALIASES: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Other usual names of a column, used if no column has its own name."""
     FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Alternative groups of columns: a table has exactly one group, or `data.columns` names one; empty for none."""
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("text",)

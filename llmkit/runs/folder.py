@@ -4,6 +4,7 @@ runs/NAME-001/
   run.json         the manifest: status, versions, git commit, timings, best scores; replaced atomically
   recipe.yaml      the complete recipe of the run
   env.json         the machine; data.json: files, rows, hashes, labels
+  bad_rows.jsonl   the rows that data.skip_bad_rows left out, each with its place and fault
   metrics.jsonl    one object per line, each with its step
   checkpoints/step-00000500/    saved atomically, see llmkit/atomic.py
   model/           the finished model, a Hugging Face folder
@@ -49,6 +50,10 @@ class Run:
     @property
     def recipe(self) -> Path:
         return self.folder / "recipe.yaml"
+
+    @property
+    def bad_rows(self) -> Path:
+        return self.folder / "bad_rows.jsonl"
 
     def manifest(self) -> dict[str, Any]:
         """run.json.

@@ -37,6 +37,7 @@ from llmkit.training.checks import check_before_training, refuse_idle_smoothing
 from llmkit.training.precision import choose_precision
 from llmkit.training.prepared import Prepared
 from llmkit.training.resume import check_data, warn_of_environment
+from llmkit.training.row_checks import left_out
 from llmkit.training.schedule import plan_training
 from llmkit.training.splits import Split, SplitRows, warn_of_shared_texts
 
@@ -46,17 +47,23 @@ _TOKENIZER_FORMAT = 2
 
 
 def prepare(
-    recipe: TaskRecipe, splits: dict[Split, SplitRows], *, checkpoint: Checkpoint | None, resumed: Run | None
+    recipe: TaskRecipe,
+    splits: dict[Split, SplitRows],
+    *,
+    labels: tuple[str, ...] | None,
+    checkpoint: Checkpoint | None,
+    resumed: Run | None,
 ) -> Prepared:
     """Read, check and encode everything; nothing is written.
 
     Args:
         splits: of this recipe, by `open_splits`.
+        labels: the names of the model's classes, by `check_rows`.
     Raises:
         LlmkitError: of any kind; see llmkit/errors.py.
     """
     warn_of_shared_texts(splits)
-    task = load_task(recipe, splits, checkpoint=checkpoint.folder if checkpoint else None)
+    task = load_task(recipe, splits, labels=labels, checkpoint=checkpoint.folder if checkpoint else None)
     data = _describe_data(task, splits)
     if resumed is not None and checkpoint is not None:
         check_data(resumed, data)
@@ -64,8 +71,6 @@ def prepare(
     validation = task.encode(_first_rows(splits["validation"], recipe))
     _require_rows(len(train), split="train", recipe=recipe)
     _require_rows(len(validation), split="validation", recipe=recipe)
-    if resumed is None and recipe.HEAD in LABELLED_HEADS and isinstance(recipe.data.test, tuple):
-        task.encode(splits["test"])  # a label that only these rows have is an error now, not after the training
     task.check_labels(train, validation)
     data |= _standardise(task, train, checkpoint=checkpoint)
     family, scratch = task.loaded.family, isinstance(recipe.model, ScratchModel)
@@ -103,19 +108,24 @@ def _checked(task: Task, train: Examples, recipe: Recipe, *, device: torch.devic
     return {check.name: check.result for check in passed}
 
 
-def load_task(recipe: TaskRecipe, splits: dict[Split, SplitRows], *, checkpoint: Path | None = None) -> Task:
+def load_task(
+    recipe: TaskRecipe,
+    splits: dict[Split, SplitRows],
+    *,
+    labels: tuple[str, ...] | None = None,
+    checkpoint: Path | None = None,
+) -> Task:
     """The recipe's task around its model.
 
     Args:
+        labels: the names of the model's classes; a resumed run keeps its own, in their order.
         checkpoint: source of a resumed run's model and tokenizer, instead of the recipe's.
     Raises:
         ModelError, MachineError: the model cannot be loaded, or does not support the task.
-        DataError: the training rows have no labels, or no text for a tokenizer.
+        DataError: the training rows have no text for a tokenizer.
     """
     from llmkit.tasks.build import build_task
 
-    # A resumed run keeps its labels in their order, whatever order llmkit would choose today.
-    labels = recipe.class_names(splits["train"].whole()) if checkpoint is None else None
     if checkpoint is not None:
         loaded = load_model(str(checkpoint), head=recipe.HEAD, keep_adapter=True)
     elif isinstance(recipe.model, ScratchModel):
@@ -195,7 +205,9 @@ def _describe_data(task: Task, splits: dict[Split, SplitRows]) -> dict[str, Any]
     """data.json: the data that the results of a run depend on. Two runs with equal content had equal data."""
     labels = list(task.loaded.labels) if task.recipe.HEAD in LABELLED_HEADS else None
     shares = {name: {"validation": rows.validation, "test": rows.test} for name, rows in splits.items()}
+    bad_rows = {"bad_rows": left_out(splits)} if task.recipe.data.skip_bad_rows else {}
     return {
+        **bad_rows,
         "sources": {name: rows.source.fingerprint() for name, rows in splits.items()},
         "shares": shares,
         "labels": labels,

@@ -7,14 +7,17 @@ import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
+from llmkit.data.bad_rows import OnBadRow
 from llmkit.data.column_types import texts_for_split
 from llmkit.data.rows import Row, RowSource
 from llmkit.data.sources import open_rows
 from llmkit.data.splits import split_of
 from llmkit.recipe.blocks import DataBlock, Quoting, parse_share
 from llmkit.recipe.recipe import Recipe
+from llmkit.tasks.base import TaskRecipe
 
 logger = logging.getLogger("llmkit")
 Split = Literal["train", "validation", "test"]
@@ -44,6 +47,10 @@ class SplitRows:
     def whole(self) -> SplitRows:
         """All rows of the source, those of the other splits and duplicates included."""
         return replace(self, validation=0.0, test=0.0, deduplicate=False)
+
+    def without_bad_rows(self) -> SplitRows:
+        """The same rows, without bad ones, and without a word in the log."""
+        return replace(self, source=self.source.without_bad_rows())
 
     def identity(self) -> str:
         """Hash of the files' contents and of every option that selects rows."""
@@ -79,7 +86,7 @@ def _read(row: Row, fields: Sequence[str]) -> str:
     return "\0".join(texts_for_split(next(row.fields[field] for field in fields if field in row.fields)))
 
 
-def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
+def open_splits(recipe: TaskRecipe) -> dict[Split, SplitRows]:
     """The splits that the recipe defines. Shares are split by a hash of the text, so no text is in two splits.
 
     Raises:
@@ -103,7 +110,13 @@ def open_splits(recipe: Recipe) -> dict[Split, SplitRows]:
     return splits
 
 
-def reading_as(recipe: Recipe, *, columns: Mapping[str, str | tuple[str, ...]], quoting: Quoting | None) -> DataBlock:
+def reading_as(
+    recipe: Recipe,
+    *,
+    columns: Mapping[str, str | tuple[str, ...]],
+    quoting: Quoting | None,
+    skip_bad_rows: bool | None = None,
+) -> DataBlock:
     """The recipe's `data` with some columns mapped by the user; the other columns keep their mapping.
 
     If the columns belong to another row format, such as `messages` instead of `prompt` and `response`, the
@@ -113,8 +126,13 @@ def reading_as(recipe: Recipe, *, columns: Mapping[str, str | tuple[str, ...]], 
     chosen = {field for group in groups if not columns.keys().isdisjoint(group) for field in group}
     other_fields = {field for group in groups for field in group} - chosen if chosen else set()
     mapped = recipe.data.columns if other_fields.isdisjoint(recipe.data.columns) else {}
+    skip = recipe.data.skip_bad_rows if skip_bad_rows is None else skip_bad_rows
     return recipe.data.model_copy(
-        update={"columns": {**mapped, **columns}, "quoting": quoting or recipe.data.quoting},
+        update={
+            "columns": {**mapped, **columns},
+            "quoting": quoting or recipe.data.quoting,
+            "skip_bad_rows": skip,
+        }
     )
 
 
@@ -126,31 +144,31 @@ def reading_options(recipe: Recipe, *, reading: DataBlock | None = None) -> str:
     """
     data = reading or recipe.data
     label_sets = recipe.label_sets()
-    written = [] if label_sets is None else [label_sets.names, label_sets.separator]
-    return json.dumps(
-        [
-            dict(recipe.column_types),
-            data.columns,
-            data.max_rows,
-            getattr(recipe, "text_files", None),
-            data.quoting,
-            data.offsets,
-            *written,
-        ],
-        sort_keys=True,
-    )
+    options = [
+        dict(recipe.column_types),
+        data.columns,
+        data.max_rows,
+        getattr(recipe, "text_files", None),
+        data.quoting,
+        data.offsets,
+        *([] if label_sets is None else [label_sets.names, label_sets.separator]),
+    ]
+    if data.skip_bad_rows:  # other keys of the task decide which rows are bad
+        options.append(recipe.model_dump(mode="json", exclude={"model", "train", "evaluation", "data"}))
+    return json.dumps(options, sort_keys=True)
 
 
 def _share(setting: str | tuple[str, ...] | None) -> float:
     return (parse_share(setting) or 0.0) if isinstance(setting, str) else 0.0
 
 
-def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: int | None) -> RowSource:
+def _open(recipe: TaskRecipe, sources: tuple[str, ...], *, split: Split, max_rows: int | None) -> RowSource:
     return open_rows(
         sources,
         column_types=recipe.column_types,
         optional=recipe.OPTIONAL_FIELDS,
         groups=recipe.FIELD_GROUPS,
+        aliases=recipe.COLUMN_ALIASES,
         columns=recipe.data.columns,
         max_rows=max_rows,
         split=split,
@@ -158,7 +176,14 @@ def _open(recipe: Recipe, sources: tuple[str, ...], *, split: Split, max_rows: i
         quoting=recipe.data.quoting,
         offsets=recipe.data.offsets,
         label_sets=recipe.label_sets(),
+        check=partial(recipe.check_row, labels=None),
+        on_bad_row=on_bad_row(recipe.data),
+        advice="data.skip_bad_rows: true",
     )
+
+
+def on_bad_row(data: DataBlock) -> OnBadRow:
+    return "skip" if data.skip_bad_rows else "list"
 
 
 def warn_of_shared_texts(splits: dict[Split, SplitRows]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmkit.data.column_types import READERS
+from llmkit.data.column_types import READERS, ValueFault
 from llmkit.recipe.blocks import ColumnType
 
 
@@ -12,11 +12,18 @@ from llmkit.recipe.blocks import ColumnType
 @pytest.mark.parametrize("kind", ["labels", "words", "spans", "answers", "messages"])
 def test_a_cell_of_brackets_is_no_value_of_any_kind(kind: ColumnType, cell: str) -> None:
     """The decoder ended in a RecursionError, which was reported as a defect."""
-    assert READERS[kind](cell) is None
+    assert _refused(kind, cell)
 
 
 def test_a_key_that_stands_twice_in_a_cell_is_refused_as_in_a_file() -> None:
-    assert READERS["messages"]('[{"role": "user", "content": "a", "content": "b"}]') is None
+    assert _refused("messages", '[{"role": "user", "content": "a", "content": "b"}]')
+
+
+def _refused(kind: ColumnType, value: object) -> bool:
+    try:
+        return READERS[kind](value) is None
+    except ValueFault:
+        return True
 
 
 @pytest.mark.parametrize("value", [10**400, -(10**400), "1_000", "1e999", "nan", True, None, "", float("inf")])

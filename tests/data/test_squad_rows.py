@@ -94,22 +94,60 @@ def test_no_answers_at_all_are_answers(value: object) -> None:
     "value",
     [
         None,
+        "",
+        {"text": "", "answer_start": -1},
+        {"text": [""], "answer_start": [-1]},
+        [{"text": "", "answer_start": -1}],
+        [{"text": " ", "answer_start": 0}],
+        {"text": None, "answer_start": None},
+        '[{"text": "", "answer_start": -1}]',
+    ],
+)
+def test_null_and_an_empty_text_are_no_answer(value: object) -> None:
+    assert READERS["answers"](value) == {"text": [], "answer_start": []}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
         "Bob",
-        7,
-        {"text": "Bob", "answer_start": 8},
+        ["Bob"],
+        {"text": "Bob"},
         {"text": ["Bob"]},
+        [{"text": "Bob"}],
+        [{"text": "Bob", "answer_start": -1}],
+        [{"text": "Bob", "answer_start": None}],
+        [{"text": "Bob"}, {"text": ""}],
+        '["Bob"]',
+    ],
+)
+def test_answers_without_a_start_are_answers(value: object, tmp_path: Path) -> None:
+    assert READERS["answers"](value) == {"text": ["Bob"], "answer_start": [None]}
+
+
+def test_an_answer_without_a_start_is_taken_where_it_occurs_once() -> None:
+    assert locate_answer("ab cd", "cd", None) == (3, 5)
+    assert locate_answer("ab ab", "ab", None) is None
+
+
+def test_a_single_answer_needs_no_lists() -> None:
+    assert READERS["answers"]({"text": "Bob", "answer_start": 8}) == ONE
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        7,
+        {"answer": "Bob"},
         {"text": ["Bob", "Ada"], "answer_start": [8]},
-        {"text": ["Bob"], "answer_start": [-1]},
         {"text": ["Bob"], "answer_start": [8.0]},
         {"text": ["Bob"], "answer_start": [True]},
-        {"text": [" "], "answer_start": [8]},
         {"text": [3], "answer_start": [8]},
-        ["Bob"],
-        [{"text": "Bob"}],
+        [{"value": "Bob"}],
+        "{'text': ['Bob'], 'answer_start': [8]}",
     ],
 )
 def test_other_answers_are_refused_with_their_place(value: object, tmp_path: Path) -> None:
-    assert READERS["answers"](value) is None
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps({"context": CONTEXT, "question": "Who?", "answers": value}) + "\n")
     with pytest.raises(DataError, match=facts("a.jsonl:1:", "'answers'")):
@@ -145,21 +183,23 @@ def test_nested_files_of_both_versions_give_a_row_a_question(tmp_path: Path) -> 
 
 QUESTION = {"question": "Who?", "answers": []}
 BAD_JSON: list[tuple[object, list[object]]] = [
-    ("{", ["a.json:1:", "JSON", "column 2", ".jsonl"]),
+    ("{", ["a.json:1:", "JSON", "column 2"]),
     ('{"data": 1, "data": 2}', ["a.json:", "'data'", "twice"]),
     ("[" * 200 + "]" * 200, ["a.json:", 100]),
-    ([{"text": "a"}], ["a.json:", "object", "array", ".jsonl"]),
+    ('{"text": "a"}\n{"text": "b"}', ["a.json:2:", "JSON", ".jsonl"]),
+    ([{"text": "a"}], ["a.json:", "'context'", "'text'"]),
     ({"rows": []}, ["a.json:", "'data'", "'rows'"]),
     ({"data": {}}, ["a.json:", "'data'", "array", "object"]),
-    ({"data": ["x"]}, ["data[0]:", "object", "text"]),
-    ({"data": [{"title": "x"}]}, ["data[0]:", "'paragraphs'", "'title'"]),
+    ({"data": ["x", {"qas": []}]}, ["data[0]:", "object", "x"]),
+    ({"data": ["x"]}, ["a.json[0]:", "object", "text"]),
+    ({"data": [{"title": "x"}, {"qas": []}]}, ["data[0]:", "'paragraphs'", "'title'"]),
     ({"data": [{"paragraphs": [{"qas": [QUESTION]}]}]}, ["data[0].paragraphs[0]:", "'context'"]),
     (nested(QUESTION, {"answers": []}), ["paragraphs[0].qas[1]:", "'question'"]),
     (nested({"question": "Who?"}), ["qas[0]:", "'answers'"]),
-    (nested({"question": ["Who?"], "answers": []}), ["'question'", "text", "array"]),
-    (nested({**QUESTION, "is_impossible": "no"}), ["is_impossible", "true", "false", "text"]),
+    (nested({"question": ["Who?"], "answers": []}), ["'question'", "list"]),
+    (nested({**QUESTION, "is_impossible": "no"}), ["is_impossible", "true", "false", "no"]),
     (nested({"question": "Who?", "answers": [ONE], "is_impossible": True}), ["is_impossible", "true", "answers"]),
-    (nested({"question": "Who?", "answers": [{"text": "Bob"}]}), ["a.json[0]:", "'answers'", "answer_start"]),
+    (nested({"question": "Who?", "answers": [{"answer": "Bob"}]}), ["a.json[0]:", "'answers'", "'text'"]),
     ({"data": []}, ["a.json:", "0 of 0", "rows"]),
     ("", ["a.json:", "0 of 0", "rows"]),
 ]
@@ -195,3 +235,30 @@ def test_half_a_surrogate_pair_in_an_answer_is_refused(tmp_path: Path) -> None:
     path.write_text('{"context": "a", "question": "b", "answers": {"text": ["\\ud800"], "answer_start": [0]}}\n')
     with pytest.raises(DataError, match=facts("a.jsonl:1:", "'answers'", "surrogate")):
         read(path)
+
+
+PLAIN = [{"context": CONTEXT, "question": "Whom did Ada meet?", "answers": ONE}]
+
+
+@pytest.mark.parametrize("content", [PLAIN, {"version": 1, "data": PLAIN}])
+def test_a_json_file_may_be_a_list_of_rows(content: object, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(content, indent=1))
+    assert [(row.fields, row.place) for row in read(path)] == [(PLAIN[0], f"{path.as_posix()}[0]")]
+
+
+def test_articles_paragraphs_and_the_keys_of_cmrc_are_questions_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    squad = nested({"question": "Whom did Ada meet?", "answers": ["Bob"]})
+    other = {"context_text": CONTEXT, "qas": [{"query_text": "Whom did Ada meet?", "query_id": 1, "answers": ["Bob"]}]}
+    fields = {**PLAIN[0], "answers": {"text": ["Bob"], "answer_start": [None]}}
+    for content in (squad, squad["data"], squad["data"][0], [other], {"data": [{"paragraphs": [other]}]}):
+        path.write_text(json.dumps(content))
+        assert [row.fields for row in read(path)] == [fields]
+
+
+def test_an_impossible_question_may_have_an_empty_answer(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    empty = [{"text": "", "answer_start": -1}]
+    path.write_text(json.dumps(nested({"question": "Who?", "answers": empty, "is_impossible": True})))
+    assert read(path)[0].fields["answers"] == {"text": [], "answer_start": []}

@@ -27,7 +27,7 @@ def tagged_rows(path: Path, *, offsets: Any = "auto", **columns: str) -> list[Ro
             [str(path)],
             column_types=recipe.COLUMN_TYPES,
             groups=recipe.FIELD_GROUPS,
-            optional=recipe.OPTIONAL_ROLES,
+            optional=recipe.OPTIONAL_FIELDS,
             columns=columns,
             offsets=offsets,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -14,7 +14,7 @@ from llmkit.errors import DataError
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType, DistinctNames
 from llmkit.recipe.recipe import LabelSets
-from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.base import TaskRecipe, unknown_label
 from llmkit.tasks.class_weights import ClassWeights
 from llmkit.tasks.classification.problem_types import NUMBER_LABELS, ProblemType, problem_type_of
 from llmkit.tasks.classification.saved import SavedClassification
@@ -170,6 +170,15 @@ class ClassificationRecipe(TaskRecipe):
             needed = "a label" if self.multilabel else "two labels or more"
             raise DataError(f"classification needs {needed}; {source} {', '.join(names) or 'none'}.")
         return names
+
+    def check_row(self, row: Row, labels: Sequence[str] | None) -> None:
+        known = self.labels or labels
+        if self.problem_type == "regression" or known is None:
+            return
+        names = row.fields["labels"] if self.multilabel else [row.fields["label"]]
+        unknown = next((name for name in names if name not in known), None)
+        if unknown is not None:
+            raise unknown_label(row.place, "label", unknown, known=known)
 
     @classmethod
     def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:

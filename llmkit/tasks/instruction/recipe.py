@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -12,8 +12,10 @@ from llmkit.models.families import Head, families_with
 from llmkit.models.generation import config_options
 from llmkit.recipe.blocks import Block, ColumnType, MinNewTokens, NgramSize, PositiveInt, ScratchModel
 from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.instruction.rows import messages_of
 
 if TYPE_CHECKING:
+    from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
 
 
@@ -42,6 +44,7 @@ class InstructionRecipe(TaskRecipe):
         "messages": "messages",
     }
     OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {"input": True}
+    COLUMN_ALIASES: ClassVar[Mapping[str, tuple[str, ...]]] = {"messages": ("conversations", "conversation")}
     FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("prompt", "response"), ("messages",))
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("prompt", "messages")
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("causal-lm")
@@ -71,6 +74,9 @@ class InstructionRecipe(TaskRecipe):
         if "messages" in named and len(named) > 1:
             raise ValueError("data.columns: rows have messages, or prompt and response; name the columns of one form")
         return self
+
+    def check_row(self, row: Row, labels: Sequence[str] | None) -> None:
+        messages_of(row)
 
     @classmethod
     def has_trained(cls, loaded: LoadedModel) -> bool:

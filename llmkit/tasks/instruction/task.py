@@ -16,9 +16,9 @@ from torch import Tensor
 from llmkit.data.examples import Examples
 from llmkit.data.order import Indices
 from llmkit.data.rows import Row
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import UsageError
 from llmkit.models.causal import next_token_loss_sum
-from llmkit.models.chat import TEMPLATE, Messages, answer_ends, fault_in
+from llmkit.models.chat import TEMPLATE, answer_ends
 from llmkit.models.ends import name_special_ids
 from llmkit.models.generation import save_options
 from llmkit.models.loaded import LoadedModel
@@ -29,8 +29,8 @@ from llmkit.tasks.encoding import in_chunks, length_limit
 from llmkit.tasks.generation import task_options, with_limit
 from llmkit.tasks.instruction.conversations import FittedChats, fit_chats
 from llmkit.tasks.instruction.predict import answer_fitted, fit_prompts
-from llmkit.tasks.instruction.prompt_text import user_text
 from llmkit.tasks.instruction.recipe import InstructionRecipe
+from llmkit.tasks.instruction.rows import messages_of
 from llmkit.tasks.padding import attention_mask, padded
 
 logger = logging.getLogger("llmkit")
@@ -108,25 +108,6 @@ class InstructionTask(BaseTask):
             tokenizer.chat_template = TEMPLATE
         name_special_ids(self.loaded, taught=next(iter(answer_ends(self.loaded)), tokenizer.eos_token_id))
         save_options(self.loaded, self.options)
-
-
-def messages_of(row: Row) -> Messages:
-    """A row of either form as a conversation.
-
-    Raises:
-        DataError: turns out of order, an empty one, or no answer at the end, with the place.
-    """
-    fields = row.fields
-    if "messages" in fields:
-        messages: Messages = fields["messages"]
-        fault = fault_in(messages, last="assistant")
-        if fault is not None:
-            raise DataError(f"{row.place}: {fault}.")
-        return messages
-    return [
-        {"role": "user", "content": user_text(fields)},
-        {"role": "assistant", "content": fields["response"]},
-    ]
 
 
 def _answers_of(examples: Examples, index: int) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, Literal
 
 from llmkit.data.labels import AnswersOfInputs, alike
-from llmkit.errors import DataError
+from llmkit.errors import DataError, RowError
 
 if TYPE_CHECKING:
     from llmkit.data.rows import Row
@@ -75,17 +75,17 @@ class Question:
             DataError: too few or too many choices, two that are equal, or neither context nor question.
         """
         if not FEWEST_CHOICES <= len(self.choices) <= MOST_CHOICES:
-            raise DataError(
-                f"{place}: {len(self.choices)} choices; a question has {FEWEST_CHOICES} to {MOST_CHOICES} of them."
-            )
+            fault = f"{len(self.choices)} choices; a question has {FEWEST_CHOICES} to {MOST_CHOICES} of them."
+            raise RowError(place, fault, reason="too few or too many choices")
         if not (self.context.strip() or self.question.strip()):
-            raise DataError(f"{place}: neither a context nor a question. Give one of them, or both.")
+            fault = "neither a context nor a question. Give one of them, or both."
+            raise RowError(place, fault, reason="neither a context nor a question")
         blank = next((number for number, choice in enumerate(self.choices) if not choice.strip()), None)
         if blank is not None:
-            raise DataError(f"{place}: choice {blank} is empty. Fill it in or remove it.")
+            raise RowError(place, f"choice {blank} is empty. Fill it in or remove it.", reason="an empty choice")
         repeated = next((choice for choice in self.choices if self.choices.count(choice) > 1), None)
         if repeated is not None:
-            raise DataError(f"{place}: two choices are {repeated!r:.60}. Keep one.")
+            raise RowError(place, f"two choices are {repeated!r:.60}. Keep one.", reason="equal choices")
 
 
 def question_of(row: Row) -> Question:
@@ -146,6 +146,19 @@ def rows_with_questions(
         yield row, question, correct_choice(row.fields["answer"], question.choices, spelling=answer_as, place=row.place)
 
 
+def check_question(row: Row, *, distractors: int | None, answer_as: AnswerSpelling) -> None:
+    """
+    Raises:
+        RowError: a row that is not a valid question, with its answer.
+    """
+    if distractors is None:
+        question = question_of(row)
+        correct_choice(row.fields["answer"], question.choices, spelling=answer_as, place=row.place)
+    elif not any(row.fields.get(field, "").strip() for field in ("context", "question")):
+        fault = "neither a context nor a question. Give one of them, or both."
+        raise RowError(row.place, fault, reason="neither a context nor a question")
+
+
 def _with_distractors(rows: Iterable[Row], *, count: int, seed: int) -> Iterator[tuple[Row, Question, int]]:
     """Rows with a correct answer as text, each with its question and the index of the correct choice.
 
@@ -192,9 +205,11 @@ def correct_choice(answer: str, choices: Sequence[str], *, spelling: AnswerSpell
         return next(iter(matches.values()))
     if matches:
         listed = " and ".join(f"choice {index} by its {spelling_name}" for spelling_name, index in matches.items())
-        raise DataError(f"{place}: the answer {answer!r} means {listed}. Say which with answer_as.")
+        fault = f"the answer {answer!r} means {listed}. Say which with answer_as."
+        raise RowError(place, fault, reason="an answer that means two choices")
     last = len(choices) - 1
-    raise DataError(
-        f"{place}: the answer {answer!r:.60} is none of its {len(choices)} choices. Write its index (0 to {last}), its "
-        f"letter (A to {ascii_uppercase[last]}) or its text."
+    fault = (
+        f"the answer {answer!r:.60} is none of its {len(choices)} choices. Write its index (0 to {last}), its letter (A "
+        f"to {ascii_uppercase[last]}) or its text."
     )
+    raise RowError(place, fault, reason="an answer that is none of the choices")

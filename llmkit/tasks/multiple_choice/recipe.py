@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -11,7 +11,7 @@ from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType
 from llmkit.tasks.base import Baseline, TaskRecipe
 from llmkit.tasks.multiple_choice.baselines import BASELINES
-from llmkit.tasks.multiple_choice.choices import MOST_CHOICES, AnswerSpelling
+from llmkit.tasks.multiple_choice.choices import MOST_CHOICES, AnswerSpelling, check_question
 from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice
 
 if TYPE_CHECKING:
@@ -84,6 +84,9 @@ class MultipleChoiceRecipe(TaskRecipe):
 
     def task_baselines(self) -> tuple[Baseline, ...]:
         return BASELINES
+
+    def check_row(self, row: Row, labels: Sequence[str] | None) -> None:
+        check_question(row, distractors=self.distractors, answer_as=self.answer_as)
 
     @classmethod
     def has_trained(cls, loaded: LoadedModel) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -10,9 +10,11 @@ from pydantic import Field
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType
 from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.question_answering.rows import located_answers
 from llmkit.tasks.question_answering.saved import SavedQuestionAnswering
 
 if TYPE_CHECKING:
+    from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
 
 
@@ -47,6 +49,9 @@ class QuestionAnsweringRecipe(TaskRecipe):
     @property
     def window_tokens(self) -> int | None:
         return self.max_tokens
+
+    def check_row(self, row: Row, labels: Sequence[str] | None) -> None:
+        located_answers(row)
 
     @classmethod
     def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:

@@ -17,15 +17,14 @@ from llmkit.data.examples import ExampleBuilder, Examples
 from llmkit.data.lengths import LengthCount
 from llmkit.data.order import Indices
 from llmkit.data.rows import Row
-from llmkit.errors import DataError
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, cross_entropy_sum
 from llmkit.tasks.base import BaseTask, Batch, Engine
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.padding import attention_mask, padded
-from llmkit.tasks.question_answering.locate import locate_answer
 from llmkit.tasks.question_answering.options import AnswerOptions, overlap_of
 from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
+from llmkit.tasks.question_answering.rows import located_answers
 from llmkit.tasks.question_answering.saved import SavedQuestionAnswering
 from llmkit.tasks.question_answering.windows import ContextWindows, EncodedPair, encode_pairs, find_answer
 from llmkit.tasks.unknown import UnknownCount, with_unknown
@@ -122,6 +121,7 @@ class _QuestionCount:
     cut_tokens: int = 0
     without_answer: int = 0
     moved: int = 0
+    without_start: int = 0
     out_of_reach: int = 0
     too_long: int = 0
 
@@ -142,6 +142,9 @@ class _QuestionCount:
         questions = f"{self.questions:,}"
         if self.without_answer:
             logger.info("answers: %s of %s questions have none", f"{self.without_answer:,}", questions)
+        if self.without_start:
+            message = "answers: %s (of %s questions) have no answer_start; taken where they occur, once each"
+            logger.info(message, f"{self.without_start:,}", questions)
         for count, fault in (
             (self.moved, "are not at their answer_start but elsewhere in the context, and were moved there"),
             (self.out_of_reach, "are not whole in any window and cannot be learnt; raise window_overlap or max_tokens"),
@@ -156,20 +159,10 @@ class _QuestionCount:
 
     def _spans(self, row: Row) -> list[tuple[int, int]]:
         """Characters of each answer in the context."""
-        context, answers = row.fields["context"], row.fields["answers"]
-        spans = []
-        for text, start in zip(answers["text"], answers["answer_start"], strict=True):
-            span = locate_answer(context, text, start)
-            if span is None:
-                text_there = context[start : start + len(text)]
-                raise DataError(
-                    f"{row.place}: the answer {text!r:.60} is not at character {start:,} of the context, which has "
-                    f"{text_there!r:.60} there, and does not occur exactly once elsewhere. "
-                    "Correct the text or its start, counted from 0."
-                )
-            self.moved += span[0] != start + len(text) - len(text.lstrip())
-            spans.append(span)
-        return spans
+        answers = located_answers(row)
+        self.moved += sum(answer.given_start not in (None, answer.start) for answer in answers)
+        self.without_start += sum(answer.given_start is None for answer in answers)
+        return [(answer.start, answer.end) for answer in answers]
 
     def _targets(
         self, context_windows: ContextWindows, spans: list[tuple[int, int]], *, truncated: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -15,6 +15,7 @@ from llmkit.recipe.blocks import ColumnType, DistinctNames
 from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.class_weights import ClassWeights
 from llmkit.tasks.token_classification.notations import CANONICAL, OUTSIDE, UNTYPED, notation_of, refuse_unclear
+from llmkit.tasks.token_classification.row_checks import check_tags
 from llmkit.tasks.token_classification.rows import has_words, tags_of_words
 from llmkit.tasks.token_classification.saved import SavedTokenClassification
 from llmkit.tasks.token_classification.tags import ENDING, bio_labels, has_prefixes, split_tag
@@ -39,7 +40,7 @@ class TokenClassificationRecipe(TaskRecipe):
         "spans": "spans",
         "sentence": "any",
     }
-    OPTIONAL_ROLES: ClassVar[Mapping[str, bool]] = {"sentence": False}
+    OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {"sentence": True}
     FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("words", "tags"), ("text", "spans"))
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("words", "text")
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("token-classification")
@@ -131,6 +132,9 @@ class TokenClassificationRecipe(TaskRecipe):
             listed = ", ".join(tags) or "none"
             raise DataError(f"token-classification needs two tags or more; the training rows have {listed}.")
         return (*(tags & {OUTSIDE}), *in_order(tags - {OUTSIDE}))
+
+    def check_row(self, row: Row, labels: Sequence[str] | None) -> None:
+        check_tags(row, scheme=self.scheme, labels=self.labels or labels, numbered=self.labels or ())
 
     @classmethod
     def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:

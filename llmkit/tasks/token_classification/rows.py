@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from llmkit.data.rows import Row
-from llmkit.errors import DataError
+from llmkit.errors import RowError
 from llmkit.tasks.token_classification.notations import OUTSIDE
 
 logger = logging.getLogger("llmkit")
@@ -27,7 +27,8 @@ def tags_of_words(row: Row) -> list[str]:
     """
     words, tags = row.fields["words"], row.fields["tags"]
     if len(words) != len(tags):
-        raise DataError(f"{row.place}: {len(words):,} words and {len(tags):,} tags. Give each word one tag.")
+        fault = f"{len(words):,} words and {len(tags):,} tags. Give each word one tag."
+        raise RowError(row.place, fault, reason="different numbers of words and tags")
     checked: list[str] = tags
     return checked
 
@@ -50,14 +51,12 @@ class SpanCount:
             DataError: a span that is outside the text, overlaps another, or contains no word.
         """
         tags = [OUTSIDE] * len(words)
-        for span in _checked(row):
+        for span in checked_spans(row):
             self.spans += 1
             start, end = span["start"], span["end"]
             covered = [index for index, (first, last) in enumerate(words) if first < end and last > start]
             if not covered:
-                raise DataError(
-                    f"{row.place}: the span {_shown(span)} contains no word. Move it to a word or remove it."
-                )
+                raise _without_word(row, span)
             free = [index for index in covered if tags[index] == OUTSIDE]
             cut = words[covered[0]][0] < start or words[covered[-1]][1] > end
             if cut:
@@ -81,22 +80,34 @@ class SpanCount:
             )
 
 
-def _checked(row: Row) -> list[dict[str, Any]]:
-    """The spans in text order."""
+def checked_spans(row: Row) -> list[dict[str, Any]]:
+    """The spans of a row with spans, in text order.
+
+    Raises:
+        RowError: one is outside the text, overlaps another, or contains no word.
+    """
     text: str = row.fields["text"]
     spans: list[dict[str, Any]] = sorted(row.fields["spans"], key=lambda span: (span["start"], span["end"]))
     previous = None
     for span in spans:
         if not 0 <= span["start"] < span["end"] <= len(text):
             fix = "Characters are counted from 0, and the end is exclusive."
-            raise DataError(
-                f"{row.place}: the span {_shown(span)} is outside the text of {len(text):,} characters. {fix}"
-            )
+            fault = f"the span {_shown(span)} is outside the text of {len(text):,} characters. {fix}"
+            raise RowError(row.place, fault, reason="a span outside the text")
+        if not text[span["start"] : span["end"]].strip():
+            raise _without_word(row, span)
         if previous is not None and span["start"] < previous["end"]:
             both = f"{_shown(previous)} and {_shown(span)}"
-            raise DataError(f"{row.place}: the spans {both} overlap. Keep one: a word has one tag.")
+            raise RowError(
+                row.place, f"the spans {both} overlap. Keep one: a word has one tag.", reason="overlapping spans"
+            )
         previous = span
     return spans
+
+
+def _without_word(row: Row, span: dict[str, Any]) -> RowError:
+    fault = f"the span {_shown(span)} contains no word. Move it to a word or remove it."
+    return RowError(row.place, fault, reason="a span without a word")
 
 
 def _shown(span: dict[str, Any]) -> str:
