@@ -26,9 +26,10 @@ def check_messages(conversation: Sequence[Mapping[str, str]]) -> Messages:
     """
     if isinstance(conversation, str | Mapping):
         raise UsageError(f"messages: give {DESCRIPTIONS['messages']}.")
-    checked = messages(list(given_values(conversation, what="messages")))
-    if checked is None:
-        raise UsageError(f"messages: give {DESCRIPTIONS['messages']}.")
+    try:
+        checked = messages(list(given_values(conversation, what="messages")))
+    except ValueFault as error:
+        raise UsageError(f"messages: {error}. Give {DESCRIPTIONS['messages']}.") from error
     if any(LONE_SURROGATE.search(message["content"]) for message in checked):
         raise UsageError("messages: one is not valid Unicode, it holds half a surrogate pair. Write it as UTF-8.")
     fault = fault_in(checked, last="user")

@@ -188,9 +188,10 @@ def _text(value: object) -> str | None:
 
 def _reference_texts(value: object) -> str | list[str] | None:
     """A text, or several if the row has several references; of a conversation, the answer at its end."""
-    messages = column_types.messages(value) if isinstance(value, list) else None
+    messages = _value(column_types.messages, value) if isinstance(value, list) else None
     if messages and messages[-1]["role"] == "assistant":
-        return messages[-1]["content"].strip()
+        answer: str = messages[-1]["content"].strip()
+        return answer
     if isinstance(value, list) and len(value) > 1:
         return value if all(isinstance(text, str) for text in value) else None
     return _text(value)
@@ -231,9 +232,17 @@ def _answer(value: object) -> str | None:
 def _correct_answers(value: object) -> str | list[str] | None:
     if value is None:
         return []
-    answers = column_types.answers(value)
+    answers = _value(column_types.answers, value)
     texts = column_types.texts(value) if answers is None else answers["text"]
     return value if texts is None and isinstance(value, str) else texts
+
+
+def _value(read: Callable[[object], Any], value: object) -> Any:
+    """What a reader of a column type makes of a value; None for a value of another type."""
+    try:
+        return read(value)
+    except column_types.ValueFault:
+        return None
 
 
 def _is_listed(value: object) -> bool:

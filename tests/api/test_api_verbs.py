@@ -141,8 +141,9 @@ def test_evaluation_uses_the_test_rows_where_the_recipe_has_them(work: Path) -> 
 
 def test_an_unseen_label_is_refused_with_its_count_and_the_labels_there_are(here: Path, tmp_path: Path) -> None:
     data = write_jsonl(tmp_path / "d.jsonl", [{"text": "a b", "label": "sports"}] * 2)
-    with pytest.raises(DataError, match=facts("'sports' (2 rows", "d.jsonl:1", "'sport'", "food, sport")):
+    with pytest.raises(DataError, match=facts("'sports'", "d.jsonl:1", "'sport'", "food, sport")) as caught:
         llmkit.evaluate_model("runs/classify-001/model", data=[str(data)])
+    assert "2 of 2 rows" in str(caught.value)
 
 
 def test_resuming_what_is_no_run_is_refused(here: Path) -> None:

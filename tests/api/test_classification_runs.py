@@ -159,8 +159,12 @@ def test_a_pair_column_of_another_name_is_read(folder: Path) -> None:
     write_jsonl(folder / "in.jsonl", [{"premise": "soup", "other": "ball"}, {"premise": "goal", "other": ""}])
     named = ("classify", "in.jsonl", "--column", "premise", "--model", "run")
     outcome = command_line(*named, "--pair-column", "other", "--json")
-    assert [(record["text"], record["text_pair"]) for record in outcome.records] == [("soup", "ball")]
-    says(outcome.err, "warning:", "in.jsonl", 1, "text_pair", "line 2")
+    assert [(record["text"], record["text_pair"]) for record in outcome.records] == [
+        ("soup", "ball"),
+        ("goal", ""),
+    ]
+    assert outcome.records[1]["label"] is None
+    says(outcome.err, "warning:", 1, "in.jsonl:2")
     outcome = command_line(*named)
     assert outcome.code == 3
     says(outcome.err, "error[data]:", "in.jsonl", "'text_pair'", "'premise', 'other'")

@@ -20,6 +20,7 @@ from llmkit.recipe.loading import load_recipe
 from llmkit.tasks import RECIPES
 from llmkit.tasks.base import Task
 from llmkit.training.prepare import load_task
+from llmkit.training.row_checks import check_rows
 from llmkit.training.splits import open_splits
 
 MASKED = """recipe: 1
@@ -114,7 +115,8 @@ def work(pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 def task_for(recipe: str) -> Task:
     """The task that `finetune` would train, before its first step."""
     loaded: Any = load_recipe(Path(recipe), kinds=RECIPES).recipe
-    return load_task(loaded, open_splits(loaded))
+    splits = open_splits(loaded)
+    return load_task(loaded, splits, labels=check_rows(loaded, splits))
 
 
 def test_a_classifier_begins_from_the_pretrained_body_with_a_head_of_its_own(here: Path) -> None:

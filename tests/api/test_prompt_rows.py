@@ -9,7 +9,7 @@ import pytest
 from facts import facts
 from tiny_recipes import write_jsonl
 
-from llmkit.api.prompt_rows import read_prompts
+from llmkit.api.prompt_rows import prompt_rows
 from llmkit.errors import DataError, UsageError
 from llmkit.inference.prompts import Prompt
 
@@ -18,7 +18,7 @@ TALK = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},
 
 def prompts(folder: Path, row: dict[str, Any], *, chats: bool = True, **options: Any) -> list[str | Prompt]:
     path = write_jsonl(folder / "rows.jsonl", [row])
-    return list(read_prompts(path, chats=chats, prefixes=not chats, **options))
+    return [row.value for row in prompt_rows(path, chats=chats, prefixes=not chats, **options)]
 
 
 def test_a_prompt_has_its_input_and_a_conversation_its_history(tmp_path: Path) -> None:

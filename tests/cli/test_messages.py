@@ -50,9 +50,8 @@ CASES = {
     "unknown label": (
         "evaluate --model runs/classify-001/model --data odd.jsonl",
         3,
-        "error[data]: odd.jsonl:1: labels that the model does not have: 'sports' (2 rows, first odd.jsonl:1). "
-        "Did you mean 'sport'? It has: food, sport. A model has the labels of all rows of data.train, or those under "
-        "labels: in its recipe.",
+        "error[data]: odd.jsonl: 2 of 2 rows cannot be used: 2 with a label that the model does not have. Correct them, or "
+        "leave them out with --skip-bad-rows.",
     ),
     "not a model": (
         "classify --model folder text",
@@ -73,7 +72,8 @@ CASES = {
     "out of range": (
         "generate --prompt goal --temperature 0",
         2,
-        "error[usage]: --temperature 0.0: input should be greater than or equal to 0.01. Remove it for greedy search.",
+        "error[usage]: --temperature 0.0: input should be greater than or equal to 0.01. "
+        "For greedy search remove it, or give --beams 1 if the model samples by default.",
     ),
     "long prompt": (
         "generate --prompt goal --max-new-tokens 32",
