@@ -224,10 +224,12 @@ def _require_rows(count: int, *, split: Split, recipe: Recipe) -> None:
     if count:
         return
     source = getattr(recipe.data, split)
-    rows = f"{source} of the training rows" if isinstance(source, str) else ", ".join(source)
+    rows, equal = ", ".join(source), ""
+    if isinstance(source, str):
+        rows, equal = f"{source} of the training rows", " Rows with the same text are in the same split."
     unit = getattr(recipe, "text_files", "line")
     hint = "" if unit == "line" else f" In a text file each {unit} is one row; text_files: line makes each line a row."
-    raise DataError(f"data.{split}: no usable rows in {rows}. Give a larger share, or a separate file.{hint}")
+    raise DataError(f"data.{split}: no usable rows in {rows}. Give a larger share, or a separate file.{equal}{hint}")
 
 
 def _first_rows(rows: Iterable[Row], recipe: Recipe) -> Iterable[Row]:
