@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, get_args
 from llmkit.errors import UsageError, nearest
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.pooling import Pooling
-from llmkit.tasks.encoding import token_ids
 from llmkit.tasks.inputs import LongTextCount, check_texts, encode_whole, numbered_chunks
 from llmkit.tasks.similarity import Similarity, similarities, unit_vectors
+from llmkit.tasks.token_ids import token_ids
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,7 +17,6 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.blocks import GenerationBlock
 from llmkit.tasks.base import Engine, StreamingEngine
 from llmkit.tasks.decoding import LimitCount, TextDecoder, Written, stream_ids, stripped, written
-from llmkit.tasks.encoding import token_ids
 from llmkit.tasks.inputs import (
     Encoded,
     LongTextCount,
@@ -27,6 +26,7 @@ from llmkit.tasks.inputs import (
     numbered_chunks,
 )
 from llmkit.tasks.seq2seq.chunks import TextSplitter, write_in_rounds
+from llmkit.tasks.token_ids import token_ids
 from llmkit.tasks.unknown import UnknownCount
 
 logger = logging.getLogger("llmkit")
