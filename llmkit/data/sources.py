@@ -9,9 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from llmkit.data.bad_rows import OnBadRow
+from llmkit.data.field_columns import MAPPED_IN_RECIPE
 from llmkit.data.hub_names import parse_hub_source
 from llmkit.data.readers import FORMATS, InputUnit, format_of
-from llmkit.data.rows import MAPPED_IN_RECIPE, Check, RowSource, no_check
+from llmkit.data.rows import Check, RowSource, no_check
 from llmkit.data.tables import BUILTINS, BuiltinTable, FileTable, Table
 from llmkit.data.word_rows import SENTENCE, with_sentences
 from llmkit.errors import DataError, MachineError, nearest
