@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.base import Engine
 
 logger = logging.getLogger("llmkit")

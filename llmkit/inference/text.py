@@ -14,7 +14,7 @@ from llmkit.errors import UsageError
 from llmkit.inference.prompts import AnsweredPrompts, Prompt
 from llmkit.models.chat import contents_of, encode_prompts
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.base import Engine, StreamingEngine
 from llmkit.tasks.decoding import LimitCount, TextDecoder, Written, stream_ids, stripped, written
 from llmkit.tasks.inputs import (

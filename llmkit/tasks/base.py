@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
     from llmkit.models.scale import TargetScale
-    from llmkit.recipe.blocks import GenerationBlock
+    from llmkit.recipe.generation import GenerationBlock
 
 Batch = Mapping[str, "Tensor"]
 """The model's keyword arguments, plus `labels`: the target of each output, -100 where it does not count in the loss."""

@@ -27,7 +27,7 @@ from llmkit.inference.engines.token_by_token import greedy_tokens
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.pooling import Pooling, pooled
 from llmkit.models.text_logits import text_logits
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.batching import batches_by_length
 
 CPU_CLASS_TOKENS = 768
