@@ -29,13 +29,12 @@ from llmkit.inference.embedding import (
     Embedded,
     EmbedOptions,
     EmbedOverflow,
-    Found,
-    NearestRows,
     embed_texts,
     search_options,
     vector_options,
 )
 from llmkit.inference.filling import Filling, FillOverflow, fill_texts
+from llmkit.inference.nearest_rows import Found, NearestRows
 from llmkit.inference.prompts import Prompt
 from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_in_parts, summarize_texts
 from llmkit.models.chat import Messages, is_chat_model

@@ -27,12 +27,11 @@ from llmkit.inference.embedding import (
     EMBED_CHUNK_ROWS,
     EmbedOptions,
     EmbedOverflow,
-    Found,
-    NearestRows,
     VectorOptions,
     search_options,
     vector_options,
 )
+from llmkit.inference.nearest_rows import Found, NearestRows
 from llmkit.models.pooling import Pooling
 from llmkit.tasks.encoding import in_chunks
 
