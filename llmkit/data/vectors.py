@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from llmkit.atomic import check_replaceable, replacing
 from llmkit.data.files import open_regular_file
+from llmkit.data.json_lines import read_jsonl
 from llmkit.data.parquet_files import damage_reported, open_parquet, parquet_columns
-from llmkit.data.readers import FORMATS, first_keys, good_records, read_jsonl
+from llmkit.data.readers import FORMATS, first_keys, good_records
 from llmkit.errors import DataError, UsageError, nearest
 
 if TYPE_CHECKING:
