@@ -25,7 +25,7 @@ from llmkit.models.families import (
 )
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.resolve import ResolvedModel, find_model
-from llmkit.models.sentence_modules import check_modules, read_sentence_modules
+from llmkit.models.sentence_reading import check_modules, read_sentence_modules
 from llmkit.models.threads import one_load_at_a_time
 from llmkit.models.tokenizer_files import TOKENIZER_CONFIG, read_tokenizer
 from llmkit.models.tokenizers import train_tokenizer
