@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from llmkit.recipe.generation import GenerationBlock
-from llmkit.tasks.base import Engine
+from llmkit.tasks.engine import Engine
 
 logger = logging.getLogger("llmkit")
 Counts = tuple[int, int, int]

@@ -16,8 +16,8 @@ from llmkit.inference.prompts import AnsweredPrompts, Prompt
 from llmkit.models.chat import contents_of
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.generation import GenerationBlock
-from llmkit.tasks.base import Engine, StreamingEngine
 from llmkit.tasks.decoding import LimitCount, TextDecoder, Written, stream_ids, stripped, written
+from llmkit.tasks.engine import Engine, StreamingEngine
 from llmkit.tasks.inputs import (
     LongTextCount,
     Overflow,

@@ -40,7 +40,7 @@ CUDA_TOKENS = 32768  # not measured yet
 
 
 class TransformersEngine:
-    """The `Engine` of tasks/base.py over one model, plus `generate_stream`.
+    """The `Engine` of tasks/engine.py over one model, plus `generate_stream`.
 
     Args:
         loaded: its model is moved to `device`.
