@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 
+from llmkit.data.fields import MAPPED_IN_RECIPE, Fields
 from llmkit.data.label_sets import split_columns
 from llmkit.data.readers import BadRecord
 from llmkit.data.records import is_in, listed
@@ -14,44 +15,27 @@ from llmkit.data.tables import Table
 from llmkit.errors import DataError, nearest
 from llmkit.recipe.blocks import ColumnType
 
-MAPPED_IN_RECIPE = "Map it in the recipe: data.columns: {{{field}: {column}}}"
-"""How a user maps a column to another name; a template."""
-
 logger = logging.getLogger("llmkit")
 
 
 class FieldColumns:
-    """The fields of a task with their types and columns, the same for all tables."""
+    """The columns of a task's fields, the same for all tables."""
 
-    def __init__(
-        self,
-        column_types: Mapping[str, ColumnType],
-        columns: Mapping[str, str | tuple[str, ...]],
-        *,
-        optional: Mapping[str, bool],
-        groups: Sequence[Sequence[str]],
-        aliases: Mapping[str, Sequence[str]],
-        mapping: str,
-        origins: Mapping[str, str],
-        all_names: Collection[str],
-    ) -> None:
-        """See `open_rows`.
-
-        Args:
-            all_names: the columns of all tables.
-        """
-        column_of, self.column_types, self.flags = split_columns(columns, column_types)
+    def __init__(self, fields: Fields, *, all_names: Collection[str]) -> None:
+        """`all_names` are the columns of all tables."""
+        columns, optional = fields.columns, fields.optional
+        column_of, self.column_types, self.flags = split_columns(columns, fields.column_types)
         self.column_of = {field: column_of.get(field, field) for field in self.column_types}
         self.optional = {field for field in optional if field not in columns}
         self.constant = {field for field in self.optional if not optional[field]}
         self.may_be_blank = {field for field, blank_is_none in optional.items() if blank_is_none}
-        all_groups = [tuple(group) for group in groups if set(group) <= column_types.keys()]
+        all_groups = [tuple(group) for group in fields.groups if set(group) <= fields.column_types.keys()]
         mapped_groups = [group for group in all_groups if not columns.keys().isdisjoint(group)]
         self._groups = mapped_groups or all_groups
         self._grouped_fields = {field for group in all_groups for field in group}
-        self._mapping = mapping
-        self._origins = origins
-        self._use_aliases(aliases, columns, all_names)
+        self._mapping = fields.mapping
+        self._origins = fields.origins
+        self._use_aliases(fields.aliases, columns, all_names)
 
     def _use_aliases(
         self, aliases: Mapping[str, Sequence[str]], columns: Mapping[str, object], all_names: Collection[str]

@@ -10,17 +10,16 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from llmkit.data.bad_rows import BadRow, BadRowCount, OnBadRow, bad_row_error
-from llmkit.data.field_columns import MAPPED_IN_RECIPE, FieldColumns
+from llmkit.data.field_columns import FieldColumns
+from llmkit.data.fields import Fields
 from llmkit.data.readers import BadRecord, Record
 from llmkit.data.records import RecordReader
 from llmkit.data.tables import Table
 from llmkit.errors import DataError, RowError
-from llmkit.recipe.blocks import ColumnType, OffsetUnit
-from llmkit.recipe.recipe import LabelSets
+from llmkit.recipe.blocks import OffsetUnit
 
 _NUMBERS_SHOWN = 10
 
@@ -54,23 +53,16 @@ class RowSource:
     def __init__(
         self,
         tables: Sequence[Table],
+        fields: Fields,
         *,
-        column_types: Mapping[str, ColumnType],
-        columns: Mapping[str, str | tuple[str, ...]],
         max_rows: int | None,
-        optional: Mapping[str, bool] = MappingProxyType({}),
-        groups: Sequence[Sequence[str]] = (),
         keep_empty: bool = False,
-        mapping: str = MAPPED_IN_RECIPE,
-        origins: Mapping[str, str] = MappingProxyType({}),
         offsets: OffsetUnit = "auto",
-        label_sets: LabelSets | None = None,
-        aliases: Mapping[str, Sequence[str]] = MappingProxyType({}),
         check: Check = no_check,
         on_bad_row: OnBadRow = "raise",
         advice: str = "",
     ) -> None:
-        """See `open_rows`. A column name may be a key inside another column: `translation.en`.
+        """See `open_rows`.
 
         Raises:
             DataError: columns are missing; one problem per line, for all tables.
@@ -79,7 +71,7 @@ class RowSource:
         self._max_rows = max_rows
         self._keep_empty = keep_empty
         self._offsets = offsets
-        self._label_sets = label_sets
+        self._label_sets = fields.label_sets
         self.check = check
         """Raises a RowError for a row that the task cannot use."""
         self._on_bad_row = on_bad_row
@@ -91,16 +83,7 @@ class RowSource:
         """Rows skipped in the last iteration, by reason: `{"an empty text": 3}`."""
         self.left_out: Counter[str] = Counter()
         """Bad rows left out in the last iteration, by reason."""
-        self._fields = FieldColumns(
-            column_types,
-            columns,
-            optional=optional,
-            groups=groups,
-            aliases=aliases,
-            mapping=mapping,
-            origins=origins,
-            all_names={name for names in self._columns for name in names},
-        )
+        self._fields = FieldColumns(fields, all_names={name for names in self._columns for name in names})
         named_tables = zip(tables, self._columns, strict=True)
         problems = [problem for table, names in named_tables if (problem := self._fields.fault(table, names))]
         if problems:
