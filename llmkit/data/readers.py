@@ -1,7 +1,7 @@
-"""The file formats, and the readers of CSV, TSV and plain text: each turns one file into numbered records. Every CSV or TSV cell is text.
+"""The file formats, and the readers of CSV, TSV and plain text: each turns one file into numbered records.
 
-Knows nothing about the task's columns, labels or empty rows; `rows.py` checks the values. `json_lines.py`, `json_files.py`,
-`parquet_files.py` and `conll.py` read the other formats.
+Every CSV or TSV cell is text. Knows nothing about the task's columns, labels or empty rows; `rows.py` checks the values.
+`json_lines.py`, `json_files.py`, `parquet_files.py` and `conll.py` read the other formats.
 """
 
 from __future__ import annotations
