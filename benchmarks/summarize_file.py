@@ -31,7 +31,7 @@ from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.inference.text import summarize_texts
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 
 TARGET = 2.0
 MEDIAN_TOKENS = 96

@@ -46,8 +46,9 @@ from llmkit.api.vectors import (
 )
 from llmkit.api.verbs import Verb
 from llmkit.evaluation.verdict import Comparison
-from llmkit.inference.embedding import EmbedOptions, Found
+from llmkit.inference.embedding import EmbedOptions
 from llmkit.inference.filling import Candidate, FilledMask, Filling
+from llmkit.inference.nearest_rows import Found
 from llmkit.inference.text import Generation
 from llmkit.tasks.classification.predict import Classification
 from llmkit.tasks.classification.thresholds import parse_thresholds

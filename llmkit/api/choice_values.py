@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llmkit.data.column_types import label, texts
+from llmkit.data.fields import Fields
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
 from llmkit.evaluation.values import Value, ValueKind
@@ -28,7 +29,7 @@ def as_indexes(references: Sequence[Value], results: str | Path, *, quoting: Quo
     Raises:
         DataError: a reference that names no choice, or could mean two.
     """
-    rows = open_rows([str(results)], column_types={"choices": "any"}, columns={}, quoting=quoting, keep_empty=True)
+    rows = open_rows([str(results)], Fields(column_types={"choices": "any"}), quoting=quoting, keep_empty=True)
     indexes = []
     for reference, row in zip(references, rows, strict=True):
         choices, answer = texts(row.fields["choices"][0]), label(reference.value)

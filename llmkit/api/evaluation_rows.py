@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from llmkit.data.fields import Fields
 from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import UsageError, nearest
@@ -66,25 +67,27 @@ def evaluation_rows(
     if data:
         source = open_rows(
             list(data),
-            column_types=recipe.column_types,
-            optional=recipe.OPTIONAL_FIELDS,
-            groups=recipe.FIELD_GROUPS,
-            aliases=recipe.COLUMN_ALIASES,
-            columns=reading.columns,
+            Fields(
+                column_types=recipe.column_types,
+                optional=recipe.OPTIONAL_FIELDS,
+                groups=recipe.FIELD_GROUPS,
+                aliases=recipe.COLUMN_ALIASES,
+                columns=reading.columns,
+                mapping=_MAPPED_BY_OPTION,
+                origins={
+                    field: f"{run.recipe if run else 'The recipe'} has data.columns: {{{field}: {column}}}."
+                    for field, column in reading.columns.items()
+                    if field not in columns
+                },
+                label_sets=recipe.label_sets(labels or ()),
+            ),
             split="test",
             text_files=getattr(recipe, "text_files", "line"),
             quoting=reading.quoting,
             offsets=reading.offsets,
-            mapping=_MAPPED_BY_OPTION,
             check=partial(recipe.check_row, labels=labels),
             on_bad_row=on_bad_row(reading),
             advice="--skip-bad-rows",
-            origins={
-                field: f"{run.recipe if run else 'The recipe'} has data.columns: {{{field}: {column}}}."
-                for field, column in reading.columns.items()
-                if field not in columns
-            },
-            label_sets=recipe.label_sets(labels or ()),
         )
         if reading.columns:
             logger.info("columns: %s", ", ".join(f"{field} {column!r}" for field, column in reading.columns.items()))
@@ -111,11 +114,9 @@ def labelled_rows(
     return list(
         open_rows(
             list(data),
-            column_types=column_types,
-            columns=columns or {},
+            Fields(column_types=column_types, columns=columns or {}, mapping=_MAPPED_BY_OPTION),
             split="test",
             quoting=quoting,
-            mapping=_MAPPED_BY_OPTION,
             on_bad_row="list",
         )
     )

@@ -29,18 +29,18 @@ from llmkit.inference.embedding import (
     Embedded,
     EmbedOptions,
     EmbedOverflow,
-    Found,
-    NearestRows,
     embed_texts,
     search_options,
     vector_options,
 )
 from llmkit.inference.filling import Filling, FillOverflow, fill_texts
+from llmkit.inference.nearest_rows import Found, NearestRows
 from llmkit.inference.prompts import Prompt
 from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_in_parts, summarize_texts
 from llmkit.models.chat import Messages, is_chat_model
 from llmkit.models.threads import one_load_at_a_time
-from llmkit.recipe.blocks import GenerationBlock, Quoting
+from llmkit.recipe.blocks import Quoting
+from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.base import WRITING_HEADS
 from llmkit.tasks.classification.predict import Classification, ClassifyOverflow, classify_texts, reads_pairs
 from llmkit.tasks.classification.problem_types import ProblemType, problem_type_of

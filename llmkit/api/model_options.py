@@ -17,7 +17,7 @@ from llmkit.models.generation import (
     without_sampling,
 )
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import BEAM_OPTIONS, GenerationBlock
+from llmkit.recipe.generation import BEAM_OPTIONS, GenerationBlock
 from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, text_to_text_config
 
 _NEW_TOKENS = 128

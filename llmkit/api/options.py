@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from llmkit.errors import UsageError
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 from llmkit.recipe.loading import recipe_schema
 from llmkit.tasks import RECIPES
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llmkit.api.texts import InputRow, row_id, text_rows
+from llmkit.data.fields import Fields
 from llmkit.data.rows import Row
 from llmkit.data.sources import column_names, is_plain_text, open_rows
 from llmkit.errors import DataError, UsageError
@@ -67,12 +68,14 @@ def _rows(
     return iter(
         open_rows(
             [str(source)],
-            column_types={**types, "id": "any"},
-            columns=columns,
-            optional={**optional, "id": False},
+            Fields(
+                column_types={**types, "id": "any"},
+                columns=columns,
+                optional={**optional, "id": False},
+                mapping=_MAPPING,
+            ),
             quoting=quoting,
             keep_empty=True,
-            mapping=_MAPPING,
         )
     )
 

@@ -12,6 +12,7 @@ from llmkit.api.choice_values import INDEX, are_choices, as_indexes
 from llmkit.api.evaluation_result import Evaluation
 from llmkit.api.value_columns import choose_column, reference_columns_of
 from llmkit.data.column_types import labels, spans
+from llmkit.data.fields import Fields
 from llmkit.data.files import text_lines
 from llmkit.data.given import given_names
 from llmkit.data.sources import column_names, open_rows
@@ -199,12 +200,9 @@ class _ValueFile:
             optional["text"] = False
         rows = open_rows(
             [str(self.path)],
-            column_types=column_types,
-            columns={field: column},
-            optional=optional,
+            Fields(column_types=column_types, columns={field: column}, optional=optional, mapping=another),
             quoting=self.quoting,
             keep_empty=True,
-            mapping=another,
         )
         values = []
         for row in rows:

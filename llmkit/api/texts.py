@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
 from llmkit.data.column_types import words
+from llmkit.data.fields import Fields
 from llmkit.data.files import stream_lines
 from llmkit.data.readers import input_texts
 from llmkit.data.rows import Row
@@ -94,13 +95,15 @@ def text_rows(
     """
     rows = open_rows(
         [str(source)],
-        column_types={"text": "text", "id": "any"},
-        columns={"text": column},
-        optional={"id": False},
+        Fields(
+            column_types={"text": "text", "id": "any"},
+            columns={"text": column},
+            optional={"id": False},
+            mapping=_NAMED_BY_OPTION,
+        ),
         text_files="every line" if by_line else "input",
         quoting=quoting,
         keep_empty=True,
-        mapping=_NAMED_BY_OPTION,
     )
     return (
         InputRow(number, row.fields["text"], row.place, row_id(row), _empty(row.fields, "text"))
@@ -129,12 +132,14 @@ def pair_rows(
     """
     rows = open_rows(
         [str(source)],
-        column_types={first: "text", second: "text", "id": "any"},
-        columns=columns,
-        optional={"id": False},
+        Fields(
+            column_types={first: "text", second: "text", "id": "any"},
+            columns=columns,
+            optional={"id": False},
+            mapping=mapping,
+        ),
         quoting=quoting,
         keep_empty=True,
-        mapping=mapping,
     )
     return (
         InputRow(
@@ -204,12 +209,14 @@ def word_or_text_rows(
     grouped = sentence_column(names, besides=[named]) is not None
     rows = open_rows(
         [str(source)],
-        column_types={"words": "words"} if grouped else {"words": "words", "id": "any"},
-        columns={"words": named},
-        optional={} if grouped else {"id": False},
+        Fields(
+            column_types={"words": "words"} if grouped else {"words": "words", "id": "any"},
+            columns={"words": named},
+            optional={} if grouped else {"id": False},
+            mapping=_NAMED_BY_OPTION,
+        ),
         quoting=quoting,
         keep_empty=True,
-        mapping=_NAMED_BY_OPTION,
     )
     return (_word_row(number, row) for number, row in enumerate(rows, 1))
 
@@ -231,7 +238,7 @@ def _has_words(source: str, column: str, names: Sequence[str], *, quoting: Quoti
     """Whether a column has words, by its first values that are not empty."""
     if column not in names:
         return False  # whoever reads it says so
-    rows = open_rows([source], column_types={"value": "any"}, columns={"value": column}, quoting=quoting)
+    rows = open_rows([source], Fields(column_types={"value": "any"}, columns={"value": column}), quoting=quoting)
     values = list(islice((value for row in rows for value in row.fields["value"] if value), _VALUES_TRIED))
     if not values or not isinstance(values[0], str):
         return bool(values) and isinstance(values[0], list)
@@ -270,16 +277,18 @@ def choice_rows(
     """
     rows = open_rows(
         [str(source)],
-        column_types={
-            **{field: kind for field, kind in MultipleChoiceRecipe.COLUMN_TYPES.items() if field != "answer"},
-            "id": "any",
-        },
-        optional={**MultipleChoiceRecipe.OPTIONAL_FIELDS, "id": False},
-        groups=MultipleChoiceRecipe.FIELD_GROUPS,
-        columns=dict(columns),
+        Fields(
+            column_types={
+                **{field: kind for field, kind in MultipleChoiceRecipe.COLUMN_TYPES.items() if field != "answer"},
+                "id": "any",
+            },
+            optional={**MultipleChoiceRecipe.OPTIONAL_FIELDS, "id": False},
+            groups=MultipleChoiceRecipe.FIELD_GROUPS,
+            columns=dict(columns),
+            mapping="Map it with --column {field}={column}",
+        ),
         quoting=quoting,
         keep_empty=True,
-        mapping="Map it with --column {field}={column}",
     )
     return (_choice_row(number, row) for number, row in enumerate(rows, 1))
 

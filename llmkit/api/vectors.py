@@ -14,25 +14,18 @@ from llmkit.api.aligned import renumbered, report_empty, results_of_rows
 from llmkit.api.model import Model
 from llmkit.api.texts import InputRow
 from llmkit.data.given import given_texts, given_values
-from llmkit.data.vectors import (
-    VectorFile,
-    check_search,
-    check_vectors_file,
-    open_vectors,
-    short_numbers,
-    writing_vectors,
-)
+from llmkit.data.vector_writing import check_vectors_file, short_numbers, writing_vectors
+from llmkit.data.vectors import VectorFile, check_search, open_vectors
 from llmkit.errors import ModelError, UsageError
 from llmkit.inference.embedding import (
     EMBED_CHUNK_ROWS,
     EmbedOptions,
     EmbedOverflow,
-    Found,
-    NearestRows,
     VectorOptions,
     search_options,
     vector_options,
 )
+from llmkit.inference.nearest_rows import Found, NearestRows
 from llmkit.models.pooling import Pooling
 from llmkit.tasks.encoding import in_chunks
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from llmkit.data.readers import parse_json
+from llmkit.data.json_lines import parse_json
 from llmkit.recipe.blocks import ColumnType
 
 Read = Callable[[object], Any]

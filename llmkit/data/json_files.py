@@ -14,7 +14,8 @@ from typing import Any
 
 from llmkit.data.column_types import ValueFault, answers, shown
 from llmkit.data.files import text_lines
-from llmkit.data.readers import BadRecord, Record, json_kind, parse_json
+from llmkit.data.json_lines import json_kind, parse_json
+from llmkit.data.readers import BadRecord, Record
 from llmkit.errors import DataError
 
 _LAYOUT = "A .json file is a list of rows, which are objects, or has the layout of SQuAD; a .jsonl file has an object per line."

@@ -6,26 +6,21 @@ Knows no files: records come from tables.
 from __future__ import annotations
 
 import copy
-import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from llmkit.data.bad_rows import BadRow, BadRowCount, OnBadRow, bad_row_error
-from llmkit.data.label_sets import split_columns
+from llmkit.data.field_columns import FieldColumns
+from llmkit.data.fields import Fields
 from llmkit.data.readers import BadRecord, Record
-from llmkit.data.records import RecordReader, is_in, listed
-from llmkit.data.suggestions import is_identifier, likely_columns
+from llmkit.data.records import RecordReader
 from llmkit.data.tables import Table
-from llmkit.errors import DataError, RowError, nearest
-from llmkit.recipe.blocks import ColumnType, OffsetUnit
-from llmkit.recipe.recipe import LabelSets
+from llmkit.errors import DataError, RowError
+from llmkit.recipe.blocks import OffsetUnit
 
-MAPPED_IN_RECIPE = "Map it in the recipe: data.columns: {{{field}: {column}}}"
-"""How a user maps a column to another name; a template."""
 _NUMBERS_SHOWN = 10
 
 logger = logging.getLogger("llmkit")
@@ -58,43 +53,25 @@ class RowSource:
     def __init__(
         self,
         tables: Sequence[Table],
+        fields: Fields,
         *,
-        column_types: Mapping[str, ColumnType],
-        columns: Mapping[str, str | tuple[str, ...]],
         max_rows: int | None,
-        optional: Mapping[str, bool] = MappingProxyType({}),
-        groups: Sequence[Sequence[str]] = (),
         keep_empty: bool = False,
-        mapping: str = MAPPED_IN_RECIPE,
-        origins: Mapping[str, str] = MappingProxyType({}),
         offsets: OffsetUnit = "auto",
-        label_sets: LabelSets | None = None,
-        aliases: Mapping[str, Sequence[str]] = MappingProxyType({}),
         check: Check = no_check,
         on_bad_row: OnBadRow = "raise",
         advice: str = "",
     ) -> None:
-        """See `open_rows`. A column name may be a key inside another column: `translation.en`.
+        """See `open_rows`.
 
         Raises:
             DataError: columns are missing; one problem per line, for all tables.
         """
         self._tables = tables
-        self._label_sets = label_sets
-        column_of, self._column_types, self._flags = split_columns(columns, column_types)
-        self._column_of = {field: column_of.get(field, field) for field in self._column_types}
-        self._optional = {field for field in optional if field not in columns}
-        self._constant = {field for field in self._optional if not optional[field]}
-        self._may_be_blank = {field for field, blank_is_none in optional.items() if blank_is_none}
-        all_groups = [tuple(group) for group in groups if set(group) <= column_types.keys()]
-        mapped_groups = [group for group in all_groups if not columns.keys().isdisjoint(group)]
-        self._groups = mapped_groups or all_groups
-        self._grouped_fields = {field for group in all_groups for field in group}
         self._max_rows = max_rows
         self._keep_empty = keep_empty
-        self._mapping = mapping
-        self._origins = origins
         self._offsets = offsets
+        self._label_sets = fields.label_sets
         self.check = check
         """Raises a RowError for a row that the task cannot use."""
         self._on_bad_row = on_bad_row
@@ -106,21 +83,11 @@ class RowSource:
         """Rows skipped in the last iteration, by reason: `{"an empty text": 3}`."""
         self.left_out: Counter[str] = Counter()
         """Bad rows left out in the last iteration, by reason."""
+        self._fields = FieldColumns(fields, all_names={name for names in self._columns for name in names})
         named_tables = zip(tables, self._columns, strict=True)
-        self._use_aliases(aliases, columns)
-        problems = [problem for table, names in named_tables if (problem := self._missing_columns(table, names))]
+        problems = [problem for table, names in named_tables if (problem := self._fields.fault(table, names))]
         if problems:
             raise DataError("\n".join(problems))
-
-    def _use_aliases(self, aliases: Mapping[str, Sequence[str]], columns: Mapping[str, object]) -> None:
-        """Read a field from a column with another usual name, if no table has its own name and the user maps none of the
-        columns."""
-        all_names = {name for names in self._columns for name in names}
-        for field, others in aliases.items():
-            column = next((name for name in others if name in all_names), None)
-            if field in self._column_of and field not in all_names and not columns and column is not None:
-                self._column_of[field] = column
-                logger.info("columns: %s %r", field, column)
 
     def __iter__(self) -> Iterator[Row]:
         for item in self._read():
@@ -150,14 +117,14 @@ class RowSource:
             reader = RecordReader(
                 table,
                 columns,
-                types=self._expected_types(columns),
-                column_of=self._column_of,
-                optional=self._optional,
-                constant=self._constant,
+                types=self._fields.expected_types(columns),
+                column_of=self._fields.column_of,
+                optional=self._fields.optional,
+                constant=self._fields.constant,
                 has=has,
                 offsets=self._offsets,
                 label_sets=self._label_sets,
-                flags=self._flags,
+                flags=self._fields.flags,
                 null_is_empty=table.null_is_empty or self._keep_empty,
             )
             for number, record in self._records(table, reader.columns, [*bad_counts, (bad, 0)]):
@@ -246,23 +213,6 @@ class RowSource:
         tables = zip(self._tables, self._rows_used, self._columns, strict=True)
         return [{**table.fingerprint(), "rows": rows, "columns": columns} for table, rows, columns in tables]
 
-    def _expected_types(self, names: Sequence[str]) -> dict[str, ColumnType]:
-        """The fields to read from a table with these columns."""
-        return {
-            field: column_type
-            for field, column_type in self._column_types.items()
-            if field in self._optional or self._is_expected(field, names)
-        }
-
-    def _is_expected(self, field: str, names: Sequence[str]) -> bool:
-        if field in self._grouped_fields:
-            return field in next(iter(self._complete_groups(names)), ())
-        return field not in self._optional or is_in(self._column_of[field], names)
-
-    def _complete_groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:
-        """The groups of fields for which a table has all columns."""
-        return [group for group in self._groups if all(is_in(self._column_of[field], names) for field in group)]
-
     def _empty_column(
         self, record: Mapping[str, object] | BadRecord, table: Table, fields: Collection[str]
     ) -> str | None:
@@ -270,14 +220,14 @@ class RowSource:
         empty = ("", None) if table.null_is_empty else ("",)
         if isinstance(record, BadRecord) or not record or any(value not in empty for value in record.values()):
             return None
-        texts = (field for field in fields if self._column_types[field] in ("text", "words"))
-        return next((field for field in texts if field not in self._optional), None)
+        texts = (field for field in fields if self._fields.column_types[field] in ("text", "words"))
+        return next((field for field in texts if field not in self._fields.optional), None)
 
     def _empty_text(self, fields: Mapping[str, Any]) -> str | None:
         """The first column with an empty text."""
         for field, value in fields.items():
-            column_type = self._column_types.get(field)
-            if field in self._may_be_blank:
+            column_type = self._fields.column_types.get(field)
+            if field in self._fields.may_be_blank:
                 continue
             if (column_type == "text" and not value.strip()) or (column_type == "words" and not value):
                 return field
@@ -308,78 +258,6 @@ class RowSource:
                 rows = "row" if len(numbers) == 1 else "rows"
                 shown = f"{table.unit}{'' if len(numbers) == 1 else 's'} {_numbers(numbers)}"
                 logger.warning("%s: skipped %d %s with %s (%s)", table.name, len(numbers), rows, reason, shown)
-
-    def _missing_columns(self, table: Table, names: Sequence[str]) -> str | None:
-        """The problem with the columns of a table, and how to map them; a table without columns has no rows either."""
-        if names and self._groups and len(self._complete_groups(names)) != 1:
-            return f"{table.name}: {self._group_fault(table, names)}"
-        missing = [
-            field
-            for field, column in self._column_of.items()
-            if not is_in(column, names) and self._is_expected(field, names)
-        ]
-        if not names or not missing:
-            return None
-        if hint := _wrong_delimiter(names):
-            return f"{table.name}: {hint}"
-        field, column = missing[0], self._column_of[missing[0]]
-        unused = [name for name in names if name not in self._column_of.values()]
-        near = nearest(column, (name for name in unused if not is_identifier(name)))
-        fault = f"no column {column!r}; found {listed(names)}.{near}{self._origin(field)}"
-        several = " Give a list of columns if each label has one of 0 and 1." if field == "labels" else ""
-        fix = self._mapping_of(missing, table, names)
-        if self._column_types[field] == "flag":
-            fix = "Each label has a column of its own."
-        return f"{table.name}: {fault} {fix}{several}"
-
-    def _group_fault(self, table: Table, names: Sequence[str]) -> str:
-        """The problem with a table that has the columns of several groups of fields, or of none, and a fix."""
-        if hint := _wrong_delimiter(names):
-            return hint
-        choices = [" and ".join(repr(self._column_of[field]) for field in group) for group in self._groups]
-        if self._complete_groups(names):
-            field = self._groups[0][0]
-            fix = self._mapping.format(field=field, column=json.dumps(self._column_of[field]))
-            return f"it has {' and also '.join(choices)}; rows must have only one of these. {fix}"
-        missing = [[field for field in group if not is_in(self._column_of[field], names)] for group in self._groups]
-        likely = [len(self._likely(fields, table, names)) == len(fields) for fields in missing]
-        fields = next((fields for fields, found in zip(missing, likely, strict=True) if found), missing[0])
-        field = fields[0]
-        fix = self._mapping_of(fields, table, names)
-        fault = f"no column {self._column_of[field]!r}" if len(choices) == 1 else f"it has no {', nor '.join(choices)}"
-        return f"{fault}; found {listed(names)}.{self._origin(field)} {fix}"
-
-    def _likely(self, fields: Sequence[str], table: Table, names: Sequence[str]) -> dict[str, str]:
-        """Field -> the column that it may be."""
-        unused = [name for name in names if name not in self._column_of.values()]
-        records = (record for _, record in table.records(unused) if not isinstance(record, BadRecord))
-        try:
-            first = next(records, {})
-        except DataError:  # what is wrong with the rows is reported when they are read
-            first = {}
-        return likely_columns({field: self._column_of[field] for field in fields}, self._column_types, unused, first)
-
-    def _mapping_of(self, fields: Sequence[str], table: Table, names: Sequence[str]) -> str:
-        """How to map the missing fields; a command has an option for each."""
-        likely = self._likely(fields, table, names) or {fields[0]: "NAME"}
-        columns = [(field, json.dumps(likely[field], ensure_ascii=False)) for field in fields if field in likely]
-        if self._mapping != MAPPED_IN_RECIPE:
-            columns = columns[:1]
-        (field, column), *others = columns
-        return self._mapping.format(field=field, column=", ".join([column, *(": ".join(other) for other in others)]))
-
-    def _origin(self, field: str) -> str:
-        """Where the column of the field was set, if not by the user of this command."""
-        return f" {self._origins[field]}" if field in self._origins else ""
-
-
-def _wrong_delimiter(names: Sequence[str]) -> str | None:
-    """How to fix a table of one column that looks like several."""
-    for delimiter, delimiter_name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
-        if len(names) == 1 and delimiter in names[0]:
-            fix = "Save it with commas as .csv, or with tabs as .tsv."
-            return f"one column named {names[0]!r:.80}; its cells seem to be separated by {delimiter_name}. {fix}"
-    return None
 
 
 def _numbers(numbers: Sequence[int]) -> str:

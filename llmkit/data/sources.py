@@ -6,17 +6,16 @@ import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from llmkit.data.bad_rows import OnBadRow
+from llmkit.data.fields import Fields
 from llmkit.data.hub_names import parse_hub_source
 from llmkit.data.readers import FORMATS, InputUnit, format_of
-from llmkit.data.rows import MAPPED_IN_RECIPE, Check, RowSource, no_check
+from llmkit.data.rows import Check, RowSource, no_check
 from llmkit.data.tables import BUILTINS, BuiltinTable, FileTable, Table
 from llmkit.data.word_rows import SENTENCE, with_sentences
 from llmkit.errors import DataError, MachineError, nearest
 from llmkit.recipe.blocks import ColumnType, OffsetUnit, Quoting
-from llmkit.recipe.recipe import LabelSets
 
 _KNOWN = ", ".join(FORMATS)
 _IN_FOLDERS = tuple(extension for extension, file_format in FORMATS.items() if file_format != "json")
@@ -25,21 +24,14 @@ _IN_FOLDERS = tuple(extension for extension, file_format in FORMATS.items() if f
 
 def open_rows(
     sources: Sequence[str],
+    fields: Fields,
     *,
-    column_types: Mapping[str, ColumnType],
-    columns: Mapping[str, str | tuple[str, ...]],
-    optional: Mapping[str, bool] = MappingProxyType({}),
-    groups: Sequence[Sequence[str]] = (),
     max_rows: int | None = None,
     split: str | None = None,
     text_files: InputUnit = "line",
     quoting: Quoting = "auto",
     offsets: OffsetUnit = "auto",
     keep_empty: bool = False,
-    mapping: str = MAPPED_IN_RECIPE,
-    origins: Mapping[str, str] = MappingProxyType({}),
-    label_sets: LabelSets | None = None,
-    aliases: Mapping[str, Sequence[str]] = MappingProxyType({}),
     check: Check = no_check,
     on_bad_row: OnBadRow = "raise",
     advice: str = "",
@@ -50,12 +42,6 @@ def open_rows(
         sources: files, globs, folders (their files of a known type, sorted, without hidden files and subfolders),
             `hub:OWNER/NAME[@REVISION][:CONFIG][#SPLIT]` or `builtin:NAME`. Paths are relative to the current
             directory.
-        column_types: field of the task -> type of its values; see column_types.py.
-        columns: field -> name of its column, if they differ; for labels, also a column of 0 and 1 for each.
-        optional: fields that are used if `columns` names their column or a record has it, and else absent from rows;
-            True if a blank text counts as absent, and its row is not skipped.
-        groups: groups of fields, of which each table has exactly one complete group; if `columns` names fields of one
-            of them, that group is used.
         max_rows: stop after this number of usable rows, over all sources.
         split: split of hub data sets whose source names no split; by default `train`.
         text_files: what a row of a .txt, .text or .md file is: a non-blank line, the text between blank lines, or the
@@ -65,10 +51,6 @@ def open_rows(
         offsets: what the offsets of spans count.
         keep_empty: do not skip rows with an empty text, if rows of input and output must stay aligned; a null is then
             an empty text.
-        mapping: the advice for a missing column, a template of `{field}` and `{column}`.
-        origins: field -> a sentence that says where its column was set, for the message about a missing column.
-        label_sets: how columns of any number of labels are written; without it, as lists of names.
-        aliases: field -> other usual names of its column, for tables that lack the field's own name.
         check: raises a RowError for a row that the task cannot use.
         on_bad_row: what iterating does at a bad row; see bad_rows.py.
         advice: how to leave out bad rows, for the message that lists them.
@@ -76,36 +58,12 @@ def open_rows(
         DataError: a source does not exist, has an unknown type, cannot be read, or lacks a column.
         MachineError: permission to read a file is denied, or hub data is not in the cache and cannot be downloaded.
     """
-    split = split or "train"
-    tables: list[Table] = []
-    for source in sources:
-        tables += _tables(
-            source,
-            column_types={
-                field: kind for field, kind in column_types.items() if kind != "any" or field not in optional
-            },
-            columns=columns,
-            split=split,
-            text_files=text_files,
-            quoting=quoting,
-        )
-    _refuse_repeated(tables)
-    if "words" in column_types:
-        one_column = {field: column for field, column in columns.items() if isinstance(column, str)}
-        tables = [with_sentences(table, one_column) for table in tables]
     return RowSource(
-        tables,
-        column_types={field: kind for field, kind in column_types.items() if field != SENTENCE},
-        columns={field: column for field, column in columns.items() if field != SENTENCE},
-        optional={field: blank for field, blank in optional.items() if field != SENTENCE},
-        groups=groups,
+        _open_tables(sources, fields, split=split or "train", text_files=text_files, quoting=quoting),
+        fields.without(SENTENCE),
         max_rows=max_rows,
         keep_empty=keep_empty,
-        mapping=mapping,
-        origins=origins,
         offsets=offsets,
-        label_sets=label_sets,
-        aliases=aliases,
         check=check,
         on_bad_row=on_bad_row,
         advice=advice,
@@ -127,6 +85,30 @@ def column_names(source: str, *, quoting: Quoting = "auto") -> list[str]:
 def is_plain_text(source: str | Path) -> bool:
     """Whether a source is a file of lines without columns."""
     return format_of(Path(source)) == "text"
+
+
+def _open_tables(
+    sources: Sequence[str], fields: Fields, *, split: str, text_files: InputUnit, quoting: Quoting
+) -> list[Table]:
+    """The tables of all sources; in those with one word per row, sentences are rows."""
+    column_types = {
+        field: kind for field, kind in fields.column_types.items() if kind != "any" or field not in fields.optional
+    }
+    tables: list[Table] = []
+    for source in sources:
+        tables += _tables(
+            source,
+            column_types=column_types,
+            columns=fields.columns,
+            split=split,
+            text_files=text_files,
+            quoting=quoting,
+        )
+    _refuse_repeated(tables)
+    if "words" in fields.column_types:
+        one_column = {field: column for field, column in fields.columns.items() if isinstance(column, str)}
+        tables = [with_sentences(table, one_column) for table in tables]
+    return tables
 
 
 def _tables(

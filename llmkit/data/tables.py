@@ -16,23 +16,14 @@ from typing import Any, Literal, Protocol
 from llmkit.data.conll import conll_columns, read_conll
 from llmkit.data.files import open_regular_file
 from llmkit.data.json_files import read_json
+from llmkit.data.json_lines import read_jsonl
 from llmkit.data.parquet_files import parquet_columns, read_parquet
 from llmkit.data.python_docs import COLUMNS, load_python_docs, python_docs_versions
 from llmkit.data.python_docs_entities import COLUMNS as ENTITY_COLUMNS
 from llmkit.data.python_docs_entities import load_python_docs_entities
 from llmkit.data.python_docs_questions import QUESTION_COLUMNS, load_python_docs_questions
 from llmkit.data.quoting import tsv_is_quoted
-from llmkit.data.readers import (
-    InputUnit,
-    Record,
-    first_keys,
-    format_of,
-    read_csv,
-    read_jsonl,
-    read_text,
-    take_header,
-    with_header,
-)
+from llmkit.data.readers import InputUnit, Record, first_keys, format_of, read_csv, read_text, take_header, with_header
 from llmkit.errors import DataError
 from llmkit.recipe.blocks import Quoting
 

@@ -1,38 +1,27 @@
-"""Files of vectors: .npy, .jsonl and .parquet, written atomically, read in batches of rows.
+"""Files of vectors, .jsonl and .parquet, read in batches of rows; `vector_writing.py` writes them.
 
-Rows are (text, vector), with other columns such as a row's number first; .npy contains only the vectors. A row whose
-text is empty has no vector: null in a file with columns, NaN in .npy. Knows no models: .parquet stores a description of
-the model as an object.
+Knows no models.
 Legend: N rows, D dimensions.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llmkit.atomic import check_replaceable, replacing
 from llmkit.data.files import open_regular_file
+from llmkit.data.json_lines import read_jsonl
 from llmkit.data.parquet_files import damage_reported, open_parquet, parquet_columns
-from llmkit.data.readers import FORMATS, first_keys, good_records, read_jsonl
-from llmkit.errors import DataError, UsageError, nearest
+from llmkit.data.readers import FORMATS, first_keys, good_records
+from llmkit.data.vector_writing import ABOUT, VECTOR
+from llmkit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    Keys = Sequence[Mapping[str, Any]]
-
-    class Add(Protocol):
-        def __call__(self, texts: Sequence[str], vectors: np.ndarray, keys: Keys = ()) -> None: ...
-
-
-_VECTOR = "vector"
-_ABOUT = b"llmkit"
-"""Key of the description in a Parquet file's metadata."""
 _READ_ROWS = 1024
 
 
@@ -42,134 +31,6 @@ class VectorRows(NamedTuple):
     """(N, D) float32"""
     rows: list[int]
     """Numbers of the rows, from 1; rows without a vector are left out."""
-
-
-def check_vectors_file(path: Path) -> None:
-    """Check, before anything is computed, that `writing_vectors` can write a file.
-
-    Raises:
-        UsageError: the extension is not that of a format.
-        MachineError: the file cannot be written.
-    """
-    suffix = path.suffix.lower()
-    if suffix not in _WRITERS:
-        extension = f"the unknown extension {path.suffix!r}" if path.suffix else "no extension"
-        hint = nearest(suffix, _WRITERS)
-        raise UsageError(f"{path}: has {extension}; vectors are written as {', '.join(_WRITERS)}.{hint}")
-    check_replaceable(path)
-
-
-@contextmanager
-def writing_vectors(path: Path, *, dimension: int, about: Mapping[str, Any]) -> Iterator[Add]:
-    """Yield a function that appends texts with their (N, D) vectors, and their keys; the file is published if the block
-    succeeds.
-
-    A vector of NaN is that of a row without a vector. The keys are the other columns of a row, the same for all rows.
-
-    Args:
-        about: a description of the model of the vectors; stored in .parquet only.
-    Raises:
-        UsageError, MachineError: as `check_vectors_file`, and a full disk.
-    """
-    check_vectors_file(path)
-    with replacing(path) as temporary, _WRITERS[path.suffix.lower()](temporary, dimension, about) as add:
-        yield add
-
-
-@contextmanager
-def _write_npy(path: Path, dimension: int, about: Mapping[str, Any]) -> Iterator[Add]:
-    """numpy reserves space in the header for the number of rows, so that it can be filled in at the end."""
-    import numpy as np
-
-    rows = 0
-
-    def header() -> dict[str, Any]:
-        return {"descr": "<f4", "fortran_order": False, "shape": (rows, dimension)}
-
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header())
-        start = file.tell()
-
-        def add(texts: Sequence[str], vectors: np.ndarray, keys: Keys = ()) -> None:
-            nonlocal rows
-            rows += len(texts)
-            file.write(vectors.astype("<f4").tobytes())
-
-        yield add
-        file.seek(0)
-        np.lib.format.write_array_header_1_0(file, header())
-        assert file.tell() == start, "the header has grown into the vectors"
-
-
-@contextmanager
-def _write_jsonl(path: Path, dimension: int, about: Mapping[str, Any]) -> Iterator[Add]:
-    with path.open("w", encoding="utf-8") as file:
-
-        def add(texts: Sequence[str], vectors: np.ndarray, keys: Keys = ()) -> None:
-            for text, vector, row_keys in zip(texts, vectors, keys or [{}] * len(texts), strict=True):
-                record = {**row_keys, "text": text, _VECTOR: short_numbers(vector) if _is_vector(vector) else None}
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-        yield add
-
-
-@contextmanager
-def _write_parquet(path: Path, dimension: int, about: Mapping[str, Any]) -> Iterator[Add]:
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with ExitStack() as stack:
-        writer: pq.ParquetWriter | None = None
-
-        def add(texts: Sequence[str], vectors: np.ndarray, keys: Keys = ()) -> None:
-            nonlocal writer
-            filled = [_is_vector(vector) for vector in vectors]
-            offsets = pa.array([at * dimension for at in range(len(filled) + 1)], pa.int32())
-            values = pa.array(vectors.reshape(-1), pa.float32())
-            nulls = pa.array([not is_filled for is_filled in filled])
-            columns = {name: [row_keys[name] for row_keys in keys] for name in (keys[0] if keys else ())}
-            arrays = {
-                **{name: _column_array(values, as_text=name == "id") for name, values in columns.items()},
-                "text": pa.array(texts, pa.string()),
-                _VECTOR: pa.ListArray.from_arrays(offsets, values, mask=nulls),
-            }
-            table = pa.table(arrays).replace_schema_metadata({_ABOUT: json.dumps(about)})
-            if writer is None:
-                writer = stack.enter_context(pq.ParquetWriter(path, table.schema))
-            writer.write_table(table)
-
-        yield add
-        if writer is None:
-            add([], np.empty((0, dimension), dtype=np.float32), [])
-
-
-def _column_array(values: Sequence[Any], *, as_text: bool) -> Any:
-    """An array of whole numbers, or of texts: ids of one file may have several types."""
-    import pyarrow as pa
-
-    if as_text:
-        return pa.array([value if value is None else str(value) for value in values], pa.string())
-    return pa.array(values, pa.int64())
-
-
-def _is_vector(vector: np.ndarray) -> bool:
-    import numpy as np
-
-    return not np.isnan(vector).any()
-
-
-_WRITERS: Mapping[str, Callable[[Path, int, Mapping[str, Any]], AbstractContextManager[Add]]] = {
-    ".npy": _write_npy,
-    ".jsonl": _write_jsonl,
-    ".parquet": _write_parquet,
-}
-
-
-def short_numbers(vector: np.ndarray) -> list[float]:
-    """A float32 vector as the shortest numbers that read back as the same float32."""
-    numbers: list[float] = vector.astype(str).astype(float).tolist()
-    return numbers
 
 
 class VectorFile:
@@ -191,7 +52,7 @@ class VectorFile:
             return None
         parquet_columns(self._path, self.name)  # an error if it is not Parquet
         with open_regular_file(self._path, self.name) as file, damage_reported(self.name):
-            metadata = (open_parquet(file).schema_arrow.metadata or {}).get(_ABOUT)
+            metadata = (open_parquet(file).schema_arrow.metadata or {}).get(ABOUT)
         if metadata is None:
             return None
         try:
@@ -236,14 +97,14 @@ class VectorFile:
         records = good_records(read_jsonl(self._path, self.name), lambda number: f"{self.name}:{number}")
         while batch := list(islice(records, _READ_ROWS)):
             texts = [record.get(self._column) for _, record in batch]
-            yield [f"{self.name}:{number}" for number, _ in batch], texts, [record.get(_VECTOR) for _, record in batch]
+            yield [f"{self.name}:{number}" for number, _ in batch], texts, [record.get(VECTOR) for _, record in batch]
 
     def _parquet_chunks(self) -> Iterator[tuple[list[str], list[Any], list[Any]]]:
         first_row = 0
         with open_regular_file(self._path, self.name) as file, damage_reported(self.name):
             parquet = open_parquet(file)
-            for batch in parquet.iter_batches(batch_size=_READ_ROWS, columns=[self._column, _VECTOR]):
-                texts, vectors = batch.column(self._column).to_pylist(), batch.column(_VECTOR)
+            for batch in parquet.iter_batches(batch_size=_READ_ROWS, columns=[self._column, VECTOR]):
+                texts, vectors = batch.column(self._column).to_pylist(), batch.column(VECTOR)
                 arrays = [
                     row.values.to_numpy(zero_copy_only=False)
                     if row.is_valid and "list" in str(row.type)
@@ -267,7 +128,7 @@ def open_vectors(path: Path, *, column: str = "text") -> VectorFile | None:
             columns = first_keys(read_jsonl(path, path.as_posix()))
         case _:
             return None
-    return VectorFile(path, column=column) if {column, _VECTOR} <= set(columns) else None
+    return VectorFile(path, column=column) if {column, VECTOR} <= set(columns) else None
 
 
 def _checked(value: Any, place: str, *, dimension: int | None) -> np.ndarray:
@@ -278,11 +139,11 @@ def _checked(value: Any, place: str, *, dimension: int | None) -> np.ndarray:
         with np.errstate(over="ignore"):  # too large for float32 becomes infinite, and is an error below
             vector = np.asarray(value, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{place}: {_VECTOR!r} is not a list of numbers. Embed the texts again.") from error
+        raise DataError(f"{place}: {VECTOR!r} is not a list of numbers. Embed the texts again.") from error
     if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
-        raise DataError(f"{place}: {_VECTOR!r} is not a list of finite numbers. Embed the texts again.")
+        raise DataError(f"{place}: {VECTOR!r} is not a list of finite numbers. Embed the texts again.")
     if dimension is not None and len(vector) != dimension:
-        fault = f"{_VECTOR!r} has {len(vector):,} numbers, earlier rows have {dimension:,}"
+        fault = f"{VECTOR!r} has {len(vector):,} numbers, earlier rows have {dimension:,}"
         raise DataError(f"{place}: {fault}. Embed the texts again.")
     return vector
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from llmkit.recipe.blocks import GenerationBlock
-from llmkit.tasks.base import Engine
+from llmkit.recipe.generation import GenerationBlock
+from llmkit.tasks.engine import Engine
 
 logger = logging.getLogger("llmkit")
 Counts = tuple[int, int, int]

@@ -18,7 +18,8 @@ from llmkit.evaluation.length_limit import Counts, LengthCounter, length_limit_d
 from llmkit.evaluation.metrics import score_texts
 from llmkit.evaluation.metrics.language_model import loss_scores
 from llmkit.evaluation.metrics.rouge import RougeTokenizer
-from llmkit.tasks.base import WRITING_HEADS, Engine, Scores, Task, count_targets
+from llmkit.tasks.base import WRITING_HEADS, Scores, Task, count_targets
+from llmkit.tasks.engine import Engine
 
 logger = logging.getLogger("llmkit")
 _BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}

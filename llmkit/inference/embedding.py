@@ -1,8 +1,8 @@
-"""From texts to vectors, and from a vector to its nearest rows, with an engine and a tokenizer.
+"""From texts to vectors, with an engine and a tokenizer.
 
 Texts are read in chunks and vectors keep their order, so that a file of any length is processed in bounded memory.
 Knows no files and no commands.
-Legend: N texts, Q queries, D numbers of a vector, k results.
+Legend: N texts, D numbers of a vector.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, get_args
 from llmkit.errors import UsageError, nearest
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.pooling import Pooling
-from llmkit.tasks.encoding import token_ids
 from llmkit.tasks.inputs import LongTextCount, check_texts, encode_whole, numbered_chunks
-from llmkit.tasks.similarity import Similarity, similarities, unit_vectors
+from llmkit.tasks.similarity import unit_vectors
+from llmkit.tasks.token_ids import token_ids
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,17 +61,6 @@ class Embedded:
     texts: list[str]
     vectors: np.ndarray
     """(N, D) float32"""
-
-
-@dataclass(frozen=True)
-class Found:
-    """A row that is near a query."""
-
-    score: float
-    """The similarity: a cosine is -1 to 1; distances are negative."""
-    row: int
-    """From 1."""
-    text: str
 
 
 @dataclass(frozen=True)
@@ -252,39 +241,6 @@ def _finished(loaded: LoadedModel, vectors: np.ndarray, options: VectorOptions) 
         vectors = unit_vectors(vectors)
     vectors = vectors[:, : options.dimension]
     return unit_vectors(vectors) if options.unit_length == "last" else vectors
-
-
-class NearestRows:
-    """The `top_k` rows nearest to each query, exact, over chunks of rows that are each seen once."""
-
-    def __init__(self, queries: np.ndarray, *, top_k: int, similarity: Similarity = "cosine") -> None:
-        """`queries` are (Q, D), of any length."""
-        self._queries = queries.astype("float64")  # (Q, D)
-        self._similarity = similarity
-        self._top_k = top_k
-        self._rows = 0
-        self._best: list[list[Found]] = [[] for _ in queries]
-
-    def add(self, texts: Sequence[str], vectors: np.ndarray, rows: Sequence[int] | None = None) -> None:
-        """Add the next rows; `vectors` are (N, D), of any length.
-
-        Args:
-            rows: their numbers, ascending; without them, they follow those before, from 1.
-        """
-        import numpy as np
-
-        rows = range(self._rows + 1, self._rows + len(texts) + 1) if rows is None else rows
-        scores = similarities(self._queries, vectors.astype(np.float64), similarity=self._similarity)  # (Q, N)
-        for best, row_scores in zip(self._best, scores, strict=True):
-            nearest = np.argsort(-row_scores, kind="stable")[: self._top_k]  # of equal rows, the first one
-            best += [Found(float(row_scores[index]), rows[int(index)], texts[index]) for index in nearest]
-            best.sort(key=lambda result: (-result.score, result.row))
-            del best[self._top_k :]
-        self._rows += len(texts)
-
-    def results(self) -> list[list[Found]]:
-        """For each query its nearest rows so far, the nearest first; fewer than `top_k` where there are fewer rows."""
-        return self._best
 
 
 def _windows(loaded: LoadedModel, texts: Sequence[str], *, size: int, prompt: str = "") -> list[list[list[int]]]:

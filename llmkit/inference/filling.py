@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.encoding import token_ids
 from llmkit.tasks.inputs import check_texts, numbered_chunks
+from llmkit.tasks.token_ids import token_ids
 from llmkit.tasks.unknown import UnknownCount
 
 if TYPE_CHECKING:

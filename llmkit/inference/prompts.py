@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from llmkit.errors import DataError
 from llmkit.models.chat import Messages
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import GenerationBlock
-from llmkit.tasks.base import Engine
+from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.decoding import TextDecoder, Written
+from llmkit.tasks.engine import Engine
 from llmkit.tasks.instruction.predict import FittedPrompt, answer_fitted, fit_prompts, too_long
 
 logger = logging.getLogger("llmkit")

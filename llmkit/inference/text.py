@@ -11,19 +11,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from llmkit.errors import UsageError
+from llmkit.inference.prompt_ids import encode_for_model
 from llmkit.inference.prompts import AnsweredPrompts, Prompt
-from llmkit.models.chat import contents_of, encode_prompts
+from llmkit.models.chat import contents_of
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import GenerationBlock
-from llmkit.tasks.base import Engine, StreamingEngine
+from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.decoding import LimitCount, TextDecoder, Written, stream_ids, stripped, written
-from llmkit.tasks.encoding import token_ids
+from llmkit.tasks.engine import Engine, StreamingEngine
 from llmkit.tasks.inputs import (
-    Encoded,
     LongTextCount,
     Overflow,
     check_texts,
-    encode_whole,
     numbered_chunks,
 )
 from llmkit.tasks.seq2seq.chunks import TextSplitter, write_in_rounds
@@ -184,7 +182,9 @@ def stream_text(
         UsageError, DataError, ModelError: as `generate_texts` with overflow `error`, before the first chunk.
     """
     check_texts([prompt], first_row=1, may_be_empty=not as_turn)
-    encoded = _encode(loaded, [Prompt(prompt)], first_row=1, options=options, overflow="error", as_turns=as_turn)[0]
+    encoded = encode_for_model(
+        loaded, [Prompt(prompt)], first_row=1, options=options, overflow="error", as_turns=as_turn
+    )[0]
     unknown = UnknownCount(loaded.tokenizer)
     unknown.add([prompt], [encoded.ids], names_are_text=as_turn or loaded.tokenizer.split_special_tokens)
     unknown.report()
@@ -220,7 +220,7 @@ def _generate(
                     cut_texts.add(*(answer.finished for answer in answers))
                     yield _generation(item, answers, truncated_tokens=0, unknown_tokens=count)
                 continue
-            encoded = _encode(
+            encoded = encode_for_model(
                 loaded, chunk, first_row=first_row, options=options, overflow=overflow, prefix=prefix, as_turns=as_turns
             )
             long_texts.add([prompt.truncated_tokens for prompt in encoded])
@@ -259,65 +259,3 @@ def _options_of_chunk(options: GenerationBlock, *, first_row: int) -> Generation
         return options
     seed = int(np.random.SeedSequence((options.seed, first_row)).generate_state(1)[0])
     return options.model_copy(update={"seed": seed})
-
-
-def _encode(
-    loaded: LoadedModel,
-    prompts: Sequence[Prompt],
-    *,
-    first_row: int,
-    options: GenerationBlock,
-    overflow: Overflow,
-    prefix: str = "",
-    as_turns: bool = False,
-) -> list[Encoded]:
-    if as_turns:
-        ids = encode_prompts(loaded, [prompt.chat for prompt in prompts])
-        return _fitted(loaded, ids, first_row=first_row, options=options, overflow=overflow)
-    texts = [(prefix if prompt.prefix is None else prompt.prefix) + prompt.text for prompt in prompts]
-    if loaded.family.continues_prompts:
-        ids = token_ids(loaded.tokenizer, texts, special=False)
-        return _fitted(loaded, ids, first_row=first_row, options=options, overflow=overflow)
-    return encode_whole(loaded, texts, first_row=first_row, overflow=overflow)
-
-
-def _fitted(
-    loaded: LoadedModel, prompts: Sequence[list[int]], *, first_row: int, options: GenerationBlock, overflow: Overflow
-) -> list[Encoded]:
-    """Ids of GPT-2 prompts that leave room for the new tokens."""
-    if options.max_new_tokens is None:
-        raise ValueError("max_new_tokens must be set before text is generated")
-    room = loaded.window - options.max_new_tokens if options.max_length is None else options.max_length - 1
-    if room < 1:
-        raise UsageError(
-            f"1 + {options.max_new_tokens:,} > {loaded.window:,}: {loaded.name} has {loaded.window:,} positions for "
-            f"a prompt and its new tokens; lower max_new_tokens to {loaded.window - 1:,} or less"
-        )
-    encoded = []
-    for row, ids in enumerate(prompts, start=first_row):
-        if len(ids) > room and overflow == "error":
-            raise UsageError(f"row {row:,}: {_too_long(loaded, options, tokens=len(ids))}")
-        prompt_ids = ids[-room:] or [_start_id(loaded)]
-        encoded.append(Encoded(prompt_ids, max(len(ids) - room, 0), ids))
-    return encoded
-
-
-def _too_long(loaded: LoadedModel, options: GenerationBlock, *, tokens: int) -> str:
-    if options.max_length is not None:
-        return (
-            f"the prompt has {tokens:,} tokens, and max_length {options.max_length:,} of {loaded.name} counts it; "
-            "give max_new_tokens, shorten the prompt, or allow its start to be truncated with overflow truncate"
-        )
-    return (
-        f"{tokens:,} + {options.max_new_tokens:,} > {loaded.window:,}: the prompt and max_new_tokens exceed the "
-        f"positions of {loaded.name}; lower max_new_tokens, shorten the prompt, or allow its start to be truncated with "
-        "overflow truncate"
-    )
-
-
-def _start_id(loaded: LoadedModel) -> int:
-    """The token before a text in training: the end of the previous text."""
-    for token in (loaded.tokenizer.eos_token_id, loaded.tokenizer.bos_token_id):
-        if token is not None:
-            return int(token)
-    raise UsageError(f"the prompt is empty, and {loaded.name} has no token that starts a text; give a prompt")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from llmkit.errors import ModelError
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 
 SAME_NAME = (
     "max_new_tokens",

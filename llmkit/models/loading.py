@@ -25,7 +25,7 @@ from llmkit.models.families import (
 )
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.resolve import ResolvedModel, find_model
-from llmkit.models.sentence_modules import check_modules, read_sentence_modules
+from llmkit.models.sentence_reading import check_modules, read_sentence_modules
 from llmkit.models.threads import one_load_at_a_time
 from llmkit.models.tokenizer_files import TOKENIZER_CONFIG, read_tokenizer
 from llmkit.models.tokenizers import train_tokenizer
@@ -121,16 +121,7 @@ def load_model(
     model_type = resolved.config.get("model_type")
     family = family_of(model_type, name=resolved.name)
     cls = family.model_class(head, model_type=str(model_type))
-    config = read_config(cls, resolved)
-    config.vocab_size = embedding_rows(resolved) or config.vocab_size
-    if str((config.architectures or [""])[0]).endswith("ForMultipleChoice"):
-        _name_labels(config, _UNNAMED)  # its classifier has one output, even if the config has more labels
-    if head in LABELLED_HEADS:
-        if not new_head:
-            _refuse_other_labels(config, cls, resolved)
-        _check_labels(config, resolved, labels, any_order=any_order)
-    elif head in SPAN_HEADS:
-        config.num_labels = 2  # start and end
+    config = _config(cls, resolved, head=head, labels=labels, any_order=any_order, new_head=new_head)
     sentence = None
     if head == "embedding" and resolved.sentence is not None:
         sentence = read_sentence_modules(resolved.sentence, hidden=config.hidden_size, name=resolved.name)
@@ -160,6 +151,29 @@ def load_model(
     check_tokenizer(loaded)
     family.prepare(model, tokenizer, head)
     return loaded
+
+
+def _config(
+    cls: type[PreTrainedModel],
+    resolved: ResolvedModel,
+    *,
+    head: Head,
+    labels: tuple[str, ...] | None,
+    any_order: bool,
+    new_head: bool,
+) -> PreTrainedConfig:
+    """The checkpoint's config, with the size of its vocabulary and the classes of the head; see `load_model`."""
+    config = read_config(cls, resolved)
+    config.vocab_size = embedding_rows(resolved) or config.vocab_size
+    if str((config.architectures or [""])[0]).endswith("ForMultipleChoice"):
+        _name_labels(config, _UNNAMED)  # its classifier has one output, even if the config has more labels
+    if head in LABELLED_HEADS:
+        if not new_head:
+            _refuse_other_labels(config, cls, resolved)
+        _check_labels(config, resolved, labels, any_order=any_order)
+    elif head in SPAN_HEADS:
+        config.num_labels = 2  # start and end
+    return config
 
 
 def _put_in_lower_case(tokenizer: PreTrainedTokenizerFast) -> None:

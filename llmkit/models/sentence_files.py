@@ -1,6 +1,6 @@
 """The modules that a sentence-transformers folder lists in modules.json, and where each of them is.
 
-`sentence_modules.py` reads what these files contain.
+`sentence_reading.py` reads what these files contain.
 """
 
 from __future__ import annotations

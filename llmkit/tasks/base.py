@@ -2,12 +2,12 @@
 
 A task is a package with a recipe class (`TaskRecipe`) and a task class (`Task`); `tasks/__init__.py` lists the former,
 `tasks/build.py` the latter.
-Legend: N examples, B batch, T tokens, C classes, V vocabulary.
+Legend: N examples, B batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
     from llmkit.models.scale import TargetScale
-    from llmkit.recipe.blocks import GenerationBlock
+    from llmkit.tasks.engine import Engine
 
 Batch = Mapping[str, "Tensor"]
 """The model's keyword arguments, plus `labels`: the target of each output, -100 where it does not count in the loss."""
@@ -49,37 +49,6 @@ def target_ids(batch: Batch) -> NDArray[np.int64]:
     labels = batch["labels"]
     ids: NDArray[np.int64] = labels[labels != IGNORED].numpy()
     return ids
-
-
-class Engine(Protocol):
-    """Token ids in, logits or token ids out, in the same order. It batches any number of sequences itself."""
-
-    def class_logits(self, sequences: Sequence[Sequence[int]], *, pairs: bool = False) -> np.ndarray:
-        """(N, C) float32 logits of a classifier."""
-        ...
-
-    def token_logits(self, sequences: Sequence[Sequence[int]], *, pairs: bool = False) -> list[np.ndarray]:
-        """For each sequence (T, C) float32 logits of its tokens.
-
-        Args:
-            pairs: each sequence is two segments with a separator after each; BERT needs their token type ids.
-        """
-        ...
-
-    def generate(self, sequences: Sequence[Sequence[int]], options: GenerationBlock) -> list[list[list[int]]]:
-        """For each sequence, `options.num_return_sequences` lists of new ids, without prompt, padding or end-of-text.
-
-        `options.max_new_tokens` must be set. Sequences are encoder inputs for T5 and prompts for GPT-2.
-        """
-        ...
-
-
-class StreamingEngine(Engine, Protocol):
-    """An engine that can also generate a sequence token by token."""
-
-    def generate_stream(self, sequence: Sequence[int], options: GenerationBlock) -> Generator[int, None, None]:
-        """The ids of `generate([sequence], options)[0][0]` as they are generated; closing it stops."""
-        ...
 
 
 @dataclass(frozen=True)

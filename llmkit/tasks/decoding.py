@@ -16,10 +16,10 @@ from typing import NamedTuple
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.special_tokens import special_ids_of
 from llmkit.models.threads import locked_tokenizer
-from llmkit.recipe.blocks import GenerationBlock
-from llmkit.tasks.base import StreamingEngine
-from llmkit.tasks.encoding import token_ids
+from llmkit.recipe.generation import GenerationBlock
+from llmkit.tasks.engine import StreamingEngine
 from llmkit.tasks.saved import SavedWriting, writing_config
+from llmkit.tasks.token_ids import token_ids
 
 logger = logging.getLogger("llmkit")
 _LEAD_TOKENS = 16

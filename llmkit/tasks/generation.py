@@ -14,7 +14,8 @@ from llmkit.models.generation import (
     without_sampling,
 )
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import BEAM_OPTIONS, Block, GenerationBlock
+from llmkit.recipe.blocks import Block
+from llmkit.recipe.generation import BEAM_OPTIONS, GenerationBlock
 
 logger = logging.getLogger("llmkit")
 NOT_FOLLOWED = (

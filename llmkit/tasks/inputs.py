@@ -14,7 +14,8 @@ from typing import Literal
 from llmkit.data.lengths import TruncationCount
 from llmkit.errors import DataError
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.encoding import Item, cut_ids, in_chunks, token_ids
+from llmkit.tasks.encoding import Item, in_chunks
+from llmkit.tasks.token_ids import cut_ids, token_ids
 from llmkit.tasks.unknown import UnknownCount
 
 logger = logging.getLogger("llmkit")

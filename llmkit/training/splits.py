@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from llmkit.data.bad_rows import OnBadRow
 from llmkit.data.column_types import texts_for_split
+from llmkit.data.fields import Fields
 from llmkit.data.rows import Row, RowSource
 from llmkit.data.sources import open_rows
 from llmkit.data.splits import split_of
@@ -165,17 +166,19 @@ def _share(setting: str | tuple[str, ...] | None) -> float:
 def _open(recipe: TaskRecipe, sources: tuple[str, ...], *, split: Split, max_rows: int | None) -> RowSource:
     return open_rows(
         sources,
-        column_types=recipe.column_types,
-        optional=recipe.OPTIONAL_FIELDS,
-        groups=recipe.FIELD_GROUPS,
-        aliases=recipe.COLUMN_ALIASES,
-        columns=recipe.data.columns,
+        Fields(
+            column_types=recipe.column_types,
+            optional=recipe.OPTIONAL_FIELDS,
+            groups=recipe.FIELD_GROUPS,
+            aliases=recipe.COLUMN_ALIASES,
+            columns=recipe.data.columns,
+            label_sets=recipe.label_sets(),
+        ),
         max_rows=max_rows,
         split=split,
         text_files=getattr(recipe, "text_files", "line"),
         quoting=recipe.data.quoting,
         offsets=recipe.data.offsets,
-        label_sets=recipe.label_sets(),
         check=partial(recipe.check_row, labels=None),
         on_bad_row=on_bad_row(recipe.data),
         advice="data.skip_bad_rows: true",

@@ -16,6 +16,7 @@ from tiny_recipes import llmkit as command_line
 from tiny_recipes import write_jsonl
 
 import llmkit
+from llmkit.data.fields import Fields
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError, UsageError
 from llmkit.recipe.recipe import LabelSets
@@ -59,9 +60,11 @@ def read(
 ) -> list[list[str]]:
     rows = open_rows(
         [source],
-        column_types={"text": "text", "labels": "labels"},
-        columns=columns or {},
-        label_sets=LabelSets(tuple(names), separator),
+        Fields(
+            column_types={"text": "text", "labels": "labels"},
+            columns=columns or {},
+            label_sets=LabelSets(tuple(names), separator),
+        ),
     )
     return [row.fields["labels"] for row in rows]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from facts import facts, says
 
+from llmkit.data.fields import Fields
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
 from llmkit.recipe.blocks import ColumnType
@@ -37,7 +38,7 @@ def _tar(content: bytes) -> bytes:
 
 
 def _read(*sources: str) -> list[dict[str, str]]:
-    return [row.fields for row in open_rows(sources, column_types=COLUMN_TYPES, columns={})]
+    return [row.fields for row in open_rows(sources, Fields(column_types=COLUMN_TYPES))]
 
 
 BAD_FILES = [
@@ -171,7 +172,7 @@ def test_every_file_is_checked_for_columns_before_the_first_row(
     Path("b.csv").write_text("body,label\na,x\n")
     Path("c.jsonl").write_text('{"text": "a", "lable": 1}\n')
     with pytest.raises(DataError) as caught:
-        open_rows(["*.csv", "c.jsonl"], column_types=COLUMN_TYPES, columns={})
+        open_rows(["*.csv", "c.jsonl"], Fields(column_types=COLUMN_TYPES))
     problems = str(caught.value).splitlines()
     assert [problem.split(":")[0] for problem in problems] == ["b.csv", "c.jsonl"]
 
@@ -186,7 +187,7 @@ def test_a_file_named_twice_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_file_that_changes_between_two_readings_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("text,label\na,x\n")
-    source = open_rows([str(path)], column_types=COLUMN_TYPES, columns={})
+    source = open_rows([str(path)], Fields(column_types=COLUMN_TYPES))
     assert len(list(source)) == 1
     path.write_text("text,label\na,x\nb,y\n")
     with pytest.raises(DataError, match=facts("a.csv:", "changed")):

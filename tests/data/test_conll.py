@@ -13,6 +13,7 @@ from facts import facts, logged, says
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmkit.data.fields import Fields
 from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
@@ -25,7 +26,7 @@ SHAPES: dict[str, Any] = {
 
 
 def rows_of(path: Path, **columns: str) -> list[Row]:
-    return list(open_rows([str(path)], columns=columns, **SHAPES))
+    return list(open_rows([str(path)], Fields(columns=columns, **SHAPES)))
 
 
 def written(path: Path, content: str) -> Path:
@@ -96,7 +97,7 @@ def test_a_broken_line_is_named_by_its_number(content: str, stated: list[object]
 
 def test_a_conll_file_is_read_as_a_stream(tmp_path: Path) -> None:
     path = written(tmp_path / "a.conll", "EU B\n\nrejects O\n\nbroken\n")
-    rows = iter(open_rows([str(path)], columns={}, **SHAPES))
+    rows = iter(open_rows([str(path)], Fields(**SHAPES)))
     assert next(rows).fields["words"] == ["EU"]
     assert next(rows).fields["words"] == ["rejects"]
     with pytest.raises(DataError, match=r"a\.conll:5"):

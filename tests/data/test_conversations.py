@@ -11,6 +11,7 @@ import pytest
 from builders import recipe_of
 from facts import facts, says
 
+from llmkit.data.fields import Fields
 from llmkit.data.rows import RowSource
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
@@ -25,10 +26,12 @@ def opened(folder: Path, *records: Mapping[str, Any], columns: Mapping[str, str]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     return open_rows(
         [str(path)],
-        column_types=InstructionRecipe.COLUMN_TYPES,
-        columns=columns or {},
-        optional=InstructionRecipe.OPTIONAL_FIELDS,
-        groups=InstructionRecipe.FIELD_GROUPS,
+        Fields(
+            column_types=InstructionRecipe.COLUMN_TYPES,
+            columns=columns or {},
+            optional=InstructionRecipe.OPTIONAL_FIELDS,
+            groups=InstructionRecipe.FIELD_GROUPS,
+        ),
     )
 
 

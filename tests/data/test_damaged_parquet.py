@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from facts import facts
 
+from llmkit.data.fields import Fields
 from llmkit.data.sources import open_rows
 from llmkit.data.vectors import open_vectors
 from llmkit.errors import DataError
@@ -45,7 +46,7 @@ def _with_footer(content: bytes, old: bytes, new: bytes) -> bytes:
 
 
 def _read(path: Path) -> int:
-    return len(list(open_rows([str(path)], column_types={"text": "text"}, columns={})))
+    return len(list(open_rows([str(path)], Fields(column_types={"text": "text"}))))
 
 
 @pytest.mark.parametrize("claimed", [2**60, 2**31, ROWS + 1])

@@ -22,11 +22,12 @@ OFFLINE = {"HF_HUB_OFFLINE": "1"}
 # huggingface_hub reads its settings when it is imported, so each client is a process; several sources save imports.
 CLIENT = """
 import sys
+from llmkit.data.fields import Fields
 from llmkit.data.sources import open_rows
 from llmkit.errors import LlmkitError
 for source in sys.argv[1:]:
     try:
-        rows = open_rows([source], column_types={"text": "text", "label": "label", "tags": "labels"}, columns={})
+        rows = open_rows([source], Fields(column_types={"text": "text", "label": "label", "tags": "labels"}))
         print(repr(([tuple(row) for row in rows], rows.fingerprint())))
     except LlmkitError as error:
         print(repr((error.exit_code, str(error))))

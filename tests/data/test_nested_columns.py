@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from facts import facts, says
 
+from llmkit.data.fields import Fields
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
 from llmkit.recipe.blocks import ColumnType
@@ -28,7 +29,7 @@ def jsonl(folder: Path, *records: object) -> Path:
 
 
 def read(path: Path, columns: dict[str, str]) -> list[dict[str, str]]:
-    return [row.fields for row in open_rows([str(path)], column_types=COLUMN_TYPES, columns=columns)]
+    return [row.fields for row in open_rows([str(path)], Fields(column_types=COLUMN_TYPES, columns=columns))]
 
 
 @pytest.mark.parametrize("extension", ["jsonl", "parquet"])
@@ -76,7 +77,7 @@ def test_words_and_tags_may_be_keys_of_one_object(tmp_path: Path) -> None:
     path = jsonl(tmp_path, {"ex": {"tokens": ["Ada"], "tags": ["B-PER"]}})
     columns = {"words": "ex.tokens", "tags": "ex.tags"}
     rows = open_rows(
-        [str(path)], column_types=column_types, columns=columns, groups=TokenClassificationRecipe.FIELD_GROUPS
+        [str(path)], Fields(column_types=column_types, columns=columns, groups=TokenClassificationRecipe.FIELD_GROUPS)
     )
     assert [row.fields for row in rows] == [{"words": ["Ada"], "tags": ["B-PER"]}]
 
@@ -87,9 +88,11 @@ def test_of_two_nested_columns_the_one_that_is_missing_is_named(tmp_path: Path) 
     with pytest.raises(DataError, match=facts("'other.tags'", "'ex'")):
         open_rows(
             [str(path)],
-            column_types=TokenClassificationRecipe.COLUMN_TYPES,
-            columns=columns,
-            groups=TokenClassificationRecipe.FIELD_GROUPS,
+            Fields(
+                column_types=TokenClassificationRecipe.COLUMN_TYPES,
+                columns=columns,
+                groups=TokenClassificationRecipe.FIELD_GROUPS,
+            ),
         )
 
 
@@ -100,7 +103,7 @@ def test_a_row_with_a_blank_optional_text_is_passed_over_where_that_is_not_none(
     """A blank text_pair was trained on without a word."""
     path = jsonl(tmp_path, {"text": "a", "text_pair": " "}, {"text": "b", "text_pair": "c"})
     column_types: dict[str, ColumnType] = {"text": "text", "text_pair": "text"}
-    rows = open_rows([str(path)], column_types=column_types, columns={}, optional={"text_pair": blank_is_none})
+    rows = open_rows([str(path)], Fields(column_types=column_types, optional={"text_pair": blank_is_none}))
     assert len(list(rows)) == used
     assert list(rows.skipped.values()) == ([] if blank_is_none else [1])
 
@@ -112,8 +115,6 @@ def test_only_a_second_text_is_more_than_none_where_it_is_blank() -> None:
 
 def test_an_optional_role_may_be_blank(tmp_path: Path) -> None:
     path = jsonl(tmp_path, {"text": "a", "prefix": ""}, {"text": " ", "prefix": "b"})
-    rows = open_rows(
-        [str(path)], column_types={"text": "text", "prefix": "text"}, columns={}, optional={"prefix": True}
-    )
+    rows = open_rows([str(path)], Fields(column_types={"text": "text", "prefix": "text"}, optional={"prefix": True}))
     assert [row.fields for row in rows] == [{"text": "a", "prefix": ""}]
     assert list(rows.skipped.values()) == [1]

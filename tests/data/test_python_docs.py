@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from llmkit.data.fields import Fields
 from llmkit.data.python_docs import (
     COLUMNS,
     LABELS,
@@ -92,7 +93,7 @@ def test_the_source_gives_rows_with_a_fingerprint_of_versions_and_content(
     docs: Docs, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LLMKIT_CACHE", str(cache))
-    source = open_rows(["builtin:python-docs"], column_types={"text": "text", "label": "label"}, columns={})
+    source = open_rows(["builtin:python-docs"], Fields(column_types={"text": "text", "label": "label"}))
     rows = list(source)
     assert [row.fields for row in rows] == [{"text": row["text"], "label": row["label"]} for row in docs]
     assert rows[12].place == "builtin:python-docs[12]"
@@ -107,7 +108,7 @@ def test_every_answer_of_the_questions_made_of_them_stands_where_it_says(
 ) -> None:
     monkeypatch.setenv("LLMKIT_CACHE", str(cache))
     column_types: dict[str, ColumnType] = {"context": "text", "question": "text", "answers": "answers"}
-    source = open_rows(["builtin:python-docs-questions"], column_types=column_types, columns={})
+    source = open_rows(["builtin:python-docs-questions"], Fields(column_types=column_types))
     rows = list(source)
     for row in rows:
         answers = row.fields["answers"]

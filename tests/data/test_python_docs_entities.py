@@ -7,6 +7,7 @@ import ast
 import pytest
 from facts import says
 
+from llmkit.data.fields import Fields
 from llmkit.data.python_docs import _sample, _source_folder
 from llmkit.data.python_docs_entities import COLUMNS, parameters, prose, row_of, tagged
 from llmkit.data.sources import open_rows
@@ -84,5 +85,5 @@ def test_rows_of_a_package_are_words_with_valid_tags_and_the_same_at_each_readin
 
 def test_a_wrong_name_is_told_all_built_in_sets() -> None:
     with pytest.raises(DataError) as caught:
-        open_rows(["builtin:python-docs-entitys"], column_types={"text": "text"}, columns={})
+        open_rows(["builtin:python-docs-entitys"], Fields(column_types={"text": "text"}))
     says(str(caught.value), "'python-docs-entities'", "builtin:python-docs, builtin:python-docs-entities")

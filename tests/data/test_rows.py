@@ -22,6 +22,7 @@ from facts import facts, logged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmkit.data.fields import Fields
 from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
@@ -35,7 +36,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=
 
 
 def _rows(path: Path, column_types: dict[str, ColumnType] = COLUMN_TYPES, **options: Any) -> list[Row]:
-    return list(open_rows([str(path)], column_types=column_types, columns={}, **options))
+    return list(open_rows([str(path)], Fields(column_types=column_types), **options))
 
 
 def _written(folder: Path, name: str, content: str | bytes) -> Path:
@@ -153,7 +154,7 @@ def test_rows_with_an_empty_text_are_counted_and_warned_of_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = _written(tmp_path, "a.csv", 'text,label\na,x\n,x\nb,x\n" \t",x\n')
-    source = open_rows([str(path)], column_types=COLUMN_TYPES, columns={})
+    source = open_rows([str(path)], Fields(column_types=COLUMN_TYPES))
     with caplog.at_level(logging.WARNING, logger="llmkit"):
         assert len(list(source)) == len(list(source)) == 2
     assert list(source.skipped.values()) == [2]
@@ -163,7 +164,7 @@ def test_rows_with_an_empty_text_are_counted_and_warned_of_once(
 def test_max_rows_counts_usable_rows_over_all_files(tmp_path: Path) -> None:
     _written(tmp_path, "a.csv", "text,label\na,x\n,x\nb,x\n")
     _written(tmp_path, "b.csv", "text,label\nc,x\nd,x\n")
-    source = open_rows([str(tmp_path)], column_types=COLUMN_TYPES, columns={}, max_rows=3)
+    source = open_rows([str(tmp_path)], Fields(column_types=COLUMN_TYPES), max_rows=3)
     assert [row.fields["text"] for row in source] == ["a", "b", "c"]
     assert [each["rows"] for each in source.fingerprint()] == [2, 1]
 
@@ -176,7 +177,7 @@ def test_a_folder_gives_its_known_files_sorted_and_no_hidden_ones(tmp_path: Path
     _written(tmp_path / "below", "c.csv", "text,label\nc,x\n")
     names = [row.fields["text"] for row in _rows(tmp_path)]
     assert names == ["a.csv", "b.csv"]
-    everywhere = open_rows([f"{tmp_path}/**/*.csv"], column_types=COLUMN_TYPES, columns={})
+    everywhere = open_rows([f"{tmp_path}/**/*.csv"], Fields(column_types=COLUMN_TYPES))
     assert [row.fields["text"] for row in everywhere] == ["a.csv", "b.csv", "c"]
 
 
@@ -188,7 +189,7 @@ def test_a_file_whose_name_looks_like_a_glob_is_read_itself(tmp_path: Path) -> N
 
 def test_columns_map_roles_to_names(tmp_path: Path) -> None:
     path = _written(tmp_path, "a.csv", "id,body,stars\n1,good,5\n")
-    source = open_rows([str(path)], column_types=COLUMN_TYPES, columns={"text": "body", "label": "stars"})
+    source = open_rows([str(path)], Fields(column_types=COLUMN_TYPES, columns={"text": "body", "label": "stars"}))
     assert [row.fields for row in source] == [{"text": "good", "label": "5"}]
 
 
@@ -218,7 +219,7 @@ def test_parquet_texts_of_another_type_are_refused(column: pa.Array, stated: lis
 
 def test_the_fingerprint_names_bytes_hash_rows_and_columns(tmp_path: Path) -> None:
     path = _written(tmp_path, "a.csv", "text,label\na,x\n")
-    [found] = open_rows([str(path)], column_types=COLUMN_TYPES, columns={}).fingerprint()
+    [found] = open_rows([str(path)], Fields(column_types=COLUMN_TYPES)).fingerprint()
     assert found == {
         "name": path.as_posix(),
         "bytes": 15,
@@ -238,7 +239,7 @@ def test_a_large_file_is_streamed(name: str, tmp_path: Path) -> None:
         _written(tmp_path, name, "text\n" * (name == "big.csv") + "\n".join(map(line, texts)))
     tracemalloc.start()
     try:
-        source = open_rows([str(tmp_path / name)], column_types=TEXT, columns={})
+        source = open_rows([str(tmp_path / name)], Fields(column_types=TEXT))
         assert len(list(islice(source, 10))) == 10
         assert sum(1 for _ in source) == 20_000
         assert tracemalloc.get_traced_memory()[1] < 8_000_000

@@ -13,6 +13,7 @@ import pytest
 from facts import facts, logged
 
 from llmkit.data.column_types import READERS, ValueFault
+from llmkit.data.fields import Fields
 from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
@@ -23,8 +24,10 @@ CHAT: dict[str, ColumnType] = {"prompt": "text", "input": "text", "response": "t
 GROUPS = (("prompt", "response"), ("messages",))
 
 
-def read(path: Path, column_types: dict[str, ColumnType] = LABELLED, **options: Any) -> list[Row]:
-    return list(open_rows([str(path)], column_types=column_types, columns={}, **options))
+def read(
+    path: Path, column_types: dict[str, ColumnType] = LABELLED, *, keep_empty: bool = False, **fields: Any
+) -> list[Row]:
+    return list(open_rows([str(path)], Fields(column_types=column_types, **fields), keep_empty=keep_empty))
 
 
 def written(path: Path, content: str | bytes) -> Path:

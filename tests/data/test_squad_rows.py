@@ -11,6 +11,7 @@ import pytest
 from facts import facts, logged
 
 from llmkit.data.column_types import READERS
+from llmkit.data.fields import Fields
 from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
@@ -23,7 +24,7 @@ ONE = {"text": ["Bob"], "answer_start": [8]}
 
 
 def read(path: Path) -> list[Row]:
-    return list(open_rows([str(path)], column_types=COLUMN_TYPES, columns={}))
+    return list(open_rows([str(path)], Fields(column_types=COLUMN_TYPES)))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from facts import facts, logged
 
+from llmkit.data.fields import Fields
 from llmkit.data.rows import Row
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
@@ -25,10 +26,12 @@ def tagged_rows(path: Path, *, offsets: Any = "auto", **columns: str) -> list[Ro
     return list(
         open_rows(
             [str(path)],
-            column_types=recipe.COLUMN_TYPES,
-            groups=recipe.FIELD_GROUPS,
-            optional=recipe.OPTIONAL_FIELDS,
-            columns=columns,
+            Fields(
+                column_types=recipe.COLUMN_TYPES,
+                groups=recipe.FIELD_GROUPS,
+                optional=recipe.OPTIONAL_FIELDS,
+                columns=columns,
+            ),
             offsets=offsets,
         )
     )
@@ -155,7 +158,7 @@ def test_class_numbers_of_tags_in_parquet_become_their_names(feature: Any, tmp_p
 
 
 def labelled(path: Path) -> list[str]:
-    rows = open_rows([str(path)], column_types={"text": "text", "label": "label"}, columns={})
+    rows = open_rows([str(path)], Fields(column_types={"text": "text", "label": "label"}))
     assert ClassificationRecipe.COLUMN_TYPES["label"] == "label"
     return [row.fields["label"] for row in rows]
 

@@ -13,6 +13,7 @@ from facts import facts
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llmkit.data.fields import Fields
 from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
 from llmkit.recipe.blocks import ColumnType
@@ -21,7 +22,7 @@ COLUMN_TYPES: dict[str, ColumnType] = {"text": "text", "label": "label"}
 
 
 def read(path: Path, column_types: dict[str, ColumnType] = COLUMN_TYPES, **options: Any) -> list[tuple[str, ...]]:
-    rows = open_rows([str(path)], column_types=column_types, columns={}, keep_empty=True, **options)
+    rows = open_rows([str(path)], Fields(column_types=column_types), keep_empty=True, **options)
     return [tuple(row.fields[field] for field in column_types) for row in rows]
 
 

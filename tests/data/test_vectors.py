@@ -14,7 +14,8 @@ import pytest
 from builders import full_disk
 from facts import facts
 
-from llmkit.data.vectors import check_vectors_file, open_vectors, short_numbers, writing_vectors
+from llmkit.data.vector_writing import check_vectors_file, short_numbers, writing_vectors
+from llmkit.data.vectors import open_vectors
 from llmkit.errors import DataError, MachineError, UsageError
 
 TEXTS = [f"text {number} 🙂\n\x1b" for number in range(25)]

@@ -19,7 +19,7 @@ from transformers import (
 
 from llmkit.models.families import FAMILIES
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 
 SENTENCES = [
     "The small dog runs over the green hill, and the cat sleeps.",

@@ -15,7 +15,7 @@ from llmkit.inference.engines.special_ids import special_ids
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.families import FAMILIES
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 
 VOCABULARY = len(small_t5().tokenizer)
 SIZES = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2, "decoder_start_token_id": 0}

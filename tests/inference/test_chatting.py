@@ -14,7 +14,7 @@ from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.inference.text import generate_texts, stream_text
 from llmkit.models.chat import TEMPLATE, Messages, encode_prompts
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.decoding import stripped
 from llmkit.tasks.instruction.predict import answer_chat, stream_chat
 

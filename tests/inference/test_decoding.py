@@ -17,7 +17,7 @@ from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.inference.text import generate_texts, stream_text
 from llmkit.models.families import FAMILIES
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.decoding import TextDecoder
 from llmkit.tasks.saved import SavedWriting
 from llmkit.tasks.targets import TargetCheck

@@ -19,8 +19,8 @@ from transformers import AutoTokenizer, BertModel, T5EncoderModel
 import llmkit
 from llmkit.api import Model
 from llmkit.errors import DataError, ModelError, UsageError
-from llmkit.inference.embedding import NearestRows
 from llmkit.inference.engines.transformers import TransformersEngine
+from llmkit.inference.nearest_rows import NearestRows
 from llmkit.models.loading import load_model
 
 TEXTS = [sentence(number) for number in range(30)]

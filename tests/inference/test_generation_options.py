@@ -14,7 +14,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from llmkit.inference.engines.special_ids import special_ids
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 
 NEW_TOKENS = 12
 

@@ -17,7 +17,7 @@ from llmkit.inference.text import (
     summarize_texts,
 )
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 
 GREEDY = GenerationBlock(max_new_tokens=12)
 SAMPLED = GenerationBlock(max_new_tokens=12, temperature=1.0)

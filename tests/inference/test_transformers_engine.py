@@ -13,7 +13,7 @@ from llmkit.inference.engines.sampling import _Draw, _RepetitionPenalty
 from llmkit.inference.engines.special_ids import special_ids
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 
 CPU = torch.device("cpu")
 GREEDY = GenerationBlock(max_new_tokens=10)

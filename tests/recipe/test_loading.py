@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from llmkit.errors import RecipeError
-from llmkit.recipe.blocks import ColumnType, GenerationBlock, Names, PositiveInt
+from llmkit.recipe.blocks import ColumnType, Names, PositiveInt
+from llmkit.recipe.generation import GenerationBlock
 from llmkit.recipe.loading import LoadedRecipe, dump_recipe, load_recipe, recipe_schema
 from llmkit.recipe.recipe import Recipe
 

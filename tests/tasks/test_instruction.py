@@ -24,7 +24,7 @@ from llmkit.models.chat import encode_chats, encode_prompts
 from llmkit.models.export import tokenizer_files
 from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.base import count_targets
 from llmkit.tasks.decoding import decode_new
 from llmkit.tasks.instruction.recipe import InstructionRecipe

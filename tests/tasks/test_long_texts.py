@@ -15,11 +15,11 @@ from builders import tiny_model
 from published_models import published_folder
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from llmkit.tasks.encoding import cut_ids, token_ids
 from llmkit.tasks.long_texts import LONG_CHARACTERS, token_runs
 from llmkit.tasks.question_answering.windows import _tokenize
 from llmkit.tasks.seq2seq.chunks import TextSplitter
 from llmkit.tasks.token_classification.subwords import subwords_of_texts
+from llmkit.tasks.token_ids import cut_ids, token_ids
 
 PIECE, LENGTH = 8_192, 30_000
 

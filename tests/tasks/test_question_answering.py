@@ -25,7 +25,8 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED, label_smoothing
 from llmkit.models.tokenizers import train_tokenizer
-from llmkit.recipe.blocks import GenerationBlock, TokenizerBlock
+from llmkit.recipe.blocks import TokenizerBlock
+from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.base import count_targets
 from llmkit.tasks.question_answering.options import AnswerOptions
 from llmkit.tasks.question_answering.predict import answer_options

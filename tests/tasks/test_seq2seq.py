@@ -27,7 +27,7 @@ from llmkit.models.export import model_files
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 from llmkit.recipe.languages import english_name, language_code
 from llmkit.tasks.decoding import Written
 from llmkit.tasks.seq2seq.chunks import split_text, write_in_rounds

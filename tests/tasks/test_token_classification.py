@@ -22,7 +22,8 @@ from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.export import tokenizer_files
 from llmkit.models.losses import IGNORED
-from llmkit.tasks.base import Engine, Task, count_targets
+from llmkit.tasks.base import Task, count_targets
+from llmkit.tasks.engine import Engine
 from llmkit.tasks.token_classification.subwords import (
     WordSubwords,
     overlap_of,

@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from llmkit.inference.engines.special_ids import SpecialIds
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 
 
 def needs_source(options: GenerationBlock) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from transformers import GenerationConfig
 
 from llmkit.inference.engines.special_ids import SpecialIds
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 
 
 def token_limit(options: GenerationBlock) -> int:

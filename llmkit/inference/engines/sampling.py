@@ -26,7 +26,7 @@ from llmkit.errors import ModelError
 from llmkit.inference.engines.constraints import constraint_processors
 from llmkit.inference.engines.special_ids import SpecialIds
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.decoding import Lead, TextDecoder, first_stop
 
 

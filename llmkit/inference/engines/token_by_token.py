@@ -9,7 +9,7 @@ import torch
 
 from llmkit.inference.engines.sampling import logits_processors, uniform_draws
 from llmkit.inference.engines.special_ids import SpecialIds
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 
 
 def greedy_tokens(

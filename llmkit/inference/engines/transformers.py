@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from transformers import StoppingCriteriaList
 
 from llmkit.inference.engines.beam_search import StoppingRule, beam_search
 from llmkit.inference.engines.constraints import needs_source
+from llmkit.inference.engines.forward import evaluating, padded
 from llmkit.inference.engines.generate_call import generation_config, token_limit, without_generation_config
 from llmkit.inference.engines.sampling import StopTexts, logits_processors, refuse_non_finite, uniform_draws
 from llmkit.inference.engines.special_ids import SpecialIds, special_ids
@@ -27,7 +27,7 @@ from llmkit.inference.engines.token_by_token import greedy_tokens
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.pooling import Pooling, pooled
 from llmkit.models.text_logits import text_logits
-from llmkit.recipe.blocks import GenerationBlock
+from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.batching import batches_by_length
 
 CPU_CLASS_TOKENS = 768
@@ -40,7 +40,7 @@ CUDA_TOKENS = 32768  # not measured yet
 
 
 class TransformersEngine:
-    """The `Engine` of tasks/base.py over one model, plus `generate_stream`.
+    """The `Engine` of tasks/engine.py over one model, plus `generate_stream`.
 
     Args:
         loaded: its model is moved to `device`.
@@ -153,9 +153,9 @@ class TransformersEngine:
         """
         lengths = [len(sequence) for sequence in sequences]
         pad_id = self._loaded.tokenizer.pad_token_id
-        with _evaluating(self._model):
+        with evaluating(self._model):
             for indices in batches_by_length(lengths, max_tokens=self._class_tokens):
-                batch = self._padded([sequences[index] for index in indices], pad_id=pad_id, side="right")
+                batch = self._padded([sequences[index] for index in indices], pad_id=pad_id)
                 if pairs:
                     batch |= self._loaded.family.segment_inputs(batch["input_ids"], self._loaded.tokenizer)
                 with torch.inference_mode():  # not around the loop: it would leak into the caller at each yield
@@ -196,7 +196,7 @@ class TransformersEngine:
         ]
         max_tokens = self._beam_tokens if searches else self._generate_tokens
         ids = special_ids(self._loaded)
-        with _evaluating(self._model):
+        with evaluating(self._model):
             for batch in batches_by_length(lengths, max_tokens=max_tokens):
                 batch_rows = [rows[index] for index in batch]
                 prompts = [sequences[index] for index, _ in batch_rows]
@@ -222,7 +222,7 @@ class TransformersEngine:
         ids = special_ids(self._loaded)
         stop = StopTexts(self._loaded, options, ids, prompt_tokens=len(sequence)) if options.stop else None
         new_ids: list[int] = []
-        with _evaluating(self._model):
+        with evaluating(self._model):
             # One token a time through the same processors as a batch.
             for token in greedy_tokens(self._model, sequence, options, ids, device=self._device):
                 if token in ids.ends:
@@ -248,7 +248,7 @@ class TransformersEngine:
         )
         output = beam_search(
             self._model,
-            self._padded(prompts, pad_id=ids.pad, side="right"),
+            self._padded(prompts, pad_id=ids.pad),
             beams=options.beams,
             max_new_tokens=token_limit(options),
             ids=ids,
@@ -285,31 +285,9 @@ class TransformersEngine:
         per_prompt = len(new) // len(prompts)
         return [new[start : start + per_prompt] for start in range(0, len(new), per_prompt)]
 
-    def _padded(self, sequences: Sequence[Sequence[int]], *, pad_id: int, side: str) -> dict[str, Tensor]:
-        """`input_ids` (B, T), and `attention_mask` (B, T) where there is padding: without it attention is faster."""
-        longest = max(len(sequence) for sequence in sequences)
-        tokens = np.full((len(sequences), longest), pad_id, dtype=np.int64)
-        mask = np.zeros((len(sequences), longest), dtype=np.int64)
-        for row, sequence in enumerate(sequences):
-            columns = slice(0, len(sequence)) if side == "right" else slice(longest - len(sequence), longest)
-            tokens[row, columns] = sequence
-            mask[row, columns] = 1
-        batch = {"input_ids": torch.from_numpy(tokens).to(self._device)}
+    def _padded(
+        self, sequences: Sequence[Sequence[int]], *, pad_id: int, side: Literal["left", "right"] = "right"
+    ) -> dict[str, Tensor]:
         # Without a mask, generate() derives it from the pad id, which a prompt may have as text.
-        if side == "left" or self._model.config.is_encoder_decoder or not mask.all():
-            batch["attention_mask"] = torch.from_numpy(mask).to(self._device)
-        return batch
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Evaluation mode inside, the previous mode afterwards; nothing changes if no module is in training mode."""
-    if not any(module.training for module in model.modules()):
-        yield
-        return
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
+        needs_mask = side == "left" or self._model.config.is_encoder_decoder
+        return padded(sequences, pad_id=pad_id, side=side, always_mask=needs_mask, device=self._device)

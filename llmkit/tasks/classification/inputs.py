@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.encoding import token_ids
+from llmkit.tasks.token_ids import token_ids
 from llmkit.tasks.unknown import UnknownCount
 
 Pair = tuple[str, str]

@@ -14,11 +14,11 @@ from typing import Literal
 
 from llmkit.errors import DataError, UsageError
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.base import Engine
 from llmkit.tasks.classification.inputs import Contents, Pair, TextInputs
 from llmkit.tasks.classification.problem_types import ProblemType, problem_type_of
 from llmkit.tasks.classification.saved import SavedClassification
 from llmkit.tasks.classification.thresholds import Threshold, threshold_in_use
+from llmkit.tasks.engine import Engine
 from llmkit.tasks.inputs import LongTextCount, check_texts, numbered_chunks
 
 CLASSIFY_CHUNK_ROWS = 2048

@@ -25,7 +25,7 @@ from llmkit.models.losses import cross_entropy_sum
 from llmkit.models.scale import TargetScale
 from llmkit.models.target_scale import standardised
 from llmkit.models.text_logits import text_logits
-from llmkit.tasks.base import BaseTask, Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.class_weights import even_weights_of_sets, refuse_unknown
 from llmkit.tasks.classification.inputs import Contents, TextInputs
 from llmkit.tasks.classification.label_report import even_weights, report_references
@@ -41,6 +41,7 @@ from llmkit.tasks.classification.scores import (
 )
 from llmkit.tasks.classification.thresholds import DEFAULT_THRESHOLD, Threshold, labels_above
 from llmkit.tasks.encoding import in_chunks
+from llmkit.tasks.engine import Engine
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.unknown import UnknownCount, with_unknown
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from llmkit.errors import DataError
 from llmkit.models.chat import Messages, encode_prompts, without_oldest_exchange
 from llmkit.models.loaded import LoadedModel
-from llmkit.recipe.blocks import GenerationBlock
-from llmkit.tasks.base import Engine, StreamingEngine
+from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.decoding import TextDecoder, Written, stream_ids, stripped, written
+from llmkit.tasks.engine import Engine, StreamingEngine
 from llmkit.tasks.unknown import UnknownCount
 
 logger = logging.getLogger("llmkit")

@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from llmkit.models.chat import is_chat_model
 from llmkit.models.families import Head, families_with
 from llmkit.models.generation import config_options
-from llmkit.recipe.blocks import Block, ColumnType, MinNewTokens, NgramSize, PositiveInt, ScratchModel
+from llmkit.recipe.blocks import Block, ColumnType, PositiveInt, ScratchModel
+from llmkit.recipe.generation import MinNewTokens, NgramSize
 from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.instruction.rows import messages_of
 

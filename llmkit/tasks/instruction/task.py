@@ -23,9 +23,10 @@ from llmkit.models.ends import name_special_ids
 from llmkit.models.generation import save_options
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED
-from llmkit.tasks.base import BaseTask, Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.decoding import TextDecoder
 from llmkit.tasks.encoding import in_chunks, length_limit
+from llmkit.tasks.engine import Engine
 from llmkit.tasks.generation import task_options, with_limit
 from llmkit.tasks.instruction.conversations import FittedChats, fit_chats
 from llmkit.tasks.instruction.predict import answer_fitted, fit_prompts

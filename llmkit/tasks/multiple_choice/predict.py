@@ -8,8 +8,8 @@ from typing import Literal
 
 from llmkit.errors import DataError, UsageError
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.base import Engine
 from llmkit.tasks.classification.inputs import TextInputs
+from llmkit.tasks.engine import Engine
 from llmkit.tasks.inputs import LongTextCount, check_texts, numbered_chunks
 from llmkit.tasks.multiple_choice.choices import Question
 from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from llmkit.tasks.base import Engine
 from llmkit.tasks.classification.inputs import Contents, TextInputs
+from llmkit.tasks.engine import Engine
 from llmkit.tasks.multiple_choice.choices import Question
 from llmkit.tasks.unknown import UnknownCount
 

@@ -21,9 +21,10 @@ from llmkit.data.rows import Row
 from llmkit.errors import ModelError
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, cross_entropy_sum
-from llmkit.tasks.base import BaseTask, Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.classification.inputs import TextInputs
 from llmkit.tasks.encoding import in_chunks
+from llmkit.tasks.engine import Engine
 from llmkit.tasks.multiple_choice.choices import OddQuestions, rows_with_questions
 from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
 from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice

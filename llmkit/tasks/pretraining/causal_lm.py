@@ -21,8 +21,9 @@ from llmkit.models.ends import name_special_ids
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED
 from llmkit.models.special_tokens import special_ids_of
-from llmkit.tasks.base import BaseTask, Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.decoding import edge_ids
+from llmkit.tasks.engine import Engine
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.pretraining.corpus import block_tokens_of, bytes_of, token_stream, unknown_of
 from llmkit.tasks.pretraining.recipe import CausalLMRecipe

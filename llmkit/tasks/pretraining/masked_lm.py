@@ -21,7 +21,8 @@ from llmkit.data.rows import Row
 from llmkit.data.token_store import Blocks
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, vocabulary_loss_sum
-from llmkit.tasks.base import BaseTask, Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch
+from llmkit.tasks.engine import Engine
 from llmkit.tasks.pretraining.corpus import block_tokens_of, bytes_of, token_stream, unknown_of
 from llmkit.tasks.pretraining.corruption import chosen_positions, hide_tokens, rng_of
 from llmkit.tasks.pretraining.recipe import MaskedLMRecipe

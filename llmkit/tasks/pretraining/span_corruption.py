@@ -26,7 +26,8 @@ from llmkit.models.ends import name_special_ids
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.seq2seq import target_loss_sum
 from llmkit.models.tokenizers.unigram import SENTINELS
-from llmkit.tasks.base import BaseTask, Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch
+from llmkit.tasks.engine import Engine
 from llmkit.tasks.pretraining.corpus import bytes_of, token_stream, unknown_of
 from llmkit.tasks.pretraining.corruption import SpanPlan, corrupt_spans, plan_spans, rng_of
 from llmkit.tasks.pretraining.recipe import SpanCorruptionRecipe

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.base import Engine
 from llmkit.tasks.encoding import in_chunks
+from llmkit.tasks.engine import Engine
 from llmkit.tasks.inputs import check_texts
 from llmkit.tasks.question_answering.options import AnswerOptions, overlap_of
 from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe

@@ -19,8 +19,9 @@ from llmkit.data.order import Indices
 from llmkit.data.rows import Row
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, cross_entropy_sum
-from llmkit.tasks.base import BaseTask, Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.encoding import in_chunks
+from llmkit.tasks.engine import Engine
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.question_answering.options import AnswerOptions, overlap_of
 from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from llmkit.data.lengths import Overflow
 from llmkit.models.families import Head, families_with
 from llmkit.models.generation import config_options
-from llmkit.recipe.blocks import BEAM_OPTIONS, Block, LengthPenalty, MinNewTokens, NgramSize, PositiveInt
+from llmkit.recipe.blocks import Block, PositiveInt
+from llmkit.recipe.generation import BEAM_OPTIONS, LengthPenalty, MinNewTokens, NgramSize
 from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.seq2seq.saved import SavedSeq2Seq
 

@@ -23,9 +23,10 @@ from llmkit.models.generation import OPTIONS, save_options
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED
 from llmkit.models.seq2seq import target_loss_sum
-from llmkit.tasks.base import BaseTask, Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.decoding import TextDecoder, Written
 from llmkit.tasks.encoding import encode_texts, in_chunks, length_limit
+from llmkit.tasks.engine import Engine
 from llmkit.tasks.generation import task_options, with_limit
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.saved import SavedWriting, saved_entries, writing_config

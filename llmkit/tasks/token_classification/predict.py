@@ -14,7 +14,7 @@ from typing import Literal
 
 from llmkit.errors import DataError
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.base import Engine
+from llmkit.tasks.engine import Engine
 from llmkit.tasks.inputs import LongTextCount, check_texts, numbered_chunks
 from llmkit.tasks.token_classification.notations import OUTSIDE, notation_of
 from llmkit.tasks.token_classification.saved import SavedTokenClassification

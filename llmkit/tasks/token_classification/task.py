@@ -20,10 +20,11 @@ from llmkit.data.rows import Row
 from llmkit.errors import ModelError, UsageError
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, cross_entropy_sum
-from llmkit.tasks.base import BaseTask, Batch, Engine
+from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.class_weights import even_weights_of_counts, refuse_unknown
 from llmkit.tasks.classification.label_report import warn_of_missing
 from llmkit.tasks.encoding import in_chunks
+from llmkit.tasks.engine import Engine
 from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.token_classification.notations import OUTSIDE, notation_of
 from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
