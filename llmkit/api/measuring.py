@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmkit.api.evaluation_result import Evaluation, save_bad_rows, save_evaluation
@@ -61,20 +62,59 @@ def evaluate_model(
             raise UsageError("--skip-bad-rows: not for neighbour_recall. Correct the rows, or remove them.")
         return evaluate_embeddings(model, data=data, columns=columns, quoting=quoting or "auto", pooling=pooling)
     score_names_of(metrics or ())  # report an unknown name before the model is loaded
+    return _evaluate(
+        model,
+        _Request(
+            data=data,
+            columns=columns or {},
+            quoting=quoting,
+            skip_bad_rows=skip_bad_rows,
+            metrics=metrics,
+            rouge_tokenizer=rouge_tokenizer,
+            baseline=baseline,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Request:
+    """The arguments of `evaluate_model` for a model with predictions."""
+
+    data: Sequence[str] | None
+    columns: Mapping[str, str | tuple[str, ...]]
+    quoting: Quoting | None
+    skip_bad_rows: bool | None
+    metrics: Sequence[str] | None
+    rouge_tokenizer: RougeTokenizer
+    baseline: bool
+
+    def check(self, recipe: Recipe) -> None:
+        """Refuse options that the task would ignore."""
+        check_fields(self.columns, recipe.column_types, of=recipe.task, label_sets=recipe.label_sets())
+        if self.metrics and not recipe.default_metrics:
+            raise UsageError(f"--metric: {recipe.task} has no predictions to measure, only its loss. Leave it out.")
+        check_metrics_fit(recipe, self.metrics or (), key="--metric")
+        if not self.data and (self.columns or self.quoting or self.skip_bad_rows is not None):
+            option = "--column" if self.columns else "--quoting" if self.quoting else "--skip-bad-rows"
+            raise UsageError(f"{option}: the run's own rows are read as its recipe says. Give --data, or leave it out.")
+
+
+def _evaluate(model: str | None, request: _Request) -> Evaluation:
     from llmkit.api.evaluated_model import encode_rows, measure_examples, open_model
 
+    data, columns, rouge_tokenizer = request.data, request.columns, request.rouge_tokenizer
     run, recipe, loaded = open_model(model, data=data)
-    _check_request(recipe, data=data, columns=columns, quoting=quoting, skip_bad_rows=skip_bad_rows, metrics=metrics)
+    request.check(recipe)
     labels = loaded.labels if recipe.HEAD in LABELLED_HEADS else None
     train = None
-    if baseline:
+    if request.baseline:
         from llmkit.api.baselines import baseline_rows, compare_with_baselines
 
         train = baseline_rows(recipe, run, labels=labels)
-    reading = reading_as(recipe, columns=columns or {}, quoting=quoting, skip_bad_rows=skip_bad_rows)
-    rows, description = evaluation_rows(recipe, run, labels=labels, data=data, columns=columns or {}, reading=reading)
+    reading = reading_as(recipe, columns=columns, quoting=request.quoting, skip_bad_rows=request.skip_bad_rows)
+    rows, description = evaluation_rows(recipe, run, labels=labels, data=data, columns=columns, reading=reading)
     task, examples = encode_rows(recipe, loaded, rows)
-    metrics = metrics or task.recipe.metrics  # of the task's recipe, in which `auto` is resolved
+    metrics = request.metrics or task.recipe.metrics  # of the task's recipe, in which `auto` is resolved
     scores, predictions = measure_examples(task, examples, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
     comparison = None
     if train is not None:
@@ -108,22 +148,3 @@ def _is_of_vectors(metrics: Sequence[str] | None, *, pooling: Pooling | None, ba
     if pooling is not None:
         raise UsageError("--pooling is for the metric neighbour_recall, which measures vectors. Leave it out.")
     return False
-
-
-def _check_request(
-    recipe: Recipe,
-    *,
-    data: Sequence[str] | None,
-    columns: Mapping[str, str | tuple[str, ...]] | None,
-    quoting: Quoting | None,
-    skip_bad_rows: bool | None,
-    metrics: Sequence[str] | None,
-) -> None:
-    """Refuse options that the task would ignore."""
-    check_fields(columns, recipe.column_types, of=recipe.task, label_sets=recipe.label_sets())
-    if metrics and not recipe.default_metrics:
-        raise UsageError(f"--metric: {recipe.task} has no predictions to measure, only its loss. Leave it out.")
-    check_metrics_fit(recipe, metrics or (), key="--metric")
-    if not data and (columns or quoting or skip_bad_rows is not None):
-        option = "--column" if columns else "--quoting" if quoting else "--skip-bad-rows"
-        raise UsageError(f"{option}: the run's own rows are read as its recipe says. Give --data, or leave it out.")

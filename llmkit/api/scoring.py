@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from llmkit.api.choice_values import INDEX, are_choices, as_indexes
+from llmkit.api.choice_values import as_indexes
 from llmkit.api.evaluation_result import Evaluation
-from llmkit.api.value_columns import choose_column, reference_columns_of
-from llmkit.data.column_types import labels, spans
-from llmkit.data.fields import Fields
-from llmkit.data.files import text_lines
+from llmkit.api.value_columns import reference_columns_of
+from llmkit.api.value_file import ValueFile
 from llmkit.data.given import given_names
-from llmkit.data.sources import column_names, open_rows
-from llmkit.data.span_offsets import in_characters
-from llmkit.data.word_rows import sentence_column
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import UsageError
 from llmkit.evaluation.label_names import LABEL_KINDS, check_labels_match, rename_labels, warn_of_alike
 from llmkit.evaluation.metrics import RougeTokenizer, check_rows, merge_scores, score_names_of, score_texts, values_of
 from llmkit.evaluation.multi_hot import with_names
-from llmkit.evaluation.values import LABEL_SET_KINDS, Value, ValueKind, fits, values_for
+from llmkit.evaluation.values import LABEL_SET_KINDS, Value, values_for
 from llmkit.recipe.blocks import Quoting
 from llmkit.recipe.languages import language_code
-
-_PLAIN_TEXT = {".txt", ".text", ".md"}
-_PRINTED_LABELS = re.compile(r"\(none\)|[^\t]+\t[01]\.\d{4}(\t[^\t]+\t[01]\.\d{4})*")
-_PRINTED_NO_ANSWER = "no answer"
 
 
 def score_files(
@@ -68,27 +57,18 @@ def score_files(
         raise UsageError("give --metric, once or more, such as accuracy, f1 or rouge.")
     score_names_of(metrics)  # report an unknown name before the files are read
     kinds = list(dict.fromkeys(map(values_of, metrics)))
-    prediction_file = _ValueFile(
+    prediction_file = ValueFile(
         predictions, "prediction", kinds, file_column=prediction_column, shared_column=column, quoting=quoting
     )
-    predictions_column = prediction_file.choose(paired=())
     paths = [references] if isinstance(references, str | Path) else list(references)
     reference_files = [
-        _ValueFile(path, "reference", kinds, file_column=reference_column, shared_column=column, quoting=quoting)
+        ValueFile(path, "reference", kinds, file_column=reference_column, shared_column=column, quoting=quoting)
         for path in paths
     ]
-    paired = reference_columns_of(predictions_column)
-    reference_columns = [file.choose(paired=paired) for file in reference_files]
-    sides = [prediction_file.values(predictions_column)]
-    sides += [file.values(name) for file, name in zip(reference_files, reference_columns, strict=True)]
-    for side in sides[1:]:
-        check_rows(sides[0], side)
-    if prediction_file.has_choices(predictions_column):
-        sides[1:] = [as_indexes(side, predictions, quoting=quoting) for side in sides[1:]]
+    sides, columns = _read_sides(prediction_file, reference_files)
     compared = {name: _compared(name, sides, label_names=label_names or {}) for name in metrics}
-    labelled = next((name for name in metrics if values_of(name) in LABEL_KINDS - {"entities"}), None)
-    if labelled is not None and len(sides) == 2:
-        warn_of_alike(zip(sides, compared[labelled], strict=True))
+    if len(sides) == 2:
+        _warn_of_alike_labels(sides, compared)
     scores = merge_scores(
         score_texts([name], *compared[name], rouge_tokenizer=rouge_tokenizer, language=language) for name in metrics
     )
@@ -98,8 +78,32 @@ def score_files(
         len(sides[0]),
         scores,
         compared[metrics[0]][0],
-        columns={"predictions": predictions_column, "references": _one_name(reference_columns)},
+        columns=columns,
     )
+
+
+def _read_sides(
+    prediction_file: ValueFile, reference_files: Sequence[ValueFile]
+) -> tuple[list[list[Value]], dict[str, str | None]]:
+    """The values of the predictions and of each file of references, and the columns as in `Evaluation.columns`."""
+    predictions_column = prediction_file.choose(paired=())
+    paired = reference_columns_of(predictions_column)
+    reference_columns = [file.choose(paired=paired) for file in reference_files]
+    sides = [prediction_file.values(predictions_column)]
+    sides += [file.values(name) for file, name in zip(reference_files, reference_columns, strict=True)]
+    for side in sides[1:]:
+        check_rows(sides[0], side)
+    if prediction_file.has_choices(predictions_column):
+        sides[1:] = [as_indexes(side, prediction_file.path, quoting=prediction_file.quoting) for side in sides[1:]]
+    return sides, {"predictions": predictions_column, "references": _one_name(reference_columns)}
+
+
+def _warn_of_alike_labels(
+    sides: Sequence[Sequence[Value]], compared: Mapping[str, tuple[list[Any], list[Any]]]
+) -> None:
+    labelled = next((name for name in compared if values_of(name) in LABEL_KINDS - {"entities"}), None)
+    if labelled is not None:
+        warn_of_alike(zip(sides, compared[labelled], strict=True))
 
 
 def _compared(
@@ -127,115 +131,3 @@ def _language_code(language: str) -> str:
 def _one_name(columns: Sequence[str | None]) -> str | None:
     """The column of all files, or their columns in order."""
     return columns[0] if len(set(columns)) == 1 else ", ".join(column or "lines" for column in columns)
-
-
-def _in_characters(value: object, text: object, *, place: str) -> object:
-    """Spans with offsets in characters of their text; any other value as it is.
-
-    Raises:
-        DataError: spans whose own text is not there.
-    """
-    found = spans(value) if isinstance(text, str) and labels(value) is None else None
-    if found is None or not isinstance(text, str):
-        return value
-    return in_characters(text, found, unit="auto", place=place)[0]
-
-
-@dataclass(frozen=True)
-class _ValueFile:
-    """A file of predictions or of references."""
-
-    path: str | Path
-    side: Literal["prediction", "reference"]
-    kinds: Sequence[ValueKind]
-    """What all metrics compare."""
-    file_column: str | None
-    """The column that the user named for this file."""
-    shared_column: str | None
-    """The column that the user named for both."""
-    quoting: Quoting
-
-    def choose(self, *, paired: Sequence[str]) -> str | None:
-        """The column of the values; None for a plain text file.
-
-        Args:
-            paired: columns that data sets have for what the other file predicts.
-        Raises:
-            UsageError: several possible columns, or a column of a plain text file.
-            DataError: no column has values of these kinds.
-        """
-        if Path(self.path).suffix.lower() in _PLAIN_TEXT:
-            if self.file_column is not None:
-                raise UsageError(f"--{self.side}-column: {self.path} is plain text, without columns. Leave it out.")
-            return None
-        if (option := self.file_column or self.shared_column) is not None:
-            return option
-        if self.has_choices(INDEX):
-            return INDEX
-        names = column_names(str(self.path), quoting=self.quoting)
-        return choose_column(names, side=self.side, kinds=self.kinds, paired=paired, fits=self._fits, of=str(self.path))
-
-    def has_choices(self, column: str | None) -> bool:
-        """Whether the column has choices that `choose` predicted."""
-        if self.side == "reference" or column != INDEX:
-            return False
-        return are_choices(column_names(str(self.path), quoting=self.quoting), self.kinds)
-
-    def values(self, column: str | None) -> list[Value]:
-        """All values, including empty ones."""
-        if column is None:
-            return self._lines()
-        option = f"--{self.side}-column"
-        another = f"Name another with {option} {{column}}"
-        if self.shared_column is not None and self.file_column is None:
-            another = f"Name another with --column {{column}}, or for this file alone with {option}"
-        field = self._field_of(column)
-        column_types: dict[str, Any] = {field: "any"}
-        optional = {}
-        if column == "labels":  # `classify` writes two columns for a multi-label model
-            column_types["probabilities"] = "any"
-            optional["probabilities"] = False
-        if self.side == "reference" and "entities" in self.kinds and column != "text":
-            column_types["text"] = "any"
-            optional["text"] = False
-        rows = open_rows(
-            [str(self.path)],
-            Fields(column_types=column_types, columns={field: column}, optional=optional, mapping=another),
-            quoting=self.quoting,
-            keep_empty=True,
-        )
-        values = []
-        for row in rows:
-            [value] = row.fields[field]
-            if "probabilities" in row.fields:
-                value = {"labels": value, "probabilities": row.fields["probabilities"][0]}
-            if "text" in row.fields:
-                value = _in_characters(value, row.fields["text"][0], place=row.place)
-            values.append(Value(value, row.place, repr(column), f" Another column is named with {option}."))
-        return values
-
-    def _field_of(self, column: str) -> str:
-        """`words` where a table has one tag per row, whose rows become sentences."""
-        of_words = set(self.kinds) <= {"tags", "entities"}
-        names = column_names(str(self.path), quoting=self.quoting) if of_words else []
-        return "words" if sentence_column(names, besides=[column]) else "value"
-
-    def _fits(self, column: str) -> bool:
-        """Whether any row has a value that all metrics can compare."""
-        predicted = self.side == "prediction"
-        return any(
-            all(fits(kind, item.value, predicted=predicted) for kind in self.kinds) for item in self.values(column)
-        )
-
-    def _lines(self) -> list[Value]:
-        path = Path(self.path)
-        lines = [line.rstrip("\n") for line in text_lines(path, str(path), translate=True)]
-        if self.side == "prediction" and "answer" in self.kinds:
-            lines = ["" if line == _PRINTED_NO_ANSWER else line for line in lines]
-        of_labels = any("label" in kind for kind in self.kinds)
-        if of_labels and self.side == "prediction" and lines and all(map(_PRINTED_LABELS.fullmatch, lines)):
-            raise DataError(
-                f"{path}: its lines are labels with probabilities, as classify prints them. Let it write JSONL instead, "
-                "with --output or --json."
-            )
-        return [Value(line, f"{path}:{number}", "this line") for number, line in enumerate(lines, 1)]

@@ -24,7 +24,7 @@ from llmkit.training.prepared import Prepared
 from llmkit.training.progress import Event
 from llmkit.training.resume import check_plan, check_recipe, find_checkpoint, is_replanned
 from llmkit.training.row_checks import bad_rows_file, check_rows
-from llmkit.training.splits import open_splits
+from llmkit.training.splits import Split, SplitRows, open_splits
 
 
 @dataclass(frozen=True)
@@ -80,42 +80,36 @@ def finetune(
     """
     if restart and resume is None:
         raise UsageError("--restart: only for a run to --resume; a new run starts at step 0 anyway.")
-    overrides = given_names(overrides, what="overrides")
-    new_recipe, trained_recipe, resumed = _recipe_and_run(recipe, overrides=overrides, resume=resume)
-    replanned = is_replanned(trained_recipe, new_recipe)
-    if resumed is not None and not replanned and resumed.manifest()["status"] == "finished":
+    start = _start(recipe, overrides=given_names(overrides, what="overrides"), resume=resume)
+    resumed = start.resumed
+    if resumed is not None and not start.replanned and resumed.manifest()["status"] == "finished":
         return _finished(resumed, already_complete=True)
     if resumed is None and run is not None:
         refuse_used(run)  # now, not after minutes of preparation
-    check_metrics(new_recipe)
-    splits = open_splits(new_recipe)
-    labels = check_rows(new_recipe, splits)
-    # These load torch; what is wrong with the rows is reported before.
+    check_metrics(start.recipe)
+    splits = open_splits(start.recipe)
+    labels = check_rows(start.recipe, splits)
+    # This loads torch; what is wrong with the rows is reported before.
     from llmkit.api.run_training import is_first_process, train, train_into
-    from llmkit.training.prepare import prepare
 
     first = is_first_process()
     with ExitStack() as locks:
         if resumed is not None and first:
             locks.enter_context(locked(resumed.folder))
             sweep(resumed.checkpoints)
-        keep = new_recipe.train.keep_checkpoints
-        checkpoint = find_checkpoint(resumed, keep=keep, restart=restart) if resumed else None
-        prepared = prepare(new_recipe, splits, labels=labels, checkpoint=checkpoint, resumed=resumed)
-        if resumed is not None and replanned:
-            check_plan(resumed, old=trained_recipe, prepared=prepared)
+        prepared = start.prepare(splits, labels=labels, restart=restart)
         if not first:
             train(prepared, None, None)
             return None
-        bad_rows = bad_rows_file(splits) if new_recipe.data.skip_bad_rows else None
+        bad_rows = bad_rows_file(splits) if start.recipe.data.skip_bad_rows else None
+        describe = partial(describe_training, prepared=prepared, bad_rows=bad_rows)
         if resumed is None:
-            describe = partial(describe_training, prepared=prepared, bad_rows=bad_rows)
             folder = locks.enter_context(new_run(run, recipe_name=Path(str(recipe)).stem, describe=describe))
         else:
             folder = resumed
             if restart:
                 folder.set_checkpoints_aside()
-            describe_training(folder, prepared, bad_rows=bad_rows)
+            describe(folder)
         report(Begun(run=folder, prepared=prepared))
         train_into(folder, prepared, report)
         return _finished(folder)
@@ -128,20 +122,43 @@ def count_devices() -> int:
     return max(1, torch.cuda.device_count())
 
 
-def _recipe_and_run(
-    recipe: str | Path | None, *, overrides: Sequence[str], resume: str | Path | None
-) -> tuple[TaskRecipe, TaskRecipe, Run | None]:
-    """The recipe to train, the recipe of the run so far, and the run to resume."""
+@dataclass(frozen=True)
+class _Start:
+    """What a training starts from."""
+
+    recipe: TaskRecipe
+    trained_recipe: TaskRecipe
+    """The recipe of the run so far; for a new run, `recipe`."""
+    resumed: Run | None
+
+    @property
+    def replanned(self) -> bool:
+        """Whether the number of steps of the resumed run changes."""
+        return is_replanned(self.trained_recipe, self.recipe)
+
+    def prepare(self, splits: dict[Split, SplitRows], *, labels: tuple[str, ...] | None, restart: bool) -> Prepared:
+        """The task at step 0, or at the newest complete checkpoint of the resumed run."""
+        from llmkit.training.prepare import prepare
+
+        resumed, keep = self.resumed, self.recipe.train.keep_checkpoints
+        checkpoint = find_checkpoint(resumed, keep=keep, restart=restart) if resumed else None
+        prepared = prepare(self.recipe, splits, labels=labels, checkpoint=checkpoint, resumed=resumed)
+        if resumed is not None and self.replanned:
+            check_plan(resumed, old=self.trained_recipe, prepared=prepared)
+        return prepared
+
+
+def _start(recipe: str | Path | None, *, overrides: Sequence[str], resume: str | Path | None) -> _Start:
     if resume is None:
         if recipe is None:
             raise UsageError("give a recipe, or --resume RUN.")
         new = load_recipe(recipe, kinds=RECIPES, overrides=overrides).recipe
-        return new, new, None
+        return _Start(new, new, None)
     folder = open_run(resume)
     trained = load_recipe(folder.recipe, kinds=RECIPES).recipe
     new = load_recipe(recipe or folder.recipe, kinds=RECIPES, overrides=overrides).recipe
     check_recipe(trained, new, run=folder)
-    return new, trained, folder
+    return _Start(new, trained, folder)
 
 
 def _finished(run: Run, *, already_complete: bool = False) -> Finetuned:

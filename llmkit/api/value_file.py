@@ -1,0 +1,137 @@
+"""The values in a file of predictions or of references, for `score_files`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from llmkit.api.choice_values import INDEX, are_choices
+from llmkit.api.value_columns import choose_column
+from llmkit.data.column_types import labels, spans
+from llmkit.data.fields import Fields
+from llmkit.data.files import text_lines
+from llmkit.data.sources import column_names, open_rows
+from llmkit.data.span_offsets import in_characters
+from llmkit.data.word_rows import sentence_column
+from llmkit.errors import DataError, UsageError
+from llmkit.evaluation.values import Value, ValueKind, fits
+from llmkit.recipe.blocks import Quoting
+
+_PLAIN_TEXT = {".txt", ".text", ".md"}
+_PRINTED_LABELS = re.compile(r"\(none\)|[^\t]+\t[01]\.\d{4}(\t[^\t]+\t[01]\.\d{4})*")
+_PRINTED_NO_ANSWER = "no answer"
+
+
+@dataclass(frozen=True)
+class ValueFile:
+    """A file of predictions or of references."""
+
+    path: str | Path
+    side: Literal["prediction", "reference"]
+    kinds: Sequence[ValueKind]
+    """What all metrics compare."""
+    file_column: str | None
+    """The column that the user named for this file."""
+    shared_column: str | None
+    """The column that the user named for both."""
+    quoting: Quoting
+
+    def choose(self, *, paired: Sequence[str]) -> str | None:
+        """The column of the values; None for a plain text file.
+
+        Args:
+            paired: columns that data sets have for what the other file predicts.
+        Raises:
+            UsageError: several possible columns, or a column of a plain text file.
+            DataError: no column has values of these kinds.
+        """
+        if Path(self.path).suffix.lower() in _PLAIN_TEXT:
+            if self.file_column is not None:
+                raise UsageError(f"--{self.side}-column: {self.path} is plain text, without columns. Leave it out.")
+            return None
+        if (option := self.file_column or self.shared_column) is not None:
+            return option
+        if self.has_choices(INDEX):
+            return INDEX
+        names = column_names(str(self.path), quoting=self.quoting)
+        return choose_column(names, side=self.side, kinds=self.kinds, paired=paired, fits=self._fits, of=str(self.path))
+
+    def has_choices(self, column: str | None) -> bool:
+        """Whether the column has choices that `choose` predicted."""
+        if self.side == "reference" or column != INDEX:
+            return False
+        return are_choices(column_names(str(self.path), quoting=self.quoting), self.kinds)
+
+    def values(self, column: str | None) -> list[Value]:
+        """All values, including empty ones."""
+        if column is None:
+            return self._lines()
+        option = f"--{self.side}-column"
+        another = f"Name another with {option} {{column}}"
+        if self.shared_column is not None and self.file_column is None:
+            another = f"Name another with --column {{column}}, or for this file alone with {option}"
+        field = self._field_of(column)
+        column_types: dict[str, Any] = {field: "any"}
+        optional = {}
+        if column == "labels":  # `classify` writes two columns for a multi-label model
+            column_types["probabilities"] = "any"
+            optional["probabilities"] = False
+        if self.side == "reference" and "entities" in self.kinds and column != "text":
+            column_types["text"] = "any"
+            optional["text"] = False
+        rows = open_rows(
+            [str(self.path)],
+            Fields(column_types=column_types, columns={field: column}, optional=optional, mapping=another),
+            quoting=self.quoting,
+            keep_empty=True,
+        )
+        values = []
+        for row in rows:
+            [value] = row.fields[field]
+            if "probabilities" in row.fields:
+                value = {"labels": value, "probabilities": row.fields["probabilities"][0]}
+            if "text" in row.fields:
+                value = _in_characters(value, row.fields["text"][0], place=row.place)
+            values.append(Value(value, row.place, repr(column), f" Another column is named with {option}."))
+        return values
+
+    def _field_of(self, column: str) -> str:
+        """`words` where a table has one tag per row, whose rows become sentences."""
+        of_words = set(self.kinds) <= {"tags", "entities"}
+        names = column_names(str(self.path), quoting=self.quoting) if of_words else []
+        return "words" if sentence_column(names, besides=[column]) else "value"
+
+    def _fits(self, column: str) -> bool:
+        """Whether any row has a value that all metrics can compare."""
+        predicted = self.side == "prediction"
+        return any(
+            all(fits(kind, item.value, predicted=predicted) for kind in self.kinds) for item in self.values(column)
+        )
+
+    def _lines(self) -> list[Value]:
+        path = Path(self.path)
+        lines = [line.rstrip("\n") for line in text_lines(path, str(path), translate=True)]
+        if self.side == "prediction" and "answer" in self.kinds:
+            lines = ["" if line == _PRINTED_NO_ANSWER else line for line in lines]
+        of_labels = any("label" in kind for kind in self.kinds)
+        if of_labels and self.side == "prediction" and lines and all(map(_PRINTED_LABELS.fullmatch, lines)):
+            raise DataError(
+                f"{path}: its lines are labels with probabilities, as classify prints them. Let it write JSONL instead, "
+                "with --output or --json."
+            )
+        return [Value(line, f"{path}:{number}", "this line") for number, line in enumerate(lines, 1)]
+
+
+def _in_characters(value: object, text: object, *, place: str) -> object:
+    """Spans with offsets in characters of their text; any other value as it is.
+
+    Raises:
+        DataError: spans whose own text is not there.
+    """
+    found = spans(value) if isinstance(text, str) and labels(value) is None else None
+    if found is None or not isinstance(text, str):
+        return value
+    return in_characters(text, found, unit="auto", place=place)[0]
