@@ -12,7 +12,23 @@ from typing import Annotated
 
 import typer
 
-from llmkit.cli import answer, chat, choose, embed, fill, measure, merge, plot, prepare, tag, train, translate, use
+from llmkit.cli import (
+    answer,
+    chat,
+    choose,
+    classify,
+    embed,
+    fill,
+    generate,
+    measure,
+    merge,
+    plot,
+    prepare,
+    summarize,
+    tag,
+    train,
+    translate,
+)
 from llmkit.cli.messages import print_error, send_log_to_stderr
 from llmkit.cli.repeated import Command
 from llmkit.errors import LlmkitError
@@ -48,7 +64,8 @@ def options(
 
 
 def _add_commands() -> None:
-    for module in (train, use, translate, tag, answer, choose, chat, fill, embed, measure, plot, merge, prepare):
+    texts = (generate, summarize, classify, translate, tag, answer, choose, chat, fill, embed)
+    for module in (train, *texts, measure, plot, merge, prepare):
         for command in module.COMMANDS:
             app.command(no_args_is_help=False, cls=Command)(command)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmkit.cli.shared_options import Json, ModelName, Output, Quoting, open_model
 from llmkit.cli.texts import as_text, counts_of, input_rows, is_file_name, results, write_results
-from llmkit.cli.use import Json, ModelName, Output, Quoting, open_model
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:

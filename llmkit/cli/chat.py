@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmkit.cli.messages import print_error, print_note
-from llmkit.cli.texts import as_text, input_rows, results, shown
-from llmkit.cli.use import (
+from llmkit.cli.shared_options import (
     Beams,
     Json,
     KeepSpecial,
@@ -31,6 +30,7 @@ from llmkit.cli.use import (
     check_generation,
     open_model,
 )
+from llmkit.cli.texts import as_text, input_rows, results, shown
 from llmkit.errors import LlmkitError, UsageError
 
 if TYPE_CHECKING:

@@ -8,15 +8,54 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from llmkit.cli.shared_options import Column, Json, Lines, ModelName, Quoting, Source, open_model
 from llmkit.cli.texts import as_text, input_rows, results, write_results
-from llmkit.cli.use import Column, Json, Lines, ModelName, Quoting, Source, open_model
 from llmkit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from llmkit.api import EmbedOptions, Found, SavedVectors
 
-Pooling = Literal["mean", "first", "max", "mean_sqrt_len", "weightedmean", "lasttoken"]
-Overflow = Literal["error", "truncate", "window"]
+VectorFile = Annotated[
+    str | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write the vectors to this .npy, .parquet or .jsonl file."),
+]
+Pooling = Annotated[
+    Literal["mean", "first", "max", "mean_sqrt_len", "weightedmean", "lasttoken"] | None,
+    typer.Option(
+        help="How the vectors of a text's tokens become one. Default: as the model's sentence-transformers files "
+        "say, else mean."
+    ),
+]
+Normalize = Annotated[
+    bool | None,
+    typer.Option(
+        "--normalize/--no-normalize",
+        help="Scale each vector to unit length. Default: as the model's sentence-transformers files say, else yes.",
+    ),
+]
+PromptText = Annotated[
+    str | None, typer.Option(help="Text to put in front of each text. Default: the model's default prompt.")
+]
+PromptName = Annotated[str | None, typer.Option(metavar="NAME", help="One of the model's prompts, to use as --prompt.")]
+Overflow = Annotated[
+    Literal["error", "truncate", "window"],
+    typer.Option(
+        help="Texts longer than the model's context window: raise an error, truncate them, or average the vectors "
+        "of their windows."
+    ),
+]
+Queries = Annotated[
+    list[str] | None,
+    typer.Option(metavar="QUERY", help="Show the rows most similar to this text. Can be repeated."),
+]
+QueryPrompt = Annotated[
+    str | None,
+    typer.Option(help="Text to put in front of each --search query. Default: the model's prompt for queries."),
+]
+QueryPromptName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="One of the model's prompts, to use as --query-prompt.")
+]
+TopRows = Annotated[int, typer.Option(help="Number of rows to show for each --search.")]
 _SHOWN_CHARACTERS = 200
 """Characters of a search result shown in plain output."""
 
@@ -24,49 +63,16 @@ _SHOWN_CHARACTERS = 200
 def embed(
     source: Source = None,
     model: ModelName = None,
-    output: Annotated[
-        str | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write the vectors to this .npy, .parquet or .jsonl file."),
-    ] = None,
-    pooling: Annotated[
-        Pooling | None,
-        typer.Option(
-            help="How the vectors of a text's tokens become one. Default: as the model's sentence-transformers files "
-            "say, else mean."
-        ),
-    ] = None,
-    normalize: Annotated[
-        bool | None,
-        typer.Option(
-            "--normalize/--no-normalize",
-            help="Scale each vector to unit length. Default: as the model's sentence-transformers files say, else yes.",
-        ),
-    ] = None,
-    prompt: Annotated[
-        str | None, typer.Option(help="Text to put in front of each text. Default: the model's default prompt.")
-    ] = None,
-    prompt_name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="One of the model's prompts, to use as --prompt.")
-    ] = None,
-    overflow: Annotated[
-        Overflow,
-        typer.Option(
-            help="Texts longer than the model's context window: raise an error, truncate them, or average the vectors "
-            "of their windows."
-        ),
-    ] = "truncate",
-    search: Annotated[
-        list[str] | None,
-        typer.Option(metavar="QUERY", help="Show the rows most similar to this text. Can be repeated."),
-    ] = None,
-    query_prompt: Annotated[
-        str | None,
-        typer.Option(help="Text to put in front of each --search query. Default: the model's prompt for queries."),
-    ] = None,
-    query_prompt_name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="One of the model's prompts, to use as --query-prompt.")
-    ] = None,
-    top_k: Annotated[int, typer.Option(help="Number of rows to show for each --search.")] = 5,
+    output: VectorFile = None,
+    pooling: Pooling = None,
+    normalize: Normalize = None,
+    prompt: PromptText = None,
+    prompt_name: PromptName = None,
+    overflow: Overflow = "truncate",
+    search: Queries = None,
+    query_prompt: QueryPrompt = None,
+    query_prompt_name: QueryPromptName = None,
+    top_k: TopRows = 5,
     column: Column = "text",
     lines: Lines = None,
     quoting: Quoting = "auto",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from llmkit.cli.shared_options import Json, Lines, ModelName, Output, Quoting, open_model
 from llmkit.cli.texts import counts_of, input_words_or_texts, results, write_results
-from llmkit.cli.use import Json, Lines, ModelName, Output, Quoting, open_model
 
 if TYPE_CHECKING:
     from llmkit.api import InputRow, Tagging

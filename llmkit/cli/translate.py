@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmkit.cli.texts import counts_of, input_rows, results, write_results
-from llmkit.cli.use import (
+from llmkit.cli.shared_options import (
     Beams,
     Column,
     Json,
@@ -27,6 +26,7 @@ from llmkit.cli.use import (
     check_generation,
     open_model,
 )
+from llmkit.cli.texts import counts_of, input_rows, results, write_results
 
 if TYPE_CHECKING:
     from llmkit.api import Generation

@@ -1,0 +1,98 @@
+"""`llmkit classify`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from llmkit.cli.shared_options import Column, Json, Lines, ModelName, Output, Quoting, Source, open_model
+from llmkit.cli.texts import counts_of, input_pairs, input_rows, results, write_results
+
+if TYPE_CHECKING:
+    from llmkit.api import Classification, InputRow
+
+_CLASSIFIED_KEYS: Mapping[str, Sequence[str]] = {
+    "single_label_classification": ("label", "probabilities"),
+    "multi_label_classification": ("labels", "probabilities"),
+    "regression": ("value",),
+}
+"""Problem type -> keys of a result."""
+
+
+def classify(
+    source: Source = None,
+    model: ModelName = None,
+    overflow: Annotated[
+        Literal["error", "truncate", "window"] | None,
+        typer.Option(
+            help="Texts longer than the model's context window: raise an error, truncate them, or read them in "
+            "windows. Default: as in training."
+        ),
+    ] = None,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[LABEL=]NUMBER",
+            help="Least probability of a label, for a model of any number of labels. Can be repeated, such as "
+            "--threshold 0.5 --threshold spam=0.3. Default: as tuned in training.",
+        ),
+    ] = None,
+    column: Column = "text",
+    pair_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Column that contains the second texts, for a model of text pairs.", show_default="text_pair"
+        ),
+    ] = None,
+    lines: Lines = None,
+    quoting: Quoting = "auto",
+    as_json: Json = False,
+    output: Output = None,
+) -> None:
+    """Classify texts: the label or labels of each with their probabilities, or a number for a regression."""
+    from llmkit.api import parse_thresholds
+
+    parse_thresholds(threshold or ())
+    rows: Iterator[InputRow[str]] | Iterator[InputRow[tuple[str, str]]] = input_rows(
+        source, column=column, by_line=lines is not False, quoting=quoting
+    )
+    pairs = (
+        None if pair_column is None else input_pairs(source, column=column, pair_column=pair_column, quoting=quoting)
+    )
+    opened = open_model(model, verb="classify")
+    if pairs is None and opened.reads_pairs:
+        pairs = input_pairs(source, column=column, pair_column="text_pair", quoting=quoting)
+
+    def use(texts: Iterator[Any]) -> Iterator[Classification]:
+        return opened.classify(texts, overflow=overflow, threshold=limit)
+
+    limit = parse_thresholds(threshold or (), opened.loaded.labels)
+
+    missing = _CLASSIFIED_KEYS[opened.problem_type]
+    with results(as_json=as_json, output=output) as write:
+        inputs: Iterator[InputRow[Any]] = rows if pairs is None else pairs
+        write_results(write, inputs, use, show=_classified, fields=("text", "text_pair"), missing=missing)
+
+
+COMMANDS = (classify,)
+
+
+def _classified(result: Classification) -> tuple[str, dict[str, Any]]:
+    """A result as a line and as a record, which has only the keys that the model's problem type produces."""
+    record: dict[str, Any] = {"text": result.text}
+    if result.text_pair is not None:
+        record["text_pair"] = result.text_pair
+    if result.value is not None:
+        plain = f"{result.value:.4f}"
+        record["value"] = result.value
+    else:
+        labels = result.labels if result.label is None else [result.label]
+        plain = "\t".join(f"{label}\t{result.probabilities[label]:.4f}" for label in labels) or "(none)"
+        record.update({"labels": labels} if result.label is None else {"label": result.label})
+        record["probabilities"] = result.probabilities
+        if result.threshold is not None:
+            record["threshold"] = result.threshold
+    record |= counts_of(truncated=result.truncated_tokens, unknown=result.unknown_tokens)
+    return plain, {**record, "windows": result.windows} if result.windows > 1 else record
