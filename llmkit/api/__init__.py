@@ -10,9 +10,10 @@ from __future__ import annotations
 from llmkit.api.aligned import results_of_rows
 from llmkit.api.chats import load_conversation, save_conversation
 from llmkit.api.evaluation_result import Evaluation, evaluation_record
+from llmkit.api.loading import load
 from llmkit.api.measuring import evaluate_model
 from llmkit.api.merging import Merged, merge
-from llmkit.api.model import Model, load
+from llmkit.api.model import Model
 from llmkit.api.neighbours import evaluate_embeddings
 from llmkit.api.options import generation_options, schema
 from llmkit.api.plotting import Plotted, plot

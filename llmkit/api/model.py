@@ -1,4 +1,4 @@
-"""A trained model, opened for use: `llmkit.load("runs/news-001").summarize(texts)`."""
+"""The methods of an opened model, one for each verb; `llmkit/api/loading.py` opens it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from typing_extensions import Unpack
 
 from llmkit.api.chats import check_messages
-from llmkit.api.model_options import describe_options, model_options, prompt_config
-from llmkit.api.prompt_rows import prompt_rows
+from llmkit.api.model_options import OptionsLog, model_options, prompt_config
+from llmkit.api.prompt_rows import given_prompts, prompt_rows
 from llmkit.api.texts import InputRow, choice_rows
-from llmkit.api.verbs import USES, Verb, default_model, verb_of_model
+from llmkit.api.verbs import USES, Verb
 from llmkit.data.given import (
-    given_items,
     given_pairs,
     given_text,
     given_texts,
@@ -30,15 +29,14 @@ from llmkit.inference.embedding import (
     EmbedOptions,
     EmbedOverflow,
     embed_texts,
-    search_options,
     vector_options,
 )
 from llmkit.inference.filling import Filling, FillOverflow, fill_texts
-from llmkit.inference.nearest_rows import Found, NearestRows
+from llmkit.inference.nearest_rows import Found
 from llmkit.inference.prompts import Prompt
+from llmkit.inference.searching import search_texts
 from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_in_parts, summarize_texts
 from llmkit.models.chat import Messages, is_chat_model
-from llmkit.models.threads import one_load_at_a_time
 from llmkit.recipe.blocks import Quoting
 from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.base import WRITING_HEADS
@@ -46,7 +44,6 @@ from llmkit.tasks.classification.predict import Classification, ClassifyOverflow
 from llmkit.tasks.classification.problem_types import ProblemType, problem_type_of
 from llmkit.tasks.classification.thresholds import threshold_in_use
 from llmkit.tasks.decoding import LimitCount
-from llmkit.tasks.generation import NOT_FOLLOWED
 from llmkit.tasks.inputs import Overflow
 from llmkit.tasks.instruction.predict import Reply, answer_chat, stream_chat
 from llmkit.tasks.multiple_choice.choices import Question
@@ -69,38 +66,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("llmkit")
 
 
-@one_load_at_a_time
-def load(name: str | None = None, *, verb: Verb | None = None, revision: str | None = None) -> Model:
-    """Open a run, a folder or a hub model.
-
-    Args:
-        name: without it, the newest finished run that can do the verb, else the hub's default for it; the log says
-            which.
-        verb: what it will be used for; without it, that of the model's head.
-    Raises:
-        UsageError: neither a name nor a verb, or nothing that fits.
-        ModelError, MachineError: it cannot be loaded, or cannot do the verb.
-    """
-    from accelerate import PartialState
-
-    from llmkit.inference.engines.transformers import TransformersEngine
-    from llmkit.models.loading import load_model
-    from llmkit.models.resolve import find_model
-
-    if name is None:
-        if verb is None:
-            raise UsageError("give the model's name: a run, a folder or a hub id.")
-        name = default_model(verb)
-    if verb is None or verb == "generate":
-        verb = verb_of_model(find_model(name, revision=revision).config, requested=verb)
-    loaded = load_model(name, head=USES[verb].head, revision=revision)
-    loaded.model.eval()  # permanently: threads that share it never change the mode
-    model = Model(loaded, TransformersEngine(loaded, device=PartialState().device), head=USES[verb].head)
-    if verb == "chat":
-        model.require_chat()
-    return model
-
-
 class Model:
     """A model with an engine. All verbs take any number of texts, keep their order, and yield results as they are ready."""
 
@@ -109,7 +74,7 @@ class Model:
         self.loaded = loaded
         self._engine = engine
         self._head = head
-        self._logged: set[str] = set()
+        self._options_log = OptionsLog()
 
     @property
     def chats(self) -> bool:
@@ -288,15 +253,17 @@ class Model:
         asked = list(given_texts(queries, what="queries"))
         check_search(asked, top_k=top_k)
         of_query: EmbedOptions = {**options, "prompt": query_prompt, "prompt_name": query_prompt_name}
-        by_query = search_options(self.loaded, "query", of_query)
-        by_text = search_options(self.loaded, "document", options)
-        if by_query["prompt"] or by_text["prompt"]:
-            logger.info("prompt of the queries: %r, of the texts: %r", by_query["prompt"], by_text["prompt"])
-        vectors = self.embed(asked, overflow=overflow, **by_query)
-        nearest = NearestRows(vectors, top_k=top_k, similarity=self.similarity)
-        for batch in self.embed_stream(texts, overflow=overflow, **by_text):
-            nearest.add(batch.texts, batch.vectors)
-        return nearest.results()
+        return search_texts(
+            self.loaded,
+            self._engine,
+            asked,
+            texts,
+            top_k=top_k,
+            similarity=self.similarity,
+            overflow=overflow,
+            query_options=of_query,
+            text_options=options,
+        )
 
     def fill(self, texts: Iterable[str], *, top_k: int = 5, overflow: FillOverflow = "window") -> Iterator[Filling]:
         """The most probable tokens for each mask of each text; see `fill_texts` for masks, errors and long texts.
@@ -447,17 +414,8 @@ class Model:
         """
         saved = saved or prompt_config(self.loaded)
         block = model_options(self.loaded, values, saved=saved)
-        self._log_options(values, saved)
+        self._options_log.add(self.loaded, values, saved=saved)
         return block
-
-    def _log_options(self, values: Mapping[str, Any], saved: SavedSeq2Seq) -> None:
-        """Log once which of the model's own options apply, and which are not followed."""
-        applied, unfollowed = describe_options(self.loaded, values, saved=saved)
-        if applied and applied not in self._logged:
-            logger.info("model: %s has its own generation options: %s", self.loaded.name, applied)
-        if unfollowed and unfollowed not in self._logged:
-            logger.warning(NOT_FOLLOWED, self.loaded.name, unfollowed)
-        self._logged |= {applied, unfollowed}
 
     def _chat_options(self, values: Mapping[str, Any]) -> GenerationBlock:
         block = self.options(values)
@@ -472,11 +430,6 @@ class Model:
     @property
     def _prompt_prefix(self) -> str:
         return prompt_config(self.loaded).prefix or ""
-
-
-def given_prompts(values: Iterable[object]) -> Iterator[str | Prompt]:
-    """The prompts, in order, each a text or a `Prompt`; see `given_texts`."""
-    return given_items(values, Prompt, what="prompts")
 
 
 def _question(row: InputRow[Question]) -> Question:

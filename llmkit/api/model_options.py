@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,8 +19,10 @@ from llmkit.models.generation import (
 )
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.generation import BEAM_OPTIONS, GenerationBlock
+from llmkit.tasks.generation import NOT_FOLLOWED
 from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, text_to_text_config
 
+logger = logging.getLogger("llmkit")
 _NEW_TOKENS = 128
 """Default length where neither the user nor the model has one; transformers would stop at 20 without a warning."""
 
@@ -76,6 +79,22 @@ def describe_options(loaded: LoadedModel, values: Mapping[str, Any], *, saved: S
     options = {key: value for key, value in values.items() if value is not None}
     applied = options_in_words(model_defaults(loaded, options, saved=saved))
     return applied, ", ".join(options_not_followed(loaded, saved.generation_entry))
+
+
+class OptionsLog:
+    """Logs once which of a model's own options apply, and which are not followed."""
+
+    def __init__(self) -> None:
+        self._logged: set[str] = set()
+
+    def add(self, loaded: LoadedModel, values: Mapping[str, Any], *, saved: SavedSeq2Seq) -> None:
+        """Log them for a call with the user's options `values`, unless an earlier call had the same."""
+        applied, unfollowed = describe_options(loaded, values, saved=saved)
+        if applied and applied not in self._logged:
+            logger.info("model: %s has its own generation options: %s", loaded.name, applied)
+        if unfollowed and unfollowed not in self._logged:
+            logger.warning(NOT_FOLLOWED, loaded.name, unfollowed)
+        self._logged |= {applied, unfollowed}
 
 
 def prompt_config(loaded: LoadedModel) -> SavedSeq2Seq:

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmkit.api.evaluation_result import Evaluation, save_evaluation
 from llmkit.api.evaluation_rows import find_run, labelled_rows
-from llmkit.api.model import load
+from llmkit.api.loading import load
 from llmkit.data.given import given_names
 from llmkit.errors import UsageError
 from llmkit.evaluation.metrics import neighbour_recall

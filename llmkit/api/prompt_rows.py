@@ -1,13 +1,14 @@
-"""Prompts from files, as the rows of a model's training have them: with a prefix, an input or a conversation."""
+"""Prompts as values and from files, as the rows of a model's training have them: with a prefix, an input or a conversation."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from llmkit.api.texts import InputRow, row_id, text_rows
 from llmkit.data.fields import Fields
+from llmkit.data.given import given_items
 from llmkit.data.rows import Row
 from llmkit.data.sources import column_names, is_plain_text, open_rows
 from llmkit.errors import DataError, UsageError
@@ -60,6 +61,11 @@ def prompt_rows(
         rows = _rows(source, types, {}, optional={"input": True}, quoting=quoting)
         return (_prompt_row(number, row, Prompt(user_text(row.fields))) for number, row in enumerate(rows, 1))
     return text_rows(source, column=column or "text", by_line=by_line, quoting=quoting)
+
+
+def given_prompts(values: Iterable[object]) -> Iterator[str | Prompt]:
+    """The prompts, in order, each a text or a `Prompt`; see `given_texts`."""
+    return given_items(values, Prompt, what="prompts")
 
 
 def _rows(
