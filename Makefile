@@ -66,7 +66,7 @@ demo: install  ## Train a small classifier, use it and evaluate it; no download
 test: .venv/.installed-test  ## Run the tests, in several processes
 	$(PYTEST) tests --ignore=tests/smoke -n auto --maxprocesses $(WORKERS)
 
-smoke: .venv/.installed-test  ## Train, use and evaluate a tiny model of each family
+smoke: .venv/.installed-test  ## Train and use a tiny model of each family; run every command of the README
 	$(PYTEST) tests/smoke -q
 
 torture: .venv/.installed-test  ## Kill KILLS (50) trainings at random times and KILLS at chosen calls (SEED 0)
