@@ -22,12 +22,3 @@ def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)  # tiny models: more threads only wait for each other
-
-
-_LONGEST = {"test_cli_finetune.py", "test_python_docs.py", "test_updates.py"}
-"""Files with tests of ten seconds, which must not be the last ones to start."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest tests first: at the end one worker would be alone with them."""
-    items.sort(key=lambda item: item.path.name not in _LONGEST)  # stable: all else keeps its order
