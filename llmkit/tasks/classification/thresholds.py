@@ -38,8 +38,8 @@ def threshold_in_use(loaded: LoadedModel, given: float | Mapping[str, float] | N
     if problem_type_of(loaded) != "multi_label_classification":
         if given is not None:
             raise UsageError(
-                f"threshold: {loaded.name} does not give any number of labels, so it has none. Remove it; the most "
-                "probable label, or the number, needs no threshold."
+                f"threshold: {loaded.name} gives one label or a number for each text, which needs no threshold. "
+                "Remove it; only a multilabel model has one."
             )
         return None
     saved = SavedClassification.load(loaded).threshold
