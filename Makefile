@@ -63,11 +63,11 @@ demo: install  ## Train a small classifier, use it and evaluate it; no download
 
 # ---- development
 
-test: .venv/.installed-test  ## Run the tests, in several processes
-	$(PYTEST) tests --ignore=tests/smoke -n auto --maxprocesses $(WORKERS)
+test: .venv/.installed-test  ## Run the quick tests, in several processes
+	$(PYTEST) tests -m 'not slow' -n auto --maxprocesses $(WORKERS)
 
-smoke: .venv/.installed-test  ## Train and use a tiny model of each family; run every command of the README
-	$(PYTEST) tests/smoke -q
+smoke: .venv/.installed-test  ## Run the slow tests: whole programs, and every command of the README
+	$(PYTEST) tests -m slow -n auto --maxprocesses $(WORKERS) --dist loadfile
 
 torture: .venv/.installed-test  ## Kill KILLS (50) trainings at random times and KILLS at chosen calls (SEED 0)
 	$(BIN)/python tests/slow/kills.py --kills $(KILLS) --seed $(SEED)

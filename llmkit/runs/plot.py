@@ -83,8 +83,9 @@ def draw_png(losses: Losses) -> bytes:
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(8, 4.5), dpi=150, layout="constrained")
+    figure = Figure(figsize=(8, 4.5), dpi=150)
     FigureCanvasAgg(figure)  # becomes the figure's canvas
+    figure.subplots_adjust(left=0.1, right=0.98, bottom=0.11, top=0.93)  # a computed layout draws all of it twice
     axes = figure.add_subplot()
     _draw_curves(axes, losses)
     axes.set_title("; ".join(losses.summary), fontsize=10, parse_math=False)

@@ -151,6 +151,7 @@ def test_sigterm_saves_the_step_and_the_continuation_ends_in_the_same_bytes(work
     assert weights_of(work / "cut") == weights_of(work / "whole")
 
 
+@pytest.mark.slow
 def test_two_processes_without_a_gpu_make_one_run_and_tell_an_error_once(work: Path) -> None:
     outcome = llmkit_process("finetune", "classify.yaml", "--set", "train.steps=3", "--processes", "2", cwd=work)
     assert outcome.code == 0, outcome.err

@@ -12,6 +12,7 @@ import termios
 import time
 from pathlib import Path
 
+import pytest
 from tiny_recipes import command, environment, llmkit
 
 _WIDTH = 80
@@ -50,6 +51,7 @@ def _set_size(descriptor: int) -> None:
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 24, _WIDTH, 0, 0))
 
 
+@pytest.mark.slow
 def test_training_shows_a_live_line_that_fits_and_leaves_the_results(work: Path) -> None:
     code, pieces = on_terminal(
         "finetune", "classify.yaml", "--set", "train.steps=80", "--set", "evaluation.every=40 steps", cwd=work

@@ -213,6 +213,7 @@ def test_ascii_locales_keep_every_character(here: Path) -> None:
     assert outcome.records[0]["text"] == text
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_and_a_full_disk_end_the_work_quietly(here: Path, tmp_path: Path) -> None:
     texts = write_texts(tmp_path / "in.txt", TEXTS * 1000)  # more than a pipe holds
     piped, full = tmp_path / "piped.txt", tmp_path / "full.txt"

@@ -69,6 +69,7 @@ def test_no_row_comes_from_tests_or_copied_code(docs: Docs) -> None:
     assert parts.isdisjoint({"test", "tests", "idlelib", "_vendor", "site-packages"})
 
 
+@pytest.mark.slow
 def test_a_second_build_gives_the_same_bytes(
     docs: Docs, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,8 @@ from llmkit.errors import RecipeError
 from llmkit.recipe.loading import load_recipe
 from llmkit.tasks import RECIPES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 OWN_PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]  # recipes and Python in docs/ are in test_docs.py
 PAGES = [*OWN_PAGES, *sorted((ROOT / "docs").rglob("*.md"))]

@@ -25,6 +25,8 @@ from tiny_recipes import (
     write_questions,
 )
 
+pytestmark = pytest.mark.slow
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # for the models opened in this process
 
 CASES = {

@@ -158,6 +158,7 @@ def test_clipping_acts_on_the_gradient_of_the_whole_step() -> None:
 # ---- several processes
 
 
+@pytest.mark.slow
 def test_two_processes_of_16_give_the_same_update_as_one_of_32(tmp_path: Path) -> None:
     script = Path(__file__).with_name("two_processes.py")
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
