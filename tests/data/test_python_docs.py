@@ -26,6 +26,8 @@ from llmkit.data.python_docs_questions import QUESTION_COLUMNS
 from llmkit.data.sources import open_rows
 from llmkit.recipe.blocks import ColumnType
 
+pytestmark = pytest.mark.slow  # the corpus is built twice
+
 Docs = list[dict[str, str]]
 
 
@@ -69,7 +71,6 @@ def test_no_row_comes_from_tests_or_copied_code(docs: Docs) -> None:
     assert parts.isdisjoint({"test", "tests", "idlelib", "_vendor", "site-packages"})
 
 
-@pytest.mark.slow
 def test_a_second_build_gives_the_same_bytes(
     docs: Docs, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
