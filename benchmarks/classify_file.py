@@ -40,8 +40,8 @@ WORDS = [f"word{number}" for number in range(4000)]
 
 
 def main() -> None:
-    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as folder:
         # Five classes with well separated logits.

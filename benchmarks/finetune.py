@@ -40,6 +40,8 @@ def main() -> None:
 
 def write_model(task: str, folder: Path) -> None:
     """A folder with random weights and a tokenizer of one token per word, so that the lengths are known."""
+    from llmkit.tasks import RECIPES
+
     labels = LABELS[task]
     names: dict[str, Any] = {}
     if labels is not None:
@@ -47,7 +49,7 @@ def write_model(task: str, folder: Path) -> None:
     if task == "summarization":
         write_words_t5(folder, WORDS)
     else:
-        write_bert(folder, WORDS, head=task, **names)
+        write_bert(folder, WORDS, head=RECIPES[task].HEAD, **names)
 
 
 def uneven_rows(task: str) -> list[dict[str, Any]]:
@@ -92,14 +94,14 @@ def task_and_examples(name: str, folder: Path) -> tuple[Any, Any]:
     """The task around the folder's model, and all rows as it encodes them."""
     from llmkit.data.rows import Row
     from llmkit.models.loading import load_model
-    from llmkit.tasks import RECIPES, TASKS
+    from llmkit.tasks import RECIPES
+    from llmkit.tasks.build import build_task
 
     logging.getLogger("llmkit").setLevel(logging.ERROR)
     keys = {"recipe": 1, "task": name, "model": str(folder), "data": {"train": "made here"}}
     settings = {"epochs": 1, "batch_size": BATCH_SIZE, "learning_rate": 1e-5, "precision": "fp32"}
     recipe = RECIPES[name].model_validate({**keys, "train": settings})
-    task_class = TASKS[type(recipe)]
-    task = task_class(recipe, load_model(str(folder), head=task_class.HEAD))
+    task = build_task(recipe, load_model(str(folder), head=recipe.HEAD))
     return task, task.encode([Row(values, str(number)) for number, values in enumerate(uneven_rows(name))])
 
 

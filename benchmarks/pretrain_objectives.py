@@ -37,7 +37,7 @@ def write_model(objective: str, folder: Path) -> None:
     from llmkit.models.loaded import LoadedModel
     from llmkit.models.tokenizers import train_tokenizer
     from llmkit.recipe.blocks import TokenizerBlock
-    from llmkit.tasks import RECIPES, TASKS
+    from llmkit.tasks import RECIPES
 
     family: Any = FAMILY_OF[objective]
     logging.getLogger("llmkit").setLevel(logging.ERROR)
@@ -46,7 +46,7 @@ def write_model(objective: str, folder: Path) -> None:
     tokenizer = train_tokenizer(
         FAMILIES[family], texts, block=block, max_tokens=BLOCK_TOKENS if family == "bert" else None
     )
-    model = FAMILIES[family].model_class(TASKS[RECIPES[objective]].HEAD)(config_of(family, tokenizer))
+    model = FAMILIES[family].model_class(RECIPES[objective].HEAD)(config_of(family, tokenizer))
     files = model_files(LoadedModel(model=model, tokenizer=tokenizer, family=FAMILIES[family], name="benchmark"))
     for name, content in files.items():
         (folder / name).write_bytes(content)
@@ -85,13 +85,13 @@ def task_and_blocks(objective: str, folder: Path) -> tuple[Any, Any]:
     from llmkit.api import read_texts
     from llmkit.data.rows import Row
     from llmkit.models.loading import load_model
-    from llmkit.tasks import RECIPES, TASKS
+    from llmkit.tasks import RECIPES
+    from llmkit.tasks.build import build_task
 
     keys = {"recipe": 1, "task": objective, "model": str(folder), "data": {"train": "builtin:python-docs"}}
     settings = {"steps": STEPS, "batch_size": BATCH_SIZE, "learning_rate": 1e-4, "precision": "fp32"}
     recipe = RECIPES[objective].model_validate({**keys, "block_tokens": BLOCK_TOKENS, "train": settings})
-    task_class = TASKS[type(recipe)]
-    task = task_class(recipe, load_model(str(folder), head=task_class.HEAD))
+    task = build_task(recipe, load_model(str(folder), head=recipe.HEAD))
     rows = [Row({"text": text}, str(number)) for number, text in enumerate(read_texts("builtin:python-docs"))]
     return task, task.encode(rows[: STEPS * BATCH_SIZE * 4])
 

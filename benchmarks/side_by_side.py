@@ -107,7 +107,7 @@ def train_with_trainer(
 
     steps: list[float] = []
 
-    class Clock(TrainerCallback):  # type: ignore[misc]  # transformers has no types here
+    class Clock(TrainerCallback):
         def on_step_end(self, *args: Any, **kwargs: Any) -> None:
             steps.append(time.perf_counter())
 
