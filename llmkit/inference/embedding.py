@@ -195,8 +195,8 @@ def embed_texts(
                 whole = encode_whole(loaded, prompted, first_row=first_row, overflow=overflow, window=window)
                 windows = [[encoded.ids] for encoded in whole]
                 long_texts.add([encoded.truncated_tokens for encoded in whole])
-                all_ids = [encoded.all_ids for encoded in whole]
-                long_texts.unknown.add(prompted, all_ids, names_are_text=names_are_text)
+                read, all_ids = [encoded.text for encoded in whole], [encoded.all_ids for encoded in whole]
+                long_texts.unknown.add(read, all_ids, names_are_text=names_are_text)
             rows += len(chunk)
             windowed_texts += sum(len(text_windows) > 1 for text_windows in windows)
             vectors = _mean_of_windows(engine, windows, pooling=options.pooling, skipped_tokens=skipped)

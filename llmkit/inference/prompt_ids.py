@@ -10,6 +10,7 @@ from llmkit.models.chat import encode_prompts
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.inputs import Encoded, Overflow, encode_whole
+from llmkit.tasks.long_texts import Part, part_of
 from llmkit.tasks.token_ids import token_ids
 
 
@@ -34,18 +35,31 @@ def encode_for_model(
     """
     if as_turns:
         ids = encode_prompts(loaded, [prompt.chat for prompt in prompts])
-        return _fitted(loaded, ids, first_row=first_row, options=options, overflow=overflow)
+        whole = [Part(prompt.text, len(prompt.text)) for prompt in prompts]
+        return _fitted(whole, ids, loaded=loaded, first_row=first_row, options=options, overflow=overflow)
     texts = [(prefix if prompt.prefix is None else prompt.prefix) + prompt.text for prompt in prompts]
     if loaded.family.continues_prompts:
-        ids = token_ids(loaded.tokenizer, texts, special=False)
-        return _fitted(loaded, ids, first_row=first_row, options=options, overflow=overflow)
+        parts = [part_of(loaded.tokenizer, text, tokens=loaded.window, end=True) for text in texts]
+        ids = token_ids(loaded.tokenizer, [part.text for part in parts], special=False)
+        return _fitted(parts, ids, loaded=loaded, first_row=first_row, options=options, overflow=overflow)
     return encode_whole(loaded, texts, first_row=first_row, overflow=overflow)
 
 
 def _fitted(
-    loaded: LoadedModel, prompts: Sequence[list[int]], *, first_row: int, options: GenerationBlock, overflow: Overflow
+    parts: Sequence[Part],
+    prompts: Sequence[list[int]],
+    *,
+    loaded: LoadedModel,
+    first_row: int,
+    options: GenerationBlock,
+    overflow: Overflow,
 ) -> list[Encoded]:
-    """Ids of GPT-2 prompts that leave room for the new tokens."""
+    """Ids of GPT-2 prompts that leave room for the new tokens.
+
+    Args:
+        parts: what was read of each prompt, its end.
+        prompts: ids of these.
+    """
     if options.max_new_tokens is None:
         raise ValueError("max_new_tokens must be set before text is generated")
     room = loaded.window - options.max_new_tokens if options.max_length is None else options.max_length - 1
@@ -55,11 +69,12 @@ def _fitted(
             f"a prompt and its new tokens; lower max_new_tokens to {loaded.window - 1:,} or less"
         )
     encoded = []
-    for row, ids in enumerate(prompts, start=first_row):
-        if len(ids) > room and overflow == "error":
-            raise UsageError(f"row {row:,}: {_too_long(loaded, options, tokens=len(ids))}")
+    for row, (part, ids) in enumerate(zip(parts, prompts, strict=True), start=first_row):
+        tokens = part.whole_tokens(len(ids))
+        if tokens > room and overflow == "error":
+            raise UsageError(f"row {row:,}: {_too_long(loaded, options, tokens=tokens)}")
         prompt_ids = ids[-room:] or [_start_id(loaded)]
-        encoded.append(Encoded(prompt_ids, max(len(ids) - room, 0), ids))
+        encoded.append(Encoded(prompt_ids, max(tokens - room, 0), part.text, ids))
     return encoded
 
 

@@ -225,9 +225,8 @@ def _generate(
             )
             long_texts.add([prompt.truncated_tokens for prompt in encoded])
             names_are_text = as_turns or loaded.tokenizer.split_special_tokens
-            all_ids = [prompt.all_ids for prompt in encoded]
-            texts_read = [prompt.text for prompt in chunk]
-            unknown = long_texts.unknown.add(texts_read, all_ids, names_are_text=names_are_text)
+            read, all_ids = [prompt.text for prompt in encoded], [prompt.all_ids for prompt in encoded]
+            unknown = long_texts.unknown.add(read, all_ids, names_are_text=names_are_text)
             new = engine.generate([prompt.ids for prompt in encoded], _options_of_chunk(options, first_row=first_row))
             for item, prompt, lists, count in zip(chunk, encoded, new, unknown, strict=True):
                 results = [written(decoder, ids, options, prompt=prompt.ids) for ids in lists]

@@ -7,7 +7,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from llmkit.data.lengths import LengthCount
-from llmkit.tasks.token_ids import cut_ids, token_ids
+from llmkit.tasks.long_texts import Part, part_of
+from llmkit.tasks.token_ids import cut_ids, cuts_start, token_ids
 from llmkit.tasks.unknown import UnknownCount
 
 if TYPE_CHECKING:
@@ -54,13 +55,21 @@ def encode_texts(
     Under `error` a text is truncated here: the report that follows raises.
     """
     encoded: list[list[int] | None] = []
-    whole = token_ids(tokenizer, texts, special=True)
-    unknown.add(texts, whole, names_are_text=tokenizer.split_special_tokens)
-    for text, row, ids in zip(texts, rows, whole, strict=True):
-        if count.fits(len(ids), place=row.place):
+    end = cuts_start(tokenizer)
+    parts = [
+        Part(text, len(text))
+        if count.overflow == "window"
+        else part_of(tokenizer, text, tokens=count.max_tokens, end=end)
+        for text in texts
+    ]
+    read = [part.text for part in parts]
+    all_ids = token_ids(tokenizer, read, special=True)
+    unknown.add(read, all_ids, names_are_text=tokenizer.split_special_tokens)
+    for part, row, ids in zip(parts, rows, all_ids, strict=True):
+        if count.fits(part.whole_tokens(len(ids)), place=row.place):
             encoded.append(ids)
         elif count.overflow == "drop":
             encoded.append(None)
         else:
-            encoded.append(cut_ids(tokenizer, text, max_tokens=count.max_tokens))
+            encoded.append(cut_ids(tokenizer, part.text, max_tokens=count.max_tokens))
     return encoded

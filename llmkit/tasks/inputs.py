@@ -15,7 +15,8 @@ from llmkit.data.lengths import TruncationCount
 from llmkit.errors import DataError
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.encoding import Item, in_chunks
-from llmkit.tasks.token_ids import cut_ids, token_ids
+from llmkit.tasks.long_texts import part_of
+from llmkit.tasks.token_ids import cut_ids, cuts_start, token_ids
 from llmkit.tasks.unknown import UnknownCount
 
 logger = logging.getLogger("llmkit")
@@ -27,9 +28,11 @@ Overflow = Literal["error", "truncate"]
 class Encoded:
     ids: list[int]
     truncated_tokens: int
-    """Tokens that the model will not see."""
+    """Tokens that the model will not see; estimated for a text that was not read to its end."""
+    text: str
+    """What was tokenized: of a very long text, a part."""
     all_ids: list[int]
-    """With those."""
+    """Its tokens, with those that the model will not see."""
 
 
 def numbered_chunks(texts: Iterable[Item], *, size: int) -> Iterator[tuple[int, list[Item]]]:
@@ -69,15 +72,17 @@ def encode_whole(
     """Ids with special tokens, at most `window` of them; without it, `loaded.window`."""
     window = loaded.window if window is None else window
     encoded = []
-    for row, ids in enumerate(token_ids(loaded.tokenizer, texts, special=True), start=first_row):
+    parts = [part_of(loaded.tokenizer, text, tokens=window, end=cuts_start(loaded.tokenizer)) for text in texts]
+    all_ids = token_ids(loaded.tokenizer, [part.text for part in parts], special=True)
+    for row, (part, ids) in enumerate(zip(parts, all_ids, strict=True), start=first_row):
         if len(ids) <= window:
-            encoded.append(Encoded(ids, 0, ids))
+            encoded.append(Encoded(ids, 0, part.text, ids))
         elif overflow == "truncate":
-            truncated = cut_ids(loaded.tokenizer, texts[row - first_row], max_tokens=window)
-            encoded.append(Encoded(truncated, len(ids) - len(truncated), ids))
+            truncated = cut_ids(loaded.tokenizer, part.text, max_tokens=window)
+            encoded.append(Encoded(truncated, part.whole_tokens(len(ids)) - len(truncated), part.text, ids))
         else:
             raise DataError(
-                f"row {row:,}: the text has {len(ids):,} tokens, and {loaded.name} takes {window:,} at most; "
+                f"row {row:,}: the text has {part.whole_tokens(len(ids)):,} tokens, and {loaded.name} takes {window:,} at most; "
                 "shorten it, or allow it to be cut with overflow truncate"
             )
     return encoded

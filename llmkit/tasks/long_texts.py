@@ -5,6 +5,8 @@ ends of a piece its tokens may differ from those of the whole text, since a word
 two pieces are joined inside their overlap, where both have the same tokens at the same characters, some in a row. Where
 there is no such place, as in a word that is longer than the overlap, the piece is made longer.
 
+Of a text that will be cut, only the part that is kept is read, and the tokens of the rest are estimated.
+
 Legend: offsets are characters of the text, the end exclusive.
 """
 
@@ -44,6 +46,48 @@ class TokenRun:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The start or the end of a text, with all the tokens that will be kept and some more; of a short text, all of it."""
+
+    text: str
+    characters: int
+    """Of the whole text."""
+
+    def whole_tokens(self, tokens: int) -> int:
+        """Tokens of the whole text, from those of the part. An estimate, unless the part is the whole."""
+        return tokens if len(self.text) == self.characters else round(tokens * self.characters / len(self.text))
+
+
+def part_of(
+    tokenizer: PreTrainedTokenizerFast,
+    text: str,
+    *,
+    tokens: int,
+    end: bool = False,
+    names_are_text: bool = False,
+    shortest: int = LONG_CHARACTERS,
+) -> Part:
+    """The part of a text that is tokenized where only its first tokens are kept, or its last ones.
+
+    It has more of them than are kept, and those that are kept are the same with more of the text beside them.
+
+    Args:
+        tokens: so many are kept.
+        end: the last ones are kept.
+        shortest: characters of the shortest part.
+    """
+    size = shortest
+    while len(text) > size + _OVERLAP:
+        part, longer = (text[-length:] if end else text[:length] for length in (size, size + _OVERLAP))
+        ids, same = (_run(tokenizer, one, 0, len(one), names_are_text).ids for one in (part, longer))
+        kept = slice(-tokens, None) if end else slice(tokens)
+        if len(ids) > tokens and ids[kept] == same[kept]:
+            return Part(part, len(text))
+        size *= 2
+    return Part(text, len(text))
 
 
 def token_runs(

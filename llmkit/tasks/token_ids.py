@@ -12,9 +12,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 
+def cuts_start(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Whether the tokenizer truncates a text at its start."""
+    return bool(tokenizer.truncation_side == "left")
+
+
 def cut_ids(tokenizer: PreTrainedTokenizerFast, text: str, *, max_tokens: int) -> list[int]:
     """Ids of a text that is too long, truncated before its closing special token."""
-    if len(text) > LONG_CHARACTERS and tokenizer.truncation_side == "right":
+    if len(text) > LONG_CHARACTERS and not cuts_start(tokenizer):
         return long_text_ids(tokenizer, text, special=True, names_are_text=False, most=max_tokens)
     with locked_tokenizer(tokenizer):
         ids: list[int] = tokenizer(text, truncation=True, max_length=max_tokens)["input_ids"]

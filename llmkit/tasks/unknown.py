@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from llmkit.data.examples import Examples
     from llmkit.tasks.targets import TargetCheck
 
-Offsets = Sequence[tuple[int, int]]
+Offsets = Iterable[tuple[int, int]]
 _HALF_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"}
 """Categories of characters that are no text: white space, controls, joiners."""
@@ -130,7 +130,7 @@ class UnknownCount:
         marks = _marks(char)
         return bool(marks) and normalizer is not None and not marks <= _marks(normalizer.normalize_str(char))
 
-    def _encoded(self, texts: Sequence[str], *, names_are_text: bool) -> list[tuple[list[int], Offsets]]:
+    def _encoded(self, texts: Sequence[str], *, names_are_text: bool) -> list[tuple[Sequence[int], Offsets]]:
         """Ids and characters of the tokens of each text, without special tokens around it."""
         if any(len(text) > LONG_CHARACTERS for text in texts):
             return [encoded for text in texts for encoded in self._encoded_alone(text, names_are_text=names_are_text)]
@@ -142,11 +142,11 @@ class UnknownCount:
             encodings = backend.encode_batch(list(texts), add_special_tokens=False)
         return [(encoding.ids, encoding.offsets) for encoding in encodings]
 
-    def _encoded_alone(self, text: str, *, names_are_text: bool) -> list[tuple[list[int], Offsets]]:
+    def _encoded_alone(self, text: str, *, names_are_text: bool) -> list[tuple[Sequence[int], Offsets]]:
         if len(text) <= LONG_CHARACTERS:
             return self._encoded([text], names_are_text=names_are_text)
         run = long_text_run(self._tokenizer, text, names_are_text=names_are_text)
-        return [(list(run.ids), list(zip(run.starts, run.ends, strict=True)))]
+        return [(run.ids, zip(run.starts, run.ends, strict=True))]
 
 
 def with_unknown(examples: Examples, *counts: UnknownCount) -> Examples:

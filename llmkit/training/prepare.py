@@ -69,8 +69,8 @@ def prepare(
         check_data(resumed, data)
     train = task.prepare_training(task.encode(splits["train"]))
     validation = task.encode(_first_rows(splits["validation"], recipe))
-    _require_rows(len(train), split="train", recipe=recipe)
-    _require_rows(len(validation), split="validation", recipe=recipe)
+    _require_rows(len(train), splits["train"], recipe=recipe)
+    _require_rows(len(validation), splits["validation"], recipe=recipe)
     task.check_labels(train, validation)
     data |= _standardise(task, train, checkpoint=checkpoint)
     family, scratch = task.loaded.family, isinstance(recipe.model, ScratchModel)
@@ -215,7 +215,7 @@ def _describe_data(task: Task, splits: dict[Split, SplitRows]) -> dict[str, Any]
     }
 
 
-def _require_rows(count: int, *, split: Split, recipe: Recipe) -> None:
+def _require_rows(count: int, split: SplitRows, *, recipe: Recipe) -> None:
     """Check that a split is not empty.
 
     Raises:
@@ -223,13 +223,17 @@ def _require_rows(count: int, *, split: Split, recipe: Recipe) -> None:
     """
     if count:
         return
-    source = getattr(recipe.data, split)
+    source = getattr(recipe.data, split.split)
     rows, equal = ", ".join(source), ""
     if isinstance(source, str):
-        rows, equal = f"{source} of the training rows", " Rows with the same text are in the same split."
+        rows = f"{source} of the training rows"
+        all_rows, texts = split.count_texts()
+        equal = f" Rows with the same text are in the same split: {all_rows:,} rows have {texts:,} different texts."
     unit = getattr(recipe, "text_files", "line")
     hint = "" if unit == "line" else f" In a text file each {unit} is one row; text_files: line makes each line a row."
-    raise DataError(f"data.{split}: no usable rows in {rows}. Give a larger share, or a separate file.{equal}{hint}")
+    raise DataError(
+        f"data.{split.split}: no usable rows in {rows}. Give a larger share, or a separate file.{equal}{hint}"
+    )
 
 
 def _first_rows(rows: Iterable[Row], recipe: Recipe) -> Iterable[Row]:

@@ -53,6 +53,11 @@ class SplitRows:
         """The same rows, without bad ones, and without a word in the log."""
         return replace(self, source=self.source.without_bad_rows())
 
+    def count_texts(self) -> tuple[int, int]:
+        """Rows of the source, and the different texts that they have."""
+        texts = [hash(_read(row, self.read_fields)) for row in self.source]
+        return len(texts), len(set(texts))
+
     def identity(self) -> str:
         """Hash of the files' contents and of every option that selects rows."""
         return json.dumps(

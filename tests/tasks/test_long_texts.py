@@ -15,7 +15,8 @@ from builders import tiny_model
 from published_models import published_folder
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from llmkit.tasks.long_texts import LONG_CHARACTERS, token_runs
+from llmkit.tasks.inputs import encode_whole
+from llmkit.tasks.long_texts import LONG_CHARACTERS, part_of, token_runs
 from llmkit.tasks.question_answering.windows import _tokenize
 from llmkit.tasks.seq2seq.chunks import TextSplitter
 from llmkit.tasks.token_classification.subwords import subwords_of_texts
@@ -82,6 +83,34 @@ def test_pieces_have_the_tokens_of_the_whole_text(tokenizer: Any, name: str) -> 
     assert ids == expected["input_ids"]
     assert offsets == expected["offset_mapping"]
     assert begins == [int(i == 0 or words[i] != words[i - 1]) for i in range(len(words))]
+
+
+@pytest.mark.parametrize("name", list(TEXTS))
+@pytest.mark.parametrize("end", [False, True])
+def test_the_part_that_is_read_has_the_tokens_that_are_kept(tokenizer: Any, name: str, end: bool) -> None:
+    text = TEXTS[name]()
+    all_ids = whole(tokenizer, text, add_special_tokens=False)["input_ids"]
+    part = part_of(tokenizer, text, tokens=500, end=end, shortest=PIECE)
+    ids = whole(tokenizer, part.text, add_special_tokens=False)["input_ids"]
+    kept = slice(-500, None) if end else slice(500)
+    assert ids[kept] == all_ids[kept]
+    assert part.text == (text[-len(part.text) :] if end else text[: len(part.text)])
+    if len(part.text) == len(text):
+        assert part.whole_tokens(len(ids)) == len(all_ids)
+    else:
+        assert part.whole_tokens(len(ids)) == pytest.approx(
+            len(all_ids), rel=0.5
+        )  # of an estimate, from few words of 5,000 letters
+
+
+def test_most_of_a_very_long_text_is_not_tokenized_where_it_is_cut() -> None:
+    loaded = tiny_model("bert")
+    text = "the stone moves " * 100_000
+    _, encoded = encode_whole(loaded, ["the stone", text], first_row=1, overflow="truncate", window=12)
+    assert len(encoded.text) < len(text) / 4
+    assert encoded.ids == loaded.tokenizer(text[:1000], truncation=True, max_length=12)["input_ids"]
+    whole_tokens = len(loaded.tokenizer.tokenize(text[:16_000])) * 100
+    assert encoded.truncated_tokens == pytest.approx(whole_tokens, rel=0.01)
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])

@@ -6,20 +6,21 @@ its end-of-text token separates them, as it does the documents of its pretrainin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmkit.data.windows import default_overlap, window_starts
 from llmkit.errors import DataError, UsageError
 from llmkit.models.threads import locked_tokenizer
+from llmkit.tasks.long_texts import Part, part_of
+from llmkit.tasks.token_ids import token_ids
+from llmkit.tasks.unknown import UnknownCount
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.token_ids import token_ids
-from llmkit.tasks.unknown import UnknownCount
 
 Pair = tuple[str, str]
 
@@ -31,6 +32,8 @@ class Contents:
     first: list[int]
     second: list[int] | None
     unknown_tokens: int = 0
+    unread_tokens: int = 0
+    """Estimated number of tokens of a very long text that were not read, since it is cut before them."""
 
 
 @dataclass(frozen=True)
@@ -76,27 +79,47 @@ class TextInputs:
             )
 
     def read(
-        self, texts: Sequence[str], seconds: Sequence[str] | None = None, *, unknown: UnknownCount | None = None
+        self,
+        texts: Sequence[str],
+        seconds: Sequence[str] | None = None,
+        *,
+        unknown: UnknownCount | None = None,
+        cut: bool = False,
     ) -> list[Contents]:
-        """All ids of each row, never truncated. Names of special tokens are read as text: `[SEP]` would end the first.
+        """All ids of each row. Names of special tokens are read as text: `[SEP]` would end the first.
 
         Args:
             seconds: the other text of each row, for pairs.
             unknown: counts the texts; None to count nothing.
+            cut: rows that do not fit will be cut, so that the rest of a very long text need not be read.
         """
-        first = token_ids(self._tokenizer, texts, special=False, names_are_text=True)
-        of_first = unknown.add(texts, first) if unknown else [0] * len(texts)
+        rows = self._read(texts, unknown=unknown, cut=cut)
         if not self.pairs:
-            return [Contents(ids, None, count) for ids, count in zip(first, of_first, strict=True)]
+            return [Contents(ids, None, count, unread) for ids, count, unread in rows]
         assert seconds is not None, "pairs have two texts"
-        second = token_ids(self._tokenizer, seconds, special=False, names_are_text=True)
-        of_second = unknown.add(seconds, second) if unknown else [0] * len(texts)
-        counts = map(sum, zip(of_first, of_second, strict=True))
-        return [Contents(*row) for row in zip(first, second, counts, strict=True)]
+        pairs = zip(rows, self._read(seconds, unknown=unknown, cut=cut), strict=True)
+        return [
+            Contents(first, second, count + second_count, unread + second_unread)
+            for (first, count, unread), (second, second_count, second_unread) in pairs
+        ]
+
+    def _read(
+        self, texts: Sequence[str], *, unknown: UnknownCount | None, cut: bool
+    ) -> Iterator[tuple[list[int], int, int]]:
+        """Of each text its ids, the unknown tokens among them, and the tokens that were not read."""
+        parts = [
+            part_of(self._tokenizer, text, tokens=self.window, names_are_text=True) if cut else Part(text, len(text))
+            for text in texts
+        ]
+        read = [part.text for part in parts]
+        ids = token_ids(self._tokenizer, read, special=False, names_are_text=True)
+        counts = unknown.add(read, ids) if unknown else [0] * len(read)
+        unread = (part.whole_tokens(len(own)) - len(own) for part, own in zip(parts, ids, strict=True))
+        return zip(ids, counts, unread, strict=True)
 
     def tokens(self, row: Contents) -> int:
         """Tokens of the whole row, special tokens included."""
-        return len(self._frame) + len(row.first) + len(row.second or ())
+        return len(self._frame) + len(row.first) + len(row.second or ()) + row.unread_tokens
 
     def whole(self, row: Contents) -> list[int]:
         return self._framed(row.first, row.second)

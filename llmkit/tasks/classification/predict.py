@@ -115,7 +115,7 @@ class _Reader:
 
         inputs, problem_type, names = self.inputs, self.problem_type, self.loaded.labels
         firsts, seconds = _sides(chunk, pairs=inputs.pairs, first_row=first_row)
-        contents = inputs.read(firsts, seconds, unknown=long_texts.unknown)
+        contents = inputs.read(firsts, seconds, unknown=long_texts.unknown, cut=self.policy != "window")
         windows = [self._windows(content, row=row) for row, content in enumerate(contents, start=first_row)]
         truncated = [
             max(0, inputs.tokens(content) - inputs.window) if len(row_windows) == 1 else 0

@@ -75,7 +75,9 @@ class ClassificationTask(BaseTask):
         for chunk in in_chunks(rows):
             inputs = self._inputs(chunk)
             seconds = [row.fields["text_pair"] for row in chunk] if inputs.pairs else None
-            contents = inputs.read([row.fields["text"] for row in chunk], seconds, unknown=unknown)
+            contents = inputs.read(
+                [row.fields["text"] for row in chunk], seconds, unknown=unknown, cut=self.recipe.overflow != "window"
+            )
             for row, content in zip(chunk, contents, strict=True):
                 target, reference = self._target(row, unseen)
                 answers.add((row.fields["text"], row.fields.get("text_pair")), repr(reference), place=row.place)

@@ -15,10 +15,11 @@ from llmkit.tasks.unknown import UnknownCount
 
 
 def read_questions(inputs: TextInputs, questions: Sequence[Question], *, unknown: UnknownCount) -> list[list[Contents]]:
-    """The ids of each question with each of its choices, never truncated."""
+    """The ids of each question with each of its choices; of very long ones, those that are kept."""
     texts = [question.texts() for question in questions]
     flat = [pair for row in texts for pair in row]
-    contents = iter(inputs.read([first for first, _ in flat], [second for _, second in flat], unknown=unknown))
+    firsts, seconds = [first for first, _ in flat], [second for _, second in flat]
+    contents = iter(inputs.read(firsts, seconds, unknown=unknown, cut=True))
     return [[next(contents) for _ in row] for row in texts]
 
 

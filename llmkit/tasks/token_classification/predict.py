@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 import logging
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, overload
 
 from llmkit.errors import DataError
 from llmkit.models.loaded import LoadedModel
+from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.engine import Engine
 from llmkit.tasks.inputs import LongTextCount, check_texts, numbered_chunks
 from llmkit.tasks.token_classification.notations import OUTSIDE, notation_of
@@ -49,7 +51,7 @@ class Entity:
     """Mean probability of the tags of its words, in 0..1."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TaggedWord:
     start: int
     end: int
@@ -59,11 +61,46 @@ class TaggedWord:
     """Probability of the tag."""
 
 
+class TaggedWords(Sequence[TaggedWord]):
+    """The words of a text, each made where it is asked for: a long text has millions."""
+
+    def __init__(
+        self, text: str, spans: Sequence[tuple[int, int]], tags: Sequence[str], scores: Sequence[float]
+    ) -> None:
+        """
+        Args:
+            spans: characters of each word; there may be more than tags, where the text was truncated.
+        """
+        self._text, self._spans, self._tags, self._scores = text, spans, tags, scores
+
+    def __len__(self) -> int:
+        return len(self._tags)
+
+    @overload
+    def __getitem__(self, place: int) -> TaggedWord: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[TaggedWord]: ...
+    def __getitem__(self, place: int | slice) -> TaggedWord | list[TaggedWord]:
+        if isinstance(place, slice):
+            return [self[index] for index in range(len(self))[place]]
+        index = range(len(self))[place]
+        start, end = self._spans[index]
+        return TaggedWord(start, end, self._text[start:end], self._tags[index], self._scores[index])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+    __hash__ = None  # type: ignore[assignment]  # as a list
+
+
 @dataclass(frozen=True)
 class Tagging:
     text: str
     """As given; of given words, these joined by spaces."""
-    words: list[TaggedWord]
+    words: Sequence[TaggedWord]
     """All words that were read, in order. Their tags are in BIO where they are those of entities."""
     entities: list[Entity]
     """What their tags mean; empty for plain tags."""
@@ -195,8 +232,8 @@ class _UnsplitCount:
 
 def _predict_tags(
     loaded: LoadedModel, engine: Engine, subwords: Sequence[WordSubwords], overflow: TagOverflow, overlap: int
-) -> Iterator[list[tuple[str, float]]]:
-    """For each text the tags of its words with their probabilities, merged from its windows."""
+) -> Iterator[tuple[list[str], Sequence[float]]]:
+    """For each text the tags of its words and their probabilities, merged from its windows."""
     from llmkit.tasks.classification.scores import scores_of
 
     windows: list[list[Window]] = [
@@ -206,48 +243,40 @@ def _predict_tags(
         for text_subwords in subwords
     ]
     windows = [[window for window in text_windows if window.words] for text_windows in windows]
-    sequences = [
+    sequences = (
         sequence_of(loaded, text_subwords, window)
         for text_subwords, text_windows in zip(subwords, windows, strict=True)
         for window in text_windows
-    ]
+    )
     labels = entity_labels(loaded) or list(loaded.labels)
-    logits = iter(engine.token_logits(sequences))
+    logits = (array for chunk in in_chunks(sequences) for array in engine.token_logits(chunk))
     for text_subwords, text_windows in zip(subwords, windows, strict=True):
-        tagged: list[tuple[str, float]] = []
+        tags: list[str] = []
+        scores = array("d")
         for window in text_windows:
             probabilities = scores_of(
                 next(logits)[window.positions(text_subwords)], "single_label_classification"
             )  # (words, C)
             classes = probabilities.argmax(axis=1)
-            tagged += [
-                (labels[index], float(row[index])) for index, row in zip(classes.tolist(), probabilities, strict=True)
-            ]
-        yield tagged
+            tags += [labels[index] for index in classes.tolist()]
+            scores.extend(probabilities.max(axis=1).tolist())
+        yield tags, scores
 
 
 def _tagging(
     loaded: LoadedModel,
     given: str | Sequence[str],
     subwords: WordSubwords,
-    tagged: Sequence[tuple[str, float]],
+    tagged: tuple[list[str], Sequence[float]],
     truncated_tokens: int,
     unknown_tokens: int,
 ) -> Tagging:
     text = given if isinstance(given, str) else " ".join(given)
     of_entities = finds_entities(loaded)
-    tags = [tag for tag, _ in tagged]
-    words = [
-        TaggedWord(start, end, text[start:end], tag, score)
-        for (start, end), tag, (_, score) in zip(
-            subwords.spans,
-            to_bio(tags) if of_entities else tags,
-            tagged,
-            strict=False,  # fewer where it was truncated
-        )
-    ]
+    tags, scores = tagged
+    words = TaggedWords(text, subwords.spans, to_bio(tags) if of_entities else tags, scores)
     entities = []
-    for first, last, label in entities_of([word.tag for word in words]) if of_entities else ():
+    for first, last, label in entities_of(tags) if of_entities else ():
         inside = words[first:last]
         start, end = inside[0].start, inside[-1].end
         score = sum(word.score for word in inside) / len(inside)

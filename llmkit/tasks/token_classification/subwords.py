@@ -8,6 +8,7 @@ Legend: a subword is counted from 0 in its text without special tokens, a positi
 from __future__ import annotations
 
 import unicodedata
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -36,9 +37,9 @@ _ATTACHED = {"Mn", "Me", "Cf"}
 class WordSubwords:
     """The words of one text."""
 
-    ids: list[int]
+    ids: Sequence[int]
     """All subwords, without special tokens."""
-    firsts: list[int]
+    firsts: Sequence[int]
     """The first subword of each word, ascending."""
     spans: list[tuple[int, int]]
     """Characters of each word in its text, the end exclusive; empty where the text was given as words."""
@@ -125,21 +126,20 @@ def _in_parts(words: Sequence[str], *, size: int) -> Iterator[Sequence[str]]:
 
 def _joined(parts: Iterable[WordSubwords]) -> WordSubwords:
     """The subwords of all words of several parts: each word is encoded on its own."""
-    ids: list[int] = []
-    firsts: list[int] = []
+    ids, firsts = array("i"), array("i")
     unknown_words = 0
     for part in parts:
-        firsts += [len(ids) + first for first in part.firsts]
-        ids += part.ids
+        firsts.extend(len(ids) + first for first in part.firsts)
+        ids.extend(part.ids)
         unknown_words += part.unknown_words
     return WordSubwords(ids, firsts, [], unknown_words)
 
 
 def _subwords_of_long_text(tokenizer: PreTrainedTokenizerFast, text: str) -> WordSubwords:
     run = long_text_run(tokenizer, text, names_are_text=True)
-    firsts = [subword for subword, begins in enumerate(run.begins_word) if begins]
+    firsts = array("i", (subword for subword, begins in enumerate(run.begins_word) if begins))
     spans = [(run.starts[first], run.ends[end - 1]) for first, end in pairwise([*firsts, len(run)])]
-    return WordSubwords(list(run.ids), firsts, _with_attached(spans, text))
+    return WordSubwords(run.ids, firsts, _with_attached(spans, text))
 
 
 def sequence_of(loaded: LoadedModel, subwords: WordSubwords, window: Window) -> list[int]:
