@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from published_models import published_folder
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from transformers import AutoModelForCausalLM, ByT5Tokenizer, GPT2Config, GPT2LMHeadModel, T5Config
 from transformers import T5ForConditionalGeneration as T5Model
 
@@ -16,6 +19,7 @@ from llmkit.api import evaluate_model, finetune, load
 from llmkit.errors import ModelError
 from llmkit.models.loading import load_model, load_tokenizer
 from llmkit.models.resolve import find_model
+from llmkit.tasks.token_ids import token_ids
 
 TEXTS = ["the quick  brown\nfox", "naïve 日本 😀", "", " a <extra_id_0> b ", "tab\t\x00", "a </s> b"]
 
@@ -69,14 +73,44 @@ def test_another_tokenizer_in_python_is_refused_with_a_way_out(tmp_path: Path) -
         load_model(str(folder), head="classification", new_head=True)
 
 
-def test_a_sentencepiece_file_alone_names_the_packages_that_read_it(tmp_path: Path) -> None:
+def sentencepiece_file() -> bytes:
+    words = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "naïve", "Größe", "日本", "語"]
+    model = BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(words[place:] + words[:place]) for place in range(len(words))] * 20),
+        model_writer=model, vocab_size=80, hard_vocab_limit=False, pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
+        minloglevel=2,
+    )  # fmt: skip
+    return model.getvalue()
+
+
+@pytest.mark.parametrize("missing", ["sentencepiece", "google.protobuf"])
+def test_a_sentencepiece_file_alone_names_the_package_that_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
     folder = published_folder(tmp_path / "t5", "t5")
     (folder / "tokenizer.json").unlink()
-    (folder / "spiece.model").write_bytes(b"\x0a\x00")
+    (folder / "spiece.model").write_bytes(sentencepiece_file())
+    monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ModelError) as error:
         load_model(str(folder), head="seq2seq-lm")
     assert "spiece.model" in str(error.value)
-    assert "tiktoken" not in str(error.value)
+    assert f"pip install {missing.removeprefix('google.')}`" in str(error.value)
+
+
+@pytest.mark.parametrize("model_type", ["t5", "mt5"])
+def test_a_sentencepiece_file_alone_gives_the_ids_of_sentencepiece(tmp_path: Path, model_type: str) -> None:
+    folder = published_folder(tmp_path / "t5", "t5")
+    (folder / "tokenizer.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": model_type}))
+    settings = {"tokenizer_class": "T5Tokenizer", "extra_ids": 0, "eos_token": "</s>", "pad_token": "<pad>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps({**settings, "unk_token": "<unk>"}))
+    (folder / "spiece.model").write_bytes(sentencepiece_file())
+    processor = SentencePieceProcessor(model_proto=(folder / "spiece.model").read_bytes())
+    tokenizer = load_model(str(folder), head="seq2seq-lm").tokenizer
+    for text in ("the quick fox", " 日本 語", "naïve  Größe", "zzz 1"):
+        assert token_ids(tokenizer, [text], special=False) == [processor.encode(text)]
 
 
 def test_a_t5_without_a_decoder_start_is_trained(tmp_path: Path) -> None:
