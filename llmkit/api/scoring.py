@@ -11,7 +11,7 @@ from llmkit.api.evaluation_result import Evaluation
 from llmkit.api.value_columns import reference_columns_of
 from llmkit.api.value_file import ValueFile
 from llmkit.data.given import given_names
-from llmkit.errors import UsageError
+from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.label_names import LABEL_KINDS, check_labels_match, rename_labels, warn_of_alike
 from llmkit.evaluation.metrics import RougeTokenizer, check_rows, merge_scores, score_names_of, score_texts, values_of
 from llmkit.evaluation.multi_hot import with_names
@@ -91,7 +91,12 @@ def _read_sides(
     reference_columns = [file.choose(paired=paired) for file in reference_files]
     sides = [prediction_file.values(predictions_column)]
     sides += [file.values(name) for file, name in zip(reference_files, reference_columns, strict=True)]
-    for side in sides[1:]:
+    for file, side in zip(reference_files, sides[1:], strict=True):
+        if len(sides[0]) != len(side):
+            raise DataError(
+                f"{prediction_file.path}: {len(sides[0]):,} predictions for the {len(side):,} references of {file.path}; "
+                "each row needs one of each."
+            )
         check_rows(sides[0], side)
     if prediction_file.has_choices(predictions_column):
         sides[1:] = [as_indexes(side, prediction_file.path, quoting=prediction_file.quoting) for side in sides[1:]]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 
+_MAX_CHARACTERS = 2000
+"""Of a line; a value in it may have a million."""
+
 
 def print_error(kind: str, message: str) -> None:
     """Print `error[kind]: message`, one problem per line, with control characters escaped."""
-    for line in message.splitlines() or [""]:
+    for line in message.rstrip("\n").split("\n"):
         print(f"error[{kind}]: {_escaped(line)}", file=sys.stderr)
 
 
@@ -32,4 +35,7 @@ class _Lines(logging.Handler):
 
 
 def _escaped(text: str) -> str:
+    if len(text) > _MAX_CHARACTERS:
+        omitted = len(text) - _MAX_CHARACTERS
+        text = f"{text[: _MAX_CHARACTERS // 2]} [{omitted:,} characters left out] {text[-_MAX_CHARACTERS // 2 :]}"
     return "".join(char if char.isprintable() or char == "\t" else repr(char)[1:-1] for char in text)

@@ -41,6 +41,8 @@ class BadRowCount:
     advice: str = ""
     """How to leave out such rows."""
     reasons: Counter[str] = field(default_factory=Counter)
+    usable: int = 0
+    """Rows of the table that are good, and not empty."""
     _first: list[BadRow] = field(default_factory=list)
 
     def add(self, row: BadRow) -> None:
@@ -52,16 +54,17 @@ class BadRowCount:
     def rows(self) -> int:
         return self.reasons.total()
 
-    def lines(self, *, records: int) -> list[str]:
+    def lines(self, *, records: int, advise: bool) -> list[str]:
         """The first bad rows with their faults, and a line with the counts.
 
         Args:
             records: number of rows that were read, good or bad.
+            advise: say how to leave them out.
         """
         if not self.rows:
             return []
         shown = f"; the first {len(self._first)} are listed" if self.rows > len(self._first) else ""
-        fix = f"Correct them{f', or leave them out with {self.advice}' if self.advice else ''}."
+        fix = f"Correct them{f', or leave them out with {self.advice}' if self.advice and advise else ''}."
         summary = f"{self.table}: {self._share(records)} cannot be used{shown}: {_listed(self.reasons)}. {fix}"
         return [*(f"{row.place}: {row.fault}" for row in self._first), summary]
 
@@ -83,7 +86,9 @@ def bad_row_error(counts: Iterable[tuple[BadRowCount, int]], *, also: str = "") 
     Args:
         also: another error, to be reported after them.
     """
-    lines = [line for count, records in counts for line in count.lines(records=records)]
+    counts = list(counts)
+    some = any(count.usable for count, _ in counts)  # without the bad rows, something must be left
+    lines = [line for count, records in counts for line in count.lines(records=records, advise=some)]
     return DataError("\n".join([*lines, *([also] if also else [])])) if lines else None
 
 

@@ -18,6 +18,8 @@ Read = Callable[[object], Any]
 _ROLES = {"human": "user", "gpt": "assistant"}
 """As ShareGPT's conversations name them -> the names of chat templates."""
 _SHOWN = 80
+_EXACT_FLOAT = 2**53
+"""The largest float below which every whole number is one."""
 
 
 class ValueFault(ValueError):
@@ -30,9 +32,14 @@ def text(value: object) -> str | None:
 
 
 def label(value: object) -> str | None:
-    """The name of a label: text that is not blank, or a whole number or truth value as JSON writes it."""
+    """The name of a label: text that is not blank, or a whole number or truth value as JSON writes it.
+
+    A float that is a whole number is that number: pandas turns a column of whole numbers with gaps into floats.
+    """
     if isinstance(value, str):
         return value if value.strip() else None
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT_FLOAT:
+        value = int(value)
     return json.dumps(value) if isinstance(value, int) else None
 
 

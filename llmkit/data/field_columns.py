@@ -58,7 +58,8 @@ class FieldColumns:
 
     def _is_expected(self, field: str, names: Sequence[str]) -> bool:
         if field in self._grouped_fields:
-            return field in next(iter(self._complete_groups(names)), ())
+            groups = self._complete_groups(names) or self._groups  # none: the table has no columns, `{}` in each row
+            return field in groups[0]
         return field not in self.optional or is_in(self.column_of[field], names)
 
     def _complete_groups(self, names: Sequence[str]) -> list[tuple[str, ...]]:

@@ -21,8 +21,8 @@ MAX_LINE_CHARACTERS = 64 * 1024 * 1024
 
 _HEAD_BYTES = 512
 _CHUNK_BYTES = 1024 * 1024
-_ANY_EXPANDED_BYTES, _MAX_EXPANSION = 1024**3, 200
-"""Compressed text may expand to the first, and beyond that to this multiple of its size; real text to about 20."""
+_ANY_EXPANDED_BYTES, _MAX_EXPANSION = 16 * 1024**2, 200
+"""Compressed text may expand to the first, and beyond that to this multiple of what was read; real text to about 20."""
 _TO_UTF8 = "Save it as UTF-8 (spreadsheets call it 'CSV UTF-8'), or convert it: iconv -f ENCODING -t UTF-8"
 
 _MAGIC: tuple[tuple[bytes, int, str], ...] = (  # bytes, their offset, what they mean
@@ -97,20 +97,18 @@ def open_uncompressed(path: Path, name: str) -> Iterator[BinaryIO]:
         meaning = detected_type(file)
         if meaning != "gzip data":
             raise DataError(f"{name}: is {meaning or 'of an unknown type'}, not gzip data. Rename it, or compress it.")
-        compressed_bytes = os.fstat(file.fileno()).st_size
-        limit = max(_ANY_EXPANDED_BYTES, compressed_bytes * _MAX_EXPANSION)
         try:
-            with io.BufferedReader(_Limited(gzip.GzipFile(fileobj=file), name, limit)) as expanded:
+            with io.BufferedReader(_Limited(gzip.GzipFile(fileobj=file), name, file)) as expanded:
                 yield expanded
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError(f"{name}: damaged gzip data ({error}). Copy or compress it again.") from error
 
 
 class _Limited(io.RawIOBase):
-    """Decompressed data, up to a limit."""
+    """Decompressed data, up to a limit that grows with the compressed data that was read."""
 
-    def __init__(self, file: gzip.GzipFile, name: str, limit: int) -> None:
-        self._file, self._name, self._limit = file, name, limit
+    def __init__(self, file: gzip.GzipFile, name: str, compressed: BinaryIO) -> None:
+        self._file, self._name, self._compressed = file, name, compressed
 
     def readable(self) -> bool:
         return True
@@ -127,10 +125,11 @@ class _Limited(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         data = self._file.read(len(buffer))
         buffer[: len(data)] = data
-        if self._file.tell() > self._limit:
+        limit = max(_ANY_EXPANDED_BYTES, self._compressed.tell() * _MAX_EXPANSION)
+        if self._file.tell() > limit:
             raise DataError(
-                f"{self._name}: expands to more than {self._limit:,} bytes, {_MAX_EXPANSION} times its size. Decompress "
-                "it if it is right."
+                f"{self._name}: expands to more than {limit:,} bytes, {_MAX_EXPANSION} times its size. Decompress it if it "
+                "is right."
             )
         return len(data)
 

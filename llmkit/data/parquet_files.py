@@ -77,7 +77,8 @@ def damage_reported(name: str) -> Iterator[None]:
     except (LlmkitError, GeneratorExit):
         raise
     except Exception as error:  # ArrowException, OverflowError, UnicodeDecodeError, AttributeError, ...
-        raise DataError(f"{name}: damaged Parquet file ({error}). Copy or write it again.") from error
+        reason = " ".join(str(error).split())  # thrift puts raw bytes into it, line ends among them
+        raise DataError(f"{name}: damaged Parquet file ({reason}). Copy or write it again.") from error
 
 
 def _named(

@@ -132,8 +132,8 @@ def _other_width(cells: list[str], width: int) -> BadRecord:
 
 
 def first_keys(records: Iterator[Record]) -> list[str]:
-    """The keys of the first record that can be read; empty if there is none."""
-    return next((list(values) for _, values in records if not isinstance(values, BadRecord)), [])
+    """The keys of the first record that can be read and has any; empty if there is none."""
+    return next((list(values) for _, values in records if values and not isinstance(values, BadRecord)), [])
 
 
 def good_records(records: Iterator[Record], place: Callable[[int], str]) -> Iterator[tuple[int, Mapping[str, object]]]:

@@ -88,7 +88,8 @@ class RecordReader:
             if value is None and column_type == "text" and self._null_is_empty:
                 value = ""
             fields[field] = self._parsed(value, column_type, column, place)
-            if column_type == "label" and self._label_types.setdefault(field, type(value)) is not type(value):
+            kind = int if isinstance(value, float) else type(value)  # 1.0 is the label 1
+            if column_type == "label" and self._label_types.setdefault(field, kind) is not kind:
                 fault = (
                     f"{column!r} is {described(value)}; earlier rows have another type. Use one type for all labels."
                 )

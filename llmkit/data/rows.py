@@ -147,6 +147,7 @@ class RowSource:
                     yield bad_row
                     continue
                 rows_used[-1] += 1
+                bad.usable += 1
                 yield row
                 if sum(rows_used) == self._max_rows:
                     break

@@ -26,6 +26,7 @@ from llmkit.data.quoting import tsv_is_quoted
 from llmkit.data.readers import InputUnit, Record, first_keys, format_of, read_csv, read_text, take_header, with_header
 from llmkit.errors import DataError
 from llmkit.recipe.blocks import Quoting
+from llmkit.recipe.nodes import printable
 
 
 class Table(Protocol):
@@ -58,7 +59,7 @@ class FileTable:
     """A local file. Its size and modification time are stored when it is first opened, and checked each time."""
 
     def __init__(self, path: Path, *, text_column: str, text_files: InputUnit, quoting: Quoting = "auto") -> None:
-        self.name = path.as_posix()
+        self.name = printable(path.as_posix())
         file_format = format_of(path)
         assert file_format is not None, "sources checks the extension"
         self.format = file_format

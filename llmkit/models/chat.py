@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from llmkit.errors import DataError, ModelError
 from llmkit.models.rendering import Prefixes, TemplateFault, renderer
@@ -38,6 +38,10 @@ _EXCHANGE: Messages = ({"role": "user", "content": "question"}, {"role": "assist
 """An example to find how a template ends an answer; no template contains this text itself."""
 _NONCHARACTERS = tuple(chr(code) for code in range(0xFDD0, 0xFDF0))
 """Unicode noncharacters, which occur in no text."""
+_MAX_RENDERED_CHARACTERS = 100_000_000
+"""Of all beginnings of a conversation together; it takes a second or two."""
+_MESSAGE_CHARACTERS = 50
+"""What a template adds to a message, or what that costs."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,12 @@ class EncodedChat:
     ids: list[int]
     answers: list[tuple[int, int]]
     """Start and end of each answer among the ids; the last token of each ends it."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+Encoded = TypeVar("Encoded", bound=Sized)
 
 
 def fault_in(messages: Messages, *, last: Literal["user", "assistant"]) -> str | None:
@@ -63,6 +73,8 @@ def fault_in(messages: Messages, *, last: Literal["user", "assistant"]) -> str |
             return f"message {number}: the role is {role}, expected {expected}; user and assistant must alternate"
         if not message["content"].strip():
             return f"message {number}: the {role}'s content is empty"
+    if last == "assistant" and (too_long := _too_long(messages)):
+        return too_long
     if last == "assistant" and not any(message["role"] == "assistant" for message in turns):
         return "no message is from the assistant, so there is no answer to learn"
     if not turns or turns[-1]["role"] != last:
@@ -71,15 +83,47 @@ def fault_in(messages: Messages, *, last: Literal["user", "assistant"]) -> str |
     return None
 
 
+def _too_long(messages: Messages) -> str | None:
+    """To locate the answers, each beginning of a conversation is rendered: time and memory are quadratic."""
+    characters = sum(len(message["content"]) + _MESSAGE_CHARACTERS for message in messages)
+    if len(messages) * characters <= _MAX_RENDERED_CHARACTERS:
+        return None
+    return f"{len(messages):,} messages with {characters:,} characters are too long a conversation; split it"
+
+
 def contents_of(messages: Messages) -> str:
     """All that the messages say, as one text."""
     return "\n".join(message["content"] for message in messages)
 
 
-def without_oldest_exchange(messages: Messages) -> Messages:
-    """The conversation without its first question and answer; the system message stays."""
+def newest_that_fit(
+    messages: Messages, encode: Callable[[Messages], Encoded], *, room: int
+) -> tuple[Messages, Encoded]:
+    """The conversation with as many of its newest exchanges as fit, but at least one; and its encoding, which is too long
+    if that one alone is. A system message stays.
+
+    Short conversations are tried first: the time to encode one is quadratic in its length.
+
+    Args:
+        encode: something with a length in tokens.
+        room: the most tokens that fit.
+    """
     first = 1 if messages[0]["role"] == "system" else 0
-    return [*messages[:first], *messages[first + 2 :]]
+    exchanges = sum(message["role"] == "user" for message in messages)
+
+    def newest(count: int) -> Messages:
+        return [*messages[:first], *messages[first + 2 * (exchanges - count) :]]
+
+    fits, best = 1, encode(newest(1))
+    too_many = exchanges + 1 if len(best) <= room else 2
+    while fits + 1 < too_many:
+        count = min(2 * fits, exchanges) if too_many > exchanges else (fits + too_many) // 2
+        encoded = encode(newest(count))
+        if len(encoded) <= room:
+            fits, best = count, encoded
+        else:
+            too_many = count
+    return newest(fits), best
 
 
 def is_chat_model(loaded: LoadedModel) -> bool:

@@ -91,6 +91,8 @@ def _describe_alternative(expected: Type) -> str:
         return f"a mapping with {', '.join(inner.model_fields)}"
     if inner is str and "pattern" in limits:
         return f"text that matches {limits['pattern']}"
+    if inner is str and "max_length" in limits:
+        return f"text of at most {limits['max_length']:,} characters"
     return f"{_SCALARS.get(inner, inner)}{_range(limits)}"
 
 
@@ -118,7 +120,7 @@ def _limits(expected: Type) -> Iterator[tuple[str, Any]]:
         expected, *metadata = get_args(expected)
         for mark in metadata:
             for constraint in mark.metadata if isinstance(mark, FieldInfo) else [mark]:
-                for name in ("ge", "gt", "le", "lt", "min_length", "pattern"):
+                for name in ("ge", "gt", "le", "lt", "min_length", "max_length", "pattern"):
                     value = getattr(constraint, name, None)
                     if value is not None:
                         yield name, value

@@ -50,8 +50,7 @@ CASES = {
     "unknown label": (
         "evaluate --model runs/classify-001/model --data odd.jsonl",
         3,
-        "error[data]: odd.jsonl: 2 of 2 rows cannot be used: 2 with a label that the model does not have. Correct them, or "
-        "leave them out with --skip-bad-rows.",
+        "error[data]: odd.jsonl: 2 of 2 rows cannot be used: 2 with a label that the model does not have. Correct them.",
     ),
     "not a model": (
         "classify --model folder text",

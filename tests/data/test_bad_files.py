@@ -86,7 +86,7 @@ BAD_FILES = [
     ("a.jsonl", b"[" * 5_000_000 + b"\n", ["a.jsonl:1:", 100]),
     ("a.jsonl", b'{"text": "a", "label": NaN}\n', ["a.jsonl:1:", "NaN"]),
     ("a.jsonl", b'{"text": "a", "label": -Infinity}\n', ["a.jsonl:1:", "-Infinity"]),
-    ("a.jsonl", b'{"text": "a", "label": 1.0}\n', ["a.jsonl:1:", "'label'", "1.0", '"1.0"']),
+    ("a.jsonl", b'{"text": "a", "label": 1.5}\n', ["a.jsonl:1:", "'label'", "1.5", '"1.5"']),
     ("a.jsonl", b'{"text": "a", "label": 1' + b"0" * 5000 + b"}\n", ["a.jsonl:1:", 5001, "digits"]),
     ("a.jsonl", b'{"text": 7, "label": "x"}\n', ["a.jsonl:1:", "'text'", 7, '"7"']),
     ("a.jsonl", b'{"text": null, "label": "x"}\n', ["a.jsonl:1:", "'text'", "null"]),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from llmkit.data.examples import ExampleBuilder, Examples
 from llmkit.data.lengths import LengthCount, Overflow
-from llmkit.models.chat import EncodedChat, Messages, contents_of, encode_chats, without_oldest_exchange
+from llmkit.models.chat import EncodedChat, Messages, contents_of, encode_chats, newest_that_fit
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.targets import TargetCheck
 from llmkit.tasks.unknown import UnknownCount, with_unknown
@@ -131,10 +131,5 @@ def _cut_into_windows(loaded: LoadedModel, chat: Messages, *, into: FittedChats)
 
 def _with_history(loaded: LoadedModel, chat: Messages, *, max_tokens: int) -> EncodedChat | None:
     """The conversation with as many of its newest exchanges as fit; None where the last alone does not."""
-    while True:
-        encoded = encode_chats(loaded, [chat])[0]
-        if len(encoded.ids) <= max_tokens:
-            return encoded
-        if len(encoded.answers) == 1:
-            return None
-        chat = without_oldest_exchange(chat)
+    _, encoded = newest_that_fit(chat, lambda part: encode_chats(loaded, [part])[0], room=max_tokens)
+    return encoded if len(encoded) <= max_tokens else None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llmkit.errors import DataError
-from llmkit.models.chat import Messages, encode_prompts, without_oldest_exchange
+from llmkit.models.chat import Messages, encode_prompts, newest_that_fit
 from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.decoding import TextDecoder, Written, stream_ids, stripped, written
@@ -87,9 +87,8 @@ def fit_prompts(
     fitted: list[FittedPrompt | None] = []
     for chat, whole_ids in zip(chats, encode_prompts(loaded, chats), strict=True):
         history, ids = chat, whole_ids
-        while len(ids) > room and sum(message["role"] == "user" for message in history) > 1:
-            history = without_oldest_exchange(history)
-            ids = encode_prompts(loaded, [history])[0]
+        if len(ids) > room:
+            history, ids = newest_that_fit(chat, lambda part: encode_prompts(loaded, [part])[0], room=room)
         limit = min(options.new_tokens(len(ids)), window - len(ids))
         least = min(options.min_new_tokens, max(limit, 0))
         own_options = options.model_copy(update={"max_new_tokens": limit, "max_length": None, "min_new_tokens": least})

@@ -23,7 +23,9 @@ def messages_of(row: Row) -> Messages:
         messages: Messages = fields["messages"]
         fault = fault_in(messages, last="assistant")
         if fault is not None:
-            raise RowError(row.place, f"{fault}.", reason="a conversation in another order, or an empty message")
+            raise RowError(
+                row.place, f"{fault}.", reason="a conversation in another order or too long, or an empty message"
+            )
         return messages
     return [{"role": "user", "content": user_text(fields)}, {"role": "assistant", "content": fields["response"]}]
 

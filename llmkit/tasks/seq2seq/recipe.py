@@ -59,7 +59,7 @@ class Seq2SeqRecipe(TaskRecipe):
     """The output field."""
     SAVED: ClassVar[type[SavedSeq2Seq]]
 
-    prefix: str | None = None
+    prefix: Annotated[str, Field(max_length=10_000)] | None = None
     """Put before every text, in training and inference; without it, the task's own for T5, none for mT5."""
     max_source_tokens: Annotated[int, Field(ge=4)]
     max_target_tokens: Annotated[int, Field(ge=2)]

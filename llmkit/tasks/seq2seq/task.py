@@ -18,6 +18,7 @@ from llmkit.data.examples import ExampleBuilder, Examples
 from llmkit.data.lengths import LengthCount
 from llmkit.data.order import Indices
 from llmkit.data.rows import Row
+from llmkit.errors import UsageError
 from llmkit.models.ends import name_special_ids
 from llmkit.models.generation import OPTIONS, save_options
 from llmkit.models.loaded import LoadedModel
@@ -33,6 +34,7 @@ from llmkit.tasks.saved import SavedWriting, saved_entries, writing_config
 from llmkit.tasks.seq2seq.chunks import TextSplitter, write_in_rounds
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from llmkit.tasks.targets import TargetCheck, joined
+from llmkit.tasks.token_ids import token_ids
 from llmkit.tasks.unknown import UnknownCount, with_unknown
 
 logger = logging.getLogger("llmkit")
@@ -53,6 +55,7 @@ class Seq2SeqTask(BaseTask):
         """As `Task.encode`. Under overflow `window` a text that is too long has an example for each chunk, none of
         them with targets: the target of the whole text belongs to no chunk."""
         recipe, tokenizer = self.recipe, self.loaded.tokenizer
+        self._check_prefix()
         windowed = recipe.overflow == "window"
         sources = LengthCount(recipe.SOURCE, recipe.max_source_tokens, recipe.overflow)
         targets = LengthCount(recipe.TARGET, recipe.max_target_tokens, "error" if windowed else recipe.overflow)
@@ -151,6 +154,19 @@ class Seq2SeqTask(BaseTask):
         outputs = engine.generate(sequences, self.options)
         # An evaluation counts the texts at their limit by itself.
         return [Written(decoder.text(ids[0]), finished=True) for ids in outputs]
+
+    def _check_prefix(self) -> None:
+        """
+        Raises:
+            UsageError: the model would read the prefix and nothing of a text.
+        """
+        most = self.recipe.max_source_tokens
+        [ids] = token_ids(self.loaded.tokenizer, [self.prefix], special=True)
+        if len(ids) >= most:
+            raise UsageError(
+                f"prefix {self.prefix!r:.60} has {len(ids):,} tokens, and with a text it may have {most:,} tokens "
+                "(max_source_tokens): 0 are left for the text. Shorten it, or allow more tokens."
+            )
 
     def _prefix_of(self, row: Row) -> str:
         prefix: str = row.fields.get("prefix", self.prefix)  # rows of text-to-text may have one
