@@ -18,6 +18,7 @@ from llmkit.api.neighbours import evaluate_embeddings
 from llmkit.api.options import generation_options, schema
 from llmkit.api.plotting import Plotted, plot
 from llmkit.api.pretraining import pretrain
+from llmkit.api.resuming import EarlierResults
 from llmkit.api.scoring import score_files
 from llmkit.api.texts import (
     InputRow,
@@ -66,6 +67,7 @@ __all__ = [
     "Choice",
     "Classification",
     "Comparison",
+    "EarlierResults",
     "EmbedOptions",
     "Evaluated",
     "Evaluation",

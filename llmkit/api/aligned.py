@@ -23,7 +23,10 @@ logger = logging.getLogger("llmkit")
 
 
 def results_of_rows(
-    rows: Iterable[InputRow[Value]], use: Callable[[Iterator[Value]], Iterator[Result]]
+    rows: Iterable[InputRow[Value]],
+    use: Callable[[Iterator[Value]], Iterator[Result]],
+    *,
+    some_before: bool = False,
 ) -> Iterator[tuple[InputRow[Value], Result | None]]:
     """Each row with its result, in order; None for a row without a text, which the model does not see.
 
@@ -31,6 +34,7 @@ def results_of_rows(
 
     Args:
         use: a verb, which gives one result per value, in order.
+        some_before: an earlier command has had rows of this input; it may be that the others have no text.
     Raises:
         DataError: no row has a text.
         LlmkitError: as the verb, with the number of the row here.
@@ -58,7 +62,7 @@ def results_of_rows(
             while waiting[0].empty is not None:
                 yield waiting.popleft(), None
             yield waiting.popleft(), result
-    if waiting and not read_rows:
+    if waiting and not read_rows and not some_before:
         raise DataError(f"{waiting[0].place}: {waiting[0].empty}, and so is every other row. Fill them in.")
     for row in waiting:
         yield row, None

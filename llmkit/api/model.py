@@ -285,13 +285,20 @@ class Model:
             raise UsageError(f"{name} was opened for another use. Open it with llmkit.load({name!r}, verb={verb!r}).")
 
     def generate(
-        self, prompts: Iterable[str | Prompt], *, overflow: Overflow | None = None, raw: bool = False, **options: Any
+        self,
+        prompts: Iterable[str | Prompt],
+        *,
+        overflow: Overflow | None = None,
+        raw: bool = False,
+        rows_before: int = 0,
+        **options: Any,
     ) -> Iterator[Generation]:
         """Continuations of each prompt; the options are the keys of `GenerationBlock`.
 
         Args:
             overflow: without it, what a text-to-text model was trained with, else `error`.
             raw: a chat model, too, continues the prompt unchanged; else it answers it as a user's message.
+            rows_before: prompts that were read earlier; see `generate_texts`.
         """
         self._check_head("generate")
         trained = SavedTextToText.load(self.loaded).overflow
@@ -303,6 +310,7 @@ class Model:
             prefix=self._prompt_prefix,
             overflow=overflow or ("truncate" if trained == "truncate" else "error"),
             as_turns=self.chats and not raw,
+            rows_before=rows_before,
         )
 
     def generate_rows(
@@ -347,12 +355,18 @@ class Model:
         return stream_text(self.loaded, self._engine, prefixed, options=self.options(options), as_turn=as_turn)
 
     def summarize(
-        self, texts: Iterable[str], *, overflow: Overflow | Literal["window"] | None = None, **options: Any
+        self,
+        texts: Iterable[str],
+        *,
+        overflow: Overflow | Literal["window"] | None = None,
+        rows_before: int = 0,
+        **options: Any,
     ) -> Iterator[Generation]:
         """A summary of each text; the options are the keys of `GenerationBlock`.
 
         Args:
             overflow: without it, `window` if the model was trained with it, else `truncate`.
+            rows_before: as in `generate`.
         """
         self._check_head("summarize")
         saved = summarization_config(self.loaded)
@@ -364,7 +378,15 @@ class Model:
             return summarize_in_parts(
                 self.loaded, self._engine, texts, options=block, prefix=prefix, overlap_tokens=overlap
             )
-        return summarize_texts(self.loaded, self._engine, texts, options=block, prefix=prefix, overflow=overflow)
+        return summarize_texts(
+            self.loaded,
+            self._engine,
+            texts,
+            options=block,
+            prefix=prefix,
+            overflow=overflow,
+            rows_before=rows_before,
+        )
 
     def translate(
         self,
@@ -373,6 +395,7 @@ class Model:
         source_language: str | None = None,
         target_language: str | None = None,
         overflow: Overflow = "truncate",
+        rows_before: int = 0,
         **options: Any,
     ) -> Iterator[Generation]:
         """A translation of each text; the options are the keys of `GenerationBlock`.
@@ -380,6 +403,7 @@ class Model:
         Args:
             source_language: code or English name; needed where the model knows several pairs.
             target_language: as `source_language`.
+            rows_before: as in `generate`.
         Raises:
             UsageError: the model does not translate these languages; the message lists those it does.
             ModelError: the model does not translate.
@@ -388,7 +412,13 @@ class Model:
         saved = translation_config(self.loaded, source=source_language, target=target_language)
         block, prefix = self.options(options, saved=saved), saved.prefix or ""
         return summarize_texts(
-            self.loaded, self._engine, given_texts(texts), options=block, prefix=prefix, overflow=overflow
+            self.loaded,
+            self._engine,
+            given_texts(texts),
+            options=block,
+            prefix=prefix,
+            overflow=overflow,
+            rows_before=rows_before,
         )
 
     def tag(self, texts: Iterable[str | Sequence[str]], *, overflow: TagOverflow | None = None) -> Iterator[Tagging]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from llmkit.cli.shared_options import Json, ModelName, Output, Quoting, open_model
-from llmkit.cli.texts import as_text, counts_of, input_rows, is_file_name, results, write_results
+from llmkit.cli.output import Target, counts_of, write_results
+from llmkit.cli.shared_options import Json, ModelName, Output, Quoting, ResumeOutput, open_model
+from llmkit.cli.texts import as_text, input_rows, is_file_name
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,13 +35,16 @@ def answer(
     quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
+    resume_output: ResumeOutput = False,
 ) -> None:
     """Extract the answer to a question from a context, or report that it has none."""
     pairs = _pairs(source, question, column=column, question_column=question_column, quoting=quoting)
+    target = Target(as_json=as_json, output=output, resume=resume_output)
     opened = open_model(model, verb="answer")
     missing = ("answer", "score", "start", "end", "no_answer")
-    with results(as_json=as_json, output=output) as write:
-        write_results(write, pairs, opened.answer_many, show=_answered, fields=("question",), missing=missing)
+    write_results(
+        target, pairs, opened.answer_many, verb="answer", show=_answered, fields=("question",), missing=missing
+    )
 
 
 COMMANDS = (answer,)

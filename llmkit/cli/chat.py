@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from llmkit.cli.messages import print_error, print_note
+from llmkit.cli.output import Target, shown
 from llmkit.cli.shared_options import (
     Beams,
     Json,
@@ -30,7 +31,7 @@ from llmkit.cli.shared_options import (
     check_generation,
     open_model,
 )
-from llmkit.cli.texts import as_text, input_rows, results, shown
+from llmkit.cli.texts import as_text, input_rows
 from llmkit.errors import LlmkitError, UsageError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def chat(
         return
     blank = 0
     try:
-        with results(as_json=as_json, output=None) as write:
+        with Target(as_json=as_json, output=None).writing() as write:
             for row in input_rows("-", column="text", by_line=True):
                 if row.empty is not None:
                     blank += 1

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.shared_options import Json, ModelName, Output, Quoting, open_model
-from llmkit.cli.texts import as_text, counts_of, is_file_name, results, write_results
+from llmkit.cli.output import Target, counts_of, write_results
+from llmkit.cli.shared_options import Json, ModelName, Output, Quoting, ResumeOutput, open_model
+from llmkit.cli.texts import as_text, is_file_name
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def choose(
     ] = None,
     as_json: Json = False,
     output: Output = None,
+    resume_output: ResumeOutput = False,
 ) -> None:
     """Choose the most probable of several texts for a question, a context or both."""
     from llmkit.api import choice_rows, given_rows
@@ -62,14 +64,14 @@ def choose(
         if not is_file_name(source):
             raise UsageError(f"{source}: no such file. Give a file with columns.")
         rows = choice_rows(source, columns=_columns(column or ()), quoting=quoting)
+    target = Target(as_json=as_json, output=output, resume=resume_output)
     opened = open_model(model, verb="choose")
 
     def use(questions: Iterator[Any]) -> Iterator[Choice]:
         return opened.choose(questions, overflow=overflow)
 
     missing = ("choice", "index", "probabilities")
-    with results(as_json=as_json, output=output) as write:
-        write_results(write, rows, use, show=_chosen, fields=(), missing=missing)
+    write_results(target, rows, use, verb="choose", show=_chosen, fields=(), missing=missing)
 
 
 COMMANDS = (choose,)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.shared_options import Column, Json, Lines, ModelName, Output, Quoting, Source, open_model
-from llmkit.cli.texts import counts_of, input_pairs, input_rows, results, write_results
+from llmkit.cli.output import Target, counts_of, write_results
+from llmkit.cli.shared_options import Column, Json, Lines, ModelName, Output, Quoting, ResumeOutput, Source, open_model
+from llmkit.cli.texts import input_pairs, input_rows
 
 if TYPE_CHECKING:
     from llmkit.api import Classification, InputRow
@@ -50,6 +51,7 @@ def classify(
     quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
+    resume_output: ResumeOutput = False,
 ) -> None:
     """Classify texts: the label or labels of each with their probabilities, or a number for a regression."""
     from llmkit.api import parse_thresholds
@@ -61,6 +63,7 @@ def classify(
     pairs = (
         None if pair_column is None else input_pairs(source, column=column, pair_column=pair_column, quoting=quoting)
     )
+    target = Target(as_json=as_json, output=output, resume=resume_output)
     opened = open_model(model, verb="classify")
     if pairs is None and opened.reads_pairs:
         pairs = input_pairs(source, column=column, pair_column="text_pair", quoting=quoting)
@@ -71,9 +74,8 @@ def classify(
     limit = parse_thresholds(threshold or (), opened.loaded.labels)
 
     missing = _CLASSIFIED_KEYS[opened.problem_type]
-    with results(as_json=as_json, output=output) as write:
-        inputs: Iterator[InputRow[Any]] = rows if pairs is None else pairs
-        write_results(write, inputs, use, show=_classified, fields=("text", "text_pair"), missing=missing)
+    inputs: Iterator[InputRow[Any]] = rows if pairs is None else pairs
+    write_results(target, inputs, use, verb="classify", show=_classified, fields=("text", "text_pair"), missing=missing)
 
 
 COMMANDS = (classify,)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.shared_options import Column, Json, Lines, ModelName, Quoting, Source, open_model
-from llmkit.cli.texts import as_text, input_rows, results, write_results
+from llmkit.cli.output import Target, write_results
+from llmkit.cli.shared_options import Column, Json, Lines, ModelName, Quoting, ResumeOutput, Source, open_model
+from llmkit.cli.texts import as_text, input_rows
 from llmkit.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from llmkit.api import EmbedOptions, Found, SavedVectors
 
+logger = logging.getLogger("llmkit")
 VectorFile = Annotated[
     str | None,
     typer.Option("--output", "-o", metavar="FILE", help="Write the vectors to this .npy, .parquet or .jsonl file."),
@@ -77,11 +80,14 @@ def embed(
     lines: Lines = None,
     quoting: Quoting = "auto",
     as_json: Json = False,
+    resume_output: ResumeOutput = False,
 ) -> None:
     """Embed texts as vectors, written as JSONL or to a file, or search texts or saved vectors."""
     options: EmbedOptions = {
         "pooling": pooling, "normalize": normalize, "prompt": prompt, "prompt_name": prompt_name
     }  # fmt: skip
+    if resume_output and (search or (output or "").lower().endswith((".npy", ".parquet"))):
+        raise UsageError("--resume-output: only for vectors in a .jsonl file, and without --search. Remove it.")
     if search:
         _search(
             source,
@@ -95,25 +101,30 @@ def embed(
         raise UsageError("--query-prompt is for the queries of --search. Use --prompt for the texts.")
     from llmkit.api import check_vectors_file, save_vectors, short_numbers
 
+    target = Target(as_json=True, output=output, resume=resume_output)
     file = None if output in (None, "-") else output
     if file is not None:
         check_vectors_file(Path(file))
     rows = input_rows(source, column=column, by_line=lines is not False, quoting=quoting)
     opened = open_model(model, verb="embed")
-    if file is not None:
+    if file is not None and not file.lower().endswith(".jsonl"):
         save_vectors(opened, rows, file, overflow=overflow, **options)
         return
 
+    dimensions: set[int] = set()
+
     def use(texts: Iterator[str]) -> Iterator[tuple[str, Any]]:
         for batch in opened.embed_stream(texts, overflow=overflow, **options):
+            dimensions.add(batch.vectors.shape[1])
             yield from zip(batch.texts, batch.vectors, strict=True)
 
     def show(result: tuple[str, Any]) -> tuple[str, dict[str, Any]]:
         text, vector = result
         return "", {"text": text, "vector": short_numbers(vector)}
 
-    with results(as_json=True, output=None) as write:
-        write_results(write, rows, use, show=show, missing=("vector",))
+    count = write_results(target, rows, use, verb="embed", show=show, missing=("vector",))
+    if file is not None:
+        logger.info("%s: %s vectors of %s numbers", file, f"{count:,}", f"{max(dimensions, default=0):,}")
 
 
 COMMANDS = (embed,)
@@ -154,7 +165,7 @@ def _search(
         results_by_query = search_rows(opened, queries, rows, **options, **asked)
     if not any(results_by_query):
         raise DataError("there are no rows to search.")
-    with results(as_json=as_json, output=output) as write:
+    with Target(as_json=as_json, output=output).writing() as write:
         for query, found in zip(queries, results_by_query, strict=True):
             heading = f"query: {_one_line(query)}\n" if len(queries) > 1 else ""
             records = [{"score": row.score, "row": row.row, "text": row.text} for row in found]

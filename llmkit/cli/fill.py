@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.shared_options import Column, Json, Lines, ModelName, Output, Quoting, open_model
-from llmkit.cli.texts import input_rows, results, write_results
+from llmkit.cli.output import Target, write_results
+from llmkit.cli.shared_options import Column, Json, Lines, ModelName, Output, Quoting, ResumeOutput, open_model
+from llmkit.cli.texts import input_rows
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,18 +36,21 @@ def fill(
     quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
+    resume_output: ResumeOutput = False,
 ) -> None:
     """Predict the masked tokens of a text: the most probable tokens, their probabilities, the filled text."""
     if top_k < 1:
         raise UsageError(f"--top-k {top_k}: ask for at least 1 candidate.")
     rows = input_rows(source, column=column, by_line=lines is not False, quoting=quoting)
+    target = Target(as_json=as_json, output=output, resume=resume_output)
     opened = open_model(model, verb="fill")
 
     def use(texts: Iterator[str]) -> Iterator[Filling]:
         return opened.fill(texts, top_k=top_k, overflow=overflow)
 
-    with results(as_json=as_json, output=output) as write:
-        write_results(write, rows, use, show=lambda result: (_plain(result), _record(result)), missing=("masks",))
+    write_results(
+        target, rows, use, verb="fill", show=lambda result: (_plain(result), _record(result)), missing=("masks",)
+    )
 
 
 COMMANDS = (fill,)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from llmkit.cli.output import Target, shown, write_results
 from llmkit.cli.shared_options import (
     Beams,
     Json,
@@ -22,6 +23,7 @@ from llmkit.cli.shared_options import (
     Output,
     Penalty,
     Quoting,
+    ResumeOutput,
     Seed,
     Stop,
     Temperature,
@@ -30,7 +32,7 @@ from llmkit.cli.shared_options import (
     check_generation,
     open_model,
 )
-from llmkit.cli.texts import as_text, input_rows, is_data_file, noted, results, shown, write_results
+from llmkit.cli.texts import as_text, input_rows, is_data_file, noted
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ def generate(
     quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
+    resume_output: ResumeOutput = False,
 ) -> None:
     """Generate text from a prompt. Greedy search, unless --temperature, --top-k or --top-p turns on sampling or the
     model's config has other defaults."""
@@ -102,6 +105,7 @@ def generate(
         "seed": seed,
     }
     check_generation(options)
+    target = Target(as_json=as_json, output=output, resume=resume_output)
     opened = open_model(model, verb="generate")
     on_screen = sys.stdout.isatty() and not as_json and output is None
     if prompt is not None and on_screen and not num_return_sequences and overflow != "truncate":
@@ -111,11 +115,10 @@ def generate(
         rows = _file_rows(opened, str(source), column=column, lines=lines, quoting=quoting, raw=raw)
 
     def use(prompts: Iterator[Any]) -> Iterator[Generation]:
-        return opened.generate(prompts, overflow=overflow, raw=raw, **options)
+        return opened.generate(prompts, overflow=overflow, raw=raw, rows_before=target.texts_before, **options)
 
     show = partial(_generated, with_prompt=_shows_prompt(opened, raw=raw))
-    with results(as_json=as_json, output=output) as write:
-        write_results(write, rows, use, show=show, fields=("prompt",), missing=("texts",))
+    write_results(target, rows, use, verb="generate", show=show, fields=("prompt",), missing=("texts",))
 
 
 COMMANDS = (generate,)

@@ -43,6 +43,12 @@ Json = Annotated[bool, typer.Option("--json", help="Write results as JSONL.")]
 Output = Annotated[
     str | None, typer.Option("--output", "-o", metavar="FILE", help="Write results as JSONL to this file.")
 ]
+ResumeOutput = Annotated[
+    bool,
+    typer.Option(
+        "--resume-output", help="Continue the --output file after its last row, if an earlier command stopped."
+    ),
+]
 Overflow = Annotated[
     Literal["error", "truncate"],
     typer.Option(help="Texts longer than the model's context window: raise an error or truncate them."),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from llmkit.cli.output import Target, counts_of, write_results
 from llmkit.cli.shared_options import (
     Beams,
     Column,
@@ -20,12 +21,13 @@ from llmkit.cli.shared_options import (
     Output,
     Penalty,
     Quoting,
+    ResumeOutput,
     Source,
     Whole,
     check_generation,
     open_model,
 )
-from llmkit.cli.texts import counts_of, input_rows, results, write_results
+from llmkit.cli.texts import input_rows
 
 if TYPE_CHECKING:
     from llmkit.api import Generation
@@ -53,6 +55,7 @@ def summarize(
     quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
+    resume_output: ResumeOutput = False,
 ) -> None:
     """Summarize texts."""
     rows = input_rows(source, column=column, by_line=bool(lines), quoting=quoting, note=lines is None)
@@ -66,10 +69,11 @@ def summarize(
         "keep_special": keep_special,
     }
     check_generation(options)
+    target = Target(as_json=as_json, output=output, resume=resume_output)
     opened = open_model(model, verb="summarize")
 
     def use(texts: Iterator[str]) -> Iterator[Generation]:
-        return opened.summarize(texts, overflow=overflow, **options)
+        return opened.summarize(texts, overflow=overflow, rows_before=target.texts_before, **options)
 
     def show(result: Generation) -> tuple[str, dict[str, Any]]:
         summary = result.texts[0]
@@ -77,8 +81,7 @@ def summarize(
         record = {"text": result.prompt, "summary": summary, "finished": result.finished}
         return summary, {**record, **counts, "parts": result.parts}
 
-    with results(as_json=as_json, output=output) as write:
-        write_results(write, rows, use, show=show, missing=("summary",))
+    write_results(target, rows, use, verb="summarize", show=show, missing=("summary",))
 
 
 COMMANDS = (summarize,)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.shared_options import Json, Lines, ModelName, Output, Quoting, open_model
-from llmkit.cli.texts import counts_of, input_words_or_texts, results, write_results
+from llmkit.cli.output import Target, counts_of, write_results
+from llmkit.cli.shared_options import Json, Lines, ModelName, Output, Quoting, ResumeOutput, open_model
+from llmkit.cli.texts import input_words_or_texts
 
 if TYPE_CHECKING:
     from llmkit.api import InputRow, Tagging
@@ -42,11 +43,13 @@ def tag(
     quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
+    resume_output: ResumeOutput = False,
 ) -> None:
     """Mark the named entities of each text or tag each word, depending on the model."""
     rows: Iterator[InputRow[Any]] = input_words_or_texts(
         source, column=column, by_line=lines is not False, quoting=quoting
     )
+    target = Target(as_json=as_json, output=output, resume=resume_output)
     opened = open_model(model, verb="tag")
 
     def show(result: Tagging) -> tuple[str, dict[str, Any]]:
@@ -56,8 +59,9 @@ def tag(
         return plain, _entities_record(result) if opened.finds_entities else _words_record(result)
 
     missing = ("entities",) if opened.finds_entities else ("tags",)
-    with results(as_json=as_json, output=output) as write:
-        write_results(write, rows, lambda texts: opened.tag(texts, overflow=overflow), show=show, missing=missing)
+    write_results(
+        target, rows, lambda texts: opened.tag(texts, overflow=overflow), verb="tag", show=show, missing=missing
+    )
 
 
 COMMANDS = (tag,)

@@ -1,4 +1,4 @@
-"""Input rows from an argument, a file or a pipe; results as lines or JSONL, to standard output or a file.
+"""Input rows from an argument, a file or a pipe.
 
 `llmkit/api/texts.py` says what is one text.
 """
@@ -6,24 +6,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from llmkit.atomic import replacing
-from llmkit.errors import DataError, MachineError, UsageError, nearest
+from llmkit.errors import DataError, UsageError, nearest
 
 if TYPE_CHECKING:
     from llmkit.api import InputRow
 
 Value = TypeVar("Value")
-Result = TypeVar("Result")
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 _PLAIN_TEXT = (".txt", ".text", ".md")
 _FILES = (*_PLAIN_TEXT, ".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".conll", ".conllu")
 
@@ -132,89 +127,3 @@ def is_data_file(source: str) -> bool:
 
 def _has_extension(source: str) -> bool:
     return source.lower().endswith(_FILES) and not any(char.isspace() for char in source)
-
-
-def shown(text: str) -> str:
-    """Model output for standard output; on a terminal, control characters are escaped."""
-    return text.translate(_CONTROLS) if sys.stdout.isatty() else text
-
-
-def counts_of(*, truncated: int, unknown: int) -> dict[str, int]:
-    """The tokens of a text that the model did not see, for its record; those that it cannot read, if there are any."""
-    counts = {"truncated_tokens": truncated}
-    return {**counts, "unknown_tokens": unknown} if unknown else counts
-
-
-class Write(Protocol):
-    def __call__(self, plain: str, record: Mapping[str, Any]) -> None: ...
-
-
-def write_results(
-    write: Write,
-    rows: Iterable[InputRow[Value]],
-    use: Callable[[Iterator[Value]], Iterator[Result]],
-    *,
-    show: Callable[[Result], tuple[str, Mapping[str, Any]]],
-    fields: Sequence[str] = ("text",),
-    missing: Sequence[str],
-) -> None:
-    """Write one result for each row, with the row's number and id; null and the reason where it has no text.
-
-    Args:
-        use: the verb.
-        show: a result as a line and as a record.
-        fields: names of the row's texts in the record of a row without a result.
-        missing: keys that are null there.
-    """
-    from llmkit.api import results_of_rows
-
-    for row, result in results_of_rows(rows, use):
-        if result is None:
-            texts = row.value if isinstance(row.value, tuple) else (row.value,)
-            names = ("words",) if isinstance(row.value, list) else fields
-            nulls = {**dict(zip(names, texts, strict=False)), **dict.fromkeys(missing), "reason": row.empty}
-            write("", {**row.keys, **nulls})
-        else:
-            plain, record = show(result)
-            write(plain, {**row.keys, **record})
-
-
-@contextmanager
-def results(*, as_json: bool, output: str | None) -> Iterator[Write]:
-    """Yield a function that writes one result: as text or JSONL to standard output, or as JSONL to the file `output`.
-
-    `-` means standard output. A file is created once all results are written; a device or a pipe is written to
-    immediately.
-
-    Raises:
-        MachineError: the file cannot be written.
-    """
-    if output is None or output == "-":
-
-        def to_stdout(plain: str, record: Mapping[str, Any]) -> None:
-            line = json.dumps(record, ensure_ascii=False) if as_json or output else plain
-            print(shown(line), flush=True)
-
-        yield to_stdout
-        return
-    path = Path(output)
-    special = path.exists() and not path.is_file() and not path.is_dir()
-    with _opened(path) if special else _replaced(path) as file:
-        yield lambda plain, record: print(json.dumps(record, ensure_ascii=False), file=file)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[str]]:
-    try:
-        with path.open("w", encoding="utf-8") as file:
-            yield file
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise MachineError(f"{path}: cannot be written ({error.strerror}).") from error
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[IO[str]]:
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        yield file

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmkit.cli.output import Target, counts_of, write_results
 from llmkit.cli.shared_options import (
     Beams,
     Column,
@@ -22,11 +23,12 @@ from llmkit.cli.shared_options import (
     Overflow,
     Penalty,
     Quoting,
+    ResumeOutput,
     Source,
     check_generation,
     open_model,
 )
-from llmkit.cli.texts import counts_of, input_rows, results, write_results
+from llmkit.cli.texts import input_rows
 
 if TYPE_CHECKING:
     from llmkit.api import Generation
@@ -52,6 +54,7 @@ def translate(
     quoting: Quoting = "auto",
     as_json: Json = False,
     output: Output = None,
+    resume_output: ResumeOutput = False,
 ) -> None:
     """Translate texts. A model trained on one language pair needs neither --from nor --to."""
     rows = input_rows(source, column=column, by_line=lines is not False, quoting=quoting)
@@ -65,14 +68,14 @@ def translate(
         "keep_special": keep_special,
     }
     check_generation(options)
+    target = Target(as_json=as_json, output=output, resume=resume_output)
     opened = open_model(model, verb="translate")
     languages = {"source_language": from_language, "target_language": to_language}
 
     def use(texts: Iterator[str]) -> Iterator[Generation]:
-        return opened.translate(texts, overflow=overflow, **languages, **options)
+        return opened.translate(texts, overflow=overflow, rows_before=target.texts_before, **languages, **options)
 
-    with results(as_json=as_json, output=output) as write:
-        write_results(write, rows, use, show=_translated, missing=("translation",))
+    write_results(target, rows, use, verb="translate", show=_translated, missing=("translation",))
 
 
 COMMANDS = (translate,)

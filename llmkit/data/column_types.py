@@ -32,10 +32,7 @@ def text(value: object) -> str | None:
 
 
 def label(value: object) -> str | None:
-    """The name of a label: text that is not blank, or a whole number or truth value as JSON writes it.
-
-    A float that is a whole number is that number: pandas turns a column of whole numbers with gaps into floats.
-    """
+    """The name of a label: text that is not blank, or a whole number (1.0 is 1) or truth value as JSON writes it."""
     if isinstance(value, str):
         return value if value.strip() else None
     if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT_FLOAT:

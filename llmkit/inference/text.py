@@ -62,6 +62,7 @@ def summarize_texts(
     options: GenerationBlock,
     prefix: str,
     overflow: Overflow,
+    rows_before: int = 0,
 ) -> Iterator[Generation]:
     """The output of an encoder-decoder for `prefix` + each text, such as a summary or a translation.
 
@@ -69,11 +70,21 @@ def summarize_texts(
         options: `max_new_tokens` must be set.
         overflow: what to do with a text longer than `loaded.window`; `truncate` removes its end, and the number of
             truncated texts is logged once, as a warning, after the last result.
+        rows_before: as in `generate_texts`.
     Raises:
         DataError: an empty text, one that is not valid Unicode, or one too long under `error`.
         ModelError: the model gives no finite numbers.
     """
-    yield from _generate(loaded, engine, texts, options=options, prefix=prefix, overflow=overflow, may_be_empty=False)
+    yield from _generate(
+        loaded,
+        engine,
+        texts,
+        options=options,
+        prefix=prefix,
+        overflow=overflow,
+        may_be_empty=False,
+        rows_before=rows_before,
+    )
 
 
 def summarize_in_parts(
@@ -142,6 +153,7 @@ def generate_texts(
     prefix: str = "",
     overflow: Overflow,
     as_turns: bool = False,
+    rows_before: int = 0,
 ) -> Iterator[Generation]:
     """New text for each prompt: its continuation by GPT-2, or T5's output for it.
 
@@ -154,6 +166,8 @@ def generate_texts(
         as_turns: each prompt is what a user says to a chat model, and the text its answer; none may then be empty.
             Without sampling, a prompt that leaves less room gets a shorter answer, and the oldest messages before it
             are not read if there are too many; both are counted in a warning at the end.
+        rows_before: prompts of the same file that an earlier call has read, a multiple of `GENERATE_CHUNK_ROWS`; what is
+            sampled depends on the row.
     Raises:
         UsageError: GPT-2 has no room for the prompt and `max_new_tokens`.
         DataError: a prompt that is not valid Unicode, or too long for T5 under `error`.
@@ -168,6 +182,7 @@ def generate_texts(
         overflow=overflow,
         may_be_empty=not as_turns,
         as_turns=as_turns,
+        rows_before=rows_before,
     )
 
 
@@ -204,6 +219,7 @@ def _generate(
     overflow: Overflow,
     may_be_empty: bool,
     as_turns: bool = False,
+    rows_before: int = 0,
 ) -> Iterator[Generation]:
     long_texts = LongTextCount(loaded)
     answered = AnsweredPrompts(loaded, engine, options) if as_turns and not options.samples else None
@@ -227,7 +243,9 @@ def _generate(
             names_are_text = as_turns or loaded.tokenizer.split_special_tokens
             read, all_ids = [prompt.text for prompt in encoded], [prompt.all_ids for prompt in encoded]
             unknown = long_texts.unknown.add(read, all_ids, names_are_text=names_are_text)
-            new = engine.generate([prompt.ids for prompt in encoded], _options_of_chunk(options, first_row=first_row))
+            new = engine.generate(
+                [prompt.ids for prompt in encoded], _options_of_chunk(options, first_row=rows_before + first_row)
+            )
             for item, prompt, lists, count in zip(chunk, encoded, new, unknown, strict=True):
                 results = [written(decoder, ids, options, prompt=prompt.ids) for ids in lists]
                 if as_turns:

@@ -123,12 +123,9 @@ def test_files_of_predictions_and_references_with_other_numbers_of_rows_are_name
 
 
 @pytest.mark.parametrize("label", ["x" * 20_000, "\u2028a\x0bb"])
-def test_an_error_is_one_line_that_a_terminal_can_show_whatever_it_quotes(tmp_path: Path, label: str) -> None:
-    (tmp_path / "p.txt").write_text("a\n" * 3)
-    (tmp_path / "r.jsonl").write_text(json.dumps({label: 1}) + "\n")
-    options = ["--predictions", tmp_path / "p.txt", "--references", tmp_path / "r.jsonl", "--metric", "accuracy"]
-    outcome = llmkit("evaluate", *options, "--column", label)
-    assert outcome.code in (2, 3)
+def test_an_error_is_one_line_that_a_terminal_can_show_whatever_it_quotes(label: str) -> None:
+    outcome = llmkit("evaluate", "--predictions", "p.txt", "--references", "r.txt", "--label", label)
+    assert outcome.code == 2
     [line] = outcome.err.splitlines()
     assert len(line) < 2500
     assert line.isprintable()

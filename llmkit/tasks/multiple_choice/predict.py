@@ -17,7 +17,7 @@ from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice
 from llmkit.tasks.multiple_choice.scoring import choice_scores, read_questions
 
 ChooseOverflow = Literal["error", "truncate"]
-_CHUNK_ROWS = 512
+CHOOSE_CHUNK_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def choose(
     inputs, long_texts = TextInputs(loaded, pairs=True), LongTextCount(loaded)
     policy = overflow or SavedMultipleChoice.load(loaded).overflow or "truncate"
     try:
-        for first_row, chunk in numbered_chunks(questions, size=_CHUNK_ROWS):
+        for first_row, chunk in numbered_chunks(questions, size=CHOOSE_CHUNK_ROWS):
             for row, question in enumerate(chunk, start=first_row):
                 question.check(f"row {row:,}")
                 check_texts(

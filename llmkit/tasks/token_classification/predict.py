@@ -35,7 +35,7 @@ from llmkit.tasks.token_classification.tags import entities_of, to_bio
 
 logger = logging.getLogger("llmkit")
 TagOverflow = Literal["error", "truncate", "window"]
-_CHUNK_ROWS = 512
+TAG_CHUNK_ROWS = 512
 """Enough texts of each length for full batches; a long one becomes many windows."""
 
 
@@ -151,7 +151,7 @@ def tag_texts(
     long_texts = LongTextCount(loaded)
     unsplit = _UnsplitCount(splitting)
     try:
-        for first_row, chunk in numbered_chunks(texts, size=_CHUNK_ROWS):
+        for first_row, chunk in numbered_chunks(texts, size=TAG_CHUNK_ROWS):
             _check(chunk, first_row=first_row)
             subwords = _subwords(loaded, chunk, splitting)
             unsplit.add(chunk)
