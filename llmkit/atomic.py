@@ -78,6 +78,8 @@ def check_replaceable(path: Path) -> Path:
     Raises:
         MachineError: the folder does not exist, the folder or the file is not writable, or it is not a regular file.
     """
+    if "\0" in str(path):
+        raise MachineError(f"{str(path)!r}: cannot be written, a file's name cannot have a NUL character.")
     target = path.resolve()
     if target.exists() and not target.is_file():
         kind = "a folder" if target.is_dir() else "not a regular file"

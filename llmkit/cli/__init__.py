@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,7 +32,7 @@ from llmkit.cli import (
 )
 from llmkit.cli.messages import print_error, send_log_to_stderr
 from llmkit.cli.repeated import Command
-from llmkit.errors import LlmkitError
+from llmkit.errors import LlmkitError, MachineError
 
 _BROKEN_PIPE = 141
 """128 + SIGPIPE: the exit code that a shell reports when the reader of a pipe has exited."""
@@ -61,6 +62,19 @@ def options(
         raise typer.Exit
     if context.invoked_subcommand is None:
         print(context.get_help())
+    else:
+        _check_current_folder()
+
+
+def _check_current_folder() -> None:
+    """
+    Raises:
+        MachineError: it was deleted. torch would end the process, without a word about the reason.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise MachineError("the current folder was deleted. Change to another one, such as with: cd ~") from error
 
 
 def _add_commands() -> None:

@@ -107,7 +107,9 @@ def input_pairs(
 
 def as_text(argument: str) -> str:
     """The argument decoded as UTF-8, also in an ASCII locale."""
-    return os.fsencode(argument).decode("utf-8", "surrogateescape")
+    with contextlib.suppress(UnicodeEncodeError):  # half of a surrogate pair: whoever reads the text refuses it
+        return os.fsencode(argument).decode("utf-8", "surrogateescape")
+    return argument
 
 
 def _no_such_file(path: Path) -> str:

@@ -21,7 +21,7 @@ MAX_LINE_CHARACTERS = 64 * 1024 * 1024
 
 _HEAD_BYTES = 512
 _CHUNK_BYTES = 1024 * 1024
-_ANY_EXPANDED_BYTES, _MAX_EXPANSION = 16 * 1024**2, 200
+_ANY_EXPANDED_BYTES, _MAX_EXPANSION = 4 * 1024**2, 200
 """Compressed text may expand to the first, and beyond that to this multiple of what was read; real text to about 20."""
 _TO_UTF8 = "Save it as UTF-8 (spreadsheets call it 'CSV UTF-8'), or convert it: iconv -f ENCODING -t UTF-8"
 

@@ -28,6 +28,8 @@ _OLD_SECONDS = 3600
 def refuse_used(name: str | Path) -> None:
     """Raise RunError if `name` cannot be the folder of a new run."""
     folder = Path(name)
+    if "\0" in str(name):
+        raise RunError(f"{str(name)!r}: a folder's name cannot have a NUL character.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         hint = f"continue it with --resume {folder}, or " if (folder / "run.json").exists() else ""
         raise RunError(f"{folder} already exists; {hint}choose another name.")

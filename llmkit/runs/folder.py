@@ -155,7 +155,8 @@ def finished_runs(root: Path = Path("runs")) -> list[Run]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Replace a file with an object as JSON; see `finite`."""
-    replace_file(path, (json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    text = json.dumps(finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    replace_file(path, text.encode(errors="backslashreplace"))  # names of files may have bytes that are not UTF-8
 
 
 def finite(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -117,3 +118,38 @@ def test_training_rows_of_which_none_fits_are_refused(work: Path) -> None:
 def test_zero_as_a_sampling_option_is_refused_with_what_to_do(arguments: list[str], named: list[str]) -> None:
     line = assert_one_line(llmkit("generate", "-p", "the", *arguments), kind="usage", code=2)
     says(line, *named)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "stated"),
+    [
+        (["classify", "text", "--output", "a\0b"], 5, [r"'a\x00b'", "NUL"]),
+        (["finetune", "classify.yaml", "--run", "a\0b"], 4, [r"'a\x00b'", "NUL"]),
+        (["classify", "a\ud800b"], 3, ["row 1", "U+D800"]),
+        (["generate", "--prompt", "a\ud800b"], 3, ["row 1", "U+D800"]),
+    ],
+)
+def test_an_argument_that_no_file_or_text_can_be_is_refused(
+    here: Path, arguments: list[str], code: int, stated: list[str]
+) -> None:
+    outcome = llmkit(*arguments)
+    assert (outcome.code, outcome.out) == (code, "")
+    says(outcome.err, "error[", *stated)
+
+
+def test_rows_of_a_file_whose_name_is_not_utf_8_are_evaluated(own_runs: Path) -> None:
+    name = os.fsdecode(b"\xff.jsonl")
+    shutil.copy("rows.jsonl", name)
+    outcome = llmkit("evaluate", "--model", "runs/classify-001", "--data", name, "--json")
+    assert outcome.code == 0, outcome.err
+    saved = json.loads((own_runs / "runs/classify-001/evaluation/data.json").read_text(encoding="utf-8"))
+    assert name in json.dumps(saved, ensure_ascii=False)
+
+
+def test_a_deleted_current_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    outcome = llmkit("classify", "text", "--model", tmp_path)
+    assert_one_line(outcome, kind="environment", code=5)
+    says(outcome.err, "current folder")

@@ -285,7 +285,7 @@ def _score(rng: random.Random, folder: Path) -> Case:
             content = mutated(content, rng)
         files.append(_file(folder, f"{name}.{kind}", content))
     arguments = ["evaluate", "--predictions", files[0], "--references", files[1], "--metric", metric, "--json"]
-    return Case(arguments, ("case/", "--prediction", "--reference", metric))
+    return Case(arguments, ("case/", "--prediction", "--reference", "row ", metric))
 
 
 def _run(rng: random.Random, folder: Path) -> Case:
@@ -308,7 +308,7 @@ def _run(rng: random.Random, folder: Path) -> Case:
         ["evaluate", "--model", str(run), "--json"],
         ["plot", str(run)],
     )
-    return Case(rng.choice(commands), ("case/", "run", "--set"))
+    return Case(rng.choice(commands), ("case/", "run", "--set", "rows.jsonl"))
 
 
 KINDS: Mapping[str, Callable[[random.Random, Path], Case]] = {
