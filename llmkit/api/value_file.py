@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +69,9 @@ class ValueFile:
         """All values, including empty ones."""
         if column is None:
             return self._lines()
+        return list(self._of_rows(column))
+
+    def _of_rows(self, column: str) -> Iterator[Value]:
         option = f"--{self.side}-column"
         another = f"Name another with {option} {{column}}"
         if self.shared_column is not None and self.file_column is None:
@@ -88,15 +91,14 @@ class ValueFile:
             quoting=self.quoting,
             keep_empty=True,
         )
-        values = []
+        name, advice = repr(column), f" Another column is named with {option}."
         for row in rows:
             [value] = row.fields[field]
             if "probabilities" in row.fields:
                 value = {"labels": value, "probabilities": row.fields["probabilities"][0]}
             if "text" in row.fields:
                 value = _in_characters(value, row.fields["text"][0], place=row.place)
-            values.append(Value(value, row.place, repr(column), f" Another column is named with {option}."))
-        return values
+            yield Value(value, row.place, name, advice)
 
     def _field_of(self, column: str) -> str:
         """`words` where a table has one tag per row, whose rows become sentences."""
@@ -108,7 +110,7 @@ class ValueFile:
         """Whether any row has a value that all metrics can compare."""
         predicted = self.side == "prediction"
         return any(
-            all(fits(kind, item.value, predicted=predicted) for kind in self.kinds) for item in self.values(column)
+            all(fits(kind, item.value, predicted=predicted) for kind in self.kinds) for item in self._of_rows(column)
         )
 
     def _lines(self) -> list[Value]:

@@ -6,6 +6,7 @@ Knows no files: records come from tables.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -111,7 +112,7 @@ class RowSource:
         bad_counts: list[tuple[BadRowCount, int]] = []
         has: dict[str, bool] = {}
         for table, columns in zip(self._tables, self._columns, strict=True):
-            skipped_rows: dict[str, list[int]] = {}
+            skipped_rows: dict[str, _Skipped] = {}
             bad, records_read = BadRowCount(table.name, self._advice), 0
             rows_used.append(0)
             reader = RecordReader(
@@ -135,7 +136,7 @@ class RowSource:
                         fields = reader.fields(number, record)
                         empty = None if self._keep_empty else self._empty_text(fields)
                     if empty is not None:
-                        skipped_rows.setdefault(f"an empty {empty}", []).append(number)
+                        skipped_rows.setdefault(f"an empty {empty}", _Skipped()).add(number)
                         continue
                     row = Row(fields, table.place(number))
                     self.check(row)
@@ -237,7 +238,7 @@ class RowSource:
     def _report(
         self,
         table: Table,
-        skipped_rows: Mapping[str, Sequence[int]],
+        skipped_rows: Mapping[str, _Skipped],
         bad: BadRowCount,
         converted_spans: Mapping[str, int],
         *,
@@ -253,14 +254,27 @@ class RowSource:
         for unit, count in converted_spans.items():
             if first_time:
                 logger.info("%s: the offsets of %s spans count %s, read as characters", table.name, f"{count:,}", unit)
-        for reason, numbers in skipped_rows.items():
-            self.skipped[reason] = self.skipped.get(reason, 0) + len(numbers)
+        for reason, skipped in skipped_rows.items():
+            self.skipped[reason] = self.skipped.get(reason, 0) + skipped.count
             if first_time:
-                rows = "row" if len(numbers) == 1 else "rows"
-                shown = f"{table.unit}{'' if len(numbers) == 1 else 's'} {_numbers(numbers)}"
-                logger.warning("%s: skipped %d %s with %s (%s)", table.name, len(numbers), rows, reason, shown)
+                rows, units = ("row", table.unit) if skipped.count == 1 else ("rows", f"{table.unit}s")
+                logger.warning(
+                    "%s: skipped %d %s with %s (%s %s)", table.name, skipped.count, rows, reason, units, skipped
+                )
 
 
-def _numbers(numbers: Sequence[int]) -> str:
-    shown = ", ".join(str(number) for number in numbers[:_NUMBERS_SHOWN])
-    return shown + (f" and {len(numbers) - _NUMBERS_SHOWN} more" if len(numbers) > _NUMBERS_SHOWN else "")
+@dataclasses.dataclass
+class _Skipped:
+    """Rows that were skipped for one reason: how many, and the numbers of the first ones."""
+
+    count: int = 0
+    first: list[int] = dataclasses.field(default_factory=list)
+
+    def add(self, number: int) -> None:
+        self.count += 1
+        if len(self.first) < _NUMBERS_SHOWN:
+            self.first.append(number)
+
+    def __str__(self) -> str:
+        more = self.count - len(self.first)
+        return ", ".join(map(str, self.first)) + (f" and {more} more" if more else "")

@@ -158,11 +158,13 @@ class Seq2SeqTask(BaseTask):
     def _check_prefix(self) -> None:
         """
         Raises:
-            UsageError: the model would read the prefix and nothing of a text.
+            UsageError: the model would read a part of the recipe's prefix and nothing of a text.
         """
+        if self.recipe.prefix is None:
+            return
         most = self.recipe.max_source_tokens
         [ids] = token_ids(self.loaded.tokenizer, [self.prefix], special=True)
-        if len(ids) >= most:
+        if len(ids) > most:
             raise UsageError(
                 f"prefix {self.prefix!r:.60} has {len(ids):,} tokens, and with a text it may have {most:,} tokens "
                 "(max_source_tokens): 0 are left for the text. Shorten it, or allow more tokens."
