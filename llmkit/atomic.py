@@ -25,7 +25,7 @@ FORMAT = 1
 MANIFEST = "MANIFEST.json"
 TEMPORARY = ".tmp-"
 DELETED = ".del-"
-HASH_KEY = "manifest_sha256"
+_HASH_KEY = "manifest_sha256"
 
 
 class NewerFormatError(RunError):
@@ -109,7 +109,7 @@ def publish_folder(
             _write_new(temporary / name, content)
             entries[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         manifest = {"format": FORMAT, **about, "files": entries}
-        _write_new(temporary / MANIFEST, json.dumps({**manifest, HASH_KEY: _hash_of(manifest)}, indent=2).encode())
+        _write_new(temporary / MANIFEST, json.dumps({**manifest, _HASH_KEY: _hash_of(manifest)}, indent=2).encode())
         sync_folder(temporary)
         if target.exists():
             raise FileExistsError(errno.EEXIST, "it exists already", str(target))
@@ -199,7 +199,7 @@ def parse_manifest(content: bytes, *, folder: Path) -> dict[str, Any]:
     """
     try:
         manifest = json.loads(content)
-        manifest_hash, entries = manifest.pop(HASH_KEY), manifest["files"]
+        manifest_hash, entries = manifest.pop(_HASH_KEY), manifest["files"]
         is_whole = manifest_hash == _hash_of(manifest)
         if manifest["format"] > FORMAT:
             cause = "" if is_whole else f", or its {MANIFEST} is damaged"

@@ -1,7 +1,7 @@
 """Whether a model folder that llmkit saved still has the bytes that were saved, and stays the same while it is read.
 
-The folder of a run, a checkpoint and a merged adapter have a MANIFEST.json with the SHA-256 of each file, which
-transformers ignores. Folders without one are not checked, since there is nothing to compare them with.
+The model of a run and its checkpoints have a MANIFEST.json with the SHA-256 of each file, which transformers ignores.
+There, other bytes are an error. In a copy elsewhere, which people change on purpose, they are a warning.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from llmkit.atomic import HASH_KEY, MANIFEST, parse_manifest
+from llmkit.atomic import MANIFEST, parse_manifest
 from llmkit.errors import ModelError, RunError
 from llmkit.models.files import find_file, read_file
 
@@ -28,7 +28,7 @@ _Result = TypeVar("_Result")
 
 
 def check_saved_files(folder: Path, *, name: str, read: tuple[str, ...]) -> None:
-    """Compare the files of a folder that llmkit saved with its manifest; of the weights, only the sizes.
+    """Compare the files of a run's model or checkpoint with its manifest; of the weights, only the sizes.
 
     Args:
         read: files that are read if they exist; one that the manifest does not list is an error.
@@ -36,7 +36,7 @@ def check_saved_files(folder: Path, *, name: str, read: tuple[str, ...]) -> None
         ModelError: the manifest is damaged or of a newer llmkit; names the first file that is missing, added or differs.
     """
     entries = _entries(folder, name=name)
-    if entries is None:
+    if entries is None or not _is_of_run(folder):
         return
     for file in sorted(entries):
         if file != _CARD:
@@ -47,15 +47,23 @@ def check_saved_files(folder: Path, *, name: str, read: tuple[str, ...]) -> None
 
 
 def check_saved_weights(folder: Path, *, name: str) -> None:
-    """Compare the weights with the manifest of a folder that llmkit saved; of the model card, a change is a warning.
+    """Compare the weights of a run's model or checkpoint with its manifest.
+
+    A changed model card is a warning, and so is any changed file in a copy of the folder elsewhere.
 
     Raises:
-        ModelError: names the first file that is missing or differs.
+        ModelError: names the first file of weights that is missing or differs.
     """
     entries = _entries(folder, name=name)
     if entries is None:
         if _is_of_run(folder):
             logger.warning("%s: its model has no %s; whether its files are damaged is unknown", name, MANIFEST)
+        return
+    if not _is_of_run(folder):
+        changed = [file for file in sorted(entries) if _fault(folder, file, entries[file], name=name)]
+        if changed:
+            listed = ", ".join(changed)
+            logger.warning("%s: changed since llmkit saved it: %s. %s", name, listed, _next_step(folder))
         return
     for file in sorted(entries):
         if file.endswith(".safetensors") and file.startswith(("model", "adapter_model")):
@@ -76,7 +84,7 @@ def unless_replaced(
     @wraps(read)
     def reread(name: str, /, *args: _Arguments.args, **keys: _Arguments.kwargs) -> _Result:
         folder = Path(name) / "model" if (Path(name) / "run.json").exists() else Path(name)
-        if not _is_of_run(folder):
+        if not _is_model_of_run(folder):
             return read(name, *args, **keys)
         for _ in range(_ATTEMPTS):
             try:
@@ -108,17 +116,24 @@ def _is_same(descriptor: int, folder: Path) -> bool:
 def _entries(folder: Path, *, name: str) -> Mapping[str, Mapping[str, Any]] | None:
     """File name -> its size and SHA-256; None for a folder that llmkit did not save."""
     content = read_file(folder, MANIFEST, name=name)
-    saved = _is_of_run(folder) or re.fullmatch(r"step-\d{8}", folder.name)
-    if content is None or (HASH_KEY.encode() not in content and not saved):
+    if content is None:
         return None
     try:
         entries: Mapping[str, Mapping[str, Any]] = parse_manifest(content, folder=folder)["files"]
     except RunError as error:
+        if not _is_of_run(folder):  # a manifest of another program
+            return None
         raise ModelError(f"{name}: {error} {_next_step(folder)}") from error
     return entries
 
 
 def _is_of_run(folder: Path) -> bool:
+    return _is_model_of_run(folder) or (
+        re.fullmatch(r"step-\d{8}", folder.name) is not None and (folder.parent.parent / "run.json").exists()
+    )
+
+
+def _is_model_of_run(folder: Path) -> bool:
     return folder.name == "model" and (folder.parent / "run.json").exists()
 
 
@@ -153,7 +168,7 @@ def _sha256(path: Path) -> str:
 
 
 def _next_step(folder: Path) -> str:
-    resume = f", or from its best checkpoint with --resume {folder.parent}" if _is_of_run(folder) else ""
+    resume = f", or from its best checkpoint with --resume {folder.parent}" if _is_model_of_run(folder) else ""
     return f"Restore it from a copy{resume}; or {_if_intended(folder)}."
 
 

@@ -103,11 +103,11 @@ class Run:
 
     def set_checkpoints_aside(self) -> None:
         """Keep the checkpoints, all damaged, in another folder, and go on with an empty one."""
-        if self.checkpoints.is_dir():
+        if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()):
             aside = _free_name(self.folder, "checkpoints.damaged-{}")
             self.checkpoints.rename(aside)
             logger.warning("the damaged checkpoints are now in %s", aside)
-        self.checkpoints.mkdir()
+        self.checkpoints.mkdir(exist_ok=True)
 
     def set_model_aside(self) -> None:
         """Keep a damaged model in another folder; it will be saved again."""

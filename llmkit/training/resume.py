@@ -218,6 +218,11 @@ def check_sources(run: Run, now: Mapping[str, Any]) -> dict[str, Any]:
     for split, tables in now.items():
         saved_tables = before["sources"].get(split, [])
         for old, new in zip(saved_tables, tables, strict=False):
+            if old != new and old.get("sha256") == new.get("sha256"):
+                raise DataError(
+                    f"{run.folder}/data.json: its entry for {new.get('name')} differs from this table. Restore the file, or "
+                    "start a new run."
+                )
             if old != new:
                 raise DataError(
                     f"{old.get('name')} has changed since {run.folder} started: sha256 {str(old.get('sha256'))[:12]} then, "

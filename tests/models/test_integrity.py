@@ -39,18 +39,25 @@ def run(finished: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
-def names_of(run: Path) -> list[str]:
-    """The run, its model, and a copy of the model in another folder."""
-    return [f"{run}", f"{run / 'model'}", f"{shutil.copytree(run / 'model', run.parent / 'copy')}"]
-
-
 @pytest.mark.parametrize("kind", DAMAGES)
 @pytest.mark.parametrize("file", FILES)
 def test_a_model_with_a_damaged_file_is_refused_by_its_name(run: Path, file: str, kind: str) -> None:
     DAMAGES[kind].apply(run / "model" / file)
-    for name in names_of(run):
+    for name in (f"{run}", f"{run / 'model'}"):
         with pytest.raises(ModelError, match=facts(name, file)):
             load_model(name, head="classification")
+
+
+def test_a_changed_copy_of_a_model_is_used_with_a_warning_that_names_the_file(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = Path(shutil.copytree(run / "model", run.parent / "copy"))
+    load_model(f"{copy}", head="classification")
+    assert not logged(caplog, "WARNING", copy)
+    weights = copy / "model.safetensors"
+    Damage("a bit", position=weights.stat().st_size - 4).apply(weights)
+    load_model(f"{copy}", head="classification")
+    assert len(logged(caplog, "WARNING", copy, weights.name)) == 1
 
 
 @pytest.mark.parametrize("file", ["added_tokens.json", "chat_template.jinja", "special_tokens_map.json"])

@@ -2,9 +2,13 @@
 
     python tests/slow/kills.py --kills 50 --seed 0
 
-Each of the tasks is trained from random weights, from a model folder that transformers wrote, and with LoRA, with and
-without accumulation. A run is killed twice: after a checkpoint drawn by the seed, and a random share of a second later,
-so that kills also fall into the writing of checkpoints; one that comes too late is not counted. Prints a line a run and a tally; exits with 1 if any differs.
+Each of the tasks is trained from random weights, from a model folder that transformers wrote, and with LoRA, with
+dropout and early stopping; in turn with accumulation, or with two kills in one epoch. Some train in two processes, one
+of which is killed: the other must end within 30 seconds, with exit code 5 and a message that names the killed one.
+
+A run is killed three times, each a random share of a second after a checkpoint: at a random step, before an evaluation,
+and at the end, while the model is published. A kill that comes too late is not counted. Prints a line per run and a
+tally; exits with 1 if any differs.
 """
 
 from __future__ import annotations
@@ -32,7 +36,8 @@ from builders import FAMILY_OF, TaskName, rows
 from published_models import RECIPE_KEYS, published_folder
 from tiny_recipes import write_jsonl
 
-STEPS, KILLS_A_RUN = 30, 2
+STEPS, EVALUATED_EVERY, KILLS_A_RUN = 30, 10, 3
+SECONDS_TO_END = 30
 
 
 @dataclass(frozen=True)
@@ -41,13 +46,16 @@ class Case:
     origin: str
     """`scratch`, `lstm`, `folder` or `lora`."""
     micro_batch_tokens: int
+    processes: int = 1
 
     @property
     def name(self) -> str:
-        return f"{self.task}-{self.origin}-{self.micro_batch_tokens}"
+        several = f"-{self.processes}-processes" if self.processes > 1 else ""
+        return f"{self.task}-{self.origin}-{self.micro_batch_tokens}{several}"
 
     def recipe(self) -> dict[str, Any]:
-        train: dict[str, Any] = {"steps": STEPS, "batch_size": 8, "save_every": 2, "checks": False, "seed": 5}
+        train: dict[str, Any] = {"steps": STEPS, "save_every": 2, "checks": False, "seed": 5}
+        train["batch_size"] = 8 if self.micro_batch_tokens < 100 else 2  # 5 steps an epoch, or 18
         train |= {"keep_checkpoints": 2, "micro_batch_tokens": self.micro_batch_tokens}
         if self.origin == "lora":
             train["lora"] = {"rank": 2}
@@ -59,7 +67,7 @@ class Case:
             "model": scratch if self.origin in ("scratch", "lstm") else f"{family}-{self.task == 'masked-lm'}",
             "data": {"train": "rows.jsonl", "validation": "20%"},
             "train": train,
-            "evaluation": {"every": "10 steps", "max_rows": 4},
+            "evaluation": {"every": f"{EVALUATED_EVERY} steps", "max_rows": 4, "patience": 1},
             **RECIPE_KEYS[self.task],
         }
 
@@ -72,6 +80,9 @@ def cases() -> Iterator[Case]:
             yield Case(task, origin, next(sizes))
         next(sizes)  # ten tasks: without this every task would keep its size
     yield Case("classification", "lstm", 20)
+    yield Case("classification", "folder", 20, processes=2)
+    yield Case("causal-lm", "scratch", 4096, processes=2)
+    yield Case("summarization", "lora", 20, processes=2)
 
 
 def check(case: Case, folder: Path, *, seed: int) -> tuple[list[str], int]:
@@ -80,12 +91,12 @@ def check(case: Case, folder: Path, *, seed: int) -> tuple[list[str], int]:
     recipe = folder / f"{case.name}.yaml"
     recipe.write_text(json.dumps(case.recipe()))  # JSON is YAML
     whole, killed = folder / "runs" / f"{case.name}-whole", folder / "runs" / f"{case.name}-killed"
-    _finish(_start(folder, recipe.name, "--run", str(whole)))
-    process = _start(folder, recipe.name, "--run", str(killed))
+    _finish(_start(case, folder, recipe.name, "--run", str(whole)))
+    process = _start(case, folder, recipe.name, "--run", str(killed))
     kills = 0
-    for step in sorted(rng.sample(range(2, STEPS - 4), KILLS_A_RUN)):
-        kills += _kill_after(process, killed, step=step, seconds=rng.random() / 10)
-        process = _start(folder, "--resume", str(killed))
+    for step in _steps_to_kill_after(rng):
+        kills += _kill_after(process, killed, case, step=step, rng=rng)
+        process = _start(case, folder, "--resume", str(killed))
     _finish(process)
     before, after = left_files(whole), left_files(killed)
     shutil.rmtree(whole)
@@ -93,9 +104,16 @@ def check(case: Case, folder: Path, *, seed: int) -> tuple[list[str], int]:
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name)), kills
 
 
-def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def _steps_to_kill_after(rng: random.Random) -> list[int]:
+    """Checkpoints after which a run is killed; early stopping may end it before the last."""
+    before_evaluation = EVALUATED_EVERY * rng.randint(1, STEPS // EVALUATED_EVERY - 1) - 2
+    return sorted([rng.randrange(2, STEPS - 4), before_evaluation, STEPS])
+
+
+def _start(case: Case, folder: Path, *arguments: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "LLMKIT_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "llmkit", "finetune", *arguments]
+    several = ("--processes", f"{case.processes}") if case.processes > 1 else ()
+    command = [sys.executable, "-m", "llmkit", "finetune", *arguments, *several]
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
@@ -107,15 +125,17 @@ def _finish(process: subprocess.Popen[str]) -> None:
         raise RuntimeError(errors)
 
 
-def _kill_after(process: subprocess.Popen[str], run: Path, *, step: int, seconds: float) -> bool:
-    """Kill it `seconds` after its first checkpoint of `step` or later; false where it had ended by then."""
+def _kill_after(process: subprocess.Popen[str], run: Path, case: Case, *, step: int, rng: random.Random) -> bool:
+    """Kill it after its first checkpoint of `step` or later; false where it had ended by then."""
     checkpoints = run / "checkpoints"
     while process.poll() is None:
         names = [path.name for path in checkpoints.glob("step-*")] if checkpoints.is_dir() else []
         if any(int(name.removeprefix("step-")) >= step for name in names):
-            time.sleep(seconds)
+            time.sleep(rng.random() / 10)
             break
         time.sleep(0.005)
+    if case.processes > 1:
+        return _kill_one_of(process, case, rng=rng)
     process.send_signal(signal.SIGKILL)
     _, errors = process.communicate()
     if process.returncode not in (0, -signal.SIGKILL):
@@ -123,9 +143,26 @@ def _kill_after(process: subprocess.Popen[str], run: Path, *, step: int, seconds
     return process.returncode == -signal.SIGKILL
 
 
+def _kill_one_of(process: subprocess.Popen[str], case: Case, *, rng: random.Random) -> bool:
+    """Kill one of the processes that `--processes` started; checks how the others end."""
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    children = listed.read_text().split() if process.poll() is None else []
+    rank = rng.randrange(case.processes)
+    if len(children) == case.processes:
+        os.kill(int(children[rank]), signal.SIGKILL)
+    killed = time.monotonic()
+    _, errors = process.communicate()
+    if process.returncode == 0:
+        return False
+    expected = f"process {rank + 1} of {case.processes} was killed by SIGKILL"
+    if process.returncode != 5 or expected not in errors or time.monotonic() - killed > SECONDS_TO_END:
+        raise RuntimeError(f"exit code {process.returncode} after {time.monotonic() - killed:.0f} s: {errors}")
+    return True
+
+
 def left_files(run: Path) -> dict[str, bytes]:
     """The finished model, the last checkpoint and the metrics, without what a clock says."""
-    (last,) = [path for path in (run / "checkpoints").iterdir() if path.name == f"step-{STEPS:08d}"]
+    last = max(path for path in (run / "checkpoints").iterdir() if path.name.startswith("step-"))
     files = {f"model/{path.name}": path for path in (run / "model").glob("*.safetensors")}
     files |= {f"checkpoint/{path.name}": path for path in last.iterdir() if path.name != "MANIFEST.json"}
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
@@ -145,7 +182,10 @@ def main() -> None:
         for family in ("bert", "gpt2", "t5"):
             published_folder(folder / f"{family}-False", family, dropout=0.1)
         published_folder(folder / "bert-True", "bert", head="masked-lm", dropout=0.1)
-        chosen = list(islice(cycle(cases()), -(-options.kills // KILLS_A_RUN)))
+        every = list(cases())
+        if options.kills < KILLS_A_RUN * len(every):
+            random.Random(options.seed).shuffle(every)
+        chosen = list(islice(cycle(every), -(-options.kills // KILLS_A_RUN)))
         differing = kills = 0
         with ThreadPoolExecutor(options.workers) as pool:
             numbered = [
