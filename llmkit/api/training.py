@@ -25,6 +25,7 @@ from llmkit.training.metric_checks import check_metrics
 from llmkit.training.prepared import Prepared
 from llmkit.training.progress import Event
 from llmkit.training.resume import (
+    check_manifest,
     check_plan,
     check_recipe,
     check_trained_recipe,
@@ -181,6 +182,7 @@ def _start(recipe: str | Path | None, *, overrides: Sequence[str], resume: str |
     folder = open_run(resume)
     trained = load_recipe(folder.recipe, kinds=RECIPES).recipe
     new = load_recipe(recipe or folder.recipe, kinds=RECIPES, overrides=overrides).recipe
+    check_manifest(folder, trained)
     check_recipe(trained, new, run=folder)
     finished = folder.manifest()["status"] == "finished" and not is_replanned(trained, new)
     return _Start(new, trained, folder, finished)

@@ -53,6 +53,19 @@ def check_recipe(old: Recipe, new: Recipe, *, run: Run) -> None:
         logger.warning("%s differs: the updates are the same, but not bit for bit", key)
 
 
+def check_manifest(run: Run, recipe: Recipe) -> None:
+    """Check the keys of run.json that are written once and needed at the end.
+
+    Raises:
+        RunError: one is missing, or the task is not that of recipe.yaml.
+    """
+    manifest = run.manifest()
+    missing = [key for key in ("task", "model") if not isinstance(manifest.get(key), str)]
+    fault = f"{missing[0]} is missing" if missing else f"task is {manifest['task']!r}, recipe.yaml has {recipe.task!r}"
+    if missing or manifest["task"] != recipe.task:
+        raise RunError(f"{run.folder}/run.json: {fault}. Restore it from a copy, or start a new run.")
+
+
 def is_replanned(old: Recipe, new: Recipe) -> bool:
     """Whether the number of steps or the warm-up has changed."""
     before, after = dict(_leaves(old.model_dump())), dict(_leaves(new.model_dump()))

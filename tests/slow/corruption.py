@@ -25,7 +25,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-from damages import RUN, Damage, damages_of, final_state, finished_run, stopped_run
+from damages import CHECKPOINT, RUN, Damage, damages_of, final_state, finished_run, stopped_run
 from tiny_recipes import llmkit
 
 
@@ -41,8 +41,9 @@ class Trial:
 def trials(whole: Path, *, count: int, seed: int) -> list[Trial]:
     """All kinds of damage of each file; then random bits, until there are `count`."""
     rng = random.Random(seed)
-    targets = [("resume", file) for file in _files(whole / "stopped")]
-    targets += [(verb, file) for file in _files(whole / "finished") for verb in ("classify", "evaluate")]
+    targets = [("resume", file) for file in _files(whole / "stopped", CHECKPOINT)]
+    targets += [("classify", file) for file in _files(whole / "finished", "model/")]
+    targets += [("evaluate", file) for file in _files(whole / "finished", "model/", "evaluation/")]
     chosen = [
         Trial(verb, file, damage)
         for verb, file in targets
@@ -59,10 +60,10 @@ def _random_bits(whole: Path, targets: list[tuple[str, str]], *, rng: random.Ran
             yield Trial(verb, file, Damage("a bit", position=rng.randrange(size), bit=rng.randrange(8)))
 
 
-def _files(run: Path) -> list[str]:
-    """All but those that are there to be deleted at any time."""
-    paths = (path for path in sorted(run.rglob("*")) if path.is_file())
-    return [str(path.relative_to(run)) for path in paths if not path.name.startswith(".")]
+def _files(run: Path, *folders: str) -> list[str]:
+    """The files of the run itself, and those in some of its folders."""
+    paths = (str(path.relative_to(run)) for path in sorted(run.rglob("*")) if path.is_file())
+    return [path for path in paths if "/" not in path or path.startswith(folders)]
 
 
 def _folder_of(whole: Path, verb: str) -> Path:

@@ -24,14 +24,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import cycle, islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
+import forked
 from builders import FAMILY_OF, TaskName, rows
 from published_models import RECIPE_KEYS, published_folder
 from tiny_recipes import write_jsonl
@@ -91,13 +95,17 @@ def check(case: Case, folder: Path, *, seed: int) -> tuple[list[str], int]:
     recipe = folder / f"{case.name}.yaml"
     recipe.write_text(json.dumps(case.recipe()))  # JSON is YAML
     whole, killed = folder / "runs" / f"{case.name}-whole", folder / "runs" / f"{case.name}-killed"
-    _finish(_start(case, folder, recipe.name, "--run", str(whole)))
-    process = _start(case, folder, recipe.name, "--run", str(killed))
+    train = _Processes(folder, case.processes) if case.processes > 1 else _Process(folder)
+    train.start(recipe.name, "--run", str(whole))
+    train.finish()
+    train.start(recipe.name, "--run", str(killed))
     kills = 0
     for step in _steps_to_kill_after(rng):
-        kills += _kill_after(process, killed, case, step=step, rng=rng)
-        process = _start(case, folder, "--resume", str(killed))
-    _finish(process)
+        _wait_for(train, killed, step=step)
+        time.sleep(rng.random() / 20)
+        kills += train.kill(rng)
+        train.start("--resume", str(killed))
+    train.finish()
     before, after = left_files(whole), left_files(killed)
     shutil.rmtree(whole)
     shutil.rmtree(killed)
@@ -110,54 +118,79 @@ def _steps_to_kill_after(rng: random.Random) -> list[int]:
     return sorted([rng.randrange(2, STEPS - 4), before_evaluation, STEPS])
 
 
-def _start(case: Case, folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "LLMKIT_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
-    several = ("--processes", f"{case.processes}") if case.processes > 1 else ()
-    command = [sys.executable, "-m", "llmkit", "finetune", *arguments, *several]
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-
-
-def _finish(process: subprocess.Popen[str]) -> None:
-    _, errors = process.communicate()
-    if process.returncode:
-        raise RuntimeError(errors)
-
-
-def _kill_after(process: subprocess.Popen[str], run: Path, case: Case, *, step: int, rng: random.Random) -> bool:
-    """Kill it after its first checkpoint of `step` or later; false where it had ended by then."""
+def _wait_for(train: _Process | _Processes, run: Path, *, step: int) -> None:
+    """Until the first checkpoint of `step` or later, or until the training ends."""
     checkpoints = run / "checkpoints"
-    while process.poll() is None:
+    while train.is_alive():
         names = [path.name for path in checkpoints.glob("step-*")] if checkpoints.is_dir() else []
         if any(int(name.removeprefix("step-")) >= step for name in names):
-            time.sleep(rng.random() / 10)
-            break
-        time.sleep(0.005)
-    if case.processes > 1:
-        return _kill_one_of(process, case, rng=rng)
-    process.send_signal(signal.SIGKILL)
-    _, errors = process.communicate()
-    if process.returncode not in (0, -signal.SIGKILL):
-        raise RuntimeError(errors)
-    return process.returncode == -signal.SIGKILL
+            return
+        time.sleep(0.002)
 
 
-def _kill_one_of(process: subprocess.Popen[str], case: Case, *, rng: random.Random) -> bool:
-    """Kill one of the processes that `--processes` started; checks how the others end."""
-    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    children = listed.read_text().split() if process.poll() is None else []
-    rank = rng.randrange(case.processes)
-    if len(children) == case.processes:
-        os.kill(int(children[rank]), signal.SIGKILL)
-    killed = time.monotonic()
-    _, errors = process.communicate()
-    if process.returncode == 0:
-        return False
-    expected = f"process {rank + 1} of {case.processes} was killed by SIGKILL"
-    if process.returncode != 5 or expected not in errors or time.monotonic() - killed > SECONDS_TO_END:
-        raise RuntimeError(f"exit code {process.returncode} after {time.monotonic() - killed:.0f} s: {errors}")
-    return True
+class _Process:
+    """A training in one process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def start(self, *arguments: str) -> None:
+        self.training = forked.start(self.folder, ("finetune", *arguments))
+
+    def is_alive(self) -> bool:
+        return self.training.process.is_alive()
+
+    def finish(self) -> None:
+        if self.training.finish():
+            raise RuntimeError(self.training.errors)
+
+    def kill(self, rng: random.Random) -> bool:
+        """False if it had ended."""
+        self.training.process.kill()
+        code = self.training.finish()
+        if code not in (0, -signal.SIGKILL):
+            raise RuntimeError(self.training.errors)
+        return code == -signal.SIGKILL
+
+
+class _Processes:
+    """A training in several processes, of which one is killed."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.folder = folder
+        self.count = count
+
+    def start(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "llmkit", "finetune", *arguments, "--processes", f"{self.count}"]
+        environment = {**os.environ, "LLMKIT_CACHE": str(self.folder / "cache")}
+        self.launcher = subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+
+    def is_alive(self) -> bool:
+        return self.launcher.poll() is None
+
+    def finish(self) -> None:
+        _, errors = self.launcher.communicate()
+        if self.launcher.returncode:
+            raise RuntimeError(errors)
+
+    def kill(self, rng: random.Random) -> bool:
+        """Kill one of them, and check how the others end. False if they had ended."""
+        listed = Path(f"/proc/{self.launcher.pid}/task/{self.launcher.pid}/children")
+        children = listed.read_text().split() if self.is_alive() else []
+        rank = rng.randrange(self.count)
+        if len(children) == self.count:
+            os.kill(int(children[rank]), signal.SIGKILL)
+        killed = time.monotonic()
+        _, errors = self.launcher.communicate()
+        if self.launcher.returncode == 0:
+            return False
+        seconds = time.monotonic() - killed
+        expected = f"process {rank + 1} of {self.count} was killed by SIGKILL"
+        if self.launcher.returncode != 5 or expected not in errors or seconds > SECONDS_TO_END:
+            raise RuntimeError(f"exit code {self.launcher.returncode} after {seconds:.0f} s: {errors}")
+        return True
 
 
 def left_files(run: Path) -> dict[str, bytes]:
@@ -187,7 +220,7 @@ def main() -> None:
             random.Random(options.seed).shuffle(every)
         chosen = list(islice(cycle(every), -(-options.kills // KILLS_A_RUN)))
         differing = kills = 0
-        with ThreadPoolExecutor(options.workers) as pool:
+        with ProcessPoolExecutor(options.workers, mp_context=get_context("fork")) as pool:
             numbered = [
                 pool.submit(check, case, _place(folder, number), seed=options.seed + number)
                 for number, case in enumerate(chosen)
