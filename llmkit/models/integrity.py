@@ -10,7 +10,8 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -75,7 +76,7 @@ def check_saved_weights(folder: Path, *, name: str) -> None:
 def unless_replaced(
     read: Callable[Concatenate[str, _Arguments], _Result],
 ) -> Callable[Concatenate[str, _Arguments], _Result]:
-    """Read again if the folder of the model, the first argument, was replaced meanwhile: a run published a new model.
+    """Read again if the folder of the model, the first argument, was replaced or deleted meanwhile, by a training run.
 
     Raises:
         ModelError: it was replaced every time.
@@ -84,33 +85,45 @@ def unless_replaced(
     @wraps(read)
     def reread(name: str, /, *args: _Arguments.args, **keys: _Arguments.kwargs) -> _Result:
         folder = Path(name) / "model" if (Path(name) / "run.json").exists() else Path(name)
-        if not _is_model_of_run(folder):
+        if not _is_of_run(folder):
             return read(name, *args, **keys)
+        fault: ModelError | OSError | None = None
         for _ in range(_ATTEMPTS):
-            try:
-                descriptor = os.open(folder, os.O_RDONLY)
-            except OSError:  # the error of `read` says what is missing
-                return read(name, *args, **keys)
-            try:  # while the descriptor is open, no other folder gets the same number
-                result = read(name, *args, **keys)
-            except (ModelError, OSError):
-                if _is_same(descriptor, folder):
-                    raise
-            else:
-                if _is_same(descriptor, folder):
-                    return result
-            finally:
-                os.close(descriptor)
-        raise ModelError(f"{name}: its model was replaced {_ATTEMPTS} times while it was read. Try again.")
+            with _opened(folder) as is_same:
+                try:
+                    result = read(name, *args, **keys)
+                except (ModelError, OSError) as error:
+                    if is_same():
+                        raise
+                    fault = error
+                else:
+                    if is_same():
+                        return result
+        if isinstance(fault, ModelError) and not folder.is_dir():
+            raise fault
+        raise ModelError(f"{name}: its folder was replaced {_ATTEMPTS} times while it was read. Try again.") from fault
 
     return reread
 
 
-def _is_same(descriptor: int, folder: Path) -> bool:
+@contextmanager
+def _opened(folder: Path) -> Iterator[Callable[[], bool]]:
+    """Yields a function that says whether the path still leads to the same folder; false if there was none."""
+    descriptor = None
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+
+    def is_same() -> bool:
+        try:
+            return descriptor is not None and os.path.samestat(os.fstat(descriptor), folder.stat())
+        except OSError:
+            return False
+
     try:
-        return os.path.samestat(os.fstat(descriptor), folder.stat())
-    except OSError:
-        return False
+        yield is_same
+    finally:
+        if descriptor is not None:  # until now, no other folder could get the same number
+            os.close(descriptor)
 
 
 def _entries(folder: Path, *, name: str) -> Mapping[str, Mapping[str, Any]] | None:

@@ -88,7 +88,7 @@ def _opened(path: Path, *, name: str, file: str) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as content:
             yield content
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:  # the last from torch, which opens it again
         raise ModelError(f"{name}: {file} is damaged ({error}).") from error
 
 
