@@ -28,6 +28,10 @@ DELETED = ".del-"
 _HASH_KEY = "manifest_sha256"
 
 
+class NewerFormatError(RunError):
+    """A newer llmkit wrote the folder."""
+
+
 def replace_file(path: Path, content: bytes, *, next_step: str = "--resume") -> None:
     """Replace the content of a file atomically.
 
@@ -180,21 +184,37 @@ def sweep(parent: Path) -> None:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
+        content = (folder / MANIFEST).read_bytes()
+    except FileNotFoundError as error:
+        raise RunError(f"{folder}: it has no {MANIFEST}, so it was never finished.") from error
+    except OSError as error:
+        raise RunError(f"{folder}: {MANIFEST} cannot be read ({error.strerror}).") from error
+    return parse_manifest(content, folder=folder)
+
+
+def parse_manifest(content: bytes, *, folder: Path) -> dict[str, Any]:
+    """The manifest of a published folder, after checking its own hash.
+
+    Raises:
+        NewerFormatError: a newer llmkit wrote it.
+        RunError: it is damaged.
+    """
+    try:
+        manifest = json.loads(content)
         manifest_hash, entries = manifest.pop(_HASH_KEY), manifest["files"]
+        is_whole = manifest_hash == _hash_of(manifest)
         if manifest["format"] > FORMAT:
-            raise RunError(
-                f"{folder}: it has format {manifest['format']} > {FORMAT}, of a newer llmkit. Update llmkit."
+            cause = "" if is_whole else f", or its {MANIFEST} is damaged"
+            raise NewerFormatError(
+                f"{folder}: it has format {manifest['format']} > {FORMAT}, of a newer llmkit{cause}. Update llmkit."
             )
-        if manifest_hash != _hash_of(manifest):
+        if not is_whole:
             raise RunError(f"{folder}: {MANIFEST} is damaged.")
         if not all(Path(name).name == name for name in entries):
             raise RunError(f"{folder}: {MANIFEST} names files outside the folder.")
         if not all(isinstance(entry["bytes"], int) and isinstance(entry["sha256"], str) for entry in entries.values()):
             raise RunError(f"{folder}: {MANIFEST} is damaged.")
-    except FileNotFoundError as error:
-        raise RunError(f"{folder}: it has no {MANIFEST}, so it was never finished.") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{folder}: {MANIFEST} is damaged.") from error
     checked: dict[str, Any] = manifest
     return checked

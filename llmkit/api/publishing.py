@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from llmkit.api.plotting import draw_finished
 from llmkit.api.run_records import now
+from llmkit.errors import RunError
 from llmkit.models.export import model_files
 from llmkit.models.loading import load_model
+from llmkit.recipe.loading import dump_recipe
 from llmkit.runs.card import model_card
-from llmkit.runs.folder import Run
+from llmkit.runs.folder import Run, finite
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore, progress_of
 from llmkit.training.prepared import Prepared
 
 
 def publish(run: Run, store: CheckpointStore, prepared: Prepared) -> None:
     """Make the best checkpoint the finished model."""
-    evaluations = [line for line in run.metrics() if f"evaluation/{prepared.best}" in line]
     best_step, best_value = _best(store)
-    # Without its metrics, the checkpoint still has the score that selected it.
-    line = next(
-        (line for line in evaluations if line["step"] == best_step), {f"evaluation/{prepared.best}": best_value}
-    )
+    name = f"evaluation/{prepared.best}"
+    # Without its metrics, or with damaged ones, the checkpoint still has the score that selected it.
+    saved = {"step": best_step, name: finite(best_value)}
+    line = next((line for line in run.metrics() if saved.items() <= line.items()), {name: best_value})
     scores = {key.removeprefix("evaluation/"): value for key, value in line.items() if key.startswith("evaluation/")}
-    files = _finished_files(store.at_step(best_step), prepared)
-    text = run.recipe.read_text(encoding="utf-8")
+    files = _finished_files(_best_checkpoint(store, best_step), prepared)
     task = prepared.task
     lora, adapter = prepared.recipe.train.lora, task.loaded.adapter
     base = adapter.base if adapter is not None and lora is not None and lora.save == "adapter" else None
     card = model_card(
         run.manifest(),
-        recipe=text,
+        recipe=dump_recipe(prepared.recipe),
         scores=scores,
         use=task.recipe.USE.format(model="FOLDER"),
         base=base,
@@ -39,6 +39,16 @@ def publish(run: Run, store: CheckpointStore, prepared: Prepared) -> None:
         status="finished", finished=now(), best={"metric": prepared.best, "step": best_step, "validation": scores}
     )
     draw_finished(run)
+
+
+def _best_checkpoint(store: CheckpointStore, step: int) -> Checkpoint:
+    try:
+        return store.at_step(step)
+    except RunError as error:
+        raise RunError(
+            f"{error} It is the best checkpoint, so the run has no model. Restore it from a copy, or use the last one of "
+            f"{store.folder} as a model."
+        ) from error
 
 
 def _finished_files(checkpoint: Checkpoint, prepared: Prepared) -> dict[str, bytes]:

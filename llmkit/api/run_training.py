@@ -82,7 +82,11 @@ def train(prepared: Prepared, store: CheckpointStore | None, record: Callable[[E
             store=store,
             resume=prepared.checkpoint,
             stop_signal=received,
-            about={"task": recipe.task, "batch_size": recipe.train.batch_size},
+            about={
+                "task": recipe.task,
+                "batch_size": recipe.train.batch_size,
+                "recipe": recipe.model_dump(mode="json"),
+            },
         ):
             if record is not None:
                 record(event)

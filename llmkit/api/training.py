@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -12,7 +13,8 @@ from pathlib import Path
 from llmkit.api.run_records import describe_training
 from llmkit.atomic import sweep
 from llmkit.data.given import given_names
-from llmkit.errors import UsageError
+from llmkit.errors import ModelError, RunError, UsageError
+from llmkit.models.integrity import check_saved_files, check_saved_weights
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.creation import new_run, refuse_used
 from llmkit.runs.folder import Run, open_run
@@ -22,9 +24,19 @@ from llmkit.tasks.base import TaskRecipe
 from llmkit.training.metric_checks import check_metrics
 from llmkit.training.prepared import Prepared
 from llmkit.training.progress import Event
-from llmkit.training.resume import check_plan, check_recipe, find_checkpoint, is_replanned
+from llmkit.training.resume import (
+    check_manifest,
+    check_plan,
+    check_recipe,
+    check_trained_recipe,
+    check_unchanged_plan,
+    find_checkpoint,
+    is_replanned,
+)
 from llmkit.training.row_checks import bad_rows_file, check_rows
 from llmkit.training.splits import Split, SplitRows, open_splits
+
+logger = logging.getLogger("llmkit")
 
 
 @dataclass(frozen=True)
@@ -82,7 +94,7 @@ def finetune(
         raise UsageError("--restart: only for a run to --resume; a new run starts at step 0 anyway.")
     start = _start(recipe, overrides=given_names(overrides, what="overrides"), resume=resume)
     resumed = start.resumed
-    if resumed is not None and not start.replanned and resumed.manifest()["status"] == "finished":
+    if resumed is not None and start.finished and not _has_damaged_model(resumed):
         return _finished(resumed, already_complete=True)
     if resumed is None and run is not None:
         refuse_used(run)  # now, not after minutes of preparation
@@ -109,6 +121,8 @@ def finetune(
             folder = resumed
             if restart:
                 folder.set_checkpoints_aside()
+            if start.finished:
+                folder.set_model_aside()
             describe(folder)
         report(Begun(run=folder, prepared=prepared))
         train_into(folder, prepared, report)
@@ -130,6 +144,8 @@ class _Start:
     trained_recipe: TaskRecipe
     """The recipe of the run so far; for a new run, `recipe`."""
     resumed: Run | None
+    finished: bool = False
+    """Whether the resumed run is finished and gets no more steps."""
 
     @property
     def replanned(self) -> bool:
@@ -142,9 +158,18 @@ class _Start:
 
         resumed, keep = self.resumed, self.recipe.train.keep_checkpoints
         checkpoint = find_checkpoint(resumed, keep=keep, restart=restart) if resumed else None
+        if resumed is not None and checkpoint is not None:
+            check_trained_recipe(resumed, checkpoint, self.trained_recipe)
+        if resumed is not None and checkpoint is None and self.finished and not restart:
+            raise RunError(
+                f"{resumed.model} is damaged, and there is no checkpoint from which it could be saved again. "
+                "Restore it from a copy, or train again from step 0 with --restart."
+            )
         prepared = prepare(self.recipe, splits, labels=labels, checkpoint=checkpoint, resumed=resumed)
         if resumed is not None and self.replanned:
             check_plan(resumed, old=self.trained_recipe, prepared=prepared)
+        elif resumed is not None:
+            check_unchanged_plan(resumed, prepared)
         return prepared
 
 
@@ -157,8 +182,23 @@ def _start(recipe: str | Path | None, *, overrides: Sequence[str], resume: str |
     folder = open_run(resume)
     trained = load_recipe(folder.recipe, kinds=RECIPES).recipe
     new = load_recipe(recipe or folder.recipe, kinds=RECIPES, overrides=overrides).recipe
+    check_manifest(folder, trained)
     check_recipe(trained, new, run=folder)
-    return _Start(new, trained, folder)
+    finished = folder.manifest()["status"] == "finished" and not is_replanned(trained, new)
+    return _Start(new, trained, folder, finished)
+
+
+def _has_damaged_model(run: Run) -> bool:
+    """Whether the model of a finished run has to be saved again; the warning says why."""
+    try:
+        if not run.model.is_dir():
+            raise ModelError(f"{run.model} is missing.")
+        check_saved_files(run.model, name=str(run.folder), read=())
+        check_saved_weights(run.model, name=str(run.folder))
+    except ModelError as error:
+        logger.warning("%s It is saved again from the best checkpoint.", error)
+        return True
+    return False
 
 
 def _finished(run: Run, *, already_complete: bool = False) -> Finetuned:

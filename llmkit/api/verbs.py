@@ -49,7 +49,7 @@ USES: Mapping[Verb, Use] = {verb: _EMBED if verb == "embed" else _use_of(verb) f
 def default_model(verb: Verb) -> str:
     use = USES[verb]
     for run in finished_runs():
-        if run.manifest()["task"] in use.tasks:
+        if run.manifest().get("task") in use.tasks:
             logger.info("model: %s, the newest finished run for %s", run.folder, verb)
             return str(run.folder)
     if use.hub_default is None:

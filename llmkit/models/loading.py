@@ -23,6 +23,7 @@ from llmkit.models.families import (
     family_of,
     verb_of_class,
 )
+from llmkit.models.integrity import check_saved_weights, unless_replaced
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.resolve import ResolvedModel, find_model
 from llmkit.models.sentence_reading import check_modules, read_sentence_modules
@@ -90,6 +91,7 @@ def create_model(
     return loaded
 
 
+@unless_replaced
 @one_load_at_a_time
 def load_model(
     name: str,
@@ -116,6 +118,9 @@ def load_model(
             does not fit; weights that are missing or not finite.
     """
     resolved = find_model(name, revision=revision)
+    for source in (resolved, resolved.base):
+        if source is not None:
+            check_saved_weights(source.folder, name=source.name)
     if head == "embedding" and resolved.sentence is not None:
         check_modules(resolved.sentence, name=resolved.name)  # a model that llmkit does not have may be due to these
     model_type = resolved.config.get("model_type")

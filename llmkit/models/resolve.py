@@ -25,6 +25,7 @@ from huggingface_hub.errors import (
 from llmkit.errors import MachineError, ModelError, nearest
 from llmkit.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, MODEL_CONFIG, read_adapter
 from llmkit.models.files import find_file, read_json
+from llmkit.models.integrity import check_saved_files, unless_replaced
 from llmkit.models.loaded import Adapter
 from llmkit.models.sentence_files import MODULES, SentenceFolder, read_sentence_folder
 from llmkit.models.stored import INDEX, WEIGHTS, weight_files
@@ -58,12 +59,13 @@ class ResolvedModel:
     """The adapter in the folder, if any."""
 
 
+@unless_replaced
 def find_model(name: str, *, revision: str | None = None) -> ResolvedModel:
     """Resolve and check a model's name.
 
     Raises:
         ModelError: no such folder or hub model; a run without a finished model; a folder that is not a model, or
-            whose files would load code, pickle, or files from elsewhere.
+            whose files would load code, pickle, or files from elsewhere; one that llmkit saved and that was damaged.
         MachineError: the hub is needed and cannot be reached.
     """
     root, commit = _folder_of(name, revision=revision)
@@ -147,14 +149,19 @@ def check_folder(folder: Path, *, name: str) -> dict[str, Any]:
 
 
 def _check_files(folder: Path, *, name: str) -> None:
-    """Check that every file that could be opened is a regular file inside the folder."""
-    for file in folder.iterdir():
+    """Check that every file that could be opened is a regular file inside the folder, and as llmkit saved it, if it did."""
+    try:
+        files = list(folder.iterdir())
+    except OSError as error:  # a checkpoint that a training has just deleted
+        raise ModelError(f"{name}: the folder cannot be read ({error.strerror}).") from error
+    for file in files:
         if file.exists() and not file.is_file() and not file.is_dir():
             raise ModelError(f"{name}: {file.name} is not a regular file; reading it could block forever.")
     templates = folder / OTHER_TEMPLATES
     others = [f"{OTHER_TEMPLATES}/{file.name}" for file in templates.iterdir()] if templates.is_dir() else []
     for known in (*_READ, *TOKENIZER_FILES, *others):
         find_file(folder, known, name=name)
+    check_saved_files(folder, name=name, read=(*_READ, *TOKENIZER_FILES, MODULES, OTHER_TEMPLATES))
 
 
 def _check_config(config: dict[str, Any], *, name: str, file: str) -> None:
@@ -185,6 +192,8 @@ def _check_entries(config: dict[str, Any], *, name: str, file: str) -> None:
 def _model_folder(path: Path) -> Path:
     """A run's finished model, or the folder itself."""
     if not (path / "run.json").exists():
+        if (path / "recipe.yaml").exists() and (path / "model").is_dir():
+            raise ModelError(f"{path}: the run has lost its run.json. Restore it, or use its model, {path / 'model'}.")
         return path
     model = path / "model"
     if not model.is_dir():

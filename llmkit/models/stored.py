@@ -18,7 +18,7 @@ from llmkit.errors import ModelError
 from llmkit.models.files import find_file, listed, read_json
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-_PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
+PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def weight_files(folder: Path, *, name: str) -> dict[str, Path]:
     if find_file(folder, WEIGHTS, name=name) is not None:  # as in transformers, it takes precedence over the index
         shards = {WEIGHTS: _weight_file(folder, WEIGHTS, name=name)}
     if not shards:
-        pickled = [file.name for file in sorted(folder.iterdir()) if file.suffix in _PICKLES]
+        pickled = [file.name for file in sorted(folder.iterdir()) if file.suffix in PICKLES]
         fault = f"it has {pickled[0]}, a pickle, which can run code" if pickled else f"it has no weights ({WEIGHTS})"
         raise ModelError(f"{name}: only safetensors weights are read; {fault}.")
     return shards
@@ -88,7 +88,7 @@ def _opened(path: Path, *, name: str, file: str) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as content:
             yield content
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:  # the last from torch, which opens it again
         raise ModelError(f"{name}: {file} is damaged ({error}).") from error
 
 

@@ -103,10 +103,18 @@ class Run:
 
     def set_checkpoints_aside(self) -> None:
         """Keep the checkpoints, all damaged, in another folder, and go on with an empty one."""
-        aside = _free_name(self.folder, "checkpoints.damaged-{}")
-        self.checkpoints.rename(aside)
-        self.checkpoints.mkdir()
-        logger.warning("the damaged checkpoints are now in %s", aside)
+        if self.checkpoints.is_dir() and any(self.checkpoints.iterdir()):
+            aside = _free_name(self.folder, "checkpoints.damaged-{}")
+            self.checkpoints.rename(aside)
+            logger.warning("the damaged checkpoints are now in %s", aside)
+        self.checkpoints.mkdir(exist_ok=True)
+
+    def set_model_aside(self) -> None:
+        """Keep a damaged model in another folder; it will be saved again."""
+        if self.model.is_dir():
+            aside = _free_name(self.folder, "model.damaged-{}")
+            self.model.rename(aside)
+            logger.warning("the damaged model is now in %s", aside)
 
     def rewind(self, step: int) -> None:
         """Remove metrics after the step that training resumes from; they will be logged again.
@@ -115,9 +123,12 @@ class Run:
         """
         path = self.folder / "metrics.jsonl"
         lines = [line for line in self.metrics() if line["step"] <= step]
+        lost = step - len({line["step"] for line in lines})
         if step and not path.exists():
             logger.warning("%s is missing; the metrics up to step %s are lost", path, f"{step:,}")
-        elif path.exists() and read_lines(path)[1]:
+        elif lost > 0:
+            logger.warning("%s: the metrics of %s of the first %s steps are lost", path, f"{lost:,}", f"{step:,}")
+        if path.exists() and read_lines(path)[1]:
             path.replace(_free_name(self.folder, "metrics.damaged-{}.jsonl"))
         replace_file(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 

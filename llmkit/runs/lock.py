@@ -8,10 +8,12 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmkit.errors import MachineError
+
+_OWNER_ATTEMPTS, _SECONDS_BETWEEN = 25, 0.02
 
 
 @contextmanager
@@ -59,9 +61,24 @@ def is_locked(folder: Path) -> bool:
 
 
 def _owner(path: Path) -> str:
-    """The process that has the lock, for the message; the kernel manages the lock itself."""
+    """The process that has the lock, for the message; the kernel manages the lock itself.
+
+    A process writes its name after it got the lock. Until then the file is empty, or names one that has ended.
+    """
+    for _ in range(_OWNER_ATTEMPTS):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            owner = json.loads(path.read_text())
+            if owner["host"] != socket.gethostname() or _is_alive(owner["pid"]):
+                return f"pid {owner['pid']} on {owner['host']} since {owner['since']}"
+        time.sleep(_SECONDS_BETWEEN)
+    return "another process"
+
+
+def _is_alive(pid: int) -> bool:
     try:
-        owner = json.loads(path.read_text())
-        return f"pid {owner['pid']} on {owner['host']} since {owner['since']}"
-    except (OSError, ValueError, KeyError):
-        return "another process"
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # of another user
+        return True
+    return True

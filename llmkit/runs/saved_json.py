@@ -30,6 +30,8 @@ class Best(_Saved):
     def _has_a_metric(self) -> Best:
         if not self.metric and not self.figure:
             raise ValueError("metric is missing")
+        if (self.metric or self.figure) not in self.validation:
+            raise ValueError(f"validation has no {self.metric or self.figure}")
         return self
 
 
@@ -101,7 +103,7 @@ def read_checked(path: Path, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The objects with a `step` in a file of JSON lines, and the number of damaged lines.
+    """The objects of numbers with a `step` in a file of JSON lines, and the number of damaged lines.
 
     The end of the file after the last line break is not counted: a kill can leave an incomplete line there.
     """
@@ -115,5 +117,7 @@ def _object_with_step(line: str) -> dict[str, Any] | None:
         content = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    has_step = isinstance(content, dict) and type(content.get("step")) is int
-    return content if has_step else None
+    if not isinstance(content, dict) or type(content.get("step")) is not int:
+        return None
+    are_numbers = all(isinstance(value, int | float | None) for value in content.values())
+    return content if are_numbers else None

@@ -19,12 +19,13 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch.optim import Optimizer
 
-from llmkit.atomic import publish_folder, read_verified, remove_folder, verify_folder
+from llmkit.atomic import NewerFormatError, publish_folder, read_verified, remove_folder, verify_folder
 from llmkit.errors import RunError
 from llmkit.models.adapters import ADAPTER_WEIGHTS, put_tensors
 from llmkit.models.export import changing_files, tokenizer_files, unique_tensors
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.scale import TargetScale
+from llmkit.models.stored import PICKLES
 from llmkit.models.target_scale import head_tensors, put_head
 from llmkit.training.optimizer import optimizer_state, restore_optimizer
 from llmkit.training.progress import Progress
@@ -101,24 +102,60 @@ class CheckpointStore:
         self._retain(progress)
         return target
 
-    def newest(self) -> Checkpoint | None:
-        """The latest complete checkpoint; damaged ones are skipped with a warning."""
+    def newest(self, *, before: int | None = None) -> Checkpoint | None:
+        """The latest complete checkpoint, before a step if given; damaged ones are skipped with a warning.
+
+        Raises:
+            NewerFormatError: a newer llmkit wrote one of those that are tried.
+        """
         for folder in reversed(self.published()):
+            if before is not None and folder.name >= f"step-{before:08d}":
+                continue
             try:
                 return self.open(folder)
+            except NewerFormatError:
+                raise
             except RunError as error:
                 logger.warning("%s It is skipped.", error)
         return None
+
+    def resumable(self) -> Checkpoint | None:
+        """As `newest`; but if the best checkpoint is damaged, one from which it is trained again, if there is any."""
+        newest = checkpoint = self.newest()
+        while checkpoint is not None:
+            fault = self._fault_of_best(checkpoint)
+            if not fault:
+                return checkpoint
+            logger.warning("%s: the best checkpoint so far is damaged. %s", checkpoint.folder, fault)
+            checkpoint = self.newest(before=checkpoint.step)
+        if newest is not None:
+            logger.warning("there is none before it; the run can end only with a checkpoint that is better")
+        return newest
+
+    def _fault_of_best(self, checkpoint: Checkpoint) -> str:
+        """Why the best checkpoint at the time of this one cannot be used; empty if it can."""
+        best_step = progress_of(checkpoint).best_step
+        try:
+            if best_step not in (None, checkpoint.step):
+                self.at_step(best_step)
+        except NewerFormatError:
+            raise
+        except RunError as error:
+            return str(error)
+        return ""
 
     def open(self, folder: Path) -> Checkpoint:
         """The checkpoint in a folder.
 
         Raises:
-            RunError: it is damaged or belongs to another run.
+            RunError: it is damaged, belongs to another run, or has a pickle.
         """
         manifest = verify_folder(folder)
         if manifest.get("run") != self.run_id:
-            raise RunError(f"{folder}: it belongs to another run.")
+            raise RunError(f"{folder}: it belongs to another run than run.json, whose id is {self.run_id}.")
+        pickles = [name for name in manifest["files"] if Path(name).suffix in PICKLES]
+        if pickles:
+            raise RunError(f"{folder}: it has {pickles[0]}, a pickle, which can run code.")
         return Checkpoint(folder=folder, manifest=manifest)
 
     def at_step(self, step: int) -> Checkpoint:
@@ -146,20 +183,33 @@ def restore(checkpoint: Checkpoint, loaded: LoadedModel, optimizer: Optimizer) -
     """Restore weights and optimizer state.
 
     Raises:
-        RunError: the tensors do not match this model.
+        RunError: the tensors do not match this model, or are not finite numbers.
     """
     if loaded.adapter is not None:
-        put_tensors(loaded.model, load_tensors(checkpoint.read(ADAPTER_WEIGHTS)), name=str(checkpoint.folder))
+        put_tensors(loaded.model, _tensors(checkpoint, ADAPTER_WEIGHTS), name=str(checkpoint.folder))
     else:
         _put_weights(checkpoint, loaded)
     if loaded.target_scale is not None:  # folding rounds, and the model's files are folded
-        put_head(loaded, load_tensors(checkpoint.read(_HEAD)))
-    restore_optimizer(optimizer, loaded.model, load_tensors(checkpoint.read(_OPTIMIZER)))
+        put_head(loaded, _tensors(checkpoint, _HEAD))
+    restore_optimizer(optimizer, loaded.model, _tensors(checkpoint, _OPTIMIZER))
     return progress_of(checkpoint)
 
 
+def _tensors(checkpoint: Checkpoint, file: str) -> dict[str, torch.Tensor]:
+    """The tensors of a file.
+
+    Raises:
+        RunError: some are not finite; the message names the first five.
+    """
+    tensors = load_tensors(checkpoint.read(file))
+    damaged = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if damaged:
+        raise RunError(f"{checkpoint.folder / file}: tensors that are not finite numbers: {', '.join(damaged[:5])}.")
+    return tensors
+
+
 def _put_weights(checkpoint: Checkpoint, loaded: LoadedModel) -> None:
-    tensors = load_tensors(checkpoint.read("model.safetensors"))
+    tensors = _tensors(checkpoint, "model.safetensors")
     expected = unique_tensors(loaded.model)
     other = sorted(tensors.keys() ^ expected.keys()) or [
         name for name in expected if expected[name].shape != tensors[name].shape

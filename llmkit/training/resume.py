@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -50,6 +51,19 @@ def check_recipe(old: Recipe, new: Recipe, *, run: Run) -> None:
         raise RecipeError([*listed, f"{run.folder}: only a new run can change this; start it without --resume."])
     for key in _ROUNDED.intersection(changed):
         logger.warning("%s differs: the updates are the same, but not bit for bit", key)
+
+
+def check_manifest(run: Run, recipe: Recipe) -> None:
+    """Check the keys of run.json that are written once and needed at the end.
+
+    Raises:
+        RunError: one is missing, or the task is not that of recipe.yaml.
+    """
+    manifest = run.manifest()
+    missing = [key for key in ("task", "model") if not isinstance(manifest.get(key), str)]
+    fault = f"{missing[0]} is missing" if missing else f"task is {manifest['task']!r}, recipe.yaml has {recipe.task!r}"
+    if missing or manifest["task"] != recipe.task:
+        raise RunError(f"{run.folder}/run.json: {fault}. Restore it from a copy, or start a new run.")
 
 
 def is_replanned(old: Recipe, new: Recipe) -> bool:
@@ -121,25 +135,77 @@ def find_checkpoint(run: Run, *, keep: int, restart: bool) -> Checkpoint | None:
     Args:
         restart: start at step 0 although there are checkpoints, since all of them are damaged.
     Raises:
-        RunError: all checkpoints are damaged, and `restart` is false; or one is complete, and it is true.
+        RunError: all checkpoints are damaged or lost, and `restart` is false; or one is complete, and it is true.
     """
     from llmkit.training.checkpoints import CheckpointStore
 
-    store = CheckpointStore(run.checkpoints, run_id=run.manifest()["id"], keep=keep)
-    checkpoint = store.newest()
+    manifest = run.manifest()
+    store = CheckpointStore(run.checkpoints, run_id=manifest["id"], keep=keep)
+    checkpoint = store.resumable()
     if restart and checkpoint is not None:
         raise RunError(
             f"--restart: {checkpoint.folder} is complete. Continue from it without --restart, or start a new run."
         )
-    if checkpoint is None and store.published() and not restart:
+    if checkpoint is not None or restart:
+        return checkpoint
+    if store.published():
         names = ", ".join(folder.name for folder in store.published())
         raise RunError(
             f"{run.folder} has no checkpoint that can be used: {names} (the warnings say why). "
             "Restore one from a copy, or train again from step 0 with --restart, which keeps these files."
         )
-    if checkpoint is None:
-        logger.warning("%s has no complete checkpoint; training starts again at step 0", run.folder)
-    return checkpoint
+    if not run.checkpoints.is_dir() and manifest["status"] != "finished":
+        raise RunError(
+            f"{run.folder} has lost its checkpoints. Restore the folder {run.checkpoints} from a copy, or train again "
+            "from step 0 with --restart."
+        )
+    logger.warning("%s has no complete checkpoint; training starts again at step 0", run.folder)
+    return None
+
+
+def check_trained_recipe(run: Run, checkpoint: Checkpoint, recipe: Recipe) -> None:
+    """Check that recipe.yaml still has the values that the checkpoint was trained with.
+
+    Labels are compared with data.json. Keys that only one of two versions of llmkit knows are not compared.
+
+    Raises:
+        RunError: lists each key with both values.
+    """
+    trained = checkpoint.manifest.get("recipe")
+    if trained is None:  # of an older llmkit
+        return
+    before, now = dict(_leaves(trained)), dict(_leaves(recipe.model_dump(mode="json")))
+    fixed = before.keys() & now.keys() - _FREE - _PLAN - {"labels"}
+    changed = sorted(key for key in fixed if before[key] != now[key])
+    if changed:
+        listed = ", ".join(f"{key} is {_written(now, key)} instead of {_written(before, key)}" for key in changed)
+        raise RunError(
+            f"{run.recipe} has changed since {checkpoint.folder.name} was saved: {listed}. Restore it, or start a new run."
+        )
+
+
+def check_unchanged_plan(run: Run, prepared: Prepared) -> None:
+    """Check that a run that is resumed without other settings still has its number of steps and learning rates.
+
+    Raises:
+        RunError: recipe.yaml gives another number of steps than run.json.
+        RecipeError: as `check_plan`.
+    """
+    manifest, steps = run.manifest(), prepared.plan.total_steps
+    # A kill may have come between the writing of run.json and that of a recipe with more steps.
+    allowed = {manifest.get("total_steps"), *(entry.get("from") for entry in manifest.get("replanned", ())[-1:])}
+    if steps not in allowed and manifest.get("total_steps") is not None:
+        raise RunError(
+            f"{run.folder}: recipe.yaml gives {steps:,} steps, and run.json has total_steps: "
+            f"{manifest['total_steps']:,}. Restore the file that has changed, or start a new run."
+        )
+    trained = None if prepared.checkpoint is None else prepared.checkpoint.manifest.get("recipe")
+    if trained is not None:
+        old = type(prepared.recipe).model_validate_json(
+            json.dumps({**prepared.recipe.model_dump(mode="json"), **trained})
+        )
+        if is_replanned(old, prepared.recipe):
+            check_plan(run, old=old, prepared=prepared)
 
 
 def check_data(run: Run, now: Mapping[str, Any]) -> None:
@@ -165,6 +231,11 @@ def check_sources(run: Run, now: Mapping[str, Any]) -> dict[str, Any]:
     for split, tables in now.items():
         saved_tables = before["sources"].get(split, [])
         for old, new in zip(saved_tables, tables, strict=False):
+            if old != new and old.get("sha256") == new.get("sha256"):
+                raise DataError(
+                    f"{run.folder}/data.json: its entry for {new.get('name')} differs from this table. Restore the file, or "
+                    "start a new run."
+                )
             if old != new:
                 raise DataError(
                     f"{old.get('name')} has changed since {run.folder} started: sha256 {str(old.get('sha256'))[:12]} then, "

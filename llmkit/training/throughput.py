@@ -37,7 +37,7 @@ def totals(metrics: Iterable[Mapping[str, Any]], prepared: Prepared) -> dict[str
 
     The share is null if the peak is unknown, as on a CPU.
     """
-    steps = [line for line in metrics if "train/tokens" in line]
+    steps = [line for line in metrics if None not in (line.get("train/tokens"), line.get("train/seconds"))]
     tokens = sum(line["train/tokens"] for line in steps)
     seconds = sum(line["train/seconds"] for line in steps)
     flops = tokens * flops_per_token(prepared)

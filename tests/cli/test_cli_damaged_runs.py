@@ -84,3 +84,44 @@ def test_a_damaged_file_of_the_run_is_named(own_runs: Path, name: str, content: 
     outcome = llmkit("finetune", "--resume", RUN)
     assert outcome.code == 4, outcome.err
     says(outcome.err, "error[run]", f"{RUN}/{name}")
+
+
+@pytest.mark.parametrize("key", ["model", "task"])
+def test_a_key_that_the_end_of_a_training_needs_is_missed_at_its_start(own_runs: Path, key: str) -> None:
+    unfinish()
+    content = json.loads((RUN / "run.json").read_text())
+    (RUN / "run.json").write_text(json.dumps({name: value for name, value in content.items() if name != key}))
+    before = checkpoints()
+    outcome = llmkit("finetune", "--resume", RUN)
+    assert outcome.code == 4, outcome.err
+    says(outcome.err, "error[run]", f"{RUN}/run.json", key)
+    assert checkpoints() == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"task": "classificatiom"}, {"best": {"metric": "f2", "step": 3, "validation": {}}}]
+)
+def test_a_finished_run_with_a_damaged_record_is_named(own_runs: Path, change: dict[str, object]) -> None:
+    content = json.loads((RUN / "run.json").read_text())
+    (RUN / "run.json").write_text(json.dumps({**content, **change}))
+    outcome = llmkit("finetune", "--resume", RUN)
+    assert outcome.code == 4, outcome.err
+    says(outcome.err, "error[run]", f"{RUN}/run.json", *change)
+
+
+def test_metrics_without_their_times_do_not_stop_the_end_of_a_training(own_runs: Path) -> None:
+    weights = unfinish()
+    path = RUN / "metrics.jsonl"
+    path.write_text(path.read_text().replace("train/seconds", "train/seconde"))
+    outcome = llmkit("finetune", "--resume", RUN)
+    assert outcome.code == 0, outcome.err
+    assert (RUN / "model/model.safetensors").read_bytes() == weights
+
+
+def test_an_entry_of_data_json_that_is_damaged_is_not_blamed_on_the_rows(own_runs: Path) -> None:
+    unfinish()
+    path = RUN / "data.json"
+    path.write_text(path.read_text().replace('"rows.jsonl"', '"rowz.jsonl"'))
+    outcome = llmkit("finetune", "--resume", RUN)
+    assert outcome.code == 3, outcome.err
+    says(outcome.err, "error[data]", path, "rows.jsonl")
