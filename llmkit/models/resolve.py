@@ -7,7 +7,7 @@ only JSON, text and safetensors files are downloaded. Nothing here reads weights
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,21 @@ from huggingface_hub.errors import (
 from llmkit.errors import MachineError, ModelError, nearest
 from llmkit.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, MODEL_CONFIG, read_adapter
 from llmkit.models.files import find_file, read_json
+from llmkit.models.folder_values import BaseValues, GenerationValues, ModelValues, TokenizerValues, Values, check_values
 from llmkit.models.loaded import Adapter
 from llmkit.models.sentence_files import MODULES, SentenceFolder, read_sentence_folder
 from llmkit.models.stored import INDEX, WEIGHTS, weight_files
-from llmkit.models.tokenizer_files import OTHER_TEMPLATES, TOKENIZER_FILES
+from llmkit.models.tokenizer_files import OTHER_TEMPLATES, SPECIAL_TOKENS, TOKENIZER_CONFIG, TOKENIZER_FILES
 
 _DOWNLOADED = ["*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors", ADAPTER_WEIGHTS]
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 _READ = (CONFIG, GENERATION_CONFIG, WEIGHTS, INDEX, ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, BASE)
+_CHECKED: Mapping[str, type[Values]] = {
+    BASE: BaseValues,
+    GENERATION_CONFIG: GenerationValues,
+    TOKENIZER_CONFIG: TokenizerValues,
+    SPECIAL_TOKENS: TokenizerValues,
+}
 _OTHER_LOADERS = ("transformers_weights", "quantization_config", "fusion_config", "configuration_files")
 """Keys that change how transformers reads weights or configs; None and empty count as absent."""
 _CODE_KEYS = ("auto_map", "trust_remote_code")
@@ -147,7 +154,7 @@ def check_folder(folder: Path, *, name: str) -> dict[str, Any]:
 
 
 def _check_files(folder: Path, *, name: str) -> None:
-    """Check that every file that could be opened is a regular file inside the folder."""
+    """Check that every file that could be opened is a regular file inside the folder, and the values in its JSON."""
     for file in folder.iterdir():
         if file.exists() and not file.is_file() and not file.is_dir():
             raise ModelError(f"{name}: {file.name} is not a regular file; reading it could block forever.")
@@ -155,6 +162,8 @@ def _check_files(folder: Path, *, name: str) -> None:
     others = [f"{OTHER_TEMPLATES}/{file.name}" for file in templates.iterdir()] if templates.is_dir() else []
     for known in (*_READ, *TOKENIZER_FILES, *others):
         find_file(folder, known, name=name)
+    for known, values in _CHECKED.items():
+        check_values(read_json(folder, known, name=name) or {}, values, name=name, file=known)
 
 
 def _check_config(config: dict[str, Any], *, name: str, file: str) -> None:
@@ -162,16 +171,7 @@ def _check_config(config: dict[str, Any], *, name: str, file: str) -> None:
     for key in _OTHER_LOADERS:
         if config.get(key):
             raise ModelError(f"{name}: {file} has {key}: {str(config[key])[:80]!r}, which llmkit does not support.")
-    entries = config.get("task_specific_params") or {}
-    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
-        raise ModelError(
-            f"{name}: {file} has task_specific_params: {str(entries)[:80]!r}, which is not a mapping of tasks."
-        )
-    architectures = config.get("architectures") or []
-    if not isinstance(architectures, list) or not all(isinstance(architecture, str) for architecture in architectures):
-        raise ModelError(
-            f"{name}: {file} has architectures: {str(architectures)[:80]!r}, which is not a list of names."
-        )
+    check_values(config, ModelValues, name=name, file=file)
 
 
 def _check_entries(config: dict[str, Any], *, name: str, file: str) -> None:
