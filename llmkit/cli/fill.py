@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from llmkit.cli.shared_options import Column, Json, Lines, ModelName, Output, Quoting, open_model
-from llmkit.cli.texts import input_rows, results, write_results
+from llmkit.cli.texts import input_rows, one_line, results, write_results
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -84,4 +84,4 @@ def _line(text: str, mask: FilledMask, candidate: Candidate) -> str:
     first, last = max(mask.position - _SHOWN_CHARACTERS, 0), end + _SHOWN_CHARACTERS
     shown = candidate.text[first:last].replace("\n", " ").replace("\t", " ")
     lead, tail = "..." if first else "", "..." if last < len(candidate.text) else ""
-    return f"{candidate.token}\t{candidate.probability:.4f}\t{lead}{shown}{tail}"
+    return f"{one_line(candidate.token)}\t{candidate.probability:.4f}\t{lead}{shown}{tail}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from llmkit.cli.shared_options import Json, Lines, ModelName, Output, Quoting, open_model
-from llmkit.cli.texts import counts_of, input_words_or_texts, results, write_results
+from llmkit.cli.texts import counts_of, input_words_or_texts, one_line, results, write_results
 
 if TYPE_CHECKING:
     from llmkit.api import InputRow, Tagging
@@ -67,13 +67,13 @@ def _marked(result: Tagging) -> str:
     """The text with its entities in brackets: `[Ada Lovelace](PER) was born in [London](LOC).`"""
     parts, end = [], 0
     for entity in result.entities:
-        parts.append(f"{result.text[end : entity.start]}[{entity.text}]({entity.label})")
+        parts.append(f"{result.text[end : entity.start]}[{entity.text}]({one_line(entity.label)})")
         end = entity.end
     return "".join([*parts, result.text[end:]])
 
 
 def _with_tags(result: Tagging) -> str:
-    return " ".join(f"{word.text}/{word.tag}" for word in result.words)
+    return " ".join(f"{word.text}/{one_line(word.tag)}" for word in result.words)
 
 
 def _given_words_record(result: Tagging, given: list[str]) -> dict[str, Any]:
