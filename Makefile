@@ -6,6 +6,8 @@ PYTHON ?= python3
 WORKERS ?= 4
 # Of `make torture`.
 KILLS ?= 50
+# Of `make fuzz`.
+FUZZ ?= 1000
 SEED ?= 0
 
 BIN := .venv/bin
@@ -16,7 +18,7 @@ PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 .DEFAULT_GOAL := help
 BENCHMARKS := classify_file summarize_file finetune pretrain_objectives corpus_memory
 
-.PHONY: help install install-dev demo test smoke torture check format bench clean
+.PHONY: help install install-dev demo test smoke torture fuzz check format bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -73,6 +75,10 @@ torture: .venv/.installed-test  ## Kill KILLS (50) trainings at random times, KI
 	$(BIN)/python tests/slow/kills.py --kills $(KILLS) --seed $(SEED)
 	$(BIN)/python tests/slow/kill_at_calls.py --kills $(KILLS) --seed $(SEED)
 	$(BIN)/python tests/slow/corruption.py --seed $(SEED)
+
+fuzz: .venv/.installed-test  ## Use FUZZ (1000) damaged models, recipes and data files each (SEED 0); fail at a crash
+	$(BIN)/python tests/slow/fuzz_models.py --count $(FUZZ) --seed $(SEED)
+	$(BIN)/python tests/slow/fuzz_data.py --count $(FUZZ) --seed $(SEED)
 
 check: .venv/.installed-dev  ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check .

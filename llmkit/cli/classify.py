@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.output import Target, counts_of, write_results
+from llmkit.cli.output import Target, counts_of, one_line, write_results
 from llmkit.cli.shared_options import Column, Json, Lines, ModelName, Output, Quoting, ResumeOutput, Source, open_model
 from llmkit.cli.texts import input_pairs, input_rows
 
@@ -91,7 +91,7 @@ def _classified(result: Classification) -> tuple[str, dict[str, Any]]:
         record["value"] = result.value
     else:
         labels = result.labels if result.label is None else [result.label]
-        plain = "\t".join(f"{label}\t{result.probabilities[label]:.4f}" for label in labels) or "(none)"
+        plain = "\t".join(f"{one_line(label)}\t{result.probabilities[label]:.4f}" for label in labels) or "(none)"
         record.update({"labels": labels} if result.label is None else {"label": result.label})
         record["probabilities"] = result.probabilities
         if result.threshold is not None:

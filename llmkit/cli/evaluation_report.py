@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from llmkit.cli.output import one_line, shown
+
 if TYPE_CHECKING:
     from llmkit.api import Comparison, Evaluation
 
@@ -19,25 +21,25 @@ def print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
 
     scores = evaluation.scores
     if as_json:
-        print(json.dumps({"model": evaluation.model, **evaluation_record(evaluation)}, ensure_ascii=False))
+        print(shown(json.dumps({"model": evaluation.model, **evaluation_record(evaluation)}, ensure_ascii=False)))
         return
     unit = "rows" if evaluation.predictions else "blocks"  # language models have no predictions
-    print(f"{evaluation.rows:,} {unit}: {evaluation.data}")
+    _print_line(f"{evaluation.rows:,} {unit}: {evaluation.data}")
     if evaluation.model is None and evaluation.columns is not None:
-        print(f"  columns: {', '.join(_column_texts(evaluation.columns))}")
+        _print_line(f"  columns: {', '.join(_column_texts(evaluation.columns))}")
     if evaluation.comparison is None:
         width = max([16, *map(len, scores.values)])
         for name, value in scores.values.items():
-            print(f"  {name:<{width}} {value:.4f}")
+            _print_line(f"  {name:<{width}} {value:.4f}")
     else:
         _print_comparison(scores.values, evaluation.comparison)
     for what, totals in scores.details.get("unknown", {}).items():
         _print_unknown(what, totals)
     for name, reason in scores.details.get("undefined", {}).items():
-        print(f"  {name} is undefined and reported as 0: {reason}")
+        _print_line(f"  {name} is undefined and reported as 0: {reason}")
     if "rouge" in scores.details:
         rouge = scores.details["rouge"]
-        print(f"  rouge tokenizer: {rouge['tokenizer']} ({rouge['why']})")
+        _print_line(f"  rouge tokenizer: {rouge['tokenizer']} ({rouge['why']})")
     if "squad" in scores.details:
         _print_answers(scores.details["squad"])
     _print_text_details(scores.details)
@@ -49,15 +51,19 @@ def print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
         _print_confusion(scores.details["confusion"])
 
 
+def _print_line(text: str) -> None:
+    print(one_line(text))
+
+
 def _print_unknown(what: str, totals: dict[str, Any]) -> None:
     """The text that the tokenizer cannot represent, with which the scores must be read."""
     if totals["unknown_tokens"]:
         characters = " ".join(totals["characters"])
-        print(
+        _print_line(
             f"  {what}: {totals['unknown_tokens']:,} of {totals['tokens']:,} tokens are unknown, such as {characters}"
         )
     if totals["deleted_characters"]:
-        print(
+        _print_line(
             f"  {what}: {totals['deleted_characters']:,} characters or marks deleted, such as {' '.join(totals['deleted'])}"
         )
 
@@ -71,14 +77,14 @@ def _print_text_details(details: dict[str, Any]) -> None:
     """BLEU's tokenizer, the signatures of sacrebleu, and how many texts reached the length limit."""
     if "bleu" in details:
         words = details["bleu"]["words"]
-        print(f"  bleu tokenizer: {words['tokenizer']} ({words['why']})")
+        _print_line(f"  bleu tokenizer: {words['tokenizer']} ({words['why']})")
     for name in ("bleu", "chrf", "chrf++", "ter"):
         if name in details:
-            print(f"  {name}: {details[name]['signature']}")
+            _print_line(f"  {name}: {details[name]['signature']}")
     if "written" in details:
         lengths = details["written"]
         count = f"{lengths['reached_limit']:,} of {lengths['texts']:,}"
-        print(f"  texts that reached max_new_tokens {lengths['max_new_tokens']:,}: {count}")
+        _print_line(f"  texts that reached max_new_tokens {lengths['max_new_tokens']:,}: {count}")
 
 
 def _print_answers(groups: dict[str, dict[str, float]]) -> None:
@@ -86,32 +92,32 @@ def _print_answers(groups: dict[str, dict[str, float]]) -> None:
         scores = groups[name]
         if scores["rows"]:
             numbers = f"exact_match {scores['exact_match']:.4f}, answer_f1 {scores['answer_f1']:.4f}"
-            print(f"  {scores['rows']:,} {description}: {numbers}")
+            _print_line(f"  {scores['rows']:,} {description}: {numbers}")
 
 
 def _print_comparison(scores: dict[str, float], comparison: Comparison) -> None:
     """One metric per line: the model's score, and each baseline's where it has one."""
     width = max(map(len, ["metric", *scores]))
     titles = ["model", *(baseline.title for baseline in comparison.baselines)]
-    print(f"  {'metric':<{width}}  " + "  ".join(f"{title:>7}" for title in titles))
+    _print_line(f"  {'metric':<{width}}  " + "  ".join(f"{title:>7}" for title in titles))
     for name, value in scores.items():
         cells = [value, *(baseline.scores.get(name) for baseline in comparison.baselines)]
         texts = ["" if cell is None else f"{cell:.4f}" for cell in cells]
         line = "  ".join(f"{cell:>{max(7, len(title))}}" for cell, title in zip(texts, titles, strict=True))
-        print(f"  {name:<{width}}  {line}".rstrip())
-    print(f"  {comparison.verdict}")
+        _print_line(f"  {name:<{width}}  {line}".rstrip())
+    _print_line(f"  {comparison.verdict}")
 
 
 def _print_classes(per_class: dict[str, dict[str, float]], *, unit: str) -> None:
-    width = max(map(len, [*per_class, "label"]))
-    print(f"  {'label':<{width}}  precision  recall      f1  {unit:>6}")
+    width = max(map(len, [*map(one_line, per_class), "label"]))
+    _print_line(f"  {'label':<{width}}  precision  recall      f1  {unit:>6}")
     for label, row in list(per_class.items())[:_CLASSES_SHOWN]:
         numbers = (
             f"{row['precision']:9.4f}  {row['recall']:6.4f}  {row['f1']:6.4f}  {row['support']:{max(6, len(unit))},.0f}"
         )
-        print(f"  {label:<{width}}  {numbers}")
+        _print_line(f"  {one_line(label):<{width}}  {numbers}")
     if len(per_class) > _CLASSES_SHOWN:
-        print(f"  and {len(per_class) - _CLASSES_SHOWN} more labels; --json lists all")
+        _print_line(f"  and {len(per_class) - _CLASSES_SHOWN} more labels; --json lists all")
 
 
 def _print_confusion(confusion: dict[str, list[str] | list[list[int]]]) -> None:
@@ -120,7 +126,7 @@ def _print_confusion(confusion: dict[str, list[str] | list[list[int]]]) -> None:
     from rich.table import Column, Table
     from rich.text import Text
 
-    names = [Text(str(label)) for label in confusion["labels"]]  # not as markup: `[neg]` is a label
+    names = [Text(one_line(str(label))) for label in confusion["labels"]]  # not as markup: `[neg]` is a label
     table = Table("is \\ predicted", *map(Column, names), box=None)
     for name, row in zip(names, confusion["rows"], strict=True):
         table.add_row(name, *map(str, row))

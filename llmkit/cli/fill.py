@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.output import Target, write_results
+from llmkit.cli.output import Target, one_line, write_results
 from llmkit.cli.shared_options import Column, Json, Lines, ModelName, Output, Quoting, ResumeOutput, open_model
 from llmkit.cli.texts import input_rows
 from llmkit.errors import UsageError
@@ -88,4 +88,4 @@ def _line(text: str, mask: FilledMask, candidate: Candidate) -> str:
     first, last = max(mask.position - _SHOWN_CHARACTERS, 0), end + _SHOWN_CHARACTERS
     shown = candidate.text[first:last].replace("\n", " ").replace("\t", " ")
     lead, tail = "..." if first else "", "..." if last < len(candidate.text) else ""
-    return f"{candidate.token}\t{candidate.probability:.4f}\t{lead}{shown}{tail}"
+    return f"{one_line(candidate.token)}\t{candidate.probability:.4f}\t{lead}{shown}{tail}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
+
+from llmkit.cli.messages import print_note
+from llmkit.cli.output import shown
 
 
 def merge(
@@ -16,8 +18,8 @@ def merge(
     from llmkit.api import merge as merge_into
 
     merged = merge_into(model, output=output)
-    print(f"merged {model} into {merged.base}", file=sys.stderr)
-    print(merged.folder)
+    print_note(f"merged {model} into {merged.base}")
+    print(shown(str(merged.folder)))
 
 
 COMMANDS = (merge,)

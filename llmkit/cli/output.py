@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 Result = TypeVar("Result")
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+_LINE_ENDS = {ord(char): repr(char)[1:-1] for char in "\t\n\u2028\u2029"}
 
 logger = logging.getLogger("llmkit")
 
@@ -165,6 +166,11 @@ def write_results(
 def shown(text: str) -> str:
     """Model output for standard output; on a terminal, control characters are escaped."""
     return text.translate(_CONTROLS) if sys.stdout.isatty() else text
+
+
+def one_line(text: str) -> str:
+    """A name or a line with names, such as those of labels and files, with control characters and line ends escaped."""
+    return text.translate({**_CONTROLS, **_LINE_ENDS})
 
 
 def counts_of(*, truncated: int, unknown: int) -> dict[str, int]:

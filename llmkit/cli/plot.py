@@ -8,6 +8,9 @@ from typing import Annotated
 
 import typer
 
+from llmkit.cli.messages import print_note
+from llmkit.cli.output import shown
+
 _COLUMNS = 80
 """Width of the chart in a file or a pipe."""
 
@@ -18,8 +21,8 @@ def plot(run: Annotated[str, typer.Argument(help="Folder of the run, such as run
 
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else _COLUMNS
     drawn = draw(run, columns=columns)
-    print(drawn.text)
-    print(f"wrote {drawn.path}", file=sys.stderr)
+    print(shown(drawn.text))
+    print_note(f"wrote {drawn.path}")
 
 
 COMMANDS = (plot,)

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
+from llmkit.cli.output import one_line, shown
+
 if TYPE_CHECKING:
     from llmkit.api import Begun, Evaluated, Finetuned, Prepared, Saved, StepResult
 
@@ -54,9 +56,8 @@ class TrainingDisplay:
             self._say(f"{finished.run.folder} is already complete; nothing was changed")
         else:
             self._say(_work(finished.run.manifest()))
-        print(
-            f"{finished.run.folder}  {finished.best} {finished.scores[finished.best]:.4f} at step {finished.best_step}"
-        )
+        score = f"{finished.best} {finished.scores[finished.best]:.4f} at step {finished.best_step}"
+        print(shown(f"{finished.run.folder}  {score}"))
         self._say(f"next: {finished.use}")
         self._say(f"      llmkit evaluate --model {finished.run.folder}")
 
@@ -119,6 +120,7 @@ class TrainingDisplay:
         self._say(f"step {evaluated.step:,} validation  {scores}{best}")
 
     def _say(self, line: str) -> None:
+        line = one_line(line)
         if self._bar is not None:
             self._bar.console.print(line, markup=False)
         else:

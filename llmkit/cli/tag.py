@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.output import Target, counts_of, write_results
+from llmkit.cli.output import Target, counts_of, one_line, write_results
 from llmkit.cli.shared_options import Json, Lines, ModelName, Output, Quoting, ResumeOutput, open_model
 from llmkit.cli.texts import input_words_or_texts
 
@@ -71,13 +71,13 @@ def _marked(result: Tagging) -> str:
     """The text with its entities in brackets: `[Ada Lovelace](PER) was born in [London](LOC).`"""
     parts, end = [], 0
     for entity in result.entities:
-        parts.append(f"{result.text[end : entity.start]}[{entity.text}]({entity.label})")
+        parts.append(f"{result.text[end : entity.start]}[{entity.text}]({one_line(entity.label)})")
         end = entity.end
     return "".join([*parts, result.text[end:]])
 
 
 def _with_tags(result: Tagging) -> str:
-    return " ".join(f"{word.text}/{word.tag}" for word in result.words)
+    return " ".join(f"{word.text}/{one_line(word.tag)}" for word in result.words)
 
 
 def _given_words_record(result: Tagging, given: list[str]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from transformers.pytorch_utils import Conv1D
 
 from llmkit.errors import ModelError, UsageError, nearest
 from llmkit.models.families import PEFT_TASKS, Head, family_of
+from llmkit.models.folder_values import AdapterValues, check_values
 from llmkit.models.layers import label_heads, layer_stacks
 from llmkit.models.loaded import Adapter, LoadedModel
 from llmkit.recipe.blocks import LoraBlock
@@ -149,6 +150,8 @@ def put_tensors(model: PreTrainedModel, tensors: Mapping[str, Tensor], *, name: 
     ]
     if other:
         raise ModelError(f"{name}: its weights do not belong to this adapter: {', '.join(other[:5])}.")
+    if integers := [key for key, tensor in tensors.items() if not tensor.is_floating_point()]:
+        raise ModelError(f"{name}: weights that are not floating-point numbers: {', '.join(integers[:5])}.")
     damaged = [key for key, tensor in tensors.items() if not torch.isfinite(tensor).all()]
     if damaged:
         raise ModelError(f"{name}: weights that are not finite numbers: {', '.join(damaged[:5])}.")
@@ -194,23 +197,7 @@ def read_adapter(content: Mapping[str, Any], *, name: str) -> Adapter:
             f"{name}: {ADAPTER_CONFIG} has init_lora_weights: {initialization!r}, which changes the weights of the base. "
             "Save it with peft as plain LoRA, with path_initial_model_for_weight_conversion."
         )
-    types: dict[str, tuple[type, ...]] = {
-        "base_model_name_or_path": (str,),
-        "revision": (str, type(None)),
-        "r": (int,),
-        "lora_alpha": (int, float),
-        "lora_dropout": (int, float),
-        "target_modules": (list,),
-        "modules_to_save": (list, type(None)),
-    }
-    for key, kinds in types.items():
-        value = content.get(key)
-        items = value if isinstance(value, list) else ()
-        if not isinstance(value, kinds) or isinstance(value, bool) or not all(isinstance(item, str) for item in items):
-            raise ModelError(f"{name}: {ADAPTER_CONFIG} has {key}: {value!r}, which is not valid for plain LoRA.")
-    for key, lowest, highest in (("r", 1, 100_000), ("lora_alpha", 1e-9, 1e9), ("lora_dropout", 0, 1)):
-        if not lowest <= content[key] <= highest:  # NaN is in no range
-            raise ModelError(f"{name}: {ADAPTER_CONFIG} has {key}: {content[key]}, which is not valid for an adapter.")
+    check_values(content, AdapterValues, name=name, file=ADAPTER_CONFIG)
     return Adapter(
         base=content["base_model_name_or_path"],
         revision=content.get("revision"),
@@ -219,7 +206,7 @@ def read_adapter(content: Mapping[str, Any], *, name: str) -> Adapter:
         dropout=content["lora_dropout"],
         targets=tuple(content["target_modules"]),
         whole=tuple(content.get("modules_to_save") or ()),
-        rank_stabilized=content.get("use_rslora") is True,
+        rank_stabilized=bool(content.get("use_rslora")),
         peft_task=content.get("task_type"),
     )
 

@@ -165,11 +165,14 @@ def encode_prompts(loaded: LoadedModel, chats: Sequence[Messages]) -> list[list[
     """Ids of conversations up to the start of the assistant's next answer.
 
     Raises:
-        ModelError: a template that fails.
+        ModelError: a template that fails, or writes nothing.
     """
     marks = _Marks(loaded, chats)
     texts = _rendered(loaded, [marks.hidden(chat) for chat in chats], lambda chat: [(len(chat), True)])
-    return marks.encode([text for (text,) in texts])
+    prompts = marks.encode([text for (text,) in texts])
+    if not all(prompts):
+        raise ModelError(f"{loaded.name}: its chat template writes no text for this conversation.")
+    return prompts
 
 
 def _turns(messages: Messages) -> list[tuple[int, bool]]:

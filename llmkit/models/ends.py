@@ -53,9 +53,9 @@ def pad_id(loaded: LoadedModel) -> int:
 def refuse_impossible_ids(loaded: LoadedModel) -> None:
     """
     Raises:
-        ModelError: a config has an end-of-text or start id outside the vocabulary.
+        ModelError: a config has an id of a special token outside the vocabulary.
     """
-    for key in ("eos_token_id", "decoder_start_token_id"):
+    for key in ("eos_token_id", "decoder_start_token_id", "bos_token_id", "pad_token_id"):
         list(_named(loaded, key))
 
 

@@ -19,6 +19,8 @@ _MOST_BYTES = 128 * 2**20
 """Maximum size of any file except weights; the largest published tokenizers have about 35 MB."""
 _MOST_JSON_BYTES = 32 * 2**20
 """Maximum size of a config or of an index of weights."""
+_MOST_DEPTH = 100
+"""Of JSON: most functions that read a value call themselves for each level, and fail at about a thousand."""
 
 
 def find_file(folder: Path, file: str, *, name: str) -> Path | None:
@@ -79,6 +81,14 @@ def read_json(folder: Path, file: str, *, name: str) -> dict[str, Any] | None:
     return parsed
 
 
+def read_large_json(folder: Path, file: str, *, name: str) -> dict[str, Any] | None:
+    """As `read_json`, for a file as large as a tokenizer."""
+    parsed = _parsed(folder, file, name=name, most_bytes=_MOST_BYTES)
+    if not isinstance(parsed, dict | None):
+        raise ModelError(f"{name}: {file} is not a JSON object.")
+    return parsed
+
+
 def read_json_list(folder: Path, file: str, *, name: str) -> list[Any] | None:
     """A JSON list; otherwise as `read_json`."""
     parsed = _parsed(folder, file, name=name)
@@ -87,9 +97,9 @@ def read_json_list(folder: Path, file: str, *, name: str) -> list[Any] | None:
     return parsed
 
 
-def _parsed(folder: Path, file: str, *, name: str) -> Any:
+def _parsed(folder: Path, file: str, *, name: str, most_bytes: int = _MOST_JSON_BYTES) -> Any:
     """The content of a JSON file; None if there is no such file."""
-    content = read_file(folder, file, name=name, most_bytes=_MOST_JSON_BYTES)
+    content = read_file(folder, file, name=name, most_bytes=most_bytes)
     if content is None:
         return None
     try:
@@ -98,7 +108,25 @@ def _parsed(folder: Path, file: str, *, name: str) -> Any:
         raise ModelError(f"{name}: {file} is not valid JSON.") from error
     if parsed is None:
         raise ModelError(f"{name}: {file} is null, not a JSON object or list.")
+    if _depth(parsed) > _MOST_DEPTH:
+        raise ModelError(f"{name}: {file} nests values more than {_MOST_DEPTH} deep.")
     return parsed
+
+
+def _depth(value: Any) -> int:
+    """Levels of lists and mappings, counted up to one more than are allowed."""
+    depth, level = 0, [value]
+    while depth <= _MOST_DEPTH:
+        level = [
+            item
+            for outer in level
+            if isinstance(outer, list | dict)
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            break
+        depth += 1
+    return depth
 
 
 def listed(names: Iterable[str], *, most: int = 5) -> str:

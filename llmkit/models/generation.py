@@ -133,6 +133,8 @@ def fault_in_token_ids(loaded: LoadedModel, options: GenerationBlock) -> str | N
     ends = options.forced_eos_token_id
     by_option = {
         "bad_words_ids": [token for words in options.bad_words_ids for token in words],
+        "suppress_tokens": list(options.suppress_tokens),
+        "begin_suppress_tokens": list(options.begin_suppress_tokens),
         "forced_bos_token_id": [] if options.forced_bos_token_id is None else [options.forced_bos_token_id],
         "forced_eos_token_id": [] if ends is None else [ends] if isinstance(ends, int) else ends,
     }

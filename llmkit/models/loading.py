@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -12,8 +13,7 @@ from tokenizers.normalizers import Lowercase, Sequence
 from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from llmkit.errors import ModelError
-from llmkit.models.configs import read_config
-from llmkit.models.ends import refuse_impossible_ids
+from llmkit.models.configs import check_ids, read_config
 from llmkit.models.families import (
     FAMILIES,
     LABELLED_HEADS,
@@ -28,6 +28,7 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.models.resolve import ResolvedModel, find_model
 from llmkit.models.sentence_reading import check_modules, read_sentence_modules
 from llmkit.models.threads import one_load_at_a_time
+from llmkit.models.tokenizer_check import check_tokenizer
 from llmkit.models.tokenizer_files import TOKENIZER_CONFIG, read_tokenizer
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.models.weights import (
@@ -132,6 +133,7 @@ def load_model(
         sentence = read_sentence_modules(resolved.sentence, hidden=config.hidden_size, name=resolved.name)
         logger.info("%s: embedding with its sentence-transformers modules: %s", resolved.name, sentence)
     model, new_weights = load_weights(family, head, config, resolved, new_head=new_head, seed=seed)
+    family.check_config(config, name=resolved.name)
     adapter = None
     if resolved.adapter is not None:
         adapter = put_adapter(model, resolved)
@@ -170,6 +172,7 @@ def _config(
     """The checkpoint's config, with the size of its vocabulary and the classes of the head; see `load_model`."""
     config = read_config(cls, resolved)
     config.vocab_size = embedding_rows(resolved) or config.vocab_size
+    check_ids(config, resolved)
     if str((config.architectures or [""])[0]).endswith("ForMultipleChoice"):
         _name_labels(config, _UNNAMED)  # its classifier has one output, even if the config has more labels
     if head in LABELLED_HEADS:
@@ -226,28 +229,6 @@ def _adapt_bert_vocabulary(tokenizer: PreTrainedTokenizerFast) -> None:
         backend.decoder = decoders.Sequence([backend.decoder, decoders.Fuse(), decoders.Replace(spaces, "")])
 
 
-def check_tokenizer(loaded: LoadedModel) -> None:
-    """Reject a tokenizer whose ids do not all have an embedding, or that lacks tokens that its family needs.
-
-    Later it would be an index error or bad results.
-    """
-    missing = [name for name in loaded.family.needed_tokens if getattr(loaded.tokenizer, f"{name}_token_id") is None]
-    if missing:
-        raise ModelError(
-            f"{loaded.name}: the tokenizer has no {missing[0]} token, which {loaded.family.name} models need. "
-            "Use a tokenizer of the same family."
-        )
-    rows = loaded.model.get_input_embeddings().weight.shape[0]
-    largest = max(loaded.tokenizer.get_vocab().values())
-    if largest >= rows:
-        raise ModelError(
-            f"{loaded.name}: the tokenizer has ids up to {largest:,}, the model embeds {rows:,}. "
-            "They do not match; use the tokenizer that the model was trained with."
-        )
-    if loaded.model.can_generate():
-        refuse_impossible_ids(loaded)
-
-
 def _name_labels(config: PreTrainedConfig, labels: tuple[str, ...] | None) -> None:
     if labels is not None:
         config.id2label = dict(enumerate(labels))
@@ -270,9 +251,14 @@ def _check_labels(
         raise ModelError(
             f"{resolved.name}: config.json numbers its labels {sorted(config.id2label)}, not from 0 upwards."
         )
-    if labels is None:
-        return
     names = tuple(config.id2label[index] for index in sorted(config.id2label))
+    if labels is None:
+        if repeated := [label for label, count in Counter(names).items() if count > 1]:
+            raise ModelError(
+                f"{resolved.name}: config.json has the label {repeated[0]!r} for several classes in id2label. Name each "
+                "class differently."
+            )
+        return
     if labels == _UNNAMED and len(names) == 1:
         return  # the only output of a regression may have any name
     if has_weights(resolved, prefixes=_CLASSIFIERS) and names != labels:

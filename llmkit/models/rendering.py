@@ -116,6 +116,8 @@ def _read(process: subprocess.Popen[str]) -> str:
     answer = json.loads(line)
     if not isinstance(answer, str):
         raise TemplateFault("".join(char if char.isprintable() else " " for char in answer["error"]))
+    if any("\ud800" <= char <= "\udfff" for char in answer):
+        raise TemplateFault("it writes half of a surrogate pair, which is not a character")
     return answer
 
 

@@ -7,7 +7,7 @@ only JSON, text and safetensors files are downloaded. Nothing here reads weights
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,15 +25,22 @@ from huggingface_hub.errors import (
 from llmkit.errors import MachineError, ModelError, nearest
 from llmkit.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, MODEL_CONFIG, read_adapter
 from llmkit.models.files import find_file, read_json
+from llmkit.models.folder_values import BaseValues, GenerationValues, ModelValues, TokenizerValues, Values, check_values
 from llmkit.models.integrity import check_saved_files, unless_replaced
 from llmkit.models.loaded import Adapter
 from llmkit.models.sentence_files import MODULES, SentenceFolder, read_sentence_folder
 from llmkit.models.stored import INDEX, WEIGHTS, weight_files
-from llmkit.models.tokenizer_files import OTHER_TEMPLATES, TOKENIZER_FILES
+from llmkit.models.tokenizer_files import OTHER_TEMPLATES, SPECIAL_TOKENS, TOKENIZER_CONFIG, TOKENIZER_FILES
 
 _DOWNLOADED = ["*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors", ADAPTER_WEIGHTS]
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 _READ = (CONFIG, GENERATION_CONFIG, WEIGHTS, INDEX, ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, BASE)
+_CHECKED: Mapping[str, type[Values]] = {
+    BASE: BaseValues,
+    GENERATION_CONFIG: GenerationValues,
+    TOKENIZER_CONFIG: TokenizerValues,
+    SPECIAL_TOKENS: TokenizerValues,
+}
 _OTHER_LOADERS = ("transformers_weights", "quantization_config", "fusion_config", "configuration_files")
 """Keys that change how transformers reads weights or configs; None and empty count as absent."""
 _CODE_KEYS = ("auto_map", "trust_remote_code")
@@ -149,7 +156,8 @@ def check_folder(folder: Path, *, name: str) -> dict[str, Any]:
 
 
 def _check_files(folder: Path, *, name: str) -> None:
-    """Check that every file that could be opened is a regular file inside the folder, and as llmkit saved it, if it did."""
+    """Check that every file that could be opened is a regular file inside the folder, and as llmkit saved it, if it did;
+    and check the values in its JSON."""
     try:
         files = list(folder.iterdir())
     except OSError as error:  # a checkpoint that a training has just deleted
@@ -162,6 +170,8 @@ def _check_files(folder: Path, *, name: str) -> None:
     for known in (*_READ, *TOKENIZER_FILES, *others):
         find_file(folder, known, name=name)
     check_saved_files(folder, name=name, read=(*_READ, *TOKENIZER_FILES, MODULES, OTHER_TEMPLATES))
+    for known, values in _CHECKED.items():
+        check_values(read_json(folder, known, name=name) or {}, values, name=name, file=known)
 
 
 def _check_config(config: dict[str, Any], *, name: str, file: str) -> None:
@@ -169,16 +179,7 @@ def _check_config(config: dict[str, Any], *, name: str, file: str) -> None:
     for key in _OTHER_LOADERS:
         if config.get(key):
             raise ModelError(f"{name}: {file} has {key}: {str(config[key])[:80]!r}, which llmkit does not support.")
-    entries = config.get("task_specific_params") or {}
-    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
-        raise ModelError(
-            f"{name}: {file} has task_specific_params: {str(entries)[:80]!r}, which is not a mapping of tasks."
-        )
-    architectures = config.get("architectures") or []
-    if not isinstance(architectures, list) or not all(isinstance(architecture, str) for architecture in architectures):
-        raise ModelError(
-            f"{name}: {file} has architectures: {str(architectures)[:80]!r}, which is not a list of names."
-        )
+    check_values(config, ModelValues, name=name, file=file)
 
 
 def _check_entries(config: dict[str, Any], *, name: str, file: str) -> None:

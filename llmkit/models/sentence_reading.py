@@ -247,7 +247,7 @@ def _prompts(settings: Mapping[str, Any], *, name: str) -> tuple[Mapping[str, st
         raise ModelError(f"{name}: {SETTINGS} has prompts: {str(found)[:80]!r}, which is not a mapping to texts.")
     prompts = {key: prompt or "" for key, prompt in found.items()}
     default = settings.get("default_prompt_name")
-    if default is not None and default not in prompts:
+    if default is not None and not (isinstance(default, str) and default in prompts):
         raise ModelError(
             f"{name}: {SETTINGS} has default_prompt_name: {str(default)[:80]!r}, which is none of its prompts: "
             f"{', '.join(prompts) or 'it has none'}."

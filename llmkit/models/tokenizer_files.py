@@ -7,6 +7,7 @@ folder, without the keys that name files, and transformers loads that folder.
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -17,13 +18,16 @@ from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast, 
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from llmkit.errors import ModelError
-from llmkit.models.files import find_file, read_file, read_json
+from llmkit.models.files import find_file, listed, read_file, read_json
+from llmkit.models.threads import is_of_tokenizers
+from llmkit.models.tokenizer_json import TOKENIZER, check_tokenizer_json, faulty_part
 from llmkit.models.tokenizers.byt5 import from_python
 
-TOKENIZER_CONFIG, _SPECIAL_TOKENS = "tokenizer_config.json", "special_tokens_map.json"
+TOKENIZER_CONFIG, SPECIAL_TOKENS = "tokenizer_config.json", "special_tokens_map.json"
+_ADDED = "added_tokens.json"
 _COPIED = (
-    "tokenizer.json",
-    "added_tokens.json",
+    TOKENIZER,
+    _ADDED,
     "vocab.txt",
     "vocab.json",
     "merges.txt",
@@ -32,7 +36,7 @@ _COPIED = (
     "tokenizer.model",
     "chat_template.jinja",
 )
-TOKENIZER_FILES = (TOKENIZER_CONFIG, _SPECIAL_TOKENS, *_COPIED)
+TOKENIZER_FILES = (TOKENIZER_CONFIG, SPECIAL_TOKENS, *_COPIED)
 """Every file that a tokenizer is read from."""
 OTHER_TEMPLATES = "additional_chat_templates"
 """A folder of additional chat templates, which llmkit does not use."""
@@ -69,20 +73,24 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
     content = read_json(folder, TOKENIZER_CONFIG, name=name) or {}
     if content.get("auto_map"):
         raise ModelError(f"{name}: {TOKENIZER_CONFIG} requires its own code (auto_map), which llmkit never runs.")
+    check_tokenizer_json(folder, name=name)
+    _check_added(folder, name=name)
     _check_class(content.get("tokenizer_class") or config.get("tokenizer_class"), name=name)
     _check_sentencepiece(folder, name=name)
     with tempfile.TemporaryDirectory(prefix="llmkit-tokenizer-") as temporary:
         copy = Path(temporary)
         _copy_files(folder, copy, name=name)
         _write_config(copy / TOKENIZER_CONFIG, content)
-        _write_config(copy / _SPECIAL_TOKENS, read_json(folder, _SPECIAL_TOKENS, name=name) or {})
+        _write_config(copy / SPECIAL_TOKENS, read_json(folder, SPECIAL_TOKENS, name=name) or {})
         selectors = {key: config[key] for key in ("model_type", "tokenizer_class") if key in config}
         (copy / "config.json").write_text(json.dumps(selectors), encoding="utf-8")
         try:
             tokenizer = AutoTokenizer.from_pretrained(copy, local_files_only=True, trust_remote_code=False)
-        except Exception as error:  # its parsers raise any exception type; the folder is the cause in every case
+        except BaseException as error:  # its parsers raise any exception type; the folder is the cause in every case
+            if not (isinstance(error, Exception) or is_of_tokenizers(error)):
+                raise
             text = str(error).replace(str(copy), str(folder)).strip().splitlines() or [""]
-            fault = f"{type(error).__name__}: {text[0][:200]}"
+            fault = faulty_part(folder, name=name) or f"{type(error).__name__}: {text[0][:200]}"
             raise ModelError(f"{name}: its tokenizer cannot be read ({fault}).") from error
     if isinstance(tokenizer, ByT5Tokenizer):
         tokenizer = from_python(tokenizer)
@@ -91,6 +99,12 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
     _check_settings(tokenizer, name=name)
     tokenizer.name_or_path = str(folder)
     return tokenizer
+
+
+def _check_added(folder: Path, *, name: str) -> None:
+    for token, number in (read_json(folder, _ADDED, name=name) or {}).items():
+        if type(number) is not int or number < 0:
+            raise ModelError(f"{name}: {_ADDED} has {listed([token])}: {number!r:.80}, which is not an id.")
 
 
 def _check_class(class_name: object, *, name: str) -> None:
@@ -149,10 +163,19 @@ def _write_config(path: Path, content: Mapping[str, Any]) -> None:
 def _check_settings(tokenizer: PreTrainedTokenizerFast, *, name: str) -> None:
     """Reject config values that transformers does not check, and which fail much later."""
     limit = tokenizer.model_max_length
-    if isinstance(limit, bool) or not isinstance(limit, int | float) or not limit >= 1:
+    if isinstance(limit, bool) or not isinstance(limit, int | float) or not 1 <= limit < math.inf or limit % 1:
         raise ModelError(
             f"{name}: {TOKENIZER_CONFIG} has model_max_length: {str(limit)[:80]!r}, which is not a length."
         )
+    tokenizer.model_max_length = int(limit)
+    for (
+        role,
+        token,
+    ) in tokenizer.special_tokens_map.items():  # a missing unk_token never ends transformers' search for it
+        if isinstance(token, str) and tokenizer.backend_tokenizer.token_to_id(token) is None:
+            raise ModelError(
+                f"{name}: {TOKENIZER_CONFIG} has {role}: {token!r:.80}, which its vocabulary does not have."
+            )
     if isinstance(tokenizer.chat_template, dict):  # several, by name: transformers uses and saves this one
         tokenizer.chat_template = tokenizer.chat_template.get("default")
     if not isinstance(tokenizer.chat_template, str | None):

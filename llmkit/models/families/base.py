@@ -205,6 +205,12 @@ class Family:
         """The prefix of a text for a task, as in the model's pretraining."""
         return prefix
 
+    def check_config(self, config: PreTrainedConfig, *, name: str) -> None:
+        """
+        Raises:
+            ModelError: two values of a checkpoint's config do not fit each other.
+        """
+
     def check_pairs(self, config: PreTrainedConfig, *, name: str) -> None:
         """
         Raises:

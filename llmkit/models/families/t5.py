@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from llmkit.errors import ModelError
 from llmkit.models.families.base import SIZE_KEYS, Family, Head, LearningRates, Size
 
 if TYPE_CHECKING:
@@ -71,6 +72,15 @@ class T5(Family):
         name = f"M{cls.__name__}" if model_type == _MT5 and head != "embedding" else cls.__name__
         known: type[PreTrainedModel] = getattr(transformers, name)
         return known
+
+    def check_config(self, config: PreTrainedConfig, *, name: str) -> None:
+        """Half of the buckets are for single distances, the others for those up to the largest."""
+        distance, buckets = config.relative_attention_max_distance, config.relative_attention_num_buckets
+        if distance <= buckets // 2:
+            raise ModelError(
+                f"{name}: its config has relative_attention_max_distance: {distance}; with "
+                f"relative_attention_num_buckets: {buckets} it must be more than {buckets // 2}."
+            )
 
     def scale_new_head(self, model: PreTrainedModel) -> None:
         """transformers initializes a linear head of T5 with a standard deviation of 1 (5.x), which gives logits in the tens

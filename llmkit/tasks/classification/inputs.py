@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmkit.data.windows import default_overlap, window_starts
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.threads import locked_tokenizer
 from llmkit.tasks.long_texts import Part, part_of
 from llmkit.tasks.token_ids import token_ids
@@ -165,6 +165,10 @@ def _frame_of(loaded: LoadedModel, *, pairs: bool) -> _Frame:
     ids: list[int] = encoding["input_ids"]
     sides = encoding.sequence_ids(0)  # 0 and 1 at the two texts, None at a special token
     texts = [position for position, side in enumerate(sides) if side is not None]
+    if not texts:
+        raise ModelError(
+            f"{loaded.name}: its tokenizer gives no tokens for the text 'a'; use the model's own tokenizer."
+        )
     between = [ids[position] for position in range(texts[0], texts[-1]) if sides[position] is None]
     if pairs and not between:
         between = [int(tokenizer.eos_token_id)]

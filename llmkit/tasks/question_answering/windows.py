@@ -17,6 +17,7 @@ from scipy.special import softmax
 from transformers import PreTrainedTokenizerFast
 
 from llmkit.data.windows import window_starts
+from llmkit.errors import ModelError
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.threads import locked_tokenizer
 from llmkit.tasks.long_texts import LONG_CHARACTERS, long_text_run
@@ -86,6 +87,8 @@ def encode_pairs(
 
     Args:
         unknown: counts the distinct texts; None to count nothing.
+    Raises:
+        ModelError: a window has no room for a context.
     """
     tokenizer, window = loaded.tokenizer, loaded.window
     pairs = list(pairs)
@@ -97,6 +100,8 @@ def encode_pairs(
         (_, question_ids, of_question), (tokenized, ids, of_context) = questions[question], contexts[context]
         head = [tokenizer.cls_token_id, *question_ids[:most], tokenizer.sep_token_id]
         room = window - len(head) - 1
+        if room < 1:
+            raise ModelError(f"{loaded.name}: it reads {window} tokens, which leaves no room for a context.")
         starts = window_starts(len(ids), size=room, overlap=min(overlap, room - 1))
         sequences = [[*head, *ids[start : start + room], tokenizer.sep_token_id] for start in starts]
         windows = ContextWindows(tokenized, tuple(starts), first=len(head), room=room)

@@ -1,0 +1,248 @@
+"""Types and ranges of the values in a model folder's JSON files, checked once, where the folder is resolved.
+
+Keys that are not listed are ignored, as in transformers. Sizes are compared with the weights later (`fitting.py`), ids
+with the vocabulary (`configs.py`, `ends.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from llmkit.errors import ModelError
+
+_LARGEST = 2**31 - 1
+_MOST_SENTINELS = 10_000
+"""T5 has 100; its tokenizer makes a token for each."""
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the text has half of a surrogate pair, which no file can contain") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+Name = Annotated[str, AfterValidator(_encodable), Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
+"""Of a model: a path or a hub id."""
+Count = Annotated[int, Field(ge=1, le=_LARGEST)]
+Id = Annotated[int, Field(ge=0, le=_LARGEST)]
+SeveralIds = Annotated[list[Id], Field(min_length=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(ge=0)]
+Number = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,9})$")]
+"""A whole number as a key of JSON."""
+Dtype = Annotated[str, Field(pattern=r"^(torch\.)?(float16|float32|float64|bfloat16|auto)$")]
+Side = Literal["left", "right"]
+
+
+class Values(BaseModel):
+    """Values of one file. A key without a value here is not in the file."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
+
+
+class AddedToken(Values):
+    """A token with its properties, as the tokenizers library writes it."""
+
+    content: Annotated[Text, Field(min_length=1)]
+    lstrip: bool = False
+    normalized: bool = True
+    rstrip: bool = False
+    single_word: bool = False
+    special: bool = False
+
+
+Token = Annotated[Text, Field(min_length=1)] | AddedToken
+
+
+class Ids(Values):
+    """Token ids, in a config of a model or of generation."""
+
+    bos_token_id: Id | None = None
+    cls_token_id: Id | None = None
+    decoder_start_token_id: Id | SeveralIds | None = None
+    eos_token_id: Id | SeveralIds | None = None
+    forced_bos_token_id: Id | None = None
+    forced_eos_token_id: Id | SeveralIds | None = None
+    mask_token_id: Id | None = None
+    pad_token_id: Id | None = None
+    sep_token_id: Id | None = None
+    unk_token_id: Id | None = None
+
+
+class GenerationValues(Ids):
+    """generation_config.json. The ranges are those of `GenerationBlock`, which checks them where they are used."""
+
+    bad_words_ids: list[list[Id]] | None = None
+    begin_suppress_tokens: list[int] | None = None
+    do_sample: bool | None = None
+    early_stopping: bool | Literal["never"] | None = None
+    encoder_no_repeat_ngram_size: int | None = None
+    length_penalty: float | None = None
+    max_length: int | None = None
+    max_new_tokens: int | None = None
+    min_length: int | None = None
+    min_new_tokens: int | None = None
+    no_repeat_ngram_size: int | None = None
+    num_beams: int | None = None
+    repetition_penalty: float | None = None
+    suppress_tokens: list[int] | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+
+
+class ModelValues(GenerationValues):
+    """config.json of every family; old ones have options of generation, too."""
+
+    activation: Text = ""
+    activation_function: Text = ""
+    add_cross_attention: bool = False
+    architectures: list[Text] | None = None
+    attention_dropout: Share = 0
+    attention_probs_dropout_prob: Share = 0
+    attn_pdrop: Share = 0
+    classifier_dropout: Share | None = None
+    d_ff: Count = 1
+    d_kv: Count = 1
+    d_model: Count = 1
+    dense_act_fn: Text = ""
+    dim: Count = 1
+    dropout: Share = 0
+    dropout_rate: Share = 0
+    dtype: Dtype | None = None
+    embd_pdrop: Share = 0
+    embedding_size: Count = 1
+    feed_forward_proj: Text = ""
+    hidden_act: Text = ""
+    hidden_dim: Count = 1
+    hidden_dropout_prob: Share = 0
+    hidden_size: Count = 1
+    id2label: dict[Number, Text] | None = None
+    initializer_factor: Positive = 1
+    initializer_range: Positive = 0
+    intermediate_size: Count = 1
+    is_decoder: bool = False
+    is_encoder_decoder: bool = False
+    is_gated_act: bool = False
+    label2id: dict[Text, int | Text] | None = None
+    layer_norm_eps: Positive = 0
+    layer_norm_epsilon: Positive = 0
+    max_position_embeddings: Count | None = None
+    n_embd: Count = 1
+    n_head: Count = 1
+    n_heads: Count = 1
+    n_inner: Count | None = None
+    n_layer: Count = 1
+    n_layers: Count = 1
+    n_positions: Count | None = None
+    num_attention_heads: Count = 1
+    num_decoder_layers: Count | None = None
+    num_heads: Count = 1
+    num_hidden_layers: Count = 1
+    num_labels: Id | None = None
+    num_layers: Count = 1
+    problem_type: Literal["regression", "single_label_classification", "multi_label_classification"] | None = None
+    qa_dropout: Share = 0
+    relative_attention_max_distance: Count = 1
+    relative_attention_num_buckets: Count = 1
+    reorder_and_upcast_attn: bool = False
+    resid_pdrop: Share = 0
+    scale_attn_by_inverse_layer_idx: bool = False
+    scale_attn_weights: bool = True
+    seq_classif_dropout: Share = 0
+    sinusoidal_pos_embds: bool = False
+    task_specific_params: dict[Text, GenerationValues] | None = None
+    tie_word_embeddings: bool = True
+    tokenizer_class: Text | None = None
+    torch_dtype: Dtype | None = None
+    type_vocab_size: Id = 0
+    use_cache: bool = True
+    vocab_size: Count = 1
+
+
+class AdapterValues(Values):
+    """adapter_config.json of plain LoRA."""
+
+    base_model_name_or_path: Name
+    fan_in_fan_out: bool | None = None
+    lora_alpha: Annotated[float, Field(ge=1e-9, le=1e9)]
+    lora_dropout: Share
+    modules_to_save: list[Text] | None = None
+    r: Annotated[int, Field(ge=1, le=100_000)]
+    revision: Name | None = None
+    target_modules: list[Text]
+    task_type: Text | None = None
+    use_rslora: bool | None = None
+
+
+class BaseValues(Values):
+    """base.json, which llmkit writes beside an adapter."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+
+class TokenizerValues(Values):
+    """tokenizer_config.json and special_tokens_map.json."""
+
+    add_bos_token: bool | None = None
+    add_eos_token: bool | None = None
+    add_prefix_space: bool | None = None
+    added_tokens_decoder: dict[Number, AddedToken] | None = None
+    additional_special_tokens: list[Token] | None = None
+    bos_token: Token | None = None
+    clean_up_tokenization_spaces: bool | None = None
+    cls_token: Token | None = None
+    do_lower_case: bool | None = None
+    eos_token: Token | None = None
+    errors: Literal["strict", "ignore", "replace"] = "replace"
+    extra_ids: Annotated[int, Field(ge=0, le=_MOST_SENTINELS)] | None = None
+    extra_special_tokens: list[Token] | dict[Text, Token] | None = None
+    from_slow: bool | None = None
+    legacy: bool | None = None
+    mask_token: Token | None = None
+    model_input_names: list[Text] = Field(default_factory=list)
+    model_specific_special_tokens: dict[Text, Token] | None = None
+    pad_token: Token | None = None
+    padding_side: Side = "right"
+    sep_token: Token | None = None
+    split_special_tokens: bool | None = None
+    strip_accents: bool | None = None
+    tokenize_chinese_chars: bool | None = None
+    tokenizer_class: Text | None = None
+    trim_offsets: bool | None = None
+    truncation_side: Side = "right"
+    unk_token: Token | None = None
+
+
+def check_values(content: Mapping[str, Any], values: type[Values], *, name: str, file: str) -> None:
+    """Check the content of a file.
+
+    Args:
+        name: the user's name for the model, for the message.
+    Raises:
+        ModelError: a value of another type, or outside its range; names file and key.
+    """
+    try:
+        values.model_validate(content)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_context=False)[0]
+        key = _key(content, fault["loc"])
+        found = "nothing" if fault["type"] == "missing" else f"{fault['input']!r:.80}"
+        raise ModelError(f"{name}: {file} has {key}: {found}. {fault['msg'].removeprefix('Value error, ')}.") from error
+
+
+def _key(content: Any, place: tuple[int | str, ...]) -> str:
+    """`id2label.0`: the part of a place in a schema that is a place in the content; the rest names alternatives."""
+    keys: list[str] = []
+    for key in place:
+        if keys and not (isinstance(content, dict) and key in content) and not isinstance(key, int):
+            continue
+        keys.append(repr(str(key))[1:-1][:40])
+        content = content.get(key) if isinstance(content, dict) else None
+    return ".".join(keys)
