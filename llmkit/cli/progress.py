@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
+
+from llmkit.cli.messages import print_line
 
 if TYPE_CHECKING:
     from llmkit.api import Begun, Evaluated, Finetuned, Prepared, Saved, StepResult
@@ -35,7 +37,8 @@ class TrainingDisplay:
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):  # the terminal may be gone
+                self._bar.stop()
             self._bar = None
 
     def __call__(self, event: Begun | StepResult | Evaluated | Saved) -> None:
@@ -119,10 +122,11 @@ class TrainingDisplay:
         self._say(f"step {evaluated.step:,} validation  {scores}{best}")
 
     def _say(self, line: str) -> None:
-        if self._bar is not None:
+        if self._bar is None:
+            print_line(line)
+            return
+        with suppress(OSError):  # the terminal may be gone
             self._bar.console.print(line, markup=False)
-        else:
-            print(line, file=sys.stderr, flush=True)
 
 
 def _parameters(ready: Prepared) -> str:

@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmkit.errors import MachineError
@@ -36,8 +36,10 @@ def locked(folder: Path) -> Iterator[None]:
                 f"{folder}: its file system does not support locks ({error.strerror}); use another folder."
             ) from error
         started = time.strftime("%Y-%m-%d %H:%M:%S")
-        os.truncate(descriptor, 0)
-        os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": started}).encode())
+        with suppress(OSError):  # a full disk: the lock itself needs no space, only the message of another process
+            os.truncate(descriptor, 0)
+            owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": started}
+            os.write(descriptor, json.dumps(owner).encode())
         yield
     finally:
         os.close(descriptor)

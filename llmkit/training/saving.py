@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch.optim import Optimizer
 
+from llmkit.atomic import free_bytes, megabytes
 from llmkit.errors import MachineError
 from llmkit.models.loaded import LoadedModel
 from llmkit.training.checkpoints import CheckpointStore
@@ -20,6 +21,30 @@ from llmkit.training.step import scaler_of
 logger = logging.getLogger("llmkit")
 _FAILURES = 3
 """So many failed saves in a row end the training."""
+
+
+def check_room(folder: Path, loaded: LoadedModel) -> None:
+    """Check that the file system of a run's folder, which need not exist yet, has room for two checkpoints.
+
+    One must be complete before an older one is deleted.
+
+    Raises:
+        MachineError: it has not; the message has both numbers.
+    """
+    needed, free = checkpoint_bytes(loaded), free_bytes(folder)
+    if free < 2 * needed:
+        raise MachineError(
+            f"{folder}: two checkpoints of about {megabytes(needed)} need {megabytes(2 * needed)}, "
+            f"and {megabytes(free)} are free. Make room, or use a folder on another disk."
+        )
+
+
+def checkpoint_bytes(loaded: LoadedModel) -> int:
+    """Approximate size of a checkpoint: the weights, or an adapter's alone, and AdamW's two moments of the trained ones."""
+    parameters = list(loaded.model.parameters())
+    trained: int = sum(parameter.nbytes for parameter in parameters if parameter.requires_grad)
+    saved: int = trained if loaded.adapter is not None else sum(parameter.nbytes for parameter in parameters)
+    return saved + 2 * trained
 
 
 class Saver:
