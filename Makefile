@@ -69,9 +69,10 @@ test: .venv/.installed-test  ## Run the quick tests, in several processes
 smoke: .venv/.installed-test  ## Run the slow tests: whole programs, and every command of the README
 	$(PYTEST) tests -m slow -n auto --maxprocesses $(WORKERS) --dist loadfile
 
-torture: .venv/.installed-test  ## Kill KILLS (50) trainings at random times and KILLS at chosen calls (SEED 0)
+torture: .venv/.installed-test  ## Stop trainings KILLS (50) times each: at random times, at chosen calls, by signals (SEED 0)
 	$(BIN)/python tests/slow/kills.py --kills $(KILLS) --seed $(SEED)
 	$(BIN)/python tests/slow/kill_at_calls.py --kills $(KILLS) --seed $(SEED)
+	$(BIN)/python tests/slow/signals.py --count $(KILLS) --seed $(SEED)
 
 check: .venv/.installed-dev  ## Check format, lint, types and import contracts
 	$(BIN)/ruff format --check .

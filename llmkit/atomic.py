@@ -41,10 +41,12 @@ def replace_file(path: Path, content: bytes, *, next_step: str = "--resume") -> 
         _write_new(temporary, content)
         temporary.replace(path)
         sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:  # a signal as well
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise machine_error(path, error, needed_bytes=len(content), next_step=next_step) from error
+        if isinstance(error, OSError):
+            raise machine_error(path, error, needed_bytes=len(content), next_step=next_step) from error
+        raise
 
 
 @contextmanager
@@ -112,10 +114,12 @@ def publish_folder(
         if target.exists():
             raise FileExistsError(errno.EEXIST, "it exists already", str(target))
         temporary.rename(target)
-    except OSError as error:
+    except BaseException as error:  # a signal as well
         shutil.rmtree(temporary, ignore_errors=True)
-        needed = sum(map(len, files.values()))
-        raise machine_error(target, error, needed_bytes=needed, next_step=next_step) from error
+        if isinstance(error, OSError):
+            needed = sum(map(len, files.values()))
+            raise machine_error(target, error, needed_bytes=needed, next_step=next_step) from error
+        raise
     try:
         sync_folder(target.parent)
         verify_folder(target)

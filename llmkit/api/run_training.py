@@ -52,6 +52,8 @@ def train_into(run: Run, prepared: Prepared, report: Callable[[Event], None]) ->
 
     try:
         train(prepared, store, record)
+        run.update(training_seconds=before + time.monotonic() - started, **totals(run.metrics(), prepared))
+        publish(run, store, prepared)
     except InterruptedRun as error:
         run.update(status="interrupted", error=str(error), training_seconds=before + time.monotonic() - started)
         fix = f"Go on with: llmkit finetune --resume {run.folder}"
@@ -62,8 +64,11 @@ def train_into(run: Run, prepared: Prepared, report: Callable[[Event], None]) ->
         except LlmkitError as fault:  # on a full disk; the first error is the one to report
             logger.warning("%s", fault)
         raise
-    run.update(training_seconds=before + time.monotonic() - started, **totals(run.metrics(), prepared))
-    publish(run, store, prepared)
+    except (KeyboardInterrupt, SystemExit):  # a signal after the last step
+        if run.manifest()["status"] != "finished":
+            run.update(status="interrupted", error="stopped before its model was complete")
+            logger.warning("stopped before the model was complete. Go on with: llmkit finetune --resume %s", run.folder)
+        raise
 
 
 def train(prepared: Prepared, store: CheckpointStore | None, record: Callable[[Event], None] | None) -> None:
