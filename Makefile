@@ -71,9 +71,10 @@ test: .venv/.installed-test  ## Run the quick tests, in several processes
 smoke: .venv/.installed-test  ## Run the slow tests: whole programs, and every command of the README
 	$(PYTEST) tests -m slow -n auto --maxprocesses $(WORKERS) --dist loadfile
 
-torture: .venv/.installed-test  ## Kill KILLS (50) trainings at random times, KILLS at chosen calls, and damage runs (SEED 0)
+torture: .venv/.installed-test  ## Stop trainings KILLS (50) times each by kills, at calls, by signals, and damage runs (SEED 0)
 	$(BIN)/python tests/slow/kills.py --kills $(KILLS) --seed $(SEED)
 	$(BIN)/python tests/slow/kill_at_calls.py --kills $(KILLS) --seed $(SEED)
+	$(BIN)/python tests/slow/signals.py --count $(KILLS) --seed $(SEED)
 	$(BIN)/python tests/slow/corruption.py --seed $(SEED)
 
 fuzz: .venv/.installed-test  ## Use FUZZ (1000) damaged models, recipes and data files each (SEED 0); fail at a crash

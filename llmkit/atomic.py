@@ -45,10 +45,12 @@ def replace_file(path: Path, content: bytes, *, next_step: str = "--resume") -> 
         _write_new(temporary, content)
         temporary.replace(path)
         sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:  # a signal as well
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise _machine_error(path, error, next_step=next_step) from error
+        if isinstance(error, OSError):
+            raise machine_error(path, error, needed_bytes=len(content), next_step=next_step) from error
+        raise
 
 
 @contextmanager
@@ -70,7 +72,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(target)
         sync_folder(target.parent)
     except OSError as error:
-        raise _machine_error(path, error, next_step="start again") from error
+        raise machine_error(path, error, next_step="start again") from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -96,10 +98,12 @@ def check_replaceable(path: Path) -> Path:
 
 
 def publish_folder(
-    target: Path, files: Mapping[str, bytes], *, about: Mapping[str, Any], next_step: str = "--resume"
+    target: Path, files: Mapping[str, bytes], *, about: Mapping[str, Any], next_step: str | None = "--resume"
 ) -> None:
     """Publish `files` as the new folder `target`; `about` goes into its manifest.
 
+    Args:
+        next_step: what to do once a full disk has free space again; None if the caller says it.
     Raises:
         MachineError: the folder cannot be written, or the bytes read back differ; `target` is then absent.
     """
@@ -116,17 +120,20 @@ def publish_folder(
         if target.exists():
             raise FileExistsError(errno.EEXIST, "it exists already", str(target))
         temporary.rename(target)
-    except OSError as error:
+    except BaseException as error:  # a signal as well
         shutil.rmtree(temporary, ignore_errors=True)
-        raise _machine_error(target, error, next_step=next_step) from error
+        if isinstance(error, OSError):
+            needed = sum(map(len, files.values()))
+            raise machine_error(target, error, needed_bytes=needed, next_step=next_step) from error
+        raise
     try:
         sync_folder(target.parent)
         verify_folder(target)
     except OSError as error:
-        remove_folder(target)
-        raise _machine_error(target, error) from error
+        _withdraw(target)
+        raise machine_error(target, error, next_step=next_step) from error
     except RunError as error:
-        remove_folder(target)
+        _withdraw(target)
         raise MachineError(f"the bytes read back from the disk differ from those written: {error}") from error
 
 
@@ -169,6 +176,13 @@ def remove_folder(folder: Path) -> None:
     folder.rename(deleted)
     sync_folder(folder.parent)
     shutil.rmtree(deleted, ignore_errors=True)
+
+
+def _withdraw(folder: Path) -> None:
+    """Remove a folder that was just published, on a disk that may fail again."""
+    with suppress(OSError):
+        remove_folder(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # if it could not even be renamed
 
 
 def sweep(parent: Path) -> None:
@@ -242,8 +256,31 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _machine_error(path: Path, error: OSError, *, next_step: str = "--resume") -> MachineError:
-    if error.errno == errno.ENOSPC:
-        free = shutil.disk_usage(path.parent).free
-        return MachineError(f"{path}: the disk is full ({free / 2**20:,.0f} MiB free). Make room, then {next_step}.")
-    return MachineError(f"{path}: cannot be written ({error.strerror}).")
+def machine_error(
+    path: Path, error: OSError, *, needed_bytes: int | None = None, next_step: str | None = "--resume"
+) -> MachineError:
+    """The error of a file or folder that cannot be written.
+
+    Args:
+        needed_bytes: its size.
+        next_step: what to do once a full disk has free space again; None if the caller says it.
+    """
+    needed = "" if needed_bytes is None else f"needs {megabytes(needed_bytes)}, "
+    room = f"{needed}{megabytes(free_bytes(path))} free"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        then = "" if next_step is None else f" Make room, then {next_step}."
+        cause = "the disk is full" if error.errno == errno.ENOSPC else "the disk quota is used up"
+        return MachineError(f"{path}: {cause}: {room}.{then}")
+    return MachineError(f"{path}: cannot be written ({error.strerror or error}); {room}.")
+
+
+def free_bytes(path: Path) -> int:
+    """Free space of the file system that `path` is on, or will be on."""
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    return shutil.disk_usage(existing).free
+
+
+def megabytes(count: int) -> str:
+    """A size for a message: 412 MiB, 3.2 MiB, 0.05 MiB."""
+    size = count / 2**20
+    return f"{size:,.0f} MiB" if size >= 10 or count == 0 else f"{size:.2g} MiB"

@@ -10,7 +10,7 @@ from llmkit.recipe.loading import dump_recipe
 from llmkit.runs.environment import environment, git_commit
 from llmkit.runs.folder import Run, write_json
 from llmkit.training.prepared import Prepared
-from llmkit.training.progress import Evaluated, Event, StepResult
+from llmkit.training.progress import Evaluated, Event, Saved, StepResult
 
 
 def describe_training(run: Run, prepared: Prepared, *, bad_rows: bytes | None) -> None:
@@ -62,7 +62,7 @@ def _replanned(run: Run, prepared: Prepared) -> dict[str, Any]:
 
 
 def record_event(run: Run, event: Event) -> None:
-    """Write a line of the run's metrics.jsonl."""
+    """Write a line of the run's metrics.jsonl, which is durable with each checkpoint."""
     if isinstance(event, StepResult):
         values: dict[str, Any] = {
             "train/loss": event.loss,
@@ -76,6 +76,8 @@ def record_event(run: Run, event: Event) -> None:
         run.log(event.step, values)
     elif isinstance(event, Evaluated):
         run.log(event.step, {f"evaluation/{name}": value for name, value in event.scores.values.items()})
+    elif isinstance(event, Saved):
+        run.sync_metrics()
 
 
 def now() -> str:

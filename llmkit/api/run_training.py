@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from llmkit.training.prepared import Prepared
 from llmkit.training.progress import Event
 from llmkit.training.signals import stop_signals
 from llmkit.training.throughput import totals
+
+logger = logging.getLogger("llmkit")
 
 
 def is_first_process() -> bool:
@@ -49,15 +52,23 @@ def train_into(run: Run, prepared: Prepared, report: Callable[[Event], None]) ->
 
     try:
         train(prepared, store, record)
+        run.update(training_seconds=before + time.monotonic() - started, **totals(run.metrics(), prepared))
+        publish(run, store, prepared)
     except InterruptedRun as error:
         run.update(status="interrupted", error=str(error), training_seconds=before + time.monotonic() - started)
         fix = f"Go on with: llmkit finetune --resume {run.folder}"
         raise InterruptedRun(f"{run.folder}: {error}. {fix}", signal_number=error.exit_code - 128) from error
     except LlmkitError as error:
-        run.update(status="failed", error=str(error), training_seconds=before + time.monotonic() - started)
+        try:
+            run.update(status="failed", error=str(error), training_seconds=before + time.monotonic() - started)
+        except LlmkitError as fault:  # on a full disk; the first error is the one to report
+            logger.warning("%s", fault)
         raise
-    run.update(training_seconds=before + time.monotonic() - started, **totals(run.metrics(), prepared))
-    publish(run, store, prepared)
+    except (KeyboardInterrupt, SystemExit):  # a signal after the last step
+        if run.manifest()["status"] != "finished":
+            run.update(status="interrupted", error="stopped before its model was complete")
+            logger.warning("stopped before the model was complete. Go on with: llmkit finetune --resume %s", run.folder)
+        raise
 
 
 def train(prepared: Prepared, store: CheckpointStore | None, record: Callable[[Event], None] | None) -> None:

@@ -103,6 +103,7 @@ def finetune(
     labels = check_rows(start.recipe, splits)
     # This loads torch; what is wrong with the rows is reported before.
     from llmkit.api.run_training import is_first_process, train, train_into
+    from llmkit.training.saving import check_room
 
     first = is_first_process()
     with ExitStack() as locks:
@@ -113,6 +114,8 @@ def finetune(
         if not first:
             train(prepared, None, None)
             return None
+        if prepared.steps_left:
+            check_room(Path(run or "runs") if resumed is None else resumed.folder, prepared.task.loaded)
         bad_rows = bad_rows_file(splits) if start.recipe.data.skip_bad_rows else None
         describe = partial(describe_training, prepared=prepared, bad_rows=bad_rows)
         if resumed is None:

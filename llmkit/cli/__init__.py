@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -89,7 +89,9 @@ _add_commands()
 
 def main() -> None:
     """The program `llmkit`."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    _forget(sys.stderr)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -111,15 +113,15 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except BrokenPipeError:
-        _forget_stdout()
+        _forget(sys.stdout)
         return _BROKEN_PIPE
     except SystemExit as error:  # Typer and rich exit with 1, and without a message, where a pipe has no reader
         if not isinstance(error.__context__, BrokenPipeError):
             raise
-        _forget_stdout()
+        _forget(sys.stdout)
         return _BROKEN_PIPE
     except OSError as error:  # standard output on a full disk, a folder that may not be written
-        _forget_stdout()
+        _forget(sys.stdout)
         message = f"{error.filename or 'output'}: {error.strerror or error}."
         return _failed("environment", message, exit_code=5, debug=debug)
     except Exception as error:
@@ -136,10 +138,10 @@ def _take_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
 
 def _failed(kind: str, message: str, *, exit_code: int, debug: bool) -> int:
     """Print the error that is being handled; with `debug`, its traceback first."""
-    with contextlib.suppress(BrokenPipeError):  # nobody reads standard error; the exit code still says it
-        if debug:
+    if debug:
+        with contextlib.suppress(OSError):  # nobody reads standard error; the exit code still says it
             traceback.print_exc()
-        print_error(kind, message)
+    print_error(kind, message)
     return exit_code
 
 
@@ -149,13 +151,13 @@ def _usage_fault(message: str) -> str:
     return f"{sentence}{'' if sentence.endswith('?') else '.'} See `llmkit --help`."
 
 
-def _forget_stdout() -> None:
-    """Keep Python from flushing standard output again at exit, which would print a second error."""
+def _forget(stream: TextIO) -> None:
+    """Keep Python from flushing a stream again at exit, which would print a second error and change the exit code."""
     try:
-        sys.stdout.flush()
+        stream.flush()
     except OSError:
         with contextlib.suppress(OSError):  # a stream without a descriptor
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _write_any_character() -> None:

@@ -1,7 +1,12 @@
-"""Errors, warnings and notes on standard error, one line each."""
+"""Errors, warnings and notes on standard error, one line each.
+
+A standard error that cannot be written (a full disk, a closed terminal, a pipe without a reader) ends no work: a training
+that a signal stops must still save.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 
@@ -12,12 +17,18 @@ _MAX_CHARACTERS = 2000
 def print_error(kind: str, message: str) -> None:
     """Print `error[kind]: message`, one problem per line, with control characters escaped."""
     for line in message.rstrip("\n").split("\n"):
-        print(f"error[{kind}]: {_escaped(line)}", file=sys.stderr)
+        print_line(f"error[{kind}]: {_escaped(line)}")
 
 
 def print_note(message: str) -> None:
     """Print one line, in the form of an info message of the log."""
-    print(_escaped(message), file=sys.stderr, flush=True)
+    print_line(_escaped(message))
+
+
+def print_line(line: str) -> None:
+    """Print a line as it is, if standard error can be written."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def send_log_to_stderr() -> None:
@@ -31,7 +42,7 @@ def send_log_to_stderr() -> None:
 class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         mark = "warning: " if record.levelno >= logging.WARNING else ""
-        print(_escaped(f"{mark}{record.getMessage()}"), file=sys.stderr)
+        print_line(_escaped(f"{mark}{record.getMessage()}"))
 
 
 def _escaped(text: str) -> str:

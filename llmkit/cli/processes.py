@@ -18,7 +18,9 @@ from pathlib import Path
 from types import FrameType
 
 from llmkit.cli.messages import print_error
+from llmkit.stopping import not_ignored
 
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL_SECONDS = 0.1
 _SECONDS_TO_FOLLOW = 10.0
 """Grace period for the other processes after one has failed: they usually hit the same error, to be reported once."""
@@ -34,8 +36,13 @@ def start_processes(count: int, arguments: Sequence[str]) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         logs = [folder / f"{rank}.txt" for rank in range(count)]
         port = _free_port()
-        children = [_start(rank, count, arguments, port=port, log=logs[rank]) for rank in range(count)]
+        children: list[subprocess.Popen[bytes]] = []
         received = stack.enter_context(_forward_signals(children))
+        for rank in range(count):
+            children.append(_start(rank, count, arguments, port=port, log=logs[rank]))
+        if received:  # some of them may not have got it, and none has anything to save yet
+            _kill(children)
+            return 128 + received[0]
         failed = _wait(children)
         if failed is None:
             return 0
@@ -44,8 +51,8 @@ def start_processes(count: int, arguments: Sequence[str]) -> int:
             sys.stderr.write(logs[rank].read_text(encoding="utf-8", errors="backslashreplace"))
         if code >= 0:
             return code
-        if received:
-            return 128 + received[0]
+        if received or -code in _STOPPING:
+            return 128 + (received[0] if received else -code)
         name = signal.Signals(-code).name
         hint = " The machine may be out of memory." if -code == signal.SIGKILL else ""
         print_error(
@@ -90,13 +97,19 @@ def _forward_signals(children: Sequence[subprocess.Popen[bytes]]) -> Iterator[li
         for child in children:
             child.send_signal(number)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    previous = {number: signal.signal(number, forward) for number in numbers}
+    previous = {number: signal.signal(number, forward) for number in not_ignored(_STOPPING)}
     try:
         yield received
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def _kill(children: Sequence[subprocess.Popen[bytes]]) -> None:
+    for child in children:
+        if child.poll() is None:
+            child.kill()
+            child.wait()
 
 
 def _wait(children: Sequence[subprocess.Popen[bytes]]) -> tuple[int, int] | None:
@@ -114,8 +127,5 @@ def _wait(children: Sequence[subprocess.Popen[bytes]]) -> tuple[int, int] | None
     while time.monotonic() < deadline and any(child.poll() is None for child in children):
         time.sleep(_POLL_SECONDS)
     failed = [(rank, child.returncode) for rank, child in enumerate(children) if child.returncode]
-    for child in children:
-        if child.poll() is None:
-            child.kill()
-            child.wait()
+    _kill(children)
     return min(failed, key=lambda rank_and_code: (rank_and_code[1] == 1, rank_and_code[0]))

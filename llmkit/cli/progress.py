@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
+from llmkit.cli.messages import print_line
 from llmkit.cli.output import one_line, shown
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ class TrainingDisplay:
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):  # the terminal may be gone
+                self._bar.stop()
             self._bar = None
 
     def __call__(self, event: Begun | StepResult | Evaluated | Saved) -> None:
@@ -121,10 +123,11 @@ class TrainingDisplay:
 
     def _say(self, line: str) -> None:
         line = one_line(line)
-        if self._bar is not None:
+        if self._bar is None:
+            print_line(line)
+            return
+        with suppress(OSError):  # the terminal may be gone
             self._bar.console.print(line, markup=False)
-        else:
-            print(line, file=sys.stderr, flush=True)
 
 
 def _parameters(ready: Prepared) -> str:

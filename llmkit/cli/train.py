@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ import typer
 
 from llmkit.cli.processes import start_processes
 from llmkit.errors import UsageError
+from llmkit.stopping import stopping_at_signals
 
 Recipe = Annotated[str | None, typer.Argument(help="Recipe, a YAML file. Not needed with --resume.")]
 Overrides = Annotated[
@@ -93,7 +95,7 @@ def _train(
     from llmkit.cli.progress import TrainingDisplay
 
     train = api.pretrain if verb == "pretrain" else api.finetune
-    with TrainingDisplay() as display:
+    with stopping_at_signals([signal.SIGINT]), TrainingDisplay() as display:
         result = train(recipe, overrides=overrides or (), run=run, resume=resume, restart=restart, report=display)
     if result is not None:
         display.finish(result)

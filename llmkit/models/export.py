@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -78,9 +80,19 @@ def tokenization_sha256(tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 def tokenizer_files(loaded: LoadedModel) -> dict[str, bytes]:
-    """Constant during a run, so read once: transformers can write a tokenizer only to a folder."""
+    """Constant during a run, so read once: transformers can write a tokenizer only to a folder.
+
+    Raises:
+        OSError: the temporary folder cannot be written.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        loaded.tokenizer.save_pretrained(folder)
+        try:
+            loaded.tokenizer.save_pretrained(folder)
+        except Exception as error:  # tokenizers raises no OSError, but a bare Exception: `File too large (os error 27)`
+            code = re.search(r"\(os error (\d+)\)", str(error))
+            if code is None:
+                raise
+            raise OSError(int(code[1]), os.strerror(int(code[1])), folder) from error
         files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
     config = json.loads(files["tokenizer_config.json"])
     for key in ("is_local", "local_files_only"):  # how it was opened, not what it is: a copy of a copy is the same

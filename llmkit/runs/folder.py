@@ -26,7 +26,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from llmkit.atomic import TEMPORARY, publish_folder, remove_folder, replace_file, sweep
+from llmkit.atomic import TEMPORARY, machine_error, publish_folder, remove_folder, replace_file, sweep
 from llmkit.errors import MachineError, RunError, nearest
 from llmkit.runs.saved_json import RunManifest, read_checked, read_lines
 
@@ -68,9 +68,30 @@ class Run:
         write_json(self.folder / "run.json", {**self.manifest(), **changes})
 
     def log(self, step: int, values: Mapping[str, float | int]) -> None:
-        """Add a line to metrics.jsonl; see `finite`."""
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite({"step": step, **values})) + "\n")
+        """Add a line to metrics.jsonl; see `finite`.
+
+        Raises:
+            MachineError: it cannot be written.
+        """
+        path, line = self.folder / "metrics.jsonl", json.dumps(finite({"step": step, **values})) + "\n"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise machine_error(path, error, needed_bytes=len(line)) from error
+
+    def sync_metrics(self) -> None:
+        """Make the lines of metrics.jsonl durable.
+
+        Raises:
+            MachineError: the disk does not take them.
+        """
+        path = self.folder / "metrics.jsonl"
+        try:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise machine_error(path, error) from error
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; damaged ones are left out with a warning, and so is an incomplete last line."""

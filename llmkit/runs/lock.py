@@ -38,8 +38,10 @@ def locked(folder: Path) -> Iterator[None]:
                 f"{folder}: its file system does not support locks ({error.strerror}); use another folder."
             ) from error
         started = time.strftime("%Y-%m-%d %H:%M:%S")
-        os.truncate(descriptor, 0)
-        os.write(descriptor, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": started}).encode())
+        with suppress(OSError):  # a full disk: the lock itself needs no space, only the message of another process
+            os.truncate(descriptor, 0)
+            owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": started}
+            os.write(descriptor, json.dumps(owner).encode())
         yield
     finally:
         os.close(descriptor)

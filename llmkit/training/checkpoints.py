@@ -19,7 +19,14 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch.optim import Optimizer
 
-from llmkit.atomic import NewerFormatError, publish_folder, read_verified, remove_folder, verify_folder
+from llmkit.atomic import (
+    NewerFormatError,
+    machine_error,
+    publish_folder,
+    read_verified,
+    remove_folder,
+    verify_folder,
+)
 from llmkit.errors import RunError
 from llmkit.models.adapters import ADAPTER_WEIGHTS, put_tensors
 from llmkit.models.export import changing_files, tokenizer_files, unique_tensors
@@ -82,6 +89,24 @@ class CheckpointStore:
         Raises:
             MachineError: it could not be written; older checkpoints are not affected.
         """
+        target = self.folder / f"step-{progress.step:08d}"
+        try:
+            files = self._files(loaded, optimizer, progress, scaler=scaler)
+            self.folder.mkdir(exist_ok=True)
+            if target.exists():  # a damaged checkpoint of this step was skipped when training resumed; replace it
+                remove_folder(target)
+        except OSError as error:
+            raise machine_error(target, error, next_step=None) from error
+        publish_folder(target, files, about={"run": self.run_id, "step": progress.step, **about}, next_step=None)
+        try:
+            self._retain(progress)
+        except OSError as error:  # the new checkpoint is complete all the same
+            logger.warning("%s: an old checkpoint cannot be deleted (%s)", self.folder, error.strerror)
+        return target
+
+    def _files(
+        self, loaded: LoadedModel, optimizer: Optimizer, progress: Progress, *, scaler: Mapping[str, Any] | None
+    ) -> dict[str, bytes]:
         if self._tokenizer is None:
             self._tokenizer = tokenizer_files(loaded)
         files = {
@@ -94,13 +119,7 @@ class CheckpointStore:
             files[_SCALER] = json.dumps(scaler).encode()
         if loaded.target_scale is not None:
             files[_HEAD] = _head_file(loaded, loaded.target_scale)
-        target = self.folder / f"step-{progress.step:08d}"
-        self.folder.mkdir(exist_ok=True)
-        if target.exists():  # a damaged checkpoint of this step was skipped when training resumed; replace it
-            remove_folder(target)
-        publish_folder(target, files, about={"run": self.run_id, "step": progress.step, **about})
-        self._retain(progress)
-        return target
+        return files
 
     def newest(self, *, before: int | None = None) -> Checkpoint | None:
         """The latest complete checkpoint, before a step if given; damaged ones are skipped with a warning.

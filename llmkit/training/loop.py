@@ -20,8 +20,9 @@ from llmkit.tasks.base import Scores, Task
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore, restore, scaler_state
 from llmkit.training.optimizer import adamw
 from llmkit.training.progress import Evaluated, Event, Progress, Saved, StepResult
+from llmkit.training.saving import Saver
 from llmkit.training.schedule import Plan
-from llmkit.training.step import LossModule, Stepper, scaler_of
+from llmkit.training.step import LossModule, Stepper
 
 _MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
 """On a CPU, larger micro-batches exceed the cache and are not faster; a GPU needs them for full use."""
@@ -59,9 +60,11 @@ def fit(
         about: additional entries of the checkpoints' manifests.
     Raises:
         DivergedError: the loss or the gradient is not finite; the last checkpoint is not affected.
+        MachineError: the last checkpoint, or three in a row, could not be saved; or memory does not suffice.
         InterruptedRun: a signal was received; the checkpoint of this step is complete.
     """
     stepper = _prepare(task, examples=examples, train=train, accelerator=accelerator)
+    saver = Saver(store, loaded=task.loaded, optimizer=stepper.optimizer, accelerator=accelerator, about=about or {})
     progress = Progress() if resume is None else _resumed(stepper, resume)
     while progress.step < plan.total_steps and not _out_of_patience(validation, progress):
         step = progress.step
@@ -81,16 +84,20 @@ def fit(
             padding_share=1 - totals.tokens / max(1, totals.positions),
             elapsed_seconds=totals.elapsed_seconds,
         )
+        before = progress
         if plan.evaluates_after(progress.step):
             evaluated, progress = _evaluate(task, validation, progress)
             yield evaluated
         received = _signal_of_any_process(stop_signal(), accelerator)
         if plan.saves_after(progress.step) or received:
-            if store is not None:
-                scaler = scaler_of(accelerator)
-                folder = store.save(task.loaded, stepper.optimizer, progress, scaler=scaler, about=about or {})
+            ends = progress.step == plan.total_steps or _out_of_patience(validation, progress)
+            saved, folder = saver.save(progress, last=ends or received is not None)
+            if folder is not None:
                 yield Saved(step=progress.step, folder=folder)
-            accelerator.wait_for_everyone()
+            if saved:  # a signal during the save needs no second one
+                received = received or _signal_of_any_process(stop_signal(), accelerator)
+            else:
+                progress = progress.with_best_of(before)
         if received:
             raise InterruptedRun(f"stopped by signal {received} after step {progress.step}", signal_number=received)
 

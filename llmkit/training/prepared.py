@@ -42,6 +42,11 @@ class Prepared:
         return self.task.recipe.best  # a task may complete its recipe from the rows
 
     @property
+    def steps_left(self) -> int:
+        """Number of steps that this training can take."""
+        return self.plan.total_steps - (self.checkpoint.step if self.checkpoint is not None else 0)
+
+    @property
     def parameters(self) -> int:
         """Number of parameters of the finished model, with an adapter merged into it."""
         parameters = self.task.loaded.model.named_parameters()

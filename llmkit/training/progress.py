@@ -35,6 +35,10 @@ class Progress:
             return replace(self, best_value=value, best_step=self.step, evaluations_since_best=0)
         return replace(self, evaluations_since_best=self.evaluations_since_best + 1)
 
+    def with_best_of(self, before: Progress) -> Progress:
+        """The best evaluation is that of `before`: the checkpoint of a better one could not be saved."""
+        return replace(self, best_value=before.best_value, best_step=before.best_step)
+
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from llmkit.stopping import not_ignored
+
 logger = logging.getLogger("llmkit")
 
 
@@ -17,7 +19,8 @@ logger = logging.getLogger("llmkit")
 def stop_signals() -> Iterator[Callable[[], int | None]]:
     """Yield a function that returns the first signal received, or None. A second signal ends the process at once.
 
-    Outside the main thread, where Python delivers no signals, it always returns None.
+    A signal that no step has seen is sent again at the end of the block. Ignored signals, such as SIGHUP under nohup, still
+    are. Outside the main thread, where Python delivers no signals, it always returns None.
     """
     received: list[int] = []
 
@@ -30,10 +33,12 @@ def stop_signals() -> Iterator[Callable[[], int | None]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = not_ignored((signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     before = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield lambda: received[0] if received else None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if received:  # after the last step was saved: it stops what comes next
+        signal.raise_signal(received[0])
