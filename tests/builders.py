@@ -29,6 +29,7 @@ from transformers import (
     GPT2ForSequenceClassification,
     GPT2LMHeadModel,
     PreTrainedTokenizerFast,
+    RobertaConfig,
     T5Config,
     T5ForConditionalGeneration,
     T5ForTokenClassification,
@@ -192,7 +193,7 @@ def conversation(number: int, *, exchanges: int | None = None, system: bool | No
 @cache
 def _trained_tokenizer(family: str) -> PreTrainedTokenizerFast:
     texts = ["summarize: ", *(sentence(number) for number in range(60))]
-    vocab_size = {"bert": 120, "distilbert": 120, "gpt2": 300, "lstm": 120, "t5": 420}[family]
+    vocab_size = {"bert": 120, "distilbert": 120, "gpt2": 300, "lstm": 120, "roberta": 300, "t5": 420}[family]
     return train_tokenizer(FAMILIES[family], texts, block=TokenizerBlock(vocab_size=vocab_size), max_tokens=None)
 
 
@@ -263,6 +264,28 @@ def tiny_model(
             elif head == "question-answering":
                 config.num_labels = 2
             model = FAMILIES[family].model_class(head or "classification")(config)
+        case "roberta":
+            config = RobertaConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=width,
+                num_hidden_layers=layers,
+                num_attention_heads=2,
+                intermediate_size=2 * width,
+                max_position_embeddings=64 + tokenizer.pad_token_id + 1,
+                type_vocab_size=1,
+                hidden_dropout_prob=dropout,
+                attention_probs_dropout_prob=dropout,
+                initializer_range=0.2,
+                pad_token_id=tokenizer.pad_token_id,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                **named,
+            )
+            if head == "token-classification":
+                tokenizer.model_max_length = TAGGER_WINDOW
+            elif head == "question-answering":
+                config.num_labels = 2
+            model = FAMILIES[family].model_class(head or "classification")(config)
         case "gpt2":
             model = (GPT2ForSequenceClassification if head == "classification" else GPT2LMHeadModel)(
                 GPT2Config(
@@ -312,7 +335,7 @@ def tiny_model(
             )
     loaded = LoadedModel(model=model, tokenizer=tokenizer, family=FAMILIES[family], name=f"tiny-{family}")
     loaded.family.prepare(
-        model, tokenizer, head or ("classification" if family in ("bert", "distilbert") else "causal-lm")
+        model, tokenizer, head or ("classification" if family in ("bert", "distilbert", "roberta") else "causal-lm")
     )
     return loaded
 

@@ -95,7 +95,8 @@ def encode_pairs(
     encoded = []
     for question, context in pairs:
         (_, question_ids, of_question), (tokenized, ids, of_context) = questions[question], contexts[context]
-        head = [tokenizer.cls_token_id, *question_ids[:most], tokenizer.sep_token_id]
+        separators = [tokenizer.sep_token_id] * loaded.family.separators
+        head = [tokenizer.cls_token_id, *question_ids[:most], *separators]
         room = window - len(head) - 1
         starts = window_starts(len(ids), size=room, overlap=min(overlap, room - 1))
         sequences = [[*head, *ids[start : start + room], tokenizer.sep_token_id] for start in starts]

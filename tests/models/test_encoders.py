@@ -1,4 +1,4 @@
-"""DistilBERT does what BERT does in every task of encoders, with weights that transformers reads as its own."""
+"""Other encoders do what BERT does in every task of encoders, with weights that transformers reads as its own."""
 
 from __future__ import annotations
 
@@ -39,16 +39,21 @@ AUTO = {
     "token-classification": AutoModelForTokenClassification,
 }
 TASKS: tuple[TaskName, ...] = ("classification", "masked-lm", "question-answering", "token-classification")
+FAMILIES = ("distilbert", "roberta")
+LORA_TARGETS = {"distilbert": {"q_lin", "v_lin"}, "roberta": {"query", "value"}}
+each_task = pytest.mark.parametrize("name", TASKS)
+each_family = pytest.mark.parametrize("family", FAMILIES)
 
 
-def distilled(name: TaskName, *, layers: int = 1, dropout: float = 0.0) -> Task:
+def encoder_task(family: str, name: TaskName, *, layers: int = 1, dropout: float = 0.0) -> Task:
     head = task_of(name).recipe.HEAD
-    return task_of(name, loaded=tiny_model("distilbert", head=head, layers=layers, dropout=dropout))
+    return task_of(name, loaded=tiny_model(family, head=head, layers=layers, dropout=dropout))
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_the_loss_and_its_gradient_are_those_of_transformers_own_logits(name: TaskName) -> None:
-    task = distilled(name)
+@each_family
+@each_task
+def test_the_loss_and_its_gradient_are_those_of_transformers_own_logits(family: str, name: TaskName) -> None:
+    task = encoder_task(family, name)
     batch = task.collate(task.encode(rows(20)), np.arange(6), epoch=0)
     task.loss_sum(batch).backward()
     model = task.loaded.model
@@ -70,25 +75,28 @@ def test_the_loss_and_its_gradient_are_those_of_transformers_own_logits(name: Ta
         torch.testing.assert_close(gradient, model.get_parameter(key).grad, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_padding_changes_no_loss(name: TaskName) -> None:
-    task = distilled(name)
+@each_family
+@each_task
+def test_padding_changes_no_loss(family: str, name: TaskName) -> None:
+    task = encoder_task(family, name)
     examples = task.encode(rows(20))
     together = task.loss_sum(task.collate(examples, np.arange(8), epoch=0))
     alone = sum(task.loss_sum(task.collate(examples, np.asarray([index]), epoch=0)) for index in range(8))
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_one_micro_batch_and_many_are_one_update(name: TaskName) -> None:
-    whole = train(without_key_biases(distilled(name)), steps=2, micro_batch_tokens=10_000)
-    parts = train(without_key_biases(distilled(name)), steps=2, micro_batch_tokens=40)
+@each_family
+@each_task
+def test_one_micro_batch_and_many_are_one_update(family: str, name: TaskName) -> None:
+    whole = train(without_key_biases(encoder_task(family, name)), steps=2, micro_batch_tokens=10_000)
+    parts = train(without_key_biases(encoder_task(family, name)), steps=2, micro_batch_tokens=40)
     assert largest_difference(whole.weights, parts.weights) < 1e-4
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_a_saved_model_has_the_same_logits_in_plain_transformers(name: TaskName, tmp_path: Path) -> None:
-    task = distilled(name, layers=2)
+@each_family
+@each_task
+def test_a_saved_model_has_the_same_logits_in_plain_transformers(family: str, name: TaskName, tmp_path: Path) -> None:
+    task = encoder_task(family, name, layers=2)
     plain = AUTO[name].from_pretrained(saved(task.loaded, tmp_path / "model"))
     batch = task.collate(task.encode(rows(20)), np.arange(4), epoch=0)
     inputs = {key: batch[key] for key in ("input_ids", "attention_mask")}
@@ -97,22 +105,24 @@ def test_a_saved_model_has_the_same_logits_in_plain_transformers(name: TaskName,
             assert torch.equal(ours, theirs)
 
 
+@each_family
 @pytest.mark.parametrize("name", ["classification", "question-answering", "token-classification"])
-def test_an_adapter_gives_the_same_merged_and_beside_its_base(name: TaskName, tmp_path: Path) -> None:
+def test_an_adapter_gives_the_same_merged_and_beside_its_base(family: str, name: TaskName, tmp_path: Path) -> None:
     head = task_of(name).recipe.HEAD
-    base = saved(tiny_model("distilbert", head=head, layers=2), tmp_path / "base")
+    base = saved(tiny_model(family, head=head, layers=2), tmp_path / "base")
     loaded = disturbed(add_adapter(load_model(str(base), head=head), LoraBlock(), head=head, seed=5))
     assert loaded.adapter is not None
-    assert {target.rpartition(".")[2] for target in loaded.adapter.targets} == {"q_lin", "v_lin"}
+    assert {target.rpartition(".")[2] for target in loaded.adapter.targets} == LORA_TARGETS[family]
     ids = torch.tensor([loaded.tokenizer(sentence(3))["input_ids"]])
     beside = loaded.model.eval()(input_ids=ids)[0]
     merged = load_model(str(saved(loaded, tmp_path / "adapter")), head=head).model.eval()(input_ids=ids)[0]
     torch.testing.assert_close(beside, merged, rtol=1e-4, atol=1e-5)
 
 
-def test_candidates_for_a_mask_are_those_of_transformers_own_logits() -> None:
-    loaded = tiny_model("distilbert", head="masked-lm")
-    ids = loaded.tokenizer("the [MASK] walks")["input_ids"]
+@each_family
+def test_candidates_for_a_mask_are_those_of_transformers_own_logits(family: str) -> None:
+    loaded = tiny_model(family, head="masked-lm")
+    ids = loaded.tokenizer(f"the {loaded.tokenizer.mask_token} walks")["input_ids"]
     place = ids.index(loaded.tokenizer.mask_token_id)
     engine = TransformersEngine(loaded, device=torch.device("cpu"))
     [[(found, shares)]] = engine.most_probable_tokens([ids], [[place]], top_k=3, never=())
