@@ -39,8 +39,16 @@ AUTO = {
     "token-classification": AutoModelForTokenClassification,
 }
 TASKS: tuple[TaskName, ...] = ("classification", "masked-lm", "question-answering", "token-classification")
-FAMILIES = ("distilbert", "roberta")
-LORA_TARGETS = {"distilbert": {"q_lin", "v_lin"}, "roberta": {"query", "value"}}
+LORA_TARGETS = {
+    "albert": {"query", "value"},
+    "deberta": {"query_proj", "value_proj"},
+    "distilbert": {"q_lin", "v_lin"},
+    "electra": {"query", "value"},
+    "modernbert": {"Wqkv"},
+    "mpnet": {"q", "v"},
+    "roberta": {"query", "value"},
+}
+FAMILIES = tuple(LORA_TARGETS)
 each_task = pytest.mark.parametrize("name", TASKS)
 each_family = pytest.mark.parametrize("family", FAMILIES)
 
@@ -59,7 +67,7 @@ def test_the_loss_and_its_gradient_are_those_of_transformers_own_logits(family: 
     model = task.loaded.model
     ours = {key: weight.grad.clone() for key, weight in model.named_parameters() if weight.grad is not None}
     model.zero_grad()
-    output = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+    output = model(**{key: value for key, value in batch.items() if key != "labels"})
     labels = batch["labels"]
     if name == "question-answering":
         logits = torch.stack([output.start_logits, output.end_logits], dim=1)  # (B, 2, T)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llmkit.errors import ModelError
+from llmkit.models.families.albert import Albert
 from llmkit.models.families.base import (
     LABELLED_HEADS,
     PEFT_TASKS,
@@ -17,9 +18,13 @@ from llmkit.models.families.base import (
     HeadVerb,
 )
 from llmkit.models.families.bert import Bert
+from llmkit.models.families.deberta import Deberta
 from llmkit.models.families.distilbert import DistilBert
+from llmkit.models.families.electra import Electra
 from llmkit.models.families.gpt2 import Gpt2
 from llmkit.models.families.lstm import Lstm
+from llmkit.models.families.modernbert import ModernBert
+from llmkit.models.families.mpnet import Mpnet
 from llmkit.models.families.roberta import Roberta
 from llmkit.models.families.t5 import T5
 
@@ -39,7 +44,20 @@ __all__ = [
 ]
 
 FAMILIES: Mapping[str, Family] = {
-    family.name: family for family in (Bert(), DistilBert(), Gpt2(), Lstm(), Roberta(), T5())
+    family.name: family
+    for family in (
+        Bert(),
+        DistilBert(),
+        Roberta(),
+        Electra(),
+        Albert(),
+        Deberta(),
+        Mpnet(),
+        ModernBert(),
+        Gpt2(),
+        Lstm(),
+        T5(),
+    )
 }
 
 
