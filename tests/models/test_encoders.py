@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from builders import (
     train,
     without_key_biases,
 )
+from tokenizers import decoders
 from transformers import (
     AutoModelForMaskedLM,
     AutoModelForQuestionAnswering,
@@ -27,10 +29,15 @@ from transformers import (
 )
 
 from llmkit.inference.engines.transformers import TransformersEngine
+from llmkit.inference.filling import _with_token, fill_texts
 from llmkit.models.adapters import add_adapter
+from llmkit.models.families import verb_of_class
 from llmkit.models.loading import load_model
 from llmkit.recipe.blocks import LoraBlock
 from llmkit.tasks.base import Task
+from llmkit.tasks.classification.inputs import TextInputs
+from llmkit.tasks.question_answering.windows import encode_pairs
+from llmkit.tasks.token_classification.subwords import subwords_of_texts, subwords_of_words
 
 AUTO = {
     "classification": AutoModelForSequenceClassification,
@@ -150,3 +157,65 @@ def test_a_body_without_a_head_is_fine_tuned_with_a_new_one(tmp_path: Path) -> N
         "pre_classifier.weight",
     }
     assert recipe_of("classification").FAMILIES[:2] == ("bert", "distilbert")
+
+
+@pytest.mark.parametrize(("family", "positions"), [("bert", 64), ("roberta", 64), ("mpnet", 64), ("modernbert", 64)])
+def test_the_window_is_what_the_model_can_read(family: str, positions: int) -> None:
+    loaded = tiny_model(family)
+    assert loaded.window == positions
+    ids = torch.full((1, positions), loaded.tokenizer.unk_token_id)
+    assert loaded.model(input_ids=ids).logits.shape == (1, 3)
+    if family == "roberta":
+        with pytest.raises((IndexError, RuntimeError)):
+            loaded.model(input_ids=torch.full((1, positions + 1), loaded.tokenizer.unk_token_id))
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_a_pair_is_encoded_as_its_tokenizer_does(family: str) -> None:
+    loaded = tiny_model(family, head="question-answering")
+    [pair] = encode_pairs(loaded, [("the stone", "old river moves")], overlap=2)
+    assert pair.sequences == [loaded.tokenizer("the stone", "old river moves")["input_ids"]]
+    inputs = TextInputs(loaded, pairs=True)
+    [row] = inputs.read(["the stone"], ["old river moves"])
+    assert inputs.whole(row) == pair.sequences[0]
+
+
+def test_words_of_byte_level_bpe_are_those_of_the_running_text() -> None:
+    tokenizer = tiny_model("roberta", head="token-classification").tokenizer
+    words = ["the", "stone", "moves", "\u00e9t\u00e9"]
+    [of_words] = subwords_of_words(tokenizer, [words])
+    text = " ".join(words)
+    assert of_words.ids == tokenizer(text, add_special_tokens=False)["input_ids"]
+    [of_text] = subwords_of_texts(tokenizer, [f" {text}  "])
+    assert [f" {text}  "[start:end] for start, end in of_text.spans] == words
+
+
+@pytest.mark.parametrize(
+    ("text", "filled"),
+    [("the <mask> walks", "the old walks"), ("<mask> walks", "old walks"), ("the<mask> walks", "the old walks")],
+)
+def test_a_filled_mask_of_roberta_leaves_one_space(text: str, filled: str) -> None:
+    loaded = tiny_model("roberta", head="masked-lm")
+    assert (
+        _with_token(*text.split("<mask>")[:1], "\u0120old", text.split("<mask>")[1], decoder=decoders.ByteLevel())
+        == filled
+    )
+    [filling] = fill_texts(
+        loaded, TransformersEngine(loaded, device=torch.device("cpu")), [text], top_k=1, overflow="window"
+    )
+    assert "<mask>" not in filling.masks[0].candidates[0].text
+
+
+@pytest.mark.parametrize("model_type", ["xlm-roberta", "camembert"])
+def test_types_with_the_architecture_of_roberta_have_classes_of_their_own(model_type: str, tmp_path: Path) -> None:
+    loaded = tiny_model("roberta", head="masked-lm", layers=2)
+    folder = saved(loaded, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    name = {"xlm-roberta": "XLMRoberta", "camembert": "Camembert"}[model_type]
+    changed = {**config, "model_type": model_type, "architectures": [f"{name}ForMaskedLM"]}
+    (folder / "config.json").write_text(json.dumps(changed))
+    opened = load_model(str(folder), head="masked-lm")
+    assert type(opened.model).__name__ == f"{name}ForMaskedLM"
+    ids = torch.tensor([loaded.tokenizer("the stone")["input_ids"]])
+    assert torch.equal(opened.model.eval()(input_ids=ids).logits, loaded.model.eval()(input_ids=ids).logits)
+    assert verb_of_class(f"{name}ForTokenClassification") == "tag"
