@@ -28,6 +28,7 @@ from transformers import (
     GPT2Config,
     GPT2ForSequenceClassification,
     GPT2LMHeadModel,
+    PreTrainedConfig,
     PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
@@ -192,7 +193,15 @@ def conversation(number: int, *, exchanges: int | None = None, system: bool | No
 @cache
 def _trained_tokenizer(family: str) -> PreTrainedTokenizerFast:
     texts = ["summarize: ", *(sentence(number) for number in range(60))]
-    vocab_size = {"bert": 120, "distilbert": 120, "gpt2": 300, "lstm": 120, "t5": 420}[family]
+    vocab_size = {
+        "bert": 120,
+        "distilbert": 120,
+        "gpt2": 300,
+        "lstm": 120,
+        "roberta": 300,
+        "modernbert": 300,
+        "t5": 420,
+    }.get(family, 120)
     return train_tokenizer(FAMILIES[family], texts, block=TokenizerBlock(vocab_size=vocab_size), max_tokens=None)
 
 
@@ -263,6 +272,13 @@ def tiny_model(
             elif head == "question-answering":
                 config.num_labels = 2
             model = FAMILIES[family].model_class(head or "classification")(config)
+        case "roberta" | "electra" | "albert" | "deberta" | "mpnet" | "modernbert":
+            config = _encoder_config(family, tokenizer, layers=layers, width=width, dropout=dropout, **named)
+            if head == "token-classification":
+                tokenizer.model_max_length = TAGGER_WINDOW
+            elif head == "question-answering":
+                config.num_labels = 2
+            model = FAMILIES[family].model_class(head or "classification")(config)
         case "gpt2":
             model = (GPT2ForSequenceClassification if head == "classification" else GPT2LMHeadModel)(
                 GPT2Config(
@@ -312,9 +328,46 @@ def tiny_model(
             )
     loaded = LoadedModel(model=model, tokenizer=tokenizer, family=FAMILIES[family], name=f"tiny-{family}")
     loaded.family.prepare(
-        model, tokenizer, head or ("classification" if family in ("bert", "distilbert") else "causal-lm")
+        model, tokenizer, head or ("classification" if "question-answering" in FAMILIES[family].heads else "causal-lm")
     )
     return loaded
+
+
+def _encoder_config(
+    family: str, tokenizer: PreTrainedTokenizerFast, *, layers: int, width: int, dropout: float, **keys: Any
+) -> PreTrainedConfig:
+    config_class = FAMILIES[family].model_class("classification").config_class
+    offset = tokenizer.pad_token_id + 1 if family in ("roberta", "mpnet") else 0
+    own: dict[str, Any] = {
+        "albert": {"embedding_size": width // 2, "classifier_dropout_prob": dropout},
+        "deberta": {
+            "relative_attention": True, "pos_att_type": "p2c|c2p", "position_buckets": 8, "norm_rel_ebd": "layer_norm",
+            "share_att_key": True, "position_biased_input": False, "type_vocab_size": 0, "pooler_dropout": dropout,
+        },
+        "electra": {"embedding_size": width // 2},
+        "modernbert": {
+            "embedding_dropout": dropout, "mlp_dropout": dropout, "attention_dropout": dropout, "local_attention": 8,
+            "cls_token_id": tokenizer.cls_token_id, "sep_token_id": tokenizer.sep_token_id,
+            "initializer_cutoff_factor": 2.0,
+        },
+        "roberta": {"type_vocab_size": 1},
+    }.get(family, {})  # fmt: skip
+    return config_class(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=2 * width,
+        max_position_embeddings=64 + offset,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+        initializer_range=0.2,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.cls_token_id,
+        eos_token_id=tokenizer.sep_token_id,
+        **own,
+        **keys,
+    )
 
 
 def recipe_of(name: TaskName, **keys: Any) -> Any:
@@ -363,11 +416,17 @@ def without_key_biases(task: Task) -> Task:
     """Freeze the biases of attention keys, for comparing weights: they shift all scores of a query alike, so their
     true gradient is 0, and Adam blows its rounding up to whole steps. The same for what shifts all starts, ends or choices."""
     shifts: dict[str, tuple[str, ...]] = {
-        "question-answering": ("qa_outputs.bias", "layer.0.output.LayerNorm.bias", "layer.0.output_layer_norm.bias"),
+        "question-answering": (
+            "qa_outputs.bias",
+            "layer.0.output.LayerNorm.bias",
+            "layer.0.output_layer_norm.bias",
+            "full_layer_layer_norm.bias",
+            "classifier.bias",
+        ),
         "multiple-choice": ("classifier.bias",),
     }
     for name, weight in task.loaded.model.named_parameters():
-        if name.endswith(("key.bias", "k_lin.bias", "c_attn.bias", *shifts.get(task.recipe.task, ()))):
+        if name.endswith(("key.bias", "k_lin.bias", "attn.k.bias", "c_attn.bias", *shifts.get(task.recipe.task, ()))):
             weight.requires_grad_(False)
     return task
 

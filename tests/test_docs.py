@@ -162,12 +162,24 @@ def default_cell(entry: dict[str, Any], *, written: str) -> str:
 def test_recipes_page_has_the_sizes_that_there_are() -> None:
     _, header, rows = next(table for table in tables("recipes.md") if table[1][0] == "family")
     shown = {row[0]: {name for name, cell in zip(header[1:], row[1:], strict=True) if cell} for row in rows}
-    assert shown == {family: set(sizes) for family, sizes in ((one.name, one.sizes) for one in FAMILIES.values())}
+    assert shown == {
+        family: set(sizes) for family, sizes in ((one.name, one.sizes) for one in FAMILIES.values()) if sizes
+    }
     for row in rows:
         for name, cell in zip(header[1:], row[1:], strict=True):
             if cell:
                 size = FAMILIES[row[0]].sizes[name]
                 assert cell.startswith(f"{size.layers} x {size.hidden}")
+
+
+def test_models_page_has_every_family_with_its_types_and_heads() -> None:
+    _, _, rows = next(table for table in tables("models.md") if table[1][0] == "family")
+    assert [code(row[0]) for row in rows] == [*FAMILIES]
+    for (_, types, heads, random), family in zip(rows, FAMILIES.values(), strict=True):
+        assert tuple(re.findall(r"`([\w-]+)`", types)) == family.model_types
+        encoder = ("classification", "embedding", "masked-lm", "question-answering", "token-classification")
+        assert set(re.findall(r"`([\w-]+)`", heads) or encoder) == set(family.heads)
+        assert random.startswith("yes") == bool(family.sizes)
 
 
 def test_recipes_page_has_the_own_metrics_of_each_task() -> None:

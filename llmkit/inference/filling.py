@@ -10,7 +10,9 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from tokenizers import decoders
 
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.loaded import LoadedModel
@@ -47,7 +49,7 @@ class MaskEngine(Protocol):
 @dataclass(frozen=True)
 class Candidate:
     token: str
-    """As in the vocabulary; `##` marks a subword that continues the previous word."""
+    """As in the vocabulary; `##` marks a subword that continues the previous word, and `Ġ` or `▁` a space."""
     probability: float
     """Over all the model's ids; special tokens, and ids that the tokenizer lacks, have a probability but are no candidates."""
     text: str
@@ -108,6 +110,7 @@ def fill_texts(
         raise UsageError(f"top_k is {top_k:,}; {loaded.name} can return 1 to {max_candidates:,} candidates for a mask.")
     rows = long_texts = 0
     unknown = UnknownCount(loaded.tokenizer)
+    decoder = loaded.tokenizer.backend_tokenizer.decoder
     try:
         for first_row, chunk in numbered_chunks(texts, size=FILL_CHUNK_ROWS):
             check_texts(chunk, first_row=first_row, may_be_empty=False)
@@ -125,7 +128,9 @@ def fill_texts(
             counts = unknown.add(chunk, names_are_text=loaded.tokenizer.split_special_tokens)
             for number, text in enumerate(chunk):
                 masks = zip(spans[number], tokens[number], strict=True)
-                yield Filling(text, [_filled(text, span, *mask) for span, mask in masks], counts[number])
+                yield Filling(
+                    text, [_filled(text, span, *mask, decoder=decoder) for span, mask in masks], counts[number]
+                )
         unknown.report()
     finally:
         if long_texts:
@@ -209,14 +214,28 @@ def _by_text(
     return tokens
 
 
-def _filled(text: str, span: tuple[int, int], truncated_tokens: int, tokens: Sequence[tuple[str, float]]) -> FilledMask:
+def _filled(
+    text: str, span: tuple[int, int], truncated_tokens: int, tokens: Sequence[tuple[str, float]], *, decoder: Any
+) -> FilledMask:
     start, end = span
-    candidates = [Candidate(token, share, _with_token(text[:start], token, text[end:])) for token, share in tokens]
+    candidates = [
+        Candidate(token, share, _with_token(text[:start], token, text[end:], decoder=decoder))
+        for token, share in tokens
+    ]
     return FilledMask(start, end - start, candidates, truncated_tokens)
 
 
-def _with_token(before: str, token: str, after: str) -> str:
-    """The text around the mask does not change; a subword that continues a word is attached to it."""
-    if token.startswith("##") and len(token) > 2:
-        return before.rstrip() + token[2:] + after
-    return before + token + after
+def _with_token(before: str, token: str, after: str, *, decoder: Any) -> str:
+    """The text around the mask does not change; a subword that continues a word is attached to it.
+
+    Args:
+        decoder: of the tokenizer; None for one that has none.
+    """
+    if decoder is None or isinstance(decoder, decoders.WordPiece):
+        if token.startswith("##") and len(token) > 2:
+            return before.rstrip() + token[2:] + after
+        return before + token + after
+    written: str = decoder.decode(["a", token]).removeprefix("a")  # the space before a word belongs to its first token
+    if not before or before[-1].isspace():
+        return (before + written[1:] if written[:1] == " " else before.rstrip() + written) + after
+    return before + written + after

@@ -59,8 +59,7 @@ class LoadedModel:
     @property
     def positions(self) -> int | None:
         """The most tokens that the model has positions for; None for T5, whose positions are relative."""
-        positions: int | None = getattr(self.model.config, "max_position_embeddings", None)
-        return positions
+        return self.family.positions(self.model.config)
 
     @property
     def window(self) -> int:

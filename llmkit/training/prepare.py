@@ -193,7 +193,7 @@ def _set_window(recipe: Recipe, loaded: LoadedModel) -> None:
     """Store the recipe's length limit in the tokenizer, so that inference uses the limit of training."""
     if recipe.window_tokens is None:
         return
-    positions = getattr(loaded.model.config, "max_position_embeddings", None)
+    positions = loaded.positions
     if positions is not None and recipe.window_tokens > positions:
         raise UsageError(
             f"the recipe asks for {recipe.window_tokens:,} tokens, but {loaded.name} has {positions:,} positions."

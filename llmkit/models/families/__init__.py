@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llmkit.errors import ModelError
+from llmkit.models.families.albert import Albert
 from llmkit.models.families.base import (
     LABELLED_HEADS,
     PEFT_TASKS,
@@ -17,9 +18,14 @@ from llmkit.models.families.base import (
     HeadVerb,
 )
 from llmkit.models.families.bert import Bert
+from llmkit.models.families.deberta import Deberta
 from llmkit.models.families.distilbert import DistilBert
+from llmkit.models.families.electra import Electra
 from llmkit.models.families.gpt2 import Gpt2
 from llmkit.models.families.lstm import Lstm
+from llmkit.models.families.modernbert import ModernBert
+from llmkit.models.families.mpnet import Mpnet
+from llmkit.models.families.roberta import Roberta
 from llmkit.models.families.t5 import T5
 
 __all__ = [
@@ -37,7 +43,22 @@ __all__ = [
     "verb_of_class",
 ]
 
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (Bert(), DistilBert(), Gpt2(), Lstm(), T5())}
+FAMILIES: Mapping[str, Family] = {
+    family.name: family
+    for family in (
+        Bert(),
+        DistilBert(),
+        Roberta(),
+        Electra(),
+        Albert(),
+        Deberta(),
+        Mpnet(),
+        ModernBert(),
+        Gpt2(),
+        Lstm(),
+        T5(),
+    )
+}
 
 
 def families_with(head: Head) -> tuple[str, ...]:
@@ -48,10 +69,15 @@ def families_with(head: Head) -> tuple[str, ...]:
 def verb_of_class(name: str) -> HeadVerb | None:
     """The command for a class in config.json; None if llmkit does not know the class.
 
-    mT5's classes are named like T5's, with a letter before.
+    Some types have classes that are named like another's, with letters before: mT5, XLM-RoBERTa.
     """
-    heads = (item for family in FAMILIES.values() for item in family.heads.items())
-    return next((VERBS[head] for head, known in heads if name.endswith(known)), None)
+    for family in FAMILIES.values():
+        for head, known in family.heads.items():
+            first = next(iter(family.class_prefixes.values()), "")
+            ends = (known, *(prefix + known.removeprefix(first) for prefix in family.class_prefixes.values()))
+            if name.endswith(ends):
+                return VERBS[head]
+    return None
 
 
 def family_of(model_type: object, *, name: str) -> Family:

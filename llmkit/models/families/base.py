@@ -102,6 +102,9 @@ class Family:
     """Values of `model_type` in config.json."""
     heads: ClassVar[Mapping[Head, str]]
     """The class in transformers for each supported head; the first is the main use."""
+    class_prefixes: ClassVar[Mapping[str, str]] = {}
+    """`model_type` -> the start of the names of its classes, where several types have classes of their own; the first
+    one's are in `heads`."""
     no_head: ClassVar[Mapping[Head, str]] = {}
     """Why the family lacks a head, for messages; may be empty."""
 
@@ -120,6 +123,8 @@ class Family:
     model_input_names: ClassVar[tuple[str, ...] | None] = None
     """Model inputs that a trained tokenizer returns; None for the library's default."""
     padding_side: ClassVar[Literal["left", "right"]] = "right"
+    separators: ClassVar[int] = 1
+    """Separators between the two texts of a pair."""
     cleans_up_spaces: ClassVar[bool] = True
     """Whether decoding may delete spaces before punctuation, if the tokenizer's config says so."""
 
@@ -167,7 +172,11 @@ class Family:
         import transformers
 
         self.check_head(head)
-        cls: type[PreTrainedModel] = getattr(transformers, self.heads[head])
+        name = self.heads[head]
+        if model_type is not None and model_type in self.class_prefixes:
+            first = next(iter(self.class_prefixes.values()))
+            name = self.class_prefixes[model_type] + name.removeprefix(first)
+        cls: type[PreTrainedModel] = getattr(transformers, name)
         return cls
 
     def check_head(self, head: Head) -> None:
@@ -228,6 +237,11 @@ class Family:
     def masked_lm_head(self, model: Any) -> VocabularyHead:
         """The head of a masked language model."""
         raise NotImplementedError
+
+    def positions(self, config: PreTrainedConfig) -> int | None:
+        """The most tokens that the model has positions for; None without a limit, as with relative positions."""
+        positions: int | None = getattr(config, "max_position_embeddings", None)
+        return positions
 
     def attention_width(self, config: PreTrainedConfig) -> int:
         """Width of all attention heads together; 0 without attention."""

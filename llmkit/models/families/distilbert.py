@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmkit.models.families.base import Family, LearningRates, VocabularyHead, initial_spread, square
-from llmkit.models.families.bert import BERT_TOKENS
+from llmkit.models.families.encoder import BERT_TOKENS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast

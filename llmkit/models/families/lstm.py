@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmkit.models.families.base import Family, Head, LearningRates
-from llmkit.models.families.bert import BERT_TOKENS
+from llmkit.models.families.encoder import BERT_TOKENS
 
 if TYPE_CHECKING:
     import torch

@@ -66,7 +66,7 @@ def _train(family: Family, texts: Iterable[str], block: TokenizerBlock) -> Token
     used = non_empty if block.max_characters is None else _sample(non_empty, most_characters=block.max_characters)
     match family.tokenizer:
         case "bpe":
-            tokenizer = train_bpe(used, block)
+            tokenizer = train_bpe(used, block, special=family.special_tokens)
         case "wordpiece":
             tokenizer = train_wordpiece(list(used), block)
         case "unigram":

@@ -98,7 +98,8 @@ def encode_pairs(
     encoded = []
     for question, context in pairs:
         (_, question_ids, of_question), (tokenized, ids, of_context) = questions[question], contexts[context]
-        head = [tokenizer.cls_token_id, *question_ids[:most], tokenizer.sep_token_id]
+        separators = [tokenizer.sep_token_id] * loaded.family.separators
+        head = [tokenizer.cls_token_id, *question_ids[:most], *separators]
         room = window - len(head) - 1
         if room < 1:
             raise ModelError(f"{loaded.name}: it reads {window} tokens, which leaves no room for a context.")

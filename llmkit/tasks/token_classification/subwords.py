@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from tokenizers import pre_tokenizers
+
 from llmkit.data.windows import default_overlap, window_starts
 from llmkit.errors import UsageError
 from llmkit.models.threads import locked_tokenizer
@@ -71,7 +73,8 @@ def subwords_of_words(tokenizer: PreTrainedTokenizerFast, sentences: Sequence[Se
             else subwords_of_words(tokenizer, [words])[0]
             for words in sentences
         ]
-    encoding = _encoded(tokenizer, [list(words) for words in sentences], pre_split=True)
+    texts = _with_spaces(sentences) if _is_byte_level(tokenizer) else [list(words) for words in sentences]
+    encoding = _encoded(tokenizer, texts, pre_split=True)
     return [
         _with_unknowns(
             encoding["input_ids"][index], encoding.word_ids(index), word_count=len(words), unk_id=tokenizer.unk_token_id
@@ -111,6 +114,8 @@ def subwords_of_texts(
         for subword, (word, (start, end)) in enumerate(
             zip(encoding.word_ids(index), encoding["offset_mapping"][index], strict=True)
         ):
+            if not text[start:end].strip() and word != previous:
+                continue  # white space alone, which byte-level BPE reads as a word
             if word != previous:
                 firsts.append(subword)
                 spans.append((start, end))
@@ -201,6 +206,17 @@ def _encoded(tokenizer: PreTrainedTokenizerFast, texts: Sequence[Any], *, pre_sp
             return_offsets_mapping=True,
             verbose=False,
         )
+
+
+def _is_byte_level(tokenizer: PreTrainedTokenizerFast) -> bool:
+    """Whether the space before a word belongs to its first token and is not added by the tokenizer itself."""
+    splitter = tokenizer.backend_tokenizer.pre_tokenizer
+    return isinstance(splitter, pre_tokenizers.ByteLevel) and not splitter.add_prefix_space
+
+
+def _with_spaces(sentences: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Words as they are in a text: all but the first after a space."""
+    return [[*words[:1], *(f" {word}" for word in words[1:])] for words in sentences]
 
 
 def _with_unknowns(ids: Sequence[int], word_ids: Sequence[int], *, word_count: int, unk_id: int) -> WordSubwords:

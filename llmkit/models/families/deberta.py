@@ -1,0 +1,25 @@
+"""DeBERTa v2 and v3 (He et al. 2021): content and relative positions attend to each other apart; no fused kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmkit.models.families.base import Family, LearningRates, VocabularyHead
+from llmkit.models.families.encoder import Encoder, heads_of
+
+
+class Deberta(Encoder):
+    name = "deberta"
+    model_types = ("deberta-v2",)
+    heads = heads_of("DebertaV2")
+    sizes = {}
+    learning_rates = LearningRates(pretrained=2e-5, random=1e-3, lora=4e-4)
+    other_parts = ("classifier", "cls", "lm_predictions", "mask_predictions", "pooler", "qa_outputs")
+    new_weights = (*Family.new_weights, "pooler.")
+    vocabulary = "cls.predictions.decoder."
+    lora_targets = ("query_proj", "value_proj")
+    has_pooler = False
+
+    def masked_lm_head(self, model: Any) -> VocabularyHead:
+        head = model.cls.predictions
+        return VocabularyHead(head.transform, head.decoder.weight, head.decoder.bias)
