@@ -16,7 +16,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constr
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-BENCHMARKS := classify_file summarize_file finetune pretrain_objectives corpus_memory
+BENCHMARKS := classify_file summarize_file finetune pretrain_objectives corpus_memory use_memory
 
 .PHONY: help install install-dev demo test smoke torture fuzz check format bench clean
 
