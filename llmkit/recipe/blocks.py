@@ -239,7 +239,7 @@ class TrainBlock(Block):
 
 
 class EvaluationBlock(Block):
-    every: Annotated[str, Field(pattern=r"^[1-9][0-9]* (epochs?|steps?)$")] = "1 epoch"
+    every: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8} (epochs?|steps?)$")] = "1 epoch"
     """How often to evaluate, such as `1 epoch` or `500 steps`; the last step is always evaluated."""
     metrics: Names | None = None
     """Metrics on the validation rows besides the loss; by default the task's."""

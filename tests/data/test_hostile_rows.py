@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from llmkit.data.fields import Fields
 from llmkit.data.sources import open_rows
 from llmkit.errors import UsageError
 from llmkit.models.chat import Messages, contents_of, newest_that_fit
+from llmkit.tasks.question_answering.locate import locate_answer
 
 RECIPE = "recipe: 1\nmodel: no/model/here\ndata: {{train: {train}, validation: 50%{more}}}\n{keys}\n"
 GROUPED = {
@@ -199,3 +201,38 @@ def test_a_prefix_of_a_million_characters_is_refused_in_the_recipe(tmp_path: Pat
     code, err = finetune(tmp_path, train=str(tmp_path / "a.csv"), keys=keys)
     assert code == 2
     says(err, "recipe.yaml:5:9", "prefix", "10,000")
+
+
+@pytest.mark.parametrize("metric", ["mcc", "confusion"])
+def test_a_table_of_ten_thousand_labels_is_refused(tmp_path: Path, metric: str) -> None:
+    for name in ("p.txt", "r.txt"):
+        (tmp_path / name).write_text("".join(f"label {number}\n" for number in range(10_000)))
+    options = ["--predictions", tmp_path / "p.txt", "--references", tmp_path / "r.txt", "--metric", metric]
+    outcome = llmkit("evaluate", *options)
+    assert outcome.code == 3
+    says(outcome.err, metric, "10,000", "2,000")
+
+
+def test_an_answer_is_where_it_is_alone_or_alone_nearest() -> None:
+    rng = random.Random(3)
+    for _ in range(3000):
+        context = "".join(rng.choices("ab ", k=rng.randint(1, 60)))
+        answer, start = rng.choice(["a", "ab", "aa", "b a"]), rng.choice([None, *range(70)])
+        places = [place for place in range(len(context)) if context.startswith(answer, place)]
+        if start is None:
+            found = places[0] if len(places) == 1 else None
+        else:
+            near = sorted((abs(place - start), place) for place in places)
+            alone = len(near) == 1 or (len(near) > 1 and near[0][0] < near[1][0] and near[0][0] <= 20)
+            found = start if start in places else near[0][1] if alone else None
+        expected = None if found is None else (found, found + len(answer))
+        assert locate_answer(context, answer, start) == expected, (context, answer, start)
+
+
+@pytest.mark.parametrize("every", ["9" * 5000 + " steps", "1234567890 epochs", "0 steps"])
+def test_an_interval_that_is_no_number_of_steps_is_refused_in_the_recipe(tmp_path: Path, every: str) -> None:
+    (tmp_path / "a.csv").write_text("text,label\na,b\n")
+    keys = f'task: classification\nevaluation: {{every: "{every}"}}'
+    code, err = finetune(tmp_path, train=str(tmp_path / "a.csv"), keys=keys)
+    assert code == 2
+    says(err, "recipe.yaml:5:21", "evaluation.every")

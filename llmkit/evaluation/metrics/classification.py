@@ -12,11 +12,14 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from llmkit.data.labels import in_order
+from llmkit.errors import DataError
 from llmkit.evaluation.metrics import multilabel
 from llmkit.evaluation.metrics.undefined import undefined
 from llmkit.tasks.base import Scores
 
 Ratio = Literal["precision", "recall", "f1"]
+_MOST_LABELS = 2000
+"""Of a table with a row and a column for each label."""
 
 
 def accuracy(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
@@ -55,7 +58,20 @@ def mcc(predictions: Sequence[str], references: Sequence[str]) -> Scores:
     if len(set(predictions)) == 1 or len(set(references)) == 1:
         side = "predictions" if len(set(predictions)) == 1 else "references"
         return undefined("mcc", f"all {side} are {(predictions if side == 'predictions' else references)[0]!r}")
+    _refuse_many("mcc", labels)
     return Scores({"mcc": float(matthews_corrcoef(_indices(references, labels), _indices(predictions, labels)))})
+
+
+def _refuse_many(metric: str, labels: Sequence[str]) -> None:
+    """
+    Raises:
+        DataError: so many labels that a table with a row and a column for each would fill the memory.
+    """
+    if len(labels) > _MOST_LABELS:
+        raise DataError(
+            f"{metric}: {len(labels):,} different labels; it compares each with each, and takes {_MOST_LABELS:,} at most. "
+            "Use accuracy or f1, or exact_text or rouge if these are texts."
+        )
 
 
 def confusion(predictions: Sequence[str], references: Sequence[str]) -> Scores:
@@ -67,6 +83,7 @@ def confusion(predictions: Sequence[str], references: Sequence[str]) -> Scores:
     from sklearn.metrics import confusion_matrix
 
     labels = _labels(predictions, references)
+    _refuse_many("confusion", labels)
     # At least two columns, of which the second may be removed again: scikit-learn warns about a table of one label.
     matrix = confusion_matrix(
         _indices(references, labels), _indices(predictions, labels), labels=list(range(max(2, len(labels))))

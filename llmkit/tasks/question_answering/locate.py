@@ -18,25 +18,20 @@ def locate_answer(context: str, text: str, start: int | None) -> tuple[int, int]
         None where it does not occur, or it is not clear which occurrence is meant.
     """
     answer = text.strip()
-    starts = _occurrences(context, answer)
-    if start is None:
-        return (starts[0], starts[0] + len(answer)) if len(starts) == 1 else None
-    expected = start + len(text) - len(text.lstrip())
-    if context.startswith(answer, expected):
+    expected = None if start is None else start + len(text) - len(text.lstrip())
+    if expected is not None and context.startswith(answer, expected):
         return expected, expected + len(answer)
-    distances = sorted((abs(position - expected), position) for position in starts)
-    nearest_alone = len(starts) > 1 and distances[0][0] < distances[1][0] and distances[0][0] <= NEARBY_CHARACTERS
-    if len(starts) == 1 or nearest_alone:
+    first = context.find(answer)
+    if first < 0:
+        return None
+    position = first
+    if context.find(answer, first + 1) >= 0:  # it occurs more than once
+        if expected is None:
+            return None
+        before, after = context.rfind(answer, 0, expected + len(answer) - 1), context.find(answer, expected + 1)
+        distances = sorted((abs(place - expected), place) for place in (before, after) if place >= 0)
+        equally_near = len(distances) == 2 and distances[0][0] == distances[1][0]
+        if equally_near or distances[0][0] > NEARBY_CHARACTERS:
+            return None
         position = distances[0][1]
-        return position, position + len(answer)
-    return None
-
-
-def _occurrences(context: str, answer: str) -> list[int]:
-    """All starts, overlapping ones too."""
-    starts = []
-    position = context.find(answer)
-    while position >= 0:
-        starts.append(position)
-        position = context.find(answer, position + 1)
-    return starts
+    return position, position + len(answer)
