@@ -73,8 +73,6 @@ def fault_in(messages: Messages, *, last: Literal["user", "assistant"]) -> str |
             return f"message {number}: the role is {role}, expected {expected}; user and assistant must alternate"
         if not message["content"].strip():
             return f"message {number}: the {role}'s content is empty"
-    if last == "assistant" and (too_long := _too_long(messages)):
-        return too_long
     if last == "assistant" and not any(message["role"] == "assistant" for message in turns):
         return "no message is from the assistant, so there is no answer to learn"
     if not turns or turns[-1]["role"] != last:
@@ -83,8 +81,9 @@ def fault_in(messages: Messages, *, last: Literal["user", "assistant"]) -> str |
     return None
 
 
-def _too_long(messages: Messages) -> str | None:
-    """To locate the answers, each beginning of a conversation is rendered: time and memory are quadratic."""
+def fault_of_length(messages: Messages) -> str | None:
+    """Why the answers of a conversation cannot be located: each of its beginnings is rendered for that, in quadratic time
+    and memory. None where they can."""
     characters = sum(len(message["content"]) + _MESSAGE_CHARACTERS for message in messages)
     if len(messages) * characters <= _MAX_RENDERED_CHARACTERS:
         return None

@@ -262,3 +262,11 @@ def test_the_system_text_is_exchanged_and_outlives_a_reset() -> None:
     assert talk.messages == [{"role": "system", "content": "be brief"}]
     talk.set_system(" ")
     assert talk.messages == []
+
+
+def test_a_saved_conversation_of_thousands_of_messages_is_gone_on_with(here: Path, tmp_path: Path) -> None:
+    turns = [{"role": ("user", "assistant")[number % 2], "content": f"goal {number}"} for number in range(5000)]
+    (tmp_path / "long.json").write_text(json.dumps({"messages": turns}))
+    outcome = llmkit("chat", "--load", tmp_path / "long.json", "--max-new-tokens", "2", stdin=b"ball\n")
+    assert outcome.code == 0, outcome.err
+    says(outcome.err, "messages are not read")

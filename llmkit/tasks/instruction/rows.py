@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from llmkit.errors import RowError
-from llmkit.models.chat import Messages, fault_in
+from llmkit.models.chat import Messages, fault_in, fault_of_length
 
 if TYPE_CHECKING:
     from llmkit.data.rows import Row
@@ -21,7 +21,7 @@ def messages_of(row: Row) -> Messages:
     fields = row.fields
     if "messages" in fields:
         messages: Messages = fields["messages"]
-        fault = fault_in(messages, last="assistant")
+        fault = fault_of_length(messages) or fault_in(messages, last="assistant")
         if fault is not None:
             raise RowError(
                 row.place, f"{fault}.", reason="a conversation in another order or too long, or an empty message"
