@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import gzip
-import io
 import json
 import os
 import random
@@ -29,12 +28,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from builders import model_for
 from fuzz_seeds import CONLL, CONLLU, RECIPES, ROWS, SCORES, SENTENCES, SETTINGS, SQUAD
-from mutations import as_csv, as_json, changed_value, mutated, odd_value
+from mutations import as_csv, as_json, as_parquet, changed_value, mutated, odd_value
 from published_models import published_folder
 from tiny_recipes import CLASSIFY, Outcome, llmkit, rows, write_jsonl
 
@@ -176,7 +173,7 @@ def _table(records: list[dict[str, Any]], rng: random.Random, *, name: str) -> t
     if kind in ("csv", "tsv"):
         content = as_csv(records, rng, delimiter=rng.choice((",", "\t", ";")) if odd else ",")
     elif kind == "parquet":
-        content = _parquet(records, rng, odd=odd)
+        content = as_parquet(records, rng, odd=odd)
     else:
         values: Any = changed_value(records, rng) if odd else records
         values = values if isinstance(values, list) else [values]
@@ -187,38 +184,6 @@ def _table(records: list[dict[str, Any]], rng: random.Random, *, name: str) -> t
         content = gzip.compress(content)
         return f"{name}.{kind}.gz", content if rng.random() < 0.5 else mutated(content, rng)
     return f"{name}.{kind}", content
-
-
-def _parquet(records: list[dict[str, Any]], rng: random.Random, *, odd: bool) -> bytes:
-    """A table of which one column has another type, where `odd`."""
-    columns: dict[str, Any] = {key: [record[key] for record in records] for key in records[0]}
-    key, count = rng.choice(list(columns)), len(records)
-    arrays = {name: pa.array(values) for name, values in columns.items()}
-    if odd:
-        arrays[key] = rng.choice(_ODD_ARRAYS)(count)
-    file = io.BytesIO()
-    pq.write_table(pa.table(arrays), file)
-    return file.getvalue()
-
-
-_ODD_ARRAYS: Sequence[Callable[[int], Any]] = (
-    lambda count: pa.array([1.0] * count),
-    lambda count: pa.array([float("nan")] * count),
-    lambda count: pa.array([None] * count, pa.string()),
-    lambda count: pa.nulls(count),
-    lambda count: pa.array([b"\xff"] * count),
-    lambda count: pa.array(range(count), pa.timestamp("ns")),
-    lambda count: pa.array(range(count), pa.date32()),
-    lambda count: pa.array(range(count), pa.duration("s")),
-    lambda count: pa.array([str(number) for number in range(count)]).cast(pa.decimal128(9, 2)),
-    lambda count: pa.array(["a"] * count).dictionary_encode(),
-    lambda count: pa.array([{"a": 1}] * count),
-    lambda count: pa.array([[("a", 1)]] * count, pa.map_(pa.string(), pa.int64())),
-    lambda count: pa.array([[[1]]] * count),
-    lambda count: pa.array([True] * count),
-    lambda count: pa.array([2**63] * count, pa.uint64()),
-    lambda count: pa.array(["a", *[None] * (count - 1)], pa.large_string()),
-)
 
 
 def _rows(rng: random.Random, folder: Path) -> Case:

@@ -9,6 +9,9 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 NESTED = "[" * 3000 + "]" * 3000
 TOKENS: Sequence[bytes] = (
     b"\0", b"\xff", b"\xc3", b"\xef\xbb\xbf", b"\xff\xfe", b"\xed\xa0\x80", b"\xe2\x80\xa8", b"\r", b"\r\n", b"\n\n", b"\t",
@@ -139,3 +142,35 @@ def as_csv(records: Sequence[dict[str, Any]], rng: random.Random, *, delimiter: 
     writer = csv.writer(file, delimiter=delimiter, quoting=quoting, lineterminator=rng.choice(("\n", "\r\n")))
     writer.writerows([cell if isinstance(cell, str) else json.dumps(cell) for cell in row] for row in rows)
     return file.getvalue().encode("utf-8", "surrogatepass")
+
+
+def as_parquet(records: list[dict[str, Any]], rng: random.Random, *, odd: bool) -> bytes:
+    """A table of which one column has another type, where `odd`."""
+    columns: dict[str, Any] = {key: [record[key] for record in records] for key in records[0]}
+    key, count = rng.choice(list(columns)), len(records)
+    arrays = {name: pa.array(values) for name, values in columns.items()}
+    if odd:
+        arrays[key] = rng.choice(_ODD_ARRAYS)(count)
+    file = io.BytesIO()
+    pq.write_table(pa.table(arrays), file)
+    return file.getvalue()
+
+
+_ODD_ARRAYS: Sequence[Callable[[int], Any]] = (
+    lambda count: pa.array([1.0] * count),
+    lambda count: pa.array([float("nan")] * count),
+    lambda count: pa.array([None] * count, pa.string()),
+    lambda count: pa.nulls(count),
+    lambda count: pa.array([b"\xff"] * count),
+    lambda count: pa.array(range(count), pa.timestamp("ns")),
+    lambda count: pa.array(range(count), pa.date32()),
+    lambda count: pa.array(range(count), pa.duration("s")),
+    lambda count: pa.array([str(number) for number in range(count)]).cast(pa.decimal128(9, 2)),
+    lambda count: pa.array(["a"] * count).dictionary_encode(),
+    lambda count: pa.array([{"a": 1}] * count),
+    lambda count: pa.array([[("a", 1)]] * count, pa.map_(pa.string(), pa.int64())),
+    lambda count: pa.array([[[1]]] * count),
+    lambda count: pa.array([True] * count),
+    lambda count: pa.array([2**63] * count, pa.uint64()),
+    lambda count: pa.array(["a", *[None] * (count - 1)], pa.large_string()),
+)
