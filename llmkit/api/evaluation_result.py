@@ -60,20 +60,26 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
     return checked
 
 
-def save_evaluation(run: Run, evaluation: Evaluation, *, name: str, references: Sequence[Any]) -> None:
-    """Write the scores and every prediction with its reference into the run's folder `evaluation/`."""
+def save_evaluation(
+    run: Run, evaluation: Evaluation, *, name: str, references: Sequence[Any], bad_rows: Iterable[bytes] | None = None
+) -> None:
+    """Write scores, every prediction with its reference, and rows that were left out, into the run's `evaluation/`.
+
+    The scores are written last, and the old ones are deleted first: after a kill, no scores stand beside the files of
+    another evaluation.
+    """
     folder = run.folder / "evaluation"
     folder.mkdir(exist_ok=True)
-    write_json(folder / f"{name}.json", evaluation_record(evaluation))
-    if evaluation.predictions:
-        pairs = zip(evaluation.predictions, references, strict=True)
-        lines = (
-            json.dumps({"prediction": prediction, "reference": reference}, ensure_ascii=False) + "\n"
-            for prediction, reference in pairs
-        )
+    pairs = zip(evaluation.predictions, references, strict=True) if evaluation.predictions else ()
+    lines = [
+        json.dumps({"prediction": prediction, "reference": reference}, ensure_ascii=False) + "\n"
+        for prediction, reference in pairs
+    ]
+    left_out = None if bad_rows is None else b"".join(bad_rows)
+    for kind in ("json", "predictions.jsonl", "bad_rows.jsonl"):
+        (folder / f"{name}.{kind}").unlink(missing_ok=True)
+    if lines:
         replace_file(folder / f"{name}.predictions.jsonl", "".join(lines).encode())
-
-
-def save_bad_rows(run: Run, lines: Iterable[bytes], *, name: str) -> None:
-    """Write the rows that were left out into the run's folder `evaluation/`."""
-    replace_file(run.folder / "evaluation" / f"{name}.bad_rows.jsonl", b"".join(lines))
+    if left_out is not None:
+        replace_file(folder / f"{name}.bad_rows.jsonl", left_out)
+    write_json(folder / f"{name}.json", evaluation_record(evaluation))

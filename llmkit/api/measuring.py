@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmkit.api.evaluation_result import Evaluation, save_bad_rows, save_evaluation
+from llmkit.api.evaluation_result import Evaluation, save_evaluation
 from llmkit.api.evaluation_rows import check_fields, evaluation_rows
 from llmkit.api.neighbours import evaluate_embeddings
 from llmkit.data.bad_rows import json_lines, reason_counts
@@ -127,9 +127,8 @@ def _evaluate(model: str | None, request: _Request) -> Evaluation:
     evaluation = Evaluation(name, description, examples.rows, scores, predictions, comparison, mapped or None, bad_rows)
     if run is not None:
         file_name = "data" if data else description.split()[0]
-        save_evaluation(run, evaluation, name=file_name, references=examples.references)
-        if bad_rows is not None:
-            save_bad_rows(run, json_lines(rows.source.bad_rows()), name=file_name)
+        left_out = None if bad_rows is None else json_lines(rows.source.bad_rows())
+        save_evaluation(run, evaluation, name=file_name, references=examples.references, bad_rows=left_out)
     return evaluation
 
 

@@ -27,7 +27,7 @@ def publish(run: Run, store: CheckpointStore, prepared: Prepared) -> None:
     lora, adapter = prepared.recipe.train.lora, task.loaded.adapter
     base = adapter.base if adapter is not None and lora is not None and lora.save == "adapter" else None
     card = model_card(
-        run.manifest(),
+        {**run.manifest(), "targets": prepared.data.get("targets")},
         recipe=dump_recipe(prepared.recipe),
         scores=scores,
         use=task.recipe.USE.format(model="FOLDER"),

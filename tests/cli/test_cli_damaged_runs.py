@@ -109,8 +109,11 @@ def test_a_finished_run_with_a_damaged_record_is_named(own_runs: Path, change: d
     says(outcome.err, "error[run]", f"{RUN}/run.json", *change)
 
 
-def test_metrics_without_their_times_do_not_stop_the_end_of_a_training(own_runs: Path) -> None:
+def test_records_that_nothing_needs_do_not_stop_the_end_of_a_training(own_runs: Path) -> None:
+    """Times in metrics.jsonl, and the scale of a regression in the record of a classifier."""
     weights = unfinish()
+    content = json.loads((RUN / "run.json").read_text())
+    (RUN / "run.json").write_text(json.dumps({**content, "targets": "x", "replanned": [{"from": "x"}]}))
     path = RUN / "metrics.jsonl"
     path.write_text(path.read_text().replace("train/seconds", "train/seconde"))
     outcome = llmkit("finetune", "--resume", RUN)
@@ -118,10 +121,14 @@ def test_metrics_without_their_times_do_not_stop_the_end_of_a_training(own_runs:
     assert (RUN / "model/model.safetensors").read_bytes() == weights
 
 
-def test_an_entry_of_data_json_that_is_damaged_is_not_blamed_on_the_rows(own_runs: Path) -> None:
+@pytest.mark.parametrize("key", ["name", "sha256"])
+def test_an_entry_of_data_json_that_is_damaged_is_not_blamed_on_the_rows(own_runs: Path, key: str) -> None:
     unfinish()
     path = RUN / "data.json"
-    path.write_text(path.read_text().replace('"rows.jsonl"', '"rowz.jsonl"'))
+    content = json.loads(path.read_text())
+    table = content["sources"]["train"][0]
+    table[key] = f"{table[key][:-1]}{'1' if table[key][-1] == '0' else '0'}"
+    path.write_text(json.dumps(content))
     outcome = llmkit("finetune", "--resume", RUN)
     assert outcome.code == 3, outcome.err
     says(outcome.err, "error[data]", path, "rows.jsonl")

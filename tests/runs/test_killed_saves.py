@@ -1,7 +1,8 @@
-"""A kill before any call that changes files leaves the old checkpoint or model, or the new one."""
+"""A kill before any call that changes files leaves the old or the new checkpoint, model or evaluation."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,8 +13,10 @@ from builders import store_in, tiny_model
 from empty_runs import create_run
 from killed_at import Counter
 
+from llmkit.api.evaluation_result import Evaluation, save_evaluation
 from llmkit.atomic import verify_folder
 from llmkit.runs.folder import Run
+from llmkit.tasks.base import Scores
 from llmkit.training.checkpoints import progress_of
 from llmkit.training.optimizer import adamw
 from llmkit.training.progress import Progress
@@ -78,3 +81,28 @@ def test_a_model_is_the_old_or_the_new_one_after_a_kill_at_any_call_of_its_publi
         assert sorted(path.name for path in run.folder.iterdir()) == ["checkpoints", "lock", "model", "run.json"]
     assert steps == sorted(steps)
     assert (steps[0], steps[-1]) == (1, 2)
+
+
+def evaluation_of(number: int) -> Evaluation:
+    scores = Scores(values={"accuracy": float(number)}, details={})
+    return Evaluation(model=None, data="rows", rows=2, scores=scores, predictions=[f"{number}"] * 2)
+
+
+def test_scores_stand_beside_their_own_predictions_after_a_kill_at_any_call_of_their_saving(tmp_path: Path) -> None:
+    original = create_run(tmp_path / "original")
+    save_evaluation(original, evaluation_of(1), name="data", references=["a", "b"], bad_rows=[b"old"])
+    folder = Run(tmp_path / "run").folder / "evaluation"
+
+    def save() -> None:
+        save_evaluation(Run(tmp_path / "run"), evaluation_of(2), name="data", references=["a", "b"])
+
+    numbers = []
+    for _ in killed_before_each_call(folder.parent, save, original=original.folder):
+        if (folder / "data.json").exists():
+            number = int(json.loads((folder / "data.json").read_text())["scores"]["accuracy"])
+            lines = (folder / "data.predictions.jsonl").read_text().splitlines()
+            assert {json.loads(line)["prediction"] for line in lines} == {f"{number}"}
+            assert (folder / "data.bad_rows.jsonl").exists() == (number == 1)
+            numbers.append(number)
+    assert numbers == sorted(numbers)
+    assert (numbers[0], numbers[-1]) == (1, 2)

@@ -218,6 +218,7 @@ def main() -> None:
         every = list(cases())
         if options.kills < KILLS_A_RUN * len(every):
             random.Random(options.seed).shuffle(every)
+            every.sort(key=lambda case: case.processes == 1)  # those of several processes are always there
         chosen = list(islice(cycle(every), -(-options.kills // KILLS_A_RUN)))
         differing = kills = 0
         with ProcessPoolExecutor(options.workers, mp_context=get_context("fork")) as pool:
