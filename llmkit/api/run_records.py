@@ -10,7 +10,7 @@ from llmkit.recipe.loading import dump_recipe
 from llmkit.runs.environment import environment, git_commit
 from llmkit.runs.folder import Run, write_json
 from llmkit.training.prepared import Prepared
-from llmkit.training.progress import Evaluated, Event, Saved, StepResult
+from llmkit.training.progress import Evaluated, Event, MicroBatchesReduced, Saved, StepResult
 
 
 def describe_training(run: Run, prepared: Prepared, *, bad_rows: bytes | None) -> None:
@@ -46,6 +46,7 @@ def describe_training(run: Run, prepared: Prepared, *, bad_rows: bytes | None) -
         precision={"format": prepared.precision.format, "reason": prepared.precision.reason},
         device=str(accelerator.device),
         world_size=world_size,
+        micro_batch_tokens=prepared.micro_batch_tokens,
         resumed_from=prepared.checkpoint.step if prepared.checkpoint else None,
     )
 
@@ -62,7 +63,7 @@ def _replanned(run: Run, prepared: Prepared) -> dict[str, Any]:
 
 
 def record_event(run: Run, event: Event) -> None:
-    """Write a line of the run's metrics.jsonl, which is durable with each checkpoint."""
+    """Write a line of the run's metrics.jsonl, which is durable with each checkpoint; or a key of its run.json."""
     if isinstance(event, StepResult):
         values: dict[str, Any] = {
             "train/loss": event.loss,
@@ -76,6 +77,8 @@ def record_event(run: Run, event: Event) -> None:
         run.log(event.step, values)
     elif isinstance(event, Evaluated):
         run.log(event.step, {f"evaluation/{name}": value for name, value in event.scores.values.items()})
+    elif isinstance(event, MicroBatchesReduced):
+        run.update(micro_batch_tokens=event.micro_batch_tokens)
     elif isinstance(event, Saved):
         run.sync_metrics()
 
