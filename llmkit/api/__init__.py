@@ -58,7 +58,7 @@ from llmkit.tasks.multiple_choice.predict import Choice
 from llmkit.tasks.question_answering.predict import Answer
 from llmkit.tasks.token_classification.predict import Tagging
 from llmkit.training.prepared import Prepared
-from llmkit.training.progress import Evaluated, Saved, StepResult
+from llmkit.training.progress import Evaluated, Event, MicroBatchesReduced, Saved, StepResult
 
 __all__ = [
     "Answer",
@@ -71,6 +71,7 @@ __all__ = [
     "EmbedOptions",
     "Evaluated",
     "Evaluation",
+    "Event",
     "FilledMask",
     "Filling",
     "Finetuned",
@@ -78,6 +79,7 @@ __all__ = [
     "Generation",
     "InputRow",
     "Merged",
+    "MicroBatchesReduced",
     "Model",
     "Plotted",
     "Prepared",

@@ -7,10 +7,11 @@ from typing import Any
 
 from llmkit.atomic import replace_file
 from llmkit.recipe.loading import dump_recipe
-from llmkit.runs.environment import environment, git_commit
+from llmkit.runs.environment import git_commit
 from llmkit.runs.folder import Run, write_json
+from llmkit.training.environment import training_environment
 from llmkit.training.prepared import Prepared
-from llmkit.training.progress import Evaluated, Event, Saved, StepResult
+from llmkit.training.progress import Evaluated, Event, MicroBatchesReduced, Saved, StepResult
 
 
 def describe_training(run: Run, prepared: Prepared, *, bad_rows: bytes | None) -> None:
@@ -20,12 +21,11 @@ def describe_training(run: Run, prepared: Prepared, *, bad_rows: bytes | None) -
         bad_rows: the rows that are left out, for bad_rows.jsonl.
     """
     accelerator = prepared.accelerator
-    world_size = accelerator.num_processes
-    machine = environment(device=str(accelerator.device), world_size=world_size)
+    machine = training_environment(accelerator, prepared.precision)
     # Before the recipe: an interruption in between must not leave a longer recipe in a finished run.
     run.update(status="running", total_steps=prepared.plan.total_steps, **_replanned(run, prepared))
     replace_file(run.recipe, dump_recipe(prepared.recipe).encode())
-    write_json(run.folder / "env.json", {**machine, "precision": prepared.precision.format})
+    write_json(run.folder / "env.json", machine)
     write_json(run.folder / "data.json", prepared.data)
     if bad_rows is not None:
         replace_file(run.bad_rows, bad_rows)
@@ -45,7 +45,8 @@ def describe_training(run: Run, prepared: Prepared, *, bad_rows: bytes | None) -
         checks="off" if prepared.checks is None else dict(prepared.checks),
         precision={"format": prepared.precision.format, "reason": prepared.precision.reason},
         device=str(accelerator.device),
-        world_size=world_size,
+        world_size=accelerator.num_processes,
+        micro_batch_tokens=prepared.micro_batch_tokens,
         resumed_from=prepared.checkpoint.step if prepared.checkpoint else None,
     )
 
@@ -62,7 +63,7 @@ def _replanned(run: Run, prepared: Prepared) -> dict[str, Any]:
 
 
 def record_event(run: Run, event: Event) -> None:
-    """Write a line of the run's metrics.jsonl, which is durable with each checkpoint."""
+    """Write a line of the run's metrics.jsonl, which is durable with each checkpoint; or a key of its run.json."""
     if isinstance(event, StepResult):
         values: dict[str, Any] = {
             "train/loss": event.loss,
@@ -76,6 +77,8 @@ def record_event(run: Run, event: Event) -> None:
         run.log(event.step, values)
     elif isinstance(event, Evaluated):
         run.log(event.step, {f"evaluation/{name}": value for name, value in event.scores.values.items()})
+    elif isinstance(event, MicroBatchesReduced):
+        run.update(micro_batch_tokens=event.micro_batch_tokens)
     elif isinstance(event, Saved):
         run.sync_metrics()
 

@@ -74,6 +74,10 @@ def train_into(run: Run, prepared: Prepared, report: Callable[[Event], None]) ->
 def train(prepared: Prepared, store: CheckpointStore | None, record: Callable[[Event], None] | None) -> None:
     """Run the loop to its end, on every process."""
     recipe, task, accelerator = prepared.recipe, prepared.task, prepared.accelerator
+    settings = recipe.train
+    if prepared.micro_batch_tokens is not None:
+        settings = settings.model_copy(update={"micro_batch_tokens": prepared.micro_batch_tokens})
+        logger.info("micro_batch_tokens: %s, since memory did not suffice for more", f"{prepared.micro_batch_tokens:,}")
     engine = TransformersEngine(task.loaded, device=accelerator.device)
 
     def validate() -> Scores:
@@ -87,7 +91,7 @@ def train(prepared: Prepared, store: CheckpointStore | None, record: Callable[[E
             task,
             examples=prepared.train,
             plan=prepared.plan,
-            train=recipe.train,
+            train=settings,
             accelerator=accelerator,
             validation=Validation(validate, best=prepared.best, patience=recipe.evaluation.patience),
             store=store,

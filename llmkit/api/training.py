@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -169,6 +169,8 @@ class _Start:
                 "Restore it from a copy, or train again from step 0 with --restart."
             )
         prepared = prepare(self.recipe, splits, labels=labels, checkpoint=checkpoint, resumed=resumed)
+        if resumed is not None and self.trained_recipe.train.micro_batch_tokens == self.recipe.train.micro_batch_tokens:
+            prepared = replace(prepared, micro_batch_tokens=resumed.manifest().get("micro_batch_tokens"))
         if resumed is not None and self.replanned:
             check_plan(resumed, old=self.trained_recipe, prepared=prepared)
         elif resumed is not None:

@@ -15,7 +15,7 @@ from llmkit.cli.messages import print_line
 from llmkit.cli.output import one_line, shown
 
 if TYPE_CHECKING:
-    from llmkit.api import Begun, Evaluated, Finetuned, Prepared, Saved, StepResult
+    from llmkit.api import Begun, Evaluated, Event, Finetuned, Prepared, StepResult
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SMOOTHING = 0.9
@@ -42,7 +42,7 @@ class TrainingDisplay:
                 self._bar.stop()
             self._bar = None
 
-    def __call__(self, event: Begun | StepResult | Evaluated | Saved) -> None:
+    def __call__(self, event: Begun | Event) -> None:
         from llmkit.api import Begun, Evaluated, StepResult  # needs torch, which is loaded by now
 
         if isinstance(event, Begun):

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from llmkit.data.rows import Row
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -75,6 +77,10 @@ class Examples:
     """What predictions are compared with, one per row; empty for tasks measured by their loss alone."""
     sources: Sequence[Any] = ()
     """What predictions are made from besides ids, such as the context of an answer; one per row, or empty."""
+    places: Sequence[str] = ()
+    """Where each row stands, `reviews.csv:7`; one per row, or empty."""
+    corpus: Iterable[Row] = ()
+    """The rows that the blocks of a stream of tokens were cut from, to be read again; empty for other tasks."""
     row_of: NDArray[np.int64] | None = None
     """(N,) the row of each example, ascending, if a row can give several examples; None if each gives exactly one."""
     aligned: frozenset[str] = frozenset()
@@ -128,11 +134,13 @@ class Examples:
         columns = {name: column.take(examples) for name, column in self.columns.items()}
         references = [self.references[index] for index in indices] if self.references else ()
         sources = [self.sources[index] for index in indices] if self.sources else ()
+        places = [self.places[index] for index in indices] if self.places else ()
         row_of = None if self.row_of is None else np.repeat(np.arange(len(by_row)), [len(row) for row in by_row])
         return Examples(
             columns=columns,
             references=references,
             sources=sources,
+            places=places,
             row_of=row_of,
             aligned=self.aligned,
             writing=self.writing,
@@ -154,12 +162,16 @@ class ExampleBuilder:
         """Examples of each row."""
         self._references: list[Any] = []
         self._sources: list[Any] = []
+        self._places: list[str] = []
 
-    def add(self, columns: Mapping[str, Sequence[Sequence[int]]], *, reference: Any, source: Any = None) -> None:
+    def add(
+        self, columns: Mapping[str, Sequence[Sequence[int]]], *, reference: Any, place: str = "", source: Any = None
+    ) -> None:
         """Add a row.
 
         Args:
             columns: for each column the sequences of ids of the row's examples, of which there can be any number.
+            place: where the row stands; of all rows or of none.
             source: see `Examples.sources`; for all rows or for none.
         """
         import numpy as np
@@ -170,6 +182,7 @@ class ExampleBuilder:
             self._columns[name] += [np.asarray(sequence, dtype=np.int32) for sequence in sequences]
         self._counts.append(len(columns["input_ids"]))
         self._references.append(reference)
+        self._places.append(place)
         if source is not None:
             self._sources.append(source)
 
@@ -181,6 +194,7 @@ class ExampleBuilder:
             columns={name: Ragged.of(sequences) for name, sequences in self._columns.items()},
             references=self._references,
             sources=self._sources,
+            places=self._places if all(self._places) else (),
             row_of=None if one_example_each else np.repeat(np.arange(len(self._counts)), self._counts),
             aligned=self._aligned,
         )

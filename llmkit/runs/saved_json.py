@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from llmkit.errors import RunError
 
@@ -44,6 +44,7 @@ class RunManifest(_Saved):
     finished: str | None = None
     total_steps: int | None = None
     training_seconds: float | int = 0
+    micro_batch_tokens: int | None = Field(default=None, ge=1)
     replanned: list[dict[str, Any]] = []
     best: Best | None = None
 

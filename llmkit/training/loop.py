@@ -9,17 +9,19 @@ from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from torch.nn.parallel import DistributedDataParallel
 
 from llmkit.data.examples import Examples
-from llmkit.errors import InterruptedRun
+from llmkit.errors import InterruptedRun, MachineError
 from llmkit.evaluation.metrics import is_better
 from llmkit.models.cpu import speed_up_on_cpu
 from llmkit.models.layers import recompute_activations
 from llmkit.recipe.blocks import TrainBlock
 from llmkit.tasks.base import Scores, Task
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore, restore, scaler_state
+from llmkit.training.memory import is_out_of_memory
 from llmkit.training.optimizer import adamw
-from llmkit.training.progress import Evaluated, Event, Progress, Saved, StepResult
+from llmkit.training.progress import Evaluated, Event, MicroBatchesReduced, Progress, Saved, StepResult
 from llmkit.training.saving import Saver
 from llmkit.training.schedule import Plan
 from llmkit.training.step import LossModule, Stepper
@@ -70,7 +72,10 @@ def fit(
         step = progress.step
         learning_rate = plan.learning_rate(step, schedule=train.schedule)
         task.loaded.model.train()
+        fitting = stepper.micro_batch_tokens
         totals = stepper.run(step, learning_rate=learning_rate)
+        if stepper.micro_batch_tokens != fitting:
+            yield MicroBatchesReduced(step=step + 1, micro_batch_tokens=stepper.micro_batch_tokens)
         rows = min(train.batch_size, len(examples) - (step % plan.steps_per_epoch) * train.batch_size)
         progress = progress.after_step(examples=rows, targets=totals.targets)
         yield StepResult(
@@ -113,6 +118,10 @@ def _prepare(task: Task, *, examples: Examples, train: TrainBlock, accelerator: 
     scaled = train.optimizer == "adamw-scaled"
     optimizer = adamw(model, weight_decay=train.weight_decay, layer_decay=train.layer_decay, scaled=scaled)
     module, optimizer = accelerator.prepare(loss, optimizer)
+    if isinstance(module, DistributedDataParallel):
+        # It made the weights of all processes equal. Its passes would wait for the other processes, and one that runs out
+        # of memory would leave them waiting: the stepper sums the gradients itself.
+        module = module.module
     auto = _MICRO_BATCH_TOKENS.get(accelerator.device.type, 4096)
     return Stepper(
         task=task,
@@ -138,7 +147,15 @@ def _resumed(stepper: Stepper, checkpoint: Checkpoint) -> Progress:
 def _evaluate(task: Task, validation: Validation, progress: Progress) -> tuple[Evaluated, Progress]:
     started = time.monotonic()
     task.loaded.model.eval()
-    scores = validation.measure()
+    try:
+        scores = validation.measure()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MachineError(
+            f"out of memory in the evaluation after step {progress.step:,}. Use shorter examples (a smaller max_tokens or "
+            "block_tokens) or a smaller model."
+        ) from error
     value = scores.values[validation.best]
     better = progress.best_value is None or is_better(validation.best, value, progress.best_value)
     elapsed = time.monotonic() - started

@@ -29,11 +29,11 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import create_model, load_model
 from llmkit.recipe.blocks import ScratchModel
 from llmkit.recipe.recipe import Recipe
-from llmkit.runs.environment import environment
 from llmkit.runs.folder import Run
 from llmkit.tasks.base import Task, TaskRecipe
 from llmkit.training.checkpoints import Checkpoint, saved_scale
 from llmkit.training.checks import check_before_training, refuse_idle_smoothing
+from llmkit.training.environment import training_environment
 from llmkit.training.precision import choose_precision
 from llmkit.training.prepared import Prepared
 from llmkit.training.resume import check_data, warn_of_environment
@@ -77,9 +77,7 @@ def prepare(
     precision = choose_precision(recipe.train.precision, family=family, device=PartialState().device)
     accelerator = Accelerator(mixed_precision=precision.accelerate)
     if resumed is not None:
-        world_size = accelerator.num_processes
-        machine = environment(device=str(accelerator.device), world_size=world_size)
-        warn_of_environment(resumed, {**machine, "precision": precision.format})
+        warn_of_environment(resumed, training_environment(accelerator, precision))
     plan = plan_training(recipe, examples=len(train), family=family, from_scratch=scratch)
     unigram = None if recipe.metrics else unigram_loss(task, train, validation)
     checks = _checked(task, train, recipe, device=accelerator.device)

@@ -36,6 +36,9 @@ class Prepared:
     checks: Mapping[str, str] | None
     """The checks that passed before the first step; None if the recipe turns them off."""
 
+    micro_batch_tokens: int | None = None
+    """The size that fitted into memory before the run was resumed, if the recipe's did not."""
+
     @property
     def best(self) -> str:
         """The score that selects the best checkpoint."""

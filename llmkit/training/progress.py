@@ -82,4 +82,14 @@ class Saved:
     folder: Path
 
 
-Event = StepResult | Evaluated | Saved
+@dataclass(frozen=True)
+class MicroBatchesReduced:
+    """Memory did not suffice in a step, which was computed again."""
+
+    step: int
+    """1 for the first step."""
+    micro_batch_tokens: int
+    """From this step on."""
+
+
+Event = StepResult | Evaluated | Saved | MicroBatchesReduced

@@ -253,7 +253,7 @@ def check_sources(run: Run, now: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def warn_of_environment(run: Run, now: Mapping[str, Any]) -> None:
-    """Warn that the run will not be bit-identical if versions, device or number of processes differ."""
+    """Warn that the run will not be bit-identical if what env.json records differs, such as versions or threads."""
     try:
         before = read_json(run.folder / "env.json")
     except RunError as error:

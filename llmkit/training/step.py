@@ -6,11 +6,9 @@ the backward pass. So 1 x 32, 4 x 8 and 2 devices x 16 give the same update.
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -23,10 +21,10 @@ from llmkit.data.order import Indices, batch_of_step, cut_by_tokens, share_of_ra
 from llmkit.errors import DivergedError, MachineError
 from llmkit.models.losses import label_smoothing
 from llmkit.tasks.base import Batch, Task, count_targets
+from llmkit.training.divergence import diverged, faulty_examples
+from llmkit.training.memory import Shortage, is_out_of_memory, smaller_micro_batches
 from llmkit.training.optimizer import set_learning_rate
 from llmkit.training.randomness import seed_micro_batch
-
-logger = logging.getLogger("llmkit")
 
 
 class LossModule(nn.Module):
@@ -74,59 +72,95 @@ class Stepper:
 
         Raises:
             DivergedError: the loss or the gradient is not finite; the weights are those before the step.
-            MachineError: one example alone, or the optimizer's state, does not fit into the device's memory.
+            MachineError: one example alone, or the optimizer's state, does not fit into memory.
         """
         started = time.monotonic()
-        while True:
-            try:
-                nats, totals = self._accumulate(step)
-                break
-            except torch.OutOfMemoryError as error:
-                self._halve(error)
+        nats, totals = self._accumulate(step)
         if not math.isfinite(nats):
             self.optimizer.zero_grad()
-            raise DivergedError(self._diverged(step, f"the loss is {nats}"))
+            raise DivergedError(self._diverged(step, f"the loss is {nats}", loss=True))
         set_learning_rate(self.optimizer, learning_rate)
         limit = math.inf if self.max_grad_norm is None else self.max_grad_norm
         norm = float(self.accelerator.clip_grad_norm_(self.module.parameters(), limit))
         if not math.isfinite(norm) and not self._scaler_skips():
             self.optimizer.zero_grad()
-            raise DivergedError(self._diverged(step, f"the gradient's norm is {norm}"))
+            raise DivergedError(self._diverged(step, f"the gradient's norm is {norm}", loss=False))
         try:
             self.optimizer.step()
-        except torch.OutOfMemoryError as error:  # at the first step, before anything is changed
+        except (RuntimeError, MemoryError) as error:  # at the first step, before anything is changed
+            if not is_out_of_memory(error):
+                raise
             raise MachineError("out of memory for the optimizer's state. Use a smaller model.") from error
         self.optimizer.zero_grad()
         targets, tokens, positions = totals
         return StepTotals(nats, targets, tokens, positions, norm, time.monotonic() - started)
 
     def _accumulate(self, step: int) -> tuple[float, tuple[int, int, int]]:
-        """Gradients of the whole step. Returns its nats, and its targets, tokens and positions."""
+        """Gradients of the whole step, from its start again with smaller micro-batches if memory does not suffice.
+
+        Returns:
+            Its nats, and its targets, tokens and positions.
+        """
+        while True:
+            nats, totals, shortage = self._attempt(step)
+            # A process that is out of memory must not leave the others waiting for its gradients: all decide together.
+            total_nats, short = self._summed(torch.stack([nats, torch.full_like(nats, shortage is not None)])).tolist()
+            if not short:
+                self._sum_gradients()
+                return total_nats, totals
+            self.optimizer.zero_grad()
+            self.micro_batch_tokens = smaller_micro_batches(
+                shortage, micro_batch_tokens=self.micro_batch_tokens, step=step, accelerator=self.accelerator
+            )
+
+    def _attempt(self, step: int) -> tuple[Tensor, tuple[int, int, int], Shortage | None]:
+        """Gradients and nats of this process's share, the totals of the step, and the micro-batch that did not fit."""
         micro_batches, empty = self._micro_batches(step)
-        epoch = step // steps_per_epoch(len(self.examples), batch_size=self.batch_size)
+        epoch = self._epoch(step)
         batches = [self.task.collate(self.examples, cut, epoch=epoch) for cut in micro_batches]
         # Count before the forward pass: the division needs the targets of all micro-batches and devices.
         counts = [0, 0, 0] if empty else self._counts(micro_batches, batches)
         targets, tokens, positions = (int(count) for count in self._summed(torch.tensor(counts)))
-        scale = 0.0 if empty else self.accelerator.num_processes / max(1, targets)  # DDP averages; this undoes it
+        scale = 0.0 if empty else 1 / max(1, targets)
         nats = torch.zeros((), device=self.accelerator.device)
+        shortage = None
         for number, batch in enumerate(batches):
-            last = number == len(batches) - 1
             seed_micro_batch(seed=self.seed, step=step, micro_batch=number, rank=self.accelerator.process_index)
-            with nullcontext() if last else self.accelerator.no_sync(self.module):
+            try:
                 loss = self.module({name: tensor.to(self.accelerator.device) for name, tensor in batch.items()})
                 self.accelerator.backward(loss * scale)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                cut = micro_batches[number]
+                shortage = Shortage(rows=len(cut), tokens=int(self.examples.lengths[cut].max()))
+                break
             nats += 0 if empty else loss.detach()
-        return float(self._summed(nats)), (targets, tokens, positions)
+        return nats, (targets, tokens, positions), shortage
+
+    def _sum_gradients(self) -> None:
+        """Over all processes, once each of them has its own."""
+        if self.accelerator.num_processes == 1:
+            return
+        gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
+        for work in [torch.distributed.all_reduce(gradient, async_op=True) for gradient in gradients]:
+            work.wait()
+
+    def _epoch(self, step: int) -> int:
+        return step // steps_per_epoch(len(self.examples), batch_size=self.batch_size)
 
     def _micro_batches(self, step: int) -> tuple[list[Indices], bool]:
         """This device's micro-batches of the global batch; if it has none, a borrowed example with weight 0."""
-        batch = batch_of_step(step, count=len(self.examples), batch_size=self.batch_size, seed=self.seed)
-        rank, world_size = self.accelerator.process_index, self.accelerator.num_processes
-        share = share_of_rank(batch, self.examples.lengths, rank=rank, world_size=world_size)
+        batch, share = self._batch(step)
         empty = len(share) == 0  # every device must take part in the sum of the gradients
         cuts = cut_by_tokens(batch[:1] if empty else share, self.examples.lengths, max_tokens=self.micro_batch_tokens)
         return cuts, empty
+
+    def _batch(self, step: int) -> tuple[Indices, Indices]:
+        """The global batch of a step, and this device's share of it."""
+        batch = batch_of_step(step, count=len(self.examples), batch_size=self.batch_size, seed=self.seed)
+        rank, world_size = self.accelerator.process_index, self.accelerator.num_processes
+        return batch, share_of_rank(batch, self.examples.lengths, rank=rank, world_size=world_size)
 
     def _counts(self, cuts: list[Indices], batches: list[Batch]) -> list[int]:
         targets = sum(map(count_targets, batches))
@@ -145,33 +179,14 @@ class Stepper:
         scaler = self.accelerator.scaler
         return scaler is not None and scaler.get_scale() >= 1
 
-    def _halve(self, error: torch.OutOfMemoryError) -> None:
-        self.optimizer.zero_grad()
-        longest = int(self.examples.lengths.max())
-        if self.micro_batch_tokens <= longest:
-            raise MachineError(
-                f"out of memory with one example at a time; the longest has {longest:,} tokens. Use shorter examples "
-                "or a smaller model."
-            ) from error
-        if self.accelerator.num_processes > 1:  # the other processes would wait for this one's gradients
-            raise MachineError(
-                f"out of memory with micro_batch_tokens {self.micro_batch_tokens:,}. Set train.micro_batch_tokens to "
-                f"{self.micro_batch_tokens // 2:,}; the update stays the same."
-            ) from error
-        self.micro_batch_tokens //= 2
-        torch.cuda.empty_cache()
-        logger.warning(
-            "out of memory: micro_batch_tokens is halved to %s; the update stays the same",
-            f"{self.micro_batch_tokens:,}",
-        )
-
-    def _diverged(self, step: int, fault: str) -> str:
-        batch = batch_of_step(step, count=len(self.examples), batch_size=self.batch_size, seed=self.seed)
-        listed = ", ".join(str(index) for index in batch[:8]) + ("..." if len(batch) > 8 else "")
-        return (
-            f"step {step + 1}: {fault}; the step was not taken. Its examples: {listed}. "
-            "Lower train.learning_rate, lengthen train.warmup, or set train.precision to fp32."
-        )
+    def _diverged(self, step: int, fault: str, *, loss: bool) -> str:
+        """The message, with the rows of the step; with those that are the cause, if it is the loss."""
+        (batch, share), faulty = self._batch(step), list[int]()
+        if loss:
+            faulty = faulty_examples(
+                self.task, self.module, self.examples, share, epoch=self._epoch(step), accelerator=self.accelerator
+            )
+        return diverged(self.examples, step=step, fault=fault, batch=batch, faulty=faulty)
 
 
 def scaler_of(accelerator: Accelerator) -> Mapping[str, float | int] | None:

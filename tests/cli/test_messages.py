@@ -125,7 +125,8 @@ def test_a_diverged_training_is_told_in_these_words(own_runs: Path) -> None:
     outcome = llmkit("finetune", "classify.yaml", "--set", "model=broken", "--run", "diverged")
     assert outcome.code == 6
     assert re.fullmatch(
-        r"error\[diverged\]: step 1: the loss is nan; the step was not taken\. Its examples: [\d, ]+\.\.\.\. "
+        r"error\[diverged\]: step 1: the loss is nan; the step was not taken\. Not finite for (rows\.jsonl:\d+, ){7}rows\.jsonl:\d+ "
+        r"and 8 more, of 16 rows\. "
         r"Lower train\.learning_rate, lengthen train\.warmup, or set train\.precision to fp32\.",
         outcome.err.splitlines()[-1],
     )

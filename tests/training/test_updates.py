@@ -5,8 +5,10 @@ Legend: B batch, T tokens.
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -180,6 +182,19 @@ def test_two_processes_of_16_give_the_same_update_as_one_of_32(tmp_path: Path) -
         both = [load_file(tmp_path / f"{name}-{batch_size}-{rank}.safetensors") for rank in range(2)]
         assert same_bits(both[0], both[1])
         assert largest_difference(both[0], alone.weights) < 2e-5
+    check_memory_of_one_process(tmp_path)
+
+
+def check_memory_of_one_process(folder: Path) -> None:
+    """A lack of memory in one process makes the micro-batches of both smaller, or stops both."""
+    sizes = [json.loads((folder / f"memory-{rank}.json").read_text()) for rank in range(2)]
+    assert sizes[0] == sizes[1] != []
+    both = [load_file(folder / f"memory-{rank}.safetensors") for rank in range(2)]
+    assert same_bits(both[0], both[1])
+    assert largest_difference(both[0], train(without_key_biases(task_of("classification")), steps=4).weights) < 2e-5
+    faults = [(folder / f"memory-{rank}.txt").read_text() for rank in range(2)]
+    assert faults[0] == faults[1]
+    assert re.search(facts("step 1", "batch of 1 x", "tokens"), faults[0])
 
 
 # ---- what counts in the loss

@@ -86,7 +86,7 @@ class ClassificationTask(BaseTask):
                     columns = {"input_ids": [inputs.whole(content)] if fits else self._shortened(inputs, content, row)}
                     if self.problem_type != "regression":
                         columns["target_ids"] = [target] * len(columns["input_ids"])
-                    builder.add(columns, reference=reference)
+                    builder.add(columns, reference=reference, place=row.place)
         if unseen:
             raise DataError(self._unseen_message(unseen))
         count.report(key="max_tokens", targets=False)

@@ -28,6 +28,8 @@ class FittedChats:
     rows_left_out: int = 0
     """Rows whose last exchange alone is too long."""
     windows: int = 0
+    place: str = ""
+    """Of the row that is being added."""
     every_row: bool = False
     """Rows of which nothing fits stay, without an example: they can be answered all the same."""
 
@@ -49,7 +51,8 @@ class FittedChats:
             # start and end of the answers that count, one after another
             "answer_places": [[place for span in chat.answers[-count:] for place in span] for chat, count in chats],
         }
-        self._builder.add(columns, reference=chat[answer]["content"].strip(), source=chat[:answer])
+        reference = chat[answer]["content"].strip()
+        self._builder.add(columns, reference=reference, place=self.place, source=chat[:answer])
 
     def add_none(self, chat: Messages) -> None:
         """Add a row of which nothing fits, if every row is to stay."""
@@ -86,6 +89,7 @@ def fit_chats(loaded: LoadedModel, chats: Sequence[Messages], row_places: Sequen
         texts = [message["content"] for message in chat if message["role"] == "assistant"]
         into.answers.add(texts, [encoded.ids[start : end - 1] for start, end in encoded.answers])
     for chat, encoded, place in zip(chats, whole, row_places, strict=True):
+        into.place = place
         if into.count.fits(len(encoded.ids), place=place):
             into.add([(encoded, len(encoded.answers))], chat=chat)
         elif into.overflow == "truncate":

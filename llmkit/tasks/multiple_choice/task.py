@@ -59,6 +59,7 @@ class MultipleChoiceTask(BaseTask):
         sequences: list[list[int]] = []
         choice_tokens: list[list[int]] = []
         answers: list[list[int]] = []
+        places: list[str] = []
         odd = OddQuestions()
         for chunk in in_chunks(questions):
             encoded = read_questions(inputs, [question for _, question, _ in chunk], unknown=unknown)
@@ -70,6 +71,7 @@ class MultipleChoiceTask(BaseTask):
                     sequences.append([token for ids in choice_ids for token in ids])
                     choice_tokens.append([len(ids) for ids in choice_ids])
                     answers.append([answer])
+                    places.append(row.place)
         count.report(key="max_tokens", targets=False)
         odd.warn()
         columns = {
@@ -79,7 +81,8 @@ class MultipleChoiceTask(BaseTask):
         }
         references = [str(answer) for (answer,) in answers]
         aligned = frozenset({"choice_tokens", "target_ids"})
-        return with_unknown(Examples(columns=columns, references=references, aligned=aligned), unknown)
+        examples = Examples(columns=columns, references=references, places=places, aligned=aligned)
+        return with_unknown(examples, unknown)
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
         rows = [_sequences(examples, int(index)) for index in indices]

@@ -41,7 +41,9 @@ class CausalLMTask(BaseTask):
         block_tokens = block_tokens_of(self.recipe.block_tokens, self.loaded)
         stream = token_stream(rows, tokenizer, end_id=tokenizer.eos_token_id)
         blocks = Blocks(stream, block_tokens=block_tokens, stride=block_tokens - 1, first=0, keep_last=True)
-        return Examples(columns={"input_ids": blocks}, utf8_bytes=bytes_of(stream), unknown=unknown_of(stream))
+        return Examples(
+            columns={"input_ids": blocks}, corpus=rows, utf8_bytes=bytes_of(stream), unknown=unknown_of(stream)
+        )
 
     def prepare_training(self, train: Examples) -> Examples:
         """Save the special tokens in the text, besides the end of text: they are text for the model."""

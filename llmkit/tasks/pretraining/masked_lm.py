@@ -40,6 +40,7 @@ class MaskedLMTask(BaseTask):
         blocks = Blocks(stream, block_tokens=inside, stride=inside, first=1, keep_last=True)
         return Examples(
             columns={"input_ids": blocks},
+            corpus=rows,
             utf8_bytes=bytes_of(stream, share=self.recipe.mask_rate),
             unknown=unknown_of(stream),
         )

@@ -55,7 +55,10 @@ class SpanCorruptionTask(BaseTask):
             logger.info("corpus: the last %s of %s tokens fill no block", f"{blocks.left_out:,}", tokens)
         hidden_share = len(blocks) * plan.noise_tokens / stream.count.tokens  # nothing is hidden in what fills no block
         return Examples(
-            columns={"input_ids": blocks}, utf8_bytes=bytes_of(stream, share=hidden_share), unknown=unknown_of(stream)
+            columns={"input_ids": blocks},
+            corpus=rows,
+            utf8_bytes=bytes_of(stream, share=hidden_share),
+            unknown=unknown_of(stream),
         )
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:

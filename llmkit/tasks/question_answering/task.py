@@ -73,6 +73,7 @@ class QuestionAnsweringTask(BaseTask):
                 builder.add(
                     {"input_ids": pair.sequences[:windows], "target_ids": targets},
                     reference=row.fields["answers"]["text"],
+                    place=row.place,
                     source=context_windows,
                 )
         length.report(key="max_tokens", targets=False)

@@ -78,7 +78,7 @@ class Seq2SeqTask(BaseTask):
                 if windowed and length > recipe.max_source_tokens:
                     chunks, target = self._splitter(row).split(row.fields[recipe.SOURCE]), []
                 columns = {"input_ids": chunks, "target_ids": [target] * len(chunks)}
-                builder.add(columns, reference=row.fields[recipe.TARGET])
+                builder.add(columns, reference=row.fields[recipe.TARGET], place=row.place)
         sources.report(key="max_source_tokens", targets=False)
         targets.report(key="max_target_tokens", targets=True)
         examples = replace(builder.examples(), writing=check.written.model_dump(exclude_none=True))

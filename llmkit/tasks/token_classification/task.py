@@ -87,7 +87,7 @@ class TokenClassificationTask(BaseTask):
                 tags = reader.tags(row, subwords)
                 fits = count.fits(len(subwords.ids) + SPECIAL_TOKENS, place=row.place)
                 if fits or self.recipe.overflow != "drop":
-                    builder.add(self._columns(subwords, tags), reference=tags)
+                    builder.add(self._columns(subwords, tags), reference=tags, place=row.place)
         reader.report()
         count.report(key="max_tokens", targets=True)
         return with_unknown(builder.examples(), unknown)
