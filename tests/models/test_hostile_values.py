@@ -160,6 +160,17 @@ def test_keys_that_transformers_uses_itself_change_nothing(kind: str, tmp_path: 
     assert used(folder) == usual
 
 
+def test_what_modernbert_has_of_these_keys_is_read(tmp_path: Path) -> None:
+    folder = copied("modernbert", tmp_path)
+    rotary = {kind: {"rope_type": "default", "rope_theta": 7.0} for kind in ("full_attention", "sliding_attention")}
+    put(folder / CONFIG, "rope_parameters", rotary)
+    put(folder / CONFIG, "layer_types", ["sliding_attention"])
+    config = llmkit.load(str(folder)).loaded.model.config
+    assert config.rope_parameters["full_attention"]["rope_theta"] == 7.0
+    assert config.layer_types == ["sliding_attention"]
+    assert used(folder) != used(_base("modernbert"))
+
+
 # ---- tokenizer.json
 
 TOO_LONG = [{"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaa"}] * 10
