@@ -39,7 +39,7 @@ def read_config(cls: type[PreTrainedModel], resolved: ResolvedModel) -> PreTrain
                 f"{resolved.name}: {file} has the key {key!r}, which would replace a part of transformers."
             )
     family = family_of(resolved.config.get("model_type"), name=resolved.name)
-    content = {key: value for key, value in resolved.config.items() if not _is_internal(key)}
+    content = {key: value for key, value in resolved.config.items() if not _is_internal(key, cls)}
     try:
         with quiet_transformers():
             config: PreTrainedConfig = cls.config_class.from_dict(content)
@@ -55,9 +55,13 @@ def read_config(cls: type[PreTrainedModel], resolved: ResolvedModel) -> PreTrain
     return config
 
 
-def _is_internal(key: str) -> bool:
-    """Whether a key of a file is left out, since it would change how transformers works instead of the model."""
-    used = ModelValues.model_fields.keys() | _USED
+def _is_internal(key: str, cls: type[PreTrainedModel]) -> bool:
+    """Whether a key of a file is left out, since it would change how transformers works instead of the model.
+
+    ModernBERT has keys of its own, such as `rope_parameters`, that mean nothing for others.
+    """
+    own = {field.name for field in fields(cls.config_class)} - {field.name for field in fields(PreTrainedConfig)}
+    used = ModelValues.model_fields.keys() | own | _USED
     return key not in used and (key.startswith("_") or key in _INTERNAL)
 
 

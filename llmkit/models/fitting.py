@@ -23,6 +23,7 @@ _UNUSED = re.compile(
     r"|decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
 )
 """BERT's next-sentence head; masks and counters, which older versions saved; an unused weight of T5."""
+_MOST_NAMED = 5
 _NUMBERS = {"BF16", "F16", "F32", "F64"}
 
 
@@ -120,11 +121,12 @@ def _layer_count(family: Family, config: PreTrainedConfig, unused: Iterable[str]
 def _check_used(
     used: Mapping[str, StoredTensor], expected: Mapping[str, tuple[str, tuple[int, ...]]], *, name: str
 ) -> None:
+    shapes, types = [], []
     for plain, tensor in used.items():
         key, shape = expected[plain]
         if tensor.shape != shape:
-            raise ModelError(
-                f"{name}: its weights cannot be loaded: {key} has the shape {tensor.shape}, its config requires {shape}."
-            )
-        if tensor.dtype not in _NUMBERS:
-            raise ModelError(f"{name}: its weights cannot be loaded: {key} is {tensor.dtype}, not floating point.")
+            shapes.append(f"{key} has the shape {tensor.shape}, its config requires {shape}")
+        elif tensor.dtype not in _NUMBERS:
+            types.append(f"{key} is {tensor.dtype}, not floating point")
+    if faults := [*shapes, *types]:
+        raise ModelError(f"{name}: its weights cannot be loaded: {'; '.join(faults[:_MOST_NAMED])}.")

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
+from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: of whichever library it uses
     GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
+    HTTPError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -242,6 +243,9 @@ def _download(name: str, *, revision: str | None, files: list[str]) -> Path:
         raise MachineError(
             f"{name}: the hub answered with an error ({error.response.status_code}). Try again."
         ) from error
+    except (HTTPError, OSError) as error:  # a broken connection or redirect, a file of another size, a full disk
+        fault = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise MachineError(f"{name}: it cannot be downloaded from the hub ({fault}). Try again.") from error
 
 
 def _required_json(folder: Path, file: str, *, name: str) -> dict[str, Any]:

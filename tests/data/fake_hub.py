@@ -23,6 +23,8 @@ class FakeHub:
         self.sent: list[str] = []  # paths whose content was asked for
         self.commit = COMMITS[0]
         self.failing = False  # answer 503 to everything
+        self.sent_share = 1.0  # of the bytes of each file, before the connection is closed
+        self.redirect: str | None = None  # where the content of files is instead
         self.url = ""
 
 
@@ -67,7 +69,9 @@ def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             if self.command != "HEAD":
                 hub.sent.append(self.path)
-                self.wfile.write(content)
+                is_file = "/resolve/" in self.path
+                self.wfile.write(content[: int(hub.sent_share * len(content))] if is_file else content)
+                self.close_connection = is_file and hub.sent_share < 1
 
     return Handler
 
@@ -98,7 +102,11 @@ def _resolve(hub: FakeHub, revision: str, name: str) -> tuple[int, bytes, dict[s
     if name not in hub.files:
         return 404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}
     content = hub.files[name]
-    return 200, content, {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
+    headers = {"X-Repo-Commit": commit, "ETag": f'"{hashlib.sha1(content).hexdigest()}"'}
+    if hub.redirect is not None:
+        size = {"X-Linked-Size": str(len(content)), "X-Linked-Etag": headers["ETag"]}
+        return 302, b"", {**headers, **size, "Location": hub.redirect}
+    return 200, content, headers
 
 
 def _entry(name: str, content: bytes) -> dict[str, object]:

@@ -79,6 +79,12 @@ FAULTS = [
     "{{ cycler.__init__.__globals__ }}",
     "{% set ns = namespace(__class__=1) %}",
     "{{ messages.append(1) }}",
+    "{{ '{0.__class__.__init__.__globals__}'.format(messages) }}",
+    "{{ lipsum.__globals__['os'].popen('id').read() }}",
+    "{{ messages | attr('__class__') }}",
+    "{{ '\ud800' }}",
+    "{% for m in messages recursive %}{{ loop(messages) }}{% endfor %}",
+    "",
     "{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}",
     "{{ " + "(" * 4000 + "1" + ")" * 4000 + " }}",
 ]
@@ -89,6 +95,8 @@ TOO_LARGE = [
     "{{ '{:1000000000d}'.format(1) }}",
     "{% set ns = namespace(s='ab') %}{% for _ in range(50) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}",
     "{{ [0] * 10**10 }}",
+    "{{ messages | tojson(indent=10**9) }}",
+    "{{ strftime_now('%Y' * 10**7) }}",
     "{% for _ in range(99999) %}a long text {% endfor %}",
 ]
 TOO_LONG = [

@@ -160,6 +160,17 @@ def test_keys_that_transformers_uses_itself_change_nothing(kind: str, tmp_path: 
     assert used(folder) == usual
 
 
+def test_what_modernbert_has_of_these_keys_is_read(tmp_path: Path) -> None:
+    folder = copied("modernbert", tmp_path)
+    rotary = {kind: {"rope_type": "default", "rope_theta": 7.0} for kind in ("full_attention", "sliding_attention")}
+    put(folder / CONFIG, "rope_parameters", rotary)
+    put(folder / CONFIG, "layer_types", ["sliding_attention"])
+    config = llmkit.load(str(folder)).loaded.model.config
+    assert config.rope_parameters["full_attention"]["rope_theta"] == 7.0
+    assert config.layer_types == ["sliding_attention"]
+    assert used(folder) != used(_base("modernbert"))
+
+
 # ---- tokenizer.json
 
 TOO_LONG = [{"type": "Replace", "pattern": {"String": "a"}, "content": "aaaaaaaaaa"}] * 10
@@ -251,4 +262,27 @@ def test_an_adapter_with_whole_numbers_as_weights_is_refused(tmp_path: Path) -> 
     name = next(key for key in tensors if "lora_A" in key)
     save_file({**tensors, name: tensors[name].int()}, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match="lora_A"):
+        used(folder)
+
+
+def test_the_first_five_weights_of_another_shape_are_named_with_both_shapes(tmp_path: Path) -> None:
+    folder = copied("bert", tmp_path)
+    put(folder / CONFIG, "intermediate_size", 8)
+    put(folder / CONFIG, "type_vocab_size", 5)
+    with pytest.raises(ModelError, match=facts("token_type_embeddings", "(2, 16)", "(5, 16)", "intermediate")):
+        used(folder)
+
+
+@pytest.mark.parametrize("shape", [[], [0], [1] * 30, [2**62, 4], "x"])
+@pytest.mark.parametrize("kind", ["gpt2", "lstm"])
+def test_a_header_with_another_shape_is_refused_by_file_or_tensor(kind: str, shape: object, tmp_path: Path) -> None:
+    folder = copied(kind, tmp_path)
+    content = (folder / "model.safetensors").read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    name = next(key for key in header if key != "__metadata__")
+    header[name]["shape"] = shape
+    text = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
+    with pytest.raises(ModelError, match=r"model\.safetensors|" + name.replace(".", r"\.")):
         used(folder)

@@ -174,7 +174,7 @@ def bases(home: Path) -> Iterator[Base]:
     def embed(model: llmkit.Model) -> object:
         return model.embed(TEXTS).round(4).tolist()
 
-    for family in ("bert", "distilbert", "lstm"):
+    for family in ("bert", "distilbert", "lstm", "roberta", "electra", "albert", "deberta", "mpnet", "modernbert"):
         saved(tiny_model(family, layers=2), home / family)
         yield Base(family, home / family, classify)
     heads: tuple[tuple[Head, Callable[[llmkit.Model], object]], ...] = (
