@@ -63,14 +63,14 @@ def read_losses(run: Run) -> Losses:
     """`train/loss` and `evaluation/loss` of metrics.jsonl. An incomplete last line is ignored, with a warning.
 
     Raises:
-        RunError: another line is damaged, or there is no finite loss.
+        RunError: there is no finite loss.
     """
     path = run.folder / "metrics.jsonl"
     if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
         logger.warning("%s: its last line is incomplete and ignored.", path)
     lines = run.metrics()
-    train, train_omitted = _curve(lines, "train/loss", path=path)
-    validation, validation_omitted = _curve(lines, "evaluation/loss", path=path)
+    train, train_omitted = _curve(lines, "train/loss")
+    validation, validation_omitted = _curve(lines, "evaluation/loss")
     omitted = train_omitted + validation_omitted
     if not train and not validation:
         raise RunError(_nothing_to_plot(run, omitted=omitted))
@@ -188,27 +188,12 @@ def _nothing_to_plot(run: Run, *, omitted: int) -> str:
     )
 
 
-def _curve(lines: Sequence[Any], key: str, *, path: Path) -> tuple[Curve, int]:
+def _curve(lines: Sequence[dict[str, Any]], key: str) -> tuple[Curve, int]:
     """The points of one metric, and the number of omitted values."""
-    points: Curve = []
-    omitted = 0
-    for number, line in enumerate(lines, start=1):
-        if not isinstance(line, dict) or type(line.get("step")) is not int:
-            raise RunError(f"{path}:{number} is damaged: it has no step.")
-        if key not in line:
-            continue
-        value = line[key]
-        if value is not None and not _is_number(value):
-            raise RunError(f"{path}:{number} is damaged: {key} is {value!r}, expected a number or null.")
-        if value is None or not math.isfinite(value):  # Run.log writes null for values that are not finite
-            omitted += 1
-        else:
-            points.append((line["step"], float(value)))
-    return points, omitted
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    values = [(line["step"], line[key]) for line in lines if key in line]
+    # Run.log writes null for values that are not finite.
+    points = [(step, float(value)) for step, value in values if value is not None and math.isfinite(value)]
+    return points, len(values) - len(points)
 
 
 def _draw_curves(axes: Axes, losses: Losses) -> None:

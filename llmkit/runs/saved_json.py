@@ -120,5 +120,5 @@ def _object_with_step(line: str) -> dict[str, Any] | None:
         return None
     if not isinstance(content, dict) or type(content.get("step")) is not int:
         return None
-    are_numbers = all(isinstance(value, int | float | None) for value in content.values())
+    are_numbers = all(value is None or type(value) in (int, float) for value in content.values())
     return content if are_numbers else None
