@@ -104,7 +104,7 @@ def read_checked(path: Path, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The objects of numbers with a `step` in a file of JSON lines, and the number of damaged lines.
+    """The objects with a `step` in a file of JSON lines, and the number of damaged lines.
 
     The end of the file after the last line break is not counted: a kill can leave an incomplete line there.
     """
@@ -118,7 +118,5 @@ def _object_with_step(line: str) -> dict[str, Any] | None:
         content = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(content, dict) or type(content.get("step")) is not int:
-        return None
-    are_numbers = all(isinstance(value, int | float | None) for value in content.values())
-    return content if are_numbers else None
+    has_step = isinstance(content, dict) and type(content.get("step")) is int
+    return content if has_step else None
