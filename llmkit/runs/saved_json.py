@@ -104,7 +104,7 @@ def read_checked(path: Path, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """The objects of numbers with a `step` in a file of JSON lines, and the number of damaged lines.
+    """The objects with a `step` in a file of JSON lines, and the number of damaged lines.
 
     The end of the file after the last line break is not counted: a kill can leave an incomplete line there.
     """

@@ -37,7 +37,12 @@ def totals(metrics: Iterable[Mapping[str, Any]], prepared: Prepared) -> dict[str
 
     The share is null if the peak is unknown, as on a CPU.
     """
-    steps = [line for line in metrics if None not in (line.get("train/tokens"), line.get("train/seconds"))]
+    # Lines that a disk or an editor has damaged are left out.
+    steps = [
+        line
+        for line in metrics
+        if all(isinstance(line.get(key), int | float) for key in ("train/tokens", "train/seconds"))
+    ]
     tokens = sum(line["train/tokens"] for line in steps)
     seconds = sum(line["train/seconds"] for line in steps)
     flops = tokens * flops_per_token(prepared)
