@@ -1,21 +1,24 @@
-"""The environment of a training: what its numbers depend on besides the recipe and the data. Imports torch."""
+"""The environment of a training: what its numbers depend on besides the recipe and the data."""
 
 from __future__ import annotations
 
 import platform
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import torch
-from accelerate import Accelerator
+from typing import TYPE_CHECKING, Any
 
 from llmkit.runs.environment import environment
-from llmkit.training.precision import Precision
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from llmkit.training.precision import Precision
 
 
 def training_environment(accelerator: Accelerator, precision: Precision) -> dict[str, Any]:
     """The content of env.json; a resumed run is bit-identical only if it is equal."""
+    import torch
+
     device = accelerator.device
     machine = environment(device=str(device), world_size=accelerator.num_processes)
     return {

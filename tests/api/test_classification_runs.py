@@ -227,7 +227,7 @@ def test_a_killed_training_of_many_labels_goes_on_to_the_same_threshold_and_byte
 
 BAD_ROWS = {
     "empty label": ([{"text": "soup", "label": ""}], ["'label'", "empty"]),
-    "number for a label": ([{"text": "soup", "label": 1.0}], ["'label'", "1.0", "text"]),
+    "number for a label": ([{"text": "soup", "label": 1.5}], ["'label'", "1.5", "text"]),
     "mixed types": ([{"text": "soup", "label": 1}], ["'label'", 1, "type"]),
     "text for a number": ([{"text": "soup", "label": "much"}], ["'label'", "text", "number"]),
     "no list of labels": ([{"text": "soup", "labels": "a,b"}], ["'labels'", "text", "list"]),

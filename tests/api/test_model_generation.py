@@ -197,10 +197,10 @@ def test_options_of_a_config_beside_a_generation_config_are_named(t5: Path, capl
     [
         ({"num_beams": 1000}, "num_beams 1000"),
         ({"no_repeat_ngram_size": -2}, "no_repeat_ngram_size -2"),
-        ({"length_penalty": "long"}, "length_penalty 'long'"),
+        ({"length_penalty": "long"}, "length_penalty: 'long'"),
         ({"bad_words_ids": [[100_000]]}, "bad_words_ids 100,000"),
         ({"forced_eos_token_id": 99_999}, "forced_eos_token_id 99,999"),
-        ({"max_length": "many"}, "max_length 'many'"),
+        ({"max_length": "many"}, "max_length: 'many'"),
     ],
 )
 def test_a_config_with_an_impossible_option_is_refused_by_its_name(

@@ -15,6 +15,7 @@ from transformers import BertForTokenClassification
 from llmkit.api.model import Model
 from llmkit.errors import DataError, UsageError
 from llmkit.inference.engines.transformers import TransformersEngine
+from llmkit.models.families import FAMILIES
 from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.token_classification.predict import Tagging, finds_entities, tag_texts
 from llmkit.tasks.token_classification.saved import SavedTokenClassification
@@ -29,7 +30,7 @@ def tagger() -> LoadedModel:
     config.id2label = dict(enumerate(LABELS))
     config.label2id = {label: index for index, label in enumerate(LABELS)}
     torch.manual_seed(1)
-    return LoadedModel(BertForTokenClassification(config).eval(), bert.tokenizer, "bert", "small-tagger")
+    return LoadedModel(BertForTokenClassification(config).eval(), bert.tokenizer, FAMILIES["bert"], "small-tagger")
 
 
 def tagged(

@@ -185,7 +185,7 @@ def chinese_tokenizer_task(**keys: Any) -> Task:
     tokenizer = train_tokenizer(FAMILIES["bert"], texts, block=TokenizerBlock(vocab_size=110), max_tokens=None)
     loaded = tiny_model("bert", head="masked-lm")
     loaded.model.resize_token_embeddings(len(tokenizer))
-    return task_of("masked-lm", loaded=LoadedModel(loaded.model, tokenizer, "bert", "tiny"), **keys)
+    return task_of("masked-lm", loaded=LoadedModel(loaded.model, tokenizer, FAMILIES["bert"], "tiny"), **keys)
 
 
 @pytest.mark.parametrize(
@@ -326,7 +326,7 @@ def test_more_spans_than_sentinels_are_refused_with_the_next_step() -> None:
 
 def test_a_tokenizer_without_sentinels_is_refused() -> None:
     loaded = tiny_model("t5")
-    other = LoadedModel(loaded.model, tokenizer_of("gpt2"), "t5", "odd")
+    other = LoadedModel(loaded.model, tokenizer_of("gpt2"), FAMILIES["t5"], "odd")
     with pytest.raises(ModelError, match=facts("odd:", "tokenizer", "<extra_id_0>")):
         task_of("span-corruption", loaded=other).encode(rows())
 
@@ -369,7 +369,7 @@ def test_a_tokenizer_of_the_hub_that_cuts_does_not_cut_a_corpus(tmp_path: Path) 
 
     opened = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
     loaded = tiny_model("bert", head="masked-lm")
-    task = task_of("masked-lm", loaded=LoadedModel(loaded.model, opened, "bert", "cutting"))
+    task = task_of("masked-lm", loaded=LoadedModel(loaded.model, opened, FAMILIES["bert"], "cutting"))
     text = " ".join(sentence(number) for number in range(10))
     examples = task.encode(documents(text))
     assert examples.lengths.sum() == len(tokenizer_of("bert")(text, add_special_tokens=False)["input_ids"]) + 1
