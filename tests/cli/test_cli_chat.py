@@ -204,6 +204,7 @@ def chatting(*arguments: str | Path, cwd: Path) -> Iterator[tuple[Terminal, subp
         os.close(ours)
 
 
+@pytest.mark.slow
 def test_two_turns_with_a_reset_between_them_and_a_file_at_the_end(here: Path, tmp_path: Path, model: Model) -> None:
     file = tmp_path / "talk.json"
     with chatting(cwd=here) as (terminal, process):

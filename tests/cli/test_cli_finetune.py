@@ -124,6 +124,7 @@ def test_a_run_that_lost_its_last_checkpoint_ends_in_the_same_bytes(own_runs: Pa
     assert steps == list(range(1, len(steps) + 1))
 
 
+@pytest.mark.slow
 def test_sigterm_saves_the_step_and_the_continuation_ends_in_the_same_bytes(work: Path) -> None:
     whole = llmkit("finetune", "classify.yaml", *LONG, "--run", "whole")
     assert whole.code == 0, whole.err

@@ -67,6 +67,7 @@ def test_training_shows_a_live_line_that_fits_and_leaves_the_results(work: Path)
     assert "runs/classify-001  accuracy " in plain
 
 
+@pytest.mark.slow
 def test_a_prompt_is_continued_piece_by_piece_and_control_characters_are_spelt_out(here: Path) -> None:
     prompt, options = "goal \x1b[31mteam", ("--max-new-tokens", "12", "--repetition-penalty", "2")
     code, pieces = on_terminal("generate", "--prompt", prompt, *options, cwd=here)

@@ -205,6 +205,7 @@ def test_every_verb_refuses_a_model_of_another_family_and_names_the_verb_that_fi
         says(outcome.err, "error[model]:", f"`llmkit {fits}`")
 
 
+@pytest.mark.slow
 def test_ascii_locales_keep_every_character(here: Path) -> None:
     text = "goal 🙂 team"
     plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

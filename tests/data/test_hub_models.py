@@ -25,6 +25,7 @@ print(place.sentence.root, place.revision, sep="\\n")
 """
 
 
+@pytest.mark.slow
 def test_a_hub_model_of_sentence_transformers_is_fetched_with_the_weights_of_its_modules(tmp_path: Path) -> None:
     folder = sentence_folder(tmp_path / "model", after=["Dense"], body="0_Transformer")
     (folder / "2_Dense").rename(folder / "2_Dense_4")

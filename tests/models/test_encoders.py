@@ -57,7 +57,10 @@ LORA_TARGETS = {
 }
 FAMILIES = tuple(LORA_TARGETS)
 each_task = pytest.mark.parametrize("name", TASKS)
-each_family = pytest.mark.parametrize("family", FAMILIES)
+QUICK = ("distilbert", "roberta", "modernbert")
+each_family = pytest.mark.parametrize(
+    "family", [family if family in QUICK else pytest.param(family, marks=pytest.mark.slow) for family in FAMILIES]
+)
 
 
 def encoder_task(family: str, name: TaskName, *, layers: int = 1, dropout: float = 0.0) -> Task:

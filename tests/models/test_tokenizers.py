@@ -198,6 +198,7 @@ def fingerprints() -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_the_same_texts_give_the_same_tokenizer_in_another_process() -> None:
     """Words that all occur once make ties, which a trainer breaks in the order of a hash map of its own."""
     script = "from test_tokenizers import fingerprints; print(*fingerprints())"

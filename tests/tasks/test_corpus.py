@@ -300,6 +300,7 @@ stream = token_stream(Rows(), Fast(), end_id=3)
 """
 
 
+@pytest.mark.slow
 def test_of_two_processes_at_once_one_encodes_and_both_get_the_same(tmp_path: Path, cache: Path) -> None:
     tokenizer = tokenizer_of("bert")
     tokenizer.backend_tokenizer.save(str(tmp_path / "tokenizer.json"))

@@ -138,6 +138,7 @@ def test_a_long_text_has_the_words_the_context_and_the_chunks_of_the_whole_text(
     assert sum(map(len, chunks)) >= len(whole(own_tokenizer("t5"), text)["input_ids"])
 
 
+@pytest.mark.slow
 def test_memory_for_a_long_text_is_a_small_multiple_of_it() -> None:
     code = (
         "import resource, sys; sys.path.insert(0, sys.argv[1]); from builders import tiny_model;"
