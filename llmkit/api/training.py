@@ -90,8 +90,7 @@ def finetune(
     Raises:
         LlmkitError: whatever the user can fix; see llmkit/errors.py.
     """
-    if restart and resume is None:
-        raise UsageError("--restart: only for a run to --resume; a new run starts at step 0 anyway.")
+    _check_restart(restart=restart, resume=resume)
     start = _start(recipe, overrides=given_names(overrides, what="overrides"), resume=resume)
     resumed = start.resumed
     if resumed is not None and start.finished and not _has_damaged_model(resumed):
@@ -101,8 +100,7 @@ def finetune(
     check_metrics(start.recipe)
     splits = open_splits(start.recipe)
     labels = check_rows(start.recipe, splits)
-    # This loads torch; what is wrong with the rows is reported before.
-    from llmkit.api.run_training import is_first_process, train, train_into
+    from llmkit.api.run_training import is_first_process, train, train_into  # torch, after errors in rows
     from llmkit.training.saving import check_room
 
     first = is_first_process()
@@ -122,14 +120,23 @@ def finetune(
             folder = locks.enter_context(new_run(run, recipe_name=Path(str(recipe)).stem, describe=describe))
         else:
             folder = resumed
-            if restart:
-                folder.set_checkpoints_aside()
-            if start.finished:
-                folder.set_model_aside()
+            _set_damaged_aside(folder, checkpoints=restart, model=start.finished)
             describe(folder)
         report(Begun(run=folder, prepared=prepared))
         train_into(folder, prepared, report)
         return _finished(folder)
+
+
+def _check_restart(*, restart: bool, resume: str | Path | None) -> None:
+    if restart and resume is None:
+        raise UsageError("--restart: only for a run to --resume; a new run starts at step 0 anyway.")
+
+
+def _set_damaged_aside(run: Run, *, checkpoints: bool, model: bool) -> None:
+    if checkpoints:
+        run.set_checkpoints_aside()
+    if model:
+        run.set_model_aside()
 
 
 def count_devices() -> int:

@@ -83,9 +83,7 @@ def embed(
     resume_output: ResumeOutput = False,
 ) -> None:
     """Embed texts as vectors, written as JSONL or to a file, or search texts or saved vectors."""
-    options: EmbedOptions = {
-        "pooling": pooling, "normalize": normalize, "prompt": prompt, "prompt_name": prompt_name
-    }  # fmt: skip
+    options: EmbedOptions = {"pooling": pooling, "normalize": normalize, "prompt": prompt, "prompt_name": prompt_name}
     if resume_output and (search or (output or "").lower().endswith((".npy", ".parquet"))):
         raise UsageError("--resume-output: only for vectors in a .jsonl file, and without --search. Remove it.")
     if search:

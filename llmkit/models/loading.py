@@ -26,6 +26,7 @@ from llmkit.models.families import (
 from llmkit.models.integrity import check_saved_weights, unless_replaced
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.resolve import ResolvedModel, find_model
+from llmkit.models.sentence_modules import SentenceModules
 from llmkit.models.sentence_reading import check_modules, read_sentence_modules
 from llmkit.models.threads import one_load_at_a_time
 from llmkit.models.tokenizer_check import check_tokenizer
@@ -119,19 +120,14 @@ def load_model(
             does not fit; weights that are missing or not finite.
     """
     resolved = find_model(name, revision=revision)
-    for source in (resolved, resolved.base):
-        if source is not None:
-            check_saved_weights(source.folder, name=source.name)
+    _check_saved_weights(resolved)
     if head == "embedding" and resolved.sentence is not None:
         check_modules(resolved.sentence, name=resolved.name)  # a model that llmkit does not have may be due to these
     model_type = resolved.config.get("model_type")
     family = family_of(model_type, name=resolved.name)
     cls = family.model_class(head, model_type=str(model_type))
     config = _config(cls, resolved, head=head, labels=labels, any_order=any_order, new_head=new_head)
-    sentence = None
-    if head == "embedding" and resolved.sentence is not None:
-        sentence = read_sentence_modules(resolved.sentence, hidden=config.hidden_size, name=resolved.name)
-        logger.info("%s: embedding with its sentence-transformers modules: %s", resolved.name, sentence)
+    sentence = _sentence_modules(resolved, config) if head == "embedding" else None
     model, new_weights = load_weights(family, head, config, resolved, new_head=new_head, seed=seed)
     family.check_config(config, name=resolved.name)
     adapter = None
@@ -158,6 +154,20 @@ def load_model(
     check_tokenizer(loaded)
     family.prepare(model, tokenizer, head)
     return loaded
+
+
+def _check_saved_weights(resolved: ResolvedModel) -> None:
+    for source in (resolved, resolved.base):
+        if source is not None:
+            check_saved_weights(source.folder, name=source.name)
+
+
+def _sentence_modules(resolved: ResolvedModel, config: PreTrainedConfig) -> SentenceModules | None:
+    if resolved.sentence is None:
+        return None
+    sentence = read_sentence_modules(resolved.sentence, hidden=config.hidden_size, name=resolved.name)
+    logger.info("%s: embedding with its sentence-transformers modules: %s", resolved.name, sentence)
+    return sentence
 
 
 def _config(

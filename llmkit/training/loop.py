@@ -24,7 +24,7 @@ from llmkit.training.optimizer import adamw
 from llmkit.training.progress import Evaluated, Event, MicroBatchesReduced, Progress, Saved, StepResult
 from llmkit.training.saving import Saver
 from llmkit.training.schedule import Plan
-from llmkit.training.step import LossModule, Stepper
+from llmkit.training.step import LossModule, Stepper, StepTotals
 
 _MICRO_BATCH_TOKENS = {"cpu": 2048, "cuda": 16384}
 """On a CPU, larger micro-batches exceed the cache and are not faster; a GPU needs them for full use."""
@@ -78,17 +78,8 @@ def fit(
             yield MicroBatchesReduced(step=step + 1, micro_batch_tokens=stepper.micro_batch_tokens)
         rows = min(train.batch_size, len(examples) - (step % plan.steps_per_epoch) * train.batch_size)
         progress = progress.after_step(examples=rows, targets=totals.targets)
-        yield StepResult(
-            step=progress.step,
-            epoch=progress.step / plan.steps_per_epoch,
-            loss=task.loaded.loss_unit * totals.nats / max(1, totals.targets),
-            learning_rate=learning_rate,
-            gradient_norm=totals.gradient_norm,
-            targets=totals.targets,
-            tokens=totals.tokens,
-            padding_share=1 - totals.tokens / max(1, totals.positions),
-            elapsed_seconds=totals.elapsed_seconds,
-        )
+        epoch = progress.step / plan.steps_per_epoch
+        yield _step_result(totals, step=progress.step, epoch=epoch, learning_rate=learning_rate, task=task)
         before = progress
         if plan.evaluates_after(progress.step):
             evaluated, progress = _evaluate(task, validation, progress)
@@ -105,6 +96,20 @@ def fit(
                 progress = progress.with_best_of(before)
         if received:
             raise InterruptedRun(f"stopped by signal {received} after step {progress.step}", signal_number=received)
+
+
+def _step_result(totals: StepTotals, *, step: int, epoch: float, learning_rate: float, task: Task) -> StepResult:
+    return StepResult(
+        step=step,
+        epoch=epoch,
+        loss=task.loaded.loss_unit * totals.nats / max(1, totals.targets),
+        learning_rate=learning_rate,
+        gradient_norm=totals.gradient_norm,
+        targets=totals.targets,
+        tokens=totals.tokens,
+        padding_share=1 - totals.tokens / max(1, totals.positions),
+        elapsed_seconds=totals.elapsed_seconds,
+    )
 
 
 def _prepare(task: Task, *, examples: Examples, train: TrainBlock, accelerator: Accelerator) -> Stepper:

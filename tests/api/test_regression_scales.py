@@ -33,6 +33,8 @@ from llmkit.atomic import publish_folder
 from llmkit.models.scale import TargetScale, mean_and_deviation
 from llmkit.runs.folder import Run
 
+pytestmark = pytest.mark.slow  # trains 53 times
+
 RECIPE = """recipe: 1
 task: classification
 regression: true

@@ -25,6 +25,8 @@ from llmkit.errors import DataError
 from llmkit.models.chat import TEMPLATE
 from llmkit.models.export import unique_tensors
 
+pytestmark = pytest.mark.slow  # each verb from eight threads
+
 THREADS = 8
 TEXTS = [f"{sentence(number)} [SEP] <|endoftext|>" for number in (3, 5, 8, 13, 21)]
 SHORT = {"max_new_tokens": 6}
