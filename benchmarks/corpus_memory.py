@@ -14,11 +14,12 @@ import json
 import os
 import random
 import re
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from peak_memory import peaks_of
 
 from llmkit.api import read_texts
 
@@ -62,24 +63,8 @@ def write_corpus(folder: Path, megabytes: int, words: list[str]) -> int:
 def peaks(folder: Path) -> tuple[float, float]:
     """Peak MiB of anonymous memory and of mapped files."""
     environment = {**os.environ, "LLMKIT_CACHE": str(folder / "cache")}
-    command = [sys.executable, "-m", "llmkit", "pretrain", "recipe.yaml"]
-    anonymous = files = 0.0
-    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as process:
-        while process.poll() is None:
-            sizes = dict(re.findall(r"^(\w+):\s+(\d+) kB$", status_of(process.pid), re.MULTILINE))
-            anonymous = max(anonymous, int(sizes.get("RssAnon", 0)) / 1024)
-            files = max(files, int(sizes.get("RssFile", 0)) / 1024)
-            time.sleep(0.1)
-    if process.returncode:
-        raise SystemExit(f"llmkit pretrain ended with exit code {process.returncode}")
-    return anonymous, files
-
-
-def status_of(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/status").read_text()
-    except OSError:  # it has just ended
-        return ""
+    found = peaks_of([sys.executable, "-m", "llmkit", "pretrain", "recipe.yaml"], folder, environment)
+    return found["RssAnon"] / 2**20, found["RssFile"] / 2**20
 
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ import argparse
 import json
 import os
 import random
-import re
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from peak_memory import peaks_of
 
 WORDS = [
     "the",
@@ -151,24 +151,7 @@ def write_lines(path: Path, count: int) -> None:
 def peak_of(program: list[str], folder: Path) -> float:
     """Peak of the anonymous memory of a process in bytes."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "LLMKIT_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
-    peak = 0.0
-    with subprocess.Popen(
-        program, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        while process.poll() is None:
-            found = re.search(r"^RssAnon:\s+(\d+) kB$", status_of(process.pid), re.MULTILINE)
-            peak = max(peak, int(found[1]) * 1024 if found else 0)
-            time.sleep(0.02)
-    if process.returncode:
-        raise SystemExit(f"{program[:4]} ended with exit code {process.returncode}")
-    return peak
-
-
-def status_of(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/status").read_text()
-    except OSError:  # it has just ended
-        return ""
+    return peaks_of(program, folder, environment, silent=True)["RssAnon"]
 
 
 if __name__ == "__main__":

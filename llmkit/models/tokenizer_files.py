@@ -168,10 +168,8 @@ def _check_settings(tokenizer: PreTrainedTokenizerFast, *, name: str) -> None:
             f"{name}: {TOKENIZER_CONFIG} has model_max_length: {str(limit)[:80]!r}, which is not a length."
         )
     tokenizer.model_max_length = int(limit)
-    for (
-        role,
-        token,
-    ) in tokenizer.special_tokens_map.items():  # a missing unk_token never ends transformers' search for it
+    # transformers would search for a missing unk_token without end.
+    for role, token in tokenizer.special_tokens_map.items():
         if isinstance(token, str) and tokenizer.backend_tokenizer.token_to_id(token) is None:
             raise ModelError(
                 f"{name}: {TOKENIZER_CONFIG} has {role}: {token!r:.80}, which its vocabulary does not have."

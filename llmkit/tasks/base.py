@@ -7,6 +7,7 @@ Legend: N examples, B batch.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -242,7 +243,7 @@ class Task(Protocol):
         ...
 
 
-class BaseTask:
+class BaseTask(ABC):
     """The defaults of `Task`: nothing depends on the rows, and the targets are not numbers."""
 
     @property
@@ -252,8 +253,8 @@ class BaseTask:
     def encode_every(self, rows: Iterable[Row]) -> Examples:
         return self.encode(rows)
 
-    def encode(self, rows: Iterable[Row]) -> Examples:
-        raise NotImplementedError("every task encodes its rows")
+    @abstractmethod
+    def encode(self, rows: Iterable[Row]) -> Examples: ...
 
     def prepare_training(self, train: Examples) -> Examples:
         return train

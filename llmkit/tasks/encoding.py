@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
 from llmkit.data.lengths import LengthCount
-from llmkit.tasks.long_texts import Part, part_of
+from llmkit.tasks.long_texts import part_of
 from llmkit.tasks.token_ids import cut_ids, cuts_start, token_ids
 from llmkit.tasks.unknown import UnknownCount
 
@@ -56,12 +56,8 @@ def encode_texts(
     """
     encoded: list[list[int] | None] = []
     end = cuts_start(tokenizer)
-    parts = [
-        Part(text, len(text))
-        if count.overflow == "window"
-        else part_of(tokenizer, text, tokens=count.max_tokens, end=end)
-        for text in texts
-    ]
+    kept = None if count.overflow == "window" else count.max_tokens
+    parts = [part_of(tokenizer, text, tokens=kept, end=end) for text in texts]
     read = [part.text for part in parts]
     all_ids = token_ids(tokenizer, read, special=True)
     unknown.add(read, all_ids, names_are_text=tokenizer.split_special_tokens)

@@ -65,7 +65,7 @@ def part_of(
     tokenizer: PreTrainedTokenizerFast,
     text: str,
     *,
-    tokens: int,
+    tokens: int | None,
     end: bool = False,
     names_are_text: bool = False,
     shortest: int = LONG_CHARACTERS,
@@ -75,12 +75,12 @@ def part_of(
     It has more of them than are kept, and those that are kept are the same with more of the text beside them.
 
     Args:
-        tokens: so many are kept.
+        tokens: so many are kept; None for all.
         end: the last ones are kept.
         shortest: characters of the shortest part.
     """
     size = shortest
-    while len(text) > size + _OVERLAP:
+    while tokens is not None and len(text) > size + _OVERLAP:
         part, longer = (text[-length:] if end else text[:length] for length in (size, size + _OVERLAP))
         ids, same = (_run(tokenizer, one, 0, len(one), names_are_text).ids for one in (part, longer))
         kept = slice(-tokens, None) if end else slice(tokens)

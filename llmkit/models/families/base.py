@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -89,7 +90,7 @@ class VocabularyHead:
     """(V,)"""
 
 
-class Family:
+class Family(ABC):
     """One architecture: its classes, names of its weights, tokens, sizes and defaults.
 
     A subclass overrides what differs. Nothing else in llmkit compares the name of a family or a `model_type`.
@@ -153,13 +154,13 @@ class Family:
         """The command that uses a model whose config names no head."""
         return VERBS[next(iter(self.heads))]
 
+    @abstractmethod
     def scratch_config(self, block: ScratchModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
         """The config of random weights of a size, for this tokenizer.
 
         Raises:
             UsageError: the family has no such size.
         """
-        raise NotImplementedError
 
     def model_class(self, head: Head, *, model_type: str | None = None) -> type[PreTrainedModel]:
         """The class with a head.
@@ -235,8 +236,12 @@ class Family:
         return None
 
     def masked_lm_head(self, model: Any) -> VocabularyHead:
-        """The head of a masked language model."""
-        raise NotImplementedError
+        """The head of a masked language model.
+
+        Raises:
+            ModelError: the family has none.
+        """
+        raise ModelError(f"{self.article} {self.name} model has no masked-lm head.")
 
     def positions(self, config: PreTrainedConfig) -> int | None:
         """The most tokens that the model has positions for; None without a limit, as with relative positions."""

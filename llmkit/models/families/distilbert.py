@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmkit.models.families.base import Family, LearningRates, VocabularyHead, initial_spread, square
-from llmkit.models.families.encoder import BERT_TOKENS
+from llmkit.models.families.base import Family, VocabularyHead, initial_spread, square
+from llmkit.models.families.encoder import Encoder, heads_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
@@ -18,16 +18,10 @@ if TYPE_CHECKING:
 _MASKED_LM_HEAD = ("vocab_transform", "vocab_layer_norm", "vocab_projector")
 
 
-class DistilBert(Family):
+class DistilBert(Encoder):
     name = "distilbert"
     model_types = ("distilbert",)
-    heads = {
-        "classification": "DistilBertForSequenceClassification",
-        "embedding": "DistilBertModel",
-        "masked-lm": "DistilBertForMaskedLM",
-        "question-answering": "DistilBertForQuestionAnswering",
-        "token-classification": "DistilBertForTokenClassification",
-    }
+    heads = heads_of("DistilBert")
     sizes = {
         "tiny": square(1, 128),
         "mini": square(2, 256),
@@ -36,16 +30,12 @@ class DistilBert(Family):
         "base": square(6, 768),
         "large": square(12, 1024),
     }
-    learning_rates = LearningRates(pretrained=5e-5, random=1e-3, lora=4e-4)
-    tokenizer = "wordpiece"
-    special_tokens = BERT_TOKENS
-    needed_tokens = ("cls", "sep", "pad")
-    model_input_names = ("input_ids", "attention_mask")
     layers = {"num_hidden_layers": "transformer.layer."}
     other_parts = ("classifier", "pre_classifier", "qa_outputs", *_MASKED_LM_HEAD)
     new_weights = (*Family.new_weights, "pre_classifier.", *(f"{part}." for part in _MASKED_LM_HEAD))
     vocabulary = "vocab_projector."
     lora_targets = ("q_lin", "v_lin")
+    has_pooler = False
 
     def scratch_config(self, block: ScratchModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
         from transformers import DistilBertConfig

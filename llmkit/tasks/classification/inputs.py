@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from llmkit.data.windows import default_overlap, window_starts
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.threads import locked_tokenizer
-from llmkit.tasks.long_texts import Part, part_of
+from llmkit.tasks.long_texts import part_of
 from llmkit.tasks.token_ids import token_ids
 from llmkit.tasks.unknown import UnknownCount
 
@@ -107,10 +107,8 @@ class TextInputs:
         self, texts: Sequence[str], *, unknown: UnknownCount | None, cut: bool
     ) -> Iterator[tuple[list[int], int, int]]:
         """Of each text its ids, the unknown tokens among them, and the tokens that were not read."""
-        parts = [
-            part_of(self._tokenizer, text, tokens=self.window, names_are_text=True) if cut else Part(text, len(text))
-            for text in texts
-        ]
+        kept = self.window if cut else None
+        parts = [part_of(self._tokenizer, text, tokens=kept, names_are_text=True) for text in texts]
         read = [part.text for part in parts]
         ids = token_ids(self._tokenizer, read, special=False, names_are_text=True)
         counts = unknown.add(read, ids) if unknown else [0] * len(read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -75,9 +76,9 @@ class Seq2SeqRecipe(TaskRecipe):
         """The prefix that T5 was trained on this task with, if any."""
         return ""
 
+    @abstractmethod
     def saved_config(self, *, prefix: str) -> SavedSeq2Seq:
         """What the trained model saves."""
-        raise NotImplementedError
 
     @property
     def chunk_overlap(self) -> int:
