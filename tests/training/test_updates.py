@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ from torch.nn import functional
 
 from llmkit.data.examples import Examples, Ragged
 from llmkit.data.order import Indices, batch_of_step, cut_by_tokens
+from llmkit.data.rows import Row
 from llmkit.errors import DivergedError, MachineError
 from llmkit.models.export import unique_tensors
 from llmkit.models.losses import IGNORED
@@ -307,8 +308,11 @@ class Wrapped(BaseTask):
         self.task = task
         self.loaded = task.loaded
         self.recipe = task.recipe
-        self.encode, self.collate, self.predict = task.encode, task.collate, task.predict
+        self.collate, self.predict = task.collate, task.predict
         self.change = change
+
+    def encode(self, rows: Iterable[Row]) -> Examples:
+        return self.task.encode(rows)
 
     def loss_sum(self, batch: Batch) -> Tensor:
         return self.change(batch, self.task.loss_sum(batch))
