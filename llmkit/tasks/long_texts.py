@@ -57,8 +57,10 @@ class Part:
     """Of the whole text."""
 
     def whole_tokens(self, tokens: int) -> int:
-        """Tokens of the whole text, from those of the part. An estimate, unless the part is the whole."""
-        return tokens if len(self.text) == self.characters else round(tokens * self.characters / len(self.text))
+        """Tokens of the whole text, from those of the part: an estimate with two digits, unless the part is the whole."""
+        if len(self.text) == self.characters:
+            return tokens
+        return int(float(f"{tokens * self.characters / len(self.text):.2g}"))
 
 
 def part_of(

@@ -108,7 +108,7 @@ def test_most_of_a_very_long_text_is_not_tokenized_where_it_is_cut() -> None:
     assert len(encoded.text) < len(text) / 4
     assert encoded.ids == loaded.tokenizer(text[:1000], truncation=True, max_length=12)["input_ids"]
     whole_tokens = len(loaded.tokenizer.tokenize(text[:16_000])) * 100
-    assert encoded.truncated_tokens == pytest.approx(whole_tokens, rel=0.01)
+    assert encoded.truncated_tokens == pytest.approx(whole_tokens, rel=0.05)
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
