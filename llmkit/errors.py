@@ -17,9 +17,13 @@ and the next step; the command line prints it as `error[kind]: message`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import ClassVar
+
+_OUT_OF_MEMORY = re.compile(r"(out of|not enough|can't allocate|cannot allocate) memory|_ALLOC_FAILED", re.IGNORECASE)
+"""Of a RuntimeError of torch: its allocator of CPUs has no error class of its own, nor has cuBLAS."""
 
 
 class LlmkitError(Exception):
@@ -99,3 +103,10 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     """` Did you mean X?` for the closest allowed word, with its leading space, or nothing."""
     match = get_close_matches(word, list(allowed), n=1, cutoff=0.6)
     return f" Did you mean {match[0]!r}?" if match else ""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the machine had no memory left."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None

@@ -32,7 +32,7 @@ from llmkit.cli import (
 )
 from llmkit.cli.messages import print_error, send_log_to_stderr
 from llmkit.cli.repeated import Command
-from llmkit.errors import LlmkitError, MachineError
+from llmkit.errors import LlmkitError, MachineError, is_out_of_memory
 
 _BROKEN_PIPE = 141
 """128 + SIGPIPE: the exit code that a shell reports when the reader of a pipe has exited."""
@@ -125,6 +125,9 @@ def run(arguments: Sequence[str]) -> int:
         message = f"{error.filename or 'output'}: {error.strerror or error}."
         return _failed("environment", message, exit_code=5, debug=debug)
     except Exception as error:
+        if is_out_of_memory(error):
+            message = f"out of memory. Use shorter texts, a smaller model, or a machine with more memory. ({error})"
+            return _failed("environment", message, exit_code=5, debug=debug)
         message = f"{type(error).__name__}: {error}. This is a bug in llmkit; please report it with the lines above."
         return _failed("bug", message, exit_code=1, debug=True)
 

@@ -119,7 +119,7 @@ def summarize_in_parts(
     decoder = TextDecoder(loaded, keep_special=options.keep_special)
     cut_texts = LimitCount(options)
 
-    def write(sequences: list[list[int]]) -> list[Written]:
+    def write(sequences: list[Sequence[int]]) -> list[Written]:
         outputs = engine.generate(sequences, options)
         return [written(decoder, ids, options, prompt=prompt) for [ids], prompt in zip(outputs, sequences, strict=True)]
 

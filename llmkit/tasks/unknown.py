@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from llmkit.data.unknown import UnknownTotals
 from llmkit.models.accents import is_accent, is_variation_selector
 from llmkit.models.threads import locked_tokenizer
-from llmkit.tasks.long_texts import LONG_CHARACTERS, long_text_run
+from llmkit.tasks.long_texts import LONG_CHARACTERS, token_runs
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -59,17 +59,16 @@ class UnknownCount:
             ids: of each text, which may have more ids around it; None to encode the texts here.
             names_are_text: the names of special tokens were encoded as text.
         """
-        if ids is None:
-            ids = [encoded for encoded, _ in self._encoded(texts, names_are_text=names_are_text)]
-        suspects = [number for number, own in enumerate(ids) if not self._unknown.isdisjoint(own)]
-        offsets = self._encoded([texts[number] for number in suspects], names_are_text=names_are_text)
+        suspects = [number for number in range(len(texts)) if ids is None or not self._unknown.isdisjoint(ids[number])]
         counts = [0] * len(texts)
-        for number, (own, places) in zip(suspects, offsets, strict=True):
-            counts[number] = self._add_unknown(texts[number], own, places)
+        encoded = self._unknown_places([texts[number] for number in suspects], names_are_text=names_are_text)
+        for number, (tokens, places) in zip(suspects, encoded, strict=True):
+            counts[number] = self._add_unknown(texts[number], places)
+            self.totals.tokens += tokens if ids is None else 0
+        self.totals.tokens += 0 if ids is None else sum(map(len, ids))
         self.totals.texts += len(texts)
-        self.totals.tokens += sum(map(len, ids))
         self._add_deleted(texts)
-        if self._targets is not None:
+        if self._targets is not None and ids is not None:
             self._targets.add(texts, ids)
             self.totals.unwritable_texts = self._targets.differing
             self.totals.unwritable_example = self._targets.example
@@ -80,15 +79,19 @@ class UnknownCount:
         self.totals.texts += 1
         self.totals.tokens += len(encoding)
         if not self._unknown.isdisjoint(encoding.ids):
-            self._add_unknown(text, encoding.ids, encoding.offsets)
+            self._add_unknown(text, self._of_unknown(encoding.ids, encoding.offsets))
         self._add_deleted([text])
 
     def report(self) -> None:
         """Log the totals, if anything is lost."""
         self.totals.warn(self.what, written=self._targets is not None)
 
-    def _add_unknown(self, text: str, ids: Sequence[int], offsets: Offsets) -> int:
-        spans = [text[start:end] for token, (start, end) in zip(ids, offsets, strict=True) if token in self._unknown]
+    def _of_unknown(self, ids: Sequence[int], offsets: Offsets) -> list[tuple[int, int]]:
+        """The characters of the unknown tokens."""
+        return [place for token, place in zip(ids, offsets, strict=True) if token in self._unknown]
+
+    def _add_unknown(self, text: str, places: Offsets) -> int:
+        spans = [text[start:end] for start, end in places]
         lost = [span for span in spans if span.strip() not in self._names]  # a text may name the token itself
         if lost:
             characters = set().union(*lost)
@@ -110,7 +113,8 @@ class UnknownCount:
     def _look_at(self, characters: Iterable[str]) -> None:
         """Find out about characters that were not seen before."""
         new = sorted(char for char in characters if char not in self._seen)
-        for char, (ids, _) in zip(new, self._encoded(new, names_are_text=True), strict=True):
+        for char, encoding in zip(new, self._encoded(new, names_are_text=True), strict=True):
+            ids = encoding.ids
             if _is_invisible(char):
                 self._seen[char] = (False, False)
                 continue
@@ -130,23 +134,30 @@ class UnknownCount:
         marks = _marks(char)
         return bool(marks) and normalizer is not None and not marks <= _marks(normalizer.normalize_str(char))
 
-    def _encoded(self, texts: Sequence[str], *, names_are_text: bool) -> list[tuple[Sequence[int], Offsets]]:
-        """Ids and characters of the tokens of each text, without special tokens around it."""
-        if any(len(text) > LONG_CHARACTERS for text in texts):
-            return [encoded for text in texts for encoded in self._encoded_alone(text, names_are_text=names_are_text)]
+    def _unknown_places(
+        self, texts: Sequence[str], *, names_are_text: bool
+    ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """The number of tokens of each text, and the characters of the unknown ones."""
+        if all(len(text) <= LONG_CHARACTERS for text in texts):
+            for encoding in self._encoded(texts, names_are_text=names_are_text):
+                yield len(encoding), self._of_unknown(encoding.ids, encoding.offsets)
+            return
+        for text in texts:
+            tokens, places = 0, []
+            for run in token_runs(self._tokenizer, text, names_are_text=names_are_text):
+                tokens += len(run)
+                places += self._of_unknown(run.ids, zip(run.starts, run.ends, strict=True))
+            yield tokens, places
+
+    def _encoded(self, texts: Sequence[str], *, names_are_text: bool) -> list[Encoding]:
+        """The tokens of each text, without special tokens around it."""
         with locked_tokenizer(self._tokenizer):
             backend = self._tokenizer.backend_tokenizer
             backend.no_truncation()
             backend.no_padding()
             backend.encode_special_tokens = names_are_text
-            encodings = backend.encode_batch(list(texts), add_special_tokens=False)
-        return [(encoding.ids, encoding.offsets) for encoding in encodings]
-
-    def _encoded_alone(self, text: str, *, names_are_text: bool) -> list[tuple[Sequence[int], Offsets]]:
-        if len(text) <= LONG_CHARACTERS:
-            return self._encoded([text], names_are_text=names_are_text)
-        run = long_text_run(self._tokenizer, text, names_are_text=names_are_text)
-        return [(run.ids, zip(run.starts, run.ends, strict=True))]
+            encodings: list[Encoding] = backend.encode_batch(list(texts), add_special_tokens=False)
+        return encodings
 
 
 def with_unknown(examples: Examples, *counts: UnknownCount) -> Examples:

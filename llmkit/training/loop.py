@@ -12,14 +12,13 @@ from accelerate.utils import gather_object
 from torch.nn.parallel import DistributedDataParallel
 
 from llmkit.data.examples import Examples
-from llmkit.errors import InterruptedRun, MachineError
+from llmkit.errors import InterruptedRun, MachineError, is_out_of_memory
 from llmkit.evaluation.metrics import is_better
 from llmkit.models.cpu import speed_up_on_cpu
 from llmkit.models.layers import recompute_activations
 from llmkit.recipe.blocks import TrainBlock
 from llmkit.tasks.base import Scores, Task
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore, restore, scaler_state
-from llmkit.training.memory import is_out_of_memory
 from llmkit.training.optimizer import adamw
 from llmkit.training.progress import Evaluated, Event, MicroBatchesReduced, Progress, Saved, StepResult
 from llmkit.training.saving import Saver

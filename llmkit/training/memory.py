@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +12,6 @@ from accelerate.utils import gather_object
 from llmkit.errors import MachineError
 
 logger = logging.getLogger("llmkit")
-_MESSAGE = re.compile(r"(out of|not enough|can't allocate|cannot allocate) memory|_ALLOC_FAILED", re.IGNORECASE)
-"""Of a RuntimeError: the allocator of CPUs has no error class of its own, nor has cuBLAS."""
 
 
 @dataclass(frozen=True)
@@ -24,13 +21,6 @@ class Shortage:
     rows: int
     tokens: int
     """Of its longest row."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device or the machine had no memory left for a tensor."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and _MESSAGE.search(str(error)) is not None
 
 
 def smaller_micro_batches(

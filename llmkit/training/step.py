@@ -18,11 +18,11 @@ from torch.optim import AdamW
 
 from llmkit.data.examples import Examples
 from llmkit.data.order import Indices, batch_of_step, cut_by_tokens, share_of_rank, steps_per_epoch
-from llmkit.errors import DivergedError, MachineError
+from llmkit.errors import DivergedError, MachineError, is_out_of_memory
 from llmkit.models.losses import label_smoothing
 from llmkit.tasks.base import Batch, Task, count_targets
 from llmkit.training.divergence import diverged, faulty_examples
-from llmkit.training.memory import Shortage, is_out_of_memory, smaller_micro_batches
+from llmkit.training.memory import Shortage, smaller_micro_batches
 from llmkit.training.optimizer import set_learning_rate
 from llmkit.training.randomness import seed_micro_batch
 

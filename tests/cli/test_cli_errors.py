@@ -8,6 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from adapted import saved
+from builders import tiny_model
 from facts import says
 from safetensors.torch import load_file, save_file
 from tiny_recipes import Outcome, listing, llmkit
@@ -153,3 +155,12 @@ def test_a_deleted_current_folder_is_named(tmp_path: Path, monkeypatch: pytest.M
     outcome = llmkit("classify", "text", "--model", tmp_path)
     assert_one_line(outcome, kind="environment", code=5)
     says(outcome.err, "current folder")
+
+
+@pytest.mark.slow
+def test_a_text_that_does_not_fit_into_memory_is_no_bug(here: Path) -> None:
+    model = saved(tiny_model("t5"), here / "t5")  # without a length limit
+    Path("long.txt").write_text("a " * 700_000, encoding="utf-8")  # its attention alone needs 4 TB
+    outcome = llmkit("summarize", "long.txt", "--model", model)
+    assert (outcome.code, outcome.out) == (5, "")
+    assert outcome.err.splitlines()[-1].startswith("error[environment]: out of memory")

@@ -10,8 +10,7 @@ from builders import TASK_NAMES, TaskName, largest_difference, same_bits, store_
 from facts import facts, logged
 from narrow_memory import CUDA, Failure, narrow
 
-from llmkit.errors import MachineError
-from llmkit.training.memory import is_out_of_memory
+from llmkit.errors import MachineError, is_out_of_memory
 from llmkit.training.progress import MicroBatchesReduced
 
 CPU: Failure = lambda: RuntimeError(  # noqa: E731

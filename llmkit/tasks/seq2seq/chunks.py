@@ -7,15 +7,16 @@ The next chunk begins some tokens earlier, at such a position too.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llmkit.data.windows import default_overlap
 from llmkit.errors import UsageError
 from llmkit.models.threads import locked_tokenizer
 from llmkit.tasks.decoding import Written
-from llmkit.tasks.long_texts import LONG_CHARACTERS, long_text_ids, long_text_run
+from llmkit.tasks.long_texts import LONG_CHARACTERS, long_text_ids, token_runs
 from llmkit.tasks.sentences import ends_sentence
 
 if TYPE_CHECKING:
@@ -37,15 +38,19 @@ class TextSplitter:
     overlap_tokens: int | None = None
     """Shared by neighbouring chunks; None for a quarter of `max_tokens`."""
 
-    def split(self, text: str) -> list[list[int]]:
-        """Ids of the whole text where it fits, else of its chunks, each with the prefix and the closing token.
+    def split(self, text: str) -> list[Sequence[int]]:
+        """Ids of the whole text where it fits, else of its chunks, each with the prefix and the closing token. Of a very
+        long text they are arrays.
 
         Raises:
             UsageError: prefix and closing token leave no room for text.
         """
-        whole = self._ids(text)
-        if len(whole) <= self.max_tokens:
-            return [whole]
+        is_long = len(text) > LONG_CHARACTERS
+        starts = self._starts(text) if is_long else ()
+        if len(starts) <= self.max_tokens:
+            whole = self._ids(text)
+            if len(whole) <= self.max_tokens:
+                return [whole]
         room = self.max_tokens - len(self._ids(""))
         if room < _LEAST_ROOM:
             raise UsageError(
@@ -53,8 +58,8 @@ class TextSplitter:
                 f"at least {_LEAST_ROOM} are needed. Raise max_source_tokens."
             )
         overlap = default_overlap(self.max_tokens) if self.overlap_tokens is None else self.overlap_tokens
-        chunks = split_text(text, self._starts(text), size=room, overlap=min(overlap, room - 1))
-        return [ids for chunk in chunks for ids in self._fitting(chunk)]
+        chunks = split_text(text, starts or self._starts(text), size=room, overlap=min(overlap, room - 1))
+        return [array("i", ids) if is_long else ids for chunk in chunks for ids in self._fitting(chunk)]
 
     def _fitting(self, chunk: str) -> list[list[int]]:
         """The ids of a chunk; of its halves where a cut inside a word made it longer."""
@@ -71,27 +76,18 @@ class TextSplitter:
             ids: list[int] = self.tokenizer(self.prefix + text, truncation=False, verbose=False)["input_ids"]
         return ids
 
-    def _starts(self, text: str) -> list[int]:
+    def _starts(self, text: str) -> Sequence[int]:
         """The first character of each token of the text, ascending; white space at the start of a token is skipped."""
-        offsets: Iterable[tuple[int, int]]
-        if len(text) > LONG_CHARACTERS:
-            run = long_text_run(self.tokenizer, text, names_are_text=False)
-            offsets = zip(run.starts, run.ends, strict=True)
-        else:
-            with locked_tokenizer(self.tokenizer):
-                encoded: Any = self.tokenizer(
-                    text, add_special_tokens=False, truncation=False, verbose=False, return_offsets_mapping=True
-                )
-            offsets = encoded["offset_mapping"]
-        starts = []
-        for start, end in offsets:
-            while start < end and text[start].isspace():
-                start += 1
-            starts.append(start)
+        starts = array("q")
+        for run in token_runs(self.tokenizer, text, names_are_text=False):
+            for start, end in zip(run.starts, run.ends, strict=True):
+                while start < end and text[start].isspace():
+                    start += 1
+                starts.append(start)
         return starts
 
 
-def split_text(text: str, starts: Sequence[int], *, size: int, overlap: int) -> list[str]:
+def split_text(text: str, starts: Sequence[int], *, size: int, overlap: int) -> Iterator[str]:
     """Chunks of at most `size` tokens that together are all of the text, except white space around them.
 
     Args:
@@ -102,17 +98,19 @@ def split_text(text: str, starts: Sequence[int], *, size: int, overlap: int) -> 
     """
     if not 0 <= overlap < size:
         raise ValueError(f"an overlap of {overlap} leaves no step forward in chunks of {size}")
-    bounds = [*starts, len(text)]
-    chunks: list[str] = []
+    bounds = array("q", starts)
+    bounds.append(len(text))
     begin, token = 0, 0  # character and token of the chunk
     while len(starts) - token > size:
         end = _best_end(text, bounds, first=token + max(1, size // 2), last=token + size)
-        chunks.append(text[begin : bounds[end]].strip())
+        if chunk := text[begin : bounds[end]].strip():
+            yield chunk
         # The earliest border that keeps the overlap within its limit; the end itself is a border.
         earliest = max(token + 1, end - overlap)
         token = next((position for position in range(earliest, end) if _is_border(text, bounds[position])), end)
         begin = bounds[token]
-    return [chunk for chunk in [*chunks, text[begin:].strip()] if chunk]
+    if chunk := text[begin:].strip():
+        yield chunk
 
 
 def _best_end(text: str, bounds: Sequence[int], *, first: int, last: int) -> int:
@@ -131,10 +129,10 @@ def _is_border(text: str, position: int) -> bool:
 
 
 def write_in_rounds(
-    chunks: Sequence[Sequence[list[int]]],
+    chunks: Sequence[Sequence[Sequence[int]]],
     *,
-    write: Callable[[list[list[int]]], list[Written]],
-    split: Callable[[str], list[list[int]]],
+    write: Callable[[list[Sequence[int]]], list[Written]],
+    split: Callable[[str], list[Sequence[int]]],
 ) -> list[Written]:
     """One text for each of several texts of any length: the texts of its chunks are joined and written about again.
 
@@ -151,7 +149,7 @@ def write_in_rounds(
     unshortened = 0
     while waiting:
         new_texts = iter(write([ids for text_chunks in waiting.values() for ids in text_chunks]))
-        next_round: dict[int, list[list[int]]] = {}
+        next_round: dict[int, list[Sequence[int]]] = {}
         for index, text_chunks in waiting.items():
             texts = [next(new_texts) for _ in text_chunks]
             finished = results[index].finished and all(text.finished for text in texts)

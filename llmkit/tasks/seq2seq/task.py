@@ -7,7 +7,7 @@ Legend: B batch, S source tokens, T target tokens, D hidden units.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,10 +74,13 @@ class Seq2SeqTask(BaseTask):
             for row, length, source, target in zip(chunk, lengths, inputs, outputs, strict=True):
                 if source is None or target is None:
                     continue
-                chunks = [source]
+                chunks: list[Sequence[int]] = [source]
                 if windowed and length > recipe.max_source_tokens:
                     chunks, target = self._splitter(row).split(row.fields[recipe.SOURCE]), []
-                columns = {"input_ids": chunks, "target_ids": [target] * len(chunks)}
+                columns: dict[str, Sequence[Sequence[int]]] = {
+                    "input_ids": chunks,
+                    "target_ids": [target] * len(chunks),
+                }
                 builder.add(columns, reference=row.fields[recipe.TARGET], place=row.place)
         sources.report(key="max_source_tokens", targets=False)
         targets.report(key="max_target_tokens", targets=True)
@@ -150,7 +153,7 @@ class Seq2SeqTask(BaseTask):
         self.options = with_limit(self.options, limit, least=self.recipe.generation.min_new_tokens)
         self._save_config()
 
-    def _write(self, sequences: list[list[int]], engine: Engine, decoder: TextDecoder) -> list[Written]:
+    def _write(self, sequences: list[Sequence[int]], engine: Engine, decoder: TextDecoder) -> list[Written]:
         outputs = engine.generate(sequences, self.options)
         # An evaluation counts the texts at their limit by itself.
         return [Written(decoder.text(ids[0]), finished=True) for ids in outputs]

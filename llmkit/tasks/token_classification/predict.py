@@ -20,6 +20,7 @@ from llmkit.tasks.engine import Engine
 from llmkit.tasks.inputs import LongTextCount, check_texts, numbered_chunks
 from llmkit.tasks.token_classification.notations import OUTSIDE, notation_of
 from llmkit.tasks.token_classification.saved import SavedTokenClassification
+from llmkit.tasks.token_classification.spans import Span, Spans
 from llmkit.tasks.token_classification.splitting import WordSplitting
 from llmkit.tasks.token_classification.subwords import (
     SPECIAL_TOKENS,
@@ -39,7 +40,7 @@ TAG_CHUNK_ROWS = 512
 """Enough texts of each length for full batches; a long one becomes many windows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entity:
     start: int
     """The first character in the text, counted from 0."""
@@ -64,9 +65,7 @@ class TaggedWord:
 class TaggedWords(Sequence[TaggedWord]):
     """The words of a text, each made where it is asked for: a long text has millions."""
 
-    def __init__(
-        self, text: str, spans: Sequence[tuple[int, int]], tags: Sequence[str], scores: Sequence[float]
-    ) -> None:
+    def __init__(self, text: str, spans: Sequence[Span], tags: Sequence[str], scores: Sequence[float]) -> None:
         """
         Args:
             spans: characters of each word; there may be more than tags, where the text was truncated.
@@ -201,9 +200,9 @@ def _subwords(
     ]
 
 
-def _joined_spans(words: Sequence[str]) -> list[tuple[int, int]]:
-    ends = [end - 1 for end in itertools.accumulate(len(word) + 1 for word in words)]
-    return [(end - len(word), end) for word, end in zip(words, ends, strict=True)]
+def _joined_spans(words: Sequence[str]) -> Spans:
+    ends = itertools.accumulate(len(word) + 1 for word in words)
+    return Spans((end - 1 - len(word), end - 1) for word, end in zip(words, ends, strict=True))
 
 
 class _UnsplitCount:

@@ -19,6 +19,7 @@ from typing import Annotated
 from pydantic import Field
 
 from llmkit.recipe.blocks import Block
+from llmkit.tasks.token_classification.spans import Span, Spans
 
 _CHUNK = re.compile(r"\S+")
 _MOST_EXCEPTIONS = 2000
@@ -35,7 +36,6 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
 """Thai, Lao, Burmese, Khmer, kana and Chinese characters, which have no spaces between words."""
-Span = tuple[int, int]
 _Words = Annotated[tuple[str, ...], Field(strict=False)]
 """A list in JSON."""
 
@@ -56,12 +56,11 @@ class WordSplitting(Block):
     longest_unspaced: int = 0
     """Characters of the longest training word in such a script, where its words have several."""
 
-    def spans(self, text: str) -> list[Span]:
-        """Characters of each word of a text, the end exclusive."""
-        chunks = [match.span() for match in _CHUNK.finditer(text)]
+    def spans(self, text: str) -> Spans:
+        """Characters of each word of a text."""
         # A mark that stands apart somewhere is written apart in this text, as in a sentence of joined words.
-        apart = frozenset(text[start:end] for start, end in chunks)
-        return [span for start, end in chunks for span in self._of_chunk(text, start, end, apart)]
+        apart = frozenset(match[0] for match in _CHUNK.finditer(text))
+        return Spans(span for match in _CHUNK.finditer(text) for span in self._of_chunk(text, *match.span(), apart))
 
     def is_unsplit(self, text: str) -> bool:
         """Whether a text in a script without spaces has a word that is longer than all training words."""

@@ -11,8 +11,8 @@ import unicodedata
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenizers import pre_tokenizers
 
@@ -20,6 +20,7 @@ from llmkit.data.windows import default_overlap, window_starts
 from llmkit.errors import UsageError
 from llmkit.models.threads import locked_tokenizer
 from llmkit.tasks.long_texts import LONG_CHARACTERS, long_text_run
+from llmkit.tasks.token_classification.spans import Span, Spans
 from llmkit.tasks.token_classification.splitting import WordSplitting
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from llmkit.models.loaded import LoadedModel
 
+Item = TypeVar("Item")
 _MANY_WORDS = 20_000
 """A tokenizer needs much memory for each word: so many words are encoded at a time."""
 SPECIAL_TOKENS = 2
@@ -43,13 +45,13 @@ class WordSubwords:
     """All subwords, without special tokens."""
     firsts: Sequence[int]
     """The first subword of each word, ascending."""
-    spans: list[tuple[int, int]]
+    spans: Sequence[Span]
     """Characters of each word in its text, the end exclusive; empty where the text was given as words."""
     unknown_words: int = 0
     """Words that the tokenizer has no subword for, such as a lone zero-width space; each is read as [UNK]."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Window:
     """Subwords `start` to `end` of a text, and the words that are predicted there."""
 
@@ -95,6 +97,10 @@ def subwords_of_texts(
         return []
     if splitting is not None:
         spans_of_texts = [splitting.spans(text) for text in texts]
+        if any(len(spans) > _MANY_WORDS for spans in spans_of_texts):
+            return [
+                _subwords_of_spans(tokenizer, text, spans) for text, spans in zip(texts, spans_of_texts, strict=True)
+            ]
         words = [[text[start:end] for start, end in spans] for text, spans in zip(texts, spans_of_texts, strict=True)]
         of_words = subwords_of_words(tokenizer, words)
         return [replace(one, spans=spans) for one, spans in zip(of_words, spans_of_texts, strict=True)]
@@ -109,7 +115,7 @@ def subwords_of_texts(
     subwords = []
     for index, text in enumerate(texts):
         firsts: list[int] = []
-        spans: list[tuple[int, int]] = []
+        spans: list[Span] = []
         previous = None
         for subword, (word, (start, end)) in enumerate(
             zip(encoding.word_ids(index), encoding["offset_mapping"][index], strict=True)
@@ -125,8 +131,14 @@ def subwords_of_texts(
     return subwords
 
 
-def _in_parts(words: Sequence[str], *, size: int) -> Iterator[Sequence[str]]:
-    return (words[start : start + size] for start in range(0, len(words), size))
+def _subwords_of_spans(tokenizer: PreTrainedTokenizerFast, text: str, spans: Sequence[Span]) -> WordSubwords:
+    """The words of a long text are made part by part."""
+    parts = ([text[start:end] for start, end in part] for part in _in_parts(spans, size=_MANY_WORDS))
+    return replace(_joined(subwords_of_words(tokenizer, [words])[0] for words in parts), spans=spans)
+
+
+def _in_parts(items: Sequence[Item], *, size: int) -> Iterator[Sequence[Item]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _joined(parts: Iterable[WordSubwords]) -> WordSubwords:
@@ -143,7 +155,7 @@ def _joined(parts: Iterable[WordSubwords]) -> WordSubwords:
 def _subwords_of_long_text(tokenizer: PreTrainedTokenizerFast, text: str) -> WordSubwords:
     run = long_text_run(tokenizer, text, names_are_text=True)
     firsts = array("i", (subword for subword, begins in enumerate(run.begins_word) if begins))
-    spans = [(run.starts[first], run.ends[end - 1]) for first, end in pairwise([*firsts, len(run)])]
+    spans = Spans((run.starts[first], run.ends[end - 1]) for first, end in pairwise(chain(firsts, (len(run),))))
     return WordSubwords(run.ids, firsts, _with_attached(spans, text))
 
 
@@ -237,15 +249,16 @@ def _with_unknowns(ids: Sequence[int], word_ids: Sequence[int], *, word_count: i
     return WordSubwords(subword_ids, firsts, [], unknown_words)
 
 
-def _with_attached(spans: Sequence[tuple[int, int]], text: str) -> list[tuple[int, int]]:
+def _with_attached(spans: Sequence[Span], text: str) -> Spans:
     """Words with the accents and joiners after them, which tokenizers drop: `e` and U+0301 are one letter."""
-    extended = []
-    nexts = [start for start, _ in spans[1:]] + [len(text)]
-    for (start, end), limit in zip(spans, nexts, strict=False):
-        while end < limit and unicodedata.category(text[end]) in _ATTACHED:
-            end += 1
-        extended.append((start, end))
-    return extended
+
+    def extended() -> Iterator[Span]:
+        for (start, end), (limit, _) in pairwise(chain(spans, ((len(text), 0),))):
+            while end < limit and unicodedata.category(text[end]) in _ATTACHED:
+                end += 1
+            yield start, end
+
+    return Spans(extended())
 
 
 def _window_of_each(firsts: Sequence[int], starts: Sequence[int], *, room: int) -> list[int]:

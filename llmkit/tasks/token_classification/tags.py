@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from llmkit.data.labels import in_order
@@ -41,6 +42,7 @@ def has_prefixes(tags: Iterable[str]) -> bool:
     return all(_PREFIXED.fullmatch(tag) for tag in inside) and any(tag[0] not in "MW" for tag in inside)
 
 
+@lru_cache(maxsize=1024)
 def split_tag(tag: str) -> tuple[str, str]:
     """`B-PER` as B and PER; `O`, or a tag without prefix, as O and the empty string."""
     match = _PREFIXED.fullmatch(tag)
@@ -64,9 +66,15 @@ def to_bio(tags: Sequence[str]) -> list[str]:
             open_type = ""
             continue
         continues = prefix in _INSIDE and label == open_type
-        bio_tags.append(f"I-{label}" if continues else f"B-{label}")
+        bio_tags.append(_bio_tag("I" if continues else "B", label))
         open_type = label if prefix in _OPEN else ""
     return bio_tags
+
+
+@lru_cache(maxsize=1024)
+def _bio_tag(prefix: str, label: str) -> str:
+    """One string for all words of a long text with this tag."""
+    return f"{prefix}-{label}"
 
 
 def entities_of(tags: Sequence[str]) -> list[EntityWords]:
