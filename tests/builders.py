@@ -24,6 +24,7 @@ from transformers import (
     BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
+    BertModel,
     DistilBertConfig,
     GPT2Config,
     GPT2ForSequenceClassification,
@@ -219,8 +220,13 @@ def tiny_model(
     width: int = 16,
     seed: int = 3,
     labels: Sequence[str] = LABELS,
+    model_type: str | None = None,
 ) -> LoadedModel:
-    """Random weights, spread wide enough for gradients that differ; BERT is a classifier unless `head` says else."""
+    """Random weights, spread wide enough for gradients that differ; BERT is a classifier unless `head` says else.
+
+    Args:
+        model_type: one of the family's, where several have classes of their own.
+    """
     tokenizer = tokenizer_of(family)
     labels = TAGS if head == "token-classification" else labels
     named = {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
@@ -249,6 +255,8 @@ def tiny_model(
             elif head == "question-answering":
                 config.num_labels = 2
                 model = BertForQuestionAnswering(config)
+            elif head == "embedding":
+                model = BertModel(config, add_pooling_layer=False)
             else:
                 model = BertForSequenceClassification(config)
         case "distilbert":
@@ -273,12 +281,14 @@ def tiny_model(
                 config.num_labels = 2
             model = FAMILIES[family].model_class(head or "classification")(config)
         case "roberta" | "electra" | "albert" | "deberta" | "mpnet" | "modernbert":
-            config = _encoder_config(family, tokenizer, layers=layers, width=width, dropout=dropout, **named)
+            cls = FAMILIES[family].model_class(head or "classification", model_type=model_type)
+            keys = {"layers": layers, "width": width, "dropout": dropout, **named}
+            config = _encoder_config(family, cls.config_class, tokenizer, **keys)
             if head == "token-classification":
                 tokenizer.model_max_length = TAGGER_WINDOW
             elif head == "question-answering":
                 config.num_labels = 2
-            model = FAMILIES[family].model_class(head or "classification")(config)
+            model = cls(config)
         case "gpt2":
             model = (GPT2ForSequenceClassification if head == "classification" else GPT2LMHeadModel)(
                 GPT2Config(
@@ -334,9 +344,15 @@ def tiny_model(
 
 
 def _encoder_config(
-    family: str, tokenizer: PreTrainedTokenizerFast, *, layers: int, width: int, dropout: float, **keys: Any
+    family: str,
+    config_class: type[PreTrainedConfig],
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    layers: int,
+    width: int,
+    dropout: float,
+    **keys: Any,
 ) -> PreTrainedConfig:
-    config_class = FAMILIES[family].model_class("classification").config_class
     offset = tokenizer.pad_token_id + 1 if family in ("roberta", "mpnet") else 0
     own: dict[str, Any] = {
         "albert": {"embedding_size": width // 2, "classifier_dropout_prob": dropout},
