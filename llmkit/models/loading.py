@@ -19,6 +19,7 @@ from llmkit.models.families import (
     LABELLED_HEADS,
     SPAN_HEADS,
     VERBS,
+    Family,
     Head,
     family_of,
     verb_of_class,
@@ -124,7 +125,7 @@ def load_model(
     if head == "embedding" and resolved.sentence is not None:
         check_modules(resolved.sentence, name=resolved.name)  # a model that llmkit does not have may be due to these
     model_type = resolved.config.get("model_type")
-    family = family_of(model_type, name=resolved.name)
+    family = _family_of(resolved)
     cls = family.model_class(head, model_type=str(model_type))
     config = _config(cls, resolved, head=head, labels=labels, any_order=any_order, new_head=new_head)
     sentence = _sentence_modules(resolved, config) if head == "embedding" else None
@@ -154,6 +155,11 @@ def load_model(
     check_tokenizer(loaded)
     family.prepare(model, tokenizer, head)
     return loaded
+
+
+def _family_of(resolved: ResolvedModel) -> Family:
+    config = resolved.config
+    return family_of(config.get("model_type"), name=resolved.name, architectures=config.get("architectures"))
 
 
 def _check_saved_weights(resolved: ResolvedModel) -> None:
@@ -208,7 +214,7 @@ def _name_for_adapters(resolved: ResolvedModel) -> str | None:
 
 def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerFast:
     """The folder's tokenizer; GPT-2's, which has no padding token, pads with its end of text, which the mask hides."""
-    family = family_of(resolved.config.get("model_type"), name=resolved.name)
+    family = _family_of(resolved)
     family.register()
     folder = resolved.folder
     if resolved.base is not None and not (folder / TOKENIZER_CONFIG).exists():

@@ -25,6 +25,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError:
 
 from llmkit.errors import MachineError, ModelError, nearest
 from llmkit.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, MODEL_CONFIG, read_adapter
+from llmkit.models.families import family_of
 from llmkit.models.files import find_file, read_json
 from llmkit.models.folder_values import BaseValues, GenerationValues, ModelValues, TokenizerValues, Values, check_values
 from llmkit.models.integrity import check_saved_files, unless_replaced
@@ -130,6 +131,7 @@ def _resolve_adapter(folder: Path, *, name: str, commit: str | None) -> Resolved
     config = base.config
     adapter_config = read_json(folder, MODEL_CONFIG, name=name)  # an adapter that llmkit did not make has none
     if adapter_config is not None:
+        _check_entries(adapter_config, name=name, file=MODEL_CONFIG)
         _check_config(adapter_config, name=name, file=MODEL_CONFIG)
         config = adapter_config
     return ResolvedModel(
@@ -151,8 +153,14 @@ def check_folder(folder: Path, *, name: str) -> dict[str, Any]:
     """
     _check_files(folder, name=name)
     config = _required_json(folder, CONFIG, name=name)
-    _check_config(config, name=name, file=CONFIG)
-    weight_files(folder, name=name)
+    _check_entries(config, name=name, file=CONFIG)
+    try:
+        _check_config(config, name=name, file=CONFIG)
+        weight_files(folder, name=name)
+    except ModelError:
+        # Of an architecture that llmkit does not have, that is the reason: Swin has a list of num_heads.
+        family_of(config.get("model_type"), name=name, architectures=config.get("architectures"))
+        raise
     return config
 
 
@@ -176,7 +184,6 @@ def _check_files(folder: Path, *, name: str) -> None:
 
 
 def _check_config(config: dict[str, Any], *, name: str, file: str) -> None:
-    _check_entries(config, name=name, file=file)
     for key in _OTHER_LOADERS:
         if config.get(key):
             raise ModelError(f"{name}: {file} has {key}: {str(config[key])[:80]!r}, which llmkit does not support.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from llmkit.errors import ModelError
 from llmkit.models.families.albert import Albert
 from llmkit.models.families.base import (
     LABELLED_HEADS,
@@ -27,6 +26,7 @@ from llmkit.models.families.modernbert import ModernBert
 from llmkit.models.families.mpnet import Mpnet
 from llmkit.models.families.roberta import Roberta
 from llmkit.models.families.t5 import T5
+from llmkit.models.families.unknown import unknown_type
 
 __all__ = [
     "FAMILIES",
@@ -80,17 +80,17 @@ def verb_of_class(name: str) -> HeadVerb | None:
     return None
 
 
-def family_of(model_type: object, *, name: str) -> Family:
+def family_of(model_type: object, *, name: str, architectures: object = None) -> Family:
     """The family of a checkpoint.
 
     Args:
         model_type: of its config.json.
         name: the model's, for the message.
+        architectures: of its config.json, for the message about a model without a type.
     Raises:
-        ModelError: llmkit has no such family.
+        ModelError: llmkit has no such family; says what the model is, and which types are nearest to it.
     """
     for family in FAMILIES.values():
         if model_type in family.model_types:
             return family
-    known = ", ".join(kind for family in FAMILIES.values() for kind in family.model_types)
-    raise ModelError(f"{name}: its type is {model_type!r}; llmkit supports {known}.")
+    raise unknown_type(model_type, FAMILIES.values(), name=name, architectures=architectures)
