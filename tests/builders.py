@@ -201,6 +201,7 @@ def _trained_tokenizer(family: str) -> PreTrainedTokenizerFast:
         "lstm": 120,
         "roberta": 300,
         "modernbert": 300,
+        "bart": 300,
         "t5": 420,
     }.get(family, 120)
     return train_tokenizer(FAMILIES[family], texts, block=TokenizerBlock(vocab_size=vocab_size), max_tokens=None)

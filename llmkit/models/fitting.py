@@ -13,7 +13,7 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from llmkit.errors import ModelError
-from llmkit.models.families import Family, family_of
+from llmkit.models.families import Family, Head, family_of
 from llmkit.models.files import listed
 from llmkit.models.stored import StoredTensor
 
@@ -21,8 +21,9 @@ _UNUSED = re.compile(
     r"cls\.seq_relationship\..*|embeddings\.(position_ids|token_type_ids)"
     r"|h\.\d+\.(attn|crossattention)\.(bias|masked_bias)"
     r"|decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
+    r"|(encoder|decoder)\.(version|embed_positions\.(weights|_float_tensor))"
 )
-"""BERT's next-sentence head; masks and counters, which older versions saved; an unused weight of T5."""
+"""BERT's next-sentence head; masks, counters and tables of sines, which older versions saved; an unused weight of T5."""
 _MOST_NAMED = 5
 _NUMBERS = {"BF16", "F16", "F32", "F64"}
 
@@ -33,6 +34,7 @@ def fit(
     config: PreTrainedConfig,
     stored: Mapping[str, StoredTensor],
     *,
+    head: Head,
     replacing: Mapping[str, StoredTensor],
     name: str,
 ) -> tuple[dict[str, StoredTensor], list[str]]:
@@ -40,13 +42,14 @@ def fit(
 
     Args:
         build: makes the model; called on the meta device, where tensors have shapes but no numbers.
+        head: that of the class.
         replacing: used instead of stored tensors of the same name, such as an adapter's head.
     Raises:
         ModelError: the config cannot be built; shapes differ; weights are not floating-point; tensors are unused.
     """
     family = family_of(cls.config_class.model_type, name=name)
     tensors = {**_by_plain_name(stored, cls, name=name), **_by_plain_name(replacing, cls, name=name)}
-    missing = _missing_layers(family, cls, config, tensors)
+    missing = _missing_layers(family, head, config, tensors)
     if missing:
         return {}, missing
     try:
@@ -69,8 +72,14 @@ def fit(
         )
     fitting = {expected[plain][0]: tensor for plain, tensor in tensors.items() if plain in expected}
     tied: Mapping[str, str] = model.all_tied_weights_keys  # second name -> first
-    present = {*fitting, *(tied[key] for key in fitting if key in tied)}
+    present = {*fitting, *(tied[key] for key in fitting if key in tied), *_constants(cls)}
     return fitting, [key for key in model.state_dict() if not (key in present or key in tied)]
+
+
+def _constants(cls: type[PreTrainedModel]) -> list[str]:
+    """Tensors that transformers computes or sets to 0 if they are not stored: sinusoidal positions, a bias of logits."""
+    names = getattr(cls, "_keys_to_ignore_on_load_missing", None) or []
+    return [name for name in names if name.rpartition(".")[2] == "final_logits_bias" or "embed_positions" in name]
 
 
 def _plain(key: str, cls: type[PreTrainedModel]) -> str:
@@ -98,12 +107,10 @@ def _count(names: Iterable[str], prefix: str) -> int:
 
 
 def _missing_layers(
-    family: Family, cls: type[PreTrainedModel], config: PreTrainedConfig, tensors: Mapping[str, StoredTensor]
+    family: Family, head: Head, config: PreTrainedConfig, tensors: Mapping[str, StoredTensor]
 ) -> list[str]:
     """The first layer of the config that the weights lack: a config with too many layers must not be built."""
-    for key, prefix in family.layers.items():
-        if key == "num_decoder_layers" and not cls.__name__.endswith("ForConditionalGeneration"):
-            continue  # the encoder alone has no decoder layers
+    for key, prefix in family.layers_of(head).items():
         count, expected = _count(tensors, prefix), getattr(config, key)
         if count < expected:
             return [f"{prefix or 'lstm.'}{count} ({key}: {expected:,}; the weights have {count:,})"]

@@ -101,6 +101,7 @@ class ModelValues(GenerationValues):
     """config.json of every family; old ones have options of generation, too."""
 
     activation: Text = ""
+    activation_dropout: Share = 0
     activation_function: Text = ""
     add_cross_attention: bool = False
     architectures: list[Text] | None = None
@@ -116,7 +117,12 @@ class ModelValues(GenerationValues):
     d_ff: Count = 1
     d_kv: Count = 1
     d_model: Count = 1
+    decoder_attention_heads: Count = 1
     decoder_bias: bool = True
+    decoder_ffn_dim: Count = 1
+    decoder_layerdrop: Share = 0
+    decoder_layers: Count = 1
+    decoder_vocab_size: Count | None = None
     dense_act_fn: Text = ""
     deterministic_flash_attn: bool = False
     dim: Count = 1
@@ -126,6 +132,10 @@ class ModelValues(GenerationValues):
     embd_pdrop: Share = 0
     embedding_dropout: Share = 0
     embedding_size: Count = 1
+    encoder_attention_heads: Count = 1
+    encoder_ffn_dim: Count = 1
+    encoder_layerdrop: Share = 0
+    encoder_layers: Count = 1
     feed_forward_proj: Text = ""
     global_attn_every_n_layers: Count = 1
     hidden_act: Text = ""
@@ -134,6 +144,7 @@ class ModelValues(GenerationValues):
     hidden_dropout_prob: Share = 0
     hidden_size: Count = 1
     id2label: dict[Number, Text] | None = None
+    init_std: Positive = 0
     initializer_cutoff_factor: Positive = 0
     initializer_factor: Positive = 1
     initializer_range: Positive = 0
@@ -179,7 +190,9 @@ class ModelValues(GenerationValues):
     resid_pdrop: Share = 0
     scale_attn_by_inverse_layer_idx: bool = False
     scale_attn_weights: bool = True
+    scale_embedding: bool = False
     seq_classif_dropout: Share = 0
+    share_encoder_decoder_embeddings: bool = True
     sinusoidal_pos_embds: bool = False
     sparse_pred_ignore_index: int = -100
     sparse_prediction: bool = False

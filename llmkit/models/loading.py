@@ -47,8 +47,6 @@ _UNNAMED = ("LABEL_0",)
 """transformers' name for the output of a regression."""
 _CHINESE = "\u2e80-\u303f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff00-\uff65\U00020000-\U0002fa1f"
 """Ranges of Chinese characters and signs, for a character class of a regular expression."""
-_CLASSIFIERS = ("classifier.", "score.")
-"""Weights of the outputs that have names."""
 
 
 @one_load_at_a_time
@@ -277,7 +275,8 @@ def _check_labels(
         return
     if labels == _UNNAMED and len(names) == 1:
         return  # the only output of a regression may have any name
-    if has_weights(resolved, prefixes=_CLASSIFIERS) and names != labels:
+    classifier = family_of(config.model_type, name=resolved.name).output_modules[0].partition(".")[0]
+    if has_weights(resolved, prefixes=(f"{classifier}.",)) and names != labels:
         if any_order and len(names) == len(labels) and set(names) == set(labels):
             return
         raise ModelError(

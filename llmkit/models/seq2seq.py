@@ -1,4 +1,4 @@
-"""The loss of T5's and mT5's targets, for every task that generates text.
+"""The loss of the targets of an encoder-decoder, for every task that generates text.
 
 Legend: B batch, S input tokens, T target tokens, D hidden units.
 """
@@ -9,10 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
+from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import vocabulary_loss_sum
 
 
-def target_loss_sum(model: Any, input_ids: Tensor, attention_mask: Tensor | None, labels: Tensor) -> Tensor:
+def target_loss_sum(loaded: LoadedModel, input_ids: Tensor, attention_mask: Tensor | None, labels: Tensor) -> Tensor:
     """Scalar: nats over the targets that count.
 
     Args:
@@ -20,18 +21,14 @@ def target_loss_sum(model: Any, input_ids: Tensor, attention_mask: Tensor | None
         attention_mask: (B, S), or None without padding.
         labels: (B, T), `IGNORED` at positions that are not targets.
     """
-    states = model.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, S, D)
-    decoder = model.decoder(
-        input_ids=model._shift_right(labels),  # the decoder reads the tokens before each target
+    model: Any = loaded.model
+    parts = loaded.family.seq2seq_parts(model)
+    states = model.get_encoder()(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, S, D)
+    decoder = model.get_decoder()(
+        input_ids=parts.decoder_inputs(labels),  # the decoder reads the tokens before each target
         encoder_hidden_states=states,
         encoder_attention_mask=attention_mask,
         use_cache=False,
     )
-    hidden = head_input(model, decoder.last_hidden_state)  # (B, T, D)
-    return vocabulary_loss_sum(hidden, model.lm_head.weight, labels)
-
-
-def head_input(model: Any, hidden: Tensor) -> Tensor:
-    """(..., D) the vocabulary head's input from the decoder's last states (..., D)."""
-    scales = getattr(model.config, "scale_decoder_outputs", False)  # T5 1.0 with tied embeddings; neither 1.1 nor mT5
-    return hidden * model.model_dim**-0.5 if scales else hidden
+    hidden = parts.head.transform(decoder.last_hidden_state)  # (B, T, D)
+    return vocabulary_loss_sum(hidden, parts.head.weight, labels, parts.head.bias)

@@ -50,7 +50,9 @@ def load_weights(
     stored, heads = stored_tensors(source.folder, name=source.name), _adapter_heads(resolved)
     cls, options = family.model_class(head, model_type=config.model_type), family.load_options(head)
     with no_init_weights():
-        fitting, missing = fit(lambda: cls(config, **options), cls, config, stored, replacing=heads, name=resolved.name)
+        fitting, missing = fit(
+            lambda: cls(config, **options), cls, config, stored, head=head, replacing=heads, name=resolved.name
+        )
     _refuse_missing(missing, family, resolved, new_head=new_head)
     tensors = read_tensors(fitting, name=resolved.name)
     try:

@@ -97,7 +97,7 @@ class TokenizerBlock(Block):
 class ScratchModel(Block):
     """A model with random weights."""
 
-    architecture: Literal["gpt2", "bert", "distilbert", "roberta", "electra", "modernbert", "t5", "lstm"]
+    architecture: Literal["gpt2", "bert", "distilbert", "roberta", "electra", "modernbert", "t5", "bart", "lstm"]
     size: Literal["tiny", "mini", "small", "medium", "base", "large", "xl"]
     """A published size of the family; see llmkit/models/families/."""
     tokenizer: str | TokenizerBlock = TokenizerBlock()

@@ -17,9 +17,9 @@ from llmkit.models.families import family_of
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-_LOOKUP_TABLES = re.compile(r"embeddings\.|\.wte\.|\.wpe\.|shared\.|embed_tokens\.|relative_attention_bias")
+_LOOKUP_TABLES = re.compile(r"embeddings\.|\.wte\.|\.wpe\.|shared\.|embed_(tokens|positions)\.|relative_attention_bias")
 """Lookup tables: no matrix product."""
-_CROSS = re.compile(r"\.EncDecAttention\.[kv]\.")
+_CROSS = re.compile(r"\.EncDecAttention\.[kv]\.|\.encoder_attn\.[kv]_proj\.")
 """Keys and values of cross-attention: products with source tokens, not with target tokens."""
 
 
@@ -46,11 +46,13 @@ def matrix_sizes(shapes: Mapping[str, Sequence[int]], *, config: PretrainedConfi
         elements = shape[0] * shape[1]
         if layer["num_hidden_layers"].match(name) or _CROSS.search(name):
             source += elements
-        elif "num_decoder_layers" in layer and layer["num_decoder_layers"].match(name):
+        elif family.decoder_layers and layer[family.decoder_layers].match(name):
             target += elements
         else:
             head += elements
-    has_vocabulary = not any(name.startswith(("classifier.", "score.", "qa_outputs.")) for name in shapes)
+    has_vocabulary = not any(
+        name.startswith(("classifier.", "classification_head.", "score.", "qa_outputs.")) for name in shapes
+    )
     return MatrixSizes(source, target, head + has_vocabulary * config.vocab_size * config.hidden_size)
 
 
@@ -78,14 +80,15 @@ def train_flops_per_token(
         FLOPs per token, source or target.
     """
     is_encoder_decoder = config.is_encoder_decoder
-    width = family_of(config.model_type, name="the model").attention_width(config)
+    family = family_of(config.model_type, name="the model")
+    width = family.attention_width(config)
     if not width:  # no attention
         source_flops: float = 6 * (sizes.source * source_tokens + sizes.head * targets)
         return source_flops / source_tokens
     products = sizes.source * source_tokens + sizes.target * target_tokens + sizes.head * targets
     attended = config.num_hidden_layers * source_tokens * source_tokens
     if is_encoder_decoder:  # a target token attends to the targets, and to the source
-        attended += config.num_decoder_layers * target_tokens * (target_tokens + source_tokens)
+        attended += getattr(config, family.decoder_layers) * target_tokens * (target_tokens + source_tokens)
     flops: float = 6 * products + 12 * width * attended
     return flops / (source_tokens + target_tokens)
 

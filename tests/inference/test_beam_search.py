@@ -97,10 +97,11 @@ def test_finished_texts_leave_the_batch() -> None:
     loaded = opened("t5")
     model: Any = loaded.model
     rows: list[int] = []
-    model.lm_head.register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
+    model.decoder.final_layer_norm.register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
     padded = [source + [0] * (31 - len(source)) for source in sources()]
     inputs = {"input_ids": torch.tensor(padded), "attention_mask": (torch.tensor(padded) != 0).long()}
-    beam_search(model, inputs, beams=4, max_new_tokens=14, ids=special_ids(loaded), process=None)
+    ids = special_ids(loaded)
+    beam_search(model, inputs, family=loaded.family, beams=4, max_new_tokens=14, ids=ids, process=None)
     assert rows[0] == 12
     assert 0 < rows[-1] < 12
     assert rows == sorted(rows, reverse=True)

@@ -10,8 +10,8 @@ from llmkit.models.families import FAMILIES, Family, Head
 from llmkit.models.families.lstm import LstmSize
 from llmkit.recipe.blocks import ScratchModel
 
-HEADS: dict[str, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm"}
-PUBLISHED_VOCABULARY: dict[str, int] = {"bert": 30522, "gpt2": 50257, "t5": 32128}
+HEADS: dict[str, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm", "bart": "seq2seq-lm"}
+PUBLISHED_VOCABULARY: dict[str, int] = {"bert": 30522, "gpt2": 50257, "t5": 32128, "bart": 50265}
 
 
 def parameters_of(family: str, size: str) -> int:
@@ -38,6 +38,8 @@ PUBLISHED: list[tuple[str, str, float]] = [
     ("t5", "small", 60),
     ("t5", "base", 220),
     ("t5", "large", 738),
+    ("bart", "base", 140),  # fairseq's examples/bart
+    ("bart", "large", 400),
 ]
 
 
@@ -79,6 +81,9 @@ def test_the_special_ids_are_the_tokenizers(family: str) -> None:
         assert config.eos_token_id == tokenizer.eos_token_id
     if family == "t5":
         assert config.decoder_start_token_id == config.pad_token_id == tokenizer.pad_token_id
+    if family == "bart":
+        assert config.decoder_start_token_id == config.forced_eos_token_id == tokenizer.eos_token_id
+        assert (config.pad_token_id, config.bos_token_id) == (tokenizer.pad_token_id, tokenizer.bos_token_id)
 
 
 def test_dropout_is_the_recipes_and_attentions_its_own_where_given() -> None:

@@ -1,4 +1,4 @@
-"""Beam search with T5 and mT5: the results of transformers, without redundant computation.
+"""Beam search with encoder-decoders: the results of transformers, without redundant computation.
 
 transformers copies the keys and values of the source for each beam, and again at each step to follow the beams; and a
 finished text is computed until the last text of its batch is finished. Here the beams of a text share the keys and
@@ -20,7 +20,8 @@ from torch import Tensor
 
 from llmkit.inference.engines.sampling import refuse_non_finite
 from llmkit.inference.engines.special_ids import SpecialIds
-from llmkit.models.seq2seq import head_input
+from llmkit.models.families import Family
+from llmkit.models.families.seq2seq_parts import Attention, Seq2SeqParts
 
 _NEVER = -1.0e9
 """Score of excluded candidates; the value of transformers, since it is added, not assigned."""
@@ -81,6 +82,7 @@ def beam_search(
     model: Any,
     inputs: dict[str, Tensor],
     *,
+    family: Family,
     beams: int,
     max_new_tokens: int,
     ids: SpecialIds,
@@ -95,11 +97,13 @@ def beam_search(
     Raises:
         ModelError: a logit is not finite.
     """
-    search = _begin(model, inputs, beams=beams, max_new_tokens=max_new_tokens, ids=ids)
+    parts = family.seq2seq_parts(model)
+    states = model.get_encoder()(**inputs).last_hidden_state  # (B, S, W)
+    search = _begin(parts, states, inputs["attention_mask"], beams=beams, max_new_tokens=max_new_tokens, ids=ids)
     results = search.finished.clone()
-    bias = model.decoder.block[0].layer[0].SelfAttention.compute_bias(max_new_tokens, max_new_tokens)  # (1, H, L, L)
+    bias = None if parts.position_bias is None else parts.position_bias(max_new_tokens)  # (1, H, L, L)
     for step in range(max_new_tokens):
-        logits = _next_logits(model, search, bias, step=step)  # (B, K, V)
+        logits = _next_logits(parts, search, bias, step=step)  # (B, K, V)
         beam, token, totals = _candidates(logits, search, step=step, ends=ids.ends, process=process)  # (B, C) each
         ended = torch.isin(token, torch.tensor(ids.ends, device=token.device))
         if step == max_new_tokens - 1:
@@ -115,14 +119,15 @@ def beam_search(
     return results
 
 
-def _begin(model: Any, inputs: dict[str, Tensor], *, beams: int, max_new_tokens: int, ids: SpecialIds) -> _Search:
-    states = model.get_encoder()(**inputs).last_hidden_state  # (B, S, W)
+def _begin(
+    parts: Seq2SeqParts, states: Tensor, attention_mask: Tensor, *, beams: int, max_new_tokens: int, ids: SpecialIds
+) -> _Search:
     texts, device = len(states), states.device
-    layers = [block.layer[1].EncDecAttention for block in model.decoder.block]
-    keys = [_heads(layer.k(states), layer).transpose(1, 2).contiguous() for layer in layers]  # (B, H, S, D)
-    values = [_heads(layer.v(states), layer).transpose(1, 2).contiguous() for layer in layers]
-    mask = torch.zeros(inputs["attention_mask"].shape, dtype=keys[0].dtype, device=device)
-    mask.masked_fill_(inputs["attention_mask"] == 0, torch.finfo(mask.dtype).min)
+    crosses = [layer.cross for layer in parts.layers]
+    keys = [_heads(cross.key(states), cross).transpose(1, 2).contiguous() for cross in crosses]  # (B, H, S, D)
+    values = [_heads(cross.value(states), cross).transpose(1, 2).contiguous() for cross in crosses]
+    mask = torch.zeros(attention_mask.shape, dtype=keys[0].dtype, device=device)
+    mask.masked_fill_(attention_mask == 0, torch.finfo(mask.dtype).min)
     shape = (texts, beams, keys[0].shape[1], max_new_tokens, keys[0].shape[3])
     written = torch.full((texts, beams, 1 + max_new_tokens), ids.pad, dtype=torch.int64, device=device)
     written[:, :, 0] = ids.decoder_start
@@ -132,7 +137,7 @@ def _begin(model: Any, inputs: dict[str, Tensor], *, beams: int, max_new_tokens:
         text=torch.arange(texts, device=device),
         mask=mask[:, None, None],
         cross=[*keys, *values],
-        past=[torch.zeros(shape, dtype=keys[0].dtype, device=device) for _ in range(2 * len(layers))],
+        past=[torch.zeros(shape, dtype=keys[0].dtype, device=device) for _ in range(2 * len(crosses))],
         running=written,
         running_scores=running_scores,
         finished=written.clone(),
@@ -142,39 +147,41 @@ def _begin(model: Any, inputs: dict[str, Tensor], *, beams: int, max_new_tokens:
     )
 
 
-def _heads(states: Tensor, attention: Any) -> Tensor:
+def _heads(states: Tensor, attention: Attention) -> Tensor:
     """(..., H x D) to (..., H, D)"""
-    return states.view(*states.shape[:-1], attention.n_heads, attention.key_value_proj_dim)
+    return states.view(*states.shape[:-1], attention.heads, -1)
 
 
-def _next_logits(model: Any, search: _Search, bias: Tensor, *, step: int) -> Tensor:
-    """(B, K, V) of the token after the last one of each beam; T5's decoder for one position."""
-    hidden = model.decoder.embed_tokens(search.running[:, :, step])  # (B, K, W)
-    layers = len(model.decoder.block)
-    for number, block in enumerate(model.decoder.block):
-        self_layer, cross_layer, forward = block.layer
-        attention, normed = self_layer.SelfAttention, self_layer.layer_norm(hidden)
+def _next_logits(parts: Seq2SeqParts, search: _Search, bias: Tensor | None, *, step: int) -> Tensor:
+    """(B, K, V) of the token after the last one of each beam: the decoder for one position."""
+    hidden = parts.embed(search.running[:, :, step], step)  # (B, K, W)
+    layers = len(parts.layers)
+    added = None if bias is None else bias[:, :, step, None, : step + 1]  # (1, H, 1, T)
+    for number, layer in enumerate(parts.layers):
+        attention, inputs = layer.attention, layer.attention_norm(hidden) if layer.norm_first else hidden
         keys, values = search.past[number], search.past[layers + number]
-        keys[:, :, :, step] = _heads(attention.k(normed), attention)
-        values[:, :, :, step] = _heads(attention.v(normed), attention)
-        query = _heads(attention.q(normed), attention).unsqueeze(3)  # (B, K, H, 1, D)
-        mixed = _attend(
-            query, keys[:, :, :, : step + 1], values[:, :, :, : step + 1], bias[:, :, step, None, : step + 1]
-        )
-        hidden = hidden + attention.o(mixed.flatten(2))
-        attention, normed = cross_layer.EncDecAttention, cross_layer.layer_norm(hidden)
-        query = _heads(attention.q(normed), attention).transpose(1, 2)  # (B, H, K, D): the beams are the queries
-        mixed = _attend(query, search.cross[number], search.cross[layers + number], search.mask)
-        hidden = hidden + attention.o(mixed.transpose(1, 2).flatten(2))
-        hidden = forward(hidden)
-    states = head_input(model, model.decoder.final_layer_norm(hidden))  # (B, K, W)
-    logits: Tensor = model.lm_head(states).float()
-    return logits
+        keys[:, :, :, step] = _heads(attention.key(inputs), attention)
+        values[:, :, :, step] = _heads(attention.value(inputs), attention)
+        query = _heads(attention.query(inputs), attention).unsqueeze(3)  # (B, K, H, 1, D)
+        past = keys[:, :, :, : step + 1], values[:, :, :, : step + 1]
+        mixed = _attend(query, *past, added, scale=attention.scale)
+        hidden = hidden + attention.output(mixed.flatten(2))
+        hidden = hidden if layer.norm_first else layer.attention_norm(hidden)
+        attention, inputs = layer.cross, layer.cross_norm(hidden) if layer.norm_first else hidden
+        query = _heads(attention.query(inputs), attention).transpose(1, 2)  # (B, H, K, D): the beams are the queries
+        source = search.cross[number], search.cross[layers + number]
+        mixed = _attend(query, *source, search.mask, scale=attention.scale)
+        hidden = hidden + attention.output(mixed.transpose(1, 2).flatten(2))
+        hidden = layer.feed_forward(hidden if layer.norm_first else layer.cross_norm(hidden))
+    states = parts.head.transform(parts.last_norm(hidden))  # (B, K, W)
+    return torch.nn.functional.linear(states, parts.head.weight, parts.head.bias).float()
 
 
-def _attend(query: Tensor, keys: Tensor, values: Tensor, added: Tensor) -> Tensor:
+def _attend(query: Tensor, keys: Tensor, values: Tensor, added: Tensor | None, *, scale: float) -> Tensor:
     """(..., Q, D) for queries (..., Q, D), keys and values (..., T, D), and what is added to the scores."""
-    scores = query @ keys.transpose(-1, -2) + added  # T5 does not scale: its initial weights are small instead
+    scores = (query if scale == 1.0 else query * scale) @ keys.transpose(-1, -2)
+    if added is not None:
+        scores = scores + added
     return scores.softmax(dim=-1) @ values
 
 

@@ -249,6 +249,7 @@ class TransformersEngine:
         output = beam_search(
             self._model,
             self._padded(prompts, pad_id=ids.pad),
+            family=self._loaded.family,
             beams=options.beams,
             max_new_tokens=token_limit(options),
             ids=ids,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llmkit.models.families.albert import Albert
+from llmkit.models.families.bart import Bart
 from llmkit.models.families.base import (
     LABELLED_HEADS,
     PEFT_TASKS,
@@ -57,6 +58,7 @@ FAMILIES: Mapping[str, Family] = {
         Gpt2(),
         Lstm(),
         T5(),
+        Bart(),
     )
 }
 

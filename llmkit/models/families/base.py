@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
+    from llmkit.models.families.seq2seq_parts import Seq2SeqParts
     from llmkit.recipe.blocks import ScratchModel
 
 Head = Literal[
@@ -86,8 +87,8 @@ class VocabularyHead:
     transform: Callable[[Tensor], Tensor]
     weight: Tensor
     """(V, D)"""
-    bias: Tensor
-    """(V,)"""
+    bias: Tensor | None
+    """(V,), or None for a head without."""
 
 
 class Family(ABC):
@@ -144,6 +145,8 @@ class Family(ABC):
     swaps_matrices: ClassVar[bool] = False
     """Whether linear maps store their matrices as (inputs, outputs), as in GPT-2."""
     is_encoder_decoder: ClassVar[bool] = False
+    decoder_layers: ClassVar[str] = ""
+    """Of an encoder-decoder: config key of the number of the decoder's layers, one of `layers`."""
     continues_prompts: ClassVar[bool] = False
     """Whether its output continues the prompt instead of answering it."""
     is_of_transformers: ClassVar[bool] = True
@@ -242,6 +245,18 @@ class Family(ABC):
             ModelError: the family has none.
         """
         raise ModelError(f"{self.article} {self.name} model has no masked-lm head.")
+
+    def seq2seq_parts(self, model: Any) -> Seq2SeqParts:
+        """The parts of a model with the head `seq2seq-lm`.
+
+        Raises:
+            ModelError: the family has none.
+        """
+        raise ModelError(f"{self.article} {self.name} model has no seq2seq-lm head.")
+
+    def layers_of(self, head: Head) -> Mapping[str, str]:
+        """`layers` of the class for a head, which may lack a stack."""
+        return self.layers
 
     def positions(self, config: PreTrainedConfig) -> int | None:
         """The most tokens that the model has positions for; None without a limit, as with relative positions."""

@@ -6,13 +6,16 @@ al. 2020, section 3.7.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError
-from llmkit.models.families.base import SIZE_KEYS, Family, Head, LearningRates, Size
+from llmkit.models.families.base import SIZE_KEYS, Family, Head, LearningRates, Size, VocabularyHead
+from llmkit.models.families.seq2seq_parts import Attention, DecoderLayer, Seq2SeqParts, shifted_right
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
     from llmkit.recipe.blocks import ScratchModel
@@ -45,6 +48,7 @@ class T5(Family):
     layers = {"num_hidden_layers": "encoder.block.", "num_decoder_layers": "decoder.block."}
     other_parts = ("classification_head", "classifier", "decoder", "lm_head", "qa_outputs")
     is_encoder_decoder = True
+    decoder_layers = "num_decoder_layers"
     lora_targets = ("q", "v")
 
     def scratch_config(self, block: ScratchModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
@@ -96,9 +100,49 @@ class T5(Family):
         """None for mT5, which was pretrained without task prefixes."""
         return "" if config.model_type == _MT5 else prefix
 
+    def layers_of(self, head: Head) -> Mapping[str, str]:
+        """The other heads are on the encoder alone."""
+        if head == "seq2seq-lm":
+            return self.layers
+        return {key: prefix for key, prefix in self.layers.items() if key != self.decoder_layers}
+
+    def seq2seq_parts(self, model: Any) -> Seq2SeqParts:
+        config, decoder = model.config, model.decoder
+        scales = getattr(config, "scale_decoder_outputs", False)  # T5 1.0 with tied embeddings; neither 1.1 nor mT5
+
+        def scaled(states: Tensor) -> Tensor:
+            return states * model.model_dim**-0.5 if scales else states
+
+        return Seq2SeqParts(
+            decoder_inputs=lambda labels: shifted_right(
+                labels, start=config.decoder_start_token_id, pad=config.pad_token_id
+            ),
+            embed=lambda ids, position: decoder.embed_tokens(ids),
+            layers=[_decoder_layer(block) for block in decoder.block],
+            last_norm=decoder.final_layer_norm,
+            position_bias=lambda tokens: decoder.block[0].layer[0].SelfAttention.compute_bias(tokens, tokens),
+            head=VocabularyHead(scaled, model.lm_head.weight, None),
+        )
+
     def refuse_precision(self, precision: str, device: torch.device) -> str | None:
         return "T5's activations overflow in fp16" if precision == "fp16" else None
 
     def attention_width(self, config: PreTrainedConfig) -> int:
         width: int = config.num_heads * config.d_kv
         return width
+
+
+def _decoder_layer(block: Any) -> DecoderLayer:
+    self_layer, cross_layer, feed_forward = block.layer
+    return DecoderLayer(
+        attention=_attention(self_layer.SelfAttention),
+        attention_norm=self_layer.layer_norm,
+        cross=_attention(cross_layer.EncDecAttention),
+        cross_norm=cross_layer.layer_norm,
+        feed_forward=feed_forward,
+        norm_first=True,
+    )
+
+
+def _attention(module: Any) -> Attention:
+    return Attention(module.q, module.k, module.v, module.o, heads=module.n_heads)

@@ -80,7 +80,7 @@ class SpanCorruptionTask(BaseTask):
         }  # (B, S), (B, T): no padding
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        return target_loss_sum(self.loaded.model, batch["input_ids"], None, batch["labels"])
+        return target_loss_sum(self.loaded, batch["input_ids"], None, batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[str]:
         """Nothing: a language model is evaluated by its loss."""

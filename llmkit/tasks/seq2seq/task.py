@@ -99,7 +99,7 @@ class Seq2SeqTask(BaseTask):
         }
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        return target_loss_sum(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])
+        return target_loss_sum(self.loaded, batch["input_ids"], batch["attention_mask"], batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
         sources = examples.columns["input_ids"]
