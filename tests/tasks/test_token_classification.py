@@ -24,6 +24,7 @@ from llmkit.models.export import tokenizer_files
 from llmkit.models.losses import IGNORED
 from llmkit.tasks.base import Task, count_targets
 from llmkit.tasks.engine import Engine
+from llmkit.tasks.token_classification.rows import parts_of_words, tags_of_parts
 from llmkit.tasks.token_classification.subwords import (
     WordSubwords,
     overlap_of,
@@ -31,6 +32,7 @@ from llmkit.tasks.token_classification.subwords import (
     subwords_of_words,
     windows_of,
 )
+from llmkit.tasks.token_classification.tags import entities_of
 from llmkit.tasks.token_classification.task import TokenClassificationTask
 
 ODD = "☃"
@@ -353,9 +355,38 @@ def test_spans_become_tags_of_the_words_that_the_tokenizer_finds() -> None:
 
 
 def test_a_span_that_cuts_a_word_is_widened_and_counted(caplog: pytest.LogCaptureFixture) -> None:
-    examples = tagger().encode([with_spans("the blackbird sees it", (9, 13, "ANIMAL"), (4, 9, "PLACE"))])
-    assert examples.references == [["O", "B-PLACE", "O", "O"]]
+    task = tagger()
+    examples = task.encode([with_spans("the blackbird sees it", (9, 13, "ANIMAL"), (4, 9, "PLACE"))])
+    targets = [int(target) for index in range(len(examples)) for target in examples.columns["target_ids"][index]]
+    assert [task.loaded.labels[target] for target in targets if target != IGNORED] == ["O", "B-PLACE", "O", "O"]
     assert len(logged(caplog, "WARNING", "spans", 2, "f.jsonl:4", 1)) == 1
+
+
+def test_a_span_that_cuts_a_word_is_scored_as_it_is() -> None:
+    task = tagger()
+    examples = task.encode([with_spans("the blackbird sees it", (9, 13, "ANIMAL"), (4, 9, "PLACE"))])
+    assert examples.references == [["O", "B-PLACE", "B-ANIMAL", "O", "O"]]
+    first = 1 + subwords_of_texts(task.loaded.tokenizer, ["the blackbird sees it"])[0].firsts[1]
+    [found] = task.predict(examples, cast(Engine, ByRule(lambda ids, at: "B-PLACE" if at == first else "O")))
+    assert found == ["O", "B-PLACE", "I-PLACE", "O", "O"]  # the whole word, which is none of the two
+
+
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(0, 2)), min_size=1, max_size=8), st.data())
+def test_tags_of_parts_are_the_entities_of_the_spans(lengths: list[tuple[int, int]], data: st.DataObject) -> None:
+    words, place = [], 0
+    for length, gap in lengths:
+        words.append((place, place + length))
+        place += length + gap
+    text = "".join("x" if any(start <= at < end for start, end in words) else " " for at in range(place))
+    letters = [at for at in range(place) if text[at] == "x"]
+    edges = sorted(data.draw(st.lists(st.sampled_from(letters), unique=True, max_size=6)))
+    spans = [(start, end + 1, "A") for start, end in zip(edges[::2], edges[1::2], strict=False)]
+    row = with_spans(text, *spans)
+    parts = [part for of_word in parts_of_words(row, words) for part in of_word]
+    found = [
+        (parts[entity.start][0], parts[entity.end - 1][1], "A") for entity in entities_of(tags_of_parts(row, parts))
+    ]
+    assert found == spans
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from llmkit.data.rows import Row
 from llmkit.errors import RowError
 from llmkit.tasks.token_classification.notations import OUTSIDE
+from llmkit.tasks.token_classification.spans import Span
 
 logger = logging.getLogger("llmkit")
 
@@ -33,6 +36,33 @@ def tags_of_words(row: Row) -> list[str]:
     return checked
 
 
+def parts_of_words(row: Row, words: Sequence[Span]) -> list[list[Span]]:
+    """The characters of each word, cut where a span of the row begins or ends inside it."""
+    edges = sorted({edge for span in row.fields["spans"] for edge in (span["start"], span["end"])})
+    parts = []
+    for start, end in words:
+        inside = edges[bisect_right(edges, start) : bisect_left(edges, end)]
+        parts.append(list(pairwise((start, *inside, end))))
+    return parts
+
+
+def tags_of_parts(row: Row, parts: Iterable[Span]) -> list[str]:
+    """The spans of a row as BIO tags of its words' parts, none of which is cut."""
+    spans = iter(checked_spans(row))
+    span = next(spans, None)
+    tags = []
+    begins = True
+    for start, end in parts:
+        while span is not None and span["end"] <= start:
+            span, begins = next(spans, None), True
+        if span is None or end <= span["start"]:
+            tags.append(OUTSIDE)
+        else:
+            tags.append(f"{'B' if begins else 'I'}-{span['label']}")
+            begins = False
+    return tags
+
+
 @dataclass
 class SpanCount:
     """Spans that do not end where words do, for one warning at the end."""
@@ -42,7 +72,7 @@ class SpanCount:
     _lost: int = 0
     _first_place: str = ""
 
-    def bio(self, row: Row, words: Sequence[tuple[int, int]]) -> list[str]:
+    def bio(self, row: Row, words: Sequence[Span]) -> list[str]:
         """The spans of a row as BIO tags of its words. A span that cuts a word is widened to it and counted.
 
         Args:
@@ -72,7 +102,7 @@ class SpanCount:
         if self._widened:
             lost = f"; {self._lost:,} of them were lost to a span before them in the same word" if self._lost else ""
             logger.warning(
-                "spans: %s of %s cut a word, the first at %s; widened to whole words%s",
+                "spans: %s of %s cut a word, the first at %s; widened to whole words in training, missed in scores%s",
                 f"{self._widened:,}",
                 f"{self.spans:,}",
                 self._first_place,

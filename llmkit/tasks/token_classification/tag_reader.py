@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Collection, Sequence
+from itertools import chain
 
 from llmkit.data.labels import AnswersOfInputs
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, nearest
 from llmkit.tasks.token_classification.notations import canonical_tag
-from llmkit.tasks.token_classification.rows import SpanCount, has_words, tags_of_words
+from llmkit.tasks.token_classification.rows import SpanCount, has_words, parts_of_words, tags_of_parts, tags_of_words
 from llmkit.tasks.token_classification.spelling import tag_name
 from llmkit.tasks.token_classification.subwords import WordSubwords
 from llmkit.tasks.token_classification.tags import TagCount, split_tag
@@ -59,6 +60,22 @@ class TagReader:
         text = tuple(row.fields["words"]) if has_words(row) else row.fields["text"]
         self._answers.add(text, " ".join(tags), place=row.place)
         return [self._name_of.get(tag, tag) for tag in tags]
+
+    def reference(self, row: Row, subwords: WordSubwords, tags: list[str]) -> tuple[list[str], Sequence[int]]:
+        """What predictions are compared with: the tags of the words, or of their parts where a span cuts a word.
+
+        Args:
+            tags: of the words.
+        Returns:
+            The tags, and the number of parts of each word; empty where each word is one.
+        """
+        if has_words(row):
+            return tags, ()
+        parts = parts_of_words(row, subwords.spans)
+        if all(len(of_word) == 1 for of_word in parts):
+            return tags, ()
+        of_parts = tags_of_parts(row, chain.from_iterable(parts))
+        return [self._label_of(tag) or tag for tag in of_parts], [len(of_word) for of_word in parts]
 
     def _label_of(self, tag: str) -> str | None:
         """The tag as the model spells it, but for its prefix; None where it cannot be read."""

@@ -77,6 +77,12 @@ def _bio_tag(prefix: str, label: str) -> str:
     return f"{prefix}-{label}"
 
 
+def tags_of_same_word(tag: str, parts: int) -> list[str]:
+    """The BIO tags of the parts of a word."""
+    prefix, label = split_tag(tag)
+    return [tag, *[tag if prefix == OUTSIDE else _bio_tag("I", label)] * (parts - 1)]
+
+
 def entities_of(tags: Sequence[str]) -> list[EntityWords]:
     """The entities that tags of any scheme mean, in order."""
     entities: list[EntityWords] = []

@@ -43,7 +43,7 @@ from llmkit.tasks.token_classification.subwords import (
     windows_of,
 )
 from llmkit.tasks.token_classification.tag_reader import TagReader
-from llmkit.tasks.token_classification.tags import has_prefixes, split_tag, to_bio
+from llmkit.tasks.token_classification.tags import has_prefixes, split_tag, tags_of_same_word, to_bio
 from llmkit.tasks.unknown import UnknownCount, with_unknown
 
 _PREDICT_EXAMPLES = 2048
@@ -87,7 +87,8 @@ class TokenClassificationTask(BaseTask):
                 tags = reader.tags(row, subwords)
                 fits = count.fits(len(subwords.ids) + SPECIAL_TOKENS, place=row.place)
                 if fits or self.recipe.overflow != "drop":
-                    builder.add(self._columns(subwords, tags), reference=tags, place=row.place)
+                    reference, parts = reader.reference(row, subwords, tags)
+                    builder.add(self._columns(subwords, tags), reference=reference, place=row.place, source=parts)
         reader.report()
         count.report(key="max_tokens", targets=True)
         return with_unknown(builder.examples(), unknown)
@@ -128,13 +129,18 @@ class TokenClassificationTask(BaseTask):
             self._save_config()
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
-        """The tags of each row's words, in valid BIO where they are entities; `O` for words that were truncated."""
+        """The tags of each row's words, in valid BIO where they are entities; `O` for words that were truncated. Of a row
+        with spans that cut words, the tags of the parts of its words, as in the references."""
         predicted = self._predicted(examples, engine)
         row_tags = []
-        for row_examples, reference in zip(examples.examples_of(), examples.references, strict=True):
+        rows = zip(examples.examples_of(), examples.references, examples.sources, strict=True)
+        for row_examples, reference, parts in rows:
             tags = [tag for _ in row_examples for tag in next(predicted)]
-            tags += [OUTSIDE] * (len(reference) - len(tags))
-            row_tags.append(to_bio(tags) if self.recipe.scheme == "bio" else tags)
+            if self.recipe.scheme == "bio":
+                tags = to_bio(tags)
+            if parts:
+                tags = [part for tag, count in zip(tags, parts, strict=False) for part in tags_of_same_word(tag, count)]
+            row_tags.append(tags + [OUTSIDE] * (len(reference) - len(tags)))
         return row_tags
 
     def _predicted(self, examples: Examples, engine: Engine) -> Iterator[list[str]]:
