@@ -47,6 +47,21 @@ COMMANDS = {
     "tag": ["tag", "in.jsonl", "--model", "bert-tag"],
     "generate": ["generate", "in.jsonl", "--model", "gpt2", "--max-new-tokens", "2"],
     "summarize": ["summarize", "in.jsonl", "--model", "t5", "--max-new-tokens", "2"],
+    "translate": [
+        "translate",
+        "in.jsonl",
+        "--model",
+        "t5-translate",
+        "--from",
+        "en",
+        "--to",
+        "de",
+        "--max-new-tokens",
+        "2",
+    ],
+    "fill": ["fill", "in.jsonl", "--model", "bert-mask", "--column", "masked"],
+    "answer": ["answer", "in.jsonl", "--model", "bert-answer", "--column", "text"],
+    "choose": ["choose", "in.jsonl", "--model", "bert-choose", "--column", "context=text"],
 }
 READ = """
 import sys
@@ -80,6 +95,9 @@ def save_models(folder: Path) -> None:
     import torch
     from transformers import (
         BertConfig,
+        BertForMaskedLM,
+        BertForMultipleChoice,
+        BertForQuestionAnswering,
         BertForSequenceClassification,
         BertForTokenClassification,
         GPT2Config,
@@ -106,11 +124,18 @@ def save_models(folder: Path) -> None:
     t5 = T5Config(
         vocab_size=sizes["t5"], d_model=32, d_kv=16, d_ff=64, num_layers=1, num_heads=2, decoder_start_token_id=0
     )
+    # As google-t5/t5-small has it.
+    pairs = {"translation_en_to_de": {"prefix": "translate English to German: "}}
+    translating = T5Config(**{**t5.to_dict(), "task_specific_params": pairs})
     models = {
         "bert": BertForSequenceClassification(config),
         "bert-tag": BertForTokenClassification(config),
+        "bert-mask": BertForMaskedLM(config),
+        "bert-answer": BertForQuestionAnswering(config),
+        "bert-choose": BertForMultipleChoice(config),
         "gpt2": GPT2LMHeadModel(gpt2),
         "t5": T5ForConditionalGeneration(t5),
+        "t5-translate": T5ForConditionalGeneration(translating),
     }
     for name, model in models.items():
         model.save_pretrained(folder / name)
@@ -133,19 +158,25 @@ def compare(name: str, program: list[str], folder: Path, counts: list[int], *, s
 
 def write_lines(path: Path, count: int) -> None:
     rng = random.Random(17)
-    texts = [f"{' '.join(rng.choices(WORDS, k=8))} {number}" for number in range(count)]
+    texts = (f"{' '.join(rng.choices(WORDS, k=8))} {number}" for number in range(count))
     match path.suffix:
         case ".txt":
             path.write_text("".join(f"{text}\n" for text in texts))
         case ".csv":
             path.write_text("text\n" + "".join(f"{text}\n" for text in texts))
         case ".jsonl":
-            path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+            with path.open("w") as file:
+                file.writelines(json.dumps(row_of(text)) + "\n" for text in texts)
         case _:
             import pyarrow as pa
             import pyarrow.parquet as pq
 
-            pq.write_table(pa.table({"text": texts}), path, row_group_size=10_000)
+            pq.write_table(pa.table({"text": list(texts)}), path, row_group_size=10_000)
+
+
+def row_of(text: str) -> dict[str, object]:
+    """A row that every command can read."""
+    return {"text": text, "masked": f"{text} [MASK]", "question": "the way", "choices": ["dog", "stone"]}
 
 
 def peak_of(program: list[str], folder: Path) -> float:
