@@ -300,7 +300,7 @@ def test_the_beginning_of_text_of_opt_is_the_end_of_the_document_before(folders:
     assert not ((ids[:-1] == end) & (ids[1:] == end)).any()
 
 
-@pytest.mark.parametrize("family", ["opt", "smollm2"])
+@pytest.mark.parametrize("family", ["llama", "mistral", "opt", "smollm2"])
 def test_a_conversation_has_one_beginning_of_text(family: str, folders: Any) -> None:
     """llmkit's template writes it, since nothing else adds it; a template of the model's own is left as it is."""
     task = decoder_task(folders(family), "instruction")
@@ -314,22 +314,42 @@ def test_a_conversation_has_one_beginning_of_text(family: str, folders: Any) -> 
     assert encode_prompts(loaded, [chat[:1]])[0].count(bos) == starts
 
 
-@pytest.mark.parametrize("family", ["smollm2", "qwen2"])
-def test_a_template_with_a_system_message_of_its_own_is_encoded_as_in_transformers(family: str, tmp_path: Path) -> None:
-    folder = decoder_folder(tmp_path, family, chat_template=CHATML)
+INST = (
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
+    "{{ '[INST] ' + message['content'] + ' [/INST]' }}{% else %}{{ ' ' + message['content'] + eos_token }}{% endif %}"
+    "{% endfor %}"
+)
+"""As Llama 2 and Mistral have it."""
+ROLES = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + eos_token + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}"
+)
+"""As TinyLlama has it."""
+
+
+@pytest.mark.parametrize(
+    ("family", "template"),
+    [("smollm2", CHATML), ("qwen2", CHATML), ("llama", INST), ("llama", ROLES), ("mistral", INST), ("mistral", ROLES)],
+)
+def test_a_conversation_is_encoded_as_apply_chat_template_does(family: str, template: str, tmp_path: Path) -> None:
+    folder = decoder_folder(tmp_path, family, chat_template=template)
     loaded, tokenizer = load_model(str(folder), head="causal-lm"), AutoTokenizer.from_pretrained(folder)
+    end, name = tokenizer.eos_token_id, tokenizer.eos_token
     chat = [
         {"role": "user", "content": "the cat"},
-        {"role": "assistant", "content": "old"},
-        {"role": "user", "content": "red <|im_end|>"},
+        {"role": "assistant", "content": "old stone"},
+        {"role": "user", "content": f"red {name} dog"},
         {"role": "assistant", "content": "tree"},
     ]
-    plain = [{**message, "content": message["content"].replace("<|im_end|>", "stone")} for message in chat]
-    assert encode_chats(loaded, [plain])[0].ids == tokenizer.apply_chat_template(plain, return_dict=False)
-    [encoded] = encode_chats(loaded, [chat])
-    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
-    assert encoded.ids.count(end) == 5  # what the user writes is text
-    assert [encoded.ids[stop - 1] for _, stop in encoded.answers] == [end, end]
+    plain = [{**message, "content": message["content"].replace(name, "stone")} for message in chat]
+    [encoded] = encode_chats(loaded, [plain])
+    assert encoded.ids == tokenizer.apply_chat_template(plain, return_dict=False)
+    [prompt] = encode_prompts(loaded, [plain[:3]])
+    assert prompt == tokenizer.apply_chat_template(plain[:3], return_dict=False, add_generation_prompt=True)
+    assert encoded.ids[: len(prompt)] == prompt
+    [with_name] = encode_chats(loaded, [chat])
+    assert with_name.ids.count(end) == encoded.ids.count(end)  # what the user writes is text
+    assert [with_name.ids[stop - 1] for _, stop in with_name.answers] == [end, end]
 
 
 def test_any_special_end_of_the_generation_config_ends_an_answer(tmp_path: Path) -> None:
