@@ -11,7 +11,7 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.inputs import Encoded, Overflow, encode_whole
 from llmkit.tasks.long_texts import Part, part_of
-from llmkit.tasks.token_ids import token_ids
+from llmkit.tasks.token_ids import start_ids, token_ids
 
 
 def encode_for_model(
@@ -36,12 +36,13 @@ def encode_for_model(
     if as_turns:
         ids = encode_prompts(loaded, [prompt.chat for prompt in prompts])
         whole = [Part(prompt.text, len(prompt.text)) for prompt in prompts]
-        return _fitted(whole, ids, loaded=loaded, first_row=first_row, options=options, overflow=overflow)
+        return _fitted(whole, ids, loaded=loaded, first_row=first_row, options=options, overflow=overflow, start=[])
     texts = [(prefix if prompt.prefix is None else prompt.prefix) + prompt.text for prompt in prompts]
     if loaded.family.continues_prompts:
         parts = [part_of(loaded.tokenizer, text, tokens=loaded.window, end=True) for text in texts]
         ids = token_ids(loaded.tokenizer, [part.text for part in parts], special=False)
-        return _fitted(parts, ids, loaded=loaded, first_row=first_row, options=options, overflow=overflow)
+        start = start_ids(loaded.tokenizer)
+        return _fitted(parts, ids, loaded=loaded, first_row=first_row, options=options, overflow=overflow, start=start)
     return encode_whole(loaded, texts, first_row=first_row, overflow=overflow)
 
 
@@ -53,27 +54,31 @@ def _fitted(
     first_row: int,
     options: GenerationBlock,
     overflow: Overflow,
+    start: list[int],
 ) -> list[Encoded]:
-    """Ids of GPT-2 prompts that leave room for the new tokens.
+    """Ids of prompts to continue that leave room for the new tokens.
 
     Args:
         parts: what was read of each prompt, its end.
         prompts: ids of these.
+        start: ids that every text begins with; they stay where the start of a prompt is cut off.
     """
     if options.max_new_tokens is None:
         raise ValueError("max_new_tokens must be set before text is generated")
     room = loaded.window - options.max_new_tokens if options.max_length is None else options.max_length - 1
-    if room < 1:
+    least = max(len(start), 1)
+    if room < least:
         raise UsageError(
-            f"1 + {options.max_new_tokens:,} > {loaded.window:,}: {loaded.name} has {loaded.window:,} positions for "
-            f"a prompt and its new tokens; lower max_new_tokens to {loaded.window - 1:,} or less"
+            f"{least} + {options.max_new_tokens:,} > {loaded.window:,}: {loaded.name} has {loaded.window:,} positions for "
+            f"a prompt and its new tokens; lower max_new_tokens to {loaded.window - least:,} or less"
         )
     encoded = []
     for row, (part, ids) in enumerate(zip(parts, prompts, strict=True), start=first_row):
-        tokens = part.whole_tokens(len(ids))
+        tokens = len(start) + part.whole_tokens(len(ids))
         if tokens > room and overflow == "error":
             raise UsageError(f"row {row:,}: {_too_long(loaded, options, tokens=tokens)}")
-        prompt_ids = ids[-room:] or [_start_id(loaded)]
+        kept = ids[max(len(start) + len(ids) - room, 0) :]
+        prompt_ids = [*start, *kept] or [_start_id(loaded)]
         encoded.append(Encoded(prompt_ids, max(tokens - room, 0), part.text, ids))
     return encoded
 

@@ -1,4 +1,4 @@
-"""The loss of GPT-2's next tokens, for every task that trains it.
+"""The loss of a decoder's next tokens, for every task that trains it.
 
 Legend: B batch, T tokens, D hidden units.
 """
@@ -22,5 +22,6 @@ def next_token_loss_sum(model: Any, input_ids: Tensor, attention_mask: Tensor, l
     """
     # A full mask is left out: the fused causal kernel is then used.
     mask = None if attention_mask.all() else attention_mask
-    hidden = model.transformer(input_ids=input_ids, attention_mask=mask, use_cache=False).last_hidden_state  # (B, T, D)
-    return vocabulary_loss_sum(hidden, model.lm_head.weight, labels)
+    hidden = model.base_model(input_ids=input_ids, attention_mask=mask, use_cache=False).last_hidden_state  # (B, T, D)
+    head = model.get_output_embeddings()
+    return vocabulary_loss_sum(hidden, head.weight, labels, head.bias)

@@ -7,15 +7,14 @@ the rendered text, only names written by the template itself become special ids.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from llmkit.errors import DataError, ModelError
+from llmkit.errors import ModelError
+from llmkit.models.chat_encoding import ChatEncoder
 from llmkit.models.rendering import Prefixes, TemplateFault, renderer
-from llmkit.models.threads import locked_tokenizer
 
 if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
@@ -36,8 +35,6 @@ TEMPLATE = (
 turn. The space after `Assistant:` belongs to the answer: byte-level BPE joins it to the first word."""
 _EXCHANGE: Messages = ({"role": "user", "content": "question"}, {"role": "assistant", "content": "qxanswerxq"})
 """An example to find how a template ends an answer; no template contains this text itself."""
-_NONCHARACTERS = tuple(chr(code) for code in range(0xFDD0, 0xFDF0))
-"""Unicode noncharacters, which occur in no text."""
 _MAX_RENDERED_CHARACTERS = 100_000_000
 """Of all beginnings of a conversation together; it takes a second or two."""
 _MESSAGE_CHARACTERS = 50
@@ -136,10 +133,11 @@ def encode_chats(loaded: LoadedModel, chats: Sequence[Messages]) -> list[Encoded
     Raises:
         ModelError: the template fails, changes earlier turns, or does not end answers with a special token.
     """
-    marks = _Marks(loaded, chats)
+    marks = ChatEncoder(loaded.tokenizer, chats)
     rendered = _rendered(loaded, [marks.hidden(chat) for chat in chats], _turns)
     segments = [list(_segments(loaded, texts)) for texts in rendered]
-    ids = iter(marks.encode([text for chat in segments for text, _ in chat]))
+    continued = [number > 0 for chat in segments for number in range(len(chat))]
+    ids = iter(marks.encode([text for chat in segments for text, _ in chat], continued=continued))
     ends = answer_ends(loaded)
     return [_joined(loaded, [(next(ids), is_answer) for _, is_answer in chat], ends=ends) for chat in segments]
 
@@ -157,7 +155,7 @@ def answer_ends(loaded: LoadedModel) -> tuple[int, ...]:
         return ()
     suffix = rendered.rpartition(_EXCHANGE[1]["content"])[2]
     added = loaded.tokenizer.added_tokens_decoder
-    return tuple(token for token in _Marks(loaded, [_EXCHANGE]).encode([suffix])[0] if token in added)
+    return tuple(token for token in ChatEncoder(loaded.tokenizer, [_EXCHANGE]).encode([suffix])[0] if token in added)
 
 
 def encode_prompts(loaded: LoadedModel, chats: Sequence[Messages]) -> list[list[int]]:
@@ -166,7 +164,7 @@ def encode_prompts(loaded: LoadedModel, chats: Sequence[Messages]) -> list[list[
     Raises:
         ModelError: a template that fails, or writes nothing.
     """
-    marks = _Marks(loaded, chats)
+    marks = ChatEncoder(loaded.tokenizer, chats)
     texts = _rendered(loaded, [marks.hidden(chat) for chat in chats], lambda chat: [(len(chat), True)])
     prompts = marks.encode([text for (text,) in texts])
     if not all(prompts):
@@ -244,57 +242,3 @@ def _joined(loaded: LoadedModel, segments: Sequence[tuple[list[int], bool]], *, 
             answers.append((len(ids), len(ids) + last + 1))
         ids += tokens
     return EncodedChat(ids, answers)
-
-
-class _Marks:
-    """Hides names of special tokens in user text from the tokenizer, but not those that the template writes."""
-
-    def __init__(self, loaded: LoadedModel, chats: Sequence[Messages]) -> None:
-        self._tokenizer = loaded.tokenizer
-        special = {token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special}
-        longest_first = sorted(special, key=lambda name: (-len(name), name))
-        self._names = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
-        texts = [message["content"] for chat in chats for message in chat]
-        free = (mark for mark in _NONCHARACTERS if not any(mark in text for text in texts))
-        mark = next(free, None)
-        if mark is None:
-            raise DataError("these messages contain all of U+FDD0 to U+FDEF, which are not characters. Remove them.")
-        self._mark = mark
-
-    def hidden(self, messages: Messages) -> Messages:
-        """The messages with a mark between the characters of each such name."""
-
-        def hide(match: re.Match[str]) -> str:
-            return self._mark.join(match[0]) + self._mark
-
-        return [{"role": message["role"], "content": self._names.sub(hide, message["content"])} for message in messages]
-
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of rendered texts: the names that are left are the template's, and become special ids."""
-        split = [self._split(text) for text in texts]
-        plain_texts = [part.replace(self._mark, "") for text in split for part, is_name in text if not is_name]
-        encoded: list[list[int]] = []
-        if plain_texts:
-            with locked_tokenizer(self._tokenizer):
-                encoded = self._tokenizer(
-                    plain_texts, add_special_tokens=False, split_special_tokens=True, truncation=False, verbose=False
-                )["input_ids"]
-        plain_ids = iter(encoded)
-        return [
-            [
-                token
-                for part, is_name in text
-                for token in ([self._tokenizer.convert_tokens_to_ids(part)] if is_name else next(plain_ids))
-            ]
-            for text in split
-        ]
-
-    def _split(self, text: str) -> list[tuple[str, bool]]:
-        """Plain text and names of special tokens in order, and whether each is a name."""
-        parts: list[tuple[str, bool]] = []
-        start = 0
-        for match in self._names.finditer(text):
-            parts += [(text[start : match.start()], False), (match[0], True)]
-            start = match.end()
-        parts.append((text[start:], False))
-        return [(part, is_name) for part, is_name in parts if part]

@@ -11,15 +11,18 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from llmkit.errors import ModelError
 from llmkit.models.adapters import MODEL_CONFIG
 from llmkit.models.families import family_of
-from llmkit.models.folder_values import Ids, ModelValues
+from llmkit.models.folder_values import Ids, ModelValues, check_values
 from llmkit.models.resolve import CONFIG, ResolvedModel
+from llmkit.models.value_types import ClassValues
 from llmkit.models.weights import first_line, quiet_transformers
 
 _MOST, _MOST_LAYERS = 10_000_000, 1_000
 """Larger numbers are errors. Smaller numbers are compared with the weights."""
 _INTERNAL = {*dir(PreTrainedConfig), *(field.name for field in fields(PreTrainedConfig))}
-_INTERNAL |= {"experts_implementation", "layer_types", "rope_parameters"}
 """Names that transformers itself uses in a config: how keys are renamed, what a model returns, parts for many devices."""
+_OF_SOME_CLASSES = {"experts_implementation", *ClassValues.model_fields}
+"""Names that transformers reads from any config, such as for the cache of keys and values, but which mean something only
+for classes that have them."""
 _USED = {"_attn_implementation", "model_type", "transformers_version"}
 _MOST_LABELS = 100_000
 """transformers makes a name for each, even without weights."""
@@ -40,6 +43,7 @@ def read_config(cls: type[PreTrainedModel], resolved: ResolvedModel) -> PreTrain
             )
     family = family_of(resolved.config.get("model_type"), name=resolved.name)
     content = {key: value for key, value in resolved.config.items() if not _is_internal(key, cls)}
+    check_values(content, ClassValues, name=resolved.name, file=file)
     try:
         with quiet_transformers():
             config: PreTrainedConfig = cls.config_class.from_dict(content)
@@ -56,13 +60,11 @@ def read_config(cls: type[PreTrainedModel], resolved: ResolvedModel) -> PreTrain
 
 
 def _is_internal(key: str, cls: type[PreTrainedModel]) -> bool:
-    """Whether a key of a file is left out, since it would change how transformers works instead of the model.
-
-    ModernBERT has keys of its own, such as `rope_parameters`, that mean nothing for others.
-    """
+    """Whether a key of a file is left out, since it would change how transformers works instead of the model."""
     own = {field.name for field in fields(cls.config_class)} - {field.name for field in fields(PreTrainedConfig)}
-    used = ModelValues.model_fields.keys() | own | _USED
-    return key not in used and (key.startswith("_") or key in _INTERNAL)
+    if key in own or key in _OF_SOME_CLASSES:
+        return key not in own
+    return key not in ModelValues.model_fields.keys() | _USED and (key.startswith("_") or key in _INTERNAL)
 
 
 def check_ids(config: PreTrainedConfig, resolved: ResolvedModel) -> None:

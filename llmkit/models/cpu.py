@@ -104,6 +104,8 @@ def _attention(
         return sdpa_attention_forward(  # type: ignore[no-any-return]
             module, query, key, value, attention_mask, 0.0, scaling, is_causal, position_bias, **kwargs
         )
+    if (groups := query.shape[1] // key.shape[1]) > 1:  # several heads of queries for a head of keys and values
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     scores = (query * (query.shape[-1] ** -0.5 if scaling is None else scaling)) @ key.transpose(-1, -2)  # (B, H, Q, K)
     if position_bias is not None:
         scores = scores + position_bias

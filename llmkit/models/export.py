@@ -7,6 +7,7 @@ import json
 import os
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors.torch import save
@@ -14,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from llmkit.models.adapters import adapter_files
+from llmkit.models.families import family_of
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.target_scale import in_target_units
 
@@ -36,12 +38,32 @@ def weight_files(model: PreTrainedModel) -> dict[str, bytes]:
     model.config.architectures = [type(model).__name__]
     model.config.dtype = model.dtype
     files = {
-        "model.safetensors": save(unique_tensors(model), metadata={"format": "pt"}),
+        "model.safetensors": save(_published(model, unique_tensors(model)), metadata={"format": "pt"}),
         "config.json": model.config.to_json_string().encode(),
     }
     if model.can_generate():
         files["generation_config.json"] = model.generation_config.to_json_string().encode()
     return files
+
+
+def _published(model: PreTrainedModel, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors by the names that they have in published files."""
+    new_to_published = {new: published for published, new in _published_names(model).items()}
+    return {_renamed(name, new_to_published): tensor for name, tensor in tensors.items()}
+
+
+def by_class_name(model: PreTrainedModel, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of `weight_files` by the names that they have in the model."""
+    return {_renamed(name, _published_names(model)): tensor for name, tensor in tensors.items()}
+
+
+def _published_names(model: PreTrainedModel) -> Mapping[str, str]:
+    return family_of(model.config.model_type, name=type(model).__name__).published_names
+
+
+def _renamed(name: str, starts: Mapping[str, str]) -> str:
+    start = next((start for start in starts if name.startswith(start)), None)
+    return name if start is None else starts[start] + name.removeprefix(start)
 
 
 def unique_tensors(model: PreTrainedModel) -> dict[str, Tensor]:

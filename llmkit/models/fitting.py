@@ -19,11 +19,13 @@ from llmkit.models.stored import StoredTensor
 
 _UNUSED = re.compile(
     r"cls\.seq_relationship\..*|embeddings\.(position_ids|token_type_ids)"
-    r"|h\.\d+\.(attn|crossattention)\.(bias|masked_bias)"
+    r"|h\.\d+\.(attn|crossattention|attn\.attention)\.(bias|masked_bias)"
+    r"|layers\.\d+\.(attention\.(bias|masked_bias)|(attention|self_attn)\.rotary_emb\.inv_freq)"
     r"|decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight"
     r"|(encoder|decoder)\.(version|embed_positions\.(weights|_float_tensor))"
 )
-"""BERT's next-sentence head; masks, counters and tables of sines, which older versions saved; an unused weight of T5."""
+"""BERT's next-sentence head; masks, counters, frequencies and tables of sines, which older versions saved; an unused weight of
+T5."""
 _MOST_NAMED = 5
 _NUMBERS = {"BF16", "F16", "F32", "F64"}
 
@@ -85,6 +87,9 @@ def _constants(cls: type[PreTrainedModel]) -> list[str]:
 def _plain(key: str, cls: type[PreTrainedModel]) -> str:
     """The name without differences between versions."""
     key = key.removeprefix(f"{cls.base_model_prefix}.")
+    for published, new in family_of(cls.config_class.model_type, name=key).published_names.items():
+        if key.startswith(published):
+            key = new + key.removeprefix(published)
     return key.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
 
 

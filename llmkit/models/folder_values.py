@@ -9,41 +9,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from llmkit.errors import ModelError
+from llmkit.models.value_types import (
+    Base,
+    Count,
+    Dtype,
+    Id,
+    LayerKinds,
+    Name,
+    Number,
+    Positive,
+    RopeValues,
+    RotatedShare,
+    SeveralIds,
+    Share,
+    Side,
+    Text,
+    Values,
+)
 
-_LARGEST = 2**31 - 1
 _MOST_SENTINELS = 10_000
 """T5 has 100; its tokenizer makes a token for each."""
-
-
-def _encodable(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("the text has half of a surrogate pair, which no file can contain") from None
-    return text
-
-
-Text = Annotated[str, AfterValidator(_encodable)]
-Name = Annotated[str, AfterValidator(_encodable), Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
-"""Of a model: a path or a hub id."""
-Count = Annotated[int, Field(ge=1, le=_LARGEST)]
-Id = Annotated[int, Field(ge=0, le=_LARGEST)]
-SeveralIds = Annotated[list[Id], Field(min_length=1)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(ge=0)]
-Number = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,9})$")]
-"""A whole number as a key of JSON."""
-Dtype = Annotated[str, Field(pattern=r"^(torch\.)?(float16|float32|float64|bfloat16|auto)$")]
-Side = Literal["left", "right"]
-
-
-class Values(BaseModel):
-    """Values of one file. A key without a value here is not in the file."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
 
 
 class AddedToken(Values):
@@ -107,7 +95,9 @@ class ModelValues(GenerationValues):
     architectures: list[Text] | None = None
     attention_bias: bool = False
     attention_dropout: Share = 0
+    attention_layers: list[Literal["global", "local"]] = Field(default_factory=list)
     attention_probs_dropout_prob: Share = 0
+    attention_types: LayerKinds | None = None
     attn_pdrop: Share = 0
     classifier_activation: Text = ""
     classifier_bias: bool = False
@@ -126,21 +116,27 @@ class ModelValues(GenerationValues):
     dense_act_fn: Text = ""
     deterministic_flash_attn: bool = False
     dim: Count = 1
+    do_layer_norm_before: bool = True
     dropout: Share = 0
     dropout_rate: Share = 0
     dtype: Dtype | None = None
     embd_pdrop: Share = 0
+    embed_dropout: Share = 0
     embedding_dropout: Share = 0
     embedding_size: Count = 1
+    enable_bias: bool = True
     encoder_attention_heads: Count = 1
     encoder_ffn_dim: Count = 1
     encoder_layerdrop: Share = 0
     encoder_layers: Count = 1
     feed_forward_proj: Text = ""
+    ffn_dim: Count = 1
     global_attn_every_n_layers: Count = 1
+    head_dim: Count | None = None
     hidden_act: Text = ""
     hidden_activation: Text = ""
     hidden_dim: Count = 1
+    hidden_dropout: Share = 0
     hidden_dropout_prob: Share = 0
     hidden_size: Count = 1
     id2label: dict[Number, Text] | None = None
@@ -154,11 +150,14 @@ class ModelValues(GenerationValues):
     is_encoder_decoder: bool = False
     is_gated_act: bool = False
     label2id: dict[Text, int | Text] | None = None
+    layer_norm_elementwise_affine: bool = True
     layer_norm_eps: Positive = 0
     layer_norm_epsilon: Positive = 0
+    layerdrop: Share = 0
     local_attention: Count = 1
     max_position_embeddings: Count | None = None
     max_relative_positions: int = -1
+    max_window_layers: Id = 0
     mlp_bias: bool = False
     mlp_dropout: Share = 0
     n_embd: Count = 1
@@ -175,8 +174,10 @@ class ModelValues(GenerationValues):
     num_heads: Count = 1
     num_hidden_groups: Count = 1
     num_hidden_layers: Count = 1
+    num_key_value_heads: Count | None = None
     num_labels: Id | None = None
     num_layers: Count = 1
+    partial_rotary_factor: RotatedShare | None = None
     pooler_dropout: Share = 0
     pooler_hidden_act: Text = ""
     pos_att_type: Text | list[Text] | None = None
@@ -187,7 +188,13 @@ class ModelValues(GenerationValues):
     relative_attention_max_distance: Count = 1
     relative_attention_num_buckets: Count = 1
     reorder_and_upcast_attn: bool = False
+    resid_dropout: Share = 0
     resid_pdrop: Share = 0
+    rms_norm_eps: Positive = 0
+    rope_scaling: RopeValues | None = None
+    rope_theta: Base | None = None
+    rotary_emb_base: Base | None = None
+    rotary_pct: RotatedShare | None = None
     scale_attn_by_inverse_layer_idx: bool = False
     scale_attn_weights: bool = True
     scale_embedding: bool = False
@@ -206,7 +213,11 @@ class ModelValues(GenerationValues):
     torch_dtype: Dtype | None = None
     type_vocab_size: Id = 0
     use_cache: bool = True
+    use_parallel_residual: bool = True
+    use_sliding_window: bool = False
     vocab_size: Count = 1
+    window_size: Count = 1
+    word_embed_proj_dim: Count | None = None
 
 
 class AdapterValues(Values):

@@ -27,12 +27,13 @@ from llmkit.errors import MachineError, ModelError, nearest
 from llmkit.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, MODEL_CONFIG, read_adapter
 from llmkit.models.families import family_of
 from llmkit.models.files import find_file, read_json
-from llmkit.models.folder_values import BaseValues, GenerationValues, ModelValues, TokenizerValues, Values, check_values
+from llmkit.models.folder_values import BaseValues, GenerationValues, ModelValues, TokenizerValues, check_values
 from llmkit.models.integrity import check_saved_files, unless_replaced
 from llmkit.models.loaded import Adapter
 from llmkit.models.sentence_files import MODULES, SentenceFolder, read_sentence_folder
 from llmkit.models.stored import INDEX, WEIGHTS, weight_files
 from llmkit.models.tokenizer_files import OTHER_TEMPLATES, SPECIAL_TOKENS, TOKENIZER_CONFIG, TOKENIZER_FILES
+from llmkit.models.value_types import Values
 
 _DOWNLOADED = ["*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors", ADAPTER_WEIGHTS]
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"

@@ -22,8 +22,11 @@ class TargetScale:
     deviation: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> TargetScale:
+    def of(cls, values: Sequence[float], *, shifted: bool = True) -> TargetScale:
         """Mean and standard deviation of the training rows' numbers.
+
+        Args:
+            shifted: False for a mean of 0, and the deviation from 0.
 
         Raises:
             DataError: float32 weights cannot tell the numbers apart, or cannot reach them.
@@ -41,7 +44,7 @@ class TargetScale:
                 f"the numbers of the training rows have mean {scale.mean:g} and standard deviation "
                 f"{scale.deviation:g}, too close together for float32 weights to distinguish. Subtract the mean from them."
             )
-        return scale
+        return scale if shifted else cls(0.0, math.hypot(scale.mean, scale.deviation))
 
     @property
     def inverse(self) -> TargetScale:

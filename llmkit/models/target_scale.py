@@ -2,7 +2,8 @@
 
 AdamW changes a weight by about the learning rate in each step, regardless of the scale of the numbers: a head that starts
 near 0 does not reach numbers in the hundreds. So it learns numbers with mean 0 and standard deviation 1. Files have the
-scale folded into the head, so that any library predicts the original numbers.
+scale folded into the head, so that any library predicts the original numbers. A head that no bias shifts (Llama's) learns
+numbers with a root mean square of 1 instead, which a factor alone turns into the original ones.
 """
 
 from __future__ import annotations
@@ -56,10 +57,31 @@ def put_head(loaded: LoadedModel, tensors: Mapping[str, Tensor]) -> None:
             loaded.model.get_parameter(name).copy_(tensors[name])
 
 
-def _parameters(loaded: LoadedModel) -> tuple[str, str]:
-    """Names of the head's weight (1, D), and of the bias that moves its output."""
+def has_offset(loaded: LoadedModel) -> bool:
+    """Whether a bias can shift the head's output."""
+    return _bias(loaded) is not None
+
+
+def scaled_modules(loaded: LoadedModel) -> list[str]:
+    """Names of the modules that the scale is folded into."""
+    return [name.rpartition(".")[0] for name in _parameters(loaded)]
+
+
+def _parameters(loaded: LoadedModel) -> list[str]:
+    """Names of the head's weight (1, D), and of the bias that moves its output, if there is one."""
+    bias = _bias(loaded)
+    return [f"{loaded.family.output_modules[0]}.weight", *([] if bias is None else [bias])]
+
+
+def _bias(loaded: LoadedModel) -> str | None:
+    """The bias of the head, or of a norm directly before it: (1,) or (D,)."""
     modules = loaded.family.output_modules
-    return f"{modules[0]}.weight", f"{modules[-1]}.bias"
+    parameters = dict(loaded.model.named_parameters())
+    name = f"{modules[-1]}.bias"
+    if name not in parameters:
+        return None
+    width = parameters[f"{modules[0]}.weight"].shape[1]  # OPT-350m has a projection between norm and head
+    return name if len(modules) == 1 or len(parameters[name]) == width else None
 
 
 def _rescale(loaded: LoadedModel, scale: TargetScale) -> None:
@@ -69,14 +91,15 @@ def _rescale(loaded: LoadedModel, scale: TargetScale) -> None:
         ModelError: the head is 0 and has no bias.
     """
     model: PreTrainedModel = loaded.model
-    weight, bias = (model.get_parameter(name) for name in _parameters(loaded))
+    weight, *biases = (model.get_parameter(name) for name in _parameters(loaded))
     with torch.no_grad():
         weight.copy_(weight.double() * scale.deviation)
-        if len(loaded.family.output_modules) == 1:
-            bias.copy_(bias.double() * scale.deviation + scale.mean)
-            return
-        direction = weight[0].double()  # (D,)
-        square = float(direction @ direction)
-        if not square:
-            raise ModelError(f"{loaded.name}: all weights of its head are 0, so it cannot predict a number.")
-        bias.copy_(bias.double() + scale.mean / square * direction)  # the head maps the added vector to the mean
+        for bias in biases:
+            if len(loaded.family.output_modules) == 1:
+                bias.copy_(bias.double() * scale.deviation + scale.mean)
+                return
+            direction = weight[0].double()  # (D,)
+            square = float(direction @ direction)
+            if not square:
+                raise ModelError(f"{loaded.name}: all weights of its head are 0, so it cannot predict a number.")
+            bias.copy_(bias.double() + scale.mean / square * direction)  # the head maps the added vector to the mean

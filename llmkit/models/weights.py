@@ -32,7 +32,15 @@ from llmkit.models.resolve import GENERATION_CONFIG, ResolvedModel
 from llmkit.models.stored import StoredTensor, read_tensors, stored_tensors, tensors_of
 
 logger = logging.getLogger("llmkit")
-_EMBEDDINGS = ("wte.weight", "shared.weight", "embed_tokens.weight", "word_embeddings.weight", "lm_head.weight")
+_EMBEDDINGS = (
+    "wte.weight",
+    "shared.weight",
+    "embed_in.weight",
+    "embed_out.weight",
+    "embed_tokens.weight",
+    "word_embeddings.weight",
+    "lm_head.weight",
+)
 """Ends of the names of matrices with a row for each token."""
 
 
@@ -223,5 +231,7 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}"
+    """The error in a line; where the first only announces the cause (`...:`), the next one."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()] or [""]
+    announced = len(lines) > 1 and lines[0].endswith(":")
+    return lines[1][:200] if announced else f"{type(error).__name__}: {lines[0][:200]}"

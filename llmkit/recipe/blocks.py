@@ -97,21 +97,28 @@ class TokenizerBlock(Block):
 class ScratchModel(Block):
     """A model with random weights."""
 
-    architecture: Literal["gpt2", "bert", "distilbert", "roberta", "electra", "modernbert", "t5", "bart", "lstm"]
+    architecture: Literal[
+        "gpt2", "llama", "bert", "distilbert", "roberta", "electra", "modernbert", "t5", "bart", "lstm"
+    ]
     size: Literal["tiny", "mini", "small", "medium", "base", "large", "xl"]
     """A published size of the family; see llmkit/models/families/."""
     tokenizer: str | TokenizerBlock = TokenizerBlock()
     """A tokenizer to train, or the hub id, folder or run to load one from."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    """Dropout on embeddings, residuals and feed-forward layers."""
+    """Dropout on embeddings, residuals and feed-forward layers; Llama has none there."""
     attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Dropout on attention weights; by default the same as `dropout`. T5 has a single rate, an LSTM has no attention."""
+    """Dropout on attention weights; by default the same as `dropout`, for Llama 0. T5 has a single rate, an LSTM has no
+    attention."""
 
     @model_validator(mode="after")
     def _check_attention_dropout(self) -> ScratchModel:
         if self.architecture in ("t5", "lstm") and self.attention_dropout is not None:
             reason = "T5 has a single dropout rate" if self.architecture == "t5" else "an LSTM has no attention"
             raise ValueError(f"attention_dropout: {reason}; remove it, and set dropout")
+        if self.architecture == "llama" and "dropout" in self.model_fields_set and self.dropout:
+            raise ValueError(
+                "dropout: Llama has dropout on attention weights only; remove it, and set attention_dropout"
+            )
         return self
 
 

@@ -69,7 +69,9 @@ class TextDecoder:
         spaced = written.spaced_special_tokens
         self._spaced = self._parts_spaces(names[0]) if names and spaced is None else bool(spaced)
         # The text of bytes is their texts, one after another; other decoders need the word before.
-        self._joins = isinstance(loaded.tokenizer.backend_tokenizer.decoder, ByteLevel)
+        backend = loaded.tokenizer.backend_tokenizer
+        self._joins = isinstance(backend.decoder, ByteLevel)
+        self._bytes = set() if self._joins else {backend.token_to_id(f"<0x{byte:02X}>") for byte in range(256)}
         self.hidden: Counter[str] = Counter()
         """Special tokens that `count_hidden` found."""
 
@@ -94,6 +96,13 @@ class TextDecoder:
             if text.strip(HALF_CHARACTER) == text and text.strip():
                 return Lead(ordinary[-size:], text)
         return NO_LEAD
+
+    def settled(self, ids: Sequence[int]) -> Sequence[int]:
+        """The ids without the bytes at their end, which SentencePiece's decoders replace if an invalid one follows."""
+        last = len(ids)
+        while last and (ids[last - 1] in self._bytes or ids[last - 1] in self._left_out):
+            last -= 1
+        return ids[:last]
 
     def count_hidden(self, ids: Sequence[int]) -> None:
         """Count the special tokens among generated ids that are not in the text, without padding, start and end."""
@@ -221,7 +230,10 @@ def stream_ids(
             text = decoder.text(ids, lead)
             if first_stop(text, options.stop) is not None:
                 break
-            stable = stable_text(loaded, text, options.stop)
+            settled = decoder.settled(ids)
+            stable = stable_text(
+                loaded, text if len(settled) == len(ids) else decoder.text(settled, lead), options.stop
+            )
             if len(stable) > len(sent):
                 yield stable[len(sent) :]
                 sent = stable

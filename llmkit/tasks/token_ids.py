@@ -17,6 +17,13 @@ def cuts_start(tokenizer: PreTrainedTokenizerFast) -> bool:
     return bool(tokenizer.truncation_side == "left")
 
 
+def start_ids(tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """The id that the tokenizer puts in front of every text, if that is its beginning of text (Llama, OPT), else none."""
+    with locked_tokenizer(tokenizer):
+        empty: list[int] = tokenizer("")["input_ids"]
+    return [token for token in empty[:1] if token == tokenizer.bos_token_id]
+
+
 def cut_ids(tokenizer: PreTrainedTokenizerFast, text: str, *, max_tokens: int) -> list[int]:
     """Ids of a text that is too long, truncated before its closing special token."""
     if len(text) > LONG_CHARACTERS and not cuts_start(tokenizer):

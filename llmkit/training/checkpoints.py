@@ -29,7 +29,7 @@ from llmkit.atomic import (
 )
 from llmkit.errors import RunError
 from llmkit.models.adapters import ADAPTER_WEIGHTS, put_tensors
-from llmkit.models.export import changing_files, tokenizer_files, unique_tensors
+from llmkit.models.export import by_class_name, changing_files, tokenizer_files, unique_tensors
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.scale import TargetScale
 from llmkit.models.stored import PICKLES
@@ -228,7 +228,7 @@ def _tensors(checkpoint: Checkpoint, file: str) -> dict[str, torch.Tensor]:
 
 
 def _put_weights(checkpoint: Checkpoint, loaded: LoadedModel) -> None:
-    tensors = _tensors(checkpoint, "model.safetensors")
+    tensors = by_class_name(loaded.model, _tensors(checkpoint, "model.safetensors"))
     expected = unique_tensors(loaded.model)
     other = sorted(tensors.keys() ^ expected.keys()) or [
         name for name in expected if expected[name].shape != tensors[name].shape

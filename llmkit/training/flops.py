@@ -17,7 +17,9 @@ from llmkit.models.families import family_of
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-_LOOKUP_TABLES = re.compile(r"embeddings\.|\.wte\.|\.wpe\.|shared\.|embed_(tokens|positions)\.|relative_attention_bias")
+_LOOKUP_TABLES = re.compile(
+    r"embeddings\.|\.wte\.|\.wpe\.|shared\.|embed_(tokens|in|positions)\.|relative_attention_bias"
+)
 """Lookup tables: no matrix product."""
 _CROSS = re.compile(r"\.EncDecAttention\.[kv]\.|\.encoder_attn\.[kv]_proj\.")
 """Keys and values of cross-attention: products with source tokens, not with target tokens."""

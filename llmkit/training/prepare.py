@@ -27,6 +27,7 @@ from llmkit.models.families import LABELLED_HEADS, Head
 from llmkit.models.layers import freeze
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import create_model, load_model
+from llmkit.models.target_scale import scaled_modules
 from llmkit.recipe.blocks import ScratchModel
 from llmkit.recipe.recipe import Recipe
 from llmkit.runs.folder import Run
@@ -161,7 +162,7 @@ def _partly_trained(loaded: LoadedModel, recipe: Recipe, *, head: Head) -> Loade
         freeze(loaded, embeddings=train.freeze.embeddings, layers=train.freeze.layers)
     if train.lora is not None and loaded.adapter is None:  # a checkpoint already has it
         # The scale of a regression is folded into these modules, so the adapter has to store them.
-        whole = loaded.family.output_modules if getattr(recipe, "regression", False) else ()
+        whole = scaled_modules(loaded) if getattr(recipe, "regression", False) else ()
         return add_adapter(loaded, train.lora, head=head, seed=train.seed, whole=whole)
     return loaded
 

@@ -161,8 +161,8 @@ def test_a_new_classifier_on_mt5_begins_as_one_on_t5(tmp_path: Path) -> None:
 
 
 def test_an_unknown_family_is_refused_with_those_that_work(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=facts("'llama'", "bert, gpt2")):
-        opened(edited(saved(tmp_path / "model"), model_type="llama"))
+    with pytest.raises(ModelError, match=facts("'mamba'", "bert, gpt2")):
+        opened(edited(saved(tmp_path / "model"), model_type="mamba"))
 
 
 def test_a_tokenizer_with_more_ids_than_embeddings_is_refused(tmp_path: Path) -> None:

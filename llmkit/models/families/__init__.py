@@ -22,9 +22,13 @@ from llmkit.models.families.deberta import Deberta
 from llmkit.models.families.distilbert import DistilBert
 from llmkit.models.families.electra import Electra
 from llmkit.models.families.gpt2 import Gpt2
+from llmkit.models.families.gpt_neo import GptNeo
+from llmkit.models.families.gpt_neox import GptNeoX
+from llmkit.models.families.llama import Llama
 from llmkit.models.families.lstm import Lstm
 from llmkit.models.families.modernbert import ModernBert
 from llmkit.models.families.mpnet import Mpnet
+from llmkit.models.families.opt import Opt
 from llmkit.models.families.roberta import Roberta
 from llmkit.models.families.t5 import T5
 from llmkit.models.families.unknown import unknown_type
@@ -56,6 +60,10 @@ FAMILIES: Mapping[str, Family] = {
         Mpnet(),
         ModernBert(),
         Gpt2(),
+        Llama(),
+        GptNeo(),
+        GptNeoX(),
+        Opt(),
         Lstm(),
         T5(),
         Bart(),

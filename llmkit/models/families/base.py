@@ -63,6 +63,8 @@ class Size:
     heads: int
     feed_forward: int
     head_dim: int
+    key_value_heads: int | None = None
+    """Heads of keys and values, each for several heads of queries; None for as many as `heads`."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,9 @@ class Family(ABC):
     """Config key of the number of layers -> prefix of a layer's number in the names of weights."""
     other_parts: ClassVar[tuple[str, ...]] = ()
     """First names of weights that a checkpoint may have for another head or stack."""
+    published_names: ClassVar[Mapping[str, str]] = {}
+    """Start of a weight's name in published files -> in its class, where transformers has renamed it; saved models have
+    the published names, which every version opens."""
     new_weights: ClassVar[tuple[str, ...]] = ("classifier.", "score.", "qa_outputs.", "cls.")
     """Prefixes of weights that training may initialize at random if a checkpoint lacks them."""
     vocabulary: ClassVar[str] = "lm_head."
@@ -141,7 +146,8 @@ class Family(ABC):
     lora_targets: ClassVar[tuple[str, ...]] = ()
     """Linear maps of queries and values, which LoRA adapts by default, as in its paper."""
     output_modules: ClassVar[tuple[str, ...]] = ("classifier",)
-    """The classifier's last linear map; if it has no bias, also the norm before it, whose bias shifts its output."""
+    """The classifier's last linear map; if it has no bias, also the norm before it, whose bias shifts its output. Where
+    neither has one, nothing does."""
     swaps_matrices: ClassVar[bool] = False
     """Whether linear maps store their matrices as (inputs, outputs), as in GPT-2."""
     is_encoder_decoder: ClassVar[bool] = False

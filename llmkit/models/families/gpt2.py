@@ -8,26 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmkit.models.families.base import Family, Head, LearningRates, Size, initial_spread, square
+from llmkit.models.families.base import Size, initial_spread, square
+from llmkit.models.families.decoder import Decoder
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
     from llmkit.recipe.blocks import ScratchModel
 
-END_OF_TEXT = "<|endoftext|>"
 
-
-class Gpt2(Family):
+class Gpt2(Decoder):
     name = "gpt2"
     model_types = ("gpt2",)
     heads = {"causal-lm": "GPT2LMHeadModel", "classification": "GPT2ForSequenceClassification"}
-    no_head = {
-        "embedding": (
-            "Its tokens attend only to earlier ones, so its hidden states do not represent a whole text; "
-            "`llmkit embed` supports BERT and T5"
-        )
-    }
     sizes = {
         "tiny": square(2, 128),
         "mini": square(4, 256),
@@ -36,19 +29,11 @@ class Gpt2(Family):
         "large": square(36, 1280),
         "xl": Size(layers=48, hidden=1600, heads=25, feed_forward=6400, head_dim=64),
     }
-    learning_rates = LearningRates(pretrained=5e-5, random=1e-3, lora=2e-4)
-    tokenizer = "bpe"
-    # The attention mask marks padding, never the id.
-    special_tokens = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT, "pad_token": END_OF_TEXT}
-    needed_tokens = ("eos", "pad")
-    padding_side = "left"  # generation continues the right end of a prompt
-    cleans_up_spaces = False  # it would delete spaces that the model generated
     layers = {"num_hidden_layers": "h."}
     other_parts = ("classifier", "lm_head", "multiple_choice_head", "qa_outputs", "score")
     output_modules = ("score", "transformer.ln_f")
     lora_targets = ("c_attn",)  # queries, keys and values are one matrix
     swaps_matrices = True
-    continues_prompts = True
 
     def scratch_config(self, block: ScratchModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
         from transformers import GPT2Config
@@ -66,10 +51,3 @@ class Gpt2(Family):
             bos_token_id=tokenizer.eos_token_id,
             eos_token_id=tokenizer.eos_token_id,
         )
-
-    def prepare(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, head: Head) -> None:
-        """Set up padding so that transformers' classifier finds the last token of each text in a batch."""
-        if head == "classification":
-            tokenizer.padding_side = "right"  # on the left it would shift the positions
-            model.config.pad_token_id = tokenizer.pad_token_id
-            model.config.use_cache = False

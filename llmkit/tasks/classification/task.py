@@ -23,7 +23,7 @@ from llmkit.errors import DataError, nearest
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import cross_entropy_sum
 from llmkit.models.scale import TargetScale
-from llmkit.models.target_scale import standardised
+from llmkit.models.target_scale import has_offset, standardised
 from llmkit.models.text_logits import text_logits
 from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.class_weights import even_weights_of_sets, refuse_unknown
@@ -154,7 +154,9 @@ class ClassificationTask(BaseTask):
             self._save(class_weights=even(labels_of_examples, labels))
 
     def target_scale(self, train: Examples) -> TargetScale | None:
-        return TargetScale.of(train.references) if self.problem_type == "regression" else None
+        if self.problem_type != "regression":
+            return None
+        return TargetScale.of(train.references, shifted=has_offset(self.loaded))
 
     def standardise(self, scale: TargetScale) -> None:
         self.loaded = standardised(self.loaded, scale)

@@ -1,4 +1,4 @@
-"""Instruction tuning with GPT-2: answers in conversations, to questions and to instructions.
+"""Instruction tuning with a decoder: answers in conversations, to questions and to instructions.
 
 A row is a conversation; the loss is that of the assistant's answers, each with the end that the template writes. Turns
 are formatted by a chat template in the tokenizer, so that any program with transformers formats them the same way.
@@ -33,6 +33,7 @@ from llmkit.tasks.instruction.predict import answer_fitted, fit_prompts
 from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.instruction.rows import messages_of
 from llmkit.tasks.padding import attention_mask, padded
+from llmkit.tasks.token_ids import start_ids
 
 logger = logging.getLogger("llmkit")
 _DEFAULT_MAX_NEW_TOKENS = 128
@@ -106,7 +107,8 @@ class InstructionTask(BaseTask):
         """Give the tokenizer our template unless it has one, and save the options in generation_config.json."""
         tokenizer = self.loaded.tokenizer
         if tokenizer.chat_template is None:
-            tokenizer.chat_template = TEMPLATE
+            # apply_chat_template() adds no special tokens: the template has to.
+            tokenizer.chat_template = ("{{- bos_token -}}" if start_ids(tokenizer) else "") + TEMPLATE
         name_special_ids(self.loaded, taught=next(iter(answer_ends(self.loaded)), tokenizer.eos_token_id))
         save_options(self.loaded, self.options)
 

@@ -1,7 +1,8 @@
-"""Next-token prediction with GPT-2, on text packed into full blocks.
+"""Next-token prediction with a decoder, on text packed into full blocks.
 
 Documents are joined by the end-of-text token, which counts in the loss like any other: a model that does not learn it
-never stops. Blocks overlap by one token, so that every token is a target once.
+never stops. Blocks overlap by one token, so that every token is a target once; a beginning-of-text token, which some
+tokenizers put in front of each document, is none.
 Legend: B batch, T tokens.
 """
 
@@ -28,6 +29,7 @@ from llmkit.tasks.padding import attention_mask, padded
 from llmkit.tasks.pretraining.corpus import block_tokens_of, bytes_of, token_stream, unknown_of
 from llmkit.tasks.pretraining.recipe import CausalLMRecipe
 from llmkit.tasks.saved import SavedCausalLM
+from llmkit.tasks.token_ids import start_ids
 
 
 class CausalLMTask(BaseTask):
@@ -35,14 +37,19 @@ class CausalLMTask(BaseTask):
         self.recipe = recipe
         self.loaded = loaded
         name_special_ids(loaded, taught=loaded.tokenizer.eos_token_id)
+        # OPT's beginning of text is its end: the end of the document before is enough.
+        self._start = [token for token in start_ids(loaded.tokenizer) if token != loaded.tokenizer.eos_token_id]
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         tokenizer = self.loaded.tokenizer
         block_tokens = block_tokens_of(self.recipe.block_tokens, self.loaded)
-        stream = token_stream(rows, tokenizer, end_id=tokenizer.eos_token_id)
+        stream = token_stream(rows, tokenizer, end_id=tokenizer.eos_token_id, start=self._start)
         blocks = Blocks(stream, block_tokens=block_tokens, stride=block_tokens - 1, first=0, keep_last=True)
         return Examples(
-            columns={"input_ids": blocks}, corpus=rows, utf8_bytes=bytes_of(stream), unknown=unknown_of(stream)
+            columns={"input_ids": blocks},
+            corpus=rows,
+            utf8_bytes=bytes_of(stream),
+            unknown=unknown_of(stream, start=self._start),
         )
 
     def prepare_training(self, train: Examples) -> Examples:
@@ -65,6 +72,8 @@ class CausalLMTask(BaseTask):
         mask = attention_mask(blocks, indices)  # (B, T)
         labels = inputs.masked_fill(mask == 0, IGNORED).roll(-1, dims=1)  # the target of output t is token t + 1
         labels[:, -1] = IGNORED
+        for token in self._start:  # given, never predicted: generation stops at the end before it
+            labels = labels.masked_fill(labels == token, IGNORED)
         return {"input_ids": inputs, "attention_mask": mask, "labels": labels}
 
     def loss_sum(self, batch: Batch) -> Tensor:

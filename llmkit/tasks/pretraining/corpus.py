@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -40,27 +40,31 @@ class IdentifiedRows(Protocol):
         ...
 
 
-def token_stream(rows: Iterable[Row], tokenizer: PreTrainedTokenizerFast, *, end_id: int) -> TokenStream:
+def token_stream(
+    rows: Iterable[Row], tokenizer: PreTrainedTokenizerFast, *, end_id: int, start: Sequence[int] = ()
+) -> TokenStream:
     """The documents of `rows` without special tokens, each followed by `end_id`, and another `end_id` before the first.
 
     Tokens of rows with an identity are cached on disk, memory-mapped; of several processes the first writes them and
     the others wait. Without rows there is only the first `end_id`.
 
+    Args:
+        start: ids in front of each document.
     Raises:
         DataError: there are rows, but no tokens.
         MachineError: the cache cannot be written.
     """
     # The library's threads encode a chunk on all cores.
-    chunks = _encoded(rows, tokenizer, end_id=end_id)
+    chunks = _encoded(rows, tokenizer, end_id=end_id, start=start)
     if not isinstance(rows, IdentifiedRows):
-        return _checked(stream_in_memory(chunks, end_id=end_id))
-    path = cache_folder() / "tokens" / f"{_key(rows, tokenizer, end_id=end_id)}.arrow"
+        return _checked(stream_in_memory(chunks, end_id=end_id), start=start)
+    path = cache_folder() / "tokens" / f"{_key(rows, tokenizer, end_id=end_id, start=start)}.arrow"
     with one_at_a_time(path):
         cached = open_stream(path)
         if cached is not None:
             logger.info("corpus: %s tokens, from the cache", f"{cached.count.tokens:,}")
-            return _checked(cached)
-        return _checked(write_stream(path, chunks, end_id=end_id, vocab_size=len(tokenizer)))
+            return _checked(cached, start=start)
+        return _checked(write_stream(path, chunks, end_id=end_id, vocab_size=len(tokenizer)), start=start)
 
 
 def block_tokens_of(block_tokens: int | None, loaded: LoadedModel) -> int:
@@ -74,9 +78,11 @@ def block_tokens_of(block_tokens: int | None, loaded: LoadedModel) -> int:
     return block_tokens or loaded.window
 
 
-def unknown_of(stream: TokenStream) -> dict[str, Any]:
+def unknown_of(stream: TokenStream, *, start: Sequence[int] = ()) -> dict[str, Any]:
     """For `Examples.unknown`.
 
+    Args:
+        start: as in `token_stream`.
     Raises:
         DataError: all of the text is unknown.
     """
@@ -84,7 +90,7 @@ def unknown_of(stream: TokenStream) -> dict[str, Any]:
     if not count.unknown:
         return {}
     totals = UnknownTotals.of_record(dict(count.unknown))
-    if totals.unknown_tokens == count.tokens - count.documents - 1:
+    if totals.unknown_tokens == count.tokens - _special_tokens(stream, start):
         raise DataError(
             f"the tokenizer can read nothing of the corpus: each of its {totals.unknown_tokens:,} tokens is unknown, most "
             f"often {shown_counts(totals.characters)}. Use a model or a tokenizer for this script."
@@ -97,25 +103,31 @@ def bytes_of(stream: TokenStream, *, share: float = 1.0) -> int:
     return max(1, round(stream.count.spelled_bytes * share)) if stream.count.utf8_bytes else 0
 
 
-def _checked(stream: TokenStream) -> TokenStream:
+def _special_tokens(stream: TokenStream, start: Sequence[int]) -> int:
+    return stream.count.documents * (1 + len(start)) + 1
+
+
+def _checked(stream: TokenStream, *, start: Sequence[int]) -> TokenStream:
     """Log the text that the tokenizer cannot represent.
 
     Raises:
         DataError: no text gives a token.
     """
-    if stream.count.documents and stream.count.tokens == stream.count.documents + 1:
+    if stream.count.documents and stream.count.tokens == _special_tokens(stream, start):
         raise DataError("the corpus has no text that gives a token.")
     if stream.count.unknown:
         UnknownTotals.of_record(dict(stream.count.unknown)).warn(_WHAT)
     return stream
 
 
-def _key(rows: IdentifiedRows, tokenizer: PreTrainedTokenizerFast, *, end_id: int) -> str:
-    key_parts = [_FORMAT, rows.identity(), tokenizer.backend_tokenizer.to_str(), end_id]
+def _key(rows: IdentifiedRows, tokenizer: PreTrainedTokenizerFast, *, end_id: int, start: Sequence[int]) -> str:
+    key_parts = [_FORMAT, rows.identity(), tokenizer.backend_tokenizer.to_str(), end_id, *start]
     return hashlib.sha256(json.dumps(key_parts).encode()).hexdigest()[:32]
 
 
-def _encoded(rows: Iterable[Row], tokenizer: PreTrainedTokenizerFast, *, end_id: int) -> Iterator[Encoded]:
+def _encoded(
+    rows: Iterable[Row], tokenizer: PreTrainedTokenizerFast, *, end_id: int, start: Sequence[int]
+) -> Iterator[Encoded]:
     """The tokens of some million characters at a time."""
     backend, unknown = _without_limits(tokenizer), UnknownCount(tokenizer, _WHAT)
     utf8_bytes, reported = 0, time.monotonic()
@@ -124,8 +136,8 @@ def _encoded(rows: Iterable[Row], tokenizer: PreTrainedTokenizerFast, *, end_id:
         for text, encoding in zip(texts, backend.encode_batch(texts, add_special_tokens=False), strict=True):
             unknown.add_encoding(text, encoding)
             words = np.asarray([-1 if word is None else word for word in encoding.word_ids], dtype=np.int64)
-            ids += [np.asarray(encoding.ids, dtype=np.int32), np.asarray([end_id], dtype=np.int32)]
-            starts += [np.diff(words, prepend=-2) != 0, np.ones(1, dtype=np.bool_)]
+            ids.append(np.asarray([*start, *encoding.ids, end_id], dtype=np.int32))
+            starts += [np.ones(len(start), dtype=np.bool_), np.diff(words, prepend=-2) != 0, np.ones(1, dtype=np.bool_)]
         size = sum(len(text.encode()) for text in texts)
         utf8_bytes += size
         if time.monotonic() - reported > _REPORT_SECONDS:
