@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 from llmkit.models.families import FAMILIES, Family
-from llmkit.recipe.blocks import ScratchModel
 from llmkit.tasks import RECIPES
 
 
@@ -37,13 +35,12 @@ def list_families() -> tuple[FamilyDescription, ...]:
 
 def _described(family: Family) -> FamilyDescription:
     rates = family.learning_rates
-    starts_at_random = family.name in get_args(ScratchModel.model_fields["architecture"].annotation)
     return FamilyDescription(
         name=family.name,
         model_types=family.model_types,
         heads=tuple(family.heads),
         tasks=tuple(task for task, recipe in RECIPES.items() if family.name in recipe.FAMILIES),
-        sizes={size: family.size_parameters[size] for size in family.sizes} if starts_at_random else {},
+        sizes=family.size_parameters,
         learning_rates={"pretrained": rates.pretrained, "random": rates.random, "lora": rates.lora},
         attention_kernels=family.attention_kernels,
     )
