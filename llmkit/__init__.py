@@ -14,9 +14,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llmkit.api import evaluate_model, finetune, load, merge, plot, pretrain, score_files
+    from llmkit.api import (
+        describe_model,
+        evaluate_model,
+        finetune,
+        list_families,
+        load,
+        merge,
+        plot,
+        pretrain,
+        score_files,
+    )
 
-__all__ = ["evaluate_model", "finetune", "load", "merge", "plot", "pretrain", "score_files"]
+__all__ = [
+    "describe_model",
+    "evaluate_model",
+    "finetune",
+    "list_families",
+    "load",
+    "merge",
+    "plot",
+    "pretrain",
+    "score_files",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from llmkit.api.aligned import results_of_rows
 from llmkit.api.chats import load_conversation, save_conversation
+from llmkit.api.describing import ModelDescription, Refusal, describe_model
 from llmkit.api.evaluation_result import Evaluation, evaluation_record
+from llmkit.api.families import FamilyDescription, list_families
 from llmkit.api.loading import load
 from llmkit.api.measuring import evaluate_model
 from llmkit.api.merging import Merged, merge
@@ -72,6 +74,7 @@ __all__ = [
     "Evaluated",
     "Evaluation",
     "Event",
+    "FamilyDescription",
     "FilledMask",
     "Filling",
     "Finetuned",
@@ -81,8 +84,10 @@ __all__ = [
     "Merged",
     "MicroBatchesReduced",
     "Model",
+    "ModelDescription",
     "Plotted",
     "Prepared",
+    "Refusal",
     "Saved",
     "SavedVectors",
     "StepResult",
@@ -94,12 +99,14 @@ __all__ = [
     "choice_rows",
     "classifier_pairs",
     "count_devices",
+    "describe_model",
     "evaluate_embeddings",
     "evaluate_model",
     "evaluation_record",
     "finetune",
     "generation_options",
     "given_rows",
+    "list_families",
     "load",
     "load_conversation",
     "merge",

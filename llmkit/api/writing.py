@@ -12,10 +12,10 @@ from llmkit.api.prompt_rows import given_prompts, prompt_rows
 from llmkit.api.texts import InputRow
 from llmkit.api.verbs import USES, Verb
 from llmkit.data.given import given_text, given_texts
-from llmkit.errors import ModelError, UsageError
+from llmkit.errors import UsageError
 from llmkit.inference.prompts import Prompt
 from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_in_parts, summarize_texts
-from llmkit.models.chat import Messages, is_chat_model
+from llmkit.models.chat import Messages, check_chat_model, is_chat_model
 from llmkit.recipe.blocks import Quoting
 from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.base import WRITING_HEADS
@@ -55,11 +55,7 @@ class WritingModel:
         Raises:
             ModelError: it was not trained on conversations.
         """
-        if not self.chats:
-            raise ModelError(
-                f"{self.loaded.name}: it has no chat template, so it was not trained on conversations. Train it with "
-                "`task: instruction`, or continue texts with `llmkit generate`."
-            )
+        check_chat_model(self.loaded)
 
     def chat(self, messages: Sequence[Mapping[str, str]], **options: Any) -> Reply:
         """The assistant's next turn; the options are the keys of `GenerationBlock`.

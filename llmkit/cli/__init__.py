@@ -23,6 +23,7 @@ from llmkit.cli import (
     generate,
     measure,
     merge,
+    models,
     plot,
     prepare,
     summarize,
@@ -79,7 +80,7 @@ def _check_current_folder() -> None:
 
 def _add_commands() -> None:
     texts = (generate, summarize, classify, translate, tag, answer, choose, chat, fill, embed)
-    for module in (train, *texts, measure, plot, merge, prepare):
+    for module in (train, *texts, measure, plot, merge, models, prepare):
         for command in module.COMMANDS:
             app.command(no_args_is_help=False, cls=Command)(command)
 

@@ -178,7 +178,7 @@ def embed_texts(
         DataError: an empty text, one that is not valid Unicode, or one that is too long with `error`.
         ModelError: the model's output is not finite.
     """
-    window = _window(loaded)
+    window = text_window(loaded)
     prompt_tokens = _prompt_tokens(loaded, options.prompt, window=window)
     skipped = 0 if loaded.sentence is None or loaded.sentence.include_prompt else prompt_tokens
     long_texts = LongTextCount(loaded, window=window)
@@ -209,7 +209,7 @@ def embed_texts(
             logger.info("%s of %s texts are longer than %s tokens: using the mean of their windows", *counts)
 
 
-def _window(loaded: LoadedModel) -> int:
+def text_window(loaded: LoadedModel) -> int:
     """The most tokens of a text: what the folder says, within the model's positions; else the model's own limit."""
     if loaded.sentence is not None and loaded.sentence.max_tokens is not None:
         return min(loaded.sentence.max_tokens, loaded.positions or loaded.sentence.max_tokens)

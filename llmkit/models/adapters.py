@@ -24,6 +24,7 @@ from llmkit.models.families import PEFT_TASKS, Head, family_of
 from llmkit.models.folder_values import AdapterValues, check_values
 from llmkit.models.layers import label_heads, layer_stacks
 from llmkit.models.loaded import Adapter, LoadedModel
+from llmkit.models.stored import StoredTensor
 from llmkit.recipe.blocks import LoraBlock
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -141,15 +142,9 @@ def put_tensors(model: PreTrainedModel, tensors: Mapping[str, Tensor], *, name: 
     Raises:
         ModelError: names or shapes do not match this adapter, or a weight is not finite.
     """
+    check_tensors(model, tensors, name=name)
     parameters = dict(_stored(model))
-    # Embeddings that peft saves beside an adapter are part of the base already, in place of its own.
-    saved_embeddings = {ADAPTER_PREFIX + key for key in _embedding_names(model)} - parameters.keys()
-    tensors = {key: tensor for key, tensor in tensors.items() if key not in saved_embeddings}
-    other = sorted(parameters.keys() ^ tensors.keys()) or [
-        key for key, parameter in parameters.items() if parameter.shape != tensors[key].shape
-    ]
-    if other:
-        raise ModelError(f"{name}: its weights do not belong to this adapter: {', '.join(other[:5])}.")
+    tensors = {key: tensor for key, tensor in tensors.items() if key in parameters}
     if integers := [key for key, tensor in tensors.items() if not tensor.is_floating_point()]:
         raise ModelError(f"{name}: weights that are not floating-point numbers: {', '.join(integers[:5])}.")
     damaged = [key for key, tensor in tensors.items() if not torch.isfinite(tensor).all()]
@@ -158,6 +153,22 @@ def put_tensors(model: PreTrainedModel, tensors: Mapping[str, Tensor], *, name: 
     with torch.no_grad():
         for key, parameter in parameters.items():
             parameter.copy_(tensors[key])
+
+
+def check_tensors(model: PreTrainedModel, tensors: Mapping[str, Tensor | StoredTensor], *, name: str) -> None:
+    """Compare the names and shapes of an adapter's tensors with those of its parameters in the model.
+
+    Raises:
+        ModelError: they do not match.
+    """
+    parameters = dict(_stored(model))
+    # Embeddings that peft saves beside an adapter are part of the base already, in place of its own.
+    saved_embeddings = {ADAPTER_PREFIX + key for key in _embedding_names(model)} - parameters.keys()
+    other = sorted(parameters.keys() ^ (tensors.keys() - saved_embeddings)) or [
+        key for key, parameter in parameters.items() if tuple(parameter.shape) != tuple(tensors[key].shape)
+    ]
+    if other:
+        raise ModelError(f"{name}: its weights do not belong to this adapter: {', '.join(other[:5])}.")
 
 
 def _embedding_names(model: PreTrainedModel) -> set[str]:

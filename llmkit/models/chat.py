@@ -127,6 +127,18 @@ def is_chat_model(loaded: LoadedModel) -> bool:
     return loaded.tokenizer.chat_template is not None
 
 
+def check_chat_model(loaded: LoadedModel) -> None:
+    """
+    Raises:
+        ModelError: it was not trained on conversations.
+    """
+    if not is_chat_model(loaded):
+        raise ModelError(
+            f"{loaded.name}: it has no chat template, so it was not trained on conversations. Train it with "
+            "`task: instruction`, or continue texts with `llmkit generate`."
+        )
+
+
 def encode_chats(loaded: LoadedModel, chats: Sequence[Messages]) -> list[EncodedChat]:
     """Ids of whole conversations that end with an answer; as by `apply_chat_template`, but user text is never special.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedConfig, PreTrainedModel
@@ -30,6 +31,18 @@ _MOST_NAMED = 5
 _NUMBERS = {"BF16", "F16", "F32", "F64"}
 
 
+@dataclass(frozen=True)
+class Fitting:
+    """A model without numbers, and the stored tensors that belong to it."""
+
+    model: PreTrainedModel | None
+    """On the meta device; None if whole layers are missing, since a model of any depth must not be built."""
+    tensors: dict[str, StoredTensor]
+    """By the model's names."""
+    missing: list[str]
+    """The model's names without a stored tensor."""
+
+
 def fit(
     build: Callable[[], PreTrainedModel],
     cls: type[PreTrainedModel],
@@ -39,8 +52,8 @@ def fit(
     head: Head,
     replacing: Mapping[str, StoredTensor],
     name: str,
-) -> tuple[dict[str, StoredTensor], list[str]]:
-    """The stored tensors by the model's names, and the model's names without a stored tensor.
+) -> Fitting:
+    """Assign the stored tensors to the names of the model that a config describes.
 
     Args:
         build: makes the model; called on the meta device, where tensors have shapes but no numbers.
@@ -53,7 +66,7 @@ def fit(
     tensors = {**_by_plain_name(stored, cls, name=name), **_by_plain_name(replacing, cls, name=name)}
     missing = _missing_layers(family, head, config, tensors)
     if missing:
-        return {}, missing
+        return Fitting(None, {}, missing)
     try:
         with torch.device("meta"):
             model = build()
@@ -75,7 +88,7 @@ def fit(
     fitting = {expected[plain][0]: tensor for plain, tensor in tensors.items() if plain in expected}
     tied: Mapping[str, str] = model.all_tied_weights_keys  # second name -> first
     present = {*fitting, *(tied[key] for key in fitting if key in tied), *_constants(cls)}
-    return fitting, [key for key in model.state_dict() if not (key in present or key in tied)]
+    return Fitting(model, fitting, [key for key in model.state_dict() if not (key in present or key in tied)])
 
 
 def _constants(cls: type[PreTrainedModel]) -> list[str]:

@@ -123,9 +123,9 @@ def load_model(
     if head == "embedding" and resolved.sentence is not None:
         check_modules(resolved.sentence, name=resolved.name)  # a model that llmkit does not have may be due to these
     model_type = resolved.config.get("model_type")
-    family = _family_of(resolved)
+    family = family_of_model(resolved)
     cls = family.model_class(head, model_type=str(model_type))
-    config = _config(cls, resolved, head=head, labels=labels, any_order=any_order, new_head=new_head)
+    config = config_for(cls, resolved, head=head, labels=labels, any_order=any_order, new_head=new_head)
     sentence = _sentence_modules(resolved, config) if head == "embedding" else None
     model, new_weights = load_weights(family, head, config, resolved, new_head=new_head, seed=seed)
     family.check_config(config, name=resolved.name)
@@ -155,7 +155,11 @@ def load_model(
     return loaded
 
 
-def _family_of(resolved: ResolvedModel) -> Family:
+def family_of_model(resolved: ResolvedModel) -> Family:
+    """
+    Raises:
+        ModelError: llmkit has no such family.
+    """
     config = resolved.config
     return family_of(config.get("model_type"), name=resolved.name, architectures=config.get("architectures"))
 
@@ -174,13 +178,13 @@ def _sentence_modules(resolved: ResolvedModel, config: PreTrainedConfig) -> Sent
     return sentence
 
 
-def _config(
+def config_for(
     cls: type[PreTrainedModel],
     resolved: ResolvedModel,
     *,
     head: Head,
-    labels: tuple[str, ...] | None,
-    any_order: bool,
+    labels: tuple[str, ...] | None = None,
+    any_order: bool = False,
     new_head: bool,
 ) -> PreTrainedConfig:
     """The checkpoint's config, with the size of its vocabulary and the classes of the head; see `load_model`."""
@@ -212,7 +216,7 @@ def _name_for_adapters(resolved: ResolvedModel) -> str | None:
 
 def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerFast:
     """The folder's tokenizer; GPT-2's, which has no padding token, pads with its end of text, which the mask hides."""
-    family = _family_of(resolved)
+    family = family_of_model(resolved)
     family.register()
     folder = resolved.folder
     if resolved.base is not None and not (folder / TOKENIZER_CONFIG).exists():

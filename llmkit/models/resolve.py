@@ -78,7 +78,7 @@ def find_model(name: str, *, revision: str | None = None) -> ResolvedModel:
             whose files would load code, pickle, or files from elsewhere; one that llmkit saved and that was damaged.
         MachineError: the hub is needed and cannot be reached.
     """
-    root, commit = _folder_of(name, revision=revision)
+    root, commit = folder_of(name, revision=revision)
     if os.path.lexists(root / ADAPTER_CONFIG):
         return _resolve_adapter(root, name=name, commit=commit)
     return _resolve_model(root, name=name, commit=commit)
@@ -101,8 +101,12 @@ def _resolve_model(root: Path, *, name: str, commit: str | None) -> ResolvedMode
     return ResolvedModel(folder=folder, name=name, revision=commit, config=config, sentence=sentence)
 
 
-def _folder_of(name: str, *, revision: str | None) -> tuple[Path, str | None]:
-    """Folder of a model, and its commit if it is in the hub's cache."""
+def folder_of(name: str, *, revision: str | None) -> tuple[Path, str | None]:
+    """Folder of a model, and its commit if it is in the hub's cache; checks nothing in it.
+
+    Raises:
+        ModelError, MachineError: as `find_model`.
+    """
     path = Path(name)
     if path.is_dir() and revision is not None:
         raise ModelError(f"{name}: a folder has no revision {revision!r}; revisions are for hub models.")
@@ -125,7 +129,7 @@ def _resolve_adapter(folder: Path, *, name: str, commit: str | None) -> Resolved
     _check_entries(content, name=name, file=ADAPTER_CONFIG)
     adapter = read_adapter(content, name=name)
     adapter = replace(adapter, base_sha256=(read_json(folder, BASE, name=name) or {}).get("sha256"))
-    folder_of_base, commit_of_base = _folder_of(adapter.base, revision=adapter.revision)
+    folder_of_base, commit_of_base = folder_of(adapter.base, revision=adapter.revision)
     if os.path.lexists(folder_of_base / ADAPTER_CONFIG):
         raise ModelError(f"{name}: its base model {adapter.base} is itself an adapter. Merge that with `llmkit merge`.")
     base = _resolve_model(folder_of_base, name=adapter.base, commit=commit_of_base)

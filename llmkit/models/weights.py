@@ -19,13 +19,14 @@ from llmkit.models.adapters import (
     ADAPTER_PREFIX,
     ADAPTER_WEIGHTS,
     base_hash,
+    check_tensors,
     inject,
     merge_adapter,
     put_tensors,
 )
 from llmkit.models.families import Family, Head, verb_of_class
 from llmkit.models.files import find_file, read_json
-from llmkit.models.fitting import fit
+from llmkit.models.fitting import Fitting, fit
 from llmkit.models.generation import options_not_read
 from llmkit.models.loaded import Adapter
 from llmkit.models.resolve import GENERATION_CONFIG, ResolvedModel
@@ -54,15 +55,9 @@ def load_weights(
     Raises:
         ModelError: weights are damaged, missing, unused, not finite, or have other shapes.
     """
-    source = resolved.base or resolved
-    stored, heads = stored_tensors(source.folder, name=source.name), _adapter_heads(resolved)
+    fitting = fit_weights(family, head, config, resolved, new_head=new_head)
+    tensors = read_tensors(fitting.tensors, name=resolved.name)
     cls, options = family.model_class(head, model_type=config.model_type), family.load_options(head)
-    with no_init_weights():
-        fitting, missing = fit(
-            lambda: cls(config, **options), cls, config, stored, head=head, replacing=heads, name=resolved.name
-        )
-    _refuse_missing(missing, family, resolved, new_head=new_head)
-    tensors = read_tensors(fitting, name=resolved.name)
     try:
         with torch.random.fork_rng(devices=[]), quiet_transformers():
             torch.manual_seed(seed)
@@ -78,8 +73,27 @@ def load_weights(
     damaged = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]
     if damaged:
         raise ModelError(f"{resolved.name}: weights that are not finite numbers: {', '.join(damaged[:5])}.")
-    _put_generation_config(model, resolved)
+    put_generation_config(model, resolved)
     return model, tuple(sorted(report["missing_keys"]))
+
+
+def fit_weights(
+    family: Family, head: Head, config: PreTrainedConfig, resolved: ResolvedModel, *, new_head: bool
+) -> Fitting:
+    """Compare the names and shapes of the stored weights with the model that a config describes; reads no weights.
+
+    Raises:
+        ModelError: weights are missing, unused, or have other shapes or types.
+    """
+    source = resolved.base or resolved
+    stored, heads = stored_tensors(source.folder, name=source.name), _adapter_heads(resolved)
+    cls, options = family.model_class(head, model_type=config.model_type), family.load_options(head)
+    with no_init_weights():
+        fitting = fit(
+            lambda: cls(config, **options), cls, config, stored, head=head, replacing=heads, name=resolved.name
+        )
+    _refuse_missing(fitting.missing, family, resolved, new_head=new_head)
+    return fitting
 
 
 def into_own_memory(model: nn.Module) -> None:
@@ -111,7 +125,7 @@ def _refuse_missing(names: Iterable[str], family: Family, resolved: ResolvedMode
     raise ModelError(f"{source.name}: it was saved as {kind} and lacks {names_listed}. Finetune it first{other}.")
 
 
-def _put_generation_config(model: PreTrainedModel, resolved: ResolvedModel) -> None:
+def put_generation_config(model: PreTrainedModel, resolved: ResolvedModel) -> None:
     """Set the generation config of a model: its file, else the keys in an old model config.
 
     An adapter's end of text and length limit take precedence over those of its base.
@@ -146,13 +160,14 @@ def _put_generation_config(model: PreTrainedModel, resolved: ResolvedModel) -> N
 def has_weights(resolved: ResolvedModel, *, prefixes: tuple[str, ...]) -> bool:
     """Whether the model has a weight whose name begins with one of the prefixes."""
     if resolved.adapter is not None:
-        names = [name.removeprefix(ADAPTER_PREFIX) for name in _adapter_tensors(resolved)]
+        names = [name.removeprefix(ADAPTER_PREFIX) for name in adapter_tensors(resolved)]
     else:
         names = list(stored_tensors(resolved.folder, name=resolved.name))
     return any(name.startswith(prefixes) for name in names)
 
 
-def _adapter_tensors(resolved: ResolvedModel) -> dict[str, StoredTensor]:
+def adapter_tensors(resolved: ResolvedModel) -> dict[str, StoredTensor]:
+    """The tensors of an adapter, by their names in its file."""
     path = find_file(resolved.folder, ADAPTER_WEIGHTS, name=resolved.name)
     assert path is not None, "checked by find_model"
     return tensors_of(path, name=resolved.name, file=ADAPTER_WEIGHTS)
@@ -162,7 +177,7 @@ def _adapter_heads(resolved: ResolvedModel) -> dict[str, StoredTensor]:
     """The tensors of modules that an adapter stores in full, by their names in the model."""
     if resolved.adapter is None:
         return {}
-    tensors = _adapter_tensors(resolved).items()
+    tensors = adapter_tensors(resolved).items()
     return {name.removeprefix(ADAPTER_PREFIX): tensor for name, tensor in tensors if ".lora_" not in name}
 
 
@@ -178,9 +193,29 @@ def put_adapter(model: PreTrainedModel, resolved: ResolvedModel) -> Adapter:
     Raises:
         ModelError: it is damaged, or was trained on other weights.
     """
-    adapter = resolved.adapter
+    adapter = inject_stored(model, resolved)
+    put_tensors(model, read_tensors(adapter_tensors(resolved), name=resolved.name), name=resolved.name)
+    if adapter.base_sha256 not in (None, base_hash(model)):
+        raise ModelError(
+            f"{resolved.name}: it was trained on other weights than those of {adapter.base} now. Restore the old "
+            "weights; the adapter cannot be used without them."
+        )
+    return adapter
+
+
+def inject_stored(model: PreTrainedModel, resolved: ResolvedModel) -> Adapter:
+    """Add the matrices of a stored adapter to its base model, without their numbers.
+
+    Raises:
+        ModelError: the adapter does not fit its base, or its tensors have other names or shapes.
+    """
+    adapter, stored = resolved.adapter, adapter_tensors(resolved)
     assert adapter is not None, "checked by the caller"
-    stored = _adapter_tensors(resolved)
+    kind, needed = (resolved.config.get("architectures") or [""])[0], type(model).__name__
+    if adapter.base_sha256 is not None and kind != needed:  # of all weights of its base, the head's too
+        raise ModelError(
+            f"{resolved.name}: it is an adapter of a {kind} and this use needs a {needed}. Merge it first with `llmkit merge`."
+        )
     modules = dict(model.named_modules())
     adapter = replace(adapter, whole=tuple(name for name in adapter.whole if name in modules))
     _check_ranks(model, adapter, stored, name=resolved.name)
@@ -188,12 +223,7 @@ def put_adapter(model: PreTrainedModel, resolved: ResolvedModel) -> Adapter:
         inject(model, adapter, seed=0)
     except ValueError as error:
         raise ModelError(f"{resolved.name}: it does not fit {adapter.base} ({first_line(error)}).") from error
-    put_tensors(model, read_tensors(stored, name=resolved.name), name=resolved.name)
-    if adapter.base_sha256 not in (None, base_hash(model)):
-        raise ModelError(
-            f"{resolved.name}: it was trained on other weights than those of {adapter.base} now. Restore the old "
-            "weights; the adapter cannot be used without them."
-        )
+    check_tensors(model, stored, name=resolved.name)
     return adapter
 
 

@@ -29,6 +29,9 @@ sys.exit(code)
         ("--version", 0),
         ("finetune --help", 0),
         ("schema", 0),
+        ("models", 0),
+        ("models --json", 0),
+        ("models --revision main", 2),
         ("frobnicate", 2),
         ("finetune --bogus", 2),
         ("finetune", 2),
@@ -84,7 +87,7 @@ def test_the_version_is_the_one_that_is_installed() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "finetune", "generate", "summarize", "classify", "fill", "embed", "evaluate", "schema"]
+    "command", ["", "finetune", "generate", "summarize", "classify", "fill", "embed", "evaluate", "models", "schema"]
 )
 def test_help_fits_into_80_columns(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")

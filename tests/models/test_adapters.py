@@ -29,6 +29,7 @@ from transformers import BertForSequenceClassification
 from llmkit.errors import ModelError, UsageError
 from llmkit.models.adapters import add_adapter, merge_adapter
 from llmkit.models.export import model_files, unique_tensors
+from llmkit.models.families import Head
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
 from llmkit.recipe.blocks import LoraBlock
@@ -276,3 +277,10 @@ def test_an_adapter_that_is_damaged_or_asks_for_more_is_refused(
     damage(folder)
     with pytest.raises(ModelError, match=facts(*stated)):
         load_model(str(folder), head="causal-lm")
+
+
+@pytest.mark.parametrize(("head", "needed"), [("token-classification", "Token"), ("embedding", "BertModel")])
+def test_an_adapter_for_another_use_says_what_it_was_trained_as(head: Head, needed: str, tmp_path: Path) -> None:
+    folder = saved(disturbed(adapted("classification", tmp_path / "base", rank=2)), tmp_path / "adapter")
+    with pytest.raises(ModelError, match=facts("adapter of a BertForSequenceClassification", needed, "llmkit merge")):
+        load_model(str(folder), head=head, new_head=True)

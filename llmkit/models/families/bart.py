@@ -27,6 +27,7 @@ class Bart(EncoderDecoder):
         "classification": "BartForSequenceClassification",
     }
     sizes = {"tiny": square(2, 128), "mini": square(4, 256), "base": square(6, 768), "large": square(12, 1024)}
+    size_parameters = {"tiny": 2_212_864, "mini": 9_947_136, "base": 106_960_896, "large": 363_012_096}
     # Lewis et al. 2020 give none; 3e-5 is that of fairseq's BART examples for summaries (examples/bart).
     learning_rates = LearningRates(pretrained=3e-5, random=1e-3, lora=4e-4)
     tokenizer = "bpe"

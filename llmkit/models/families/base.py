@@ -114,6 +114,9 @@ class Family(ABC):
 
     sizes: ClassVar[Mapping[str, Any]]
     """Name -> published size, for random weights."""
+    size_parameters: ClassVar[Mapping[str, int]] = {}
+    """Name -> parameters of a model of that size with a vocabulary of 8,000 and the first head; tests compare them with
+    the models."""
     size_keys: ClassVar[tuple[str, ...]] = SIZE_KEYS
     """Config keys that must be whole numbers."""
     learning_rates: ClassVar[LearningRates]
@@ -150,6 +153,8 @@ class Family(ABC):
     neither has one, nothing does."""
     swaps_matrices: ClassVar[bool] = False
     """Whether linear maps store their matrices as (inputs, outputs), as in GPT-2."""
+    attention_kernels: ClassVar[tuple[str, ...]] = ("sdpa", "eager")
+    """Attention implementations in transformers, the one that is used first; `sdpa` is torch's fused one."""
     is_encoder_decoder: ClassVar[bool] = False
     decoder_layers: ClassVar[str] = ""
     """Of an encoder-decoder: config key of the number of the decoder's layers, one of `layers`."""

@@ -16,6 +16,14 @@ class Bert(SegmentEncoder):
     model_types = ("bert",)
     heads = heads_of("Bert")
     config_class = "BertConfig"
+    size_parameters = {
+        "tiny": 1_503_362,
+        "mini": 5_405_442,
+        "small": 17_233_410,
+        "medium": 29_842_946,
+        "base": 92_186_882,
+        "large": 312_081_410,
+    }
     other_parts = ("classifier", "cls", "pooler", "qa_outputs")
     new_weights = (*Family.new_weights, "bert.pooler.")
     vocabulary = "cls.predictions.decoder."

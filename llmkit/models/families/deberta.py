@@ -18,6 +18,7 @@ class Deberta(Encoder):
     new_weights = (*Family.new_weights, "pooler.")
     vocabulary = "cls.predictions.decoder."
     lora_targets = ("query_proj", "value_proj")
+    attention_kernels = ("eager",)
     has_pooler = False
 
     def masked_lm_head(self, model: Any) -> VocabularyHead:

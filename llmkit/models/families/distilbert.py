@@ -30,6 +30,14 @@ class DistilBert(Encoder):
         "base": square(6, 768),
         "large": square(12, 1024),
     }
+    size_parameters = {
+        "tiny": 1_304_834,
+        "mini": 3_825_410,
+        "small": 10_927_618,
+        "medium": 17_232_386,
+        "base": 49_658_114,
+        "large": 160_924_674,
+    }
     layers = {"num_hidden_layers": "transformer.layer."}
     other_parts = ("classifier", "pre_classifier", "qa_outputs", *_MASKED_LM_HEAD)
     new_weights = (*Family.new_weights, "pre_classifier.", *(f"{part}." for part in _MASKED_LM_HEAD))

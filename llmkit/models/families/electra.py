@@ -29,6 +29,13 @@ class Electra(SegmentEncoder):
         "base": square(12, 768),
         "large": square(24, 1024),
     }
+    size_parameters = {
+        "tiny": 1_503_362,
+        "mini": 4_348_418,
+        "small": 10_666_498,
+        "base": 92_186_882,
+        "large": 312_081_410,
+    }
     # Clark et al. 2020, table 7: 3e-4 for small, 1e-4 for base, 5e-5 for large.
     learning_rates = LearningRates(pretrained=1e-4, random=1e-3, lora=4e-4)
     other_parts = ("classifier", "qa_outputs", "discriminator_predictions", *_MASKED_LM_HEAD)

@@ -29,6 +29,14 @@ class Gpt2(Decoder):
         "large": square(36, 1280),
         "xl": Size(layers=48, hidden=1600, heads=25, feed_forward=6400, head_dim=64),
     }
+    size_parameters = {
+        "tiny": 1_551_872,
+        "mini": 5_469_696,
+        "small": 91_986_432,
+        "medium": 311_552_000,
+        "large": 719_941_120,
+        "xl": 1_490_000_000,
+    }
     layers = {"num_hidden_layers": "h."}
     other_parts = ("classifier", "lm_head", "multiple_choice_head", "qa_outputs", "score")
     output_modules = ("score", "transformer.ln_f")

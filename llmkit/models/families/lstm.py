@@ -38,11 +38,13 @@ class Lstm(Family):
         "small": LstmSize(layers=1, hidden=512, embedding=300),
     }
     size_keys = ("embedding_size", "hidden_size", "num_hidden_layers", "vocab_size")
+    size_parameters = {"tiny": 3_032_354, "small": 5_736_194}
     learning_rates = LearningRates(pretrained=1e-3, random=1e-3, lora=1e-3)
     tokenizer = "wordpiece"
     special_tokens = BERT_TOKENS
     needed_tokens = ("pad",)
     layers = {"num_hidden_layers": ""}
+    attention_kernels = ()
     is_of_transformers = False
 
     def scratch_config(self, block: ScratchModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:

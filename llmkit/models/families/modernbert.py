@@ -29,6 +29,13 @@ class ModernBert(Encoder):
         "base": Size(layers=22, hidden=768, heads=12, feed_forward=1152, head_dim=64),
         "large": Size(layers=28, hidden=1024, heads=16, feed_forward=2624, head_dim=64),
     }
+    size_parameters = {
+        "tiny": 1_565_698,
+        "mini": 6_310_914,
+        "small": 17_381_378,
+        "base": 117_067_778,
+        "large": 352_448_514,
+    }
     learning_rates = LearningRates(pretrained=5e-5, random=1e-3, lora=4e-4)
     tokenizer = "bpe"
     layers = {"num_hidden_layers": "layers."}

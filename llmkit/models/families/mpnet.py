@@ -16,3 +16,4 @@ class Mpnet(RobertaPositions):
     heads = heads_of("MPNet")
     sizes = {}
     lora_targets = ("q", "v")
+    attention_kernels = ("eager",)

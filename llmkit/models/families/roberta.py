@@ -23,6 +23,14 @@ class Roberta(RobertaPositions):
     class_prefixes = {"roberta": "Roberta", "xlm-roberta": "XLMRoberta", "camembert": "Camembert"}
     heads = heads_of("Roberta")
     config_class = "RobertaConfig"
+    size_parameters = {
+        "tiny": 1_503_490,
+        "mini": 5_405_698,
+        "small": 17_233_922,
+        "medium": 29_843_458,
+        "base": 92_187_650,
+        "large": 312_082_434,
+    }
     # Liu et al. 2019, table 10: 1e-5 to 3e-5 for fine-tuning.
     learning_rates = LearningRates(pretrained=2e-5, random=1e-3, lora=4e-4)
     tokenizer = "bpe"

@@ -41,6 +41,14 @@ class T5(Family):
         "xl": Size(layers=24, hidden=1024, heads=32, feed_forward=16384, head_dim=128),
     }
     size_keys = (*SIZE_KEYS, "num_decoder_layers")
+    size_parameters = {
+        "tiny": 7_821_056,
+        "mini": 17_236_736,
+        "small": 48_153_088,
+        "base": 204_373_248,
+        "large": 712_961_024,
+        "xl": 2_826_891_264,
+    }
     learning_rates = LearningRates(pretrained=3e-4, random=1e-3, lora=1e-3)
     tokenizer = "unigram"
     special_tokens = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}

@@ -42,7 +42,6 @@ _OTHER_INPUTS = {
 """Models whose input is not text alone -> words in the names of transformers' tables; of several, the first."""
 _PARTS = {"audio": "a speech model (audio)", "vision": "a vision model (images)", "image": "a vision model (images)"}
 """The same by the names of types that are in no table, such as `clip_vision_model`."""
-_ALL = "`llmkit models` lists the types that it supports."
 
 
 def unknown_type(
@@ -64,12 +63,12 @@ def unknown_type(
         fault += f"; by its architectures ({_first(architectures)}) it is {implied}"
         if implied in types:
             return ModelError(f'{fault}. Add "model_type": "{implied}".')
-        return ModelError(f"{fault}, {_difference(implied, families)}")
+        return ModelError(f"{fault}, {_difference(implied, families)} {supported}")
     if not isinstance(model_type, str):
         return ModelError(f"{name}: its model_type is {model_type!r:.80}, which is not a name; {supported}")
     fault = f"{name}: its type is {model_type[:80]!r}"
     if _is_of_transformers(model_type):
-        return ModelError(f"{fault}, {_difference(model_type, families)}")
+        return ModelError(f"{fault}, {_difference(model_type, families)} {supported}")
     return ModelError(f"{fault}.{_suggestion(model_type, types)} {supported}")
 
 
@@ -77,12 +76,12 @@ def _difference(model_type: str, families: Collection[Family]) -> str:
     """What a model of another type of transformers is, and which types are nearest to it."""
     other, kind = _other_input(model_type), _kind(model_type)
     if other is not None:
-        return f"{other}; llmkit works with text only. {_ALL}"
+        return f"{other}; llmkit works with text only."
     if kind is None:
-        return f"whose architecture llmkit does not implement. {_ALL}"
+        return "whose architecture llmkit does not implement."
     nearest = ", ".join(_nearest(model_type, [family for family in families if _kind_of_family(family) == kind]))
     article = "a" if kind == "decoder" else "an"
-    return f"{article} {kind} whose architecture llmkit does not implement. The nearest {kind}s: {nearest}. {_ALL}"
+    return f"{article} {kind} whose architecture llmkit does not implement. The nearest {kind}s: {nearest}."
 
 
 def _first(architectures: object) -> str:

@@ -76,7 +76,7 @@ def classify_texts(
         UsageError: a threshold that does not fit the model; texts for a model of pairs, or pairs for one of texts.
         ModelError: the model's outputs do not fit its problem type, or are not finite.
     """
-    _refuse_other_task(loaded)
+    check_classifier(loaded)
     problem_type = problem_type_of(loaded)
     saved = SavedClassification.load(loaded)
     policy = overflow or saved.overflow or "truncate"
@@ -156,7 +156,7 @@ class _Reader:
         )
 
 
-def _refuse_other_task(loaded: LoadedModel) -> None:
+def check_classifier(loaded: LoadedModel) -> None:
     """
     Raises:
         UsageError: the model was trained on another task with the same head; its outputs are not labels.

@@ -51,8 +51,7 @@ def choose(
     """
     from scipy.special import softmax
 
-    if len(loaded.labels) != 1 or loaded.family.name not in MultipleChoiceRecipe.FAMILIES:
-        raise UsageError(f"{loaded.name}: it was not trained on multiple-choice; it has {len(loaded.labels)} outputs.")
+    check_chooser(loaded)
     inputs, long_texts = TextInputs(loaded, pairs=True), LongTextCount(loaded)
     policy = overflow or SavedMultipleChoice.load(loaded).overflow or "truncate"
     try:
@@ -73,6 +72,15 @@ def choose(
         long_texts.unknown.report()
     finally:
         long_texts.report()
+
+
+def check_chooser(loaded: LoadedModel) -> None:
+    """
+    Raises:
+        UsageError: the model was trained on another task.
+    """
+    if len(loaded.labels) != 1 or loaded.family.name not in MultipleChoiceRecipe.FAMILIES:
+        raise UsageError(f"{loaded.name}: it was not trained on multiple-choice; it has {len(loaded.labels)} outputs.")
 
 
 def _refuse_long(truncated: list[int], window: int, *, first_row: int, policy: ChooseOverflow) -> None:
