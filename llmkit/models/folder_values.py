@@ -154,6 +154,7 @@ class ModelValues(GenerationValues):
     layer_norm_eps: Positive = 0
     layer_norm_epsilon: Positive = 0
     layerdrop: Share = 0
+    legacy: bool = True
     local_attention: Count = 1
     max_position_embeddings: Count | None = None
     max_relative_positions: int = -1

@@ -43,7 +43,10 @@ def weight_files(folder: Path, *, name: str) -> dict[str, Path]:
     if not shards:
         pickled = [file.name for file in sorted(folder.iterdir()) if file.suffix in PICKLES]
         fault = f"it has {pickled[0]}, a pickle, which can run code" if pickled else f"it has no weights ({WEIGHTS})"
-        raise ModelError(f"{name}: only safetensors weights are read; {fault}.")
+        raise ModelError(
+            f"{name}: only safetensors weights are read; {fault}. docs/models.md (Weights in a pickle) shows how to "
+            "convert a model that you trust."
+        )
     return shards
 
 

@@ -32,6 +32,7 @@ _COPIED = (
     "vocab.json",
     "merges.txt",
     "spiece.model",
+    "spm.model",
     "sentencepiece.bpe.model",
     "tokenizer.model",
     "chat_template.jinja",
@@ -40,7 +41,7 @@ TOKENIZER_FILES = (TOKENIZER_CONFIG, SPECIAL_TOKENS, *_COPIED)
 """Every file that a tokenizer is read from."""
 OTHER_TEMPLATES = "additional_chat_templates"
 """A folder of additional chat templates, which llmkit does not use."""
-_SENTENCEPIECE = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
+_SENTENCEPIECE = ("spiece.model", "spm.model", "sentencepiece.bpe.model", "tokenizer.model")
 _READERS = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}
 """Module -> package that transformers reads these files with."""
 _FILE_ENDS = ("_file", "_files", "_path")
@@ -96,6 +97,7 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
         tokenizer = from_python(tokenizer)
     if not isinstance(tokenizer, TokenizersBackend):
         raise _written_in_python(type(tokenizer).__name__, name=name)
+    _check_vocabulary(folder, tokenizer, name=name)
     _check_settings(tokenizer, name=name)
     tokenizer.name_or_path = str(folder)
     return tokenizer
@@ -136,6 +138,19 @@ def _check_sentencepiece(folder: Path, *, name: str) -> None:
         raise ModelError(
             f"{name}: its tokenizer is the file {file} without a tokenizer.json, and the packages that read it are not "
             f"installed. Install them with `pip install {' '.join(missing)}`, or use a folder with a tokenizer.json."
+        )
+
+
+def _check_vocabulary(folder: Path, tokenizer: PreTrainedTokenizerFast, *, name: str) -> None:
+    """Reject a tokenizer without its vocabulary: transformers makes one of special tokens alone, to which all text is unknown."""
+    if find_file(folder, TOKENIZER, name=name) is not None or type(tokenizer) is TokenizersBackend:
+        return
+    needed = [file for file in type(tokenizer).vocab_files_names.values() if file != TOKENIZER]
+    missing = [file for file in needed if find_file(folder, file, name=name) is None]
+    if missing:
+        raise ModelError(
+            f"{name}: its tokenizer is a {type(tokenizer).__name__}, and the folder has no {listed(missing)}. It needs "
+            f"{' and '.join(needed)}, or a {TOKENIZER}. Copy them from where the model comes from."
         )
 
 

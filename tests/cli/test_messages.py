@@ -61,7 +61,7 @@ CASES = {
         "classify --model pickled text",
         4,
         "error[model]: pickled: only safetensors weights are read; it has pytorch_model.bin, a pickle, which can "
-        "run code.",
+        "run code. docs/models.md (Weights in a pickle) shows how to convert a model that you trust.",
     ),
     "no finished run": (
         "tag text",

@@ -22,5 +22,13 @@ class Deberta(Encoder):
     has_pooler = False
 
     def masked_lm_head(self, model: Any) -> VocabularyHead:
+        if not model.config.legacy:  # the head of the published v2 models, which shares the embeddings
+            own = model.lm_predictions.lm_head
+            embeddings = model.deberta.embeddings.word_embeddings.weight
+
+            def transform(states: Any) -> Any:  # (..., D)
+                return own.LayerNorm(own.transform_act_fn(own.dense(states)))
+
+            return VocabularyHead(transform, embeddings, own.bias)
         head = model.cls.predictions
         return VocabularyHead(head.transform, head.decoder.weight, head.decoder.bias)

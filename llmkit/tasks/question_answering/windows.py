@@ -21,6 +21,7 @@ from llmkit.errors import ModelError
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.threads import locked_tokenizer
 from llmkit.tasks.long_texts import LONG_CHARACTERS, long_text_run
+from llmkit.tasks.offsets import without_spaces
 from llmkit.tasks.question_answering.options import AnswerOptions, longest_question
 from llmkit.tasks.unknown import UnknownCount
 
@@ -31,7 +32,7 @@ class Context:
 
     text: str
     offsets: NDArray[np.int32]
-    """(T, 2) first character of each token, and its end, exclusive."""
+    """(T, 2) first character of each token, and its end, exclusive; without the space that some tokens begin with."""
 
     def tokens_of(self, start: int, end: int) -> tuple[int, int] | None:
         """First and last token of a span of characters; None where it has none, such as invisible characters."""
@@ -139,19 +140,20 @@ def _tokenize(
         )
     counts = unknown.add(distinct, encoding["input_ids"]) if unknown else [0] * len(distinct)
     tokens = zip(distinct, encoding["input_ids"], encoding["offset_mapping"], counts, strict=True)
-    return long_texts | {
-        text: (Context(text, np.array(offsets, dtype=np.int32).reshape(-1, 2)), ids, count)
-        for text, ids, offsets, count in tokens
-    }
+    return long_texts | {text: (_context(text, offsets), ids, count) for text, ids, offsets, count in tokens}
 
 
 def _tokenize_long(
     tokenizer: PreTrainedTokenizerFast, text: str, *, unknown: UnknownCount | None
 ) -> tuple[Context, list[int], int]:
     run = long_text_run(tokenizer, text, names_are_text=True)
-    offsets = np.stack([np.asarray(run.starts), np.asarray(run.ends)], axis=1).astype(np.int32)
     count = unknown.add([text], [run.ids])[0] if unknown else 0
-    return Context(text, offsets), list(run.ids), count
+    return _context(text, zip(run.starts, run.ends, strict=True)), list(run.ids), count
+
+
+def _context(text: str, offsets: Iterable[tuple[int, int]]) -> Context:
+    trimmed = [without_spaces(text, start, end) for start, end in offsets]
+    return Context(text, np.array(trimmed, dtype=np.int32).reshape(-1, 2))
 
 
 def find_answer(windows: ContextWindows, logits: Sequence[NDArray[np.float32]], options: AnswerOptions) -> AnswerSpan:

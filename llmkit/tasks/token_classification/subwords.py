@@ -20,6 +20,7 @@ from llmkit.data.windows import default_overlap, window_starts
 from llmkit.errors import UsageError
 from llmkit.models.threads import locked_tokenizer
 from llmkit.tasks.long_texts import LONG_CHARACTERS, long_text_run
+from llmkit.tasks.offsets import without_spaces
 from llmkit.tasks.token_classification.spans import Span, Spans
 from llmkit.tasks.token_classification.splitting import WordSplitting
 
@@ -114,20 +115,10 @@ def subwords_of_texts(
     encoding = _encoded(tokenizer, list(texts), pre_split=False)
     subwords = []
     for index, text in enumerate(texts):
-        firsts: list[int] = []
-        spans: list[Span] = []
-        previous = None
-        for subword, (word, (start, end)) in enumerate(
-            zip(encoding.word_ids(index), encoding["offset_mapping"][index], strict=True)
-        ):
-            if not text[start:end].strip() and word != previous:
-                continue  # white space alone, which byte-level BPE reads as a word
-            if word != previous:
-                firsts.append(subword)
-                spans.append((start, end))
-            spans[-1] = (spans[-1][0], end)
-            previous = word
-        subwords.append(WordSubwords(encoding["input_ids"][index], firsts, _with_attached(spans, text)))
+        words, offsets = encoding.word_ids(index), encoding["offset_mapping"][index]
+        begins = [subword for subword, word in enumerate(words) if subword == 0 or word != words[subword - 1]]
+        starts, ends = [start for start, _ in offsets], [end for _, end in offsets]
+        subwords.append(_words_of(encoding["input_ids"][index], begins, starts, ends, text))
     return subwords
 
 
@@ -154,9 +145,30 @@ def _joined(parts: Iterable[WordSubwords]) -> WordSubwords:
 
 def _subwords_of_long_text(tokenizer: PreTrainedTokenizerFast, text: str) -> WordSubwords:
     run = long_text_run(tokenizer, text, names_are_text=True)
-    firsts = array("i", (subword for subword, begins in enumerate(run.begins_word) if begins))
-    spans = Spans((run.starts[first], run.ends[end - 1]) for first, end in pairwise(chain(firsts, (len(run),))))
-    return WordSubwords(run.ids, firsts, _with_attached(spans, text))
+    begins = array("i", (subword for subword, begins in enumerate(run.begins_word) if begins))
+    return _words_of(run.ids, begins, run.starts, run.ends, text)
+
+
+def _words_of(
+    ids: Sequence[int], begins: Sequence[int], starts: Sequence[int], ends: Sequence[int], text: str
+) -> WordSubwords:
+    """The words of a text from the tokenizer's, without those that are white space alone, as byte-level BPE has them.
+
+    Args:
+        begins: the first subword of each word. It may be the space before the word, as for a list of words.
+        starts, ends: offsets of each subword.
+    """
+    firsts = array("i")
+
+    def spans() -> Iterator[Span]:
+        for first, end in pairwise(chain(begins, (len(ids),))):
+            span = without_spaces(text, starts[first], max(ends[first:end]))
+            if span[0] < span[1]:
+                firsts.append(first)
+                yield span
+
+    places = _with_attached(Spans(spans()), text)
+    return WordSubwords(ids, firsts, places)
 
 
 def sequence_of(loaded: LoadedModel, subwords: WordSubwords, window: Window) -> list[int]:
