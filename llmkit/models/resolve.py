@@ -34,7 +34,7 @@ from llmkit.models.sentence_files import MODULES, SentenceFolder, read_sentence_
 from llmkit.models.stored import INDEX, WEIGHTS, weight_files
 from llmkit.models.tokenizer_files import OTHER_TEMPLATES, SPECIAL_TOKENS, TOKENIZER_CONFIG, TOKENIZER_FILES
 
-_DOWNLOADED = ["*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors", ADAPTER_WEIGHTS]
+_DOWNLOADED = ["*.json", "*.txt", "*.model", "*.spm", "*.jinja", "model*.safetensors", ADAPTER_WEIGHTS]
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 _READ = (CONFIG, GENERATION_CONFIG, WEIGHTS, INDEX, ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, BASE)
 _CHECKED: Mapping[str, type[Values]] = {

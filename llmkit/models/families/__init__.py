@@ -23,8 +23,12 @@ from llmkit.models.families.distilbert import DistilBert
 from llmkit.models.families.electra import Electra
 from llmkit.models.families.gpt2 import Gpt2
 from llmkit.models.families.lstm import Lstm
+from llmkit.models.families.m2m100 import M2M100
+from llmkit.models.families.marian import Marian
+from llmkit.models.families.mbart import Mbart
 from llmkit.models.families.modernbert import ModernBert
 from llmkit.models.families.mpnet import Mpnet
+from llmkit.models.families.pegasus import Pegasus
 from llmkit.models.families.roberta import Roberta
 from llmkit.models.families.t5 import T5
 from llmkit.models.families.unknown import unknown_type
@@ -59,6 +63,10 @@ FAMILIES: Mapping[str, Family] = {
         Lstm(),
         T5(),
         Bart(),
+        Mbart(),
+        Marian(),
+        Pegasus(),
+        M2M100(),
     )
 }
 
