@@ -45,6 +45,9 @@ def model_options(loaded: LoadedModel, values: Mapping[str, Any], *, saved: Save
         raise UsageError(f"max_length: {loaded.name} does not continue its prompt. Set max_new_tokens.")
     if block.max_length is not None and block.max_length > loaded.window:
         raise UsageError(f"max_length: {block.max_length:,}, but {loaded.name} reads {loaded.window:,} tokens at most.")
+    most = loaded.most_new_tokens
+    if most is not None and block.max_new_tokens is not None and block.max_new_tokens > most:
+        raise UsageError(f"max_new_tokens: {block.max_new_tokens:,}, but {loaded.name} writes {most:,} tokens at most.")
     if (fault := fault_in_token_ids(loaded, block)) is not None:
         raise UsageError(f"{fault}.")
     return block
@@ -69,6 +72,7 @@ def model_defaults(loaded: LoadedModel, options: Mapping[str, Any], *, saved: Sa
     if "max_length" in keys:
         keys["max_length"] = min(keys["max_length"], loaded.window)
     keys.setdefault("max_new_tokens", _new_tokens(loaded, keys.get("max_length")))
+    keys["max_new_tokens"] = min(keys["max_new_tokens"], loaded.most_new_tokens or keys["max_new_tokens"])
     if "min_new_tokens" in keys:  # as in generate(): the maximum counts
         keys["min_new_tokens"] = min(keys["min_new_tokens"], options.get("max_new_tokens", keys["max_new_tokens"]))
     return {key: value for key, value in keys.items() if key not in options}

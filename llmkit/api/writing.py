@@ -16,13 +16,20 @@ from llmkit.errors import UsageError
 from llmkit.inference.prompts import Prompt
 from llmkit.inference.text import Generation, generate_texts, stream_text, summarize_in_parts, summarize_texts
 from llmkit.models.chat import Messages, check_chat_model, is_chat_model
+from llmkit.models.languages import directed
 from llmkit.recipe.blocks import Quoting
 from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.base import WRITING_HEADS
 from llmkit.tasks.decoding import LimitCount
 from llmkit.tasks.inputs import Overflow
 from llmkit.tasks.instruction.predict import Reply, answer_chat, stream_chat
-from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedTextToText, summarization_config, translation_config
+from llmkit.tasks.seq2seq.saved import (
+    SavedSeq2Seq,
+    SavedTextToText,
+    summarization_config,
+    translation_config,
+    translation_direction,
+)
 
 if TYPE_CHECKING:
     from llmkit.inference.engines.transformers import TransformersEngine
@@ -212,13 +219,14 @@ class WritingModel:
         """
         self._check_head("translate")
         saved = translation_config(self.loaded, source=source_language, target=target_language)
-        block, prefix = self.options(options, saved=saved), saved.prefix or ""
+        direction = translation_direction(self.loaded, source=source_language, target=target_language)
+        loaded, keys = (self.loaded, {}) if direction is None else directed(self.loaded, direction)
         return summarize_texts(
-            self.loaded,
+            loaded,
             self._engine,
             given_texts(texts),
-            options=block,
-            prefix=prefix,
+            options=self.options(options, saved=saved).model_copy(update=keys),
+            prefix=saved.prefix or "",
             overflow=overflow,
             rows_before=rows_before,
         )

@@ -68,6 +68,11 @@ class LoadedModel:
         return min(limit, self.positions or limit)
 
     @property
+    def most_new_tokens(self) -> int | None:
+        """The most tokens that an encoder-decoder can write; None without a limit of its own, and for other models."""
+        return self.positions if self.family.is_encoder_decoder else None
+
+    @property
     def is_bounded(self) -> bool:
         """Whether there is a length limit; without one, `window` is the huge number that transformers uses."""
         return self.window < 10**9

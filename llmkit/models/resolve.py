@@ -35,7 +35,7 @@ from llmkit.models.stored import INDEX, WEIGHTS, weight_files
 from llmkit.models.tokenizer_files import OTHER_TEMPLATES, SPECIAL_TOKENS, TOKENIZER_CONFIG, TOKENIZER_FILES
 from llmkit.models.value_types import Values
 
-_DOWNLOADED = ["*.json", "*.txt", "*.model", "*.jinja", "model*.safetensors", ADAPTER_WEIGHTS]
+_DOWNLOADED = ["*.json", "*.txt", "*.model", "*.spm", "*.jinja", "model*.safetensors", ADAPTER_WEIGHTS]
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 _READ = (CONFIG, GENERATION_CONFIG, WEIGHTS, INDEX, ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, BASE)
 _CHECKED: Mapping[str, type[Values]] = {

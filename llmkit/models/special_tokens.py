@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 _MARKUP = re.compile(r"\W*[<\[{(|#].*[>\]})|#]\W*|_{1,2}.+_{1,2}", re.DOTALL)
 """How special tokens are written: `<pad>`, `[SEP]`, `<|endoftext|>`."""
+LANGUAGE = re.compile(r"[a-z]{2,3}_([A-Z]{2}|[A-Z][a-z]{3})|__[a-z]{2,3}__")
+"""How special tokens name a language: `en_XX`, `eng_Latn`, `__en__`."""
 
 
 def special_ids_of(tokenizer: PreTrainedTokenizerFast) -> dict[int, str]:
@@ -23,5 +25,5 @@ def special_ids_of(tokenizer: PreTrainedTokenizerFast) -> dict[int, str]:
     return {
         token: name
         for token, name in {**roles, **added}.items()
-        if _MARKUP.fullmatch(name) or words.token_to_id(name) is None
+        if _MARKUP.fullmatch(name) or LANGUAGE.fullmatch(name) or words.token_to_id(name) is None
     }

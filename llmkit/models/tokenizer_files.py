@@ -14,7 +14,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast, TokenizersBackend
+from transformers import (
+    AutoTokenizer,
+    ByT5Tokenizer,
+    M2M100Tokenizer,
+    MarianTokenizer,
+    PreTrainedTokenizerFast,
+    TokenizersBackend,
+)
 from transformers.models.auto.tokenization_auto import tokenizer_class_from_name
 
 from llmkit.errors import ModelError
@@ -22,6 +29,7 @@ from llmkit.models.files import find_file, listed, read_file, read_json
 from llmkit.models.threads import is_of_tokenizers
 from llmkit.models.tokenizer_json import TOKENIZER, check_tokenizer_json, faulty_part
 from llmkit.models.tokenizers.byt5 import from_python
+from llmkit.models.tokenizers.sentencepiece_models import from_m2m100, from_marian
 
 TOKENIZER_CONFIG, SPECIAL_TOKENS = "tokenizer_config.json", "special_tokens_map.json"
 _ADDED = "added_tokens.json"
@@ -35,15 +43,20 @@ _COPIED = (
     "spm.model",
     "sentencepiece.bpe.model",
     "tokenizer.model",
+    "source.spm",
+    "target.spm",
+    "target_vocab.json",
     "chat_template.jinja",
 )
 TOKENIZER_FILES = (TOKENIZER_CONFIG, SPECIAL_TOKENS, *_COPIED)
 """Every file that a tokenizer is read from."""
 OTHER_TEMPLATES = "additional_chat_templates"
 """A folder of additional chat templates, which llmkit does not use."""
-_SENTENCEPIECE = ("spiece.model", "spm.model", "sentencepiece.bpe.model", "tokenizer.model")
+_SENTENCEPIECE = ("spiece.model", "spm.model", "sentencepiece.bpe.model", "tokenizer.model", "source.spm")
 _READERS = {"sentencepiece": "sentencepiece", "google.protobuf": "protobuf"}
 """Module -> package that transformers reads these files with."""
+_CONVERTED = (ByT5Tokenizer, M2M100Tokenizer, MarianTokenizer)
+"""Classes in Python that llmkit turns into ones with the tokenizers library."""
 _FILE_ENDS = ("_file", "_files", "_path")
 _NOT_READ = {
     "fast_tokenizer_files",
@@ -52,12 +65,14 @@ _NOT_READ = {
     "name_or_path",
     "post_processor",
     "slow_tokenizer",
+    "sp_model_kwargs",
     "tokenizer_object",
     "tokenizer_padding",
     "tokenizer_truncation",
     "vocab",
 }
-"""Keys of a tokenizer's configs that would replace the content of its files, most of them by a file of any name.
+"""Keys of a tokenizer's configs that would replace the content of its files, most of them by a file of any name, or split texts
+at random.
 
 Some published configs still have them.
 """
@@ -93,14 +108,26 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
             text = str(error).replace(str(copy), str(folder)).strip().splitlines() or [""]
             fault = faulty_part(folder, name=name) or f"{type(error).__name__}: {text[0][:200]}"
             raise ModelError(f"{name}: its tokenizer cannot be read ({fault}).") from error
-    if isinstance(tokenizer, ByT5Tokenizer):
-        tokenizer = from_python(tokenizer)
+        tokenizer = _converted(tokenizer, name=name)  # while its files are there
     if not isinstance(tokenizer, TokenizersBackend):
         raise _written_in_python(type(tokenizer).__name__, name=name)
     _check_vocabulary(folder, tokenizer, name=name)
     _check_settings(tokenizer, name=name)
     tokenizer.name_or_path = str(folder)
     return tokenizer
+
+
+def _converted(tokenizer: Any, *, name: str) -> Any:
+    """A tokenizer in Python with the tokenizers library, if llmkit knows how; any other unchanged."""
+    match tokenizer:
+        case ByT5Tokenizer():
+            return from_python(tokenizer)
+        case MarianTokenizer():
+            return from_marian(tokenizer, name=name)
+        case M2M100Tokenizer():
+            return from_m2m100(tokenizer, name=name)
+        case _:
+            return tokenizer
 
 
 def _check_added(folder: Path, *, name: str) -> None:
@@ -116,7 +143,7 @@ def _check_class(class_name: object, *, name: str) -> None:
     if not isinstance(class_name, str):
         raise ModelError(f"{name}: its tokenizer_class is {str(class_name)[:80]!r}, which is not a name.")
     known = tokenizer_class_from_name(class_name) or tokenizer_class_from_name(class_name.removesuffix("Fast"))
-    if known is not None and not (isinstance(known, type) and issubclass(known, (TokenizersBackend, ByT5Tokenizer))):
+    if known is not None and not (isinstance(known, type) and issubclass(known, (TokenizersBackend, *_CONVERTED))):
         raise _written_in_python(class_name, name=name)
 
 

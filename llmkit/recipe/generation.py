@@ -56,6 +56,8 @@ class GenerationBlock(Block):
     """Token ids that are never generated first."""
     forced_bos_token_id: TokenId | None = None
     """The first generated token, for encoder-decoders."""
+    decoder_start_token_id: TokenId | None = None
+    """The id that the decoder starts from, for encoder-decoders; by default the model's."""
     forced_eos_token_id: TokenId | TokenIds | None = None
     """The last token where a text reaches its maximum length."""
     num_return_sequences: Annotated[int, Field(ge=1, le=1000)] = 1

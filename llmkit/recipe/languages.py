@@ -44,6 +44,21 @@ _MEANT = {
     "portugues": "pt", "simplified chinese": "zh", "traditional chinese": "zh",
 }  # fmt: skip
 """Codes of countries, withdrawn codes, codes of ISO 639-2 and other names -> the language that is probably meant."""
+_THREE_LETTERS = """
+afr af, aka ak, als sq, amh am, ara ar, arb ar, asm as, aze az, azj az, bak ba, bam bm, bel be, ben bn, bod bo, bos bs, bre br,
+bul bg, cat ca, ces cs, cmn zh, cym cy, dan da, deu de, dzo dz, ekk et, ell el, eng en, epo eo, est et, eus eu, ewe ee, fao fo,
+fas fa, fij fj, fin fi, fra fr, fry fy, fuv ff, gaz om, gla gd, gle ga, glg gl, grn gn, guj gu, hat ht, hau ha, heb he, hin hi,
+hrv hr, hun hu, hye hy, ibo ig, ind id, isl is, ita it, jav jv, jpn ja, kan kn, kas ks, kat ka, kaz kk, khk mn, khm km, kik ki,
+kin rw, kir ky, kmr ku, knc kr, kon kg, kor ko, lao lo, lat la, lav lv, lim li, lin ln, lit lt, ltz lb, lug lg, lvs lv, mal ml,
+mar mr, mkd mk, mlg mg, mlt mt, mon mn, mri mi, msa ms, mya my, nep ne, nld nl, nno nn, nob nb, nor no, npi ne, nya ny, oci oc,
+ory or, pan pa, pbt ps, pes fa, plt mg, pol pl, por pt, pus ps, quy qu, ron ro, run rn, rus ru, sag sg, san sa, sin si, slk sk,
+slv sl, sme se, smo sm, sna sn, snd sd, som so, sot st, spa es, sqi sq, srd sc, srp sr, ssw ss, sun su, swa sw, swe sv, swh sw,
+tam ta, tat tt, tel te, tgk tg, tgl tl, tha th, tir ti, tsn tn, tso ts, tuk tk, tur tr, twi tw, uig ug, ukr uk, urd ur, uzb uz,
+uzn uz, vie vi, wol wo, xho xh, ydd yi, yid yi, yor yo, zho zh, zsm ms, zul zu
+"""
+"""Codes of ISO 639-3, as NLLB and OPUS-MT have them -> those of ISO 639-1."""
+_WITH_SCRIPT = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")
+"""NLLB's codes, such as `eng_Latn`."""
 _COUNTRIES = {"ch": "de", "ee": "et", "kr": "ko", "se": "sv", "tw": "zh"}
 """Codes of a language that are better known as those of a country -> the language of that country."""
 
@@ -54,12 +69,27 @@ def _languages() -> dict[str, str]:
     return dict(entry.strip().split(" ", 1) for entry in _TABLE.replace("\n", " ").split(","))
 
 
+@cache
+def _two_letters() -> dict[str, str]:
+    """Code of three letters -> of two."""
+    pairs = (entry.strip().split(" ", 1) for entry in _THREE_LETTERS.replace("\n", " ").split(","))
+    return dict(pairs)
+
+
+def code_of_model(code: str) -> str:
+    """`en` for `en_XX`, `eng_Latn`, `eng` and `en`, the codes that models have; any other unchanged."""
+    primary = re.split("[-_]", code)[0].casefold()
+    return _two_letters().get(primary, primary)
+
+
 def language_code(language: str) -> str:
-    """The code of a language: `de` for `de`, `de-AT`, `de_DE`, `DE` and `German`.
+    """The code of a language: `de` for `de`, `de-AT`, `de_DE`, `DE`, `deu_Latn` and `German`; `ace` for `ace_Latn`.
 
     Raises:
         ValueError: no language is known by that code or name.
     """
+    if _WITH_SCRIPT.fullmatch(language):
+        return code_of_model(language)
     languages = _languages()
     if re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*", language):
         primary = re.split("[-_]", language)[0].lower()
@@ -82,5 +112,5 @@ def likely_mistake(language: str) -> str | None:
 
 
 def english_name(code: str) -> str:
-    """`German` for `de`."""
-    return _languages()[code]
+    """`German` for `de`; a code that the table lacks unchanged."""
+    return _languages().get(code, code)

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from llmkit.models.languages import language_ids
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.special_tokens import special_ids_of
 from llmkit.models.threads import locked_tokenizer
@@ -149,10 +150,12 @@ def decode_new(loaded: LoadedModel, ids: Sequence[int]) -> str:
 
 
 def edge_ids(loaded: LoadedModel) -> set[int | None]:
-    """The ids that pad, start or end a text; padding that also stands for unknown words is not among them."""
+    """The ids that pad, start or end a text, or name its language; padding that also stands for unknown words is not among
+    them."""
     tokenizer = loaded.tokenizer
     padding = set() if tokenizer.pad_token_id == tokenizer.unk_token_id else {tokenizer.pad_token_id}
-    return padding | {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.cls_token_id}
+    ends = {tokenizer.eos_token_id, tokenizer.bos_token_id, tokenizer.cls_token_id}
+    return padding | ends | set(language_ids(tokenizer).values())
 
 
 def first_stop(text: str, stops: Sequence[str]) -> int | None:

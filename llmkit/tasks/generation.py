@@ -43,6 +43,12 @@ def task_options(loaded: LoadedModel, block: Block, *, default_limit: int) -> Ge
     if not config.keys().isdisjoint(SAMPLING):
         logger.info("generation: %s samples by default; an evaluation does not", loaded.name)
     options = {"max_new_tokens": default_limit, **without_sampling(config), **given}
+    if (most := loaded.most_new_tokens) is not None:
+        if given.get("max_new_tokens", 0) > most:
+            raise UsageError(
+                f"generation.max_new_tokens: {given['max_new_tokens']:,}, but {loaded.name} writes {most:,} tokens at most."
+            )
+        options["max_new_tokens"] = min(options["max_new_tokens"], most)
     if options.get("beams", 1) == 1:
         if wrong := [key for key in BEAM_OPTIONS if key in given]:
             raise UsageError(f"generation.{wrong[0]}: applies only to beam search. Set generation.beams to 2 or more.")

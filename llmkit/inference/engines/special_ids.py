@@ -9,6 +9,7 @@ from typing import Any
 from llmkit.models.ends import decoder_start_id, end_ids, pad_id
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.special_tokens import special_ids_of
+from llmkit.recipe.generation import GenerationBlock
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,16 @@ class SpecialIds:
         }
 
 
-def special_ids(loaded: LoadedModel) -> SpecialIds:
+def special_ids(loaded: LoadedModel, options: GenerationBlock | None = None) -> SpecialIds:
     """The ids that `models.ends` takes from the tokenizer and the model's configs.
 
+    Args:
+        options: may name another start of the decoder.
     Raises:
         ModelError: no end-of-text token, or one that the vocabulary does not have.
     """
     pad, tokenizer = pad_id(loaded), loaded.tokenizer
     padding_is_text = pad == tokenizer.unk_token_id or pad not in special_ids_of(tokenizer)
-    return SpecialIds(pad, end_ids(loaded), decoder_start_id(loaded), padding_is_text=padding_is_text)
+    start = None if options is None else options.decoder_start_token_id
+    start = decoder_start_id(loaded) if start is None else start
+    return SpecialIds(pad, end_ids(loaded), start, padding_is_text=padding_is_text)

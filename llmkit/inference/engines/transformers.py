@@ -195,7 +195,7 @@ class TransformersEngine:
             len(sequences[index]) * (1 if searches else options.beams) + limit * options.beams for index, _ in rows
         ]
         max_tokens = self._beam_tokens if searches else self._generate_tokens
-        ids = special_ids(self._loaded)
+        ids = special_ids(self._loaded, options)
         with evaluating(self._model):
             for batch in batches_by_length(lengths, max_tokens=max_tokens):
                 batch_rows = [rows[index] for index in batch]
@@ -219,7 +219,7 @@ class TransformersEngine:
         if options.beams > 1:
             yield from self.generate([sequence], options)[0][0]
             return
-        ids = special_ids(self._loaded)
+        ids = special_ids(self._loaded, options)
         stop = StopTexts(self._loaded, options, ids, prompt_tokens=len(sequence)) if options.stop else None
         new_ids: list[int] = []
         with evaluating(self._model):

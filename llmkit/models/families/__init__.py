@@ -26,9 +26,13 @@ from llmkit.models.families.gpt_neo import GptNeo
 from llmkit.models.families.gpt_neox import GptNeoX
 from llmkit.models.families.llama import Llama
 from llmkit.models.families.lstm import Lstm
+from llmkit.models.families.m2m100 import M2M100
+from llmkit.models.families.marian import Marian
+from llmkit.models.families.mbart import Mbart
 from llmkit.models.families.modernbert import ModernBert
 from llmkit.models.families.mpnet import Mpnet
 from llmkit.models.families.opt import Opt
+from llmkit.models.families.pegasus import Pegasus
 from llmkit.models.families.roberta import Roberta
 from llmkit.models.families.t5 import T5
 from llmkit.models.families.unknown import unknown_type
@@ -67,6 +71,10 @@ FAMILIES: Mapping[str, Family] = {
         Lstm(),
         T5(),
         Bart(),
+        Mbart(),
+        Marian(),
+        Pegasus(),
+        M2M100(),
     )
 }
 

@@ -7,16 +7,9 @@ and depth of Turc et al. 2019, "Well-Read Students Learn Better", table 1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from llmkit.models.families.base import LearningRates, initial_spread, square
+from llmkit.models.families.base import LearningRates, square
 from llmkit.models.families.encoder import ROBERTA_TOKENS
 from llmkit.models.families.encoder_decoder import EncoderDecoder
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
-
-    from llmkit.recipe.blocks import ScratchModel
 
 
 class Bart(EncoderDecoder):
@@ -26,6 +19,7 @@ class Bart(EncoderDecoder):
         "seq2seq-lm": "BartForConditionalGeneration",
         "classification": "BartForSequenceClassification",
     }
+    config_class = "BartConfig"
     sizes = {"tiny": square(2, 128), "mini": square(4, 256), "base": square(6, 768), "large": square(12, 1024)}
     size_parameters = {"tiny": 2_212_864, "mini": 9_947_136, "base": 106_960_896, "large": 363_012_096}
     # Lewis et al. 2020 give none; 3e-5 is that of fairseq's BART examples for summaries (examples/bart).
@@ -36,28 +30,3 @@ class Bart(EncoderDecoder):
     separators = 2
     cleans_up_spaces = False  # byte-level BPE restores the text
     first_position = 2
-
-    def scratch_config(self, block: ScratchModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
-        from transformers import BartConfig
-
-        size = self.size(block.size)
-        end = tokenizer.eos_token_id
-        return BartConfig(
-            vocab_size=len(tokenizer),
-            d_model=size.hidden,
-            encoder_layers=size.layers,
-            decoder_layers=size.layers,
-            encoder_attention_heads=size.heads,
-            decoder_attention_heads=size.heads,
-            encoder_ffn_dim=size.feed_forward,
-            decoder_ffn_dim=size.feed_forward,
-            init_std=initial_spread(size.hidden),
-            dropout=block.dropout,
-            activation_dropout=block.dropout,
-            attention_dropout=block.dropout if block.attention_dropout is None else block.attention_dropout,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=end,
-            decoder_start_token_id=end,
-            forced_eos_token_id=end,
-        )

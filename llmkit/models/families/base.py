@@ -265,6 +265,10 @@ class Family(ABC):
         """
         raise ModelError(f"{self.article} {self.name} model has no seq2seq-lm head.")
 
+    def target_language_keys(self, tokenizer: PreTrainedTokenizerFast, language: int) -> dict[str, int]:
+        """Generation options that make a multilingual model write a language, given the id of its token."""
+        return {"forced_bos_token_id": language}
+
     def layers_of(self, head: Head) -> Mapping[str, str]:
         """`layers` of the class for a head, which may lack a stack."""
         return self.layers

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from llmkit.models.families.base import SIZE_KEYS, Family, LearningRates, TokenizerAlgorithm, VocabularyHead
+from llmkit.models.families.base import (
+    SIZE_KEYS,
+    Family,
+    LearningRates,
+    TokenizerAlgorithm,
+    VocabularyHead,
+    initial_spread,
+)
 from llmkit.models.families.seq2seq_parts import Attention, DecoderLayer, Map, Seq2SeqParts, shifted_right
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
+
+    from llmkit.recipe.blocks import ScratchModel
 
 
 class EncoderDecoder(Family):
@@ -21,6 +31,9 @@ class EncoderDecoder(Family):
         "decoder_ffn_dim",
         "max_position_embeddings",
     )
+    config_class: ClassVar[str]
+    """In transformers."""
+    sizes: ClassVar[Mapping[str, Any]] = {}
     learning_rates = LearningRates(pretrained=5e-5, random=1e-3, lora=4e-4)
     tokenizer: ClassVar[TokenizerAlgorithm] = "unigram"
     special_tokens: ClassVar[Mapping[str, str]] = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
@@ -40,6 +53,36 @@ class EncoderDecoder(Family):
     first_position: ClassVar[int] = 0
     """The row of the table of positions that belongs to the first token."""
 
+    def scratch_config(self, block: ScratchModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
+        import transformers
+
+        size = self.size(block.size)
+        end = tokenizer.eos_token_id
+        config: PreTrainedConfig = getattr(transformers, self.config_class)(
+            vocab_size=len(tokenizer),
+            d_model=size.hidden,
+            encoder_layers=size.layers,
+            decoder_layers=size.layers,
+            encoder_attention_heads=size.heads,
+            decoder_attention_heads=size.heads,
+            encoder_ffn_dim=size.feed_forward,
+            decoder_ffn_dim=size.feed_forward,
+            init_std=initial_spread(size.hidden),
+            dropout=block.dropout,
+            activation_dropout=block.dropout,
+            attention_dropout=block.dropout if block.attention_dropout is None else block.attention_dropout,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=end,
+            decoder_start_token_id=end,
+            forced_eos_token_id=end,
+        )
+        return config
+
+    def default_prefix(self, config: PreTrainedConfig, prefix: str) -> str:
+        """None: only T5 was pretrained with task prefixes."""
+        return ""
+
     def seq2seq_parts(self, model: Any) -> Seq2SeqParts:
         decoder = model.get_decoder()
         return Seq2SeqParts(
@@ -57,7 +100,8 @@ class EncoderDecoder(Family):
 
     def embedded(self, decoder: Any, ids: Tensor, position: int) -> Tensor:
         """(..., D) the input of the decoder's first layer, of ids (...) that all have one position."""
-        states = decoder.embed_tokens(ids) + self.position_states(decoder, ids, position)
+        scale = getattr(decoder, "embed_scale", 1.0)  # others scale in the embedding itself
+        states = decoder.embed_tokens(ids) * scale + self.position_states(decoder, ids, position)
         norm: Map = getattr(decoder, "layernorm_embedding", _unchanged)
         return norm(states)
 

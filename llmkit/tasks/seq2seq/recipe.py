@@ -76,6 +76,11 @@ class Seq2SeqRecipe(TaskRecipe):
         """The prefix that T5 was trained on this task with, if any."""
         return ""
 
+    @property
+    def languages(self) -> tuple[str | None, str | None]:
+        """Source and target language, as in the recipe; None for what a multilingual tokenizer is set to."""
+        return None, None
+
     @abstractmethod
     def saved_config(self, *, prefix: str) -> SavedSeq2Seq:
         """What the trained model saves."""

@@ -1,4 +1,4 @@
-"""What a T5 or mT5 saves in its config for inference: prefix and options, by task.
+"""What an encoder-decoder saves in its config for inference: prefix and options, by task.
 
 llmkit writes one entry, named by the task it trained. Google's T5 of 2019 has several, such as `translation_en_to_de`,
 with beams and lengths, which llmkit writes into generation_config.json.
@@ -7,12 +7,14 @@ with beams and lengths, which llmkit writes into generation_config.json.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
 from llmkit.errors import ModelError, UsageError
 from llmkit.models.generation import OPTIONS
+from llmkit.models.languages import Direction, direction_of, find_language, language_ids, own_pair, target_prefixes
 from llmkit.recipe.blocks import PositiveInt
 from llmkit.recipe.languages import language_code, likely_mistake
 from llmkit.tasks.saved import SavedWriting, saved_entries
@@ -105,13 +107,42 @@ def translation_config(loaded: LoadedModel, *, source: str | None, target: str |
         UsageError: no such language, or the model does not translate this pair, or several fit.
         ModelError: the model does not translate; or a damaged entry.
     """
-    requested = tuple(None if language is None else _code(language) for language in (source, target))
     pairs = _pairs(loaded)
     if not pairs:
         _refuse_other(loaded, verb="translate")
-        raise ModelError(
-            f"{loaded.name}: its config names no languages that it translates. Finetune it on translation first."
-        )
+        return _by_tokenizer(loaded, source=source, target=target)
+    pair = _chosen(pairs, loaded, source=source, target=target)
+    saved = pairs[pair]
+    if saved.prefix is not None:
+        return saved
+    try:
+        pair = language_code(pair[0]), language_code(pair[1])
+    except ValueError as error:
+        raise ModelError(f"{loaded.name}: config.json has no prefix for {' to '.join(pair)}: {error}.") from error
+    prefix = loaded.family.default_prefix(loaded.model.config, translation_prefix(*pair))
+    return saved.model_copy(update={"prefix": prefix})
+
+
+def translation_direction(loaded: LoadedModel, *, source: str | None, target: str | None) -> Direction | None:
+    """The languages to set a multilingual model to, for what `translation_config` accepts; None for all other models.
+
+    Raises:
+        UsageError: its tokenizer does not have a language, or the model does not translate this pair.
+    """
+    pairs = _pairs(loaded)
+    if pairs:
+        pair = _chosen(pairs, loaded, source=source, target=target)
+        saved = pairs[pair]
+        is_whole = isinstance(saved, SavedTranslation)
+        source, target = (saved.source_language, saved.target_language) if is_whole else pair  # type: ignore[attr-defined]
+    return direction_of(loaded, source=source, target=target)
+
+
+def _chosen(
+    pairs: Mapping[tuple[str, str], SavedSeq2Seq], loaded: LoadedModel, *, source: str | None, target: str | None
+) -> tuple[str, str]:
+    """The only pair with these languages; see `translation_config`."""
+    requested = tuple(None if language is None else _code(language) for language in (source, target))
     matching = [
         pair for pair in pairs if all(code in (None, known) for code, known in zip(requested, pair, strict=True))
     ]
@@ -123,16 +154,35 @@ def translation_config(loaded: LoadedModel, *, source: str | None, target: str |
         raise UsageError(f"{options}: {loaded.name} does not translate that. It translates {available}.{hint}")
     if len(matching) > 1:
         raise UsageError(f"{loaded.name} translates {available}. Choose with --from and --to.")
-    saved = pairs[matching[0]]
-    if saved.prefix is not None:
-        return saved
-    try:
-        prefix = translation_prefix(*matching[0])
-    except KeyError as error:
+    return matching[0]
+
+
+def _by_tokenizer(loaded: LoadedModel, *, source: str | None, target: str | None) -> SavedSeq2Seq:
+    """For a model whose config has no entry: one of its tokenizer's languages, or its only pair."""
+    codes, prefixes = language_ids(loaded.tokenizer), target_prefixes(loaded.tokenizer)
+    own_source, own_target = own_pair(loaded.tokenizer)
+    if not codes and not prefixes and not (own_source and own_target):
         raise ModelError(
-            f"{loaded.name}: config.json has no prefix for {available}, and {error} is not a language."
-        ) from error
-    return saved.model_copy(update={"prefix": prefix})
+            f"{loaded.name}: its config names no languages that it translates. Finetune it on translation first."
+        )
+    if codes:
+        for option, language in (("--from", source), ("--to", target)):
+            if language is None:
+                shown = ", ".join([*codes][:12])
+                raise UsageError(
+                    f"{loaded.name} translates between {len(codes):,} languages: {shown} and others. Choose one with {option}."
+                )
+            find_language(language, codes, what=option, name=loaded.name)
+        return SavedSeq2Seq(prefix="")
+    if source is not None and own_source:
+        find_language(source, [own_source], what="--from", name=loaded.name)
+    if not prefixes:
+        if target is not None and own_target:
+            find_language(target, [own_target], what="--to", name=loaded.name)
+        return SavedSeq2Seq(prefix="")
+    if target is None:
+        raise UsageError(f"{loaded.name} translates into {', '.join(prefixes)}. Choose one with --to.")
+    return SavedSeq2Seq(prefix=prefixes[find_language(target, prefixes, what="--to", name=loaded.name)])
 
 
 def _pairs(loaded: LoadedModel) -> dict[tuple[str, str], SavedSeq2Seq]:

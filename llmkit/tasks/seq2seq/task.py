@@ -1,4 +1,4 @@
-"""Text to text with T5 and mT5: what summarization, translation and text-to-text have in common.
+"""Text to text with encoder-decoders: what summarization, translation and text-to-text have in common.
 
 Each of the three has its own recipe class, and all share this task class.
 Legend: B batch, S source tokens, T target tokens, D hidden units.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from llmkit.data.rows import Row
 from llmkit.errors import UsageError
 from llmkit.models.ends import name_special_ids
 from llmkit.models.generation import OPTIONS, save_options
+from llmkit.models.languages import direction_of, find_language, set_direction, target_prefixes, target_tokenizer
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED
 from llmkit.models.seq2seq import target_loss_sum
@@ -37,6 +38,9 @@ from llmkit.tasks.targets import TargetCheck, joined
 from llmkit.tasks.token_ids import token_ids
 from llmkit.tasks.unknown import UnknownCount, with_unknown
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 logger = logging.getLogger("llmkit")
 
 
@@ -44,8 +48,13 @@ class Seq2SeqTask(BaseTask):
     def __init__(self, recipe: Seq2SeqRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
-        default_prefix = loaded.family.default_prefix(loaded.model.config, recipe.task_prefix)
-        self.prefix = default_prefix if recipe.prefix is None else recipe.prefix
+        most = loaded.most_new_tokens
+        if most is not None and recipe.max_target_tokens > most:
+            raise UsageError(
+                f"max_target_tokens: {recipe.max_target_tokens:,}, but {loaded.name} writes {most:,} tokens at most."
+            )
+        self.prefix = self._default_prefix() if recipe.prefix is None else recipe.prefix
+        self._target_tokenizer = self._set_languages()
         self.options = task_options(loaded, recipe.generation, default_limit=recipe.max_target_tokens)
         self._base_entry = self._options_of_base()
         self._writing = writing_config(loaded)
@@ -54,7 +63,7 @@ class Seq2SeqTask(BaseTask):
     def encode(self, rows: Iterable[Row]) -> Examples:
         """As `Task.encode`. Under overflow `window` a text that is too long has an example for each chunk, none of
         them with targets: the target of the whole text belongs to no chunk."""
-        recipe, tokenizer = self.recipe, self.loaded.tokenizer
+        recipe, tokenizer, target_tokenizer = self.recipe, self.loaded.tokenizer, self._target_tokenizer
         self._check_prefix()
         windowed = recipe.overflow == "window"
         sources = LengthCount(recipe.SOURCE, recipe.max_source_tokens, recipe.overflow)
@@ -62,14 +71,14 @@ class Seq2SeqTask(BaseTask):
         check = TargetCheck(self.loaded)
         unread, unwritten = (
             UnknownCount(tokenizer, recipe.SOURCE),
-            UnknownCount(tokenizer, recipe.TARGET, targets=check),
+            UnknownCount(target_tokenizer, recipe.TARGET, targets=check),
         )
         builder = ExampleBuilder("input_ids", "target_ids")
         for chunk in in_chunks(rows):
             texts = [self._prefix_of(row) + row.fields[recipe.SOURCE] for row in chunk]
             references = [row.fields[recipe.TARGET] for row in chunk]
             inputs = encode_texts(tokenizer, texts, chunk, count=sources, unknown=unread)
-            outputs = encode_texts(tokenizer, references, chunk, count=targets, unknown=unwritten)
+            outputs = encode_texts(target_tokenizer, references, chunk, count=targets, unknown=unwritten)
             lengths = sources.lengths[-len(chunk) :]
             for row, length, source, target in zip(chunk, lengths, inputs, outputs, strict=True):
                 if source is None or target is None:
@@ -137,6 +146,22 @@ class Seq2SeqTask(BaseTask):
         if self.recipe.generation.max_new_tokens is None and len(train):
             self._limit_to(train)
         return train
+
+    def _default_prefix(self) -> str:
+        """What a model with several target languages needs in front of a text, else the family's for the task."""
+        loaded, (_, target) = self.loaded, self.recipe.languages
+        prefixes = target_prefixes(loaded.tokenizer)
+        if prefixes and target is not None:
+            return prefixes[find_language(target, prefixes, what="target_language", name=loaded.name)]
+        return loaded.family.default_prefix(loaded.model.config, self.recipe.task_prefix)
+
+    def _set_languages(self) -> PreTrainedTokenizerFast:
+        """Set the languages of a multilingual model, also for its configs; returns the tokenizer of the targets."""
+        source, target = self.recipe.languages
+        direction = direction_of(self.loaded, source=source, target=target)
+        if direction is not None:
+            set_direction(self.loaded, direction)
+        return target_tokenizer(self.loaded, direction)
 
     def _options_of_base(self) -> str:
         """The options in the entry of a base model that another program trained, such as Google's T5, in words."""

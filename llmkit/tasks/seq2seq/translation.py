@@ -48,6 +48,10 @@ class TranslationRecipe(Seq2SeqRecipe):
     def task_prefix(self) -> str:
         return translation_prefix(language_code(self.source_language), language_code(self.target_language))
 
+    @property
+    def languages(self) -> tuple[str | None, str | None]:
+        return self.source_language, self.target_language
+
     def saved_config(self, *, prefix: str) -> SavedTranslation:
         return SavedTranslation(
             prefix=prefix, source_language=self.source_language, target_language=self.target_language
