@@ -54,6 +54,7 @@ from llmkit.inference.embedding import EmbedOptions
 from llmkit.inference.filling import Candidate, FilledMask, Filling
 from llmkit.inference.nearest_rows import Found
 from llmkit.inference.text import Generation
+from llmkit.runs.listing import RunSummary, list_runs
 from llmkit.tasks.classification.predict import Classification
 from llmkit.tasks.classification.thresholds import parse_thresholds
 from llmkit.tasks.multiple_choice.predict import Choice
@@ -88,6 +89,7 @@ __all__ = [
     "Plotted",
     "Prepared",
     "Refusal",
+    "RunSummary",
     "Saved",
     "SavedVectors",
     "StepResult",
@@ -107,6 +109,7 @@ __all__ = [
     "generation_options",
     "given_rows",
     "list_families",
+    "list_runs",
     "load",
     "load_conversation",
     "merge",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmkit.cli.output import one_line, shown
+from llmkit.cli.tables import print_table
 from llmkit.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -111,14 +111,14 @@ def _list(*, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"families": [asdict(family) for family in families]}))
         return
-    _print_table(
+    print_table(
         ("family", "model types", "attention"),
         [(family.name, ", ".join(family.model_types), ", ".join(family.attention_kernels)) for family in families],
     )
     print()
-    _print_table(("families", "heads", "tasks"), list(_kinds(families)))
+    print_table(("families", "heads", "tasks"), list(_kinds(families)))
     print("\nRandom weights with a vocabulary of 8,000, and default learning rates:\n")
-    _print_table(
+    print_table(
         ("family", "sizes, in millions of parameters", *families[0].learning_rates),
         [
             (family.name, _sizes(family), *(f"{rate:g}" for rate in family.learning_rates.values()))
@@ -138,17 +138,3 @@ def _kinds(families: Iterable[FamilyDescription]) -> Iterator[tuple[str, str, st
 
 def _sizes(family: FamilyDescription) -> str:
     return ", ".join(f"{size} {count / 1e6:,.1f}" for size, count in family.sizes.items())
-
-
-def _print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Cells are wrapped to the width of the terminal, in a file or a pipe to 80 columns."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*header, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for row in rows:
-        table.add_row(*row)
-    console = Console() if sys.stdout.isatty() else Console(width=_COLUMNS)
-    with console.capture() as capture:
-        console.print(table, markup=False, highlight=False)
-    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
