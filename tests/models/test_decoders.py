@@ -10,9 +10,21 @@ import numpy as np
 import pytest
 import torch
 from adapted import disturbed, saved
-from builders import LABELS, TaskName, largest_difference, rows, same_bits, sentence, store_in, task_of, train
+from builders import (
+    LABELS,
+    TaskName,
+    largest_difference,
+    rows,
+    same_bits,
+    sentence,
+    store_in,
+    task_of,
+    tokenizer_of,
+    train,
+)
 from decoder_folders import CHATML, CONFIGS, LOCAL, decoder_folder
 from peft import PeftModel
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
@@ -21,11 +33,12 @@ from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.inference.text import generate_texts, stream_text
 from llmkit.models.adapters import add_adapter
 from llmkit.models.chat import encode_chats, encode_prompts
-from llmkit.models.families import Head
+from llmkit.models.families import FAMILIES, Head
 from llmkit.models.layers import recompute_activations
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
-from llmkit.recipe.blocks import LoraBlock
+from llmkit.models.target_scale import has_offset
+from llmkit.recipe.blocks import LoraBlock, ScratchModel
 from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.base import Task
 from llmkit.tasks.classification.inputs import TextInputs
@@ -471,3 +484,29 @@ def test_keys_of_other_classes_do_not_change_a_llama(folders: Any, tmp_path: Pat
     (folder / "config.json").write_text(json.dumps({**config, **keys}))
     usual, changed = (load_model(str(path), head="causal-lm") for path in (folders("llama"), folder))
     assert texts_of(usual, PROMPTS) == texts_of(changed, PROMPTS)
+
+
+def test_only_a_head_or_a_norm_directly_before_it_can_shift_numbers(folders: Any) -> None:
+    shifted = {
+        family: has_offset(load_model(str(folders(family, "classification")), head="classification"))
+        for family in CONFIGS
+    }
+    assert {family for family, has in shifted.items() if has} == {"gpt_neo", "gpt_neox", "opt"}
+
+
+def test_a_llama_from_random_weights_has_no_dropout_that_it_cannot_have() -> None:
+    assert ScratchModel(architecture="llama", size="tiny").dropout == 0
+    assert ScratchModel(architecture="llama", size="tiny", attention_dropout=0.1).attention_dropout == 0.1
+    with pytest.raises(ValidationError, match="attention_dropout"):
+        ScratchModel(architecture="llama", size="tiny", dropout=0.1)
+
+
+@pytest.mark.parametrize(("size", "millions"), [("small", 134.5), ("medium", 361.8), ("large", 1100.0), ("xl", 1711.4)])
+def test_a_llama_of_a_published_size_has_the_published_number_of_parameters(size: str, millions: float) -> None:
+    """With the vocabulary that it was published with: 49,152 tokens of SmolLM2, 32,000 of TinyLlama, whose head is not tied."""
+    block = ScratchModel(architecture="llama", size=cast("Any", size))
+    config = FAMILIES["llama"].scratch_config(block, tokenizer_of("gpt2"))
+    config.vocab_size, config.tie_word_embeddings = (32_000, False) if size == "large" else (49_152, True)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    assert sum(weight.numel() for weight in model.parameters()) / 1e6 == pytest.approx(millions, rel=1e-3)
