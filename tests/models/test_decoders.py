@@ -48,7 +48,7 @@ AUTO: dict[Head, Any] = {
     "causal-lm": AutoModelForCausalLM,
     "classification": AutoModelForSequenceClassification,
 }
-QUICK = ("llama", "opt")
+QUICK = ("llama",)
 TASKS: tuple[TaskName, ...] = ("causal-lm", "instruction", "classification")
 each_task = pytest.mark.parametrize("task_name", TASKS)
 each_head = pytest.mark.parametrize("head", AUTO)
