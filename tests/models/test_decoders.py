@@ -1,4 +1,4 @@
-"""Other decoders do what GPT-2 does in every task of decoders, with texts and numbers that are transformers' own."""
+"""Other decoders: texts, conversations and files that are transformers' own. What holds for all families is in tests/families."""
 
 from __future__ import annotations
 
@@ -11,16 +11,11 @@ import pytest
 import torch
 from adapted import disturbed, saved
 from builders import (
-    LABELS,
     TaskName,
-    largest_difference,
     rows,
-    same_bits,
     sentence,
-    store_in,
     task_of,
     tokenizer_of,
-    train,
 )
 from decoder_folders import CHATML, CONFIGS, LOCAL, decoder_folder
 from peft import PeftModel
@@ -49,8 +44,6 @@ AUTO: dict[Head, Any] = {
     "classification": AutoModelForSequenceClassification,
 }
 QUICK = ("llama",)
-TASKS: tuple[TaskName, ...] = ("causal-lm", "instruction", "classification")
-each_task = pytest.mark.parametrize("task_name", TASKS)
 each_head = pytest.mark.parametrize("head", AUTO)
 each_family = pytest.mark.parametrize(
     "family", [family if family in QUICK else pytest.param(family, marks=pytest.mark.slow) for family in CONFIGS]
@@ -75,79 +68,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return folder
 
 
-def head_of(task_name: TaskName) -> Head:
-    return "classification" if task_name == "classification" else "causal-lm"
-
-
 def decoder_task(folder: Path, task_name: TaskName) -> Task:
-    head = head_of(task_name)
-    labels = LABELS if head == "classification" else None
-    task = task_of(task_name, loaded=load_model(str(folder), head=head, labels=labels))
-    # The biases of keys shift all scores of a query alike: their gradient is rounding, which Adam makes a whole step.
-    for name, weight in task.loaded.model.named_parameters():
-        weight.requires_grad_(not name.endswith(("k_proj.bias", "query_key_value.bias")))
-    return task
-
-
-def own_loss(model: Any, batch: Any) -> torch.Tensor:
-    logits = model(**{key: value for key, value in batch.items() if key != "labels"}).logits
-    labels = batch["labels"].flatten()
-    return torch.nn.functional.cross_entropy(logits.flatten(0, -2), labels, ignore_index=-100, reduction="sum")
-
-
-@each_family
-@each_task
-def test_the_loss_and_its_gradient_are_those_of_plain_transformers(
-    family: str, task_name: TaskName, folders: Any
-) -> None:
-    folder = folders(family, head_of(task_name))
-    task = decoder_task(folder, task_name)
-    batch = task.collate(task.encode(rows(20)), np.arange(6), epoch=0)
-    loss = task.loss_sum(batch)
-    loss.backward()
-    plain = AUTO[head_of(task_name)].from_pretrained(folder)
-    plain.config.pad_token_id = task.loaded.tokenizer.pad_token_id
-    wanted = own_loss(plain, batch)
-    wanted.backward()
-    assert float(loss.detach()) == pytest.approx(float(wanted.detach()), rel=1e-5)
-    for name, weight in task.loaded.model.named_parameters():
-        if weight.requires_grad:
-            torch.testing.assert_close(weight.grad, plain.get_parameter(name).grad, rtol=1e-4, atol=1e-4)
-
-
-@each_family
-@each_task
-def test_padding_is_no_target_and_changes_no_loss(family: str, task_name: TaskName, folders: Any) -> None:
-    task = decoder_task(folders(family, head_of(task_name)), task_name)
-    examples = task.encode(rows(20))
-    indices = np.arange(len(examples))[-6:]
-    together = task.collate(examples, indices, epoch=0)
-    if task_name != "classification":
-        assert not (together["labels"][:, :-1][together["attention_mask"][:, 1:] == 0] != -100).any()
-    alone = sum(task.loss_sum(task.collate(examples, np.asarray([index]), epoch=0)) for index in indices)
-    torch.testing.assert_close(task.loss_sum(together), alone, rtol=1e-5, atol=1e-4)
-
-
-@each_family
-@each_task
-def test_one_micro_batch_and_many_are_one_update(family: str, task_name: TaskName, folders: Any) -> None:
-    folder = folders(family, head_of(task_name))
-    whole = train(decoder_task(folder, task_name), steps=2, micro_batch_tokens=10_000)
-    parts = train(decoder_task(folder, task_name), steps=2, micro_batch_tokens=40)
-    assert largest_difference(whole.weights, parts.weights) < 2e-4
-
-
-@each_family
-def test_a_resumed_training_is_an_uninterrupted_one_bit_by_bit(family: str, folders: Any, tmp_path: Path) -> None:
-    folder = folders(family)
-    whole = train(decoder_task(folder, "causal-lm"), steps=4, batch_size=8)
-    store = store_in(tmp_path / "checkpoints")
-    train(decoder_task(folder, "causal-lm"), steps=3, total_steps=4, batch_size=8, save_every=2, store=store)
-    checkpoint = store.newest()
-    assert checkpoint is not None
-    assert checkpoint.step == 2
-    rest = train(decoder_task(folder, "causal-lm"), steps=4, batch_size=8, resume=checkpoint)
-    assert same_bits(whole.weights, rest.weights)
+    return task_of(task_name, loaded=load_model(str(folder), head="causal-lm"))
 
 
 @each_family
@@ -159,7 +81,7 @@ def test_recomputed_activations_give_the_same_gradient(family: str, folders: Any
         if recomputes:
             recompute_activations(task.loaded.model)
         task.loss_sum(task.collate(task.encode(rows(10)), np.arange(4), epoch=0)).backward()
-        gradients.append([weight.grad for weight in task.loaded.model.parameters() if weight.requires_grad])
+        gradients.append([weight.grad for weight in task.loaded.model.parameters()])
     torch.testing.assert_close(*gradients)
 
 
