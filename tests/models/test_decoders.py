@@ -21,8 +21,11 @@ from decoder_folders import CHATML, CONFIGS, LOCAL, decoder_folder
 from peft import PeftModel
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
+from tiny_recipes import WRITE, write_jsonl
+from tiny_recipes import rows as written_rows
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+import llmkit
 from llmkit.errors import ModelError
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.inference.text import generate_texts, stream_text
@@ -35,6 +38,8 @@ from llmkit.models.loading import load_model
 from llmkit.models.target_scale import has_offset
 from llmkit.recipe.blocks import LoraBlock, ScratchModel
 from llmkit.recipe.generation import GenerationBlock
+from llmkit.recipe.loading import load_recipe
+from llmkit.tasks import RECIPES
 from llmkit.tasks.base import Task
 from llmkit.tasks.classification.inputs import TextInputs
 
@@ -432,3 +437,24 @@ def test_a_llama_of_a_published_size_has_the_published_number_of_parameters(size
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     assert sum(weight.numel() for weight in model.parameters()) / 1e6 == pytest.approx(millions, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_a_llama_from_random_weights_opens_in_transformers_and_its_recipe_loads_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(tmp_path / "rows.jsonl", written_rows())
+    Path("recipe.yaml").write_text(WRITE.replace("architecture: gpt2", "architecture: llama"))
+    result = llmkit.finetune("recipe.yaml", run="runs/llama")
+    assert result is not None
+    model = load_recipe(Path("runs/llama/recipe.yaml"), kinds=RECIPES).recipe.model
+    assert isinstance(model, ScratchModel)
+    assert model.dropout == 0
+    plain = AutoModelForCausalLM.from_pretrained("runs/llama/model")
+    assert type(plain).__name__ == "LlamaForCausalLM"
+    tokenizer = AutoTokenizer.from_pretrained("runs/llama/model")
+    ids = tokenizer("goal", return_tensors="pt")["input_ids"]
+    wanted = plain.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=5, do_sample=False)
+    [written] = llmkit.load("runs/llama").generate(["goal"], max_new_tokens=5)
+    assert "goal" + written.texts[0] == tokenizer.decode(wanted[0], skip_special_tokens=True)
