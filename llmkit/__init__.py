@@ -1,4 +1,4 @@
-"""llmkit: train, measure and use small language models of the GPT-2, BERT and T5 families.
+"""llmkit: train, measure and use small language models of the GPT-2, Llama, BERT and T5 families.
 
     import llmkit
 

@@ -198,6 +198,7 @@ def _trained_tokenizer(family: str) -> PreTrainedTokenizerFast:
         "bert": 120,
         "distilbert": 120,
         "gpt2": 300,
+        "llama": 300,
         "lstm": 120,
         "roberta": 300,
         "modernbert": 300,

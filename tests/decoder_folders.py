@@ -6,12 +6,17 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, cast
 
 import torch
 from builders import LABELS, sentence
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
+
+from llmkit.models.families import Head
+from llmkit.models.loaded import LoadedModel
+from llmkit.models.loading import load_model
 
 DecoderType = Literal["gpt_neo", "gpt_neox", "opt", "opt-350m", "llama", "smollm2", "qwen2", "qwen3", "mistral"]
 WINDOW = 64
@@ -60,6 +65,12 @@ _TOKENIZERS: Mapping[str, Mapping[str, Any]] = {
     },
     "qwen2": {"tokenizer_class": "Qwen2Tokenizer", "bos_token": None, "eos_token": "<|im_end|>", "pad_token": _END},
 }  # fmt: skip
+_DROPOUT: Mapping[str, tuple[str, ...]] = {
+    "gpt_neo": ("attention_dropout", "embed_dropout", "resid_dropout"),
+    "gpt_neox": ("attention_dropout", "hidden_dropout"),
+    "opt": ("attention_dropout", "dropout"),
+}
+"""Keys of dropout that a type has; the others have it on attention weights alone."""
 CHATML = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
     "{{ '<|im_start|>system\nold<|im_end|>\n' }}{% endif %}"
@@ -81,6 +92,7 @@ def decoder_folder(
     name: str,
     *,
     head: Literal["causal-lm", "classification"] = "causal-lm",
+    labels: tuple[str, ...] = LABELS,
     chat_template: str | None = None,
     seed: int = 3,
     dtype: torch.dtype = torch.float32,
@@ -110,7 +122,7 @@ def decoder_folder(
         else vocabulary.token_to_id(settings[f"{role}_token"])
         for role in ("bos", "eos", "pad")
     }
-    labels = {"id2label": dict(enumerate(LABELS)), "label2id": {label: index for index, label in enumerate(LABELS)}}
+    named = {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
     torch.manual_seed(seed)
     full = AutoConfig.for_model(
         MODEL_TYPES.get(name, name),
@@ -118,13 +130,26 @@ def decoder_folder(
             **CONFIGS[name],
             **ids,
             "vocab_size": vocabulary.get_vocab_size(),
-            **(labels if head == "classification" else {}),
+            **(named if head == "classification" else {}),
             **keys,
         },
     )
     auto = AutoModelForCausalLM if head == "causal-lm" else AutoModelForSequenceClassification
     auto.from_config(full).to(dtype).save_pretrained(folder)
     return folder
+
+
+def tiny_decoder(
+    name: str, *, head: Head, dropout: float = 0.0, layers: int = 1, labels: tuple[str, ...] = LABELS
+) -> LoadedModel:
+    """Such a model as llmkit opens it. Its last layer has attention to near tokens, if its type has that."""
+    keys = dict.fromkeys(_DROPOUT.get(name, ("attention_dropout",)), dropout)
+    sizes: dict[str, Any] = {"num_hidden_layers": layers, "max_window_layers": layers - 1}
+    if name == "gpt_neo":
+        sizes = {"num_layers": layers, "attention_types": [[["global"], layers - 1], [["local"], 1]]}
+    with TemporaryDirectory() as folder:
+        decoder_folder(Path(folder), name, head=cast("Any", head), labels=labels, **sizes, **keys)
+        return load_model(folder, head=head)
 
 
 @cache

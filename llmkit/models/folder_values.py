@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 
 from llmkit.errors import ModelError
 from llmkit.models.value_types import (
+    AddedToken,
     Base,
     Count,
     Dtype,
@@ -27,25 +28,12 @@ from llmkit.models.value_types import (
     Share,
     Side,
     Text,
+    Token,
     Values,
 )
 
 _MOST_SENTINELS = 10_000
 """T5 has 100; its tokenizer makes a token for each."""
-
-
-class AddedToken(Values):
-    """A token with its properties, as the tokenizers library writes it."""
-
-    content: Annotated[Text, Field(min_length=1)]
-    lstrip: bool = False
-    normalized: bool = True
-    rstrip: bool = False
-    single_word: bool = False
-    special: bool = False
-
-
-Token = Annotated[Text, Field(min_length=1)] | AddedToken
 
 
 class Ids(Values):

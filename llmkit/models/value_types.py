@@ -37,6 +37,19 @@ class Values(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False, protected_namespaces=())
 
 
+class AddedToken(Values):
+    """A token with its properties, as the tokenizers library writes it."""
+
+    content: Annotated[Text, Field(min_length=1)]
+    lstrip: bool = False
+    normalized: bool = True
+    rstrip: bool = False
+    single_word: bool = False
+    special: bool = False
+
+
+Token = Annotated[Text, Field(min_length=1)] | AddedToken
+
 Base = Annotated[float, Field(ge=1, le=1e12)]
 """Of rotary positions: the longest wavelength is about as many tokens."""
 RotatedShare = Annotated[float, Field(gt=0, le=1)]

@@ -71,5 +71,5 @@ def _standardisation(targets: Mapping[str, Any] | None) -> str:
         return ""
     return f"""
 
-It was trained on standardised numbers (mean {targets["mean"]:.6g}, standard deviation
-{targets["standard_deviation"]:.6g} of {targets["rows"]:,} training rows); its output is in the unit of the rows."""
+It was trained on standardised numbers ({targets["mean"]:.6g} subtracted, divided by
+{targets["standard_deviation"]:.6g}, from {targets["rows"]:,} training rows); its output is in the unit of the rows."""

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import pytest
 from builders import LABELS, TaskName, recipe_of, task_of, tiny_model
+from decoder_folders import tiny_decoder
 
 from llmkit.models.families import Head
 from llmkit.models.loaded import LoadedModel
@@ -27,6 +28,8 @@ ENCODER_USES: tuple[Use, ...] = (
     "token-classification",
     "embed",
 )
+
+DECODER_USES: tuple[Use, ...] = ("causal-lm", "instruction", "classification")
 
 
 class TinyModel(Protocol):
@@ -64,6 +67,10 @@ def _encoder(
     return Case(model_type or family, build, ENCODER_USES, frozenset(targets), quick)
 
 
+def _decoder(model_type: str, targets: Iterable[str] = ("q_proj", "v_proj"), *, quick: tuple[Use, ...] = ()) -> Case:
+    return Case(model_type, partial(tiny_decoder, model_type), DECODER_USES, frozenset(targets), quick)
+
+
 CASES = (
     _encoder("bert", ("query", "value")),
     _encoder("distilbert", ("q_lin", "v_lin"), quick=("classification", "question-answering", "masked-lm")),
@@ -75,7 +82,14 @@ CASES = (
     _encoder("deberta", ("query_proj", "value_proj"), model_type="deberta-v2"),
     _encoder("mpnet", ("q", "v")),
     _encoder("modernbert", ("Wqkv",), quick=("token-classification", "masked-lm")),
-    Case("gpt2", partial(tiny_model, "gpt2"), ("causal-lm", "instruction", "classification"), frozenset({"c_attn"})),
+    Case("gpt2", partial(tiny_model, "gpt2"), DECODER_USES, frozenset({"c_attn"})),
+    _decoder("llama", quick=("causal-lm",)),
+    _decoder("mistral"),
+    _decoder("qwen2"),
+    _decoder("qwen3"),
+    _decoder("gpt_neo"),
+    _decoder("gpt_neox", ("query_key_value",)),
+    _decoder("opt"),
     Case("t5", partial(tiny_model, "t5"), ("summarization", "span-corruption", "classification"), frozenset("qv")),
 )
 

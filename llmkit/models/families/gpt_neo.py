@@ -13,4 +13,5 @@ class GptNeo(Decoder):
     model_types = ("gpt_neo",)
     heads = decoder_heads("GPTNeo")
     layers = {"num_hidden_layers": "h."}
+    attention_kernels = ("eager",)
     output_modules = ("score", "transformer.ln_f")

@@ -37,6 +37,14 @@ class Llama(Decoder):
         "large": Size(layers=22, hidden=2048, heads=32, feed_forward=5632, head_dim=64, key_value_heads=4),
         "xl": Size(layers=24, hidden=2048, heads=32, feed_forward=8192, head_dim=64),
     }
+    size_parameters = {
+        "tiny": 1_450_624,
+        "mini": 5_261_568,
+        "small": 110_811_456,
+        "medium": 322_315_200,
+        "large": 985_360_384,
+        "xl": 1_627_097_088,
+    }
     size_keys = (*SIZE_KEYS, "num_key_value_heads")
     layers = {"num_hidden_layers": "layers."}
     output_modules = ("score",)

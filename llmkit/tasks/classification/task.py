@@ -161,7 +161,7 @@ class ClassificationTask(BaseTask):
     def standardise(self, scale: TargetScale) -> None:
         self.loaded = standardised(self.loaded, scale)
         logger.info(
-            "numbers are standardised in training (mean %.4g, standard deviation %.4g of the training rows); scores "
+            "numbers are standardised in training (%.4g subtracted, divided by %.4g, from the training rows); scores "
             "and predictions are in the unit of the data",
             *(scale.mean, scale.deviation),
         )
