@@ -24,12 +24,14 @@ from llmkit.inference.embedding import embed_texts, vector_options
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.inference.filling import fill_texts
 from llmkit.models.adapters import add_adapter
+from llmkit.models.generator import generator_of
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
 from llmkit.models.text_logits import text_logits
 from llmkit.recipe.blocks import LoraBlock
 from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.base import Batch, Task, count_targets
+from llmkit.tasks.pretraining.replaced_tokens import ReplacedTokenTask
 
 STEPS, STOPPED_AT, BATCH_SIZE = 4, 2, 12
 CPU = torch.device("cpu")
@@ -37,12 +39,14 @@ CPU = torch.device("cpu")
 
 def inputs_of(task: Task, batch: Batch) -> dict[str, Tensor]:
     """What the model's own forward pass reads; an encoder-decoder makes the decoder's input from the labels."""
-    extra = {"choices", "answers"} if task.recipe.HEAD == "seq2seq-lm" else {"choices", "answers", "labels"}
+    extra = {"choices", "answers", "draws"} | (set() if task.recipe.HEAD == "seq2seq-lm" else {"labels"})
     return {key: tensor for key, tensor in batch.items() if key not in extra}
 
 
 def own_loss_sum(task: Task, batch: Batch) -> Tensor:
     """Nats over the targets from the logits of the model's own forward pass, all at once."""
+    if isinstance(task, ReplacedTokenTask):
+        return own_detection_loss(task, batch)
     output = task.loaded.model(**inputs_of(task, batch))
     labels = batch["labels"]
     if task.recipe.task == "multiple-choice":
@@ -59,6 +63,22 @@ def own_loss_sum(task: Task, batch: Batch) -> Tensor:
     return torch.nn.functional.cross_entropy(
         logits.flatten(0, -2), labels.flatten(), ignore_index=-100, reduction="sum"
     )
+
+
+def own_detection_loss(task: ReplacedTokenTask, batch: Batch) -> Tensor:
+    """From the losses of the two models' own classes, which are means; for blocks of one length."""
+    generator, discriminator = generator_of(task.loaded.model), task.loaded.model
+    assert generator is not None
+    inputs, labels = inputs_of(task, batch), batch["labels"]
+    hidden = labels != -100
+    output = generator(**inputs, labels=labels)
+    cumulative = output.logits[hidden].softmax(dim=-1).cumsum(dim=-1)
+    original = labels.where(hidden, inputs["input_ids"])
+    ids = original.clone()
+    ids[hidden] = (cumulative < batch["draws"][hidden][:, None]).sum(dim=-1)
+    assert 0 < int((ids != original).sum()) <= int(hidden.sum())
+    detected = discriminator(**{**inputs, "input_ids": ids}, labels=(ids != original).long())
+    return (output.loss + task.recipe.discriminator_weight * detected.loss) * hidden.sum()
 
 
 @table_of("loss")
