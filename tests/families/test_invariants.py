@@ -16,6 +16,7 @@ import transformers
 from adapted import disturbed, saved
 from builders import TaskName, largest_difference, rows, same_bits, store_in, train
 from cases import Case, Use, table_of
+from detection import detection_loss_sum
 from safetensors.torch import load
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -24,7 +25,6 @@ from llmkit.inference.embedding import embed_texts, vector_options
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.inference.filling import fill_texts
 from llmkit.models.adapters import add_adapter
-from llmkit.models.generator import generator_of
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
 from llmkit.models.text_logits import text_logits
@@ -46,7 +46,7 @@ def inputs_of(task: Task, batch: Batch) -> dict[str, Tensor]:
 def own_loss_sum(task: Task, batch: Batch) -> Tensor:
     """Nats over the targets from the logits of the model's own forward pass, all at once."""
     if isinstance(task, ReplacedTokenTask):
-        return own_detection_loss(task, batch)
+        return detection_loss_sum(task, batch)
     output = task.loaded.model(**inputs_of(task, batch))
     labels = batch["labels"]
     if task.recipe.task == "multiple-choice":
@@ -63,22 +63,6 @@ def own_loss_sum(task: Task, batch: Batch) -> Tensor:
     return torch.nn.functional.cross_entropy(
         logits.flatten(0, -2), labels.flatten(), ignore_index=-100, reduction="sum"
     )
-
-
-def own_detection_loss(task: ReplacedTokenTask, batch: Batch) -> Tensor:
-    """From the losses of the two models' own classes, which are means; for blocks of one length."""
-    generator, discriminator = generator_of(task.loaded.model), task.loaded.model
-    assert generator is not None
-    inputs, labels = inputs_of(task, batch), batch["labels"]
-    hidden = labels != -100
-    output = generator(**inputs, labels=labels)
-    cumulative = output.logits[hidden].softmax(dim=-1).cumsum(dim=-1)
-    original = labels.where(hidden, inputs["input_ids"])
-    ids = original.clone()
-    ids[hidden] = (cumulative < batch["draws"][hidden][:, None]).sum(dim=-1)
-    assert 0 < int((ids != original).sum()) <= int(hidden.sum())
-    detected = discriminator(**{**inputs, "input_ids": ids}, labels=(ids != original).long())
-    return (output.loss + task.recipe.discriminator_weight * detected.loss) * hidden.sum()
 
 
 @table_of("loss")
