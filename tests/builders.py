@@ -49,7 +49,12 @@ from llmkit.tasks.build import build_task
 from llmkit.tasks.classification.recipe import ClassificationRecipe
 from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
-from llmkit.tasks.pretraining.recipe import CausalLMRecipe, MaskedLMRecipe, SpanCorruptionRecipe
+from llmkit.tasks.pretraining.recipe import (
+    CausalLMRecipe,
+    MaskedLMRecipe,
+    ReplacedTokenRecipe,
+    SpanCorruptionRecipe,
+)
 from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
 from llmkit.tasks.seq2seq.summarization import SummarizationRecipe
 from llmkit.tasks.seq2seq.text_to_text import TextToTextRecipe
@@ -67,6 +72,7 @@ TaskName = Literal[
     "masked-lm",
     "multiple-choice",
     "question-answering",
+    "replaced-token-detection",
     "span-corruption",
     "summarization",
     "text-to-text",
@@ -80,6 +86,7 @@ TASK_NAMES: tuple[TaskName, ...] = (
     "masked-lm",
     "multiple-choice",
     "question-answering",
+    "replaced-token-detection",
     "span-corruption",
     "summarization",
     "token-classification",
@@ -95,6 +102,7 @@ FAMILY_OF: Mapping[TaskName, str] = {
     "masked-lm": "bert",
     "multiple-choice": "bert",
     "question-answering": "bert",
+    "replaced-token-detection": "electra",
     "span-corruption": "t5",
     "summarization": "t5",
     "token-classification": "bert",
@@ -405,6 +413,8 @@ def recipe_of(name: TaskName, **keys: Any) -> Any:
             return MultipleChoiceRecipe(**common, **keys)
         case "question-answering":
             return QuestionAnsweringRecipe(**common, **keys)
+        case "replaced-token-detection":
+            return ReplacedTokenRecipe(**common, **{"block_tokens": 12, "generator_size": 0.5, **keys})
         case "span-corruption":
             return SpanCorruptionRecipe(**common, **{"block_tokens": 24, "mask_rate": 0.2, **keys})
         case "summarization":

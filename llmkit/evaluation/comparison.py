@@ -64,7 +64,11 @@ def compare_predictions(
 
 
 def compare_loss(task: Task, scores: Mapping[str, float], *, train: Examples, examples: Examples) -> Comparison:
-    """Compare a language model with predicting by token frequency alone; its training rows are blocks."""
+    """Compare a language model with predicting by token frequency alone, and one that tells replaced tokens with taking
+    none for replaced; its training rows are blocks."""
+    if "unreplaced_share" in scores:
+        none = BaselineScores("unreplaced", "no token replaced", {"detection_accuracy": scores["unreplaced_share"]})
+        return judge(scores, [none], metric="detection_accuracy", train_rows=len(train))
     loss = unigram_loss(task, train, examples)
     unigram = {"loss": loss, "perplexity": perplexity(loss, 1)}
     if "bits_per_byte" in scores:  # of the same targets and bytes

@@ -22,6 +22,8 @@ from llmkit.tasks.base import WRITING_HEADS, Scores, Task, count_targets
 from llmkit.tasks.engine import Engine
 
 logger = logging.getLogger("llmkit")
+Sums = dict[str, tuple[float, int]]
+"""Score -> sum and number of values."""
 _BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
 
 
@@ -53,17 +55,18 @@ def measure(
     rows = range(rank, examples.rows, world_size)
     task.loaded.model.eval()
     with accelerator.autocast():
-        nats, targets = _loss_sum(task, examples, indices, device=accelerator.device)
+        nats, targets, means = _loss_sum(task, examples, indices, device=accelerator.device)
         share = examples.take(rows) if world_size > 1 and task.recipe.metrics else examples
         counter = LengthCounter(engine)
         predictions = task.predict(share, counter if task.recipe.HEAD in WRITING_HEADS else engine)
-    results = _gather(_Result(nats, targets, predictions, counter.counts), world_size)
+    results = _gather(_Result(nats, targets, means, predictions, counter.counts), world_size)
     predictions = _in_order([result.predictions for result in results])
     nats, targets = sum(result.nats for result in results), sum(result.targets for result in results)
     # Without targets every text is longer than the model's window, and was processed in chunks.
     if not targets and task.recipe.best == "loss":
         raise DataError("evaluation.best: loss, but every text is too long to have one. Choose a score of a metric.")
     losses = loss_scores(task.recipe.loss_scores, nats, targets, examples.utf8_bytes) if targets else {}
+    losses |= _means([result.means for result in results])
     unknown = {"unknown": dict(examples.unknown)} if examples.unknown else {}
     if not predictions:
         return Scores(losses, unknown), []
@@ -93,15 +96,30 @@ def score_rows(
     )
 
 
-def _loss_sum(task: Task, examples: Examples, indices: Indices, *, device: torch.device) -> tuple[float, int]:
-    """Nats and targets of these examples; sums in float64, since a corpus has millions of targets."""
+def _loss_sum(task: Task, examples: Examples, indices: Indices, *, device: torch.device) -> tuple[float, int, Sums]:
+    """Nats, targets and other sums of these examples; in float64, since a corpus has millions of targets."""
     nats, targets = 0.0, 0
+    means: Sums = {}
     with torch.inference_mode():
         for batch_indices in cut_by_tokens(indices, examples.lengths, max_tokens=_BATCH_TOKENS.get(device.type, 4096)):
             batch = task.collate(examples, batch_indices)
             targets += count_targets(batch)
-            nats += float(task.loss_sum({name: tensor.to(device) for name, tensor in batch.items()}))
-    return nats * task.loaded.loss_unit, targets
+            on_device = {name: tensor.to(device) for name, tensor in batch.items()}
+            nats += float(task.loss_sum(on_device))
+            for name, (total, count) in task.means(on_device).items():
+                before = means.get(name, (0.0, 0))
+                means[name] = before[0] + total, before[1] + count
+    return nats * task.loaded.loss_unit, targets, means
+
+
+def _means(shares: Sequence[Sums]) -> dict[str, float]:
+    """The quotients of the sums over all processes."""
+    names = dict.fromkeys(name for share in shares for name in share)
+    totals = {name: [share[name] for share in shares if name in share] for name in names}
+    return {
+        name: sum(total for total, _ in values) / max(1, sum(count for _, count in values))
+        for name, values in totals.items()
+    }
 
 
 class _Result(NamedTuple):
@@ -109,6 +127,7 @@ class _Result(NamedTuple):
 
     nats: float
     targets: int
+    means: Sums
     predictions: list[Any]
     counts: Counts
     """Of generated texts."""

@@ -16,7 +16,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from llmkit.models.adapters import adapter_files
 from llmkit.models.families import family_of
+from llmkit.models.generator import generator_tensors, is_of_generator
 from llmkit.models.loaded import LoadedModel
+from llmkit.models.stored import GENERATOR
 from llmkit.models.target_scale import in_target_units
 
 
@@ -30,7 +32,9 @@ def changing_files(loaded: LoadedModel) -> dict[str, bytes]:
     with in_target_units(loaded):
         if loaded.adapter is not None:
             return adapter_files(loaded.model, loaded.adapter)
-        return weight_files(loaded.model)
+        generator = generator_tensors(loaded.model)
+        beside = {GENERATOR: save(generator, metadata={"format": "pt"})} if generator else {}
+        return {**weight_files(loaded.model), **beside}
 
 
 def weight_files(model: PreTrainedModel) -> dict[str, bytes]:
@@ -67,10 +71,15 @@ def _renamed(name: str, starts: Mapping[str, str]) -> str:
 
 
 def unique_tensors(model: PreTrainedModel) -> dict[str, Tensor]:
-    """The state dict without the second names of tied weights, on the CPU; safetensors stores no tensor twice."""
+    """The state dict without the second names of tied weights, on the CPU; safetensors stores no tensor twice.
+
+    A generator beside the model has a file of its own.
+    """
     tied = model.all_tied_weights_keys
     return {
-        name: tensor.detach().to("cpu").contiguous() for name, tensor in model.state_dict().items() if name not in tied
+        name: tensor.detach().to("cpu").contiguous()
+        for name, tensor in model.state_dict().items()
+        if name not in tied and not is_of_generator(name)
     }
 
 

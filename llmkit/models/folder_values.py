@@ -119,6 +119,7 @@ class ModelValues(GenerationValues):
     encoder_layers: Count = 1
     feed_forward_proj: Text = ""
     ffn_dim: Count = 1
+    generator_hidden_size: Positive = 0
     global_attn_every_n_layers: Count = 1
     head_dim: Count | None = None
     hidden_act: Text = ""

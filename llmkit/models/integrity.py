@@ -67,7 +67,7 @@ def check_saved_weights(folder: Path, *, name: str) -> None:
             logger.warning("%s: changed since llmkit saved it: %s. %s", name, listed, _next_step(folder))
         return
     for file in sorted(entries):
-        if file.endswith(".safetensors") and file.startswith(("model", "adapter_model")):
+        if file.endswith(".safetensors") and file.startswith(("model", "adapter_model", "generator")):
             _check(folder, file, entries[file], name=name)
     if _CARD in entries and _fault(folder, _CARD, entries[_CARD], name=name):
         logger.warning("%s: its %s has changed since it was saved; it does not affect the model", name, _CARD)

@@ -31,13 +31,13 @@ from llmkit.models.folder_values import BaseValues, GenerationValues, ModelValue
 from llmkit.models.integrity import check_saved_files, unless_replaced
 from llmkit.models.loaded import Adapter
 from llmkit.models.sentence_files import MODULES, SentenceFolder, read_sentence_folder
-from llmkit.models.stored import INDEX, WEIGHTS, weight_files
+from llmkit.models.stored import GENERATOR, INDEX, WEIGHTS, weight_files
 from llmkit.models.tokenizer_files import OTHER_TEMPLATES, SPECIAL_TOKENS, TOKENIZER_CONFIG, TOKENIZER_FILES
 from llmkit.models.value_types import Values
 
-_DOWNLOADED = ["*.json", "*.txt", "*.model", "*.spm", "*.jinja", "model*.safetensors", ADAPTER_WEIGHTS]
+_DOWNLOADED = ["*.json", "*.txt", "*.model", "*.spm", "*.jinja", "model*.safetensors", ADAPTER_WEIGHTS, GENERATOR]
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
-_READ = (CONFIG, GENERATION_CONFIG, WEIGHTS, INDEX, ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, BASE)
+_READ = (CONFIG, GENERATION_CONFIG, WEIGHTS, INDEX, ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, BASE, GENERATOR)
 _CHECKED: Mapping[str, type[Values]] = {
     BASE: BaseValues,
     GENERATION_CONFIG: GenerationValues,

@@ -18,6 +18,8 @@ from llmkit.errors import ModelError
 from llmkit.models.files import find_file, listed, read_json
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+GENERATOR = "generator.safetensors"
+"""Weights that are trained beside a model, see `generator.py`."""
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl"}
 
 

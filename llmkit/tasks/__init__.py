@@ -9,7 +9,12 @@ from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.classification.recipe import ClassificationRecipe
 from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
-from llmkit.tasks.pretraining.recipe import CausalLMRecipe, MaskedLMRecipe, SpanCorruptionRecipe
+from llmkit.tasks.pretraining.recipe import (
+    CausalLMRecipe,
+    MaskedLMRecipe,
+    ReplacedTokenRecipe,
+    SpanCorruptionRecipe,
+)
 from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
 from llmkit.tasks.seq2seq.summarization import SummarizationRecipe
 from llmkit.tasks.seq2seq.text_to_text import TextToTextRecipe
@@ -23,6 +28,7 @@ RECIPES: Mapping[str, type[TaskRecipe]] = {
     "masked-lm": MaskedLMRecipe,
     "multiple-choice": MultipleChoiceRecipe,
     "question-answering": QuestionAnsweringRecipe,
+    "replaced-token-detection": ReplacedTokenRecipe,
     "span-corruption": SpanCorruptionRecipe,
     "summarization": SummarizationRecipe,
     "token-classification": TokenClassificationRecipe,

@@ -203,6 +203,10 @@ class Task(Protocol):
         """Scalar: nats summed over the batch's targets, never averaged; an example does not depend on the others."""
         ...
 
+    def means(self, batch: Batch) -> Mapping[str, tuple[float, int]]:
+        """Scores of a batch besides its loss that need no predictions: name -> (sum, number of values)."""
+        ...
+
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
         """One value a row, to be compared with its reference: a label, a generated text, the tags of its words.
 
@@ -255,6 +259,9 @@ class BaseTask(ABC):
 
     @abstractmethod
     def encode(self, rows: Iterable[Row]) -> Examples: ...
+
+    def means(self, batch: Batch) -> Mapping[str, tuple[float, int]]:
+        return {}
 
     def prepare_training(self, train: Examples) -> Examples:
         return train

@@ -12,6 +12,7 @@ from llmkit.tasks.instruction.task import InstructionTask
 from llmkit.tasks.multiple_choice.task import MultipleChoiceTask
 from llmkit.tasks.pretraining.causal_lm import CausalLMTask
 from llmkit.tasks.pretraining.masked_lm import MaskedLMTask
+from llmkit.tasks.pretraining.replaced_tokens import ReplacedTokenTask
 from llmkit.tasks.pretraining.span_corruption import SpanCorruptionTask
 from llmkit.tasks.question_answering.task import QuestionAnsweringTask
 from llmkit.tasks.seq2seq.task import Seq2SeqTask
@@ -24,6 +25,7 @@ TASKS: Mapping[str, Callable[[Any, LoadedModel], Task]] = {
     "masked-lm": MaskedLMTask,
     "multiple-choice": MultipleChoiceTask,
     "question-answering": QuestionAnsweringTask,
+    "replaced-token-detection": ReplacedTokenTask,
     "span-corruption": SpanCorruptionTask,
     "summarization": Seq2SeqTask,
     "token-classification": TokenClassificationTask,

@@ -30,9 +30,10 @@ from llmkit.atomic import (
 from llmkit.errors import RunError
 from llmkit.models.adapters import ADAPTER_WEIGHTS, put_tensors
 from llmkit.models.export import by_class_name, changing_files, tokenizer_files, unique_tensors
+from llmkit.models.generator import put_generator
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.scale import TargetScale
-from llmkit.models.stored import PICKLES
+from llmkit.models.stored import GENERATOR, PICKLES
 from llmkit.models.target_scale import head_tensors, put_head
 from llmkit.training.optimizer import optimizer_state, restore_optimizer
 from llmkit.training.progress import Progress
@@ -208,6 +209,8 @@ def restore(checkpoint: Checkpoint, loaded: LoadedModel, optimizer: Optimizer) -
         put_tensors(loaded.model, _tensors(checkpoint, ADAPTER_WEIGHTS), name=str(checkpoint.folder))
     else:
         _put_weights(checkpoint, loaded)
+    if GENERATOR in checkpoint.manifest["files"]:
+        put_generator(loaded.model, _tensors(checkpoint, GENERATOR), name=str(checkpoint.folder / GENERATOR))
     if loaded.target_scale is not None:  # folding rounds, and the model's files are folded
         put_head(loaded, _tensors(checkpoint, _HEAD))
     restore_optimizer(optimizer, loaded.model, _tensors(checkpoint, _OPTIMIZER))

@@ -165,7 +165,7 @@ def _outputs(task: Task, batch: Batch) -> int | None:
         multilabel = model.config.problem_type == "multi_label_classification"  # 0 or 1 for each output
         return 2 if multilabel else int(model.config.num_labels)
     if task.recipe.HEAD in VOCABULARY_HEADS:
-        return int(model.get_output_embeddings().weight.shape[0])
+        return int(model.config.vocab_size)
     return int(batch["input_ids"].shape[-1]) if task.recipe.HEAD in SPAN_HEADS else None
 
 

@@ -40,7 +40,7 @@ class MatrixSizes:
 def matrix_sizes(shapes: Mapping[str, Sequence[int]], *, config: PretrainedConfig) -> MatrixSizes:
     """Sort a model's parameters, `named_parameters()` as name -> shape, by what is multiplied with them."""
     family = family_of(config.model_type, name="the model")
-    layer = {key: re.compile(rf"(\w+\.)?{re.escape(name)}\d+\.") for key, name in family.layers.items()}
+    layer = {key: re.compile(rf"(\w+\.)*{re.escape(name)}\d+\.") for key, name in family.layers.items()}
     source = target = head = 0
     for name, shape in shapes.items():
         if len(shape) != 2 or _LOOKUP_TABLES.search(name) or name.startswith(family.vocabulary):

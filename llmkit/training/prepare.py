@@ -80,7 +80,9 @@ def prepare(
     if resumed is not None:
         warn_of_environment(resumed, training_environment(accelerator, precision))
     plan = plan_training(recipe, examples=len(train), family=family, from_scratch=scratch)
-    unigram = None if recipe.metrics else unigram_loss(task, train, validation)
+    unigram = (
+        unigram_loss(task, train, validation) if "perplexity" in recipe.loss_scores and not recipe.metrics else None
+    )
     checks = _checked(task, train, recipe, device=accelerator.device)
     return Prepared(recipe, task, train, validation, plan, precision, accelerator, data, checkpoint, unigram, checks)
 

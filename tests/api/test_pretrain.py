@@ -203,7 +203,11 @@ def test_a_task_of_pairs_is_refused_and_finetune_named(work: Path, recipe: str, 
     outcome = llmkit("pretrain", f"{recipe}.yaml")
     assert (outcome.code, outcome.out) == (2, "")
     says(
-        outcome.err, f"error[usage]: {recipe}.yaml:", task, "`llmkit finetune`", "causal-lm, masked-lm, span-corruption"
+        outcome.err,
+        f"error[usage]: {recipe}.yaml:",
+        task,
+        "`llmkit finetune`",
+        "causal-lm, masked-lm, replaced-token-detection, span-corruption",
     )
     assert outcome.err.count("\n") == 1
     assert nothing_was_written(work)

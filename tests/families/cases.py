@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, Protocol
 
@@ -77,7 +77,7 @@ CASES = (
     _encoder("roberta", ("query", "value"), quick=("classification", "masked-lm", "token-classification", "embed")),
     _encoder("roberta", ("query", "value"), model_type="xlm-roberta"),
     _encoder("roberta", ("query", "value"), model_type="camembert"),
-    _encoder("electra", ("query", "value")),
+    replace(_encoder("electra", ("query", "value")), uses=(*ENCODER_USES, "replaced-token-detection")),
     _encoder("albert", ("query", "value")),
     _encoder("deberta", ("query_proj", "value_proj"), model_type="deberta-v2"),
     _encoder("mpnet", ("q", "v")),
@@ -108,11 +108,14 @@ TITLES: dict[Invariant, str] = {
 
 
 def holds_for(invariant: Invariant, use: Use) -> bool:
-    """Whether an invariant is tested for a task: vectors are not trained, and masked-lm has no adapters."""
+    """Whether an invariant is tested for a task: vectors are not trained, the tasks of pretraining encoders
+    have no adapters, and a detector of replaced tokens has no use of its own."""
     if use == "embed":
         return invariant in ("batch", "saved")
     if invariant == "targets":
-        return recipe_of(use).HEAD in ("causal-lm", "masked-lm", "seq2seq-lm")
+        return recipe_of(use).HEAD in ("causal-lm", "masked-lm", "replaced-token-detection", "seq2seq-lm")
+    if use == "replaced-token-detection":
+        return invariant not in ("adapter", "batch")
     return not (invariant == "adapter" and use == "masked-lm")
 
 

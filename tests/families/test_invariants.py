@@ -16,6 +16,7 @@ import transformers
 from adapted import disturbed, saved
 from builders import TaskName, largest_difference, rows, same_bits, store_in, train
 from cases import Case, Use, table_of
+from detection import detection_loss_sum
 from safetensors.torch import load
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -30,6 +31,7 @@ from llmkit.models.text_logits import text_logits
 from llmkit.recipe.blocks import LoraBlock
 from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.base import Batch, Task, count_targets
+from llmkit.tasks.pretraining.replaced_tokens import ReplacedTokenTask
 
 STEPS, STOPPED_AT, BATCH_SIZE = 4, 2, 12
 CPU = torch.device("cpu")
@@ -37,12 +39,14 @@ CPU = torch.device("cpu")
 
 def inputs_of(task: Task, batch: Batch) -> dict[str, Tensor]:
     """What the model's own forward pass reads; an encoder-decoder makes the decoder's input from the labels."""
-    extra = {"choices", "answers"} if task.recipe.HEAD == "seq2seq-lm" else {"choices", "answers", "labels"}
+    extra = {"choices", "answers", "draws"} | (set() if task.recipe.HEAD == "seq2seq-lm" else {"labels"})
     return {key: tensor for key, tensor in batch.items() if key not in extra}
 
 
 def own_loss_sum(task: Task, batch: Batch) -> Tensor:
     """Nats over the targets from the logits of the model's own forward pass, all at once."""
+    if isinstance(task, ReplacedTokenTask):
+        return detection_loss_sum(task, batch)
     output = task.loaded.model(**inputs_of(task, batch))
     labels = batch["labels"]
     if task.recipe.task == "multiple-choice":

@@ -32,6 +32,7 @@ from builders import (
     train,
     without_key_biases,
 )
+from detection import detection_loss_sum
 from facts import facts, logged
 from safetensors.torch import load_file
 from torch import Tensor
@@ -44,6 +45,7 @@ from llmkit.errors import DivergedError, MachineError
 from llmkit.models.export import unique_tensors
 from llmkit.models.losses import IGNORED
 from llmkit.tasks.base import BaseTask, Batch, Task, count_targets
+from llmkit.tasks.pretraining.replaced_tokens import ReplacedTokenTask
 from llmkit.training.optimizer import adamw
 from llmkit.training.step import LossModule, Stepper
 
@@ -73,10 +75,17 @@ def gradients(task: Task) -> dict[str, Tensor]:
     }
 
 
+def rounding(task: Task) -> float:
+    """A millionth of the largest gradient, or of 1."""
+    return 1e-6 * max(1.0, *(float(gradient.abs().max()) for gradient in gradients(task).values()))
+
+
 def mean_loss_of_transformers(task: Task, batch: Batch) -> Tensor:
     """Nats per target by the model's own head over all positions, without any code of ours."""
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
     labels = batch["labels"]
+    if isinstance(task, ReplacedTokenTask):
+        return detection_loss_sum(task, batch) / count_targets(batch)
     if task.recipe.HEAD == "question-answering":
         output = task.loaded.model(**inputs)
         padding = (1 - batch["attention_mask"]) * 1e9
@@ -101,7 +110,7 @@ def test_gradients_of_many_micro_batches_are_those_of_one(name: TaskName) -> Non
     cut_nats, cut_totals = cut._accumulate(0)
     assert cut_totals[:2] == totals[:2]  # targets and tokens; padding differs
     assert cut_nats == pytest.approx(nats, rel=1e-6)
-    assert largest_difference(gradients(cut.task), gradients(whole.task)) < 1e-6
+    assert largest_difference(gradients(cut.task), gradients(whole.task)) < rounding(whole.task)
 
 
 @pytest.mark.parametrize("name", TASK_NAMES)
@@ -111,7 +120,7 @@ def test_a_short_last_batch_weighs_its_own_targets(name: TaskName) -> None:
     assert len(batch_of_step(last, count=len(whole.examples), batch_size=BATCH_SIZE, seed=17)) < BATCH_SIZE
     whole._accumulate(last)
     cut._accumulate(last)
-    assert largest_difference(gradients(cut.task), gradients(whole.task)) < 1e-6
+    assert largest_difference(gradients(cut.task), gradients(whole.task)) < rounding(whole.task)
 
 
 @pytest.mark.parametrize("name", TASK_NAMES)
@@ -133,7 +142,7 @@ def test_a_step_has_the_gradient_of_the_mean_loss_over_all_its_targets(name: Tas
     loss = mean_loss_of_transformers(plain, plain.collate(stepper.examples, indices, epoch=0))
     loss.backward()
     assert nats / targets == pytest.approx(float(loss.detach()), rel=1e-6)
-    assert largest_difference(gradients(stepper.task), gradients(plain)) < 1e-6
+    assert largest_difference(gradients(stepper.task), gradients(plain)) < rounding(plain)
 
 
 @pytest.mark.parametrize("name", TASK_NAMES)

@@ -77,6 +77,10 @@ SCORES: dict[str, ScoreInfo] = {
         ScoreInfo("loss", "lower", "nats per target, from 0"),
         ScoreInfo("perplexity", "lower", "exp(loss), from 1"),
         ScoreInfo("bits_per_byte", "lower", "bits per UTF-8 byte, from 0"),
+        ScoreInfo("generator_loss", "lower", "nats per hidden token, from 0"),
+        ScoreInfo("detection_accuracy", "higher", "0..1, share of tokens"),
+        # A baseline for detection_accuracy: that of taking every token for the text's own.
+        ScoreInfo("unreplaced_share", "higher", "0..1, share of tokens"),
         ScoreInfo("accuracy", "higher", "0..1, share of rows"),
         # A baseline for accuracy: it depends only on the references, not on the model.
         ScoreInfo("majority_share", "higher", "0..1, share of the most frequent reference label"),

@@ -16,6 +16,7 @@ from llmkit.models.families.base import (
     Family,
     Head,
     HeadVerb,
+    VocabularyHead,
 )
 from llmkit.models.families.bert import Bert
 from llmkit.models.families.deberta import Deberta
@@ -47,6 +48,7 @@ __all__ = [
     "VOCABULARY_HEADS",
     "Family",
     "Head",
+    "VocabularyHead",
     "families_with",
     "family_of",
     "verb_of_class",

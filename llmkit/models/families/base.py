@@ -19,9 +19,17 @@ if TYPE_CHECKING:
     from llmkit.recipe.blocks import ScratchModel
 
 Head = Literal[
-    "causal-lm", "classification", "embedding", "masked-lm", "question-answering", "seq2seq-lm", "token-classification"
+    "causal-lm",
+    "classification",
+    "embedding",
+    "masked-lm",
+    "question-answering",
+    "replaced-token-detection",
+    "seq2seq-lm",
+    "token-classification",
 ]
-"""The outputs: the vocabulary, classes of a text or of its tokens, start and end of an answer, or hidden states."""
+"""The outputs: the vocabulary, classes of a text or of its tokens, start and end of an answer, whether each token was replaced,
+or hidden states."""
 TokenizerAlgorithm = Literal["bpe", "wordpiece", "unigram"]
 HeadVerb = Literal["answer", "classify", "embed", "fill", "generate", "summarize", "tag"]
 VERBS: Mapping[Head, HeadVerb] = {
@@ -30,6 +38,7 @@ VERBS: Mapping[Head, HeadVerb] = {
     "embedding": "embed",
     "masked-lm": "fill",
     "question-answering": "answer",
+    "replaced-token-detection": "embed",
     "seq2seq-lm": "summarize",
     "token-classification": "tag",
 }
@@ -44,8 +53,8 @@ PEFT_TASKS: Mapping[Head, str] = {
 """peft's names of heads."""
 LABELLED_HEADS: frozenset[Head] = frozenset({"classification", "token-classification"})
 """Heads whose outputs have names."""
-VOCABULARY_HEADS: frozenset[Head] = frozenset({"causal-lm", "masked-lm", "seq2seq-lm"})
-"""Heads with an output for each token of the vocabulary."""
+VOCABULARY_HEADS: frozenset[Head] = frozenset({"causal-lm", "masked-lm", "replaced-token-detection", "seq2seq-lm"})
+"""Heads with an output for each token of the vocabulary; of replaced-token detection, that of the generator."""
 SPAN_HEADS: frozenset[Head] = frozenset({"question-answering"})
 """Heads that point at tokens of the text: its first and its last."""
 TEXT_HEADS: frozenset[Head] = frozenset({"classification"})
@@ -256,6 +265,17 @@ class Family(ABC):
             ModelError: the family has none.
         """
         raise ModelError(f"{self.article} {self.name} model has no masked-lm head.")
+
+    def new_generator(self, model: Any, *, width: float) -> PreTrainedModel:
+        """A masked language model with random weights and the embeddings of a discriminator.
+
+        Args:
+            width: its hidden units, feed-forward units and attention heads, as a share of the discriminator's.
+        Raises:
+            UsageError: the share does not fit.
+            ModelError: the family has none.
+        """
+        raise ModelError(f"{self.article} {self.name} model has no generator.")
 
     def seq2seq_parts(self, model: Any) -> Seq2SeqParts:
         """The parts of a model with the head `seq2seq-lm`.

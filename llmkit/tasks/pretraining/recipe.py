@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType, ScratchModel, TextUnit
@@ -54,6 +54,42 @@ class MaskedLMRecipe(TaskRecipe):
     """Hide all subwords of a word or none; the tokenizer splits a text into words, in Chinese each character."""
     text_files: TextUnit = "document"
     """What a document is in a plain text file: a line, the text between blank lines, or the whole file."""
+
+    @property
+    def window_tokens(self) -> int | None:
+        """Positions after the block stay untrained where the weights were random, so the window ends there."""
+        return self.block_tokens if isinstance(self.model, ScratchModel) else None
+
+
+class ReplacedTokenRecipe(TaskRecipe):
+    HEAD: ClassVar[Head] = "replaced-token-detection"
+    USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
+    PRETRAINS: ClassVar[bool] = True
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text"}
+    FAMILIES: ClassVar[tuple[str, ...]] = families_with("replaced-token-detection")
+
+    task: Literal["replaced-token-detection"]
+    block_tokens: Annotated[int, Field(ge=8)] | None = None
+    """Tokens of a block, special ones included; without it, the model's window."""
+    mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the tokens that the generator fills."""
+    generator_size: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """Width of a new generator, as a share of the model's."""
+    discriminator_weight: Annotated[float, Field(gt=0, le=10_000)] = 50.0
+    """Factor of the discriminator's loss, which is much smaller than the generator's."""
+    text_files: TextUnit = "document"
+    """What a document is in a plain text file: a line, the text between blank lines, or the whole file."""
+
+    @model_validator(mode="after")
+    def _check_lora(self) -> ReplacedTokenRecipe:
+        if self.train.lora is not None:
+            raise ValueError("train.lora: replaced-token-detection trains all weights of two models; remove it")
+        return self
+
+    @property
+    def loss_scores(self) -> tuple[str, ...]:
+        """The loss is a weighted sum of two models' losses, of which perplexity says nothing."""
+        return ("loss",)
 
     @property
     def window_tokens(self) -> int | None:
