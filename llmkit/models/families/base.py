@@ -135,6 +135,9 @@ class Family(ABC):
     cleans_up_spaces: ClassVar[bool] = True
     """Whether decoding may delete spaces before punctuation, if the tokenizer's config says so."""
 
+    newline: ClassVar[str] = ""
+    """How the family writes a new line, if not as one."""
+
     layers: ClassVar[Mapping[str, str]]
     """Config key of the number of layers -> prefix of a layer's number in the names of weights."""
     other_parts: ClassVar[tuple[str, ...]] = ()
