@@ -182,9 +182,8 @@ def write_model(
         "dropout": dropout, "attention_dropout": dropout, "activation_dropout": dropout,
         "encoder_layerdrop": dropout, "decoder_layerdrop": dropout, "scale_embedding": name != "bart",
         "pad_token_id": pad, "eos_token_id": end, "bos_token_id": tokenizer.bos_token_id,
-        "decoder_start_token_id": pad if name in ("marian", "pegasus") else end, "max_length": 12,
+        "decoder_start_token_id": pad if name in ("marian", "pegasus") else end,
         **({"forced_eos_token_id": end} if name not in ("m2m100", "nllb") else {}),
-        **({"bad_words_ids": [[pad]], "num_beams": 2} if name == "marian" else {}),
         **named, **keys,
     })  # fmt: skip
     model = (BartForSequenceClassification if head == "classification" else model_class)(config)
@@ -193,6 +192,9 @@ def write_model(
     if name == "nllb":  # its 200 languages would be most of the tokens
         with torch.no_grad():
             model.get_input_embeddings().weight[list(tokenizer.added_tokens_decoder)] *= 0.2
+    model.generation_config.max_length = 12
+    if name == "marian":
+        model.generation_config.update(bad_words_ids=[[pad]], num_beams=2)
     model.save_pretrained(folder)
     return model.eval()
 

@@ -95,7 +95,8 @@ def test_rows_of_a_translation_have_the_ids_of_transformers(kind: Kind, tmp_path
     assert examples.writing == {}  # a language's token is no text
 
 
-@pytest.mark.parametrize("kind", ["mbart", "m2m100", pytest.param("nllb", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mbart", "m2m100", "nllb"])
 def test_a_trained_translator_keeps_its_languages_here_and_in_transformers(kind: Kind, tmp_path: Path) -> None:
     write_model(tmp_path / "base", kind)
     data = tmp_path / "rows.jsonl"

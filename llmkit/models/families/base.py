@@ -261,11 +261,7 @@ class Family(ABC):
         raise ModelError(f"{self.article} {self.name} model has no masked-lm head.")
 
     def seq2seq_parts(self, model: Any) -> Seq2SeqParts:
-        """The parts of a model with the head `seq2seq-lm`.
-
-        Raises:
-            ModelError: the family has none.
-        """
+        """The parts of a model with the head `seq2seq-lm`; ModelError if the family has none."""
         raise ModelError(f"{self.article} {self.name} model has no seq2seq-lm head.")
 
     def target_language_keys(self, tokenizer: PreTrainedTokenizerFast, language: int) -> dict[str, int]:
