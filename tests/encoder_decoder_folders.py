@@ -192,7 +192,8 @@ def write_model(
     if name == "nllb":  # its 200 languages would be most of the tokens
         with torch.no_grad():
             model.get_input_embeddings().weight[list(tokenizer.added_tokens_decoder)] *= 0.2
-    model.generation_config.max_length = 12
+    if head == "seq2seq-lm":
+        model.generation_config.max_length = 12
     if name == "marian":
         model.generation_config.update(bad_words_ids=[[pad]], num_beams=2)
     model.save_pretrained(folder)
