@@ -28,7 +28,7 @@ def write_t5(folder: Path) -> None:
     from transformers import T5Config, T5ForConditionalGeneration
 
     torch.manual_seed(17)
-    _write_tokenizer(folder, [f"w{index}" for index in range(len(SPECIAL), VOCABULARY)])
+    write_words_tokenizer(folder, [f"w{index}" for index in range(len(SPECIAL), VOCABULARY)])
     model: Any = T5ForConditionalGeneration(T5Config(vocab_size=VOCABULARY, decoder_start_token_id=0))
     with torch.no_grad():
         _count_tokens(model)
@@ -43,13 +43,14 @@ def write_words_t5(folder: Path, words: Sequence[str]) -> None:
     from transformers import T5Config, T5ForConditionalGeneration
 
     torch.manual_seed(17)
-    _write_tokenizer(folder, words)
+    write_words_tokenizer(folder, words)
     sizes = {"d_model": 384, "d_kv": 32, "d_ff": 1536, "num_layers": 6, "num_heads": 12}
     config = T5Config(vocab_size=len(SPECIAL) + len(words), decoder_start_token_id=0, **sizes)
     T5ForConditionalGeneration(config).save_pretrained(folder)
 
 
-def _write_tokenizer(folder: Path, words: Sequence[str]) -> None:
+def write_words_tokenizer(folder: Path, words: Sequence[str]) -> None:
+    """The files of a tokenizer with one token per word."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 

@@ -1,12 +1,12 @@
 """Speed of summarizing a file of texts on a CPU with beam search, compared with transformers' generate().
 
-    python benchmarks/summarize_file.py
+    python benchmarks/summarize_file.py --family t5|bart|marian
 
 300 texts of uneven length (log-normal, half of them below 96 tokens) through a T5 of the size of t5-small with random
 weights, which ends its summaries at uneven lengths (see small_t5.py): 4 beams, at most 48 new tokens, fp32 on both
 sides. transformers gets the texts in the order of the file, 16 at a time, as its examples do. Text in, text out, in one
 process, without loading time. The sides run in turn in each round, so that a busy machine slows them equally; each
-round gives a ratio. All summaries must be equal.
+round gives a ratio. All summaries must be equal. BART and Marian have the size of OPUS-MT's models (see small_bart.py).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from small_bart import write_like_bart
 from small_t5 import VOCABULARY, write_t5
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
@@ -43,12 +44,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Summaries per second, compared with generate().")
     parser.add_argument("--texts", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--family", choices=["t5", "bart", "marian"], default="t5")
     arguments = parser.parse_args()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory() as folder:
-        write_t5(Path(folder))
+        write_t5(Path(folder)) if arguments.family == "t5" else write_like_bart(Path(folder), arguments.family)
         model = AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
         loaded = load_model(folder, head="seq2seq-lm")

@@ -66,7 +66,7 @@ def find_language(language: str, codes: Iterable[str], *, what: str, name: str) 
     plain = language.strip("_<> ").replace("-", "_").casefold()
     exact = [code for code in known if code.casefold() == plain]
     wanted = _primary(language)
-    matching = exact or [code for code in known if wanted is not None and code_of_model(code) == wanted]
+    matching = exact or [code for code in known if code_of_model(code) == wanted]
     if len(matching) == 1:
         return matching[0]
     if matching:
@@ -133,9 +133,10 @@ def _marking(tokenizer: Any, code: str) -> Any:
     return marking
 
 
-def _primary(language: str) -> str | None:
-    """`en` for `en`, `eng_Latn` and `English`; None for what is no language."""
+def _primary(language: str) -> str:
+    """`en` for `en`, `eng`, `eng_Latn` and `English`; what is no language unchanged."""
+    plain = language.strip("_<> ")
     try:
-        return language_code(language.strip("_<> "))
+        return language_code(plain)
     except ValueError:
-        return None
+        return code_of_model(plain)

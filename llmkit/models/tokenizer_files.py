@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,7 +30,7 @@ from llmkit.models.files import find_file, listed, read_file, read_json
 from llmkit.models.threads import is_of_tokenizers
 from llmkit.models.tokenizer_json import TOKENIZER, check_tokenizer_json, faulty_part
 from llmkit.models.tokenizers.byt5 import from_python
-from llmkit.models.tokenizers.sentencepiece_models import from_m2m100, from_marian
+from llmkit.models.tokenizers.sentencepiece_models import ConvertedTokenizer, from_m2m100, from_marian
 
 TOKENIZER_CONFIG, SPECIAL_TOKENS = "tokenizer_config.json", "special_tokens_map.json"
 _ADDED = "added_tokens.json"
@@ -101,7 +102,9 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
         selectors = {key: config[key] for key in ("model_type", "tokenizer_class") if key in config}
         (copy / "config.json").write_text(json.dumps(selectors), encoding="utf-8")
         try:
-            tokenizer = AutoTokenizer.from_pretrained(copy, local_files_only=True, trust_remote_code=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Marian's recommends a package that it does not use
+                tokenizer = AutoTokenizer.from_pretrained(copy, local_files_only=True, trust_remote_code=False)
         except BaseException as error:  # its parsers raise any exception type; the folder is the cause in every case
             if not (isinstance(error, Exception) or is_of_tokenizers(error)):
                 raise
@@ -171,6 +174,8 @@ def _check_sentencepiece(folder: Path, *, name: str) -> None:
 def _check_vocabulary(folder: Path, tokenizer: PreTrainedTokenizerFast, *, name: str) -> None:
     """Reject a tokenizer without its vocabulary: transformers makes one of special tokens alone, to which all text is unknown."""
     if find_file(folder, TOKENIZER, name=name) is not None or type(tokenizer) is TokenizersBackend:
+        return
+    if isinstance(tokenizer, ConvertedTokenizer):  # read from all of its files
         return
     needed = [file for file in type(tokenizer).vocab_files_names.values() if file != TOKENIZER]
     missing = [file for file in needed if find_file(folder, file, name=name) is None]

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import nn
@@ -28,7 +27,6 @@ from llmkit.models.adapters import (
 from llmkit.models.families import Family, Head, verb_of_class
 from llmkit.models.files import find_file, read_json
 from llmkit.models.fitting import Fitting, fit
-from llmkit.models.folder_values import Ids
 from llmkit.models.generation import options_not_read
 from llmkit.models.loaded import Adapter
 from llmkit.models.resolve import GENERATION_CONFIG, ResolvedModel
@@ -138,7 +136,6 @@ def put_generation_config(model: PreTrainedModel, resolved: ResolvedModel) -> No
     if content is None and resolved.base is not None:  # adapters made by peft have none
         content = read_json(resolved.base.folder, GENERATION_CONFIG, name=resolved.base.name)
     config = resolved.config if resolved.base is None else resolved.base.config
-    given = _with_default_ids(model, config)
     unread: list[str] = []
     replaced = [key for key in content or {} if callable(getattr(GenerationConfig, key, None))]
     try:
@@ -146,7 +143,7 @@ def put_generation_config(model: PreTrainedModel, resolved: ResolvedModel) -> No
             raise ValueError(f"the key {replaced[0]!r} would replace a part of transformers")
         with quiet_transformers():  # it warns about options that apply only in sampling
             if content is None:
-                model.generation_config = GenerationConfig.from_model_config(given)
+                model.generation_config = GenerationConfig.from_model_config(dict(config))
             else:
                 model.generation_config = GenerationConfig.from_dict(content)
         if content is not None:
@@ -158,14 +155,6 @@ def put_generation_config(model: PreTrainedModel, resolved: ResolvedModel) -> No
             "%s: not used, as in transformers, since there is a %s: %s of its config.json",
             *(resolved.name, GENERATION_CONFIG, ", ".join(unread)),
         )
-
-
-def _with_default_ids(model: PreTrainedModel, config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config with the token ids that its class adds, such as BART's end of text at the length limit."""
-    if not model.config.is_encoder_decoder:
-        return dict(config)
-    ids = {key: getattr(model.config, key, None) for key in Ids.model_fields}
-    return {**config, **{key: value for key, value in ids.items() if value is not None}}
 
 
 def has_weights(resolved: ResolvedModel, *, prefixes: tuple[str, ...]) -> bool:

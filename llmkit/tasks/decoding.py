@@ -55,6 +55,8 @@ class TextDecoder:
 
         self._tokenizer = loaded.tokenizer
         self._cleans_up = None if loaded.family.cleans_up_spaces else False
+        newline = loaded.family.newline
+        self._newline = re.compile(f" *{re.escape(newline)} *") if newline else None
         self._continues = loaded.family.continues_prompts
         written = written or writing_config(loaded)
         special = special_ids_of(loaded.tokenizer)
@@ -131,7 +133,7 @@ class TextDecoder:
         with locked_tokenizer(self._tokenizer):
             text = self._tokenizer.decode(text_ids, clean_up_tokenization_spaces=self._cleans_up)
         assert isinstance(text, str)  # a list only for a list of lists
-        return text
+        return text if self._newline is None else self._newline.sub("\n", text)
 
     def _parts_spaces(self, name: str) -> bool:
         """Whether decoding loses the space between a word and a special token."""

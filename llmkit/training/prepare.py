@@ -199,6 +199,9 @@ def _set_window(recipe: Recipe, loaded: LoadedModel) -> None:
         raise UsageError(
             f"the recipe asks for {recipe.window_tokens:,} tokens, but {loaded.name} has {positions:,} positions."
         )
+    targets, most = getattr(recipe, "max_target_tokens", None), loaded.most_new_tokens
+    if most is not None and targets is not None and targets > most:
+        raise UsageError(f"max_target_tokens: {targets:,}, but {loaded.name} writes {most:,} tokens at most.")
     loaded.tokenizer.model_max_length = recipe.window_tokens
 
 

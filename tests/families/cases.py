@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 import pytest
 from builders import LABELS, TaskName, recipe_of, task_of, tiny_model
 from decoder_folders import tiny_decoder
+from encoder_decoder_folders import KINDS, Kind, tiny_encoder_decoder
 
 from llmkit.models.families import Head
 from llmkit.models.loaded import LoadedModel
@@ -43,7 +44,7 @@ class Case:
     """A model type, and what is tested with it."""
 
     model_type: str
-    """Of config.json."""
+    """Of config.json, or the name of one of several kinds of it."""
     build: TinyModel
     uses: tuple[Use, ...]
     lora_targets: frozenset[str]
@@ -71,6 +72,12 @@ def _decoder(model_type: str, targets: Iterable[str] = ("q_proj", "v_proj"), *, 
     return Case(model_type, partial(tiny_decoder, model_type), DECODER_USES, frozenset(targets), quick)
 
 
+def _encoder_decoder(kind: Kind) -> Case:
+    uses: tuple[Use, ...] = ("summarization", "classification") if kind == "bart" else ("translation",)
+    quick: tuple[Use, ...] = uses if kind == "mbart-50" else ()
+    return Case(kind, partial(tiny_encoder_decoder, kind), uses, frozenset({"q_proj", "v_proj"}), quick)
+
+
 CASES = (
     _encoder("bert", ("query", "value")),
     _encoder("distilbert", ("q_lin", "v_lin"), quick=("classification", "question-answering", "masked-lm")),
@@ -91,6 +98,7 @@ CASES = (
     _decoder("gpt_neox", ("query_key_value",)),
     _decoder("opt"),
     Case("t5", partial(tiny_model, "t5"), ("summarization", "span-corruption", "classification"), frozenset("qv")),
+    *(_encoder_decoder(kind) for kind in KINDS),
 )
 
 Invariant = Literal["loss", "targets", "padding", "micro-batches", "resume", "batch", "saved", "adapter"]

@@ -144,6 +144,9 @@ class Family(ABC):
     cleans_up_spaces: ClassVar[bool] = True
     """Whether decoding may delete spaces before punctuation, if the tokenizer's config says so."""
 
+    newline: ClassVar[str] = ""
+    """How the family writes a new line, if not as one."""
+
     layers: ClassVar[Mapping[str, str]]
     """Config key of the number of layers -> prefix of a layer's number in the names of weights."""
     other_parts: ClassVar[tuple[str, ...]] = ()
@@ -278,11 +281,7 @@ class Family(ABC):
         raise ModelError(f"{self.article} {self.name} model has no generator.")
 
     def seq2seq_parts(self, model: Any) -> Seq2SeqParts:
-        """The parts of a model with the head `seq2seq-lm`.
-
-        Raises:
-            ModelError: the family has none.
-        """
+        """The parts of a model with the head `seq2seq-lm`; ModelError if the family has none."""
         raise ModelError(f"{self.article} {self.name} model has no seq2seq-lm head.")
 
     def target_language_keys(self, tokenizer: PreTrainedTokenizerFast, language: int) -> dict[str, int]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from llmkit.models.families.base import (
     SIZE_KEYS,
     Family,
+    Head,
     LearningRates,
     TokenizerAlgorithm,
     VocabularyHead,
@@ -17,7 +18,7 @@ from llmkit.models.families.seq2seq_parts import Attention, DecoderLayer, Map, S
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
     from llmkit.recipe.blocks import ScratchModel
 
@@ -50,6 +51,8 @@ class EncoderDecoder(Family):
     is_encoder_decoder = True
     norm_first: ClassVar[bool] = False
     """Whether a layer's norms are in front of its attentions and its feed-forward part, or behind them."""
+    fixed_positions: ClassVar[bool] = False
+    """Whether the table of positions has sines."""
     first_position: ClassVar[int] = 0
     """The row of the table of positions that belongs to the first token."""
 
@@ -78,6 +81,12 @@ class EncoderDecoder(Family):
             forced_eos_token_id=end,
         )
         return config
+
+    def prepare(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, head: Head) -> None:
+        """Positions that are sines are never trained; transformers (5.x) makes them trainable where they are not stored."""
+        if self.fixed_positions:
+            for stack in (model.get_encoder(), model.get_decoder()):
+                stack.embed_positions.requires_grad_(False)
 
     def default_prefix(self, config: PreTrainedConfig, prefix: str) -> str:
         """None: only T5 was pretrained with task prefixes."""

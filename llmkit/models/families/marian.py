@@ -20,6 +20,7 @@ class Marian(EncoderDecoder):
     model_types = ("marian",)
     heads = {"seq2seq-lm": "MarianMTModel"}
     config_class = "MarianConfig"
+    fixed_positions = True
 
     def check_config(self, config: PreTrainedConfig, *, name: str) -> None:
         if not config.share_encoder_decoder_embeddings:

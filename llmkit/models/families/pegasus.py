@@ -12,4 +12,6 @@ class Pegasus(EncoderDecoder):
     model_types = ("pegasus",)
     heads = {"seq2seq-lm": "PegasusForConditionalGeneration"}
     config_class = "PegasusConfig"
+    fixed_positions = True
+    newline = "<n>"
     norm_first = True

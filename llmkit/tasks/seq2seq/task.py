@@ -48,11 +48,7 @@ class Seq2SeqTask(BaseTask):
     def __init__(self, recipe: Seq2SeqRecipe, loaded: LoadedModel) -> None:
         self.recipe = recipe
         self.loaded = loaded
-        most = loaded.most_new_tokens
-        if most is not None and recipe.max_target_tokens > most:
-            raise UsageError(
-                f"max_target_tokens: {recipe.max_target_tokens:,}, but {loaded.name} writes {most:,} tokens at most."
-            )
+        self._max_target_tokens = min(recipe.max_target_tokens, loaded.most_new_tokens or recipe.max_target_tokens)
         self.prefix = self._default_prefix() if recipe.prefix is None else recipe.prefix
         self._target_tokenizer = self._set_languages()
         self.options = task_options(loaded, recipe.generation, default_limit=recipe.max_target_tokens)
@@ -67,7 +63,7 @@ class Seq2SeqTask(BaseTask):
         self._check_prefix()
         windowed = recipe.overflow == "window"
         sources = LengthCount(recipe.SOURCE, recipe.max_source_tokens, recipe.overflow)
-        targets = LengthCount(recipe.TARGET, recipe.max_target_tokens, "error" if windowed else recipe.overflow)
+        targets = LengthCount(recipe.TARGET, self._max_target_tokens, "error" if windowed else recipe.overflow)
         check = TargetCheck(self.loaded)
         unread, unwritten = (
             UnknownCount(tokenizer, recipe.SOURCE),
