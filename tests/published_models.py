@@ -25,6 +25,7 @@ ADDED, ADDED_SPECIAL = "old-stone", "<keep>"
 RECIPE_KEYS: Mapping[TaskName, Mapping[str, Any]] = {
     "classification": {"max_tokens": 24},
     "causal-lm": {"block_tokens": 16},
+    "denoising": {"block_tokens": 16},
     "instruction": {"max_tokens": 64},
     "masked-lm": {"block_tokens": 16},
     "multiple-choice": {"max_tokens": 32},

@@ -9,7 +9,7 @@ from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.classification.recipe import ClassificationRecipe
 from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
-from llmkit.tasks.pretraining.recipe import CausalLMRecipe, MaskedLMRecipe, SpanCorruptionRecipe
+from llmkit.tasks.pretraining.recipe import CausalLMRecipe, DenoisingRecipe, MaskedLMRecipe, SpanCorruptionRecipe
 from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
 from llmkit.tasks.seq2seq.summarization import SummarizationRecipe
 from llmkit.tasks.seq2seq.text_to_text import TextToTextRecipe
@@ -19,6 +19,7 @@ from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
 RECIPES: Mapping[str, type[TaskRecipe]] = {
     "classification": ClassificationRecipe,
     "causal-lm": CausalLMRecipe,
+    "denoising": DenoisingRecipe,
     "instruction": InstructionRecipe,
     "masked-lm": MaskedLMRecipe,
     "multiple-choice": MultipleChoiceRecipe,

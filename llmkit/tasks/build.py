@@ -11,6 +11,7 @@ from llmkit.tasks.classification.task import ClassificationTask
 from llmkit.tasks.instruction.task import InstructionTask
 from llmkit.tasks.multiple_choice.task import MultipleChoiceTask
 from llmkit.tasks.pretraining.causal_lm import CausalLMTask
+from llmkit.tasks.pretraining.denoising import DenoisingTask
 from llmkit.tasks.pretraining.masked_lm import MaskedLMTask
 from llmkit.tasks.pretraining.span_corruption import SpanCorruptionTask
 from llmkit.tasks.question_answering.task import QuestionAnsweringTask
@@ -20,6 +21,7 @@ from llmkit.tasks.token_classification.task import TokenClassificationTask
 TASKS: Mapping[str, Callable[[Any, LoadedModel], Task]] = {
     "classification": ClassificationTask,
     "causal-lm": CausalLMTask,
+    "denoising": DenoisingTask,
     "instruction": InstructionTask,
     "masked-lm": MaskedLMTask,
     "multiple-choice": MultipleChoiceTask,

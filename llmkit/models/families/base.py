@@ -158,6 +158,10 @@ class Family(ABC):
     is_encoder_decoder: ClassVar[bool] = False
     decoder_layers: ClassVar[str] = ""
     """Of an encoder-decoder: config key of the number of the decoder's layers, one of `layers`."""
+    pads_before_positions: ClassVar[bool] = False
+    """Whether positions are counted from the id of padding in config.json, which must be the tokenizer's."""
+    objectives: ClassVar[tuple[str, ...]] = ()
+    """Tasks of pretraining that need special tokens or parts of this family."""
     continues_prompts: ClassVar[bool] = False
     """Whether its output continues the prompt instead of answering it."""
     is_of_transformers: ClassVar[bool] = True
