@@ -474,7 +474,9 @@ def without_key_biases(task: Task) -> Task:
         "multiple-choice": ("classifier.bias",),
     }
     for name, weight in task.loaded.model.named_parameters():
-        if name.endswith(("key.bias", "k_lin.bias", "k_proj.bias", "attn.k.bias", "c_attn.bias", *shifts.get(task.recipe.task, ()))):
+        if name.endswith(
+            ("key.bias", "k_lin.bias", "k_proj.bias", "attn.k.bias", "c_attn.bias", *shifts.get(task.recipe.task, ()))
+        ):
             weight.requires_grad_(False)
     return task
 

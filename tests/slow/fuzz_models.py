@@ -32,11 +32,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import torch
 from adapted import adapted, disturbed, saved
 from builders import tiny_model
+from decoder_folders import DecoderType, decoder_folder
 from model_damage import damage, read_header
 from published_models import published_folder
 from sentence_folders import add_dense, sentence_folder
 
 import llmkit
+import llmkit.inference.engines.transformers  # now, so that the first model is not too slow
 from llmkit.errors import LlmkitError
 from llmkit.models.families import Head
 
@@ -94,6 +96,14 @@ def bases(home: Path) -> Iterator[Base]:
     yield Base("gpt2", home / "gpt2", generate)
     saved(tiny_model("gpt2", head="classification"), home / "gpt2-classifier")
     yield Base("gpt2-classifier", home / "gpt2-classifier", classify)
+    kinds: tuple[DecoderType, ...] = ("gpt_neo", "gpt_neox", "opt", "llama", "qwen2", "qwen3", "mistral")
+    for kind in kinds:
+        decoder_folder(home / kind, kind)
+        yield Base(kind, home / kind, generate)
+    saved(tiny_model("bart"), home / "bart")
+    yield Base("bart", home / "bart", generate)
+    saved(tiny_model("bart", head="classification"), home / "bart-classifier")
+    yield Base("bart-classifier", home / "bart-classifier", classify)
     saved(tiny_model("t5"), home / "t5")
     yield Base("t5", home / "t5", generate)
     saved(tiny_model("t5", head="classification"), home / "t5-classifier")

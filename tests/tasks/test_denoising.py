@@ -168,6 +168,11 @@ def test_a_tokenizer_without_a_mask_is_refused() -> None:
         task_of("denoising", loaded=other)
 
 
+def test_a_model_of_another_family_is_refused() -> None:
+    with pytest.raises(ModelError, match=facts("tiny-t5", "bart", "not t5")):
+        task_of("denoising", loaded=tiny_model("t5"))
+
+
 def test_a_block_longer_than_the_window_is_refused() -> None:
     with pytest.raises(UsageError, match=facts("block_tokens", "100", "64")):
         task_of("denoising", block_tokens=100).encode(rows())

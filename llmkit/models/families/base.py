@@ -273,6 +273,10 @@ class Family(ABC):
         """Generation options that make a multilingual model write a language, given the id of its token."""
         return {"forced_bos_token_id": language}
 
+    def layer_repeats(self, config: PreTrainedConfig) -> int:
+        """How often each stored layer of the encoder, or of the only stack, is computed: once, unless layers share weights."""
+        return 1
+
     def layers_of(self, head: Head) -> Mapping[str, str]:
         """`layers` of the class for a head, which may lack a stack."""
         return self.layers

@@ -34,6 +34,9 @@ from llmkit.tasks.sentences import ends_sentence
 
 class DenoisingTask(BaseTask):
     def __init__(self, recipe: DenoisingRecipe, loaded: LoadedModel) -> None:
+        if loaded.family.name not in recipe.FAMILIES:
+            fitting = ", ".join(recipe.FAMILIES)
+            raise ModelError(f"{loaded.name}: denoising works with {fitting}, not {loaded.family.name}.")
         if loaded.tokenizer.mask_token_id is None:
             raise ModelError(f"{loaded.name}: its tokenizer has no mask token, which denoising needs.")
         self.recipe = recipe
