@@ -19,12 +19,12 @@ from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
 RECIPES: Mapping[str, type[TaskRecipe]] = {
     "classification": ClassificationRecipe,
     "causal-lm": CausalLMRecipe,
-    "denoising": DenoisingRecipe,
     "instruction": InstructionRecipe,
     "masked-lm": MaskedLMRecipe,
     "multiple-choice": MultipleChoiceRecipe,
     "question-answering": QuestionAnsweringRecipe,
     "span-corruption": SpanCorruptionRecipe,
+    "denoising": DenoisingRecipe,
     "summarization": SummarizationRecipe,
     "token-classification": TokenClassificationRecipe,
     "translation": TranslationRecipe,

@@ -21,12 +21,12 @@ from llmkit.tasks.token_classification.task import TokenClassificationTask
 TASKS: Mapping[str, Callable[[Any, LoadedModel], Task]] = {
     "classification": ClassificationTask,
     "causal-lm": CausalLMTask,
-    "denoising": DenoisingTask,
     "instruction": InstructionTask,
     "masked-lm": MaskedLMTask,
     "multiple-choice": MultipleChoiceTask,
     "question-answering": QuestionAnsweringTask,
     "span-corruption": SpanCorruptionTask,
+    "denoising": DenoisingTask,
     "summarization": Seq2SeqTask,
     "token-classification": TokenClassificationTask,
     "translation": Seq2SeqTask,
