@@ -19,6 +19,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 from transformers import (
+    BartConfig,
     BertConfig,
     BertForMaskedLM,
     BertForQuestionAnswering,
@@ -51,6 +52,7 @@ from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
 from llmkit.tasks.pretraining.recipe import (
     CausalLMRecipe,
+    DenoisingRecipe,
     MaskedLMRecipe,
     ReplacedTokenRecipe,
     SpanCorruptionRecipe,
@@ -68,6 +70,7 @@ from llmkit.training.schedule import Plan
 TaskName = Literal[
     "classification",
     "causal-lm",
+    "denoising",
     "instruction",
     "masked-lm",
     "multiple-choice",
@@ -82,6 +85,7 @@ TaskName = Literal[
 TASK_NAMES: tuple[TaskName, ...] = (
     "classification",
     "causal-lm",
+    "denoising",
     "instruction",
     "masked-lm",
     "multiple-choice",
@@ -98,6 +102,7 @@ ONE_OF_EACH_FAMILY: tuple[TaskName, ...] = ("classification", "causal-lm", "summ
 FAMILY_OF: Mapping[TaskName, str] = {
     "classification": "bert",
     "causal-lm": "gpt2",
+    "denoising": "bart",
     "instruction": "gpt2",
     "masked-lm": "bert",
     "multiple-choice": "bert",
@@ -330,6 +335,30 @@ def tiny_model(
                     label2id={label: index for index, label in enumerate(LABELS)},
                 )
             )
+        case "bart":
+            model = FAMILIES[family].model_class(head or "seq2seq-lm")(
+                BartConfig(
+                    vocab_size=len(tokenizer),
+                    d_model=width,
+                    encoder_layers=layers,
+                    decoder_layers=layers,
+                    encoder_attention_heads=2,
+                    decoder_attention_heads=2,
+                    encoder_ffn_dim=2 * width,
+                    decoder_ffn_dim=2 * width,
+                    max_position_embeddings=64,
+                    dropout=dropout,
+                    activation_dropout=dropout,
+                    attention_dropout=dropout,
+                    init_std=0.2,
+                    pad_token_id=tokenizer.pad_token_id,
+                    bos_token_id=tokenizer.bos_token_id,
+                    eos_token_id=tokenizer.eos_token_id,
+                    decoder_start_token_id=tokenizer.eos_token_id,
+                    forced_eos_token_id=tokenizer.eos_token_id,
+                    **named,
+                )
+            )
         case "t5":
             model = (T5ForTokenClassification if head == "classification" else T5ForConditionalGeneration)(
                 T5Config(
@@ -407,6 +436,8 @@ def recipe_of(name: TaskName, **keys: Any) -> Any:
             return CausalLMRecipe(**common, **{"block_tokens": 12, **keys})
         case "instruction":
             return InstructionRecipe(**common, **keys)
+        case "denoising":
+            return DenoisingRecipe(**common, **{"block_tokens": 24, **keys})
         case "masked-lm":
             return MaskedLMRecipe(**common, **{"block_tokens": 12, **keys})
         case "multiple-choice":
@@ -454,7 +485,9 @@ def without_key_biases(task: Task) -> Task:
         "multiple-choice": ("classifier.bias",),
     }
     for name, weight in task.loaded.model.named_parameters():
-        if name.endswith(("key.bias", "k_lin.bias", "attn.k.bias", "c_attn.bias", *shifts.get(task.recipe.task, ()))):
+        if name.endswith(
+            ("key.bias", "k_lin.bias", "k_proj.bias", "attn.k.bias", "c_attn.bias", *shifts.get(task.recipe.task, ()))
+        ):
             weight.requires_grad_(False)
     return task
 

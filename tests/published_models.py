@@ -16,8 +16,9 @@ from builders import TaskName, tiny_model, tokenizer_of
 from tokenizers import AddedToken, Tokenizer
 
 from llmkit.models.families import Head
+from llmkit.models.families.encoder import ROBERTA_TOKENS
 
-PublishedFamily = Literal["bert", "distilbert", "gpt2", "t5"]
+PublishedFamily = Literal["bart", "bert", "distilbert", "gpt2", "t5"]
 TRUNCATED_AT = 8
 """What `tokenizer.json` truncates and pads every text to, unless told otherwise: shorter than most sentences."""
 ADDED, ADDED_SPECIAL = "old-stone", "<keep>"
@@ -25,6 +26,7 @@ ADDED, ADDED_SPECIAL = "old-stone", "<keep>"
 RECIPE_KEYS: Mapping[TaskName, Mapping[str, Any]] = {
     "classification": {"max_tokens": 24},
     "causal-lm": {"block_tokens": 16},
+    "denoising": {"block_tokens": 16},
     "instruction": {"max_tokens": 64},
     "masked-lm": {"block_tokens": 16},
     "multiple-choice": {"max_tokens": 32},
@@ -41,7 +43,13 @@ RECIPE_KEYS: Mapping[TaskName, Mapping[str, Any]] = {
     },
 }
 """What a recipe for such a model and rows like `builders.rows` needs besides them."""
-_CLASS = {"bert": "BertTokenizer", "distilbert": "DistilBertTokenizer", "gpt2": "GPT2Tokenizer", "t5": "T5Tokenizer"}
+_CLASS = {
+    "bart": "BartTokenizer",
+    "bert": "BertTokenizer",
+    "distilbert": "DistilBertTokenizer",
+    "gpt2": "GPT2Tokenizer",
+    "t5": "T5Tokenizer",
+}
 _BERT_TOKENS = {
     "unk_token": "[UNK]",
     "sep_token": "[SEP]",
@@ -50,6 +58,7 @@ _BERT_TOKENS = {
     "mask_token": "[MASK]",
 }
 _SPECIAL: Mapping[PublishedFamily, Mapping[str, str]] = {
+    "bart": ROBERTA_TOKENS,
     "distilbert": _BERT_TOKENS,
     "bert": _BERT_TOKENS,
     "gpt2": {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"},
@@ -112,7 +121,7 @@ def _write_tokenizer(folder: Path, family: PublishedFamily, *, chat_template: st
     if family in ("bert", "distilbert"):
         ordered = sorted(model["vocab"], key=model["vocab"].get)
         (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in ordered), encoding="utf-8")
-    elif family == "gpt2":
+    elif family in ("bart", "gpt2"):
         _write_json(folder / "vocab.json", model["vocab"])
         merges = "".join(" ".join(pair) + "\n" for pair in model["merges"])
         (folder / "merges.txt").write_text("#version: 0.2\n" + merges, encoding="utf-8")

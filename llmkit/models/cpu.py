@@ -17,6 +17,8 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from llmkit.models.families import family_of
+
 _NAME = "llmkit-cpu"
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
@@ -66,7 +68,8 @@ def speed_up_on_cpu(model: PreTrainedModel) -> None:
     _keep_freed_memory()
     AttentionInterface.register(_NAME, _attention)
     AttentionMaskInterface.register(_NAME, sdpa_mask)
-    model.set_attn_implementation(_NAME)
+    if family_of(model.config.model_type, name="the model").attention_kernels[:1] == ("sdpa",):
+        model.set_attn_implementation(_NAME)
 
 
 def _keep_freed_memory() -> None:

@@ -22,6 +22,12 @@ def check_tokenizer(loaded: LoadedModel) -> None:
             f"{loaded.name}: the tokenizer has no {missing[0]} token, which {loaded.family.name} models need. "
             "Use a tokenizer of the same family."
         )
+    config_pad, tokenizer_pad = loaded.model.config.pad_token_id, loaded.tokenizer.pad_token_id
+    if loaded.family.pads_before_positions and config_pad != tokenizer_pad:
+        raise ModelError(
+            f"{loaded.name}: config.json has pad_token_id: {config_pad}, behind which its positions begin, and its tokenizer "
+            f"pads with {tokenizer_pad} ({loaded.tokenizer.pad_token}). Both must be the same."
+        )
     rows = loaded.model.get_input_embeddings().weight.shape[0]
     largest = max(*loaded.tokenizer.get_vocab().values(), *_ids_of_probes(loaded))
     if largest >= rows:

@@ -11,6 +11,7 @@ from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
 from llmkit.tasks.pretraining.recipe import (
     CausalLMRecipe,
+    DenoisingRecipe,
     MaskedLMRecipe,
     ReplacedTokenRecipe,
     SpanCorruptionRecipe,
@@ -30,6 +31,7 @@ RECIPES: Mapping[str, type[TaskRecipe]] = {
     "question-answering": QuestionAnsweringRecipe,
     "replaced-token-detection": ReplacedTokenRecipe,
     "span-corruption": SpanCorruptionRecipe,
+    "denoising": DenoisingRecipe,
     "summarization": SummarizationRecipe,
     "token-classification": TokenClassificationRecipe,
     "translation": TranslationRecipe,

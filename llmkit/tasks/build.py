@@ -11,6 +11,7 @@ from llmkit.tasks.classification.task import ClassificationTask
 from llmkit.tasks.instruction.task import InstructionTask
 from llmkit.tasks.multiple_choice.task import MultipleChoiceTask
 from llmkit.tasks.pretraining.causal_lm import CausalLMTask
+from llmkit.tasks.pretraining.denoising import DenoisingTask
 from llmkit.tasks.pretraining.masked_lm import MaskedLMTask
 from llmkit.tasks.pretraining.replaced_tokens import ReplacedTokenTask
 from llmkit.tasks.pretraining.span_corruption import SpanCorruptionTask
@@ -27,6 +28,7 @@ TASKS: Mapping[str, Callable[[Any, LoadedModel], Task]] = {
     "question-answering": QuestionAnsweringTask,
     "replaced-token-detection": ReplacedTokenTask,
     "span-corruption": SpanCorruptionTask,
+    "denoising": DenoisingTask,
     "summarization": Seq2SeqTask,
     "token-classification": TokenClassificationTask,
     "translation": Seq2SeqTask,

@@ -23,6 +23,8 @@ _LOOKUP_TABLES = re.compile(
 """Lookup tables: no matrix product."""
 _CROSS = re.compile(r"\.EncDecAttention\.[kv]\.|\.encoder_attn\.[kv]_proj\.")
 """Keys and values of cross-attention: products with source tokens, not with target tokens."""
+_PROJECTION = re.compile(r"\.(embedding_hidden_mapping_in|embeddings_project)\.")
+"""From narrow embeddings to the width of the layers, in front of the first one."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,13 @@ def matrix_sizes(shapes: Mapping[str, Sequence[int]], *, config: PretrainedConfi
         if len(shape) != 2 or _LOOKUP_TABLES.search(name) or name.startswith(family.vocabulary):
             continue
         elements = shape[0] * shape[1]
-        if layer["num_hidden_layers"].match(name) or _CROSS.search(name):
+        decoder = layer.get(family.decoder_layers)
+        if _CROSS.search(name) or _PROJECTION.search(name):
             source += elements
-        elif family.decoder_layers and layer[family.decoder_layers].match(name):
+        elif decoder is not None and decoder.match(name):
             target += elements
+        elif any(pattern.match(name) for pattern in layer.values()):
+            source += elements * family.layer_repeats(config)
         else:
             head += elements
     has_vocabulary = not any(

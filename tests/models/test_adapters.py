@@ -89,7 +89,12 @@ def test_a_new_adapter_changes_nothing_and_leaves_only_itself_and_heads_to_train
         {"classifier.weight", "classifier.bias"} if name == "classification" else set()
     )
     short = {one.split(".lora_")[0].rpartition(".")[2] for one in trained if ".lora_" in one}
-    assert short == {"bert": {"query", "value"}, "gpt2": {"c_attn"}, "t5": {"q", "v"}}[FAMILY_OF[name]]
+    assert (
+        short
+        == {"bert": {"query", "value"}, "gpt2": {"c_attn"}, "t5": {"q", "v"}, "bart": {"q_proj", "v_proj"}}[
+            FAMILY_OF[name]
+        ]
+    )
 
 
 def test_merging_gives_the_weights_that_are_written_down_in_the_paper(tmp_path: Path) -> None:

@@ -19,11 +19,14 @@ from llmkit.models.families import Head
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import load_model
 
+ENCODERS = ("distilbert", "roberta", "electra", "albert", "deberta", "mpnet", "modernbert")
+WITH_POSITIONS = ("distilbert", "roberta", "electra", "albert", "mpnet")
 HEADS: Mapping[str, Head] = {
     "bert": "classification",
     "gpt2": "causal-lm",
     "lstm": "classification",
     "t5": "seq2seq-lm",
+    **dict.fromkeys(ENCODERS, "classification"),
 }
 Change = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
@@ -87,6 +90,23 @@ SIZES: list[tuple[str, str, Any, str]] = [
     ("lstm", "hidden_size", 10**7, "classifier|lstm"),
     ("lstm", "embedding_size", 10**7, "embeddings"),
     ("lstm", "num_labels", 10**9, "num_labels"),
+    *((family, "num_hidden_layers", 900, "num_hidden_layers") for family in ("roberta", "electra", "mpnet", "deberta")),
+    *((family, "num_hidden_layers", 50_000, "num_hidden_layers") for family in ("roberta", "albert", "modernbert")),
+    ("distilbert", "n_layers", 900, "num_hidden_layers"),
+    ("albert", "num_hidden_groups", 900, "num_hidden_groups"),
+    ("albert", "inner_group_num", 100_000, "inner_group_num"),
+    ("albert", "inner_group_num", 2, "inner_group_num"),
+    *((family, "num_attention_heads", 3, "heads|attention") for family in ENCODERS if family != "distilbert"),
+    ("distilbert", "n_heads", 3, "heads"),
+    *((family, "vocab_size", 10_000_000, "embeddings") for family in ENCODERS),
+    *((family, "max_position_embeddings", 10**9, "position_embeddings") for family in WITH_POSITIONS),
+    *((family, "intermediate_size", 10**8, "weight") for family in ENCODERS if family != "distilbert"),
+    ("distilbert", "hidden_dim", 10**8, "lin"),
+    *((family, "hidden_size", 1_000_000, "weight") for family in ENCODERS if family != "distilbert"),
+    ("electra", "embedding_size", 10**7, "embeddings"),
+    ("albert", "embedding_size", 10**7, "embeddings"),
+    *((family, "pad_token_id", 2, "pad_token_id") for family in ("roberta", "mpnet")),
+    *((family, "num_labels", 7, "classifier") for family in ENCODERS),
 ]
 
 

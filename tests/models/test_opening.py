@@ -24,7 +24,7 @@ from llmkit.models.loading import create_model, load_model
 from llmkit.models.resolve import find_model
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 
-HEADS: dict[str, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm"}
+HEADS: dict[str, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm", "bart": "seq2seq-lm"}
 
 
 def saved(folder: Path, loaded: LoadedModel | None = None) -> Path:

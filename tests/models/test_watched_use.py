@@ -12,6 +12,7 @@ import pytest
 import torch
 from adapted import adapted, disturbed, saved
 from builders import rows, tiny_model
+from decoder_folders import DecoderType, decoder_folder
 from published_models import published_folder
 from sentence_folders import sentence_folder
 from tiny_recipes import environment
@@ -51,6 +52,8 @@ for arguments in json.load(sys.stdin):
     results.append([" ".join(arguments), code, sorted(set(seen))])
 print(json.dumps(results))
 """
+ENCODERS = ("distilbert", "roberta", "electra", "albert", "deberta", "mpnet", "modernbert")
+DECODERS: tuple[DecoderType, ...] = ("gpt_neo", "gpt_neox", "opt", "llama", "qwen3")
 TEXT = "the red cat under a tree"
 CACHES = ("HF_HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR", "LLMKIT_CACHE")
 
@@ -62,7 +65,11 @@ def _models(home: Path) -> list[list[str]]:
     saved(tiny_model("bert", head="question-answering"), home / "qa")
     saved(tiny_model("bert", head="token-classification"), home / "tagger")
     saved(tiny_model("lstm"), home / "lstm")
-    saved(tiny_model("distilbert"), home / "distilbert")
+    for family in ENCODERS:
+        saved(tiny_model(family), home / family)
+    saved(tiny_model("bart"), home / "bart")
+    for kind in DECODERS:
+        decoder_folder(home / kind, kind)
     published_folder(home / "gpt2", "gpt2", chat_template="{{ messages[0].content }}{{ eos_token }}")
     published_folder(home / "t5", "t5")
     sentence_folder(home / "sentence")
@@ -72,11 +79,18 @@ def _models(home: Path) -> list[list[str]]:
             torch.save({"x": torch.ones(1)}, folder / file)
         (folder / "README.md").symlink_to(home / "outside" / "secret.md")
         (folder / "loop").symlink_to(home / "outside")
-    uses = {"bert": "classify", "distilbert": "classify", "lstm": "classify", "adapter": "classify", "tagger": "tag"}
-    uses |= {"t5": "summarize", "sentence": "embed"}
+    uses = dict.fromkeys(ENCODERS, "classify") | {
+        "bert": "classify",
+        "lstm": "classify",
+        "adapter": "classify",
+        "tagger": "tag",
+    }
+    uses |= {"t5": "summarize", "bart": "summarize", "sentence": "embed"}
     commands = [[verb, "--model", str(home / name), TEXT] for name, verb in uses.items()]
     commands.append(["fill", "--model", str(home / "mlm"), "the [MASK] cat"])
-    commands.append(["generate", "--model", str(home / "gpt2"), "--prompt", TEXT, "--max-new-tokens", "3"])
+    for name in ("gpt2", *DECODERS):
+        commands.append(["generate", "--model", str(home / name), "--prompt", TEXT, "--max-new-tokens", "3"])
+    commands += [["models", str(home / name)] for name in (*uses, *DECODERS)]
     commands.append(["answer", "--model", str(home / "qa"), "--question", "the cat", TEXT])
     commands.append(["merge", str(home / "adapter"), "--output", str(home / "work" / "merged")])
     return commands
@@ -92,14 +106,18 @@ def _trainings(home: Path) -> list[list[str]]:
     lengths = {"max_source_tokens": 32, "max_target_tokens": 16}
     recipes = {
         name: {**common, "task": "classification", "model": str(home / name), "max_tokens": 24}
-        for name in ("bert", "distilbert", "lstm")
+        for name in ("bert", "lstm", *ENCODERS)
+    }
+    recipes["bart"] = {**common, "task": "denoising", "model": str(home / "bart"), "block_tokens": 16}
+    recipes |= {
+        name: {**common, "task": "causal-lm", "model": str(home / name), "block_tokens": 16} for name in DECODERS
     }
     recipes["t5"] = {**common, "task": "summarization", "model": str(home / "t5"), **lengths}
     recipes["gpt2"] = {**common, "task": "causal-lm", "model": str(home / "gpt2"), "block_tokens": 16}
     commands = []
     for name, recipe in recipes.items():
         (work / f"{name}.yaml").write_text(json.dumps(recipe))
-        verb = "pretrain" if name == "gpt2" else "finetune"
+        verb = "pretrain" if "block_tokens" in recipe else "finetune"
         commands.append([verb, str(work / f"{name}.yaml"), "--run", str(work / "runs" / name)])
         commands.append(["evaluate", "--model", str(work / "runs" / name)])
     return commands

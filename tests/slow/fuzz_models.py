@@ -32,11 +32,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import torch
 from adapted import adapted, disturbed, saved
 from builders import tiny_model
+from decoder_folders import DecoderType, decoder_folder
 from model_damage import damage, read_header
 from published_models import published_folder
 from sentence_folders import add_dense, sentence_folder
 
 import llmkit
+import llmkit.inference.engines.transformers  # now, so that the first model is not too slow
 from llmkit.errors import LlmkitError
 from llmkit.models.families import Head
 
@@ -69,7 +71,8 @@ def bases(home: Path) -> Iterator[Base]:
         return [str(result) for result in model.tag(TEXTS)]
 
     def fill(model: llmkit.Model) -> object:
-        return [str(result) for result in model.fill([f"the [MASK] {text}" for text in TEXTS])]
+        mask = model.loaded.tokenizer.mask_token
+        return [str(result) for result in model.fill([f"the {mask} {text}" for text in TEXTS])]
 
     def answer(model: llmkit.Model) -> object:
         return [str(result) for result in model.answer_many([("the red cat", text) for text in TEXTS])]
@@ -86,12 +89,21 @@ def bases(home: Path) -> Iterator[Base]:
         ("question-answering", answer),
     )
     for head, use in heads:
-        saved(tiny_model("bert", head=head), home / head)
-        yield Base(head, home / head, use)
+        for family in ("bert", "roberta", "electra", "albert", "deberta", "mpnet", "modernbert"):
+            saved(tiny_model(family, head=head), home / f"{family}-{head}")
+            yield Base(f"{family}-{head}", home / f"{family}-{head}", use)
     saved(tiny_model("gpt2", layers=2), home / "gpt2")
     yield Base("gpt2", home / "gpt2", generate)
     saved(tiny_model("gpt2", head="classification"), home / "gpt2-classifier")
     yield Base("gpt2-classifier", home / "gpt2-classifier", classify)
+    kinds: tuple[DecoderType, ...] = ("gpt_neo", "gpt_neox", "opt", "llama", "qwen2", "qwen3", "mistral")
+    for kind in kinds:
+        decoder_folder(home / kind, kind)
+        yield Base(kind, home / kind, generate)
+    saved(tiny_model("bart"), home / "bart")
+    yield Base("bart", home / "bart", generate)
+    saved(tiny_model("bart", head="classification"), home / "bart-classifier")
+    yield Base("bart-classifier", home / "bart-classifier", classify)
     saved(tiny_model("t5"), home / "t5")
     yield Base("t5", home / "t5", generate)
     saved(tiny_model("t5", head="classification"), home / "t5-classifier")
@@ -154,6 +166,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--only", default="", help="bases whose names contain this, such as roberta")
     parser.add_argument("--messages", action="store_true", help="print each case with its message")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -164,7 +177,7 @@ def main() -> int:
     changed: defaultdict[str, list[str]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="llmkit-fuzz-") as temporary:
         home = Path(temporary)
-        every = [(base, outcome(base, base.folder)) for base in bases(home)]
+        every = [(base, outcome(base, base.folder)) for base in bases(home) if arguments.only in base.name]
         assert not (unusable := [(base.name, came) for base, came in every if came[0] != "ok"]), unusable
         resource.setrlimit(resource.RLIMIT_AS, (_size() + MEMORY_BYTES, resource.RLIM_INFINITY))
         for number in range(arguments.first, arguments.first + arguments.count):

@@ -17,7 +17,7 @@ from llmkit.data.token_store import Blocks
 from llmkit.errors import DivergedError
 from llmkit.tasks.base import Task
 
-CORPUS = ("causal-lm", "masked-lm", "replaced-token-detection", "span-corruption")
+CORPUS = ("causal-lm", "denoising", "masked-lm", "replaced-token-detection", "span-corruption")
 
 
 def poison(task: Task, example: int) -> None:

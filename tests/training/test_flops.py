@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
+    AlbertConfig,
+    AlbertForSequenceClassification,
     BertConfig,
     BertForMaskedLM,
     BertForSequenceClassification,
@@ -55,6 +57,8 @@ def small(kind: str) -> Any:
             return BertForSequenceClassification._from_config(BertConfig(**BERT), **eager)
         case "bert, masked":
             return BertForMaskedLM._from_config(BertConfig(**BERT), **eager)
+        case "albert, classes":  # 3 layers, computed with the weights of one
+            return AlbertForSequenceClassification._from_config(AlbertConfig(**BERT, embedding_size=16), **eager)
         case "t5":
             return T5ForConditionalGeneration._from_config(T5Config(**T5), **eager)
         case "mt5":
@@ -87,6 +91,7 @@ def counted(model: Any, **inputs: torch.Tensor) -> int:
         ("bert, masked", SOURCE),
         ("bert, masked, untied", SOURCE),
         ("bert, classes", 1),
+        ("albert, classes", 1),
     ],
 )
 def test_one_stack_needs_exactly_what_torch_counts(kind: str, targets: int) -> None:

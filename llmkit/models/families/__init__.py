@@ -49,6 +49,7 @@ __all__ = [
     "Family",
     "Head",
     "VocabularyHead",
+    "families_for",
     "families_with",
     "family_of",
     "verb_of_class",
@@ -84,6 +85,11 @@ FAMILIES: Mapping[str, Family] = {
 def families_with(head: Head) -> tuple[str, ...]:
     """Names of the families that have a head."""
     return tuple(family.name for family in FAMILIES.values() if head in family.heads)
+
+
+def families_for(objective: str) -> tuple[str, ...]:
+    """Names of the families that are pretrained with a task."""
+    return tuple(family.name for family in FAMILIES.values() if objective in family.objectives)
 
 
 def verb_of_class(name: str) -> HeadVerb | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.models.families.base import Family, VocabularyHead
 from llmkit.models.families.encoder import SegmentEncoder, heads_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 class Albert(SegmentEncoder):
@@ -14,10 +17,17 @@ class Albert(SegmentEncoder):
     model_types = ("albert",)
     heads = heads_of("Albert")
     sizes = {}
-    layers = {"num_hidden_groups": "encoder.albert_layer_groups."}
+    layers = {
+        "num_hidden_groups": "encoder.albert_layer_groups.",
+        "inner_group_num": "encoder.albert_layer_groups.0.albert_layers.",
+    }
     other_parts = ("classifier", "pooler", "predictions", "qa_outputs", "sop_classifier")
     new_weights = (*Family.new_weights, "albert.pooler.", "predictions.")
     vocabulary = "predictions.decoder."
+
+    def layer_repeats(self, config: PreTrainedConfig) -> int:
+        repeats: int = config.num_hidden_layers // config.num_hidden_groups
+        return repeats
 
     def masked_lm_head(self, model: Any) -> VocabularyHead:
         head = model.predictions

@@ -27,6 +27,7 @@ class Bart(EncoderDecoder):
     tokenizer = "bpe"
     special_tokens = ROBERTA_TOKENS
     model_input_names = ("input_ids", "attention_mask")
+    objectives = ("denoising",)
     separators = 2
     cleans_up_spaces = False  # byte-level BPE restores the text
     first_position = 2

@@ -170,6 +170,10 @@ class Family(ABC):
     is_encoder_decoder: ClassVar[bool] = False
     decoder_layers: ClassVar[str] = ""
     """Of an encoder-decoder: config key of the number of the decoder's layers, one of `layers`."""
+    pads_before_positions: ClassVar[bool] = False
+    """Whether positions are counted from the id of padding in config.json, which must be the tokenizer's."""
+    objectives: ClassVar[tuple[str, ...]] = ()
+    """Tasks of pretraining that need special tokens or parts of this family."""
     continues_prompts: ClassVar[bool] = False
     """Whether its output continues the prompt instead of answering it."""
     is_of_transformers: ClassVar[bool] = True
@@ -287,6 +291,10 @@ class Family(ABC):
     def target_language_keys(self, tokenizer: PreTrainedTokenizerFast, language: int) -> dict[str, int]:
         """Generation options that make a multilingual model write a language, given the id of its token."""
         return {"forced_bos_token_id": language}
+
+    def layer_repeats(self, config: PreTrainedConfig) -> int:
+        """How often each stored layer of the encoder, or of the only stack, is computed: once, unless layers share weights."""
+        return 1
 
     def layers_of(self, head: Head) -> Mapping[str, str]:
         """`layers` of the class for a head, which may lack a stack."""

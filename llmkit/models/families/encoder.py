@@ -120,6 +120,7 @@ class RobertaPositions(Encoder):
     """Positions begin behind that of padding, so that 514 of them are 512 tokens; a pair has two separators."""
 
     special_tokens = ROBERTA_TOKENS
+    pads_before_positions = True
     separators = 2
     other_parts = ("classifier", "lm_head", "pooler", "qa_outputs")
     new_weights = (*Family.new_weights, "lm_head.")

@@ -56,6 +56,7 @@ class T5(Family):
     layers = {"num_hidden_layers": "encoder.block.", "num_decoder_layers": "decoder.block."}
     other_parts = ("classification_head", "classifier", "decoder", "lm_head", "qa_outputs")
     is_encoder_decoder = True
+    objectives = ("span-corruption",)
     decoder_layers = "num_decoder_layers"
     lora_targets = ("q", "v")
 

@@ -1,4 +1,4 @@
-"""The tokens that pretraining hides: single tokens or words for BERT, spans for T5. Pure: randomness comes in as `rng`.
+"""The tokens that pretraining hides: single tokens or words for BERT, spans for T5 and BART. Pure: randomness comes in as `rng`.
 
 The generator of an example is seeded by (seed, epoch, example) and nothing else, so that batches, devices and a
 resume do not change what is hidden.
@@ -137,3 +137,51 @@ def _random_partition(total: int, parts: int, rng: Generator) -> NDArray[np.int6
     """`parts` whole numbers from 1 that sum to `total`, uniformly among all such partitions."""
     bounds = np.sort(rng.choice(total - 1, size=parts - 1, replace=False)) + 1
     return np.diff(np.concatenate([[0], bounds, [total]])).astype(np.int64)
+
+
+def permute_sentences(ids: Ids, last: Flags, *, end_id: int, rng: Generator) -> Ids:
+    """The ids (T,) with the sentences of each document in a random order; ends of documents stay where they are.
+
+    Lewis et al. 2020, section 2.2.
+
+    Args:
+        last: (T,) flags of tokens that end a sentence.
+    """
+    permuted: list[Ids] = []
+    ends = np.flatnonzero(ids == end_id)
+    for document, flags in zip(np.split(ids, ends), np.split(last, ends), strict=True):
+        opened = int(len(document) > 0 and document[0] == end_id)  # that of the document before
+        bounds = np.flatnonzero(flags[opened:-1]) + 1
+        sentences = np.split(document[opened:], bounds)
+        permuted += [document[:opened], *(sentences[index] for index in rng.permutation(len(sentences)))]
+    return np.concatenate(permuted)
+
+
+def infill_spans(ids: Ids, *, rate: float, mean_span: float, mask_id: int, rng: Generator) -> Ids:
+    """The ids with spans of `round(rate * T)` tokens in all, at least one, each replaced by one mask.
+
+    Lewis et al. 2020, section 2.2: the lengths have a Poisson distribution, and a span of no tokens inserts a mask. No more
+    of these than make the result as long as `ids`. Spans begin at random places.
+    """
+    tokens = len(ids)
+    lengths = _poisson_lengths(max(1, round(rate * tokens)), mean=mean_span, rng=rng)
+    hidden = int(lengths.sum())
+    spans = lengths[lengths > 0]
+    inserted = min(len(lengths) - len(spans), hidden - len(spans))
+    spans = rng.permutation(np.concatenate([spans, np.zeros(inserted, dtype=spans.dtype)]))
+    consumed = np.ones(tokens - hidden + len(spans), dtype=np.int64)  # tokens of `ids` for each token of the result
+    is_mask = np.zeros(len(consumed), dtype=np.bool_)
+    is_mask[rng.permutation(len(consumed))[: len(spans)]] = True
+    consumed[is_mask] = spans
+    starts = np.cumsum(consumed) - consumed
+    return np.where(is_mask, mask_id, ids[np.minimum(starts, tokens - 1)]).astype(np.int32)
+
+
+def _poisson_lengths(total: int, *, mean: float, rng: Generator) -> NDArray[np.int64]:
+    """Lengths of spans until they are `total` tokens; the last one is shortened."""
+    lengths: list[int] = []
+    missing = total
+    while missing:
+        lengths.append(min(int(rng.poisson(mean)), missing))
+        missing -= lengths[-1]
+    return np.asarray(lengths, dtype=np.int64)

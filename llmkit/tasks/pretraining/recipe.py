@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from llmkit.models.families import Head, families_with
+from llmkit.models.families import Head, families_for, families_with
 from llmkit.recipe.blocks import ColumnType, ScratchModel, TextUnit
 from llmkit.tasks.base import TaskRecipe
 
@@ -97,12 +97,37 @@ class ReplacedTokenRecipe(TaskRecipe):
         return self.block_tokens if isinstance(self.model, ScratchModel) else None
 
 
+class DenoisingRecipe(TaskRecipe):
+    HEAD: ClassVar[Head] = "seq2seq-lm"
+    USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
+    PRETRAINS: ClassVar[bool] = True
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text"}
+    FAMILIES: ClassVar[tuple[str, ...]] = families_for("denoising")
+
+    task: Literal["denoising"]
+    block_tokens: Annotated[int, Field(ge=8)] | None = None
+    """Tokens of a block, special ones included; without it, the model's window."""
+    mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """Share of the tokens to hide."""
+    mean_span: Annotated[float, Field(ge=1)] = 3.0
+    """Mean of the Poisson distribution of the lengths of hidden spans in tokens; each becomes one mask."""
+    permute_sentences: bool = True
+    """Shuffle the sentences of each document in a block."""
+    text_files: TextUnit = "document"
+    """What a document is in a plain text file: a line, the text between blank lines, or the whole file."""
+
+    @property
+    def window_tokens(self) -> int | None:
+        """Positions after the block stay untrained where the weights were random, so the window ends there."""
+        return self.block_tokens if isinstance(self.model, ScratchModel) else None
+
+
 class SpanCorruptionRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "seq2seq-lm"
     USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
     PRETRAINS: ClassVar[bool] = True
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text"}
-    FAMILIES: ClassVar[tuple[str, ...]] = families_with("seq2seq-lm")
+    FAMILIES: ClassVar[tuple[str, ...]] = families_for("span-corruption")
 
     task: Literal["span-corruption"]
     block_tokens: Annotated[int, Field(ge=16)] = 512
