@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,74 +11,65 @@ from llmkit.models.families import Head, families_for, families_with
 from llmkit.recipe.blocks import ColumnType, ScratchModel, TextUnit
 from llmkit.tasks.base import TaskRecipe
 
-if TYPE_CHECKING:
-    pass
+
+class CorpusRecipe(TaskRecipe):
+    """A task that needs only text."""
+
+    PRETRAINS: ClassVar[bool] = True
+    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text"}
+
+    text_files: TextUnit = "document"
+    """What a document is in a plain text file: a line, the text between blank lines, or the whole file."""
 
 
-class CausalLMRecipe(TaskRecipe):
+class BlockRecipe(CorpusRecipe):
+    """A task whose examples are blocks of the running text."""
+
+    block_tokens: Annotated[int, Field(ge=8)] | None = None
+    """Tokens of a block, special ones included; without it, the model's window."""
+
+    @property
+    def window_tokens(self) -> int | None:
+        """Positions after the block stay untrained where the weights were random, so the window ends there."""
+        return self.block_tokens if isinstance(self.model, ScratchModel) else None
+
+
+class CausalLMRecipe(BlockRecipe):
     HEAD: ClassVar[Head] = "causal-lm"
     VERB: ClassVar[str] = "generate"
     USE: ClassVar[str] = 'llmkit generate --prompt "Once" --model {model}'
     HUB_DEFAULT: ClassVar[str] = "openai-community/gpt2"
-    PRETRAINS: ClassVar[bool] = True
-    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text"}
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("causal-lm")
 
     task: Literal["causal-lm"]
-    block_tokens: Annotated[int, Field(ge=8)] | None = None
-    """Tokens of a block; without it, the model's window."""
-    text_files: TextUnit = "document"
-    """What a document is in a plain text file: a line, the text between blank lines, or the whole file."""
-
-    @property
-    def window_tokens(self) -> int | None:
-        """Positions after the block stay untrained where the weights were random, so the window ends there."""
-        return self.block_tokens if isinstance(self.model, ScratchModel) else None
 
 
-class MaskedLMRecipe(TaskRecipe):
+class MaskedLMRecipe(BlockRecipe):
     HEAD: ClassVar[Head] = "masked-lm"
     VERB: ClassVar[str] = "fill"
     USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
     HUB_DEFAULT: ClassVar[str] = "google-bert/bert-base-uncased"
-    PRETRAINS: ClassVar[bool] = True
-    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text"}
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("masked-lm")
 
     task: Literal["masked-lm"]
-    block_tokens: Annotated[int, Field(ge=8)] | None = None
-    """Tokens of a block, special ones included; without it, the model's window."""
     mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of the tokens to predict; of these, 80 % are masked, 10 % replaced, 10 % unchanged."""
     whole_word: bool = False
     """Hide all subwords of a word or none; the tokenizer splits a text into words, in Chinese each character."""
-    text_files: TextUnit = "document"
-    """What a document is in a plain text file: a line, the text between blank lines, or the whole file."""
-
-    @property
-    def window_tokens(self) -> int | None:
-        """Positions after the block stay untrained where the weights were random, so the window ends there."""
-        return self.block_tokens if isinstance(self.model, ScratchModel) else None
 
 
-class ReplacedTokenRecipe(TaskRecipe):
+class ReplacedTokenRecipe(BlockRecipe):
     HEAD: ClassVar[Head] = "replaced-token-detection"
     USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
-    PRETRAINS: ClassVar[bool] = True
-    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text"}
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("replaced-token-detection")
 
     task: Literal["replaced-token-detection"]
-    block_tokens: Annotated[int, Field(ge=8)] | None = None
-    """Tokens of a block, special ones included; without it, the model's window."""
     mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of the tokens that the generator fills."""
     generator_size: Annotated[float, Field(gt=0, le=1)] = 0.25
     """Width of a new generator, as a share of the model's."""
     discriminator_weight: Annotated[float, Field(gt=0, le=10_000)] = 50.0
     """Factor of the discriminator's loss, which is much smaller than the generator's."""
-    text_files: TextUnit = "document"
-    """What a document is in a plain text file: a line, the text between blank lines, or the whole file."""
 
     @model_validator(mode="after")
     def _check_lora(self) -> ReplacedTokenRecipe:
@@ -91,42 +82,24 @@ class ReplacedTokenRecipe(TaskRecipe):
         """The loss is a weighted sum of two models' losses, of which perplexity says nothing."""
         return ("loss",)
 
-    @property
-    def window_tokens(self) -> int | None:
-        """Positions after the block stay untrained where the weights were random, so the window ends there."""
-        return self.block_tokens if isinstance(self.model, ScratchModel) else None
 
-
-class DenoisingRecipe(TaskRecipe):
+class DenoisingRecipe(BlockRecipe):
     HEAD: ClassVar[Head] = "seq2seq-lm"
     USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
-    PRETRAINS: ClassVar[bool] = True
-    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text"}
     FAMILIES: ClassVar[tuple[str, ...]] = families_for("denoising")
 
     task: Literal["denoising"]
-    block_tokens: Annotated[int, Field(ge=8)] | None = None
-    """Tokens of a block, special ones included; without it, the model's window."""
     mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Share of the tokens to hide."""
     mean_span: Annotated[float, Field(ge=1)] = 3.0
     """Mean of the Poisson distribution of the lengths of hidden spans in tokens; each becomes one mask."""
     permute_sentences: bool = True
     """Shuffle the sentences of each document in a block."""
-    text_files: TextUnit = "document"
-    """What a document is in a plain text file: a line, the text between blank lines, or the whole file."""
-
-    @property
-    def window_tokens(self) -> int | None:
-        """Positions after the block stay untrained where the weights were random, so the window ends there."""
-        return self.block_tokens if isinstance(self.model, ScratchModel) else None
 
 
-class SpanCorruptionRecipe(TaskRecipe):
+class SpanCorruptionRecipe(CorpusRecipe):
     HEAD: ClassVar[Head] = "seq2seq-lm"
     USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
-    PRETRAINS: ClassVar[bool] = True
-    COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text"}
     FAMILIES: ClassVar[tuple[str, ...]] = families_for("span-corruption")
 
     task: Literal["span-corruption"]
@@ -136,5 +109,3 @@ class SpanCorruptionRecipe(TaskRecipe):
     """Share of the tokens to hide."""
     mean_span: Annotated[float, Field(ge=1)] = 3.0
     """Mean length of a hidden span in tokens."""
-    text_files: TextUnit = "document"
-    """What a document is in a plain text file: a line, the text between blank lines, or the whole file."""
