@@ -108,6 +108,7 @@ def test_a_saved_model_has_the_same_logits_and_names_in_plain_transformers(
     assert files[0].keys() == files[1].keys()
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")  # peft asks transformers for it
 @each_family
 @each_head
 def test_an_adapter_gives_the_same_beside_its_base_merged_and_in_peft(
