@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmkit.models.families.base import Size, initial_spread, square
-from llmkit.models.families.decoder import Decoder
+from llmkit.models.families.decoder import END_OF_TEXT, Decoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
     from llmkit.recipe.blocks import ScratchModel
+
+__all__ = ["END_OF_TEXT", "Gpt2"]
 
 
 class Gpt2(Decoder):
