@@ -37,9 +37,12 @@ if TYPE_CHECKING:
 def translate(
     source: Source = None,
     from_language: Annotated[
-        str | None, typer.Option("--from", help="Source language: a code such as en, or its English name.")
+        str | None,
+        typer.Option("--from", "--source-language", help="Source language: a code such as en, or its English name."),
     ] = None,
-    to_language: Annotated[str | None, typer.Option("--to", help="Target language: a code or an English name.")] = None,
+    to_language: Annotated[
+        str | None, typer.Option("--to", "--target-language", help="Target language: a code or an English name.")
+    ] = None,
     model: ModelName = None,
     max_new_tokens: MaxNewTokens = None,
     min_new_tokens: MinNewTokens = None,

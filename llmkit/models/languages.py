@@ -48,9 +48,9 @@ def target_prefixes(tokenizer: PreTrainedTokenizerFast) -> dict[str, str]:
 
 
 def own_pair(tokenizer: PreTrainedTokenizerFast) -> tuple[str | None, str | None]:
-    """The source and the target language of a Marian model, where its tokenizer's config names them."""
+    """The source and the target language that the tokenizer's config names, as Marian's for a single pair."""
     keys: Mapping[str, Any] = tokenizer.init_kwargs
-    return keys.get("source_lang"), keys.get("target_lang")
+    return keys.get("source_lang") or keys.get("src_lang"), keys.get("target_lang") or keys.get("tgt_lang")
 
 
 def find_language(language: str, codes: Iterable[str], *, what: str, name: str) -> str:

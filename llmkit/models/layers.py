@@ -90,7 +90,8 @@ def _embeddings(model: nn.Module) -> Iterator[nn.Parameter]:
         if not tables or id(module) in in_layers:
             continue
         if layer_stacks(module):  # GPT-2's body, T5's stacks
-            for table in tables:
-                yield from table.parameters()
+            norms = [child for name, child in module.named_children() if name == "layernorm_embedding"]  # BART's
+            for part in (*tables, *norms):
+                yield from part.parameters()
         else:  # BertEmbeddings, with its norm
             yield from module.parameters()

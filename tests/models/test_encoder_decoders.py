@@ -23,9 +23,10 @@ from facts import facts
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassification, AutoTokenizer
 
-from llmkit.api import finetune, load
+from llmkit.api import evaluate_model, finetune, load
 from llmkit.data.rows import Row
 from llmkit.errors import ModelError, UsageError
+from llmkit.models.layers import freeze
 from llmkit.models.loading import load_model, load_tokenizer
 from llmkit.models.resolve import find_model
 from llmkit.tasks.build import build_task
@@ -269,3 +270,19 @@ def test_pegasus_writes_new_lines(tmp_path: Path) -> None:
     loaded = tiny_encoder_decoder("pegasus")
     ids = loaded.tokenizer.convert_tokens_to_ids(["▁the", "<n>", "▁small", "</s>"])
     assert decode_new(loaded, ids) == "the\nsmall"
+
+
+def test_a_published_translator_of_one_pair_is_measured_as_one(tmp_path: Path) -> None:
+    write_model(tmp_path / "model", "marian")
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps({"source": text, "target": "der hund"}) + "\n" for text in TEXTS))
+    result = evaluate_model(str(tmp_path / "model"), data=[str(data)])
+    assert "bleu" in result.scores.values
+
+
+def test_the_norm_of_barts_embeddings_belongs_to_them() -> None:
+    loaded = tiny_encoder_decoder("bart", layers=2)
+    freeze(loaded, embeddings=True, layers=0)
+    frozen = {name for name, weight in loaded.model.named_parameters() if not weight.requires_grad}
+    assert {"model.encoder.layernorm_embedding.weight", "model.decoder.embed_positions.weight"} <= frozen
+    assert not any(".layers." in name for name in frozen)

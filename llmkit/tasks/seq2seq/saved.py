@@ -166,7 +166,7 @@ def _by_tokenizer(loaded: LoadedModel, *, source: str | None, target: str | None
             f"{loaded.name}: its config names no languages that it translates. Finetune it on translation first."
         )
     if codes:
-        for option, language in (("--from", source), ("--to", target)):
+        for option, language in (("--from", source or own_source), ("--to", target or own_target)):
             if language is None:
                 shown = ", ".join([*codes][:12])
                 raise UsageError(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from llmkit.models.languages import own_pair
 from llmkit.recipe.blocks import ColumnType
-from llmkit.recipe.languages import language_code, likely_mistake
+from llmkit.recipe.languages import code_of_model, language_code, likely_mistake
+from llmkit.tasks.saved import saved_entries
 from llmkit.tasks.seq2seq.languages import Language, is_same, translation_prefix
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedTranslation
@@ -59,7 +61,16 @@ class TranslationRecipe(Seq2SeqRecipe):
 
     @classmethod
     def has_trained(cls, loaded: LoadedModel) -> bool:
-        return cls.SAVED.is_in(loaded)
+        """Also true for a published translator of a single pair."""
+        source, target = own_pair(loaded.tokenizer)
+        is_published = not saved_entries(loaded) and None not in (source, target) and source != target
+        return cls.SAVED.is_in(loaded) or is_published
+
+    @classmethod
+    def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
+        pair = zip(("source_language", "target_language"), own_pair(loaded.tokenizer), strict=True)
+        own = {key: code_of_model(code) if len(code) == 3 else code for key, code in pair if code is not None}
+        return {**own, **super().keys_of_model(loaded)}
 
     @property
     def written_language(self) -> str | None:
