@@ -10,7 +10,6 @@ from llmkit.models.families.decoder import Decoder, decoder_heads
 
 class GptNeo(Decoder):
     name = "gpt_neo"
-    attention_kernels = ("eager",)
     model_types = ("gpt_neo",)
     heads = decoder_heads("GPTNeo")
     layers = {"num_hidden_layers": "h."}
