@@ -24,7 +24,13 @@ from llmkit.models.loading import create_model, load_model
 from llmkit.models.resolve import find_model
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 
-HEADS: dict[str, Head] = {"bert": "classification", "gpt2": "causal-lm", "t5": "seq2seq-lm", "bart": "seq2seq-lm"}
+HEADS: dict[str, Head] = {
+    "bert": "classification",
+    "gpt2": "causal-lm",
+    "t5": "seq2seq-lm",
+    "bart": "seq2seq-lm",
+    "electra": "replaced-token-detection",
+}
 
 
 def saved(folder: Path, loaded: LoadedModel | None = None) -> Path:
@@ -47,7 +53,7 @@ def opened(folder: Path, *, head: Head = "classification", **more: Any) -> Loade
 
 @pytest.mark.parametrize("family", HEADS)
 def test_a_saved_model_is_opened_with_the_same_weights_and_ids(family: str, tmp_path: Path) -> None:
-    loaded = tiny_model(family)
+    loaded = tiny_model(family, head=HEADS[family])
     again = opened(saved(tmp_path / "model", loaded), head=HEADS[family])
     assert same_bits(unique_tensors(again.model), unique_tensors(loaded.model))
     assert again.family.name == family
