@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,8 +153,8 @@ def _tokenize_long(
 
 
 def _context(text: str, offsets: Iterable[tuple[int, int]]) -> Context:
-    trimmed = [without_spaces(text, start, end) for start, end in offsets]
-    return Context(text, np.array(trimmed, dtype=np.int32).reshape(-1, 2))
+    places = chain.from_iterable(without_spaces(text, start, end) for start, end in offsets)
+    return Context(text, np.fromiter(places, dtype=np.int32).reshape(-1, 2))
 
 
 def find_answer(windows: ContextWindows, logits: Sequence[NDArray[np.float32]], options: AnswerOptions) -> AnswerSpan:
