@@ -41,7 +41,7 @@ _BROKEN_PIPE = 141
 
 app = typer.Typer(
     name="llmkit",
-    help="Train, evaluate and use small language models of the GPT-2, Llama, BERT and T5 families.",
+    help="Train, evaluate and use small language models.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
