@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakKeyDictionary
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    from llmkit.models.chat import Messages
 
 _NONCHARACTERS = tuple(chr(code) for code in range(0xFDD0, 0xFDF0))
 """Unicode noncharacters, which occur in no text."""
@@ -44,7 +43,7 @@ _INSIDE: WeakKeyDictionary[PreTrainedTokenizerFast, _Inside | None] = WeakKeyDic
 class ChatEncoder:
     """Hides names of special tokens in user text from the tokenizer, but not those that the template writes."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, chats: Sequence[Messages]) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, chats: Sequence[Sequence[Mapping[str, str]]]) -> None:
         self._tokenizer = tokenizer
         special = {token.content for token in self._tokenizer.added_tokens_decoder.values() if token.special}
         longest_first = sorted(special, key=lambda name: (-len(name), name))
@@ -56,7 +55,7 @@ class ChatEncoder:
             raise DataError("these messages contain all of U+FDD0 to U+FDEF, which are not characters. Remove them.")
         self._mark = mark
 
-    def hidden(self, messages: Messages) -> Messages:
+    def hidden(self, messages: Sequence[Mapping[str, str]]) -> Sequence[Mapping[str, str]]:
         """The messages with a mark between the characters of each such name."""
 
         def hide(match: re.Match[str]) -> str:

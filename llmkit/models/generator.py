@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from llmkit.errors import ModelError
-from llmkit.models.files import listed
+from llmkit.models.files import find_file, listed
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.stored import GENERATOR, read_tensors, tensors_of
 
@@ -62,11 +62,13 @@ def add_generator(loaded: LoadedModel, *, width: float, seed: int) -> None:
 
 
 def read_generator(loaded: LoadedModel, folder: Path) -> None:
-    """Put the generator of a folder into the model that was opened from it.
+    """Put the generator of a folder, if there is one, into the model that was opened from it.
 
     Raises:
         ModelError: the file is damaged, or is not the generator of this model.
     """
+    if find_file(folder, GENERATOR, name=loaded.name) is None:
+        return
     width = getattr(loaded.model.config, _WIDTH, None)
     if not isinstance(width, float) or not 0 < width <= 1:
         raise ModelError(f"{loaded.name}: {GENERATOR} needs {_WIDTH} in config.json, a share of the width up to 1.")

@@ -24,14 +24,12 @@ from llmkit.models.families import (
     family_of,
     verb_of_class,
 )
-from llmkit.models.files import find_file
 from llmkit.models.generator import read_generator
 from llmkit.models.integrity import check_saved_weights, unless_replaced
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.resolve import ResolvedModel, find_model
 from llmkit.models.sentence_modules import SentenceModules
 from llmkit.models.sentence_reading import check_modules, read_sentence_modules
-from llmkit.models.stored import GENERATOR
 from llmkit.models.threads import one_load_at_a_time
 from llmkit.models.tokenizer_check import check_tokenizer
 from llmkit.models.tokenizer_files import TOKENIZER_CONFIG, read_tokenizer
@@ -155,7 +153,7 @@ def load_model(
     )
     check_tokenizer(loaded)
     family.prepare(model, tokenizer, head)
-    if head == "replaced-token-detection" and find_file(resolved.folder, GENERATOR, name=resolved.name) is not None:
+    if head == "replaced-token-detection":
         read_generator(loaded, resolved.folder)
     return loaded
 

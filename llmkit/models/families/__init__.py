@@ -6,18 +6,7 @@ from collections.abc import Mapping
 
 from llmkit.models.families.albert import Albert
 from llmkit.models.families.bart import Bart
-from llmkit.models.families.base import (
-    LABELLED_HEADS,
-    PEFT_TASKS,
-    SPAN_HEADS,
-    TEXT_HEADS,
-    VERBS,
-    VOCABULARY_HEADS,
-    Family,
-    Head,
-    HeadVerb,
-    VocabularyHead,
-)
+from llmkit.models.families.base import Family
 from llmkit.models.families.bert import Bert
 from llmkit.models.families.deberta import Deberta
 from llmkit.models.families.distilbert import DistilBert
@@ -25,6 +14,17 @@ from llmkit.models.families.electra import Electra
 from llmkit.models.families.gpt2 import Gpt2
 from llmkit.models.families.gpt_neo import GptNeo
 from llmkit.models.families.gpt_neox import GptNeoX
+from llmkit.models.families.heads import (
+    LABELLED_HEADS,
+    PEFT_TASKS,
+    SPAN_HEADS,
+    TEXT_HEADS,
+    VERBS,
+    VOCABULARY_HEADS,
+    Head,
+    HeadVerb,
+    VocabularyHead,
+)
 from llmkit.models.families.llama import Llama
 from llmkit.models.families.lstm import Lstm
 from llmkit.models.families.m2m100 import M2M100

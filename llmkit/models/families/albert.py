@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmkit.models.families.base import Family, VocabularyHead
+from llmkit.models.families.base import Family
 from llmkit.models.families.encoder import SegmentEncoder, heads_of
+from llmkit.models.families.heads import VocabularyHead
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -7,9 +7,9 @@ and depth of Turc et al. 2019, "Well-Read Students Learn Better", table 1.
 
 from __future__ import annotations
 
-from llmkit.models.families.base import LearningRates, square
 from llmkit.models.families.encoder import ROBERTA_TOKENS
 from llmkit.models.families.encoder_decoder import EncoderDecoder
+from llmkit.models.families.sizes import LearningRates, square
 
 
 class Bart(EncoderDecoder):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from llmkit.errors import ModelError, UsageError
+from llmkit.models.families.heads import VERBS, Head, HeadVerb, VocabularyHead
+from llmkit.models.families.sizes import SIZE_KEYS, LearningRates
 
 if TYPE_CHECKING:
     import torch
@@ -18,88 +18,7 @@ if TYPE_CHECKING:
     from llmkit.models.families.seq2seq_parts import Seq2SeqParts
     from llmkit.recipe.blocks import ScratchModel
 
-Head = Literal[
-    "causal-lm",
-    "classification",
-    "embedding",
-    "masked-lm",
-    "question-answering",
-    "replaced-token-detection",
-    "seq2seq-lm",
-    "token-classification",
-]
-"""The outputs: the vocabulary, classes of a text or of its tokens, start and end of an answer, whether each token was replaced,
-or hidden states."""
 TokenizerAlgorithm = Literal["bpe", "wordpiece", "unigram"]
-HeadVerb = Literal["answer", "classify", "embed", "fill", "generate", "summarize", "tag"]
-VERBS: Mapping[Head, HeadVerb] = {
-    "causal-lm": "generate",
-    "classification": "classify",
-    "embedding": "embed",
-    "masked-lm": "fill",
-    "question-answering": "answer",
-    "replaced-token-detection": "embed",
-    "seq2seq-lm": "summarize",
-    "token-classification": "tag",
-}
-"""The command that uses a model with this head."""
-PEFT_TASKS: Mapping[Head, str] = {
-    "causal-lm": "CAUSAL_LM",
-    "classification": "SEQ_CLS",
-    "question-answering": "QUESTION_ANS",
-    "seq2seq-lm": "SEQ_2_SEQ_LM",
-    "token-classification": "TOKEN_CLS",
-}
-"""peft's names of heads."""
-LABELLED_HEADS: frozenset[Head] = frozenset({"classification", "token-classification"})
-"""Heads whose outputs have names."""
-VOCABULARY_HEADS: frozenset[Head] = frozenset({"causal-lm", "masked-lm", "replaced-token-detection", "seq2seq-lm"})
-"""Heads with an output for each token of the vocabulary; of replaced-token detection, that of the generator."""
-SPAN_HEADS: frozenset[Head] = frozenset({"question-answering"})
-"""Heads that point at tokens of the text: its first and its last."""
-TEXT_HEADS: frozenset[Head] = frozenset({"classification"})
-"""Heads that run once for a whole text, not at each token."""
-SIZE_KEYS = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
-
-
-@dataclass(frozen=True)
-class Size:
-    """A transformer's size."""
-
-    layers: int
-    """Blocks; in T5, of the encoder and again of the decoder."""
-    hidden: int
-    heads: int
-    feed_forward: int
-    head_dim: int
-    key_value_heads: int | None = None
-    """Heads of keys and values, each for several heads of queries; None for as many as `heads`."""
-
-
-@dataclass(frozen=True)
-class LearningRates:
-    """Default peak learning rates of AdamW."""
-
-    pretrained: float
-    """Devlin et al. 2019, appendix A.3 (2e-5 to 5e-5) for BERT; the transformers documentation of T5 (1e-4 and 3e-4 work
-    well) for T5; Radford et al. give none for GPT-2, 5e-5 is common."""
-    random: float
-    """Small models with random weights need a much larger rate: 1e-3 reached the best validation loss of 3e-4, 1e-3 and
-    3e-3 on a 2-layer BERT."""
-    lora: float
-    """Hu et al. 2021, appendix D (4e-4 to 5e-4 for RoBERTa base, 2e-4 for GPT-2). They have no T5: 1e-3 is the rate of peft's
-    example for mt0-large, an mT5 (examples/conditional_generation/peft_lora_seq2seq.ipynb)."""
-
-
-@dataclass(frozen=True)
-class VocabularyHead:
-    """From the body's states (..., D) to logits (..., V): `transform(states) @ weight.T + bias`."""
-
-    transform: Callable[[Tensor], Tensor]
-    weight: Tensor
-    """(V, D)"""
-    bias: Tensor | None
-    """(V,), or None for a head without."""
 
 
 class Family(ABC):
@@ -309,18 +228,3 @@ class Family(ABC):
         """Width of all attention heads together; 0 without attention."""
         width: int = config.hidden_size
         return width
-
-
-def initial_spread(hidden: int) -> float:
-    """Standard deviation of random weights: the published 0.02 at the published width of 768 and above it.
-
-    The output of a projection of D inputs has sqrt(D) times that. With 0.02 at D = 128 attention is so weak at the start
-    that a masked-lm stays at the unigram loss for thousands of steps, and is a worse start for fine-tuning than none; so
-    narrower models get larger weights. T5 scales with its width itself.
-    """
-    return 0.02 * math.sqrt(max(1, 768 / hidden))
-
-
-def square(layers: int, hidden: int) -> Size:
-    """The proportions of BERT and GPT-2: 64 units per head, feed-forward four times as wide."""
-    return Size(layers=layers, hidden=hidden, heads=hidden // 64, feed_forward=4 * hidden, head_dim=64)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmkit.models.families.base import Family, LearningRates, VocabularyHead
+from llmkit.models.families.base import Family
 from llmkit.models.families.encoder import Encoder, heads_of
+from llmkit.models.families.heads import VocabularyHead
+from llmkit.models.families.sizes import LearningRates
 
 
 class Deberta(Encoder):

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from llmkit.errors import UsageError
-from llmkit.models.families.base import Family, Head, LearningRates, TokenizerAlgorithm
+from llmkit.models.families.base import Family, TokenizerAlgorithm
+from llmkit.models.families.heads import Head
+from llmkit.models.families.sizes import LearningRates
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmkit.models.families.base import Family, VocabularyHead, initial_spread, square
+from llmkit.models.families.base import Family
 from llmkit.models.families.encoder import Encoder, heads_of
+from llmkit.models.families.heads import VocabularyHead
+from llmkit.models.families.sizes import initial_spread, square
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast

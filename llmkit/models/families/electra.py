@@ -9,8 +9,10 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import UsageError
-from llmkit.models.families.base import Family, LearningRates, Size, VocabularyHead, initial_spread, square
+from llmkit.models.families.base import Family
 from llmkit.models.families.encoder import SegmentEncoder, heads_of
+from llmkit.models.families.heads import VocabularyHead
+from llmkit.models.families.sizes import LearningRates, Size, initial_spread, square
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

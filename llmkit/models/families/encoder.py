@@ -6,15 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from llmkit.errors import ModelError
-from llmkit.models.families.base import (
-    Family,
-    Head,
-    LearningRates,
-    TokenizerAlgorithm,
-    VocabularyHead,
-    initial_spread,
-    square,
-)
+from llmkit.models.families.base import Family, TokenizerAlgorithm
+from llmkit.models.families.heads import Head, VocabularyHead
+from llmkit.models.families.sizes import LearningRates, initial_spread, square
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from llmkit.models.families.base import (
-    SIZE_KEYS,
-    Family,
-    Head,
-    LearningRates,
-    TokenizerAlgorithm,
-    VocabularyHead,
-    initial_spread,
-)
+from llmkit.models.families.base import Family, TokenizerAlgorithm
+from llmkit.models.families.heads import Head, VocabularyHead
 from llmkit.models.families.seq2seq_parts import Attention, DecoderLayer, Map, Seq2SeqParts, shifted_right
+from llmkit.models.families.sizes import SIZE_KEYS, LearningRates, initial_spread
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmkit.models.families.base import Size, initial_spread, square
 from llmkit.models.families.decoder import END_OF_TEXT, Decoder
+from llmkit.models.families.sizes import Size, initial_spread, square
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast

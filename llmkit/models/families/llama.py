@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmkit.errors import ModelError
-from llmkit.models.families.base import SIZE_KEYS, Size, initial_spread
 from llmkit.models.families.decoder import Decoder, decoder_heads
+from llmkit.models.families.sizes import SIZE_KEYS, Size, initial_spread
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast

@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmkit.models.families.base import Family, Head, LearningRates
+from llmkit.models.families.base import Family
 from llmkit.models.families.encoder import BERT_TOKENS
+from llmkit.models.families.heads import Head
+from llmkit.models.families.sizes import LearningRates
 
 if TYPE_CHECKING:
     import torch

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmkit.models.families.base import LearningRates
 from llmkit.models.families.encoder import RobertaPositions, heads_of
+from llmkit.models.families.sizes import LearningRates
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmkit.models.families.base import VocabularyHead
+from llmkit.models.families.heads import VocabularyHead
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import ModelError
-from llmkit.models.families.base import SIZE_KEYS, Family, Head, LearningRates, Size, VocabularyHead
+from llmkit.models.families.base import Family
+from llmkit.models.families.heads import Head, VocabularyHead
 from llmkit.models.families.seq2seq_parts import Attention, DecoderLayer, Seq2SeqParts, shifted_right
+from llmkit.models.families.sizes import SIZE_KEYS, LearningRates, Size
 
 if TYPE_CHECKING:
     import torch
