@@ -18,7 +18,8 @@ from tokenizers import AddedToken, Tokenizer
 from llmkit.models.families import Head
 from llmkit.models.families.encoder import ROBERTA_TOKENS
 
-PublishedFamily = Literal["bart", "bert", "distilbert", "gpt2", "t5"]
+PublishedFamily = Literal["bart", "bert", "distilbert", "electra", "gpt2", "t5"]
+_WORDPIECE = ("bert", "distilbert", "electra")
 TRUNCATED_AT = 8
 """What `tokenizer.json` truncates and pads every text to, unless told otherwise: shorter than most sentences."""
 ADDED, ADDED_SPECIAL = "old-stone", "<keep>"
@@ -31,6 +32,7 @@ RECIPE_KEYS: Mapping[TaskName, Mapping[str, Any]] = {
     "masked-lm": {"block_tokens": 16},
     "multiple-choice": {"max_tokens": 32},
     "question-answering": {"max_tokens": 32},
+    "replaced-token-detection": {"block_tokens": 16},
     "span-corruption": {"block_tokens": 16},
     "summarization": {"max_source_tokens": 64, "max_target_tokens": 32},
     "text-to-text": {"max_source_tokens": 64, "max_target_tokens": 32},
@@ -43,10 +45,12 @@ RECIPE_KEYS: Mapping[TaskName, Mapping[str, Any]] = {
     },
 }
 """What a recipe for such a model and rows like `builders.rows` needs besides them."""
+WITHOUT_LORA: frozenset[TaskName] = frozenset({"replaced-token-detection"})
 _CLASS = {
     "bart": "BartTokenizer",
     "bert": "BertTokenizer",
     "distilbert": "DistilBertTokenizer",
+    "electra": "ElectraTokenizer",
     "gpt2": "GPT2Tokenizer",
     "t5": "T5Tokenizer",
 }
@@ -60,6 +64,7 @@ _BERT_TOKENS = {
 _SPECIAL: Mapping[PublishedFamily, Mapping[str, str]] = {
     "bart": ROBERTA_TOKENS,
     "distilbert": _BERT_TOKENS,
+    "electra": _BERT_TOKENS,
     "bert": _BERT_TOKENS,
     "gpt2": {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"},
     "t5": {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
@@ -79,14 +84,14 @@ def published_folder(
     """Write such a folder.
 
     Args:
-        head: what the model was saved with; None for what is usual on the hub: BERT without a head, the other two
+        head: what the model was saved with; None for what is usual on the hub: encoders without a head, the others
             with their vocabulary's.
     """
     folder.mkdir(parents=True, exist_ok=True)
     size = _write_tokenizer(folder, family, chat_template=chat_template)
     model = tiny_model(family, head=head, layers=layers, dropout=dropout, seed=seed).model
     model.resize_token_embeddings(size, mean_resizing=False)
-    body = model.base_model if family in ("bert", "distilbert") and head is None else model
+    body = model.base_model if family in _WORDPIECE and head is None else model
     body.save_pretrained(folder)
     return folder
 
@@ -110,7 +115,7 @@ def _write_tokenizer(folder: Path, family: PublishedFamily, *, chat_template: st
         "name_or_path": f"somebody/{family}-tiny",
         "special_tokens_map_file": None,
     }
-    if family in ("bert", "distilbert"):
+    if family in _WORDPIECE:
         config |= {"do_lower_case": True, "do_basic_tokenize": True, "never_split": None, "strip_accents": None}
     if chat_template is not None:
         config["chat_template"] = chat_template
@@ -118,7 +123,7 @@ def _write_tokenizer(folder: Path, family: PublishedFamily, *, chat_template: st
     _write_json(folder / "tokenizer_config.json", config)
     _write_json(folder / "added_tokens.json", {name: backend.token_to_id(name) for name in (ADDED, ADDED_SPECIAL)})
     model = json.loads(backend.to_str())["model"]
-    if family in ("bert", "distilbert"):
+    if family in _WORDPIECE:
         ordered = sorted(model["vocab"], key=model["vocab"].get)
         (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in ordered), encoding="utf-8")
     elif family in ("bart", "gpt2"):

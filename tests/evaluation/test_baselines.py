@@ -171,7 +171,8 @@ def test_a_baseline_says_which_rows_it_can_read() -> None:
 
 def test_only_what_no_other_figure_judges_is_judged_by_its_loss() -> None:
     judged = {name for name in TASK_NAMES if judged_by_loss(recipe_of(name))}
-    assert judged == {"causal-lm", "denoising", "instruction", "masked-lm", "span-corruption"}
+    corpus_tasks = {"causal-lm", "denoising", "masked-lm", "replaced-token-detection", "span-corruption"}
+    assert judged == {"instruction", *corpus_tasks}
     assert not judged_by_loss(recipe_of("classification", evaluation={"best": "loss"}))
 
 

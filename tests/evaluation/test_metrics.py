@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from builders import rows, task_of
 from facts import facts, logged, says
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -91,6 +92,8 @@ def test_every_figure_that_a_metric_emits_has_a_scale_and_a_direction() -> None:
     emitted |= set(score_texts(["squad"], ["a"], [["a", "b"]]).values)
     emitted |= set(neighbour_recall(np.eye(2), ["a", "b"]).values)
     emitted |= set(language_model_scores(1.0, 1, 1))
+    task = task_of("replaced-token-detection")
+    emitted |= set(task.means(task.collate(task.encode(rows(4)), np.arange(1), epoch=0)))
     assert emitted == set(SCORES)
 
 

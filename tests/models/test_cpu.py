@@ -131,7 +131,7 @@ def seed_that_drops_nothing(call: dict[str, Any]) -> float:
     raise AssertionError("1000 seeds all drop something")
 
 
-@pytest.mark.parametrize("family", FAMILY_OF.values())
+@pytest.mark.parametrize("family", sorted(set(FAMILY_OF.values()) - {"bart"}))  # which has no such modules
 def test_swapping_changes_neither_weights_nor_names_nor_what_is_saved(family: str) -> None:
     model = tiny_model(family, dropout=0.1).model
     before, saved = unique_tensors(model), weight_files(model)

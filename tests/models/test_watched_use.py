@@ -13,6 +13,7 @@ import torch
 from adapted import adapted, disturbed, saved
 from builders import rows, tiny_model
 from decoder_folders import DecoderType, decoder_folder
+from encoder_decoder_folders import LANGUAGES, Kind, write_model
 from published_models import published_folder
 from sentence_folders import sentence_folder
 from tiny_recipes import environment
@@ -54,6 +55,7 @@ print(json.dumps(results))
 """
 ENCODERS = ("distilbert", "roberta", "electra", "albert", "deberta", "mpnet", "modernbert")
 DECODERS: tuple[DecoderType, ...] = ("gpt_neo", "gpt_neox", "opt", "llama", "qwen3")
+TRANSLATORS: tuple[Kind, ...] = ("mbart", "mbart-50", "marian", "m2m100", "nllb")
 TEXT = "the red cat under a tree"
 CACHES = ("HF_HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR", "LLMKIT_CACHE")
 
@@ -68,6 +70,9 @@ def _models(home: Path) -> list[list[str]]:
     for family in ENCODERS:
         saved(tiny_model(family), home / family)
     saved(tiny_model("bart"), home / "bart")
+    for name in ("pegasus", *TRANSLATORS):
+        (home / name).mkdir()
+        write_model(home / name, name)
     for kind in DECODERS:
         decoder_folder(home / kind, kind)
     published_folder(home / "gpt2", "gpt2", chat_template="{{ messages[0].content }}{{ eos_token }}")
@@ -85,12 +90,15 @@ def _models(home: Path) -> list[list[str]]:
         "adapter": "classify",
         "tagger": "tag",
     }
-    uses |= {"t5": "summarize", "bart": "summarize", "sentence": "embed"}
+    uses |= {"t5": "summarize", "bart": "summarize", "pegasus": "summarize", "sentence": "embed"}
     commands = [[verb, "--model", str(home / name), TEXT] for name, verb in uses.items()]
     commands.append(["fill", "--model", str(home / "mlm"), "the [MASK] cat"])
     for name in ("gpt2", *DECODERS):
         commands.append(["generate", "--model", str(home / name), "--prompt", TEXT, "--max-new-tokens", "3"])
-    commands += [["models", str(home / name)] for name in (*uses, *DECODERS)]
+    for translator in TRANSLATORS:
+        source, target = LANGUAGES.get(translator, ("en", "de"))
+        commands.append(["translate", "--model", str(home / translator), "--from", source, "--to", target, TEXT])
+    commands += [["models", str(home / name)] for name in (*uses, *DECODERS, *TRANSLATORS)]
     commands.append(["answer", "--model", str(home / "qa"), "--question", "the cat", TEXT])
     commands.append(["merge", str(home / "adapter"), "--output", str(home / "work" / "merged")])
     return commands
@@ -112,7 +120,13 @@ def _trainings(home: Path) -> list[list[str]]:
     recipes |= {
         name: {**common, "task": "causal-lm", "model": str(home / name), "block_tokens": 16} for name in DECODERS
     }
-    recipes["t5"] = {**common, "task": "summarization", "model": str(home / "t5"), **lengths}
+    for translator in TRANSLATORS:
+        source, target = LANGUAGES.get(translator, ("en", "de"))
+        recipes[translator] = {**common, "task": "translation", "model": str(home / translator), **lengths}
+        recipes[translator] |= {"source_language": source, "target_language": target}
+        recipes[translator]["data"] = {**common["data"], "columns": {"source": "text", "target": "summary"}}
+    for name in ("t5", "pegasus"):
+        recipes[name] = {**common, "task": "summarization", "model": str(home / name), **lengths}
     recipes["gpt2"] = {**common, "task": "causal-lm", "model": str(home / "gpt2"), "block_tokens": 16}
     commands = []
     for name, recipe in recipes.items():

@@ -23,6 +23,7 @@ import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -33,6 +34,7 @@ import torch
 from adapted import adapted, disturbed, saved
 from builders import tiny_model
 from decoder_folders import DecoderType, decoder_folder
+from encoder_decoder_folders import LANGUAGES, Kind, write_model
 from model_damage import damage, read_header
 from published_models import published_folder
 from sentence_folders import add_dense, sentence_folder
@@ -102,8 +104,16 @@ def bases(home: Path) -> Iterator[Base]:
         yield Base(kind, home / kind, generate)
     saved(tiny_model("bart"), home / "bart")
     yield Base("bart", home / "bart", generate)
+    (home / "pegasus").mkdir()
+    write_model(home / "pegasus", "pegasus")
+    yield Base("pegasus", home / "pegasus", generate)
     saved(tiny_model("bart", head="classification"), home / "bart-classifier")
     yield Base("bart-classifier", home / "bart-classifier", classify)
+    translators: tuple[Kind, ...] = ("mbart", "mbart-50", "marian", "m2m100", "nllb")
+    for name in translators:
+        (home / name).mkdir()
+        write_model(home / name, name)
+        yield Base(name, home / name, partial(_translated, languages=LANGUAGES.get(name, ("en", "de"))))
     saved(tiny_model("t5"), home / "t5")
     yield Base("t5", home / "t5", generate)
     saved(tiny_model("t5", head="classification"), home / "t5-classifier")
@@ -133,6 +143,12 @@ def bases(home: Path) -> Iterator[Base]:
     index = {"metadata": {"total_size": 1}, "weight_map": dict.fromkeys(names, "model-1.safetensors")}
     (split / "model.safetensors.index.json").write_text(json.dumps(index))
     yield Base("split", split, classify)
+
+
+def _translated(model: llmkit.Model, languages: tuple[str, str]) -> object:
+    source, target = languages
+    given = {"source_language": source, "target_language": target}
+    return [result.texts for result in model.translate(TEXTS, **given, max_new_tokens=5)]
 
 
 # ---- what comes of it
