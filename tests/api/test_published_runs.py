@@ -15,6 +15,8 @@ from llmkit.api import Finetuned
 from llmkit.training.progress import Saved
 
 STEPS, KILLED_AT = 6, 3
+QUICK = {("denoising", False), ("replaced-token-detection", False), ("classification", True), ("causal-lm", True)}
+"""The tasks that are not in the slow tests, without and with LoRA."""
 TRIED = [
     *((name, FAMILY_OF[name]) for name in TASK_NAMES),
     *((name, "distilbert") for name in TASK_NAMES if FAMILY_OF[name] == "bert"),
@@ -68,7 +70,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize(
     ("name", "family", "lora"),
-    [(name, family, lora) for name, family in TRIED for lora in (False, True) if not (lora and name in WITHOUT_LORA)],
+    [
+        pytest.param(name, family, lora, marks=() if (name, lora) in QUICK else pytest.mark.slow)
+        for name, family in TRIED
+        for lora in (False, True)
+        if not (lora and name in WITHOUT_LORA)
+    ],
 )
 def test_a_killed_training_of_a_published_model_goes_on_bit_for_bit(
     name: TaskName, family: PublishedFamily, lora: bool, place: Path

@@ -374,6 +374,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, li
     return results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ATTACKS)
 def test_opening_a_folder_opens_no_file_outside_of_it_and_no_pickle(
     case: str, watched: dict[str, tuple[str, list[str]]]

@@ -48,6 +48,8 @@ from llmkit.training.progress import Evaluated, Progress, Saved
 TOTAL, BATCH_SIZE = 9, 12
 MOMENTS = {"first step": 1, "middle of an epoch": 2, "end of an epoch": 4, "behind it": 5, "last but one": TOTAL - 1}
 """45 rows make 4 batches an epoch; packed into blocks they make more."""
+QUICK = ("middle of an epoch", "behind it")
+"""The moments that are not in the slow tests."""
 AUTO = {
     "classification": AutoModelForSequenceClassification,
     "causal-lm": AutoModelForCausalLM,
@@ -86,8 +88,14 @@ def uninterrupted(name: TaskName) -> tuple[Trained, Mapping[str, bytes]]:
         return trained, {file: last.read(file) for file in last.manifest["files"]}
 
 
-@pytest.mark.parametrize("at", MOMENTS.values(), ids=MOMENTS)
-@pytest.mark.parametrize("name", TASK_NAMES)
+@pytest.mark.parametrize(
+    ("name", "at"),
+    [
+        pytest.param(name, at, id=f"{name}-{moment}", marks=() if moment in QUICK else pytest.mark.slow)
+        for name in TASK_NAMES
+        for moment, at in MOMENTS.items()
+    ],
+)
 def test_resumed_is_uninterrupted_bit_for_bit(name: TaskName, at: int, tmp_path: Path) -> None:
     whole, first = uninterrupted(name)
     store, resumed = interrupted_and_resumed(name, tmp_path / "resumed", at=at)
