@@ -286,3 +286,15 @@ def test_the_norm_of_barts_embeddings_belongs_to_them() -> None:
     frozen = {name for name, weight in loaded.model.named_parameters() if not weight.requires_grad}
     assert {"model.encoder.layernorm_embedding.weight", "model.decoder.embed_positions.weight"} <= frozen
     assert not any(".layers." in name for name in frozen)
+
+
+@pytest.mark.parametrize("kind", ["marian", "m2m100"])
+@pytest.mark.parametrize("value", ["x", None, 0, 1.5, True, -1, 10**6])
+def test_a_vocabulary_with_an_id_that_is_none_of_its_own_is_refused(kind: Kind, value: object, tmp_path: Path) -> None:
+    write_model(tmp_path, kind)
+    ids = json.loads((tmp_path / "vocab.json").read_text())
+    changed = {**ids, list(ids)[-1]: value}
+    (tmp_path / "vocab.json").write_text(json.dumps(changed))
+    with pytest.raises(ModelError) as caught:
+        load_model(str(tmp_path), head="seq2seq-lm")
+    assert "vocab.json" in str(caught.value)

@@ -116,10 +116,10 @@ def from_m2m100(tokenizer: M2M100Tokenizer, *, name: str) -> MultilingualTokeniz
 
 def _in_order(ids: Mapping[str, int], *, name: str) -> list[str]:
     """The entries of a vocabulary by their ids."""
-    ordered = sorted(ids, key=ids.__getitem__)
-    if [ids[token] for token in ordered] != list(range(len(ordered))):
-        raise ModelError(f"{name}: its vocab.json does not have the ids 0 to {len(ordered) - 1:,}, each once.")
-    return ordered
+    token_of = {token_id: token for token, token_id in ids.items() if type(token_id) is int}
+    if token_of.keys() != set(range(len(ids))):
+        raise ModelError(f"{name}: its vocab.json does not have the ids 0 to {len(ids) - 1:,}, each once.")
+    return [token_of[token_id] for token_id in range(len(ids))]
 
 
 def _parsed(model: bytes) -> Any:
