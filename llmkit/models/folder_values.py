@@ -248,15 +248,23 @@ class TokenizerValues(Values):
     extra_ids: Annotated[int, Field(ge=0, le=_MOST_SENTINELS)] | None = None
     extra_special_tokens: list[Token] | dict[Text, Token] | None = None
     from_slow: bool | None = None
+    language_codes: Text | None = None
     legacy: bool | None = None
+    legacy_behaviour: bool | None = None
     mask_token: Token | None = None
     model_input_names: list[Text] = Field(default_factory=list)
     model_specific_special_tokens: dict[Text, Token] | None = None
+    num_madeup_words: Annotated[int, Field(ge=0, le=_MOST_SENTINELS)] | None = None
     pad_token: Token | None = None
     padding_side: Side = "right"
     sep_token: Token | None = None
+    separate_vocabs: bool | None = None
+    source_lang: Text | None = None
     split_special_tokens: bool | None = None
+    src_lang: Text | None = None
     strip_accents: bool | None = None
+    target_lang: Text | None = None
+    tgt_lang: Text | None = None
     tokenize_chinese_chars: bool | None = None
     tokenizer_class: Text | None = None
     trim_offsets: bool | None = None

@@ -105,13 +105,15 @@ def read_tokenizer(folder: Path, config: Mapping[str, Any], *, name: str) -> Pre
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Marian's recommends a package that it does not use
                 tokenizer = AutoTokenizer.from_pretrained(copy, local_files_only=True, trust_remote_code=False)
+            tokenizer = _converted(tokenizer, name=name)  # while its files are there
+        except ModelError:
+            raise
         except BaseException as error:  # its parsers raise any exception type; the folder is the cause in every case
             if not (isinstance(error, Exception) or is_of_tokenizers(error)):
                 raise
             text = str(error).replace(str(copy), str(folder)).strip().splitlines() or [""]
             fault = faulty_part(folder, name=name) or f"{type(error).__name__}: {text[0][:200]}"
             raise ModelError(f"{name}: its tokenizer cannot be read ({fault}).") from error
-        tokenizer = _converted(tokenizer, name=name)  # while its files are there
     if not isinstance(tokenizer, TokenizersBackend):
         raise _written_in_python(type(tokenizer).__name__, name=name)
     _check_vocabulary(folder, tokenizer, name=name)

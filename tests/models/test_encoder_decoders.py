@@ -288,6 +288,28 @@ def test_the_norm_of_barts_embeddings_belongs_to_them() -> None:
     assert not any(".layers." in name for name in frozen)
 
 
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        ("marian", "source_lang", 0.5),
+        ("marian", "target_lang", [[]]),
+        ("mbart-50", "src_lang", 3),
+        ("nllb", "tgt_lang", {}),
+        ("m2m100", "eos_token", None),
+        ("m2m100", "num_madeup_words", 10**12),
+        ("nllb", "legacy_behaviour", "x"),
+    ],
+)
+def test_a_setting_of_a_tokenizer_of_another_type_is_refused(
+    kind: Kind, key: str, value: object, tmp_path: Path
+) -> None:
+    write_model(tmp_path, kind)
+    file = tmp_path / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    with pytest.raises(ModelError):
+        load(str(tmp_path))
+
+
 @pytest.mark.parametrize("kind", ["marian", "m2m100"])
 @pytest.mark.parametrize("value", ["x", None, 0, 1.5, True, -1, 10**6])
 def test_a_vocabulary_with_an_id_that_is_none_of_its_own_is_refused(kind: Kind, value: object, tmp_path: Path) -> None:
