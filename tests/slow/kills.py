@@ -37,11 +37,12 @@ os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 import forked
 from builders import FAMILY_OF, TaskName, rows
-from published_models import RECIPE_KEYS, WITHOUT_LORA, published_folder
+from published_models import RECIPE_KEYS, WITHOUT_LORA, PublishedFamily, published_folder
 from tiny_recipes import write_jsonl
 
 STEPS, EVALUATED_EVERY, KILLS_A_RUN = 30, 10, 3
 SECONDS_TO_END = 30
+FOLDERS: tuple[PublishedFamily, ...] = ("bart", "bert", "electra", "gpt2", "t5")
 
 
 @dataclass(frozen=True)
@@ -212,26 +213,28 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="llmkit-kills-") as temporary:
         folder = Path(temporary)
         write_jsonl(folder / "rows.jsonl", [dict(row.fields) for row in rows()])
-        for family in ("bert", "gpt2", "t5"):
+        for family in FOLDERS:
             published_folder(folder / f"{family}-False", family, dropout=0.1)
         published_folder(folder / "bert-True", "bert", head="masked-lm", dropout=0.1)
         every = list(cases())
         if options.kills < KILLS_A_RUN * len(every):
             random.Random(options.seed).shuffle(every)
             every.sort(key=lambda case: case.processes == 1)  # those of several processes are always there
-        chosen = list(islice(cycle(every), -(-options.kills // KILLS_A_RUN)))
-        differing = kills = 0
+        endless = enumerate(cycle(every))
+        runs = differing = kills = 0
         with ProcessPoolExecutor(options.workers, mp_context=get_context("fork")) as pool:
-            numbered = [
-                pool.submit(check, case, _place(folder, number), seed=options.seed + number)
-                for number, case in enumerate(chosen)
-            ]
-            for case, outcome in zip(chosen, numbered, strict=True):
-                differs, own_kills = outcome.result()
-                kills += own_kills
-                differing += bool(differs)
-                print(f"{case.name:<40} {'differs: ' + ', '.join(differs) if differs else 'identical'}", flush=True)
-    print(f"{kills} kills in {len(chosen)} runs: {len(chosen) - differing} identical, {differing} not")
+            while kills < options.kills:  # more runs for kills that came too late
+                outcomes = [
+                    (case, pool.submit(check, case, _place(folder, number), seed=options.seed + number))
+                    for number, case in islice(endless, -(-(options.kills - kills) // KILLS_A_RUN))
+                ]
+                for case, outcome in outcomes:
+                    differs, own_kills = outcome.result()
+                    runs += 1
+                    kills += own_kills
+                    differing += bool(differs)
+                    print(f"{case.name:<40} {f'differs: {differs}' if differs else 'identical'}", flush=True)
+    print(f"{kills} kills in {runs} runs: {runs - differing} identical, {differing} not")
     sys.exit(differing > 0)
 
 
@@ -239,7 +242,7 @@ def _place(folder: Path, number: int) -> Path:
     """A folder of its own for each run, with links to what they share."""
     place = folder / f"case-{number}"
     place.mkdir()
-    for name in ("rows.jsonl", "bert-False", "bert-True", "gpt2-False", "t5-False"):
+    for name in ("rows.jsonl", "bert-True", *(f"{family}-False" for family in FOLDERS)):
         (place / name).symlink_to(folder / name)
     return place
 
