@@ -121,7 +121,7 @@ TAGGER_WINDOW = 10
 BATCH_SIZE = 32
 ROW_COUNT = 45
 """Not a multiple of the batch size: the last batch of an epoch is short."""
-_WORDS = [
+WORDS = [
     "the",
     "a",
     "cat",
@@ -148,7 +148,7 @@ _WORDS = [
 def sentence(number: int, *, most_words: int = 12) -> str:
     """A text of 1 to `most_words` words, fixed by its number."""
     rng = random.Random(number)
-    return " ".join(rng.choice(_WORDS) for _ in range(rng.randint(1, most_words)))
+    return " ".join(rng.choice(WORDS) for _ in range(rng.randint(1, most_words)))
 
 
 def tags_of(words: Sequence[str]) -> list[str]:

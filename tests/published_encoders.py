@@ -13,36 +13,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import builders
 import torch
 import transformers
 from safetensors.torch import save_file
 from sentencepiece import SentencePieceTrainer
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-WORDS = [
-    "the",
-    "a",
-    "cat",
-    "dog",
-    "bird",
-    "tree",
-    "river",
-    "stone",
-    "walks",
-    "sees",
-    "finds",
-    "under",
-    "over",
-    "red",
-    "green",
-    "small",
-    "old",
-    "quiet",
-    "Größe",
-    "naïve",
-    "été",
-    "日本",
-]
+WORDS = [*builders.WORDS, "Größe", "naïve", "été", "日本"]
 SENTENCES = [" ".join(WORDS[place:] + WORDS[:place]) for place in range(len(WORDS))] * 4
 _SIZES: Mapping[str, Any] = {
     "hidden_size": 16,

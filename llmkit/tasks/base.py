@@ -273,7 +273,7 @@ class BaseTask(ABC):
         return None
 
     def standardise(self, scale: TargetScale) -> None:
-        raise NotImplementedError("a task with a target scale says how it trains on it")
+        raise AssertionError("called without a scale of `target_scale`")
 
     def tune_threshold(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
         return predictions
