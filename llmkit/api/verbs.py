@@ -62,10 +62,11 @@ def verb_of_model(config: Mapping[str, Any], *, requested: Verb | None = None) -
     """By the class of the model, else by its family; `generate` also accepts T5, which has another head."""
     architecture = str((config.get("architectures") or [""])[0])
     model_type = config.get("model_type")
-    by_family = next((family.verb for family in FAMILIES.values() if model_type in family.model_types), None)
-    verb: Verb = verb_of_class(architecture) or by_family or requested or "generate"
+    family = next((family for family in FAMILIES.values() if model_type in family.model_types), None)
+    verb: Verb = verb_of_class(architecture) or (family and family.verb) or requested or "generate"
     if requested is None:
-        return _trained_verb(config, head=USES[verb].head) or verb
+        untrained = "translate" if verb == "summarize" and family is not None and family.translates else verb
+        return _trained_verb(config, head=USES[verb].head) or untrained
     return verb if verb == "summarize" else requested
 
 

@@ -25,12 +25,12 @@ def recipe_of_model(loaded: LoadedModel, *, head: Head, data: Sequence[str]) -> 
         data: value of `data.train` in the recipe.
     Raises:
         ModelError: the configs have a value that no training writes.
+        UsageError: a translator of several languages, whose configs choose none.
     """
     candidates = {task: recipe_class for task, recipe_class in RECIPES.items() if head == recipe_class.HEAD}
     trained = (task for task, recipe_class in candidates.items() if recipe_class.has_trained(loaded))
-    task = next(trained, None) or next(
-        task for task, recipe_class in candidates.items() if VERBS[head] == recipe_class.VERB
-    )
+    verb = "translate" if loaded.family.translates else VERBS[head]
+    task = next(trained, None) or next(task for task, recipe_class in candidates.items() if verb == recipe_class.VERB)
     keys: dict[str, Any] = {"recipe": 1, "task": task, "model": loaded.name, "data": {"train": list(data)}}
     try:
         return candidates[task].model_validate({**keys, **candidates[task].keys_of_model(loaded)})

@@ -24,12 +24,14 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from llmkit.api import evaluate_model, finetune, load
+from llmkit.api.verbs import verb_of_model
 from llmkit.data.rows import Row
 from llmkit.errors import ModelError, UsageError
 from llmkit.models.layers import freeze
 from llmkit.models.loading import load_model, load_tokenizer
 from llmkit.models.resolve import find_model
 from llmkit.tasks.build import build_task
+from llmkit.tasks.of_model import recipe_of_model
 
 TEXTS = [sentence(number) for number in range(12)]
 MULTILINGUAL: tuple[Kind, ...] = ("mbart", "mbart-50", "m2m100", "nllb", "nllb-suffix")
@@ -278,6 +280,21 @@ def test_a_published_translator_of_one_pair_is_measured_as_one(tmp_path: Path) -
     data.write_text("".join(json.dumps({"source": text, "target": "der hund"}) + "\n" for text in TEXTS))
     result = evaluate_model(str(tmp_path / "model"), data=[str(data)])
     assert "bleu" in result.scores.values
+
+
+@pytest.mark.parametrize("kind", ["m2m100", "nllb", "marian-many"])
+def test_a_translator_of_many_languages_is_not_measured_as_a_summarizer(kind: Kind, tmp_path: Path) -> None:
+    write_model(tmp_path, kind)
+    loaded = load_model(str(tmp_path), head="seq2seq-lm")
+    with pytest.raises(UsageError) as caught:
+        recipe_of_model(loaded, head="seq2seq-lm", data=["rows.jsonl"])
+    assert all(option in str(caught.value) for option in ("--from", "--to", "--predictions"))
+
+
+@pytest.mark.parametrize(("kind", "verb"), [("marian", "translate"), ("nllb", "translate"), ("bart", "summarize")])
+def test_the_main_command_of_a_translator_is_translate(kind: Kind, verb: str, tmp_path: Path) -> None:
+    write_model(tmp_path, kind)
+    assert verb_of_model(json.loads((tmp_path / "config.json").read_text())) == verb
 
 
 def test_the_norm_of_barts_embeddings_belongs_to_them() -> None:

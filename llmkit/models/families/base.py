@@ -37,6 +37,8 @@ class Family(ABC):
     class_prefixes: ClassVar[Mapping[str, str]] = {}
     """`model_type` -> the start of the names of its classes, where several types have classes of their own; the first
     one's are in `heads`."""
+    translates: ClassVar[bool] = False
+    """Whether its published models translate, and a model whose configs do not name a task is a translator."""
     no_head: ClassVar[Mapping[Head, str]] = {}
     """Why the family lacks a head, for messages; may be empty."""
 

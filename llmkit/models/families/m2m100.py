@@ -19,6 +19,7 @@ class M2M100(EncoderDecoder):
     article = "an"
     model_types = ("m2m_100",)
     heads = {"seq2seq-lm": "M2M100ForConditionalGeneration"}
+    translates = True
     config_class = "M2M100Config"
     norm_first = True
 

@@ -19,6 +19,7 @@ class Marian(EncoderDecoder):
     name = "marian"
     model_types = ("marian",)
     heads = {"seq2seq-lm": "MarianMTModel"}
+    translates = True
     config_class = "MarianConfig"
     fixed_positions = True
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from llmkit.errors import UsageError
 from llmkit.models.languages import own_pair
 from llmkit.recipe.blocks import ColumnType
 from llmkit.recipe.languages import code_of_model, language_code, likely_mistake
@@ -68,6 +69,12 @@ class TranslationRecipe(Seq2SeqRecipe):
 
     @classmethod
     def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
+        if not cls.has_trained(loaded):
+            raise UsageError(
+                f"{loaded.name}: translates several languages, and its configs do not say which of them these texts have. "
+                "Write the translations with `llmkit translate FILE --from CODE --to CODE --output FILE`, and score them with "
+                "`llmkit evaluate --predictions FILE --references FILE --metric bleu`."
+            )
         pair = zip(("source_language", "target_language"), own_pair(loaded.tokenizer), strict=True)
         own = {key: code_of_model(code) if len(code) == 3 else code for key, code in pair if code is not None}
         return {**own, **super().keys_of_model(loaded)}
