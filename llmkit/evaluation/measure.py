@@ -75,7 +75,7 @@ def measure(
     metrics = metrics or task.recipe.metrics
     scores = score_rows(task, predictions, examples.references, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
     details = {**scores.details, **length_limit_details([result.counts for result in results]), **unknown}
-    return Scores({**losses, **scores.values}, details), predictions
+    return Scores({**losses, **scores.values}, details, scores.statistics), predictions
 
 
 def score_rows(

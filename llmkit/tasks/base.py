@@ -53,11 +53,25 @@ def target_ids(batch: Batch) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
+class RowStatistics:
+    """What each row contributes to a metric's scores, so that the scores of any resample of rows are quick to compute."""
+
+    rows: int
+    resampled: Callable[[NDArray[np.float64]], dict[str, NDArray[np.float64]]]
+    """(resamples, rows) how often each row counts -> score name -> (resamples,) values, NaN where a score is undefined.
+    All ones give the metric's own values."""
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """The least and the greatest value of scores that have both."""
+
+
+@dataclass(frozen=True)
 class Scores:
     """Scores of one evaluation: numbers by name, with their details (tables, options used)."""
 
     values: dict[str, float]
     details: dict[str, Any] = field(default_factory=dict)
+    statistics: RowStatistics | None = field(default=None, compare=False, repr=False)
+    """Of those of the scores that have an interval."""
 
 
 Rows = Sequence["Row"]

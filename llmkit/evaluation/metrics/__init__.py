@@ -1,16 +1,17 @@
 """The metrics in one table, and their scores in another. Knows neither tasks nor runs.
 
-A metric is a pure function of gathered texts, predictions and references in the same order. A score has a scale and a
-direction, defined here once. A new metric is one function in a file of this folder, one line in `METRICS`, and one line
-in `SCORES` for each score that it returns.
+A metric is a pure function of gathered texts, predictions and references in the same order, and returns with its scores
+the statistics of each row, for their intervals. A score has a scale and a direction, defined once in `score_table.py`. A
+new metric is one function in a file of this folder, one line in `METRICS`, and one line in `SCORES` for each score that
+it returns.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 from llmkit.data.given import given_names, given_values, is_missing
 from llmkit.errors import DataError, UsageError, nearest
@@ -22,8 +23,10 @@ from llmkit.evaluation.metrics.multilabel import mean_average_precision
 from llmkit.evaluation.metrics.neighbours import neighbour_recall
 from llmkit.evaluation.metrics.regression import mse, pearson, spearman
 from llmkit.evaluation.metrics.rouge import RougeTokenizer, rouge
+from llmkit.evaluation.metrics.score_table import SCORES, ScoreInfo
 from llmkit.evaluation.metrics.tagging import entities, tag_accuracy
 from llmkit.evaluation.metrics.translation import bleu, chrf, chrf_plus_plus, exact_text, ter
+from llmkit.evaluation.uncertainty.statistics import RowStatistics, merged
 from llmkit.evaluation.values import ValueKind
 from llmkit.tasks.base import Scores
 
@@ -42,19 +45,11 @@ __all__ = [
     "neighbour_recall",
     "perplexity",
     "rouge",
+    "row_statistics",
     "score_names_of",
     "score_texts",
     "values_of",
 ]
-
-
-@dataclass(frozen=True)
-class ScoreInfo:
-    """The meaning of a score: its direction, and its scale in words."""
-
-    name: str
-    better: Literal["higher", "lower"]
-    scale: str
 
 
 @dataclass(frozen=True)
@@ -70,56 +65,10 @@ class Metric:
     of_vectors: bool = False
     """The predictions are (N, D) vectors of the rows, not values to compare."""
 
+    def statistics(self, predictions: Any, references: Sequence[Any]) -> RowStatistics | None:
+        """What each row contributes to the scores; None where they are undefined, or there are none."""
+        return self.compute(predictions, references).statistics
 
-SCORES: dict[str, ScoreInfo] = {
-    score.name: score
-    for score in (
-        ScoreInfo("loss", "lower", "nats per target, from 0"),
-        ScoreInfo("perplexity", "lower", "exp(loss), from 1"),
-        ScoreInfo("bits_per_byte", "lower", "bits per UTF-8 byte, from 0"),
-        ScoreInfo("generator_loss", "lower", "nats per hidden token, from 0"),
-        ScoreInfo("detection_accuracy", "higher", "0..1, share of tokens"),
-        # A baseline for detection_accuracy: that of taking every token for the text's own.
-        ScoreInfo("unreplaced_share", "higher", "0..1, share of tokens"),
-        ScoreInfo("accuracy", "higher", "0..1, share of rows"),
-        # A baseline for accuracy: it depends only on the references, not on the model.
-        ScoreInfo("majority_share", "higher", "0..1, share of the most frequent reference label"),
-        ScoreInfo("precision_micro", "higher", "0..1, over rows"),
-        ScoreInfo("precision_macro", "higher", "0..1, mean over labels"),
-        ScoreInfo("recall_micro", "higher", "0..1, over rows"),
-        ScoreInfo("recall_macro", "higher", "0..1, mean over labels"),
-        ScoreInfo("f1_micro", "higher", "0..1, over rows"),
-        ScoreInfo("f1_macro", "higher", "0..1, mean over labels"),
-        ScoreInfo("mcc", "higher", "-1..1, correlation"),
-        ScoreInfo("map", "higher", "0..1, mean over labels"),
-        ScoreInfo("mse", "lower", "squared units of the number, from 0"),
-        ScoreInfo("pearson", "higher", "-1..1, correlation"),
-        ScoreInfo("spearman", "higher", "-1..1, correlation of ranks"),
-        ScoreInfo("rouge1", "higher", "0..1, mean F-measure over rows"),
-        ScoreInfo("rouge2", "higher", "0..1, mean F-measure over rows"),
-        ScoreInfo("rougeL", "higher", "0..1, mean F-measure over rows"),
-        ScoreInfo("rougeLsum", "higher", "0..1, mean F-measure over rows"),
-        ScoreInfo("neighbour_recall_1", "higher", "0..1, share of rows"),
-        ScoreInfo("neighbour_recall_10", "higher", "0..1, share of rows"),
-        # As for majority_share: baselines that depend only on the labels.
-        ScoreInfo("neighbour_chance_1", "higher", "0..1, expected share of rows"),
-        ScoreInfo("neighbour_chance_10", "higher", "0..1, expected share of rows"),
-        ScoreInfo("entity_precision", "higher", "0..1, over predicted entities"),
-        ScoreInfo("entity_recall", "higher", "0..1, over reference entities"),
-        ScoreInfo("entity_f1", "higher", "0..1, over entities"),
-        ScoreInfo("entity_f1_macro", "higher", "0..1, mean over types"),
-        ScoreInfo("tag_accuracy", "higher", "0..1, share of words"),
-        ScoreInfo("majority_tag_share", "higher", "0..1, share of the most frequent reference tag"),
-        ScoreInfo("exact_match", "higher", "0..1, share of rows"),
-        ScoreInfo("answer_f1", "higher", "0..1, mean F1 over rows"),
-        # These four are on sacrebleu's scale, as usually reported.
-        ScoreInfo("bleu", "higher", "0..100, over all rows"),
-        ScoreInfo("chrf", "higher", "0..100, over all rows"),
-        ScoreInfo("chrf++", "higher", "0..100, over all rows"),
-        ScoreInfo("ter", "lower", "0..100 and beyond, edits in % of the references' words"),
-        ScoreInfo("exact_text", "higher", "0..1, share of rows"),
-    )
-}
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -219,15 +168,36 @@ def score_texts(
     return merge_scores(_compute(name, predictions, references, rouge_tokenizer, language) for name in metric_names)
 
 
+def row_statistics(
+    metric_names: Sequence[str],
+    predictions: Sequence[Any],
+    references: Sequence[Any],
+    *,
+    rouge_tokenizer: RougeTokenizer = "auto",
+    language: str | None = None,
+) -> RowStatistics:
+    """What each row contributes to the scores of several metrics; without scores that are undefined for these rows, and
+    those of `evaluate:` modules. Arguments and errors as for `score_texts`, which returns the same with the scores."""
+    scores = score_texts(metric_names, predictions, references, rouge_tokenizer=rouge_tokenizer, language=language)
+    return scores.statistics or RowStatistics(len(references), lambda weights: {})
+
+
 def merge_scores(all_scores: Iterable[Scores]) -> Scores:
-    """Merge the scores and details of several metrics on the same rows."""
+    """Merge the scores, details and statistics of several metrics on the same rows."""
     values: dict[str, float] = {}
     details: dict[str, Any] = {}
+    statistics: list[RowStatistics] = []
     for scores in all_scores:
         values.update(scores.values)
+        statistics += [scores.statistics] if scores.statistics is not None else []
         undefined = {**details.get("undefined", {}), **scores.details.get("undefined", {})}
         details.update({**scores.details, **({"undefined": undefined} if undefined else {})})
-    return Scores(values, details)
+    return Scores(values, details, _with_bounds(merged(statistics), values) if statistics else None)
+
+
+def _with_bounds(statistics: RowStatistics, scores: Iterable[str]) -> RowStatistics:
+    bounds = {name: SCORES[name].bounds for name in scores if name in SCORES}
+    return replace(statistics, bounds={name: pair for name, pair in bounds.items() if pair is not None})
 
 
 def _compute(

@@ -17,9 +17,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from llmkit.evaluation.uncertainty.statistics import of_means
 from llmkit.tasks.base import Scores
 
 ASCII_SHARE_FOR_ENGLISH = 0.99
+_SCORES = ("exact_match", "answer_f1")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
 Reference = str | Sequence[str]
@@ -43,7 +45,11 @@ def squad(predictions: Sequence[str], references: Sequence[Reference]) -> Scores
         for name, has_answer in (("has_answer", True), ("no_answer", False))
     }
     details: dict[str, Any] = {name: {"rows": len(group), **_means(group)} for name, group in groups.items()}
-    return Scores(_means(row_scores), {"squad": {**details, "articles": "left out" if english else "kept"}})
+    return Scores(
+        _means(row_scores),
+        {"squad": {**details, "articles": "left out" if english else "kept"}},
+        of_means(dict(zip(_SCORES, zip(*row_scores, strict=True), strict=True))),
+    )
 
 
 def _answers(reference: Reference) -> list[str]:
@@ -59,9 +65,8 @@ def _is_english(references: Sequence[Sequence[str]]) -> bool:
 def _means(scores: Sequence[tuple[float, float]]) -> dict[str, float]:
     if not scores:
         return {}
-    names = ("exact_match", "answer_f1")
     return {
-        name: math.fsum(column) / len(scores) for name, column in zip(names, zip(*scores, strict=True), strict=True)
+        name: math.fsum(column) / len(scores) for name, column in zip(_SCORES, zip(*scores, strict=True), strict=True)
     }
 
 

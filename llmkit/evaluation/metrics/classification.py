@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from llmkit.data.labels import in_order
 from llmkit.errors import DataError
-from llmkit.evaluation.metrics import multilabel
+from llmkit.evaluation.metrics import label_counts, multilabel
+from llmkit.evaluation.metrics.label_counts import Ratio
 from llmkit.evaluation.metrics.undefined import undefined
 from llmkit.tasks.base import Scores
 
-Ratio = Literal["precision", "recall", "f1"]
 _MOST_LABELS = 2000
 """Of a table with a row and a column for each label."""
 
@@ -29,10 +29,10 @@ def accuracy(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
     """
     if multilabel.are_label_lists(references):
         predictions, references = multilabel.as_texts(predictions), multilabel.as_texts(references)
-    correct = sum(prediction == reference for prediction, reference in zip(predictions, references, strict=True))
+    correct = [prediction == reference for prediction, reference in zip(predictions, references, strict=True)]
     most_frequent_rows = max(Counter(references).values())
-    scores = {"accuracy": correct / len(references), "majority_share": most_frequent_rows / len(references)}
-    return Scores(scores)
+    scores = {"accuracy": sum(correct) / len(references), "majority_share": most_frequent_rows / len(references)}
+    return Scores(scores, statistics=label_counts.accuracy_statistics(correct, references))
 
 
 def precision(predictions: Sequence[str], references: Sequence[str]) -> Scores:
@@ -59,7 +59,8 @@ def mcc(predictions: Sequence[str], references: Sequence[str]) -> Scores:
         side = "predictions" if len(set(predictions)) == 1 else "references"
         return undefined("mcc", f"all {side} are {(predictions if side == 'predictions' else references)[0]!r}")
     _refuse_many("mcc", labels)
-    return Scores({"mcc": float(matthews_corrcoef(_indices(references, labels), _indices(predictions, labels)))})
+    value = float(matthews_corrcoef(_indices(references, labels), _indices(predictions, labels)))
+    return Scores({"mcc": value}, statistics=label_counts.mcc_statistics(predictions, references))
 
 
 def _refuse_many(metric: str, labels: Sequence[str]) -> None:
@@ -127,7 +128,8 @@ def _ratio_scores(ratio: Ratio, predictions: Sequence[Any], references: Sequence
     # are all the accuracy.
     micro = accuracy(predictions, references).values["accuracy"]
     macro = sum(entry[ratio] for entry in classes) / len(classes)
-    return Scores({f"{ratio}_micro": micro, f"{ratio}_macro": macro}, details)
+    statistics = label_counts.ratio_statistics(ratio, predictions, references)
+    return Scores({f"{ratio}_micro": micro, f"{ratio}_macro": macro}, details, statistics)
 
 
 def _labels(predictions: Sequence[str], references: Sequence[str]) -> list[str]:

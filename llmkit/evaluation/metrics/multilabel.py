@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.data.labels import in_order
 from llmkit.errors import DataError
+from llmkit.evaluation.metrics.label_counts import Ratio, average_precision_statistics, set_ratio_statistics
 from llmkit.evaluation.metrics.undefined import undefined
 from llmkit.tasks.base import Scores
 
@@ -32,12 +33,8 @@ def as_texts(rows: Sequence[Any]) -> list[str]:
     return [json.dumps(sorted(labels)) for labels in _sets(rows)]
 
 
-def ratio_scores(ratio: str, predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
-    """`{ratio}_micro` over all rows and labels, `{ratio}_macro` as the mean over labels; details `per_class`.
-
-    Args:
-        ratio: precision, recall or f1.
-    """
+def ratio_scores(ratio: Ratio, predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
+    """`{ratio}_micro` over all rows and labels, `{ratio}_macro` as the mean over labels; details `per_class`."""
     from sklearn.metrics import precision_recall_fscore_support
 
     predicted_sets, reference_sets = _sets(predictions), _sets(references)
@@ -55,7 +52,7 @@ def ratio_scores(ratio: str, predictions: Sequence[Any], references: Sequence[An
     micro = precision_recall_fscore_support(expected, predicted, average="micro", zero_division=0.0)
     macro = sum(entry[ratio] for entry in per_class.values()) / len(labels)
     scores = {f"{ratio}_micro": float(micro[names.index(ratio)]), f"{ratio}_macro": macro}
-    return Scores(scores, {"per_class": per_class})
+    return Scores(scores, {"per_class": per_class}, set_ratio_statistics(ratio, predicted_sets, reference_sets))
 
 
 def mean_average_precision(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
@@ -71,17 +68,18 @@ def mean_average_precision(predictions: Sequence[Any], references: Sequence[Any]
     labels = list(predictions[0]["probabilities"])
     reference_sets = _sets(references)
     label_scores, labels_without_rows = {}, []
+    probabilities = {label: [prediction["probabilities"][label] for prediction in predictions] for label in labels}
     for label in labels:
         has_label = [label in row for row in reference_sets]
         if any(has_label):
-            probabilities = [prediction["probabilities"][label] for prediction in predictions]
-            label_scores[label] = float(average_precision_score(has_label, probabilities))
+            label_scores[label] = float(average_precision_score(has_label, probabilities[label]))
         else:
             labels_without_rows.append(label)
     if not label_scores:
         return undefined("map", "no row has a label")
     mean = sum(label_scores.values()) / len(label_scores)
-    return Scores({"map": mean}, {"average_precision": label_scores, "labels_without_rows": labels_without_rows})
+    details = {"average_precision": label_scores, "labels_without_rows": labels_without_rows}
+    return Scores({"map": mean}, details, average_precision_statistics(probabilities, reference_sets))
 
 
 def _sets(rows: Sequence[Any]) -> list[set[str]]:

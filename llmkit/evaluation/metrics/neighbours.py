@@ -11,6 +11,7 @@ from math import comb
 from typing import TYPE_CHECKING
 
 from llmkit.errors import DataError
+from llmkit.evaluation.uncertainty.statistics import of_means
 from llmkit.tasks.base import Scores
 from llmkit.tasks.similarity import Similarity, similarities, unit_vectors
 
@@ -44,13 +45,16 @@ def neighbour_recall(vectors: np.ndarray, labels: Sequence[str], *, similarity: 
     ids = np.array([classes[label] for label in labels])  # (N,)
     nearest = nearest_others(vectors, count=min(NEIGHBOURS, len(labels) - 1), similarity=similarity)  # (N, k)
     same = ids[nearest] == ids[:, None]  # (N, k)
+    first, any_of_ten = same[:, 0], same.any(axis=1)
     scores = {
-        "neighbour_recall_1": float(same[:, 0].mean()),
-        "neighbour_recall_10": float(same.any(axis=1).mean()),
+        "neighbour_recall_1": float(first.mean()),
+        "neighbour_recall_10": float(any_of_ten.mean()),
         "neighbour_chance_1": _chance(labels, sample_size=1),
         "neighbour_chance_10": _chance(labels, sample_size=NEIGHBOURS),
     }
-    return Scores(scores, {"nearest_labels": [labels[row] for row in nearest[:, 0]]})
+    # For the neighbours that these rows have: the copies of a row in a resample are not each other's.
+    statistics = of_means({"neighbour_recall_1": first, "neighbour_recall_10": any_of_ten})
+    return Scores(scores, {"nearest_labels": [labels[row] for row in nearest[:, 0]]}, statistics)
 
 
 def nearest_others(vectors: np.ndarray, *, count: int, similarity: Similarity = "cosine") -> np.ndarray:

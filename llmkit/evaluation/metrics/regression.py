@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from llmkit.errors import DataError
+from llmkit.evaluation.metrics.correlations import pearson_statistics, spearman_statistics
 from llmkit.evaluation.metrics.undefined import undefined
+from llmkit.evaluation.uncertainty.statistics import of_means
 from llmkit.tasks.base import Scores
 
 
 def mse(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
     """The mean of the squared differences."""
     pairs = zip(_numbers(predictions, "prediction"), _numbers(references, "reference"), strict=True)
-    differences = [prediction - reference for prediction, reference in pairs]
-    return Scores({"mse": sum(difference * difference for difference in differences) / len(differences)})
+    squares = [(prediction - reference) * (prediction - reference) for prediction, reference in pairs]
+    return Scores({"mse": sum(squares) / len(squares)}, statistics=of_means({"mse": squares}))
 
 
 def pearson(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
@@ -36,11 +38,12 @@ def _correlation(name: Literal["pearson", "spearman"], predictions: Sequence[Any
     for side, side_name in zip(sides, ("predictions", "references"), strict=True):
         if max(side) == min(side):
             return undefined(name, f"all {side_name} are {side[0]:g}")
+    statistics = (pearson_statistics if name == "pearson" else spearman_statistics)(*sides)
     if name == "spearman":
         sides = [rankdata(side).tolist() for side in sides]
     table = np.array(sides)
     table /= np.abs(table).max(axis=1, keepdims=True)  # correlations do not change, and squares cannot overflow
-    return Scores({name: float(np.corrcoef(table)[0, 1])})
+    return Scores({name: float(np.corrcoef(table)[0, 1])}, statistics=statistics)
 
 
 def _numbers(values: Sequence[Any], side: str) -> list[float]:

@@ -20,6 +20,7 @@ from typing import Any, Literal, Protocol
 from typing_extensions import assert_never  # in typing from Python 3.11
 
 from llmkit.evaluation.metrics.references import References, all_texts, by_row
+from llmkit.evaluation.uncertainty.statistics import of_means
 from llmkit.tasks.base import Scores
 
 logger = logging.getLogger("llmkit")
@@ -63,8 +64,9 @@ def rouge(predictions: Sequence[str], references: References, *, tokenizer: Roug
         for prediction, texts in zip(predictions, by_row(references), strict=True)
     ]
     # fsum is exact before its one rounding, so that the order of the rows does not matter.
-    scores = {name: math.fsum(row[name].fmeasure for row in rows) / len(rows) for name in ROUGE_SCORES}
-    return Scores(scores, {"rouge": _details(chosen, why, tokens_of, references)})
+    columns = {name: [row[name].fmeasure for row in rows] for name in ROUGE_SCORES}
+    scores = {name: math.fsum(column) / len(rows) for name, column in columns.items()}
+    return Scores(scores, {"rouge": _details(chosen, why, tokens_of, references)}, of_means(columns))
 
 
 def _details(chosen: ChosenTokenizer, why: str, tokens_of: _Tokenizer, references: References) -> dict[str, Any]:

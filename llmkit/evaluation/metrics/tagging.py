@@ -13,6 +13,7 @@ from typing import Any
 
 from llmkit.data.labels import in_order
 from llmkit.errors import DataError, UsageError
+from llmkit.evaluation.metrics.tag_counts import entity_statistics, tag_statistics
 from llmkit.evaluation.metrics.tag_notations import Tagged, entities_in_bio, tags_alike
 from llmkit.tasks.base import Scores
 from llmkit.tasks.token_classification.notations import OUTSIDE
@@ -62,7 +63,7 @@ def entities(predictions: Tagged, references: Tagged) -> Scores:
         "entity_f1": float(micro[2]),
         "entity_f1_macro": sum(row["f1"] for row in per_type.values()) / len(per_type),
     }
-    return Scores(scores, {"per_type": per_type})
+    return Scores(scores, {"per_type": per_type}, entity_statistics(predicted, expected))
 
 
 def tag_accuracy(predictions: Tagged, references: Tagged) -> Scores:
@@ -72,13 +73,15 @@ def tag_accuracy(predictions: Tagged, references: Tagged) -> Scores:
         DataError: a row with more or fewer predicted tags than words, or no words at all.
     """
     _check(predictions, references)
-    tags = list(chain.from_iterable(tags_alike(predictions, references)))
+    alike = tags_alike(predictions, references)
+    tags = list(chain.from_iterable(alike))
     if not tags:
         raise DataError("the references have no words.")
     pairs = zip(chain.from_iterable(predictions), tags, strict=True)
     correct = sum(prediction == reference for prediction, reference in pairs)
     most_frequent = max(Counter(tags).values())
-    return Scores({"tag_accuracy": correct / len(tags), "majority_tag_share": most_frequent / len(tags)})
+    scores = {"tag_accuracy": correct / len(tags), "majority_tag_share": most_frequent / len(tags)}
+    return Scores(scores, statistics=tag_statistics(predictions, alike))
 
 
 def _check(predictions: Tagged, references: Tagged) -> None:

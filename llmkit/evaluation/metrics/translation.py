@@ -13,9 +13,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from llmkit.evaluation.metrics.references import References, all_texts, by_number, by_row
+from llmkit.evaluation.metrics.translation_sums import bleu_of_sums, chrf_of_sums, ter_of_sums
+from llmkit.evaluation.uncertainty.statistics import FloatArray, RowStatistics, of_means, of_sums
 from llmkit.tasks.base import Scores
 
 logger = logging.getLogger("llmkit")
@@ -55,14 +59,14 @@ def bleu(predictions: Sequence[str], references: References, *, language: str | 
     words = words_of(all_texts(references), language=language)
     # force: no warning about texts that look tokenized; a model wrote them.
     metric = BLEU(tokenize=words.tokenizer, force=True)
-    score = metric.corpus_score(list(predictions), by_number(references))
+    score, statistics = _corpus_score("bleu", metric, list(predictions), by_number(references), bleu_of_sums)
     details = {
         "signature": metric.get_signature().format(),
         "words": words._asdict(),
         "precisions": list(score.precisions),
         "brevity_penalty": score.bp,
     }
-    return Scores({"bleu": score.score}, {"bleu": details})
+    return Scores({"bleu": score.score}, {"bleu": details}, statistics)
 
 
 def chrf(predictions: Sequence[str], references: References) -> Scores:
@@ -79,8 +83,8 @@ def _chrf(name: str, predictions: Sequence[str], references: References, *, word
     from sacrebleu.metrics.chrf import CHRF
 
     metric = CHRF(word_order=words)
-    score = metric.corpus_score(list(predictions), by_number(references))
-    return Scores({name: score.score}, {name: {"signature": metric.get_signature().format()}})
+    score, statistics = _corpus_score(name, metric, list(predictions), by_number(references), chrf_of_sums)
+    return Scores({name: score.score}, {name: {"signature": metric.get_signature().format()}}, statistics)
 
 
 def ter(predictions: Sequence[str], references: References, *, language: str | None = None) -> Scores:
@@ -100,16 +104,34 @@ def ter(predictions: Sequence[str], references: References, *, language: str | N
         spaced: Callable[[str], str] = TokenizerChar()  # type: ignore[no-untyped-call]
         texts = [spaced(text) for text in texts]
         streams = [[None if text is None else spaced(text) for text in stream] for stream in streams]
-    score = metric.corpus_score(texts, streams)
+    score, statistics = _corpus_score("ter", metric, texts, streams, ter_of_sums)
     unit = "characters" if words.tokenizer == "char" or asian else "words"
-    return Scores({"ter": score.score}, {"ter": {"signature": metric.get_signature().format(), "unit": unit}})
+    details = {"signature": metric.get_signature().format(), "unit": unit}
+    return Scores({"ter": score.score}, {"ter": details}, statistics)
+
+
+def _corpus_score(
+    name: str,
+    metric: Any,
+    predictions: list[str],
+    streams: list[list[Any]],
+    score_of_sums: Callable[[FloatArray], FloatArray],
+) -> tuple[Any, RowStatistics]:
+    """sacrebleu's score of the whole corpus, and its statistics of each row, from which it computes the score.
+
+    sacrebleu's own bootstrap (`significance.py`) calls the same two functions of a metric.
+    """
+    metric._check_corpus_score_args(predictions, streams)
+    rows = metric._extract_corpus_statistics(predictions, streams)
+    statistics = of_sums(np.array(rows, dtype=np.float64), lambda sums: {name: score_of_sums(sums)})
+    return metric._aggregate_and_compute(rows), statistics
 
 
 def exact_text(predictions: Sequence[str], references: References) -> Scores:
     """The share of rows whose text equals a reference, letter by letter; runs of white space count as one space."""
     rows = zip(predictions, by_row(references), strict=True)
-    equal = sum(prediction.split() in [text.split() for text in texts] for prediction, texts in rows)
-    return Scores({"exact_text": equal / len(references)})
+    equal = [prediction.split() in [text.split() for text in texts] for prediction, texts in rows]
+    return Scores({"exact_text": sum(equal) / len(references)}, statistics=of_means({"exact_text": equal}))
 
 
 def words_of(references: Sequence[str], *, language: str | None) -> Words:

@@ -1,0 +1,38 @@
+"""The intervals of the scores of an evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+
+from llmkit.evaluation.uncertainty.bootstrap import Interval, intervals
+from llmkit.evaluation.uncertainty.statistics import RowStatistics, difference
+from llmkit.tasks.base import Scores
+
+
+def score_intervals(scores: Scores, *, clusters: Sequence[Hashable] | None = None) -> dict[str, Interval | None]:
+    """The 95 % interval of each score, by the bootstrap over rows or clusters.
+
+    None for a score without one: those of `evaluate:` modules, those that are undefined for these rows, and all scores of
+    a single row or cluster.
+
+    Args:
+        clusters: (N,) the cluster of each row; None if the rows are independent.
+    """
+    known = {} if scores.statistics is None else intervals(scores.statistics, clusters=clusters)
+    defined = {name: interval for name, interval in known.items() if not any(map(math.isnan, interval))}
+    return {name: defined.get(name) for name in scores.values}
+
+
+def difference_interval(
+    first: RowStatistics | None,
+    second: RowStatistics | None,
+    name: str,
+    *,
+    clusters: Sequence[Hashable] | None = None,
+) -> Interval | None:
+    """The interval of the score `name` of `first` minus that of `second`, on the same rows; None without one."""
+    if first is None or second is None:
+        return None
+    interval = intervals(difference(first, second, names=[name]), clusters=clusters).get(name)
+    return None if interval is None or any(map(math.isnan, interval)) else interval
