@@ -18,7 +18,7 @@ PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 .DEFAULT_GOAL := help
 BENCHMARKS := classify_file summarize_file finetune pretrain_objectives corpus_memory use_memory
 
-.PHONY: help install install-dev demo test smoke torture fuzz check format bench clean
+.PHONY: help install install-dev demo test smoke torture fuzz check audit format bench clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -86,6 +86,10 @@ check: .venv/.installed-dev  ## Check format, lint, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+audit: $(BIN)/python  ## Look up known vulnerabilities of the pinned versions; needs the network
+	$(PIP_INSTALL) pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 format: .venv/.installed-dev  ## Format the code and fix what ruff can
 	$(BIN)/ruff format .
