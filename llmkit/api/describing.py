@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from llmkit.api.model_uses import uses_of
@@ -40,7 +41,8 @@ class ModelDescription:
     """A model by its configs, its tokenizer and the headers of its weights. Nothing is None but what is unknown."""
 
     name: str
-    folder: Path
+    folder: Path | None
+    """None for a hub model whose weights are not on this machine."""
     revision: str | None
     """The commit of a hub model."""
     model_type: str | None
@@ -90,20 +92,28 @@ class ModelDescription:
 def describe_model(name: str | Path, *, revision: str | None = None) -> ModelDescription:
     """Describe a run, a folder or a hub model.
 
-    Checks what opening it checks, but reads only the headers of the weights, no numbers. A model that llmkit refuses is
+    Checks what opening it checks, but reads only the headers of the weights, no numbers, and of a hub model that is not in
+    the cache downloads no more. A model that llmkit refuses is
     described as far as possible, with the reason in `refusals`.
 
     Raises:
         ModelError: there is no such model, or its config cannot be read.
         MachineError: the hub is needed and cannot be reached.
     """
+
+    with TemporaryDirectory() as headers:
+        known = _described(str(name), revision=revision, headers_in=Path(headers))
+        is_here = known.folder is not None and not known.folder.is_relative_to(headers)
+        return known if is_here else replace(known, folder=None)
+
+
+def _described(name: str, *, revision: str | None, headers_in: Path) -> ModelDescription:
     from llmkit.models.files import read_json
     from llmkit.models.resolve import CONFIG, find_model, folder_of
 
-    name = str(name)
-    folder, commit = folder_of(name, revision=revision)
+    folder, commit = folder_of(name, revision=revision, headers_in=headers_in)
     try:
-        resolved = find_model(name, revision=revision)
+        resolved = find_model(name, revision=revision, headers_in=headers_in)
     except ModelError as error:
         config = read_json(folder, CONFIG, name=name)
         if config is None:

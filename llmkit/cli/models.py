@@ -53,7 +53,7 @@ def _describe(model: str, *, revision: str | None, as_json: bool) -> None:
 
     found = describe_model(model, revision=revision)
     if as_json:
-        print(shown(json.dumps({**asdict(found), "folder": str(found.folder)}, ensure_ascii=False)))
+        print(shown(json.dumps(asdict(found), ensure_ascii=False, default=str)))
     else:
         _print_lines(_facts(found))
     if not found.is_usable:

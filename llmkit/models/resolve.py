@@ -12,19 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: of whichever library it uses
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    HTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-
-from llmkit.errors import MachineError, ModelError, nearest
+from llmkit.errors import ModelError, nearest
 from llmkit.models.adapters import ADAPTER_CONFIG, ADAPTER_WEIGHTS, BASE, MODEL_CONFIG, read_adapter
+from llmkit.models.download import download, download_headers
 from llmkit.models.families import family_of
 from llmkit.models.files import find_file, read_json
 from llmkit.models.folder_values import BaseValues, GenerationValues, ModelValues, TokenizerValues, check_values
@@ -70,25 +60,27 @@ class ResolvedModel:
 
 
 @unless_replaced
-def find_model(name: str, *, revision: str | None = None) -> ResolvedModel:
+def find_model(name: str, *, revision: str | None = None, headers_in: Path | None = None) -> ResolvedModel:
     """Resolve and check a model's name.
 
+    Args:
+        headers_in: a folder for the files of hub models, of whose weights only the headers are then downloaded.
     Raises:
         ModelError: no such folder or hub model; a run without a finished model; a folder that is not a model, or
             whose files would load code, pickle, or files from elsewhere; one that llmkit saved and that was damaged.
         MachineError: the hub is needed and cannot be reached.
     """
-    root, commit = folder_of(name, revision=revision)
+    root, commit = folder_of(name, revision=revision, headers_in=headers_in)
     if os.path.lexists(root / ADAPTER_CONFIG):
-        return _resolve_adapter(root, name=name, commit=commit)
-    return _resolve_model(root, name=name, commit=commit)
+        return _resolve_adapter(root, name=name, commit=commit, headers_in=headers_in)
+    return _resolve_model(root, name=name, commit=commit, headers_in=headers_in)
 
 
-def _resolve_model(root: Path, *, name: str, commit: str | None) -> ResolvedModel:
+def _resolve_model(root: Path, *, name: str, commit: str | None, headers_in: Path | None) -> ResolvedModel:
     """A model's folder; where sentence-transformers saved it, the model itself may be in a subfolder."""
     sentence = read_sentence_folder(root, name=name)
     if sentence is not None and commit is not None and sentence.weights:
-        _download(name, revision=commit, files=sentence.weights)
+        _fetch(name, revision=commit, files=sentence.weights, headers_in=headers_in)
     if sentence is not None and sentence.modules[0].kind != "Transformer" and not (root / CONFIG).exists():
         raise ModelError(
             f"{name}: {MODULES} begins with the module {sentence.modules[0].kind}, which llmkit does not implement; it "
@@ -101,9 +93,11 @@ def _resolve_model(root: Path, *, name: str, commit: str | None) -> ResolvedMode
     return ResolvedModel(folder=folder, name=name, revision=commit, config=config, sentence=sentence)
 
 
-def folder_of(name: str, *, revision: str | None) -> tuple[Path, str | None]:
-    """Folder of a model, and its commit if it is in the hub's cache; checks nothing in it.
+def folder_of(name: str, *, revision: str | None, headers_in: Path | None = None) -> tuple[Path, str | None]:
+    """Folder of a model, and its commit if it is from the hub; checks nothing in it.
 
+    Args:
+        headers_in: as in `find_model`.
     Raises:
         ModelError, MachineError: as `find_model`.
     """
@@ -114,11 +108,18 @@ def folder_of(name: str, *, revision: str | None) -> tuple[Path, str | None]:
         return _model_folder(path), None
     if _looks_like_path(name):
         raise ModelError(f"{name}: there is no such folder.{_sibling(path)}")
-    folder = _download(name, revision=revision, files=_DOWNLOADED)
+    folder = _fetch(name, revision=revision, files=_DOWNLOADED, headers_in=headers_in)
     return folder, folder.name
 
 
-def _resolve_adapter(folder: Path, *, name: str, commit: str | None) -> ResolvedModel:
+def _fetch(name: str, *, revision: str | None, files: list[str], headers_in: Path | None) -> Path:
+    """The folder of a hub model, named by its commit."""
+    if headers_in is None:
+        return download(name, revision=revision, files=files)
+    return download_headers(name, revision=revision, files=files, place=headers_in)
+
+
+def _resolve_adapter(folder: Path, *, name: str, commit: str | None, headers_in: Path | None) -> ResolvedModel:
     """An adapter's folder, and the model that it changes, which is resolved and checked like any other."""
     if any(os.path.lexists(folder / file) for file in (CONFIG, WEIGHTS, INDEX)):
         raise ModelError(f"{name}: it is both a model and an adapter ({ADAPTER_CONFIG}). Keep them in two folders.")
@@ -129,10 +130,10 @@ def _resolve_adapter(folder: Path, *, name: str, commit: str | None) -> Resolved
     _check_entries(content, name=name, file=ADAPTER_CONFIG)
     adapter = read_adapter(content, name=name)
     adapter = replace(adapter, base_sha256=(read_json(folder, BASE, name=name) or {}).get("sha256"))
-    folder_of_base, commit_of_base = folder_of(adapter.base, revision=adapter.revision)
+    folder_of_base, commit_of_base = folder_of(adapter.base, revision=adapter.revision, headers_in=headers_in)
     if os.path.lexists(folder_of_base / ADAPTER_CONFIG):
         raise ModelError(f"{name}: its base model {adapter.base} is itself an adapter. Merge that with `llmkit merge`.")
-    base = _resolve_model(folder_of_base, name=adapter.base, commit=commit_of_base)
+    base = _resolve_model(folder_of_base, name=adapter.base, commit=commit_of_base, headers_in=headers_in)
     config = base.config
     adapter_config = read_json(folder, MODEL_CONFIG, name=name)  # an adapter that llmkit did not make has none
     if adapter_config is not None:
@@ -230,34 +231,6 @@ def _sibling(path: Path) -> str:
     if not parent.is_dir():
         return f" There is no folder {parent} either."
     return nearest(path.name, (entry.name for entry in parent.iterdir() if entry.is_dir()))
-
-
-def _download(name: str, *, revision: str | None, files: list[str]) -> Path:
-    """The folder in the cache, with the files that match these patterns."""
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=files))
-    except HFValidationError as error:
-        raise ModelError(f"{name!r} is neither a folder nor a hub id (OWNER/NAME).") from error
-    except GatedRepoError as error:
-        raise ModelError(f"{name}: the hub model is gated; accept its terms, then set HF_TOKEN.") from error
-    except RevisionNotFoundError as error:
-        raise ModelError(f"{name}: the hub model has no revision {revision!r}.") from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
-            f"{name}: the hub has no such model, or it is private. Check the owner and the name; it is not a local folder either."
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise MachineError(
-            f"{name}: not a local folder, not in the hub cache, and the hub cannot be reached. "
-            "Connect, or copy the model to a folder and give its path."
-        ) from error
-    except HfHubHTTPError as error:
-        raise MachineError(
-            f"{name}: the hub answered with an error ({error.response.status_code}). Try again."
-        ) from error
-    except (HTTPError, OSError) as error:  # a broken connection or redirect, a file of another size, a full disk
-        fault = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise MachineError(f"{name}: it cannot be downloaded from the hub ({fault}). Try again.") from error
 
 
 def _required_json(folder: Path, file: str, *, name: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fake_hub import COMMITS, FakeHub, serving
 from published_models import published_folder
+from safetensors.torch import load_file, save_file
 from sentence_folders import WIDTH, add_dense, sentence_folder
 
 import llmkit
@@ -111,3 +112,49 @@ def test_a_truncated_or_redirected_file_of_a_model_is_an_error_and_leaves_no_mod
     assert results.pop("whole") == f"found {COMMITS[0]}"
     assert {case: said[:6] for case, said in results.items()} == dict.fromkeys(results, "exit 5")
     assert all("owner/reviews" in said for said in results.values())
+
+
+HEADERS = """
+import json, os, sys
+from pathlib import Path
+from llmkit.api import describe_model
+found = describe_model("owner/reviews")
+sent = {path.name: path.stat().st_blocks for path in Path(os.environ["HF_HOME"]).rglob("*.safetensors")}
+print(json.dumps({"folder": found.folder, "parameters": found.parameters, "verbs": found.verbs, "precision": found.precision,
+                  "revision": found.revision, "cached": sent, "refusals": [r.reason for r in found.refusals if not r.uses]}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shards", [False, True])
+def test_a_hub_model_is_described_without_its_weights_being_downloaded(shards: bool, tmp_path: Path) -> None:
+    folder = published_folder(tmp_path / "model", "bert", head="classification")
+    if shards:
+        content = load_file(folder / "model.safetensors")
+        names = {key: f"model-0000{number % 2 + 1}-of-00002.safetensors" for number, key in enumerate(content)}
+        for file in set(names.values()):
+            save_file({key: value for key, value in content.items() if names[key] == file}, folder / file)
+        (folder / "model.safetensors").unlink()
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with serving(FakeHub(files, kind="models")) as hub:
+        settings = {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"}
+        done = subprocess.run(
+            [sys.executable, "-c", HEADERS],
+            env={**os.environ, **settings, "PYTHONPATH": str(PACKAGE)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    found = json.loads(done.stdout.splitlines()[-1])
+    expected = llmkit.describe_model(folder)
+    assert found["cached"] == {}
+    assert found["folder"] is None
+    assert found["revision"] == COMMITS[0]
+    assert found["refusals"] == []
+    assert (found["parameters"], found["verbs"], found["precision"]) == (
+        expected.parameters,
+        list(expected.verbs),
+        expected.precision,
+    )
