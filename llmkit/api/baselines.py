@@ -59,7 +59,7 @@ def compare_with_baselines(
         return compare_loss(task, scores.values, train=task.encode(train), examples=examples)
     comparison = compare_predictions(
         task,
-        scores.values,
+        scores,
         train=train,
         rows=list(rows),
         examples=examples,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmkit.atomic import replace_file
+from llmkit.evaluation.uncertainty.bootstrap import LEVEL, RESAMPLES, SEED, Interval
 from llmkit.runs.folder import Run, finite, write_json
 
 if TYPE_CHECKING:
@@ -32,14 +33,26 @@ class Evaluation:
     Where a model was measured on given rows, the columns of fields that have another name."""
     bad_rows: Mapping[str, Any] | None = None
     """Number of `rows` that were left out, and how many for each of the `reasons`; None if bad rows are an error."""
+    intervals: Mapping[str, Interval | None] = field(default_factory=dict)
+    """The 95 % interval of each score, by the bootstrap over rows or clusters; None for a score without one."""
+    clusters: int | None = None
+    """Number of clusters of the rows; None if each row counts as independent of the others."""
 
 
 def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
-    """For JSON: rows, scores, details, and the comparison with baselines, if requested."""
+    """For JSON: rows, scores with their intervals, details, and the comparison with baselines, if requested."""
     record: dict[str, Any] = {
         "data": evaluation.data,
         "rows": evaluation.rows,
+        "clusters": evaluation.clusters,
         "scores": evaluation.scores.values,
+        "intervals": dict(evaluation.intervals),
+        "bootstrap": {
+            "over": "rows" if evaluation.clusters is None else "clusters",
+            "level": LEVEL,
+            "resamples": RESAMPLES,
+            "seed": SEED,
+        },
         "details": evaluation.scores.details,
     }
     if evaluation.columns is not None:
@@ -52,6 +65,8 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
             "verdict": {
                 "metric": comparison.metric,
                 "better": comparison.better,
+                "difference": comparison.difference,
+                "difference_interval": comparison.interval,
                 "text": comparison.verdict,
             },
             "baseline_train_rows": comparison.train_rows,

@@ -13,6 +13,7 @@ from llmkit.data.bad_rows import json_lines, reason_counts
 from llmkit.data.given import given_names
 from llmkit.errors import UsageError
 from llmkit.evaluation.metrics import METRICS, RougeTokenizer, score_names_of
+from llmkit.evaluation.uncertainty.score_intervals import score_intervals
 from llmkit.models.families import LABELLED_HEADS
 from llmkit.recipe.blocks import Quoting
 from llmkit.recipe.recipe import Recipe
@@ -124,7 +125,17 @@ def _evaluate(model: str | None, request: _Request) -> Evaluation:
     name = str(run.folder) if run else loaded.name
     mapped = reading.columns if data else None
     bad_rows = reason_counts([rows.source.left_out]) if reading.skip_bad_rows else None
-    evaluation = Evaluation(name, description, examples.rows, scores, predictions, comparison, mapped or None, bad_rows)
+    evaluation = Evaluation(
+        name,
+        description,
+        examples.rows,
+        scores,
+        predictions,
+        comparison,
+        mapped or None,
+        bad_rows,
+        intervals=score_intervals(scores),
+    )
     if run is not None:
         file_name = "data" if data else description.split()[0]
         left_out = None if bad_rows is None else json_lines(rows.source.bad_rows())

@@ -13,6 +13,7 @@ from llmkit.api.loading import load
 from llmkit.data.given import given_names
 from llmkit.errors import UsageError
 from llmkit.evaluation.metrics import neighbour_recall
+from llmkit.evaluation.uncertainty.score_intervals import score_intervals
 from llmkit.inference.embedding import vector_options
 from llmkit.models.pooling import Pooling
 from llmkit.recipe.blocks import Quoting
@@ -60,7 +61,15 @@ def evaluate_embeddings(
     scores = replace(scores, details={**scores.details, **details})
     nearest_labels = scores.details.pop("nearest_labels")
     mapped = dict(columns) if columns else None
-    evaluation = Evaluation(name, ", ".join(data), len(rows), scores, nearest_labels, columns=mapped)
+    evaluation = Evaluation(
+        name,
+        ", ".join(data),
+        len(rows),
+        scores,
+        nearest_labels,
+        columns=mapped,
+        intervals=score_intervals(scores),
+    )
     if (run := find_run(name)) is not None:
         save_evaluation(run, evaluation, name="neighbours", references=labels)
     return evaluation

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmkit.api.plotting import draw_finished
-from llmkit.api.run_records import now
+from llmkit.api.run_records import logged_intervals, now
 from llmkit.errors import RunError
 from llmkit.models.export import model_files
 from llmkit.models.loading import load_model
@@ -35,9 +35,8 @@ def publish(run: Run, store: CheckpointStore, prepared: Prepared) -> None:
         library="llmkit" if not task.loaded.family.is_of_transformers else "transformers" if base is None else "peft",
     )
     run.publish_model({**files, "README.md": card.encode()}, step=best_step)
-    run.update(
-        status="finished", finished=now(), best={"metric": prepared.best, "step": best_step, "validation": scores}
-    )
+    best = {"metric": prepared.best, "step": best_step, "validation": scores, "intervals": logged_intervals(line)}
+    run.update(status="finished", finished=now(), best=best)
     draw_finished(run)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 from llmkit.atomic import replace_file
+from llmkit.evaluation.uncertainty.score_intervals import score_intervals
 from llmkit.recipe.loading import dump_recipe
 from llmkit.runs.environment import git_commit
 from llmkit.runs.folder import Run, write_json
 from llmkit.training.environment import training_environment
 from llmkit.training.prepared import Prepared
 from llmkit.training.progress import Evaluated, Event, MicroBatchesReduced, Saved, StepResult
+
+_INTERVAL_KEYS = ("evaluation_low", "evaluation_high")
 
 
 def describe_training(run: Run, prepared: Prepared, *, bad_rows: bytes | None) -> None:
@@ -76,11 +80,31 @@ def record_event(run: Run, event: Event) -> None:
         }
         run.log(event.step, values)
     elif isinstance(event, Evaluated):
-        run.log(event.step, {f"evaluation/{name}": value for name, value in event.scores.values.items()})
+        run.log(event.step, {f"evaluation/{name}": value for name, value in event.scores.values.items()} | _ends(event))
     elif isinstance(event, MicroBatchesReduced):
         run.update(micro_batch_tokens=event.micro_batch_tokens)
     elif isinstance(event, Saved):
         run.sync_metrics()
+
+
+def _ends(event: Evaluated) -> dict[str, float]:
+    """The ends of the scores' intervals, for the best checkpoint so far: it may become the model, even in a later process."""
+    if not event.is_best:
+        return {}
+    intervals = {name: interval for name, interval in score_intervals(event.scores).items() if interval is not None}
+    return {
+        f"{key}/{name}": end
+        for name, interval in intervals.items()
+        for key, end in zip(_INTERVAL_KEYS, interval, strict=True)
+    }
+
+
+def logged_intervals(line: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """The intervals of the scores in a line of metrics.jsonl that have one."""
+    low_key, high_key = _INTERVAL_KEYS
+    names = [key.removeprefix("evaluation/") for key in line if key.startswith("evaluation/")]
+    ends = {name: (line.get(f"{low_key}/{name}"), line.get(f"{high_key}/{name}")) for name in names}
+    return {name: (low, high) for name, (low, high) in ends.items() if low is not None and high is not None}
 
 
 def now() -> str:

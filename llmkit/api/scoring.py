@@ -15,6 +15,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.label_names import LABEL_KINDS, check_labels_match, rename_labels, warn_of_alike
 from llmkit.evaluation.metrics import RougeTokenizer, check_rows, merge_scores, score_names_of, score_texts, values_of
 from llmkit.evaluation.multi_hot import with_names
+from llmkit.evaluation.uncertainty.score_intervals import score_intervals
 from llmkit.evaluation.values import LABEL_SET_KINDS, Value, values_for
 from llmkit.recipe.blocks import Quoting
 from llmkit.recipe.languages import language_code
@@ -28,6 +29,7 @@ def score_files(
     column: str | None = None,
     prediction_column: str | None = None,
     reference_column: str | None = None,
+    cluster: str | None = None,
     quoting: Quoting = "auto",
     rouge_tokenizer: RougeTokenizer = "auto",
     language: str | None = None,
@@ -44,11 +46,13 @@ def score_files(
         column: the column of both files.
         prediction_column: the column of the predictions.
         reference_column: the column of the references.
+        cluster: a column, in the predictions or else in the references, that says which rows belong together, such as
+            the document of each question: the intervals then take clusters for independent, not rows.
         quoting: what quotation marks mean in .csv and .tsv files, as `data.quoting` in a recipe.
         language: code of the references' language, for BLEU and TER; without it, their script decides.
         label_names: label -> its name in this comparison, for labels that the files write differently.
     Raises:
-        UsageError: an unknown metric, or none; or several possible columns.
+        UsageError: an unknown metric, or none; or several possible columns; or no file has the column `cluster`.
         DataError: files that cannot be read, have different numbers of rows, or values that a metric cannot compare.
     """
     language = None if language is None else _language_code(language)
@@ -72,6 +76,7 @@ def score_files(
     scores = merge_scores(
         score_texts([name], *compared[name], rouge_tokenizer=rouge_tokenizer, language=language) for name in metrics
     )
+    clusters = None if cluster is None else _clusters(cluster, prediction_file, reference_files, columns)
     return Evaluation(
         None,
         f"{predictions} against {', '.join(map(str, paths))}",
@@ -79,6 +84,22 @@ def score_files(
         scores,
         compared[metrics[0]][0],
         columns=columns,
+        intervals=score_intervals(scores, clusters=clusters),
+        clusters=None if clusters is None else len(set(clusters)),
+    )
+
+
+def _clusters(
+    cluster: str, prediction_file: ValueFile, reference_files: Sequence[ValueFile], columns: Mapping[str, str | None]
+) -> list[str]:
+    files = [(prediction_file, columns["predictions"]), *((file, columns["references"]) for file in reference_files)]
+    for file, column in files:
+        clusters = file.clusters(cluster, column=column)
+        if clusters is not None:
+            return clusters
+    paths = " and ".join(str(file.path) for file, _ in files)
+    raise UsageError(
+        f"--cluster: {paths} have no column {cluster!r}. Name a column that says which rows belong together."
     )
 
 

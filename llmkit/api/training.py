@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from llmkit.api.run_records import describe_training
 from llmkit.atomic import sweep
 from llmkit.data.given import given_names
 from llmkit.errors import ModelError, RunError, UsageError
+from llmkit.evaluation.uncertainty.bootstrap import Interval
 from llmkit.models.integrity import check_saved_files, check_saved_weights
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.creation import new_run, refuse_used
@@ -60,6 +61,8 @@ class Finetuned:
     use: str
     """The command that uses the model."""
     already_complete: bool = False
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    """The 95 % intervals of those of the scores that have one, by the bootstrap over the validation rows."""
 
 
 Report = Callable[[Event | Begun], None]
@@ -219,4 +222,5 @@ def _finished(run: Run, *, already_complete: bool = False) -> Finetuned:
     use = RECIPES[manifest["task"]].USE.format(model=run.folder)
     scores = {name: math.inf if value is None else value for name, value in best["validation"].items()}
     metric = best["metric"] if "metric" in best else best["figure"]  # its name in older runs
-    return Finetuned(run, metric, best["step"], scores, use, already_complete=already_complete)
+    intervals = {name: Interval(*ends) for name, ends in best.get("intervals", {}).items()}
+    return Finetuned(run, metric, best["step"], scores, use, already_complete=already_complete, intervals=intervals)

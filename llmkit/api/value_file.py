@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from llmkit.api.value_columns import choose_column
 from llmkit.data.column_types import labels, spans
 from llmkit.data.fields import Fields
 from llmkit.data.files import text_lines
+from llmkit.data.given import is_missing
 from llmkit.data.sources import column_names, open_rows
 from llmkit.data.span_offsets import in_characters
 from llmkit.data.word_rows import sentence_column
@@ -70,6 +72,31 @@ class ValueFile:
         if column is None:
             return self._lines()
         return list(self._of_rows(column))
+
+    def clusters(self, cluster: str, *, column: str | None) -> list[str] | None:
+        """The cluster of each row, as JSON; None if the file has no such column.
+
+        Args:
+            column: that of the values.
+        Raises:
+            DataError: a row without a cluster.
+        """
+        if column is None or cluster not in column_names(str(self.path), quoting=self.quoting):
+            return None
+        field = self._field_of(column)
+        fields = Fields(
+            column_types={field: "any", "cluster": "any"},
+            columns={field: column, "cluster": cluster},
+            mapping="{column}",
+        )
+        clusters = []
+        for row in open_rows([str(self.path)], fields, quoting=self.quoting, keep_empty=True):
+            [value] = row.fields["cluster"]
+            first = value[0] if field == "words" and isinstance(value, list) and value else value  # of a sentence
+            if is_missing(first) or first == "":
+                raise DataError(f"{row.place}: {cluster!r} is empty. Each row needs the name of its cluster.")
+            clusters.append(json.dumps(first, ensure_ascii=False, sort_keys=True, default=str))
+        return clusters
 
     def _of_rows(self, column: str) -> Iterator[Value]:
         option = f"--{self.side}-column"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.output import one_line, shown
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 _ANY_WIDTH = 1_000_000
 """Terminal columns: wider than any table."""
 _CLASSES_SHOWN = 20
+_HEADING_WIDTH = 17
+"""Characters of a baseline's title in a line: two baselines fit into 80 columns."""
 
 
 def print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
@@ -30,9 +33,12 @@ def print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
     if evaluation.comparison is None:
         width = max([16, *map(len, scores.values)])
         for name, value in scores.values.items():
-            _print_line(f"  {name:<{width}} {value:.4f}")
+            _print_line(f"  {name:<{width}} {value:.4f}  {_interval(evaluation, name)}".rstrip())
     else:
-        _print_comparison(scores.values, evaluation.comparison)
+        _print_comparison(evaluation, evaluation.comparison)
+    if any(evaluation.intervals.values()):
+        units = f"{evaluation.rows:,} {unit}" if evaluation.clusters is None else f"{evaluation.clusters:,} clusters"
+        _print_line(f"  [low, high]: 95 % intervals by bootstrap over {units}")
     for what, totals in scores.details.get("unknown", {}).items():
         _print_unknown(what, totals)
     for name, reason in scores.details.get("undefined", {}).items():
@@ -95,17 +101,33 @@ def _print_answers(groups: dict[str, dict[str, float]]) -> None:
             _print_line(f"  {scores['rows']:,} {description}: {numbers}")
 
 
-def _print_comparison(scores: dict[str, float], comparison: Comparison) -> None:
-    """One metric per line: the model's score, and each baseline's where it has one."""
-    width = max(map(len, ["metric", *scores]))
-    titles = ["model", *(baseline.title for baseline in comparison.baselines)]
-    _print_line(f"  {'metric':<{width}}  " + "  ".join(f"{title:>7}" for title in titles))
-    for name, value in scores.items():
-        cells = [value, *(baseline.scores.get(name) for baseline in comparison.baselines)]
-        texts = ["" if cell is None else f"{cell:.4f}" for cell in cells]
-        line = "  ".join(f"{cell:>{max(7, len(title))}}" for cell, title in zip(texts, titles, strict=True))
-        _print_line(f"  {name:<{width}}  {line}".rstrip())
+def _interval(evaluation: Evaluation, name: str) -> str:
+    """The interval of a score; empty if it has none."""
+    interval = evaluation.intervals.get(name)
+    return "" if interval is None else f"[{interval.low:.4f}, {interval.high:.4f}]"
+
+
+def _print_comparison(evaluation: Evaluation, comparison: Comparison) -> None:
+    """One metric per line: the model's score with its interval, and each baseline's where it has one."""
+    scores = evaluation.scores.values
+    columns = [["metric", *scores], ["model", *map(_number, scores.values())]]
+    columns += [["", *(_interval(evaluation, name) for name in scores)]]
+    headings = [wrap(baseline.title, _HEADING_WIDTH) for baseline in comparison.baselines]
+    height = max(map(len, headings))
+    padding = [""] * (height - 1)
+    columns = [[*padding, *column] for column in columns]
+    for heading, baseline in zip(headings, comparison.baselines, strict=True):
+        above = [""] * (height - len(heading))
+        columns.append([*above, *heading, *(_number(baseline.scores.get(name)) for name in scores)])
+    widths = [max(map(len, column)) for column in columns]
+    for name, *cells in zip(*columns, strict=True):
+        texts = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
+        _print_line("  ".join(["", f"{name:<{widths[0]}}", *texts]).rstrip())
     _print_line(f"  {comparison.verdict}")
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def _print_classes(per_class: dict[str, dict[str, float]], *, unit: str) -> None:

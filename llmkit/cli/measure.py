@@ -73,6 +73,14 @@ Labels = Annotated[
         "Can be repeated.",
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="With --predictions, the column that says which rows belong together, such as the document of each "
+        "question. Intervals are then by bootstrap over these clusters. Default: each row on its own.",
+    ),
+]
 Pooling = Annotated[
     Literal["mean", "first", "max", "mean_sqrt_len", "weightedmean", "lasttoken"] | None,
     typer.Option(help="For neighbour_recall: how the vectors of a text's tokens become one, as in llmkit embed."),
@@ -95,6 +103,7 @@ def evaluate(
     rouge_tokenizer: RougeTokenizer = "auto",
     language: Language = None,
     label: Labels = None,
+    cluster: Cluster = None,
     pooling: Pooling = None,
     baseline: Baseline = False,
     as_json: Json = False,
@@ -115,6 +124,7 @@ def evaluate(
             column=column[0] if column else None,
             prediction_column=prediction_column,
             reference_column=reference_column,
+            cluster=cluster,
             quoting=quoting or "auto",
             rouge_tokenizer=rouge_tokenizer,
             language=language,
@@ -122,7 +132,11 @@ def evaluate(
         )
     else:
         _check_model_options(
-            prediction_column=prediction_column, reference_column=reference_column, language=language, label=label
+            prediction_column=prediction_column,
+            reference_column=reference_column,
+            language=language,
+            label=label,
+            cluster=cluster,
         )
         from llmkit.api import evaluate_model
 
@@ -161,7 +175,12 @@ def _check_file_options(*, model: object, baseline: bool, pooling: str | None, c
 
 
 def _check_model_options(
-    *, prediction_column: str | None, reference_column: str | None, language: str | None, label: list[str] | None
+    *,
+    prediction_column: str | None,
+    reference_column: str | None,
+    language: str | None,
+    label: list[str] | None,
+    cluster: str | None,
 ) -> None:
     """
     Raises:
@@ -169,6 +188,8 @@ def _check_model_options(
     """
     if label:
         raise UsageError("--label works only with --predictions. A model's config names its labels (id2label).")
+    if cluster is not None:
+        raise UsageError("--cluster works only with --predictions. With a model, write data.cluster in its recipe.")
     if language is not None:
         raise UsageError("--language works only with --predictions. A model's task knows its language.")
     if prediction_column is not None or reference_column is not None:

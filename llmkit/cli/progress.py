@@ -58,7 +58,9 @@ class TrainingDisplay:
             self._say(f"{finished.run.folder} is already complete; nothing was changed")
         else:
             self._say(_work(finished.run.manifest()))
-        score = f"{finished.best} {finished.scores[finished.best]:.4f} at step {finished.best_step}"
+        interval = finished.intervals.get(finished.best)
+        ends = "" if interval is None else f" [{interval.low:.4f}, {interval.high:.4f}]"
+        score = f"{finished.best} {finished.scores[finished.best]:.4f}{ends} at step {finished.best_step}"
         print(shown(f"{finished.run.folder}  {score}"))
         self._say(f"next: {finished.use}")
         self._say(f"      llmkit evaluate --model {finished.run.folder}")

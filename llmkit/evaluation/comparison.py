@@ -12,10 +12,11 @@ from llmkit.data.rows import Row
 from llmkit.evaluation.baselines import baselines_of, judged_by_loss
 from llmkit.evaluation.measure import score_rows
 from llmkit.evaluation.metrics import RougeTokenizer, perplexity
+from llmkit.evaluation.uncertainty.score_intervals import difference_interval
 from llmkit.evaluation.unigram import unigram_loss
 from llmkit.evaluation.verdict import BaselineScores, Comparison, compared_metric, judge
 from llmkit.reservoir import Reservoir
-from llmkit.tasks.base import Task, TaskRecipe
+from llmkit.tasks.base import Scores, Task, TaskRecipe
 
 logger = logging.getLogger("llmkit")
 MOST_ROWS = 100_000
@@ -30,7 +31,7 @@ def needs_training_rows(recipe: TaskRecipe) -> bool:
 
 def compare_predictions(
     task: Task,
-    scores: Mapping[str, float],
+    scores: Scores,
     *,
     train: Iterable[Row],
     rows: Sequence[Row],
@@ -47,7 +48,7 @@ def compare_predictions(
         metrics: the metrics of the model's scores.
     """
     baselines = baselines_of(task.recipe)
-    metric = compared_metric(scores, best=task.recipe.best)
+    metric = compared_metric(scores.values, best=task.recipe.best)
     if not baselines or metric is None:
         return None
     train_rows = _sample_rows(train) if any(baseline.learns for baseline in baselines) else []
@@ -59,8 +60,16 @@ def compare_predictions(
             continue
         predictions = baseline.predict(task.recipe, train_rows, measured)
         scored = score_rows(task, predictions, examples.references, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
-        baseline_scores.append(BaselineScores(baseline.name, baseline.title, scored.values))
-    return judge(scores, baseline_scores, metric=metric, train_rows=len(train_rows)) if baseline_scores else None
+        baseline_scores.append(BaselineScores(baseline.name, baseline.title, scored.values, scored.statistics))
+    if not baseline_scores:
+        return None
+    return judge(
+        scores.values,
+        baseline_scores,
+        metric=metric,
+        train_rows=len(train_rows),
+        interval_of=lambda baseline: difference_interval(scores.statistics, baseline.statistics, metric),
+    )
 
 
 def compare_loss(task: Task, scores: Mapping[str, float], *, train: Examples, examples: Examples) -> Comparison:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from llmkit.evaluation.metrics import SCORES, is_better
+from llmkit.evaluation.uncertainty.bootstrap import Interval
+from llmkit.tasks.base import RowStatistics
 
 
 @dataclass(frozen=True)
@@ -15,6 +17,7 @@ class BaselineScores:
     name: str
     title: str
     scores: dict[str, float]
+    statistics: RowStatistics | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,11 @@ class Comparison:
     metric: str
     """The score that the verdict compares."""
     better: bool
-    """Whether the model beats the best of the baselines in it."""
+    """Whether the model beats the best of the baselines in it: if the difference has an interval, it does not include 0."""
+    difference: float
+    """The model's score minus that of the best baseline."""
+    interval: Interval | None
+    """Of the difference on the same rows; None where the rows say nothing about it."""
     verdict: str
     train_rows: int
     """Number of rows that the baselines were trained on; 0 if none of them learns."""
@@ -40,25 +47,46 @@ def compared_metric(scores: Mapping[str, float], *, best: str) -> str | None:
 
 
 def judge(
-    scores: Mapping[str, float], baselines: Sequence[BaselineScores], *, metric: str, train_rows: int
+    scores: Mapping[str, float],
+    baselines: Sequence[BaselineScores],
+    *,
+    metric: str,
+    train_rows: int,
+    interval_of: Callable[[BaselineScores], Interval | None] = lambda baseline: None,
 ) -> Comparison:
-    """Compare the model with the best of the baselines."""
+    """Compare the model with the best of the baselines.
+
+    Args:
+        interval_of: the interval of the model's score minus the baseline's.
+    """
     best = baselines[0]
     for baseline in baselines[1:]:
         if is_better(metric, baseline.scores[metric], best.scores[metric]):
             best = baseline
     score, baseline_score = scores[metric], best.scores[metric]
-    better = is_better(metric, score, baseline_score)
+    difference, interval = score - baseline_score, interval_of(best)
+    better = is_better(metric, score, baseline_score) and not (
+        interval is not None and interval.low <= 0 <= interval.high
+    )
+    verdict = _verdict(best.title, metric, score=score, baseline_score=baseline_score, interval=interval)
+    return Comparison(tuple(baselines), metric, better, difference, interval, verdict, train_rows)
+
+
+def _verdict(title: str, metric: str, *, score: float, baseline_score: float, interval: Interval | None) -> str:
     shown, baseline_shown = _distinct(score, baseline_score)
-    if better:
-        verdict = f"The model beats {best.title} in {metric}, {shown} to {baseline_shown}."
-    elif score == baseline_score:
-        verdict = f"The model is no better than {best.title} in {metric}, {shown} each: it is not worth its cost yet."
-    else:
-        verdict = (
-            f"The model loses to {best.title} in {metric}, {shown} to {baseline_shown}: it is not worth its cost yet."
-        )
-    return Comparison(tuple(baselines), metric, better, verdict, train_rows)
+    if score == baseline_score:
+        return f"The model is no better than {title} in {metric}, {shown} each: it is not worth its cost yet."
+    numbers = f"{metric}, {shown} to {baseline_shown}"
+    if interval is not None:
+        low, high = f"{interval.low:+.4f}", f"{interval.high:+.4f}"
+        numbers += f" (difference {score - baseline_score:+.4f}, 95 % interval {low} to {high})"
+        if interval.low <= 0 <= interval.high:
+            return (
+                f"No evidence of a difference between the model and {title} in {numbers}: it is not worth its cost yet."
+            )
+    if is_better(metric, score, baseline_score):
+        return f"The model beats {title} in {numbers}."
+    return f"The model loses to {title} in {numbers}: it is not worth its cost yet."
 
 
 def _distinct(first: float, second: float) -> tuple[str, str]:

@@ -25,6 +25,8 @@ class Best(_Saved):
     """Name of `metric` in older runs."""
     step: int
     validation: dict[str, float | int | None]
+    intervals: dict[str, list[float | int]] = {}
+    """Name of a score -> the ends of its 95 % interval; without scores that have none."""
 
     @model_validator(mode="after")
     def _has_a_metric(self) -> Best:

@@ -7,6 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from encoder_folders import encoder_folders
 from facts import says
@@ -30,7 +31,7 @@ def test_an_empty_prediction_keeps_its_row_and_costs_its_share(tmp_path: Path) -
     )
     assert outcome.code == 0
     assert outcome.out.startswith("4 rows: ")
-    assert "  accuracy         0.7500\n" in outcome.out
+    assert re.search(r"^  accuracy +0\.7500  \[0\.\d{4}, [01]\.\d{4}\]$", outcome.out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["p.jsonl", "p.csv"])
@@ -43,6 +44,41 @@ def test_empty_predictions_of_files_with_columns_keep_their_rows_too(tmp_path: P
     arguments = ("--predictions", tmp_path / name, "--references", tmp_path / "r.jsonl", "--metric", "accuracy")
     (record,) = llmkit("evaluate", *arguments, "--json").records
     assert record["scores"]["accuracy"] == pytest.approx(2 / 3)  # type: ignore[index]
+
+
+def test_rows_of_a_cluster_count_as_one_and_a_column_that_no_file_has_is_an_error(tmp_path: Path) -> None:
+    rows = [{"reference": "yes", "prediction": text, "page": page} for page, text in enumerate(["yes", "no"] * 20)]
+    write_jsonl(tmp_path / "rows.jsonl", [row for row in rows for _ in range(4)])
+    files = ("--predictions", tmp_path / "rows.jsonl", "--references", tmp_path / "rows.jsonl", "--metric", "accuracy")
+    records = [llmkit("evaluate", *files, *extra, "--json").records[0] for extra in ([], ["--cluster", "page"])]
+    low, high = np.transpose([record["intervals"]["accuracy"] for record in records])  # type: ignore[index]
+    assert low[1] < low[0] - 0.04
+    assert high[1] > high[0] + 0.04
+    assert [(record["rows"], record["clusters"]) for record in records] == [(160, None), (160, 40)]
+    says(llmkit("evaluate", *files, "--cluster", "page").out, "over 40 clusters")
+    outcome = llmkit("evaluate", *files, "--cluster", "document")
+    assert outcome.code == 2
+    says(outcome.err, "error[usage]:", "--cluster", "'document'", "rows.jsonl")
+
+
+def test_a_row_without_a_cluster_is_an_error_with_its_place(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "p.jsonl", [{"prediction": "yes"}] * 3)
+    write_jsonl(tmp_path / "r.jsonl", [{"reference": "yes", "page": page} for page in (1, None, 2)])
+    files = ("--predictions", tmp_path / "p.jsonl", "--references", tmp_path / "r.jsonl", "--metric", "accuracy")
+    outcome = llmkit("evaluate", *files, "--cluster", "page")
+    assert outcome.code == 3
+    says(outcome.err, "error[data]:", "r.jsonl:2", "'page'")
+
+
+def test_a_score_without_an_interval_is_null_and_stands_alone(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text("1\n1\n1\n")
+    (tmp_path / "r.txt").write_text("1\n2\n3\n")
+    files = ("--predictions", tmp_path / "p.txt", "--references", tmp_path / "r.txt", "--metric", "pearson")
+    (record,) = llmkit("evaluate", *files, "--json").records
+    assert record["intervals"] == {"pearson": None}
+    outcome = llmkit("evaluate", *files)
+    assert "  pearson          0.0000\n" in outcome.out
+    assert "95 %" not in outcome.out
 
 
 def test_files_of_different_lengths_are_refused_with_both_numbers(tmp_path: Path) -> None:
@@ -115,9 +151,13 @@ def test_a_run_is_measured_on_its_own_rows_and_keeps_predictions_beside_referenc
     assert len(pairs) == kept["rows"] > 0
     right = sum(pair["prediction"] == pair["reference"] for pair in pairs)
     assert kept["scores"]["accuracy"] == right / len(pairs)
-    assert f"  accuracy         {right / len(pairs):.4f}\n" in outcome.out
-    manifest = json.loads((own_runs / "runs/classify-001/run.json").read_text())
-    assert kept["scores"] == pytest.approx(manifest["best"]["validation"])
+    low, high = kept["intervals"]["accuracy"]
+    assert low <= right / len(pairs) <= high
+    assert f"  accuracy         {right / len(pairs):.4f}  [{low:.4f}, {high:.4f}]\n" in outcome.out
+    says(outcome.out, "95 %", f"over {len(pairs)} rows")
+    best = json.loads((own_runs / "runs/classify-001/run.json").read_text())["best"]
+    assert kept["scores"] == pytest.approx(best["validation"])
+    assert best["intervals"]["accuracy"] == pytest.approx([low, high])
 
 
 def test_a_model_folder_is_measured_on_given_rows_and_nothing_is_written(here: Path) -> None:
@@ -200,7 +240,9 @@ def test_a_model_without_a_head_is_sent_to_the_metric_of_vectors(here: Path, tmp
 def test_baselines_stand_beside_the_model_in_one_table_in_json_and_in_the_run(own_runs: Path) -> None:
     outcome = llmkit("evaluate", "--model", "runs/classify-001", "--baseline")
     assert outcome.code == 0, outcome.err
-    assert re.search(r"^  metric +model +majority class +TF-IDF \+ logistic regression$", outcome.out, re.MULTILINE)
+    assert re.search(r"^  metric +model +majority class +regression$", outcome.out, re.MULTILINE)
+    table = outcome.out[: outcome.out.index("  The model")].splitlines()[1:]
+    assert max(map(len, table)) <= 80
     kept = json.loads((own_runs / "runs/classify-001/evaluation/validation.json").read_text())
     assert set(kept["baselines"]) == {"majority", "tfidf-logistic"}
     learnt = kept["baselines"]["tfidf-logistic"]["scores"]["accuracy"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from typing import Any
 
@@ -26,9 +27,12 @@ from llmkit.evaluation.baselines.labels import (
 from llmkit.evaluation.baselines.tags import most_frequent_tags
 from llmkit.evaluation.baselines.texts import first_sentence
 from llmkit.evaluation.comparison import compare_loss, compare_predictions
+from llmkit.evaluation.metrics import row_statistics
+from llmkit.evaluation.uncertainty.bootstrap import Interval
+from llmkit.evaluation.uncertainty.score_intervals import difference_interval
 from llmkit.evaluation.verdict import BaselineScores, compared_metric, judge
 from llmkit.tasks import RECIPES
-from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.base import Scores, TaskRecipe
 from llmkit.tasks.sentences import sentences
 from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
 
@@ -188,7 +192,7 @@ def test_rows_that_the_task_drops_are_left_out_for_the_baselines_too() -> None:
     assert examples.rows == 3
     scores = {"loss": 1.0, "rouge1": 0.0, "rouge2": 0.0, "rougeL": 0.0, "rougeLsum": 0.0}
     compared = compare_predictions(
-        task, scores, train=(), rows=made, examples=examples, metrics=["rouge"], rouge_tokenizer="auto"
+        task, Scores(scores), train=(), rows=made, examples=examples, metrics=["rouge"], rouge_tokenizer="auto"
     )
     assert compared is not None
     assert compared.baselines[0].scores["rougeL"] == 1
@@ -203,7 +207,7 @@ def test_a_written_baseline_is_scored_whole_whatever_the_models_limit(name: Task
     row = Row({source: first + rest, target: first if name == "summarization" else first + rest}, "1")
     compared = compare_predictions(
         task,
-        {"rougeL": 0.5},
+        Scores({"rougeL": 0.5}),
         train=(),
         rows=[row],
         examples=task.encode([row]),
@@ -256,6 +260,44 @@ def test_the_verdict_is_on_the_best_baseline_in_the_figures_own_direction(
     judged = judge({metric: model}, found, metric=metric, train_rows=0)
     says(judged.verdict, *stated)
     assert judged.better == better
+
+
+@pytest.mark.parametrize(
+    ("metric", "model", "baseline", "interval", "better", "stated"),
+    [
+        ("accuracy", 0.88, 0.85, (0.01, 0.05), True, ["beats", "+0.0300", "+0.0100", "+0.0500"]),
+        ("accuracy", 0.88, 0.85, (-0.01, 0.07), False, ["No evidence", "0.88", "0.85", "-0.0100"]),
+        ("accuracy", 0.85, 0.88, (-0.07, 0.01), False, ["No evidence"]),
+        ("accuracy", 0.85, 0.88, (-0.05, -0.01), False, ["loses"]),
+        ("ter", 30.0, 35.0, (-8.0, -2.0), True, ["beats"]),
+        ("ter", 30.0, 35.0, (-11.0, 1.0), False, ["No evidence"]),
+    ],
+)  # fmt: skip
+def test_a_model_beats_a_baseline_only_where_the_interval_of_the_difference_leaves_out_zero(
+    metric: str, model: float, baseline: float, interval: tuple[float, float], better: bool, stated: list[str]
+) -> None:
+    judged = judge(
+        {metric: model},
+        [BaselineScores("b", "b0", {metric: baseline})],
+        metric=metric,
+        train_rows=0,
+        interval_of=lambda best: Interval(*interval),
+    )
+    assert judged.better == better
+    says(judged.verdict, *stated)
+    assert ("beats" in judged.verdict) == better
+    assert (judged.difference, judged.interval) == (pytest.approx(model - baseline), interval)
+
+
+def test_the_difference_from_a_baseline_is_that_of_the_same_rows() -> None:
+    references = ["a", "b"] * 100
+    model = [*references[:190], *["c"] * 10]
+    baseline = [*references[:170], *["c"] * 30]  # wrong wherever the model is, and in 20 more rows
+    first, second = (row_statistics(["accuracy"], side, references) for side in (model, baseline))
+    interval = difference_interval(first, second, "accuracy")
+    assert interval is not None
+    half = 1.96 * math.sqrt(0.1 * 0.9 / 200)  # McNemar's: 20 of 200 rows differ
+    assert interval == pytest.approx((0.1 - half, 0.1 + half), abs=0.25 * half)
 
 
 def test_the_figure_is_the_one_that_picks_the_checkpoint_where_it_was_measured() -> None:

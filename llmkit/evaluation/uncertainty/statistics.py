@@ -72,7 +72,8 @@ def difference(first: RowStatistics, second: RowStatistics, *, names: Container[
             if name in others and (names is None or name in names)
         }
 
-    return RowStatistics(first.rows, resampled)
+    bounds = {name: (low - high, high - low) for name, (low, high) in first.bounds.items()}
+    return RowStatistics(first.rows, resampled, bounds)
 
 
 def ratio(numerator: FloatArray, denominator: FloatArray, *, otherwise: float = 0.0) -> FloatArray:
