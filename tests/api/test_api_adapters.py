@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from facts import facts, says
+from repetitions import quick_if
 from tiny_recipes import SPORT, llmkit
 
 import llmkit as api
@@ -30,7 +31,7 @@ def manifest_of(run: str) -> dict[str, Any]:
     return content
 
 
-@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize("name", quick_if("write".__eq__, BASES))
 def test_a_run_saved_as_adapter_measures_and_merges_as_the_merged_one(own_runs: Path, name: str) -> None:
     adapt(name, "thin")
     adapt(name, "whole", save="merged")
@@ -74,7 +75,7 @@ def test_the_manifest_and_the_first_lines_say_how_many_parameters_learn(own_runs
     says(outcome.err, "parameters", "4,354", f"{share:.1%}")
 
 
-@pytest.mark.parametrize("save", ["merged", "adapter"])
+@pytest.mark.parametrize("save", quick_if("adapter".__eq__, ["merged", "adapter"]))
 def test_a_longer_training_of_an_adapter_is_one_planned_so_from_the_start(own_runs: Path, save: str) -> None:
     constant = ["train.schedule=constant", "train.warmup=1", "evaluation.every=3 steps"]
     adapt("summarize", "whole", *constant, save=save)

@@ -15,6 +15,7 @@ from builders import full_disk
 from facts import facts, says
 from hypothesis import given
 from hypothesis import strategies as st
+from repetitions import quick_if
 from tiny_recipes import listing
 from tiny_recipes import llmkit as command_line
 
@@ -79,7 +80,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 # ---- what is allowed
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", quick_if("write".__eq__, TASKS))
 def test_a_finished_run_lengthened_is_the_longer_run_bit_for_bit(work: Path, name: str) -> None:
     whole = train(name, *CONSTANT, "train.steps=12", run="whole")
     run = train(name, *CONSTANT, run="short")
@@ -115,7 +116,7 @@ def test_a_better_step_before_the_old_end_stays_the_best(work: Path) -> None:
     assert verify_folder(run / "model")["step"] == before["step"]
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", quick_if("write".__eq__, TASKS))
 def test_killed_while_lengthened_it_keeps_the_old_model_and_goes_on_to_the_same_bytes(work: Path, name: str) -> None:
     whole = train(name, *CONSTANT, "train.steps=12", run="whole")
     run = train(name, *CONSTANT, run="short")
@@ -130,7 +131,7 @@ def test_killed_while_lengthened_it_keeps_the_old_model_and_goes_on_to_the_same_
     assert state_at(run, 12) == state_at(whole, 12)
 
 
-@pytest.mark.parametrize("schedule", ["linear", "cosine"])
+@pytest.mark.parametrize("schedule", quick_if("cosine".__eq__, ["linear", "cosine"]))
 def test_a_falling_schedule_can_be_lengthened_during_its_warm_up(work: Path, schedule: str) -> None:
     given = (f"train.schedule={schedule}", "train.warmup=4", "train.save_every=1")
     whole = train("write", *given, "train.steps=12", run="whole")

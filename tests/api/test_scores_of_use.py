@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from builders import FAMILY_OF, TaskName, conversation, rows, sentence
 from published_models import RECIPE_KEYS, published_folder
+from repetitions import quick_if
 from tiny_recipes import llmkit as command_line
 from tiny_recipes import write_jsonl
 
@@ -117,7 +118,7 @@ def spoken(number: int, name: str) -> dict[str, Any]:
     return {"messages": [*messages[:-1], {"role": "assistant", "content": answer}]}
 
 
-@pytest.mark.parametrize("name", USES)
+@pytest.mark.parametrize("name", quick_if(lambda name: "drop" not in name and "window" not in name, USES))
 def test_results_of_a_command_have_the_scores_of_the_evaluation(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ SINGLE = [
 ]
 
 
+@pytest.mark.slow
 def test_every_single_valued_option_of_every_command_is_refused_where_it_is_given_twice() -> None:
     assert len(SINGLE) > 80
     accepted = []

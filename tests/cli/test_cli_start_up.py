@@ -23,21 +23,21 @@ sys.exit(code)
 
 QUICK = (
     ("--help", 0),
-    ("schema", 0),
     ("models", 0),
+    ("finetune bad.yaml", 2),
+    ("finetune good.yaml --set data.train=missing.jsonl", 3),
+    ("evaluate --predictions a.txt --references b.txt --metric rouge", 3),
+)
+SLOW = (
+    ("schema", 0),
     ("models --json", 0),
     ("frobnicate", 2),
     ("finetune missing.yaml", 2),
-    ("finetune bad.yaml", 2),
-    ("finetune good.yaml --set data.train=missing.jsonl", 3),
     ("generate --prompt x --temperature 0", 2),
     ("answer missing.jsonl", 3),
     ("chat --load missing.json", 3),
     ("classify missing.parquet", 3),
     ("embed rows.jsonl -o missing/vectors.npy", 5),
-    ("evaluate --predictions a.txt --references b.txt --metric rouge", 3),
-)
-SLOW = (
     ("", 0),
     ("--version", 0),
     ("finetune --help", 0),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from facts import says
+from repetitions import quick_if
 from tiny_recipes import FOOD, SPORT, llmkit
 
 from llmkit.api import read_texts, stream_rows
@@ -22,7 +23,7 @@ def texts_of(*arguments: object, stdin: bytes = b"") -> object:
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\r"])
-@pytest.mark.parametrize("start", ["", "\ufeff"])
+@pytest.mark.parametrize("start", quick_if("\ufeff".__eq__, ["", "\ufeff"]))
 @pytest.mark.parametrize("way", ["--whole", "--lines"])
 def test_a_final_line_end_and_a_byte_order_mark_are_no_part_of_a_text(
     here: Path, tmp_path: Path, start: str, end: str, way: str

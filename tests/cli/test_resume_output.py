@@ -15,6 +15,7 @@ from builders import model_for
 from encoder_folders import encoder_folders, save
 from facts import says
 from published_models import published_folder
+from repetitions import quick_if
 from tiny_recipes import command, environment, llmkit, rows, write_jsonl
 
 TEXTS = [row["text"] for row in rows(6)]
@@ -56,7 +57,7 @@ def verb(name: str, models: Path, folder: Path) -> list[str]:
     return [name, str(folder / "in.jsonl"), *options, "--output", str(folder / "out.jsonl")]
 
 
-@pytest.mark.parametrize("name", VERBS)
+@pytest.mark.parametrize("name", quick_if(("classify", "embed", "choose").__contains__, VERBS))
 def test_a_resumed_file_is_that_of_an_uninterrupted_command_wherever_it_ended(
     models: Path, tmp_path: Path, name: str
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from repetitions import quick_if
 from small_models import SENTENCES, small_gpt2
 from transformers import GenerationConfig
 
@@ -28,6 +29,7 @@ CHOICES = {
     "stopped": GenerationBlock(max_new_tokens=10, stop=("e", "th")),
     "beams stopped": GenerationBlock(max_new_tokens=10, beams=3, stop=("e", "th")),
 }
+QUICK = ("greedy", "beams with penalty", "sampled")
 
 
 def engine_of(loaded: LoadedModel, *, max_batch_tokens: int | None = None) -> TransformersEngine:
@@ -58,7 +60,7 @@ def test_no_sequences_give_no_results(bert: LoadedModel, gpt2: LoadedModel) -> N
     assert engine_of(gpt2).generate([], GREEDY) == []
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("name", quick_if(QUICK.__contains__, CHOICES))
 def test_a_batch_writes_what_each_prompt_writes_alone(writer: LoadedModel, name: str) -> None:
     options = CHOICES[name]
     prompts = prompts_of(writer)
@@ -70,7 +72,7 @@ def test_a_batch_writes_what_each_prompt_writes_alone(writer: LoadedModel, name:
         assert [engine_of(writer).generate([prompt], options)[0] for prompt in prompts] == together
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("name", quick_if(QUICK.__contains__, CHOICES))
 def test_streamed_ids_are_those_of_generate(writer: LoadedModel, name: str) -> None:
     for prompt in prompts_of(writer):
         expected = engine_of(writer).generate([prompt], CHOICES[name])[0][0]
