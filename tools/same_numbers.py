@@ -132,11 +132,15 @@ def weights(run: Path) -> str:
 
 
 def scores(checkout: Path, folder: Path, run: str) -> str:
-    """A hash of the scores that `evaluate` gives on the validation rows, and of the predictions that it writes."""
+    """A hash of the scores that `evaluate` gives on the validation rows, to six digits since losses are added up in another
+    order, and of the predictions that it writes."""
     content = json.loads(llmkit(checkout, folder, "evaluate", "--model", run, "--json"))
     numbers = next(content[key] for key in ("scores", "figures") if key in content)
-    written = b"".join(path.read_bytes() for path in sorted((folder / run / "evaluation").glob("*.predictions.jsonl")))
-    return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode() + written).hexdigest()
+    rounded = {name: f"{value:.6g}" for name, value in numbers.items()}
+    files = sorted((folder / run / "evaluation").glob("*.predictions.jsonl"))
+    lines = [json.loads(line) for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    pairs = [[line["prediction"], line["reference"]] for line in lines]
+    return hashlib.sha256(json.dumps([rounded, pairs], sort_keys=True).encode()).hexdigest()
 
 
 def result(checkout: Path, folder: Path, run: str, command: Sequence[str]) -> str:

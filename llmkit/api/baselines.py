@@ -37,7 +37,7 @@ def baseline_rows(recipe: TaskRecipe, run: Run | None, *, labels: Sequence[str] 
             f"--baseline: the baselines of {recipe.task} are trained on a run's training rows, and this model is "
             "not a run. Give the run's folder."
         )
-    splits = open_splits(recipe)
+    splits = open_splits(recipe, run=run)
     check_sources_with_labels(recipe, splits, labels=labels)
     train = splits["train"]
     check_sources(run, {"train": train.source.fingerprint()})

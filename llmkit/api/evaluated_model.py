@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from accelerate import Accelerator
 
@@ -14,7 +13,7 @@ from llmkit.api.verbs import USES, verb_of_model
 from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.errors import ModelError, UsageError
-from llmkit.evaluation.measure import measure
+from llmkit.evaluation.measure import Measured, measure
 from llmkit.evaluation.metrics import RougeTokenizer
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.families import Head
@@ -24,7 +23,7 @@ from llmkit.models.resolve import find_model
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run
 from llmkit.tasks import RECIPES
-from llmkit.tasks.base import Scores, Task, TaskRecipe
+from llmkit.tasks.base import Task, TaskRecipe
 from llmkit.tasks.build import build_task
 from llmkit.tasks.of_model import recipe_of_model
 
@@ -71,12 +70,13 @@ def encode_rows(recipe: TaskRecipe, loaded: LoadedModel, rows: Iterable[Row]) ->
 
 def measure_examples(
     task: Task, examples: Examples, *, metrics: Sequence[str], rouge_tokenizer: RougeTokenizer
-) -> tuple[Scores, list[Any]]:
+) -> Measured:
     accelerator = Accelerator()
     engine = TransformersEngine(task.loaded, device=accelerator.device)
-    scores, predictions = measure(
+    measured = measure(
         task, examples, engine=engine, accelerator=accelerator, metrics=metrics, rouge_tokenizer=rouge_tokenizer
     )
-    if task.threshold is not None:
-        scores = replace(scores, details={**scores.details, "threshold": task.threshold})
-    return scores, predictions
+    if task.threshold is None:
+        return measured
+    details = {**measured.scores.details, "threshold": task.threshold}
+    return measured._replace(scores=replace(measured.scores, details=details))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from llmkit.evaluation.uncertainty.bootstrap import LEVEL, RESAMPLES, SEED, Inte
 from llmkit.runs.folder import Run, finite, write_json
 
 if TYPE_CHECKING:
+    from llmkit.data.examples import Examples
+    from llmkit.evaluation.row_losses import RowLosses
     from llmkit.evaluation.verdict import Comparison
     from llmkit.tasks.base import Scores
 
@@ -75,26 +77,64 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
     return checked
 
 
+def row_facts(examples: Examples, losses: RowLosses) -> list[dict[str, Any]]:
+    """What the files of predictions tell of each row, besides prediction and reference.
+
+    `row` is its number in its file from 1, and `file` is the file if there are several. `cluster` is the name of its
+    cluster if any row has one, and the place of a row that is independent of all others. `loss` is in nats per target; null
+    for a row without targets. Of tasks that need only text, rows are blocks: `row` is the number of the block, and
+    `bytes` is the size of its text, where it is known.
+    """
+    facts: list[dict[str, Any]] = [{"row": number} for number in range(1, examples.rows + 1)]
+    has_clusters = examples.clusters is not None
+    for fact, origin in zip(facts, examples.origins, strict=False):
+        fact["row"] = origin.number or fact["row"]
+        fact |= {"file": origin.file} if origin.file else {}
+        fact |= {"cluster": origin.cluster or origin.place} if has_clusters else {}
+    for fact, nats, targets in zip(facts, losses.nats.tolist(), losses.targets.tolist(), strict=True):
+        fact |= {"loss": finite(nats / targets) if targets else None, "targets": targets}
+    for fact, size in zip(facts, [] if losses.utf8_bytes is None else losses.utf8_bytes.tolist(), strict=False):
+        fact["bytes"] = size
+    return facts
+
+
 def save_evaluation(
-    run: Run, evaluation: Evaluation, *, name: str, references: Sequence[Any], bad_rows: Iterable[bytes] | None = None
+    run: Run,
+    evaluation: Evaluation,
+    *,
+    name: str,
+    references: Sequence[Any],
+    facts: Sequence[Mapping[str, Any]] = (),
+    bad_rows: Iterable[bytes] | None = None,
 ) -> None:
     """Write scores, every prediction with its reference, and rows that were left out, into the run's `evaluation/`.
+
+    A model without predictions has a file of its rows' losses instead.
+
+    Args:
+        facts: of each row, by `row_facts`; empty if nothing is known.
 
     The scores are written last, and the old ones are deleted first: after a kill, no scores stand beside the files of
     another evaluation.
     """
     folder = run.folder / "evaluation"
     folder.mkdir(exist_ok=True)
-    pairs = zip(evaluation.predictions, references, strict=True) if evaluation.predictions else ()
-    lines = [
-        json.dumps({"prediction": prediction, "reference": reference}, ensure_ascii=False) + "\n"
-        for prediction, reference in pairs
-    ]
+    lines = list(_lines(evaluation.predictions, references, facts))
     left_out = None if bad_rows is None else b"".join(bad_rows)
-    for kind in ("json", "predictions.jsonl", "bad_rows.jsonl"):
+    for kind in ("json", "predictions.jsonl", "losses.jsonl", "bad_rows.jsonl"):
         (folder / f"{name}.{kind}").unlink(missing_ok=True)
     if lines:
-        replace_file(folder / f"{name}.predictions.jsonl", "".join(lines).encode())
+        kind = "predictions" if evaluation.predictions else "losses"
+        replace_file(folder / f"{name}.{kind}.jsonl", "".join(lines).encode())
     if left_out is not None:
         replace_file(folder / f"{name}.bad_rows.jsonl", left_out)
     write_json(folder / f"{name}.json", evaluation_record(evaluation))
+
+
+def _lines(predictions: Sequence[Any], references: Sequence[Any], facts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A JSON object for each row, a line each."""
+    if not predictions:
+        yield from (json.dumps(fact, ensure_ascii=False) + "\n" for fact in facts)
+        return
+    for prediction, reference, fact in zip(predictions, references, facts or [{}] * len(references), strict=True):
+        yield json.dumps({"prediction": prediction, "reference": reference, **fact}, ensure_ascii=False) + "\n"

@@ -17,7 +17,7 @@ from llmkit.runs.folder import Run, finished_runs, open_run
 from llmkit.tasks.base import TaskRecipe
 from llmkit.training.resume import check_sources
 from llmkit.training.row_checks import check_sources_with_labels
-from llmkit.training.splits import Split, SplitRows, on_bad_row, open_splits, reading_options
+from llmkit.training.splits import Split, SplitRows, clusters_of, on_bad_row, open_splits, reading_options
 
 logger = logging.getLogger("llmkit")
 _MAPPED_BY_OPTION = "Map it with --column {field}={column}"
@@ -80,6 +80,7 @@ def evaluation_rows(
                     if field not in columns
                 },
                 label_sets=recipe.label_sets(labels or ()),
+                clusters=clusters_of(recipe, is_required=False),
             ),
             split="test",
             text_files=getattr(recipe, "text_files", "line"),
@@ -91,12 +92,17 @@ def evaluation_rows(
         )
         if reading.columns:
             logger.info("columns: %s", ", ".join(f"{field} {column!r}" for field, column in reading.columns.items()))
+        for table in source.tables_without_clusters():
+            logger.warning(
+                "%s: no column %r, the recipe's data.cluster: its rows count as independent of each other",
+                *(table, recipe.data.cluster),
+            )
         for _ in source:  # report all bad rows before any is encoded
             pass
         options = reading_options(recipe, reading=reading)
         return SplitRows(source, "test", read_fields=recipe.READ_FIELDS, options=options), ", ".join(data)
     assert run is not None, "a model that is no run needs data"
-    splits = open_splits(recipe)
+    splits = open_splits(recipe, run=run)
     check_sources_with_labels(recipe, splits, labels=labels)
     name: Split = "test" if "test" in splits else "validation"
     check_sources(run, {name: splits[name].source.fingerprint()})

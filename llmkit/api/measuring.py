@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llmkit.api.evaluation_result import Evaluation, save_evaluation
+from llmkit.api.evaluation_result import Evaluation, row_facts, save_evaluation
 from llmkit.api.evaluation_rows import check_fields, evaluation_rows
 from llmkit.api.neighbours import evaluate_embeddings
 from llmkit.data.bad_rows import json_lines, reason_counts
@@ -116,15 +116,22 @@ def _evaluate(model: str | None, request: _Request) -> Evaluation:
     rows, description = evaluation_rows(recipe, run, labels=labels, data=data, columns=columns, reading=reading)
     task, examples = encode_rows(recipe, loaded, rows)
     metrics = request.metrics or task.recipe.metrics  # of the task's recipe, in which `auto` is resolved
-    scores, predictions = measure_examples(task, examples, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
+    measured = measure_examples(task, examples, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
     comparison = None
     if train is not None:
         comparison = compare_with_baselines(
-            task, scores, train=train, rows=rows, examples=examples, metrics=metrics, rouge_tokenizer=rouge_tokenizer
+            task,
+            measured.scores,
+            train=train,
+            rows=rows,
+            examples=examples,
+            metrics=metrics,
+            rouge_tokenizer=rouge_tokenizer,
         )
     name = str(run.folder) if run else loaded.name
     mapped = reading.columns if data else None
     bad_rows = reason_counts([rows.source.left_out]) if reading.skip_bad_rows else None
+    scores, predictions, losses = measured
     evaluation = Evaluation(
         name,
         description,
@@ -139,7 +146,8 @@ def _evaluate(model: str | None, request: _Request) -> Evaluation:
     if run is not None:
         file_name = "data" if data else description.split()[0]
         left_out = None if bad_rows is None else json_lines(rows.source.bad_rows())
-        save_evaluation(run, evaluation, name=file_name, references=examples.references, bad_rows=left_out)
+        facts = row_facts(examples, losses)
+        save_evaluation(run, evaluation, name=file_name, references=examples.references, facts=facts, bad_rows=left_out)
     return evaluation
 
 

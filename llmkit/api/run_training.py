@@ -84,7 +84,7 @@ def train(prepared: Prepared, store: CheckpointStore | None, record: Callable[[E
         metrics = recipe.evaluation.metrics
         rows = prepared.validation
         # Before the checkpoint of this step is saved, which then has the threshold that was tuned on its weights.
-        return measure(task, rows, engine=engine, accelerator=accelerator, metrics=metrics, tune=True)[0]
+        return measure(task, rows, engine=engine, accelerator=accelerator, metrics=metrics, tune=True).scores
 
     with stop_signals() as received:
         for event in fit(

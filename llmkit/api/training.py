@@ -101,7 +101,7 @@ def finetune(
     if resumed is None and run is not None:
         refuse_used(run)  # now, not after minutes of preparation
     check_metrics(start.recipe)
-    splits = open_splits(start.recipe)
+    splits = open_splits(start.recipe, run=resumed)
     labels = check_rows(start.recipe, splits)
     from llmkit.api.run_training import is_first_process, train, train_into  # torch, after errors in rows
     from llmkit.training.saving import check_room

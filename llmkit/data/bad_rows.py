@@ -15,6 +15,7 @@ OnBadRow = Literal["raise", "list", "skip"]
 """What happens at a bad row: an error at once; an error at the end, which lists the bad rows; or it is left out."""
 _ROWS_SHOWN = 20
 _PLACES_SHOWN = 5
+_NUMBERS_SHOWN = 10
 
 logger = logging.getLogger("llmkit")
 
@@ -78,6 +79,23 @@ class BadRowCount:
 
     def _share(self, records: int) -> str:
         return f"{self.rows:,} of {records:,} row{'' if records == 1 else 's'}"
+
+
+@dataclass
+class SkippedRows:
+    """Rows that were skipped for one reason: how many, and the numbers of the first ones."""
+
+    count: int = 0
+    first: list[int] = field(default_factory=list)
+
+    def add(self, number: int) -> None:
+        self.count += 1
+        if len(self.first) < _NUMBERS_SHOWN:
+            self.first.append(number)
+
+    def __str__(self) -> str:
+        more = self.count - len(self.first)
+        return ", ".join(map(str, self.first)) + (f" and {more} more" if more else "")
 
 
 def bad_row_error(counts: Iterable[tuple[BadRowCount, int]], *, also: str = "") -> DataError | None:

@@ -17,11 +17,15 @@ from llmkit.errors import DataError
 
 WORDS, TAGS = "words", "tags"
 """Names of the first and the last column; all columns also have numbers, from 1."""
+DOCUMENT = "document"
+"""The key of a record with the place where the sentence's document begins. It is no column of the file."""
 _CONLLU = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
 """Columns of CoNLL-U; its words are the forms, and its tags the universal parts of speech."""
 _GLOBAL_COLUMNS = re.compile(r"#\s*global\.columns\s*=\s*(.+)")
 _WORD_NUMBER = re.compile(r"\d+([-.]\d+)?")
 _DOCUMENT = "-DOCSTART-"
+_DOCUMENT_COMMENT = re.compile(r"#\s*newdoc(\s+id\s*=.*)?\s*")
+"""The mark of CoNLL-U."""
 _SPACES = re.compile(r"[ \t]+")  # str.split() would also cut at a no-break space inside a word
 _BLANK = " \t\r\n"
 
@@ -36,11 +40,25 @@ def conll_columns(path: Path, name: str) -> list[str]:
     return [] if layout is None else list(layout.names)
 
 
-def read_conll(path: Path, name: str) -> Iterator[tuple[int, Mapping[str, object]]]:
-    """One record per sentence, with the line of its first word.
+def marked_documents(path: Path, name: str) -> Literal[0, 1, 2]:
+    """The number of documents that begin with a mark and have words; 2 stands for two or more."""
+    documents: set[int] = set()
+    mark = 0
+    for number, _, kind in _lines(path, name):
+        if kind == "document":
+            mark = number
+        elif kind == "word" and mark:
+            documents.add(mark)
+            if len(documents) == 2:
+                return 2
+    return 1 if documents else 0
 
-    `-DOCSTART-` lines end a sentence; they and comments before a sentence are skipped, and so are the multiword tokens
-    and empty nodes of CoNLL-U.
+
+def read_conll(path: Path, name: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+    """One record per sentence, with the line of its first word. Besides the columns it has a `DOCUMENT`.
+
+    `-DOCSTART-` lines end a sentence and begin a document, as `# newdoc` does; they and comments before a sentence are
+    skipped, and so are the multiword tokens and empty nodes of CoNLL-U.
 
     Raises:
         DataError: also a line with more or fewer columns than the first, or an empty cell, with its line.
@@ -49,16 +67,17 @@ def read_conll(path: Path, name: str) -> Iterator[tuple[int, Mapping[str, object
     if layout is None:
         return
     sentence: list[list[str]] = []
-    start = 1
-    for number, cells in _word_lines(path, name, layout):
+    start = document = 1
+    for number, cells, mark in _word_lines(path, name, layout):
         if cells is not None:
             start = start if sentence else number
             sentence.append(cells)
         elif sentence:
-            yield start, _record(sentence, layout.names)
+            yield start, _record(sentence, layout.names, document=f"{name}:{document}")
             sentence = []
+        document = mark
     if sentence:
-        yield start, _record(sentence, layout.names)
+        yield start, _record(sentence, layout.names, document=f"{name}:{document}")
 
 
 @dataclass(frozen=True)
@@ -99,12 +118,15 @@ def _layout_of(path: Path, name: str) -> _Layout | None:
     return None
 
 
-def _word_lines(path: Path, name: str, layout: _Layout) -> Iterator[tuple[int, list[str] | None]]:
-    """Number and cells of each line with a word; None for the cells where a sentence ends."""
+def _word_lines(path: Path, name: str, layout: _Layout) -> Iterator[tuple[int, list[str] | None, int]]:
+    """Number and cells of each line with a word, and the line where its document begins; None for the cells where a
+    sentence ends."""
     tags: frozenset[str] | None = None
+    document = 1
     for number, line, kind in _lines(path, name):
-        if kind == "end":
-            yield number, None
+        if kind in ("end", "document"):
+            document = number if kind == "document" else document
+            yield number, None, document
             continue
         cells = layout.cells(line)
         if kind == "maybe comment":
@@ -116,17 +138,22 @@ def _word_lines(path: Path, name: str, layout: _Layout) -> Iterator[tuple[int, l
                 continue
         _check(cells, line, layout, place=f"{name}:{number}")
         if not (layout.numbered and ("-" in cells[0] or "." in cells[0])):
-            yield number, cells
+            yield number, cells, document
 
 
-def _lines(path: Path, name: str) -> Iterator[tuple[int, str, Literal["word", "maybe comment", "end"]]]:
+def _lines(path: Path, name: str) -> Iterator[tuple[int, str, Literal["word", "maybe comment", "end", "document"]]]:
     """All lines with their numbers. One that begins with `#` before the first word of a sentence may be a comment."""
     in_sentence = False
     for number, line in enumerate(text_lines(path, name, translate=True), 1):
         stripped = line.strip(_BLANK)
-        if not stripped or _SPACES.split(stripped, maxsplit=1)[0] == _DOCUMENT:
+        if not stripped:
             in_sentence = False
             yield number, line, "end"
+        elif _SPACES.split(stripped, maxsplit=1)[0] == _DOCUMENT or (
+            not in_sentence and _DOCUMENT_COMMENT.fullmatch(line)
+        ):
+            in_sentence = False
+            yield number, line, "document"
         elif line.startswith("#") and not in_sentence:
             yield number, line, "maybe comment"
         else:
@@ -161,6 +188,6 @@ def _names(columns: int, header: Sequence[str]) -> dict[str, int]:
     }
 
 
-def _record(lines: Sequence[Sequence[str]], names: Mapping[str, int]) -> dict[str, object]:
+def _record(lines: Sequence[Sequence[str]], names: Mapping[str, int], *, document: str) -> dict[str, object]:
     by_column = [list(cells) for cells in zip(*lines, strict=True)]
-    return {column: by_column[index] for column, index in names.items()}
+    return {DOCUMENT: document, **{column: by_column[index] for column, index in names.items()}}

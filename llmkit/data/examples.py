@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,6 +67,19 @@ class Column(Protocol):
     def take(self, indices: Sequence[int]) -> Ragged: ...
 
 
+class Origin(NamedTuple):
+    """Where a row comes from; see `Row`."""
+
+    place: str
+    number: int = 0
+    file: str = ""
+    cluster: str | None = None
+
+    @classmethod
+    def of(cls, row: Row) -> Origin:
+        return cls(row.place, row.number, row.file, row.cluster)
+
+
 @dataclass(frozen=True)
 class Examples:
     """N encoded examples, and what is needed to measure predictions on them."""
@@ -77,8 +90,8 @@ class Examples:
     """What predictions are compared with, one per row; empty for tasks measured by their loss alone."""
     sources: Sequence[Any] = ()
     """What predictions are made from besides ids, such as the context of an answer; one per row, or empty."""
-    places: Sequence[str] = ()
-    """Where each row stands, `reviews.csv:7`; one per row, or empty."""
+    origins: Sequence[Origin] = ()
+    """Where each row comes from; one per row, or empty."""
     corpus: Iterable[Row] = ()
     """The rows that the blocks of a stream of tokens were cut from, to be read again; empty for other tasks."""
     row_of: NDArray[np.int64] | None = None
@@ -99,6 +112,18 @@ class Examples:
     def rows(self) -> int:
         """Number of rows; of examples if there are no references."""
         return len(self.references) or len(self)
+
+    @cached_property
+    def clusters(self) -> NDArray[np.int64] | None:
+        """(rows,) the number of each row's cluster, from 0, in the order of their first rows; a row without a cluster has
+        one of its own. None if no row has a cluster."""
+        import numpy as np
+
+        if all(origin.cluster is None for origin in self.origins):
+            return None
+        numbers: dict[object, int] = {}
+        names = [index if origin.cluster is None else origin.cluster for index, origin in enumerate(self.origins)]
+        return np.asarray([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
 
     def examples_of(self) -> list[range]:
         """The examples of each row, in order."""
@@ -134,13 +159,13 @@ class Examples:
         columns = {name: column.take(examples) for name, column in self.columns.items()}
         references = [self.references[index] for index in indices] if self.references else ()
         sources = [self.sources[index] for index in indices] if self.sources else ()
-        places = [self.places[index] for index in indices] if self.places else ()
+        origins = [self.origins[index] for index in indices] if self.origins else ()
         row_of = None if self.row_of is None else np.repeat(np.arange(len(by_row)), [len(row) for row in by_row])
         return Examples(
             columns=columns,
             references=references,
             sources=sources,
-            places=places,
+            origins=origins,
             row_of=row_of,
             aligned=self.aligned,
             writing=self.writing,
@@ -162,16 +187,21 @@ class ExampleBuilder:
         """Examples of each row."""
         self._references: list[Any] = []
         self._sources: list[Any] = []
-        self._places: list[str] = []
+        self._origins: list[Origin] = []
 
     def add(
-        self, columns: Mapping[str, Sequence[Sequence[int]]], *, reference: Any, place: str = "", source: Any = None
+        self,
+        columns: Mapping[str, Sequence[Sequence[int]]],
+        *,
+        reference: Any,
+        origin: Origin | None = None,
+        source: Any = None,
     ) -> None:
         """Add a row.
 
         Args:
             columns: for each column the sequences of ids of the row's examples, of which there can be any number.
-            place: where the row stands; of all rows or of none.
+            origin: where the row comes from; of all rows or of none.
             source: see `Examples.sources`; for all rows or for none.
         """
         import numpy as np
@@ -182,7 +212,8 @@ class ExampleBuilder:
             self._columns[name] += [np.asarray(sequence, dtype=np.int32) for sequence in sequences]
         self._counts.append(len(columns["input_ids"]))
         self._references.append(reference)
-        self._places.append(place)
+        if origin is not None:
+            self._origins.append(origin)
         if source is not None:
             self._sources.append(source)
 
@@ -194,7 +225,7 @@ class ExampleBuilder:
             columns={name: Ragged.of(sequences) for name, sequences in self._columns.items()},
             references=self._references,
             sources=self._sources,
-            places=self._places if all(self._places) else (),
+            origins=self._origins,
             row_of=None if one_example_each else np.repeat(np.arange(len(self._counts)), self._counts),
             aligned=self._aligned,
         )

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
 
+from llmkit.data.clusters import CLUSTER
 from llmkit.data.fields import MAPPED_IN_RECIPE, Fields
 from llmkit.data.label_sets import split_columns
 from llmkit.data.readers import BadRecord
@@ -23,9 +24,10 @@ class FieldColumns:
 
     def __init__(self, fields: Fields, *, all_names: Collection[str]) -> None:
         """`all_names` are the columns of all tables."""
-        columns, optional = fields.columns, fields.optional
+        columns, optional = dict(fields.columns), fields.optional
         column_of, self.column_types, self.flags = split_columns(columns, fields.column_types)
         self.column_of = {field: column_of.get(field, field) for field in self.column_types}
+        columns.pop(CLUSTER, None)  # not a field that the user maps
         self.optional = {field for field in optional if field not in columns}
         self.constant = {field for field in self.optional if not optional[field]}
         self.may_be_blank = {field for field, blank_is_none in optional.items() if blank_is_none}
@@ -83,6 +85,8 @@ class FieldColumns:
         unused = [name for name in names if name not in self.column_of.values()]
         near = nearest(column, (name for name in unused if not is_identifier(name)))
         fault = f"no column {column!r}; found {listed(names)}.{near}{self._origin(field)}"
+        if field == CLUSTER:
+            return f"{table.name}: data.cluster: {fault} Correct data.cluster, or remove it."
         several = " Give a list of columns if each label has one of 0 and 1." if field == "labels" else ""
         fix = self._mapping_of(missing, table, names)
         if self.column_types[field] == "flag":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from llmkit.data.clusters import CLUSTER, Clusters
 from llmkit.recipe.blocks import ColumnType
 from llmkit.recipe.recipe import LabelSets
 
@@ -33,8 +34,19 @@ class Fields:
     """How columns of any number of labels are written; without it, as lists of names."""
     mapping: str = MAPPED_IN_RECIPE
     """The advice for a missing column, a template of `{field}` and `{column}`."""
+    clusters: Clusters | None = None
+    """Which rows are not independent; None if nothing depends on it."""
     origins: Mapping[str, str] = field(default_factory=dict)
     """Field -> a sentence that says where its column was set, for the message about a missing column."""
+
+    def with_cluster(self, column: str, *, is_required: bool) -> Fields:
+        """These fields, and the column that names the cluster of a row."""
+        return replace(
+            self,
+            column_types={**self.column_types, CLUSTER: "any"},
+            columns={**self.columns, CLUSTER: column},
+            optional=self.optional if is_required else {**self.optional, CLUSTER: True},
+        )
 
     def without(self, name: str) -> Fields:
         """All fields but this one."""

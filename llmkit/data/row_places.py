@@ -23,10 +23,10 @@ def places_of(examples: Examples, indices: Iterable[int]) -> list[str]:
         places = [row.place for document, row in enumerate(examples.corpus) if document in wanted]
         if len(places) == len(documents):
             return places
-    elif examples.places:
+    elif examples.origins:
         row_of = examples.row_of
         rows = sorted({number if row_of is None else int(row_of[number]) for number in numbers})
-        return [examples.places[row] for row in rows]
+        return [examples.origins[row].place for row in rows]
     return [f"example {number}" for number in sorted(numbers)]
 
 

@@ -11,27 +11,33 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
-from llmkit.data.bad_rows import BadRow, BadRowCount, OnBadRow, bad_row_error
+from llmkit.data.bad_rows import BadRow, BadRowCount, OnBadRow, SkippedRows, bad_row_error
+from llmkit.data.clusters import ClusterReader, Clusters
 from llmkit.data.field_columns import FieldColumns
 from llmkit.data.fields import Fields
 from llmkit.data.readers import BadRecord, Record
-from llmkit.data.records import RecordReader
+from llmkit.data.records import RecordReader, is_in
 from llmkit.data.tables import Table
 from llmkit.errors import DataError, RowError
 from llmkit.recipe.blocks import OffsetUnit
 
-_NUMBERS_SHOWN = 10
-
 logger = logging.getLogger("llmkit")
 
 
-class Row(NamedTuple):
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
     fields: dict[str, Any]
     """Values by the task's field, such as `text` and `label`, of the types in `column_types.py`."""
     place: str
     """Where the row starts: `reviews.csv:7`, or an index from 0: `hub:owner/name[12]`, `builtin:python-docs[12]`."""
+    number: int = dataclasses.field(default=0, compare=False)
+    """The number of the row in its table, from 1, skipped and bad rows included; 0 if it is not from a table."""
+    file: str = dataclasses.field(default="", compare=False)
+    """The name of its table, if there are several."""
+    cluster: str | None = None
+    """What it shares with the rows that it is not independent of; None for a row that is independent of all others."""
 
 
 Check = Callable[[Row], None]
@@ -57,6 +63,7 @@ class RowSource:
         fields: Fields,
         *,
         max_rows: int | None,
+        by_document: bool = False,
         keep_empty: bool = False,
         offsets: OffsetUnit = "auto",
         check: Check = no_check,
@@ -65,6 +72,8 @@ class RowSource:
     ) -> None:
         """See `open_rows`.
 
+        Args:
+            by_document: clusters are the documents of CoNLL files.
         Raises:
             DataError: columns are missing; one problem per line, for all tables.
         """
@@ -73,6 +82,7 @@ class RowSource:
         self._keep_empty = keep_empty
         self._offsets = offsets
         self._label_sets = fields.label_sets
+        self.clusters = ClusterReader(fields.clusters or Clusters(), by_document)
         self.check = check
         """Raises a RowError for a row that the task cannot use."""
         self._on_bad_row = on_bad_row
@@ -112,7 +122,7 @@ class RowSource:
         bad_counts: list[tuple[BadRowCount, int]] = []
         has: dict[str, bool] = {}
         for table, columns in zip(self._tables, self._columns, strict=True):
-            skipped_rows: dict[str, _Skipped] = {}
+            skipped_rows: dict[str, SkippedRows] = {}
             bad, records_read = BadRowCount(table.name, self._advice), 0
             rows_used.append(0)
             reader = RecordReader(
@@ -130,15 +140,18 @@ class RowSource:
             )
             for number, record in self._records(table, reader.columns, [*bad_counts, (bad, 0)]):
                 records_read += 1
+                place = table.place(number)
                 try:
                     empty = None if self._keep_empty else self._empty_column(record, table, reader.types)
                     if empty is None:
                         fields = reader.fields(number, record)
                         empty = None if self._keep_empty else self._empty_text(fields)
                     if empty is not None:
-                        skipped_rows.setdefault(f"an empty {empty}", _Skipped()).add(number)
+                        skipped_rows.setdefault(f"an empty {empty}", SkippedRows()).add(number)
                         continue
-                    row = Row(fields, table.place(number))
+                    assert not isinstance(record, BadRecord), "its fields cannot be read"
+                    cluster = self.clusters.read(fields, record, place)
+                    row = Row(fields, place, records_read, table.name if len(self._tables) > 1 else "", cluster)
                     self.check(row)
                 except RowError as error:
                     if self._on_bad_row == "raise":
@@ -201,6 +214,14 @@ class RowSource:
             )
         self._rows_used = rows_used + [0] * (len(self._tables) - len(rows_used))
 
+    def tables_without_clusters(self) -> list[str]:
+        """The tables that lack the column of `clusters`; each of their rows is a cluster of its own."""
+        column = self.clusters.clusters.column
+        if column is None or self.clusters.by_document:
+            return []
+        tables = zip(self._tables, self._columns, strict=True)
+        return [table.name for table, names in tables if names and not is_in(column, names)]
+
     @cached_property
     def content(self) -> list[dict[str, Any]]:
         """An identifier of the tables' contents, without reading rows; a table raises an error if it changes later."""
@@ -238,7 +259,7 @@ class RowSource:
     def _report(
         self,
         table: Table,
-        skipped_rows: Mapping[str, _Skipped],
+        skipped_rows: Mapping[str, SkippedRows],
         bad: BadRowCount,
         converted_spans: Mapping[str, int],
         *,
@@ -261,20 +282,3 @@ class RowSource:
                 logger.warning(
                     "%s: skipped %d %s with %s (%s %s)", table.name, skipped.count, rows, reason, units, skipped
                 )
-
-
-@dataclasses.dataclass
-class _Skipped:
-    """Rows that were skipped for one reason: how many, and the numbers of the first ones."""
-
-    count: int = 0
-    first: list[int] = dataclasses.field(default_factory=list)
-
-    def add(self, number: int) -> None:
-        self.count += 1
-        if len(self.first) < _NUMBERS_SHOWN:
-            self.first.append(number)
-
-    def __str__(self) -> str:
-        more = self.count - len(self.first)
-        return ", ".join(map(str, self.first)) + (f" and {more} more" if more else "")

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from llmkit.data.bad_rows import OnBadRow
+from llmkit.data.clusters import Clusters
+from llmkit.data.conll import DOCUMENT
 from llmkit.data.fields import Fields
 from llmkit.data.hub_names import parse_hub_source
 from llmkit.data.readers import FORMATS, InputUnit, format_of
@@ -58,9 +60,15 @@ def open_rows(
         DataError: a source does not exist, has an unknown type, cannot be read, or lacks a column.
         MachineError: permission to read a file is denied, or hub data is not in the cache and cannot be downloaded.
     """
+    tables = _open_tables(sources, fields, split=split or "train", text_files=text_files, quoting=quoting)
+    clusters, fields = fields.clusters, fields.without(SENTENCE)
+    by_document = clusters is not None and _are_documents(tables, clusters)
+    if clusters is not None and clusters.column is not None and not by_document:
+        fields = fields.with_cluster(clusters.column, is_required=clusters.is_required)
     return RowSource(
-        _open_tables(sources, fields, split=split or "train", text_files=text_files, quoting=quoting),
-        fields.without(SENTENCE),
+        tables,
+        fields,
+        by_document=by_document,
         max_rows=max_rows,
         keep_empty=keep_empty,
         offsets=offsets,
@@ -133,6 +141,14 @@ def _tables(
         for path in _paths(source):
             field = _single_text_field(path, column_types)
             yield FileTable(path, text_column=str(columns.get(field, field)), text_files=text_files, quoting=quoting)
+
+
+def _are_documents(tables: Sequence[Table], clusters: Clusters) -> bool:
+    """Whether clusters are documents that CoNLL files mark: the default if there are several."""
+    if clusters.column not in (None, DOCUMENT) or not (clusters.documents or clusters.column):
+        return False
+    marked = [table.documents if isinstance(table, FileTable) else 0 for table in tables]
+    return all(marked) and (sum(marked) > 1 or clusters.column is not None)
 
 
 def _builtin(source: str) -> Table:

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from llmkit.data.conll import conll_columns, read_conll
+from llmkit.data.conll import conll_columns, marked_documents, read_conll
 from llmkit.data.files import open_regular_file
 from llmkit.data.json_files import read_json
 from llmkit.data.json_lines import read_jsonl
@@ -102,6 +102,11 @@ class FileTable:
                 return read_text(self._path, self.name, column=self._text_column, unit=self._text_files)
             case "conll":
                 return read_conll(self._path, self.name)
+
+    @cached_property
+    def documents(self) -> int:
+        """The number of documents that begin with a mark, in a CoNLL file; 2 stands for two or more."""
+        return marked_documents(self._path, self.name) if self.format == "conll" else 0
 
     def place(self, number: int) -> str:
         return f"{self.name}[{number}]" if self.unit == "row" else f"{self.name}:{number}"

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from numpy.typing import NDArray
 
 from llmkit.data.examples import Examples
 from llmkit.data.order import Indices, cut_by_tokens
@@ -18,13 +19,23 @@ from llmkit.evaluation.length_limit import Counts, LengthCounter, length_limit_d
 from llmkit.evaluation.metrics import score_texts
 from llmkit.evaluation.metrics.language_model import loss_scores
 from llmkit.evaluation.metrics.rouge import RougeTokenizer
-from llmkit.tasks.base import WRITING_HEADS, Scores, Task, count_targets
+from llmkit.evaluation.row_losses import RowLosses
+from llmkit.tasks.base import WRITING_HEADS, Scores, Task, targets_of_rows
 from llmkit.tasks.engine import Engine
 
 logger = logging.getLogger("llmkit")
 Sums = dict[str, tuple[float, int]]
 """Score -> sum and number of values."""
 _BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
+
+
+class Measured(NamedTuple):
+    """The result of an evaluation."""
+
+    scores: Scores
+    predictions: list[Any]
+    """One for each row; empty for tasks that are measured by their loss alone."""
+    losses: RowLosses
 
 
 def measure(
@@ -36,8 +47,8 @@ def measure(
     metrics: Sequence[str] | None = None,
     rouge_tokenizer: RougeTokenizer = "auto",
     tune: bool = False,
-) -> tuple[Scores, list[Any]]:
-    """The scores of all examples, and the predictions, in the order of the rows.
+) -> Measured:
+    """The scores of all examples, and the predictions and losses, in the order of the rows.
 
     With several processes each evaluates its share; sums and texts are gathered, never averages.
 
@@ -55,27 +66,32 @@ def measure(
     rows = range(rank, examples.rows, world_size)
     task.loaded.model.eval()
     with accelerator.autocast():
-        nats, targets, means = _loss_sum(task, examples, indices, device=accelerator.device)
+        nats, targets, means = _losses(task, examples, indices, device=accelerator.device)
         share = examples.take(rows) if world_size > 1 and task.recipe.metrics else examples
         counter = LengthCounter(engine)
         predictions = task.predict(share, counter if task.recipe.HEAD in WRITING_HEADS else engine)
     results = _gather(_Result(nats, targets, means, predictions, counter.counts), world_size)
     predictions = _in_order([result.predictions for result in results])
-    nats, targets = sum(result.nats for result in results), sum(result.targets for result in results)
+    nats = np.asarray(_in_order([result.nats.tolist() for result in results]), dtype=np.float64)
+    targets = np.asarray(_in_order([result.targets.tolist() for result in results]), dtype=np.int64)
+    names = task.recipe.loss_scores
+    tokenizer = task.loaded.tokenizer if "bits_per_byte" in names else None
+    row_losses = RowLosses.of_examples(examples, nats, targets, tokenizer=tokenizer)
+    total = int(targets.sum())
     # Without targets every text is longer than the model's window, and was processed in chunks.
-    if not targets and task.recipe.best == "loss":
+    if not total and task.recipe.best == "loss":
         raise DataError("evaluation.best: loss, but every text is too long to have one. Choose a score of a metric.")
-    losses = loss_scores(task.recipe.loss_scores, nats, targets, examples.utf8_bytes) if targets else {}
+    losses = loss_scores(names, float(row_losses.nats.sum()), total, examples.utf8_bytes) if total else {}
     losses |= _means([result.means for result in results])
     unknown = {"unknown": dict(examples.unknown)} if examples.unknown else {}
     if not predictions:
-        return Scores(losses, unknown), []
+        return Measured(Scores(losses, unknown), [], row_losses)
     if tune:
         predictions = task.tune_threshold(predictions, examples.references)
     metrics = metrics or task.recipe.metrics
     scores = score_rows(task, predictions, examples.references, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
     details = {**scores.details, **length_limit_details([result.counts for result in results]), **unknown}
-    return Scores({**losses, **scores.values}, details, scores.statistics), predictions
+    return Measured(Scores({**losses, **scores.values}, details, scores.statistics), predictions, row_losses)
 
 
 def score_rows(
@@ -96,20 +112,23 @@ def score_rows(
     )
 
 
-def _loss_sum(task: Task, examples: Examples, indices: Indices, *, device: torch.device) -> tuple[float, int, Sums]:
-    """Nats, targets and other sums of these examples; in float64, since a corpus has millions of targets."""
-    nats, targets = 0.0, 0
+def _losses(
+    task: Task, examples: Examples, indices: Indices, *, device: torch.device
+) -> tuple[NDArray[np.float64], NDArray[np.int64], Sums]:
+    """Nats and targets of each of these examples, in their order, and other sums; in float64, since a corpus has millions
+    of targets."""
+    nats, targets = np.zeros(len(examples), dtype=np.float64), np.zeros(len(examples), dtype=np.int64)
     means: Sums = {}
     with torch.inference_mode():
         for batch_indices in cut_by_tokens(indices, examples.lengths, max_tokens=_BATCH_TOKENS.get(device.type, 4096)):
             batch = task.collate(examples, batch_indices)
-            targets += count_targets(batch)
+            targets[batch_indices] = targets_of_rows(batch)
             on_device = {name: tensor.to(device) for name, tensor in batch.items()}
-            nats += float(task.loss_sum(on_device))
+            nats[batch_indices] = task.row_losses(on_device).cpu().double().numpy()
             for name, (total, count) in task.means(on_device).items():
                 before = means.get(name, (0.0, 0))
                 means[name] = before[0] + total, before[1] + count
-    return nats * task.loaded.loss_unit, targets, means
+    return nats[indices] * task.loaded.loss_unit, targets[indices], means
 
 
 def _means(shares: Sequence[Sums]) -> dict[str, float]:
@@ -125,8 +144,9 @@ def _means(shares: Sequence[Sums]) -> dict[str, float]:
 class _Result(NamedTuple):
     """The result of one process."""
 
-    nats: float
-    targets: int
+    nats: NDArray[np.float64]
+    """Of its examples."""
+    targets: NDArray[np.int64]
     means: Sums
     predictions: list[Any]
     counts: Counts
@@ -141,7 +161,7 @@ def _gather(result: _Result, world_size: int) -> list[_Result]:
 
 
 def _in_order(shares: Sequence[Sequence[Any]]) -> list[Any]:
-    """The predictions of all rows in order: row i was processed by process i mod world size."""
+    """The values of all rows or examples in order: number i was processed by process i mod world size."""
     merged: list[Any] = [None] * sum(map(len, shares))
     for rank, share in enumerate(shares):
         merged[rank :: len(shares)] = share

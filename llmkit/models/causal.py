@@ -1,4 +1,4 @@
-"""The loss of a decoder's next tokens, for every task that trains it.
+"""The outputs of a decoder for its next tokens, for every task that trains it.
 
 Legend: B batch, T tokens, D hidden units.
 """
@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
-from llmkit.models.losses import vocabulary_loss_sum
+from llmkit.models.losses import VocabularyOutputs
 
 
-def next_token_loss_sum(model: Any, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Tensor:
-    """Scalar: nats over the labels that count.
+def next_token_outputs(model: Any, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> VocabularyOutputs:
+    """What the loss of the labels that count is computed from.
 
     Args:
         input_ids: (B, T)
@@ -24,4 +24,4 @@ def next_token_loss_sum(model: Any, input_ids: Tensor, attention_mask: Tensor, l
     mask = None if attention_mask.all() else attention_mask
     hidden = model.base_model(input_ids=input_ids, attention_mask=mask, use_cache=False).last_hidden_state  # (B, T, D)
     head = model.get_output_embeddings()
-    return vocabulary_loss_sum(hidden, head.weight, labels, head.bias)
+    return VocabularyOutputs(hidden, head.weight, labels, head.bias)

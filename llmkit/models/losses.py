@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +19,19 @@ IGNORED = -100
 _CHUNK_ELEMENTS = 4_000_000
 """Logits in memory at once: 16 MB in float32."""
 _smoothed_share: ContextVar[float] = ContextVar("smoothed_share", default=0.0)
+
+
+class VocabularyOutputs(NamedTuple):
+    """The arguments of `vocabulary_loss_sum` and `vocabulary_losses`."""
+
+    hidden: Tensor
+    """(..., D) states in front of the head, already scaled."""
+    weight: Tensor
+    """(V, D)"""
+    labels: Tensor
+    """(...) ids, `IGNORED` where nothing counts."""
+    bias: Tensor | None = None
+    """(V,), or None for a head without."""
 
 
 @contextmanager
@@ -52,6 +65,48 @@ def cross_entropy_sum(logits: Tensor, labels: Tensor, weights: Tensor | None = N
         spread = spread * weights
     even = spread.sum(dim=-1) / (~impossible).sum(dim=-1)
     return (1 - share) * total + share * even[labels != IGNORED].sum()
+
+
+def cross_entropies(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
+    """(N,) the nats that `cross_entropy_sum` adds up without smoothing; 0 where the label is `IGNORED`."""
+    return functional.cross_entropy(logits.float(), labels, weight=weights, ignore_index=IGNORED, reduction="none")
+
+
+def row_sums(values: Tensor, labels: Tensor) -> Tensor:
+    """(B,) the sums of the values of each row.
+
+    Args:
+        values: one for each label that counts, in order; or one for each label.
+        labels: (B,) or (B, ...)
+    """
+    if values.numel() != labels.numel():
+        by_label = values.new_zeros(labels.shape)
+        by_label[labels != IGNORED] = values
+        values = by_label
+    return values.reshape(len(labels), -1).sum(dim=1)
+
+
+@torch.no_grad()
+def vocabulary_losses(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(N,) the nats of each label that counts, in order, whose sum is `vocabulary_loss_sum` without smoothing."""
+    flat = labels.reshape(-1)
+    counted = (flat != IGNORED).nonzero().squeeze(1)
+    states, targets = hidden.reshape(-1, hidden.shape[-1])[counted], flat[counted]
+    nats = torch.zeros(len(states), dtype=torch.float32, device=states.device)
+    rows = max(1, _CHUNK_ELEMENTS // weight.shape[0])
+    for start in range(0, len(states), rows):
+        part = slice(start, start + rows)
+        logits = _chunk_logits(states[part], weight, bias)  # (n, V)
+        nats[part] = logits.logsumexp(dim=-1) - logits.gather(1, targets[part, None]).squeeze(1)
+    return nats
+
+
+def _chunk_logits(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(n, V) float32; under autocast the product is computed in its dtype."""
+    logits = (states @ weight.T).float()
+    if bias is not None:
+        logits += bias.float()
+    return logits
 
 
 def vocabulary_loss_sum(hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -99,9 +154,7 @@ class _VocabularyLoss(torch.autograd.Function):
         rows = max(1, _CHUNK_ELEMENTS // weight.shape[0])
         for start in range(0, len(states), rows):
             chunk, targets = states[start : start + rows], labels[start : start + rows]
-            logits = (chunk @ weight.T).float()  # (n, V); under autocast in its dtype
-            if bias is not None:
-                logits += bias.float()
+            logits = _chunk_logits(chunk, weight, bias)  # (n, V)
             normalizer = logits.logsumexp(dim=-1)
             target_logits = (1 - share) * logits.gather(1, targets[:, None]).squeeze(1)
             if share:

@@ -1,4 +1,4 @@
-"""The loss of the targets of an encoder-decoder, for every task that generates text.
+"""The outputs for the targets of an encoder-decoder, for every task that generates text.
 
 Legend: B batch, S input tokens, T target tokens, D hidden units.
 """
@@ -10,11 +10,13 @@ from typing import Any
 from torch import Tensor
 
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.losses import vocabulary_loss_sum
+from llmkit.models.losses import VocabularyOutputs
 
 
-def target_loss_sum(loaded: LoadedModel, input_ids: Tensor, attention_mask: Tensor | None, labels: Tensor) -> Tensor:
-    """Scalar: nats over the targets that count.
+def target_outputs(
+    loaded: LoadedModel, input_ids: Tensor, attention_mask: Tensor | None, labels: Tensor
+) -> VocabularyOutputs:
+    """What the loss of the targets that count is computed from.
 
     Args:
         input_ids: (B, S)
@@ -31,4 +33,4 @@ def target_loss_sum(loaded: LoadedModel, input_ids: Tensor, attention_mask: Tens
         use_cache=False,
     )
     hidden = parts.head.transform(decoder.last_hidden_state)  # (B, T, D)
-    return vocabulary_loss_sum(hidden, parts.head.weight, labels, parts.head.bias)
+    return VocabularyOutputs(hidden, parts.head.weight, labels, parts.head.bias)

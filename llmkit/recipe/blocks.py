@@ -136,6 +136,10 @@ class DataBlock(Block):
     """As `validation`; `llmkit evaluate --model RUN` evaluates on it."""
     columns: Annotated[dict[str, ColumnNames], Field(default_factory=dict)]
     """The task's column name -> that of the data, where they differ; for many labels, also a list of columns."""
+    cluster: Annotated[str, Field(min_length=1)] | None = None
+    """Column whose value is equal in rows that are not independent, such as the questions on one passage: shares keep
+    such rows together, and intervals and comparisons count them as one observation. By default the passages of
+    questions, and the documents that CoNLL files mark."""
     max_rows: PositiveInt | None = None
     """Read at most this many rows of `train`, from its start."""
     quoting: Quoting = "auto"

@@ -35,6 +35,9 @@ class Recipe(Block):
     """Alternative groups of columns: a table has exactly one group, or `data.columns` names one; empty for none."""
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("text",)
     """Columns of the model's input. The first that a row has decides its split: equal values stay together."""
+    CLUSTER_FIELD: ClassVar[str | None] = None
+    """The field that is equal in rows that are not independent, where `data.cluster` does not say: a passage. It is
+    the first of `READ_FIELDS`, so shares keep such rows together anyway."""
     FAMILIES: ClassVar[tuple[str, ...]]
     """The model families that support the task."""
     METRICS: ClassVar[tuple[str, ...]] = ()

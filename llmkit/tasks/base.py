@@ -43,6 +43,15 @@ def count_targets(batch: Batch) -> int:
     return int((batch["labels"] != IGNORED).sum())
 
 
+def targets_of_rows(batch: Batch) -> NDArray[np.int64]:
+    """(B,) positions of each example of a batch that count in the loss."""
+    from llmkit.models.losses import IGNORED
+
+    labels = batch["labels"]
+    counts: NDArray[np.int64] = (labels != IGNORED).reshape(len(labels), -1).sum(dim=1).numpy()
+    return counts
+
+
 def target_ids(batch: Batch) -> NDArray[np.int64]:
     """(N,) targets of the outputs that count in the loss."""
     from llmkit.models.losses import IGNORED
@@ -215,6 +224,11 @@ class Task(Protocol):
 
     def loss_sum(self, batch: Batch) -> Tensor:
         """Scalar: nats summed over the batch's targets, never averaged; an example does not depend on the others."""
+        ...
+
+    def row_losses(self, batch: Batch) -> Tensor:
+        """(B,) the nats of each example: what `loss_sum` adds up, without label smoothing. To evaluate, without
+        gradients."""
         ...
 
     def means(self, batch: Batch) -> Mapping[str, tuple[float, int]]:

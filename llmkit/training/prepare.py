@@ -214,6 +214,7 @@ def _describe_data(task: Task, splits: dict[Split, SplitRows]) -> dict[str, Any]
         **bad_rows,
         "sources": {name: rows.source.fingerprint() for name, rows in splits.items()},
         "shares": shares,
+        "clusters": splits["train"].source.clusters.name,
         "labels": labels,
         "tokenization_sha256": tokenization_sha256(task.loaded.tokenizer),
     }

@@ -218,8 +218,8 @@ def check_data(run: Run, now: Mapping[str, Any]) -> None:
         DataError: one of them changed; the message names it.
     """
     before = check_sources(run, now["sources"])
-    for key in ("sources", "shares", "labels", "bad_rows", "tokenization_sha256"):
-        # Older runs lack the last; their tokenizer comes from a checkpoint, whose bytes were verified.
+    for key in ("sources", "shares", "clusters", "labels", "bad_rows", "tokenization_sha256"):
+        # Older runs lack some; their tokenizer comes from a checkpoint, whose bytes were verified.
         if key in before and before[key] != now.get(key):
             raise DataError(f"{key} differs from {run.folder}/data.json. Start a new run without --resume.")
 

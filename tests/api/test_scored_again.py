@@ -90,7 +90,7 @@ def test_a_file_of_predictions_has_the_scores_of_its_run(
     ]
     examples = task.encode([Row(fields, f"rows.jsonl:{number}") for number, fields in enumerate(given, 1)])
     engine = TransformersEngine(task.loaded, device=torch.device("cpu"))
-    _, predictions = measure(task, examples, engine=engine, accelerator=Accelerator(), metrics=metrics)
+    _, predictions, _ = measure(task, examples, engine=engine, accelerator=Accelerator(), metrics=metrics)
     predictions = half_right(predictions, list(examples.references))
     expected = score_rows(task, predictions, examples.references, metrics=metrics, rouge_tokenizer="auto")
     evaluation = Evaluation("run", "rows", 12, Scores({}), predictions)

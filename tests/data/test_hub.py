@@ -28,7 +28,7 @@ from llmkit.errors import LlmkitError
 for source in sys.argv[1:]:
     try:
         rows = open_rows([source], Fields(column_types={"text": "text", "label": "label", "tags": "labels"}))
-        print(repr(([tuple(row) for row in rows], rows.fingerprint())))
+        print(repr(([(row.fields, row.place) for row in rows], rows.fingerprint())))
     except LlmkitError as error:
         print(repr((error.exit_code, str(error))))
 """

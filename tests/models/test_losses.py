@@ -10,7 +10,14 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from llmkit.models.losses import IGNORED, cross_entropy_sum, label_smoothing, vocabulary_loss_sum
+from llmkit.models.losses import (
+    IGNORED,
+    cross_entropy_sum,
+    label_smoothing,
+    row_sums,
+    vocabulary_loss_sum,
+    vocabulary_losses,
+)
 
 
 def inputs(*shape: int, units: int = 8, vocabulary: int = 50, seed: int = 1) -> tuple[Tensor, Tensor, Tensor]:
@@ -52,6 +59,19 @@ def test_a_bias_has_the_value_and_the_gradients_of_cross_entropy(shape: tuple[in
         strict=True,
     ):
         assert torch.allclose(mine, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("vocabulary", [50, 1_100_000])  # the second in chunks of three positions
+def test_the_losses_of_labels_are_those_of_cross_entropy_and_add_up_by_row(vocabulary: int) -> None:
+    hidden, weight, labels = inputs(4, 3, vocabulary=vocabulary, units=2)
+    labels[2] = IGNORED
+    bias = torch.randn(vocabulary)
+    losses = vocabulary_losses(hidden, weight, labels, bias)
+    logits = functional.linear(hidden, weight, bias).flatten(0, 1)
+    own = functional.cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, reduction="none")
+    assert not losses.requires_grad
+    torch.testing.assert_close(losses, own[labels.flatten() != IGNORED].detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(row_sums(losses, labels), own.detach().view(4, 3).sum(dim=1), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("trained", ["hidden", "weight", "bias"])

@@ -372,7 +372,7 @@ def test_instruction_is_measured_by_loss_perplexity_and_rouge() -> None:
 
     task = instruction(generation={"max_new_tokens": 3})
     examples = task.encode(rows(5))
-    scores, predictions = measure(task, examples, engine=engine_of(task), accelerator=Accelerator(cpu=True))
+    scores, predictions, _ = measure(task, examples, engine=engine_of(task), accelerator=Accelerator(cpu=True))
     assert list(scores.values) == ["loss", "perplexity", "rouge1", "rouge2", "rougeL", "rougeLsum"]
     assert scores.values["perplexity"] == pytest.approx(perplexity(scores.values["loss"], 1))
     assert len(predictions) == 5

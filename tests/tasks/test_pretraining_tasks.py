@@ -92,11 +92,12 @@ def test_evaluation_on_several_processes_hides_and_measures_the_same(name: TaskN
     seen: list[tuple[list[int], list[int]]] = []
 
     def share(rank: int, world_size: int) -> tuple[float, int]:
-        from llmkit.evaluation.measure import _loss_sum
+        from llmkit.evaluation.measure import _losses
 
         own = np.arange(rank, len(examples), world_size)
         seen.extend(of_example(task, task.collate(examples, own), row) for row in range(len(own)))
-        return _loss_sum(task, examples, own, device=torch.device("cpu"))[:2]
+        nats, targets, _ = _losses(task, examples, own, device=torch.device("cpu"))
+        return float(nats.sum()), int(targets.sum())
 
     task.loaded.model.eval()
     nats, targets = share(0, 1)
@@ -105,7 +106,7 @@ def test_evaluation_on_several_processes_hides_and_measures_the_same(name: TaskN
     assert sorted(seen) == sorted(alone)
     assert sum(part[1] for part in parts) == targets
     assert sum(part[0] for part in parts) == pytest.approx(nats, rel=1e-6)
-    scores, _ = measure(task, examples, engine=None, accelerator=Accelerator(cpu=True))  # type: ignore[arg-type]
+    scores, *_ = measure(task, examples, engine=None, accelerator=Accelerator(cpu=True))  # type: ignore[arg-type]
     assert scores.values["loss"] == pytest.approx(nats / targets, rel=1e-9)
 
 

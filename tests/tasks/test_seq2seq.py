@@ -179,7 +179,7 @@ def test_texts_that_were_stopped_by_the_limit_are_counted() -> None:
     task: Any = task_of("translation", generation={"max_new_tokens": 3})
     examples = task.encode(targets_of(5, 5, 5, 5))
     answers = iter([[4, 5], [4, 5, 6], [4, 5, 6, 7], []])
-    scores, _ = measure(task, examples, engine=Writer(lambda ids: next(answers)), accelerator=Accelerator(cpu=True))
+    scores, *_ = measure(task, examples, engine=Writer(lambda ids: next(answers)), accelerator=Accelerator(cpu=True))
     assert scores.details["written"] == {"texts": 4, "reached_limit": 2, "max_new_tokens": 3}
     assert {"loss", "bleu", "chrf", "ter"} <= set(scores.values)
 
@@ -231,7 +231,7 @@ def test_parts_have_no_targets_and_no_loss() -> None:
 
 def test_only_long_texts_are_measured_without_a_loss() -> None:
     task = in_parts()
-    scores, predictions = measure(
+    scores, predictions, _ = measure(
         task,
         task.encode(long_rows()[1:2]),
         engine=Writer(lambda ids: [4]),

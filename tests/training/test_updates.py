@@ -42,6 +42,8 @@ from llmkit.data.examples import Examples, Ragged
 from llmkit.data.order import Indices, batch_of_step, cut_by_tokens
 from llmkit.data.rows import Row
 from llmkit.errors import DivergedError, MachineError
+from llmkit.evaluation.measure import measure
+from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.export import unique_tensors
 from llmkit.models.losses import IGNORED
 from llmkit.tasks.base import BaseTask, Batch, Task, count_targets
@@ -192,7 +194,20 @@ def test_two_processes_of_16_give_the_same_update_as_one_of_32(tmp_path: Path) -
         both = [load_file(tmp_path / f"{name}-{batch_size}-{rank}.safetensors") for rank in range(2)]
         assert same_bits(both[0], both[1])
         assert largest_difference(both[0], alone.weights) < 2e-5
+        if batch_size == 32:
+            check_losses_of_rows(tmp_path, task)
     check_memory_of_one_process(tmp_path)
+
+
+def check_losses_of_rows(folder: Path, task: Task) -> None:
+    """Both processes know the losses of all rows, as one alone does."""
+    examples = task.encode(rows())
+    engine = TransformersEngine(task.loaded, device=torch.device("cpu"))
+    alone = measure(task, examples, engine=engine, accelerator=Accelerator(cpu=True)).losses
+    for rank in range(2):
+        both = np.load(folder / f"{task.recipe.task}-losses-{rank}.npz")
+        np.testing.assert_array_equal(both["targets"], alone.targets)
+        np.testing.assert_allclose(both["nats"], alone.nats, rtol=1e-3, atol=1e-3)
 
 
 def check_memory_of_one_process(folder: Path) -> None:

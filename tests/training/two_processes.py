@@ -9,6 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from builders import TASK_NAMES, rows, task_of, train, without_key_biases
@@ -17,6 +18,8 @@ from safetensors.torch import save_file
 
 from llmkit.data.order import batch_of_step, cut_by_tokens, share_of_rank
 from llmkit.errors import MachineError
+from llmkit.evaluation.measure import measure
+from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.training.progress import MicroBatchesReduced
 
 MICRO_BATCH_TOKENS = 24
@@ -37,6 +40,11 @@ def main(folder: Path) -> None:
             uneven += batch_size == 32 and cuts[0] != cuts[1]
         trained = train(task, steps=4, batch_size=batch_size, micro_batch_tokens=MICRO_BATCH_TOKENS)
         save_file(trained.weights, folder / f"{name}-{batch_size}-{accelerator.process_index}.safetensors")
+        if batch_size == 32:
+            engine = TransformersEngine(task.loaded, device=accelerator.device)
+            losses = measure(task, examples, engine=engine, accelerator=accelerator).losses
+            arrays = {"nats": losses.nats, "targets": losses.targets}
+            np.savez(folder / f"{name}-losses-{accelerator.process_index}.npz", **arrays)
     assert uneven, "no step had different numbers of micro-batches on the two processes"
     run_out_of_memory(folder, accelerator)
     accelerator.end_training()

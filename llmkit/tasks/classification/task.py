@@ -14,14 +14,14 @@ from torch import Tensor
 from torch.nn import functional
 from typing_extensions import assert_never
 
-from llmkit.data.examples import ExampleBuilder, Examples
+from llmkit.data.examples import ExampleBuilder, Examples, Origin
 from llmkit.data.labels import AnswersOfInputs
 from llmkit.data.lengths import LengthCount
 from llmkit.data.order import Indices
 from llmkit.data.rows import Row
 from llmkit.errors import DataError, nearest
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.losses import cross_entropy_sum
+from llmkit.models.losses import cross_entropies, cross_entropy_sum
 from llmkit.models.scale import TargetScale
 from llmkit.models.target_scale import has_offset, standardised
 from llmkit.models.text_logits import text_logits
@@ -86,7 +86,7 @@ class ClassificationTask(BaseTask):
                     columns = {"input_ids": [inputs.whole(content)] if fits else self._shortened(inputs, content, row)}
                     if self.problem_type != "regression":
                         columns["target_ids"] = [target] * len(columns["input_ids"])
-                    builder.add(columns, reference=reference, place=row.place)
+                    builder.add(columns, reference=reference, origin=Origin.of(row))
         if unseen:
             raise DataError(self._unseen_message(unseen))
         count.report(key="max_tokens", targets=False)
@@ -104,12 +104,7 @@ class ClassificationTask(BaseTask):
         return {**batch, **self._targets(examples, indices)}
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", "values")}
-        logits = text_logits(self.loaded.model(**inputs).logits, batch["attention_mask"].sum(dim=1))  # (B, C)
-        class_weights = self._saved.class_weights
-        weights = (
-            logits.new_tensor([class_weights.get(name, 1.0) for name in self.class_of]) if class_weights else None
-        )  # (C,)
+        logits, weights = self._outputs(batch)
         match self.problem_type:
             case "single_label_classification":
                 return cross_entropy_sum(logits, batch["labels"], weights=weights)
@@ -121,6 +116,31 @@ class ClassificationTask(BaseTask):
                 return functional.mse_loss(logits.squeeze(1), batch["values"], reduction="sum")
             case other:
                 assert_never(other)
+
+    def row_losses(self, batch: Batch) -> Tensor:
+        logits, weights = self._outputs(batch)
+        match self.problem_type:
+            case "single_label_classification":
+                return cross_entropies(logits, batch["labels"], weights=weights)
+            case "multi_label_classification":
+                labels = batch["labels"].float()
+                return functional.binary_cross_entropy_with_logits(
+                    logits, labels, pos_weight=weights, reduction="none"
+                ).sum(dim=1)
+            case "regression":
+                return functional.mse_loss(logits.squeeze(1), batch["values"], reduction="none")
+            case other:
+                assert_never(other)
+
+    def _outputs(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Logits (B, C) and the weights of the classes (C,)."""
+        inputs = {name: tensor for name, tensor in batch.items() if name not in ("labels", "values")}
+        logits = text_logits(self.loaded.model(**inputs).logits, batch["attention_mask"].sum(dim=1))  # (B, C)
+        class_weights = self._saved.class_weights
+        weights = (
+            logits.new_tensor([class_weights.get(name, 1.0) for name in self.class_of]) if class_weights else None
+        )  # (C,)
+        return logits, weights
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
         inputs, saved = examples.columns["input_ids"], self._saved

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llmkit.data.examples import ExampleBuilder, Examples
+from llmkit.data.examples import ExampleBuilder, Examples, Origin
 from llmkit.data.lengths import LengthCount, Overflow
 from llmkit.models.chat import EncodedChat, Messages, contents_of, encode_chats, newest_that_fit
 from llmkit.models.loaded import LoadedModel
@@ -28,7 +28,7 @@ class FittedChats:
     rows_left_out: int = 0
     """Rows whose last exchange alone is too long."""
     windows: int = 0
-    place: str = ""
+    origin: Origin | None = None
     """Of the row that is being added."""
     every_row: bool = False
     """Rows of which nothing fits stay, without an example: they can be answered all the same."""
@@ -52,7 +52,7 @@ class FittedChats:
             "answer_places": [[place for span in chat.answers[-count:] for place in span] for chat, count in chats],
         }
         reference = chat[answer]["content"].strip()
-        self._builder.add(columns, reference=reference, place=self.place, source=chat[:answer])
+        self._builder.add(columns, reference=reference, origin=self.origin, source=chat[:answer])
 
     def add_none(self, chat: Messages) -> None:
         """Add a row of which nothing fits, if every row is to stay."""
@@ -81,16 +81,16 @@ class FittedChats:
             logger.warning("conversation: %s answers are left out: their turn alone is longer", self.exchanges_left_out)
 
 
-def fit_chats(loaded: LoadedModel, chats: Sequence[Messages], row_places: Sequence[str], *, into: FittedChats) -> None:
+def fit_chats(loaded: LoadedModel, chats: Sequence[Messages], origins: Sequence[Origin], *, into: FittedChats) -> None:
     """Encode conversations and add what fits, under the policy of `into`."""
     whole = encode_chats(loaded, chats)
     into.unknown.add([contents_of(chat) for chat in chats], [encoded.ids for encoded in whole])
     for chat, encoded in zip(chats, whole, strict=True):
         texts = [message["content"] for message in chat if message["role"] == "assistant"]
         into.answers.add(texts, [encoded.ids[start : end - 1] for start, end in encoded.answers])
-    for chat, encoded, place in zip(chats, whole, row_places, strict=True):
-        into.place = place
-        if into.count.fits(len(encoded.ids), place=place):
+    for chat, encoded, origin in zip(chats, whole, origins, strict=True):
+        into.origin = origin
+        if into.count.fits(len(encoded.ids), place=origin.place):
             into.add([(encoded, len(encoded.answers))], chat=chat)
         elif into.overflow == "truncate":
             _truncate(loaded, chat, into=into)

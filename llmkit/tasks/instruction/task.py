@@ -13,16 +13,16 @@ from typing import Any
 
 from torch import Tensor
 
-from llmkit.data.examples import Examples
+from llmkit.data.examples import Examples, Origin
 from llmkit.data.order import Indices
 from llmkit.data.rows import Row
 from llmkit.errors import UsageError
-from llmkit.models.causal import next_token_loss_sum
+from llmkit.models.causal import next_token_outputs
 from llmkit.models.chat import TEMPLATE, answer_ends
 from llmkit.models.ends import name_special_ids
 from llmkit.models.generation import save_options
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.losses import IGNORED
+from llmkit.models.losses import IGNORED, VocabularyOutputs, row_sums, vocabulary_loss_sum, vocabulary_losses
 from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.decoding import TextDecoder
 from llmkit.tasks.encoding import in_chunks, length_limit
@@ -66,7 +66,7 @@ class InstructionTask(BaseTask):
         )
         for chunk in in_chunks(rows):
             chats = [messages_of(row) for row in chunk]
-            fit_chats(self.loaded, chats, [row.place for row in chunk], into=fitted)
+            fit_chats(self.loaded, chats, [Origin.of(row) for row in chunk], into=fitted)
         fitted.report()
         return fitted.examples()
 
@@ -80,7 +80,10 @@ class InstructionTask(BaseTask):
         return {"input_ids": inputs, "attention_mask": attention_mask(ids, indices), "labels": labels}
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        return next_token_loss_sum(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])
+        return vocabulary_loss_sum(*self._outputs(batch))
+
+    def row_losses(self, batch: Batch) -> Tensor:
+        return row_sums(vocabulary_losses(*self._outputs(batch)), batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
         """The answer to the last turn of each row, generated without sampling, as `chat` and `generate` do; an empty one
@@ -102,6 +105,9 @@ class InstructionTask(BaseTask):
             save_options(self.loaded, self.options)
             logger.info("answers: limited to %s new tokens, the 99th percentile of training", f"{limit:,}")
         return train
+
+    def _outputs(self, batch: Batch) -> VocabularyOutputs:
+        return next_token_outputs(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])
 
     def _save_config(self) -> None:
         """Give the tokenizer our template unless it has one, and save the options in generation_config.json."""

@@ -43,6 +43,7 @@ class MultipleChoiceRecipe(TaskRecipe):
     FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("choices",), _ENDINGS[:2])
     """The choices as a list (RACE), or in columns of their own (SWAG)."""
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("context", "choices", "ending0", "question")
+    CLUSTER_FIELD: ClassVar[str] = "context"
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("question-answering")  # encoders that read two texts
     METRICS: ClassVar[tuple[str, ...]] = ("accuracy",)
     BEST: ClassVar[str] = "accuracy"

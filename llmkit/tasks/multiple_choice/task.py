@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from llmkit.data.examples import Examples, Ragged
+from llmkit.data.examples import Examples, Origin, Ragged
 from llmkit.data.lengths import LengthCount
 from llmkit.data.order import Indices
 from llmkit.data.rows import Row
 from llmkit.errors import ModelError
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.losses import IGNORED, cross_entropy_sum
+from llmkit.models.losses import IGNORED, cross_entropies, cross_entropy_sum
 from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.classification.inputs import TextInputs
 from llmkit.tasks.encoding import in_chunks
@@ -59,7 +59,7 @@ class MultipleChoiceTask(BaseTask):
         sequences: list[list[int]] = []
         choice_tokens: list[list[int]] = []
         answers: list[list[int]] = []
-        places: list[str] = []
+        origins: list[Origin] = []
         odd = OddQuestions()
         for chunk in in_chunks(questions):
             encoded = read_questions(inputs, [question for _, question, _ in chunk], unknown=unknown)
@@ -71,7 +71,7 @@ class MultipleChoiceTask(BaseTask):
                     sequences.append([token for ids in choice_ids for token in ids])
                     choice_tokens.append([len(ids) for ids in choice_ids])
                     answers.append([answer])
-                    places.append(row.place)
+                    origins.append(Origin.of(row))
         count.report(key="max_tokens", targets=False)
         odd.warn()
         columns = {
@@ -81,7 +81,7 @@ class MultipleChoiceTask(BaseTask):
         }
         references = [str(answer) for (answer,) in answers]
         aligned = frozenset({"choice_tokens", "target_ids"})
-        examples = Examples(columns=columns, references=references, places=places, aligned=aligned)
+        examples = Examples(columns=columns, references=references, origins=origins, aligned=aligned)
         return with_unknown(examples, unknown)
 
     def collate(self, examples: Examples, indices: Indices, *, epoch: int | None = None) -> Batch:
@@ -100,13 +100,20 @@ class MultipleChoiceTask(BaseTask):
         }
 
     def loss_sum(self, batch: Batch) -> Tensor:
+        return cross_entropy_sum(*self._outputs(batch))
+
+    def row_losses(self, batch: Batch) -> Tensor:
+        return cross_entropies(*self._outputs(batch))
+
+    def _outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The scores of the choices (B, most) and the correct ones (B,)."""
         inputs = {name: tensor for name, tensor in batch.items() if name not in ("choices", "answers", "labels")}
         scores = self.loaded.model(**inputs).logits.float().squeeze(1)  # (R,)
         rows = scores.split(batch["choices"].tolist())
         # Questions may have fewer choices than others: missing choices have probability 0.
         logits = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=float("-inf"))  # (B, most)
         answers = batch["answers"].where(batch["labels"] != IGNORED, IGNORED)
-        return cross_entropy_sum(logits, answers)
+        return logits, answers
 
     def check_labels(self, train: Examples, validation: Examples) -> None:
         """Log how often each position is correct: a model may learn positions in place of texts."""

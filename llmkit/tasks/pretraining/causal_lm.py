@@ -17,10 +17,10 @@ from llmkit.data.examples import Examples
 from llmkit.data.order import Indices
 from llmkit.data.rows import Row
 from llmkit.data.token_store import Blocks
-from llmkit.models.causal import next_token_loss_sum
+from llmkit.models.causal import next_token_outputs
 from llmkit.models.ends import name_special_ids
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.losses import IGNORED
+from llmkit.models.losses import IGNORED, VocabularyOutputs, row_sums, vocabulary_loss_sum, vocabulary_losses
 from llmkit.models.special_tokens import special_ids_of
 from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.decoding import edge_ids
@@ -77,8 +77,14 @@ class CausalLMTask(BaseTask):
         return {"input_ids": inputs, "attention_mask": mask, "labels": labels}
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        return next_token_loss_sum(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])
+        return vocabulary_loss_sum(*self._outputs(batch))
+
+    def row_losses(self, batch: Batch) -> Tensor:
+        return row_sums(vocabulary_losses(*self._outputs(batch)), batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[str]:
         """Nothing: a language model is evaluated by its loss."""
         return []
+
+    def _outputs(self, batch: Batch) -> VocabularyOutputs:
+        return next_token_outputs(self.loaded.model, batch["input_ids"], batch["attention_mask"], batch["labels"])

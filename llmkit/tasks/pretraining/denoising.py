@@ -22,8 +22,8 @@ from llmkit.data.token_store import Blocks
 from llmkit.errors import ModelError
 from llmkit.models.ends import name_special_ids
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.losses import IGNORED
-from llmkit.models.seq2seq import target_loss_sum
+from llmkit.models.losses import IGNORED, VocabularyOutputs, row_sums, vocabulary_loss_sum, vocabulary_losses
+from llmkit.models.seq2seq import target_outputs
 from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.engine import Engine
 from llmkit.tasks.pretraining.corpus import block_tokens_of, bytes_of, token_stream, unknown_of
@@ -67,11 +67,17 @@ class DenoisingTask(BaseTask):
         return {name: torch.from_numpy(array) for name, array in arrays.items()}  # (B, S), (B, S), (B, T)
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        return target_loss_sum(self.loaded, batch["input_ids"], batch["attention_mask"], batch["labels"])
+        return vocabulary_loss_sum(*self._outputs(batch))
+
+    def row_losses(self, batch: Batch) -> Tensor:
+        return row_sums(vocabulary_losses(*self._outputs(batch)), batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[str]:
         """Nothing: a language model is evaluated by its loss."""
         return []
+
+    def _outputs(self, batch: Batch) -> VocabularyOutputs:
+        return target_outputs(self.loaded, batch["input_ids"], batch["attention_mask"], batch["labels"])
 
     def _corrupted(self, ids: Ids, rng: np.random.Generator) -> Ids:
         recipe = self.recipe

@@ -14,7 +14,7 @@ from llmkit.data.examples import Examples
 from llmkit.data.order import Indices
 from llmkit.data.rows import Row
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.losses import IGNORED, vocabulary_loss_sum
+from llmkit.models.losses import IGNORED, VocabularyOutputs, row_sums, vocabulary_loss_sum, vocabulary_losses
 from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.engine import Engine
 from llmkit.tasks.pretraining.corruption import Flags, Ids, hide_tokens
@@ -37,6 +37,12 @@ class MaskedLMTask(BaseTask):
         return self._blocks.collate(examples, indices, epoch=epoch, hide=self._hide)
 
     def loss_sum(self, batch: Batch) -> Tensor:
+        return vocabulary_loss_sum(*self._outputs(batch))
+
+    def row_losses(self, batch: Batch) -> Tensor:
+        return row_sums(vocabulary_losses(*self._outputs(batch)), batch["labels"])
+
+    def _outputs(self, batch: Batch) -> VocabularyOutputs:
         model = self.loaded.model
         # A full mask is left out: attention is faster without one.
         mask = None if batch["attention_mask"].all() else batch["attention_mask"]
@@ -44,7 +50,7 @@ class MaskedLMTask(BaseTask):
         counted = batch["labels"] != IGNORED
         head = self.loaded.family.masked_lm_head(model)
         hidden = head.transform(states[counted])  # the head runs on the hidden positions only
-        return vocabulary_loss_sum(hidden, head.weight, batch["labels"][counted], bias=head.bias)
+        return VocabularyOutputs(hidden, head.weight, batch["labels"][counted], head.bias)
 
     def predict(self, examples: Examples, engine: Engine) -> list[str]:
         """Nothing: a language model is evaluated by its loss."""

@@ -9,7 +9,7 @@ Legend: B batch, T tokens, D hidden units of the generator, N hidden tokens, V v
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ from llmkit.data.rows import Row
 from llmkit.models.families import VocabularyHead
 from llmkit.models.generator import add_generator, generator_of
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.losses import IGNORED, vocabulary_loss_sum
+from llmkit.models.losses import IGNORED, row_sums, vocabulary_loss_sum, vocabulary_losses
 from llmkit.models.stored import GENERATOR
 from llmkit.recipe.blocks import ScratchModel
 from llmkit.tasks.base import BaseTask, Batch
@@ -42,7 +42,7 @@ class Detection(NamedTuple):
     """One pass through generator and discriminator."""
 
     generator_nats: Tensor
-    """Scalar, over the hidden tokens."""
+    """Scalar, over the hidden tokens; or (N,), of each."""
     logits: Tensor
     """(B, T) float32, above 0 where the discriminator takes a token for replaced."""
     replaced: Tensor
@@ -78,13 +78,14 @@ class ReplacedTokenTask(BaseTask):
         Divided by the number of hidden tokens, it is the paper's sum of two means: the nats of a block's tokens are
         multiplied by its share of hidden tokens.
         """
-        detection, real = self._detect(batch), batch["attention_mask"]
-        nats = functional.binary_cross_entropy_with_logits(
-            detection.logits, detection.replaced.float(), reduction="none"
-        )  # (B, T)
-        shares = (batch["labels"] != IGNORED).sum(dim=1) / real.sum(dim=1)  # (B,)
-        of_tokens = ((nats * real).sum(dim=1) * shares).sum()
+        detection = self._detect(batch)
+        of_tokens = _token_nats(detection, batch).sum()
         return detection.generator_nats + self.recipe.discriminator_weight * of_tokens
+
+    def row_losses(self, batch: Batch) -> Tensor:
+        detection = self._detect(batch, vocabulary_losses)
+        of_generator = row_sums(detection.generator_nats, batch["labels"])
+        return of_generator + self.recipe.discriminator_weight * _token_nats(detection, batch)
 
     def means(self, batch: Batch) -> Mapping[str, tuple[float, int]]:
         detection, real = self._detect(batch), batch["attention_mask"].bool()
@@ -100,7 +101,7 @@ class ReplacedTokenTask(BaseTask):
         """Nothing: which tokens are replaced depends on the generator; see `means`."""
         return []
 
-    def _detect(self, batch: Batch) -> Detection:
+    def _detect(self, batch: Batch, generator_loss: Callable[..., Tensor] = vocabulary_loss_sum) -> Detection:
         model, labels = self.loaded.model, batch["labels"]
         generator = generator_of(model)
         assert generator is not None, "the task has added one"
@@ -110,7 +111,7 @@ class ReplacedTokenTask(BaseTask):
         states = generator.base_model(input_ids=batch["input_ids"], attention_mask=mask).last_hidden_state  # (B, T, D)
         head = self.loaded.family.masked_lm_head(generator)
         hidden = head.transform(states[hidden_places])  # (N, D)
-        nats = vocabulary_loss_sum(hidden, head.weight, labels[hidden_places], bias=head.bias)
+        nats = generator_loss(hidden, head.weight, labels[hidden_places], bias=head.bias)
         original = labels.where(hidden_places, batch["input_ids"])
         ids = original.clone()
         ids[hidden_places] = _sampled(hidden, head, batch["draws"][hidden_places])
@@ -120,6 +121,16 @@ class ReplacedTokenTask(BaseTask):
     def _hide(self, ids: Ids, chosen: Flags, rng: Generator) -> Ids:
         """All chosen tokens, unlike BERT's."""
         return np.where(chosen, self.loaded.tokenizer.mask_token_id, ids).astype(np.int32)
+
+
+def _token_nats(detection: Detection, batch: Batch) -> Tensor:
+    """(B,) the discriminator's nats of each block, multiplied by its share of hidden tokens."""
+    real = batch["attention_mask"]
+    nats = functional.binary_cross_entropy_with_logits(
+        detection.logits, detection.replaced.float(), reduction="none"
+    )  # (B, T)
+    shares = (batch["labels"] != IGNORED).sum(dim=1) / real.sum(dim=1)  # (B,)
+    return (nats * real).sum(dim=1) * shares
 
 
 @torch.no_grad()

@@ -24,7 +24,8 @@ from llmkit.data.token_store import Blocks
 from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.models.ends import name_special_ids
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.seq2seq import target_loss_sum
+from llmkit.models.losses import VocabularyOutputs, row_sums, vocabulary_loss_sum, vocabulary_losses
+from llmkit.models.seq2seq import target_outputs
 from llmkit.models.tokenizers.unigram import SENTINELS
 from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.engine import Engine
@@ -80,11 +81,17 @@ class SpanCorruptionTask(BaseTask):
         }  # (B, S), (B, T): no padding
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        return target_loss_sum(self.loaded, batch["input_ids"], None, batch["labels"])
+        return vocabulary_loss_sum(*self._outputs(batch))
+
+    def row_losses(self, batch: Batch) -> Tensor:
+        return row_sums(vocabulary_losses(*self._outputs(batch)), batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[str]:
         """Nothing: a language model is evaluated by its loss."""
         return []
+
+    def _outputs(self, batch: Batch) -> VocabularyOutputs:
+        return target_outputs(self.loaded, batch["input_ids"], None, batch["labels"])
 
     @cached_property
     def _plan(self) -> SpanPlan:

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from llmkit.data.examples import ExampleBuilder, Examples
+from llmkit.data.examples import ExampleBuilder, Examples, Origin
 from llmkit.data.lengths import LengthCount
 from llmkit.data.order import Indices
 from llmkit.data.rows import Row
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.losses import IGNORED, cross_entropy_sum
+from llmkit.models.losses import IGNORED, cross_entropies, cross_entropy_sum, row_sums
 from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.engine import Engine
@@ -73,7 +73,7 @@ class QuestionAnsweringTask(BaseTask):
                 builder.add(
                     {"input_ids": pair.sequences[:windows], "target_ids": targets},
                     reference=row.fields["answers"]["text"],
-                    place=row.place,
+                    origin=Origin.of(row),
                     source=context_windows,
                 )
         length.report(key="max_tokens", targets=False)
@@ -91,12 +91,19 @@ class QuestionAnsweringTask(BaseTask):
         }
 
     def loss_sum(self, batch: Batch) -> Tensor:
+        return cross_entropy_sum(*self._outputs(batch))
+
+    def row_losses(self, batch: Batch) -> Tensor:
+        return row_sums(cross_entropies(*self._outputs(batch)), batch["labels"])
+
+    def _outputs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits (B * 2, T) and labels (B * 2,) of starts and ends."""
         inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
         output = self.loaded.model(**inputs)
         logits = torch.stack([output.start_logits, output.end_logits], dim=1).float()  # (B, 2, T)
         # An answer is never at padding, and the loss must not depend on the length that a batch is padded to.
         logits = logits.masked_fill(batch["attention_mask"].unsqueeze(1) == 0, float("-inf"))
-        return cross_entropy_sum(logits.flatten(0, 1), batch["labels"].flatten())
+        return logits.flatten(0, 1), batch["labels"].flatten()
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
         inputs = examples.columns["input_ids"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from llmkit.data.examples import ExampleBuilder, Examples
+from llmkit.data.examples import ExampleBuilder, Examples, Origin
 from llmkit.data.lengths import LengthCount
 from llmkit.data.order import Indices
 from llmkit.data.rows import Row
@@ -23,8 +23,8 @@ from llmkit.models.ends import name_special_ids
 from llmkit.models.generation import OPTIONS, save_options
 from llmkit.models.languages import direction_of, find_language, set_direction, target_prefixes, target_tokenizer
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.losses import IGNORED
-from llmkit.models.seq2seq import target_loss_sum
+from llmkit.models.losses import IGNORED, VocabularyOutputs, row_sums, vocabulary_loss_sum, vocabulary_losses
+from llmkit.models.seq2seq import target_outputs
 from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.decoding import TextDecoder, Written
 from llmkit.tasks.encoding import encode_texts, in_chunks, length_limit
@@ -86,7 +86,7 @@ class Seq2SeqTask(BaseTask):
                     "input_ids": chunks,
                     "target_ids": [target] * len(chunks),
                 }
-                builder.add(columns, reference=row.fields[recipe.TARGET], place=row.place)
+                builder.add(columns, reference=row.fields[recipe.TARGET], origin=Origin.of(row))
         sources.report(key="max_source_tokens", targets=False)
         targets.report(key="max_target_tokens", targets=True)
         examples = replace(builder.examples(), writing=check.written.model_dump(exclude_none=True))
@@ -104,7 +104,10 @@ class Seq2SeqTask(BaseTask):
         }
 
     def loss_sum(self, batch: Batch) -> Tensor:
-        return target_loss_sum(self.loaded, batch["input_ids"], batch["attention_mask"], batch["labels"])
+        return vocabulary_loss_sum(*self._outputs(batch))
+
+    def row_losses(self, batch: Batch) -> Tensor:
+        return row_sums(vocabulary_losses(*self._outputs(batch)), batch["labels"])
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
         sources = examples.columns["input_ids"]
@@ -142,6 +145,9 @@ class Seq2SeqTask(BaseTask):
         if self.recipe.generation.max_new_tokens is None and len(train):
             self._limit_to(train)
         return train
+
+    def _outputs(self, batch: Batch) -> VocabularyOutputs:
+        return target_outputs(self.loaded, batch["input_ids"], batch["attention_mask"], batch["labels"])
 
     def _default_prefix(self) -> str:
         """What a model with several target languages needs in front of a text, else the family's for the task."""

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from llmkit.data.examples import ExampleBuilder, Examples
+from llmkit.data.examples import ExampleBuilder, Examples, Origin
 from llmkit.data.lengths import LengthCount
 from llmkit.data.order import Indices
 from llmkit.data.rows import Row
 from llmkit.errors import ModelError, UsageError
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.losses import IGNORED, cross_entropy_sum
+from llmkit.models.losses import IGNORED, cross_entropies, cross_entropy_sum, row_sums
 from llmkit.tasks.base import BaseTask, Batch
 from llmkit.tasks.class_weights import even_weights_of_counts, refuse_unknown
 from llmkit.tasks.classification.label_report import warn_of_missing
@@ -88,7 +88,7 @@ class TokenClassificationTask(BaseTask):
                 fits = count.fits(len(subwords.ids) + SPECIAL_TOKENS, place=row.place)
                 if fits or self.recipe.overflow != "drop":
                     reference, parts = reader.reference(row, subwords, tags)
-                    builder.add(self._columns(subwords, tags), reference=reference, place=row.place, source=parts)
+                    builder.add(self._columns(subwords, tags), reference=reference, origin=Origin.of(row), source=parts)
         reader.report()
         count.report(key="max_tokens", targets=True)
         return with_unknown(builder.examples(), unknown)
@@ -102,13 +102,20 @@ class TokenClassificationTask(BaseTask):
         }
 
     def loss_sum(self, batch: Batch) -> Tensor:
+        return cross_entropy_sum(*self._outputs(batch))
+
+    def row_losses(self, batch: Batch) -> Tensor:
+        return row_sums(cross_entropies(*self._outputs(batch)), batch["labels"])
+
+    def _outputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Logits (B * T, C), labels (B * T,) and the weights of the classes (C,)."""
         logits = self.loaded.model(
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
         ).logits  # (B, T, C)
         weights = None
         if self._class_weights:
             weights = logits.new_tensor([self._class_weights.get(name, 1.0) for name in self.class_of])  # (C,)
-        return cross_entropy_sum(logits.flatten(0, 1), batch["labels"].flatten(), weights=weights)
+        return logits.flatten(0, 1), batch["labels"].flatten(), weights
 
     def prepare_training(self, train: Examples) -> Examples:
         """Keep how the training rows were split into words: texts in use are split in the same way."""
