@@ -15,6 +15,7 @@ from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.label_names import LABEL_KINDS, check_labels_match, rename_labels, warn_of_alike
 from llmkit.evaluation.metrics import RougeTokenizer, check_rows, merge_scores, score_names_of, score_texts, values_of
 from llmkit.evaluation.multi_hot import with_names
+from llmkit.evaluation.uncertainty.bootstrap import count_clusters
 from llmkit.evaluation.uncertainty.score_intervals import score_intervals
 from llmkit.evaluation.values import LABEL_SET_KINDS, Value, values_for
 from llmkit.recipe.blocks import Quoting
@@ -47,7 +48,8 @@ def score_files(
         prediction_column: the column of the predictions.
         reference_column: the column of the references.
         cluster: a column, in the predictions or else in the references, that says which rows belong together, such as
-            the document of each question: the intervals then take clusters for independent, not rows.
+            the document of each question: the intervals then take clusters for independent, not rows. Without it, the
+            clusters in a file of predictions that `evaluate` wrote.
         quoting: what quotation marks mean in .csv and .tsv files, as `data.quoting` in a recipe.
         language: code of the references' language, for BLEU and TER; without it, their script decides.
         label_names: label -> its name in this comparison, for labels that the files write differently.
@@ -76,7 +78,7 @@ def score_files(
     scores = merge_scores(
         score_texts([name], *compared[name], rouge_tokenizer=rouge_tokenizer, language=language) for name in metrics
     )
-    clusters = None if cluster is None else _clusters(cluster, prediction_file, reference_files, columns)
+    clusters = _clusters(cluster, prediction_file, reference_files, columns)
     return Evaluation(
         None,
         f"{predictions} against {', '.join(map(str, paths))}",
@@ -85,22 +87,26 @@ def score_files(
         compared[metrics[0]][0],
         columns=columns,
         intervals=score_intervals(scores, clusters=clusters),
-        clusters=None if clusters is None else len(set(clusters)),
+        clusters=None if clusters is None else count_clusters(clusters),
     )
 
 
 def _clusters(
-    cluster: str, prediction_file: ValueFile, reference_files: Sequence[ValueFile], columns: Mapping[str, str | None]
-) -> list[str]:
+    cluster: str | None,
+    prediction_file: ValueFile,
+    reference_files: Sequence[ValueFile],
+    columns: Mapping[str, str | None],
+) -> list[str | None] | None:
+    """The cluster of each row; without the name of a column, that in a file of predictions that `evaluate` wrote."""
+    if cluster is None:
+        return prediction_file.own_clusters(column=columns["predictions"])
     files = [(prediction_file, columns["predictions"]), *((file, columns["references"]) for file in reference_files)]
     for file, column in files:
         clusters = file.clusters(cluster, column=column)
         if clusters is not None:
             return clusters
-    paths = " and ".join(str(file.path) for file, _ in files)
-    raise UsageError(
-        f"--cluster: {paths} have no column {cluster!r}. Name a column that says which rows belong together."
-    )
+    paths = " and ".join(dict.fromkeys(str(file.path) for file, _ in files))
+    raise UsageError(f"--cluster: {paths}: no column {cluster!r}. Name one that says which rows belong together.")
 
 
 def _read_sides(

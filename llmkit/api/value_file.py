@@ -25,6 +25,8 @@ from llmkit.recipe.blocks import Quoting
 _PLAIN_TEXT = {".txt", ".text", ".md"}
 _PRINTED_LABELS = re.compile(r"\(none\)|[^\t]+\t[01]\.\d{4}(\t[^\t]+\t[01]\.\d{4})*")
 _PRINTED_NO_ANSWER = "no answer"
+_CLUSTER = "cluster"
+"""Its column in files of predictions that `evaluate` writes."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +75,22 @@ class ValueFile:
             return self._lines()
         return list(self._of_rows(column))
 
-    def clusters(self, cluster: str, *, column: str | None) -> list[str] | None:
+    def own_clusters(self, *, column: str | None) -> list[str | None] | None:
+        """As `clusters`, if `evaluate` wrote this file of predictions and its rows have clusters."""
+        names = set(self._names()) if column is not None else set()
+        return self.clusters(_CLUSTER, column=column) if names >= {"prediction", "reference", "row", _CLUSTER} else None
+
+    def clusters(self, cluster: str, *, column: str | None) -> list[str | None] | None:
         """The cluster of each row, as JSON; None if the file has no such column.
 
         Args:
             column: that of the values.
         Raises:
-            DataError: a row without a cluster.
+            DataError: a row without a cluster; but None stands for it in files that `evaluate` wrote, where it means that
+                a row is independent of all others.
         """
-        if column is None or cluster not in column_names(str(self.path), quoting=self.quoting):
+        names = [] if column is None else self._names()
+        if column is None or cluster not in names:
             return None
         field = self._field_of(column)
         fields = Fields(
@@ -89,14 +98,20 @@ class ValueFile:
             columns={field: column, "cluster": cluster},
             mapping="{column}",
         )
-        clusters = []
+        clusters: list[str | None] = []
         for row in open_rows([str(self.path)], fields, quoting=self.quoting, keep_empty=True):
             [value] = row.fields["cluster"]
             first = value[0] if field == "words" and isinstance(value, list) and value else value  # of a sentence
+            if is_missing(first) and cluster == _CLUSTER and "row" in names:
+                clusters.append(None)
+                continue
             if is_missing(first) or first == "":
                 raise DataError(f"{row.place}: {cluster!r} is empty. Each row needs the name of its cluster.")
             clusters.append(json.dumps(first, ensure_ascii=False, sort_keys=True, default=str))
         return clusters
+
+    def _names(self) -> list[str]:
+        return column_names(str(self.path), quoting=self.quoting)
 
     def _of_rows(self, column: str) -> Iterator[Value]:
         option = f"--{self.side}-column"

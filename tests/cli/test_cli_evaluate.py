@@ -70,6 +70,25 @@ def test_a_row_without_a_cluster_is_an_error_with_its_place(tmp_path: Path) -> N
     says(outcome.err, "error[data]:", "r.jsonl:2", "'page'")
 
 
+def test_the_clusters_in_a_file_that_evaluate_wrote_are_used_without_an_option(tmp_path: Path) -> None:
+    pages = ["a", "a", "b", None, None, "b"]
+    rows = [
+        {"prediction": "yes", "reference": text, "row": row, "cluster": page}
+        for row, (text, page) in enumerate(zip(["yes", "no", "no", "yes", "yes", "yes"], pages, strict=True), 1)
+    ]
+    write_jsonl(tmp_path / "test.predictions.jsonl", rows)
+    file = tmp_path / "test.predictions.jsonl"
+    (record,) = llmkit(
+        "evaluate", "--predictions", file, "--references", file, "--metric", "accuracy", "--json"
+    ).records
+    assert (record["rows"], record["clusters"]) == (6, 4)
+    write_jsonl(file, [{key: row[key] for key in ("prediction", "reference", "cluster")} for row in rows[:3]])
+    (record,) = llmkit(
+        "evaluate", "--predictions", file, "--references", file, "--metric", "accuracy", "--json"
+    ).records
+    assert record["clusters"] is None, "this file may be anyone's"
+
+
 def test_a_score_without_an_interval_is_null_and_stands_alone(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text("1\n1\n1\n")
     (tmp_path / "r.txt").write_text("1\n2\n3\n")

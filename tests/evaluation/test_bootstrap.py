@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from llmkit.evaluation.uncertainty.bootstrap import Interval, intervals, resampled_scores
+from llmkit.evaluation.uncertainty.bootstrap import Interval, count_clusters, intervals, resampled_scores
 from llmkit.evaluation.uncertainty.statistics import RowStatistics, difference, of_means
 
 ROWS = np.random.Generator(np.random.PCG64(7)).normal(5, 2, size=300)
@@ -27,6 +27,14 @@ def test_the_same_seed_gives_the_same_digits_and_another_seed_others() -> None:
 def test_clusters_of_one_row_are_no_clusters() -> None:
     statistics = of_means({"mean": ROWS})
     assert intervals(statistics, clusters=range(1000, 1300)) == intervals(statistics)
+
+
+def test_rows_without_a_cluster_are_clusters_of_one_row() -> None:
+    statistics = of_means({"mean": ROWS})
+    some = ["a", "a", *[None] * 298]
+    numbered = [0, 0, *range(1, 299)]
+    assert intervals(statistics, clusters=some) == intervals(statistics, clusters=numbered) != intervals(statistics)
+    assert count_clusters(some) == count_clusters(numbered) == 299
 
 
 def test_clusters_of_equal_rows_are_as_wide_as_one_row_of_each() -> None:

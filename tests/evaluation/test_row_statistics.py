@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llmkit.errors import DataError
-from llmkit.evaluation.metrics import METRICS, neighbour_recall, row_statistics, score_texts
+from llmkit.evaluation.metrics import (
+    METRICS,
+    language_model_scores,
+    loss_statistics,
+    neighbour_recall,
+    row_statistics,
+    score_texts,
+)
 from llmkit.evaluation.uncertainty.bootstrap import intervals
 
 SHARES = [{"a": 0.9, "b": 0.2}, {"a": 0.4, "b": 0.4}, {"a": 0.4, "b": 0.8}, {"a": 0.1, "b": 0.4}, {"a": 0.9, "b": 0.9}]
@@ -127,3 +135,20 @@ def test_neighbours_are_those_of_the_rows_and_not_the_copies_of_a_resample() -> 
     assert scores.statistics is not None
     values = scores.statistics.resampled(np.array([[1.0] * 5, [2.0, 2.0, 0.0, 0.0, 0.0]]))
     assert values["neighbour_recall_1"].tolist() == pytest.approx([scores.values["neighbour_recall_1"], 1.0])
+
+
+def test_losses_are_quotients_of_sums_over_the_rows() -> None:
+    nats, targets, sizes = [3.0, 0.0, 8.0], [2, 0, 5], [10.0, 0.0, 31.0]
+    names = ("loss", "perplexity", "bits_per_byte")
+    values = loss_statistics(names, nats, targets, sizes).resampled(np.array([[1.0, 1.0, 1.0], [2.0, 0.0, 1.0]]))
+    for index, expected in enumerate([language_model_scores(11.0, 7, 41), language_model_scores(14.0, 9, 51)]):
+        assert {name: value[index] for name, value in values.items()} == pytest.approx(expected)
+    assert loss_statistics(("loss",), nats, targets).resampled(np.ones((1, 3))) == {"loss": pytest.approx([11 / 7])}
+
+
+def test_a_resample_without_targets_has_no_loss_and_a_perplexity_beyond_a_float_is_infinite() -> None:
+    statistics = loss_statistics(("loss", "perplexity"), [1e4, 0.0], [1, 0])
+    values = statistics.resampled(np.array([[0.0, 2.0], [1.0, 1.0]]))
+    assert np.isnan(values["loss"]).tolist() == [True, False]
+    assert values["perplexity"][1] == math.inf
+    assert all(map(math.isnan, intervals(statistics)["perplexity"]))

@@ -18,7 +18,7 @@ from llmkit.errors import DataError, UsageError, nearest
 from llmkit.evaluation.metrics.answers import squad
 from llmkit.evaluation.metrics.classification import accuracy, confusion, f1, mcc, precision, recall
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX, compute_external
-from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_scores, perplexity
+from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_scores, loss_statistics, perplexity
 from llmkit.evaluation.metrics.multilabel import mean_average_precision
 from llmkit.evaluation.metrics.neighbours import neighbour_recall
 from llmkit.evaluation.metrics.regression import mse, pearson, spearman
@@ -41,6 +41,7 @@ __all__ = [
     "compute_external",
     "is_better",
     "language_model_scores",
+    "loss_statistics",
     "merge_scores",
     "neighbour_recall",
     "perplexity",

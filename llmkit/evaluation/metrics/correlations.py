@@ -37,26 +37,28 @@ def spearman_statistics(predictions: Sequence[float], references: Sequence[float
     ]
 
     def resampled(weights: FloatArray) -> dict[str, FloatArray]:
-        rows = weights.sum(axis=1)
+        columns = np.ascontiguousarray(weights.T)  # (N, R)
         # The mean rank is (rows + 1) / 2 whatever the ties: ranks around it need no means.
-        x, y = (_ranks(weights, groups) - (rows[:, None] + 1) / 2 for groups in sides)  # (R, N)
-        xx, yy, xy = (np.einsum("rn,rn,rn->r", weights, *pair) for pair in ((x, x), (y, y), (x, y)))
+        middle = (columns.sum(axis=0) + 1) / 2
+        x, y = (_ranks(columns, groups) - middle for groups in sides)  # (N, R)
+        xx, yy, xy = (np.einsum("nr,nr,nr->r", columns, *pair) for pair in ((x, x), (y, y), (x, y)))
         return {"spearman": np.clip(ratio(xy, np.sqrt(xx * yy), otherwise=np.nan), -1, 1)}
 
     return RowStatistics(len(references), resampled)
 
 
 def _ranks(weights: FloatArray, groups: NDArray[np.int64]) -> FloatArray:
-    """(R, N) the mean rank of each row among those of the resample.
+    """(N, R) the mean rank of each row among those of the resample.
 
     Args:
+        weights: (N, R)
         groups: (N,) the position of each row's number among the different ones.
     """
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-    sizes = np.add.reduceat(weights[:, order], starts, axis=1)  # rows of the resample with each number
-    ends = np.cumsum(sizes, axis=1)
-    ranks: FloatArray = (ends - (sizes - 1) / 2)[:, groups]
+    sizes = np.add.reduceat(weights[order], starts, axis=0)  # rows of the resample with each number
+    ends = np.cumsum(sizes, axis=0)
+    ranks: FloatArray = (ends - (sizes - 1) / 2)[groups]
     return ranks
 
 

@@ -90,40 +90,48 @@ def average_precision_statistics(
     ]
 
     def resampled(weights: FloatArray) -> dict[str, FloatArray]:
-        total, labels = np.zeros(len(weights)), np.zeros(len(weights))
-        for table in tables:
-            precision = table.average_precision(weights)
-            total += np.nan_to_num(precision)
-            labels += ~np.isnan(precision)
-        return {"map": ratio_of(total, labels, otherwise=np.nan)}
+        columns = np.ascontiguousarray(weights.T)  # (N, R)
+        precisions = np.stack([table.average_precision(columns) for table in tables])  # (C, R)
+        labels = np.count_nonzero(~np.isnan(precisions), axis=0).astype(np.float64)
+        return {"map": ratio_of(np.nansum(precisions, axis=0), labels, otherwise=np.nan)}
 
     return RowStatistics(len(references), resampled)
 
 
 class _Ranking(NamedTuple):
-    """The rows by the probability of a label, the highest first; rows of equal probability have one threshold."""
+    """The rows by the probability of a label, the highest first; rows of equal probability have one threshold.
+
+    Legend: P rows that have the label.
+    """
 
     order: NDArray[np.int64]
-    has_label: NDArray[np.float64]
-    """(N,) in this order."""
+    positives: NDArray[np.int64]
+    """(P,) their places in this order."""
     ends: NDArray[np.int64]
-    """The last row of each threshold."""
+    """(P,) the place of the last row of their threshold."""
+    last_positives: NDArray[np.int64]
+    """(P,) which of the P is the last one of their threshold."""
 
     @classmethod
     def of(cls, probabilities: FloatArray, has_label: NDArray[np.bool_]) -> _Ranking:
         order = np.argsort(-probabilities, kind="stable")
         ordered = probabilities[order]
-        ends = np.append(np.flatnonzero(np.diff(ordered)), len(ordered) - 1)
-        return cls(order, has_label[order].astype(np.float64), ends)
+        positives = np.flatnonzero(has_label[order])
+        ends = np.searchsorted(-ordered, -ordered[positives], side="right") - 1
+        return cls(order, positives, ends, np.searchsorted(positives, ends, side="right") - 1)
 
     def average_precision(self, weights: FloatArray) -> FloatArray:
-        """(R,) the sum over thresholds of precision times the recall gained; NaN where no row has the label."""
-        ordered = weights[:, self.order]  # (R, N)
-        predicted = np.cumsum(ordered, axis=1)[:, self.ends]
-        ordered *= self.has_label
-        right = np.cumsum(ordered, axis=1, out=ordered)[:, self.ends]
-        gained = np.diff(right, axis=1, prepend=0.0)
-        return ratio_of((gained * ratio_of(right, predicted)).sum(axis=1), right[:, -1], otherwise=np.nan)
+        """(R,) the mean precision at the thresholds of the rows that have the label; NaN if there are none.
+
+        Args:
+            weights: (N, R)
+        """
+        ordered = weights[self.order]
+        positive = ordered[self.positives]  # (P, R)
+        predicted = np.cumsum(ordered, axis=0)[self.ends]
+        right = np.cumsum(positive, axis=0)[self.last_positives]
+        precision = ratio_of(right, predicted)
+        return ratio_of((positive * precision).sum(axis=0), positive.sum(axis=0), otherwise=np.nan)
 
 
 def _of_tables(ratio: Ratio, predicted: Any, expected: Any) -> RowStatistics:

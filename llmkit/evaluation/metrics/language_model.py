@@ -10,6 +10,11 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from llmkit.evaluation.uncertainty.statistics import FloatArray, RowStatistics, of_sums, ratio
+
 LARGEST_EXPONENT = math.log(sys.float_info.max)
 
 
@@ -53,6 +58,31 @@ def loss_scores(names: Sequence[str], total_nats: float, targets: int, utf8_byte
         "bits_per_byte": lambda: bits_per_byte(total_nats, utf8_bytes),
     }
     return {name: scores[name]() for name in names}
+
+
+def loss_statistics(
+    names: Sequence[str], nats: ArrayLike, targets: ArrayLike, utf8_bytes: ArrayLike | None = None
+) -> RowStatistics:
+    """What each row contributes to the named scores of `loss`, `perplexity` and `bits_per_byte`.
+
+    Args:
+        nats: (N,) the loss of each row, summed over its targets.
+        targets: (N,) their number; 0 for a row that has none.
+        utf8_bytes: (N,) the length in UTF-8 of their text; None without `bits_per_byte`.
+    """
+    columns = [nats, targets, np.zeros_like(targets) if utf8_bytes is None else utf8_bytes]
+    table = np.stack([np.asarray(column, dtype=np.float64) for column in columns], axis=1)  # (N, 3)
+
+    def scores(sums: FloatArray) -> dict[str, FloatArray]:
+        total_nats, total_targets, total_bytes = sums.T
+        loss = ratio(total_nats, total_targets, otherwise=np.nan)
+        with np.errstate(over="ignore"):  # inf, as in `perplexity`
+            known = {"loss": loss, "perplexity": np.exp(loss)}
+        if utf8_bytes is not None:
+            known["bits_per_byte"] = ratio(total_nats, total_bytes, otherwise=np.nan) / math.log(2)
+        return {name: known[name] for name in names if name in known}
+
+    return of_sums(table, scores)
 
 
 def _per(unit: str, total_nats: float, count: int) -> float:

@@ -53,7 +53,7 @@ def intervals(
     is only one row or cluster, there is no interval.
 
     Args:
-        clusters: (N,) the cluster of each row; None if the rows are independent.
+        clusters: (N,) the cluster of each row, None for a row that is independent of all others; or None, if all are.
         level: the share of such intervals that contain the score of the population that the rows were drawn from.
     """
     units = _Units.of(statistics.rows, clusters)
@@ -75,6 +75,11 @@ def intervals(
         )
         for name, estimate in estimates.items()
     }
+
+
+def count_clusters(clusters: Sequence[Hashable]) -> int:
+    """The number of clusters; a row without one, whose cluster is None, counts as one of its own."""
+    return _Units.of(len(clusters), clusters).count
 
 
 def resampled_scores(
@@ -108,10 +113,11 @@ class _Units:
             return cls(rows, None)
         if len(clusters) != rows:
             raise ValueError(f"{len(clusters)} clusters for {rows} rows")
-        numbers = {cluster: number for number, cluster in enumerate(dict.fromkeys(clusters))}
+        keys = [(row, None) if cluster is None else (None, cluster) for row, cluster in enumerate(clusters)]
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         if len(numbers) == rows:
             return cls(rows, None)
-        return cls(len(numbers), np.array([numbers[cluster] for cluster in clusters]))
+        return cls(len(numbers), np.array([numbers[key] for key in keys]))
 
     def resamples(self, count: int, seed: int) -> Iterator[FloatArray]:
         """Arrays (some, N) of how often each row is drawn, `count` in all."""
