@@ -11,7 +11,7 @@ from llmkit.api.evaluation_result import Evaluation
 from llmkit.api.value_columns import reference_columns_of
 from llmkit.api.value_file import ValueFile
 from llmkit.data.given import given_names
-from llmkit.errors import DataError, UsageError
+from llmkit.errors import DataError, UsageError, nearest
 from llmkit.evaluation.label_names import LABEL_KINDS, check_labels_match, rename_labels, warn_of_alike
 from llmkit.evaluation.metrics import RougeTokenizer, check_rows, merge_scores, score_names_of, score_texts, values_of
 from llmkit.evaluation.multi_hot import with_names
@@ -105,8 +105,10 @@ def _clusters(
         clusters = file.clusters(cluster, column=column)
         if clusters is not None:
             return clusters
-    paths = " and ".join(dict.fromkeys(str(file.path) for file, _ in files))
-    raise UsageError(f"--cluster: {paths}: no column {cluster!r}. Name one that says which rows belong together.")
+    names = {str(file.path): file.names() if column is not None else [] for file, column in files}
+    found = "; ".join(f"{path} has {', '.join(map(repr, columns)) or 'only lines'}" for path, columns in names.items())
+    hint = nearest(cluster, {name for columns in names.values() for name in columns})
+    raise UsageError(f"--cluster: no column {cluster!r}.{hint} Name one that says which rows belong together; {found}.")
 
 
 def _read_sides(

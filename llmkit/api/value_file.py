@@ -77,7 +77,7 @@ class ValueFile:
 
     def own_clusters(self, *, column: str | None) -> list[str | None] | None:
         """As `clusters`, if `evaluate` wrote this file of predictions and its rows have clusters."""
-        names = set(self._names()) if column is not None else set()
+        names = set(self.names()) if column is not None else set()
         return self.clusters(_CLUSTER, column=column) if names >= {"prediction", "reference", "row", _CLUSTER} else None
 
     def clusters(self, cluster: str, *, column: str | None) -> list[str | None] | None:
@@ -89,7 +89,7 @@ class ValueFile:
             DataError: a row without a cluster; but None stands for it in files that `evaluate` wrote, where it means that
                 a row is independent of all others.
         """
-        names = [] if column is None else self._names()
+        names = [] if column is None else self.names()
         if column is None or cluster not in names:
             return None
         field = self._field_of(column)
@@ -110,7 +110,8 @@ class ValueFile:
             clusters.append(json.dumps(first, ensure_ascii=False, sort_keys=True, default=str))
         return clusters
 
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
+        """Of the columns."""
         return column_names(str(self.path), quoting=self.quoting)
 
     def _of_rows(self, column: str) -> Iterator[Value]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _ANY_WIDTH = 1_000_000
 """Terminal columns: wider than any table."""
 _CLASSES_SHOWN = 20
+_FEW_UNITS = 10
+"""With fewer rows or clusters, intervals of 95 % contain the true score less often."""
 _HEADING_WIDTH = 17
 """Characters of a baseline's title in a line: two baselines fit into 80 columns."""
 
@@ -38,7 +40,9 @@ def print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
         _print_comparison(evaluation, evaluation.comparison)
     if any(evaluation.intervals.values()):
         units = f"{evaluation.rows:,} {unit}" if evaluation.clusters is None else f"{evaluation.clusters:,} clusters"
-        _print_line(f"  [low, high]: 95 % intervals by bootstrap over {units}")
+        few = (evaluation.rows if evaluation.clusters is None else evaluation.clusters) < _FEW_UNITS
+        rough = ", a rough guide with so few" if few else ""
+        _print_line(f"  [low, high]: 95 % intervals by bootstrap over {units}{rough}")
     for what, totals in scores.details.get("unknown", {}).items():
         _print_unknown(what, totals)
     for name, reason in scores.details.get("undefined", {}).items():
