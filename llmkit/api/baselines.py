@@ -10,10 +10,11 @@ from llmkit.data.rows import Row
 from llmkit.errors import UsageError
 from llmkit.evaluation.baselines import judged_by_loss
 from llmkit.evaluation.comparison import compare_loss, compare_predictions, needs_training_rows
+from llmkit.evaluation.measure import Measured
 from llmkit.evaluation.metrics import RougeTokenizer
 from llmkit.evaluation.verdict import Comparison
 from llmkit.runs.folder import Run
-from llmkit.tasks.base import Scores, Task, TaskRecipe
+from llmkit.tasks.base import Task, TaskRecipe
 from llmkit.training.resume import check_sources
 from llmkit.training.row_checks import check_sources_with_labels
 from llmkit.training.splits import open_splits
@@ -46,7 +47,7 @@ def baseline_rows(recipe: TaskRecipe, run: Run | None, *, labels: Sequence[str] 
 
 def compare_with_baselines(
     task: Task,
-    scores: Scores,
+    measured: Measured,
     *,
     train: Iterable[Row],
     rows: Iterable[Row],
@@ -56,10 +57,10 @@ def compare_with_baselines(
 ) -> Comparison | None:
     """The comparison of the model with its task's baselines; None, with a warning, where there is none."""
     if judged_by_loss(task.recipe):
-        return compare_loss(task, scores.values, train=task.encode(train), examples=examples)
+        return compare_loss(task, measured, train=task.encode(train), examples=examples)
     comparison = compare_predictions(
         task,
-        scores,
+        measured.scores,
         train=train,
         rows=list(rows),
         examples=examples,

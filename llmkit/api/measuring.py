@@ -13,6 +13,7 @@ from llmkit.data.bad_rows import json_lines, reason_counts
 from llmkit.data.given import given_names
 from llmkit.errors import UsageError
 from llmkit.evaluation.metrics import METRICS, RougeTokenizer, score_names_of
+from llmkit.evaluation.uncertainty.bootstrap import count_clusters
 from llmkit.evaluation.uncertainty.score_intervals import score_intervals
 from llmkit.models.families import LABELLED_HEADS
 from llmkit.recipe.blocks import Quoting
@@ -121,7 +122,7 @@ def _evaluate(model: str | None, request: _Request) -> Evaluation:
     if train is not None:
         comparison = compare_with_baselines(
             task,
-            measured.scores,
+            measured,
             train=train,
             rows=rows,
             examples=examples,
@@ -141,7 +142,8 @@ def _evaluate(model: str | None, request: _Request) -> Evaluation:
         comparison,
         mapped or None,
         bad_rows,
-        intervals=score_intervals(scores),
+        intervals=score_intervals(scores, clusters=examples.clusters),
+        clusters=None if examples.clusters is None else count_clusters(examples.clusters),
     )
     if run is not None:
         file_name = "data" if data else description.split()[0]

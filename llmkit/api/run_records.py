@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from llmkit.atomic import replace_file
+from llmkit.evaluation.uncertainty.bootstrap import Clusters
 from llmkit.evaluation.uncertainty.score_intervals import score_intervals
 from llmkit.recipe.loading import dump_recipe
 from llmkit.runs.environment import git_commit
@@ -66,8 +67,12 @@ def _replanned(run: Run, prepared: Prepared) -> dict[str, Any]:
     return {"replanned": [*manifest.get("replanned", ()), entry]}
 
 
-def record_event(run: Run, event: Event) -> None:
-    """Write a line of the run's metrics.jsonl, which is durable with each checkpoint; or a key of its run.json."""
+def record_event(run: Run, event: Event, *, clusters: Clusters | None) -> None:
+    """Write a line of the run's metrics.jsonl, which is durable with each checkpoint; or a key of its run.json.
+
+    Args:
+        clusters: of the validation rows; None if they are independent.
+    """
     if isinstance(event, StepResult):
         values: dict[str, Any] = {
             "train/loss": event.loss,
@@ -80,21 +85,25 @@ def record_event(run: Run, event: Event) -> None:
         }
         run.log(event.step, values)
     elif isinstance(event, Evaluated):
-        run.log(event.step, {f"evaluation/{name}": value for name, value in event.scores.values.items()} | _ends(event))
+        run.log(
+            event.step,
+            {f"evaluation/{name}": value for name, value in event.scores.values.items()} | _ends(event, clusters),
+        )
     elif isinstance(event, MicroBatchesReduced):
         run.update(micro_batch_tokens=event.micro_batch_tokens)
     elif isinstance(event, Saved):
         run.sync_metrics()
 
 
-def _ends(event: Evaluated) -> dict[str, float]:
+def _ends(event: Evaluated, clusters: Clusters | None) -> dict[str, float]:
     """The ends of the scores' intervals, for the best checkpoint so far: it may become the model, even in a later process."""
     if not event.is_best:
         return {}
-    intervals = {name: interval for name, interval in score_intervals(event.scores).items() if interval is not None}
+    intervals = score_intervals(event.scores, clusters=clusters)
     return {
         f"{key}/{name}": end
         for name, interval in intervals.items()
+        if interval is not None
         for key, end in zip(_INTERVAL_KEYS, interval, strict=True)
     }
 

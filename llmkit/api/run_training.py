@@ -47,7 +47,7 @@ def train_into(run: Run, prepared: Prepared, report: Callable[[Event], None]) ->
     run.rewind(prepared.checkpoint.step if prepared.checkpoint else 0)
 
     def record(event: Event) -> None:
-        record_event(run, event)
+        record_event(run, event, clusters=prepared.validation.clusters)
         report(event)
 
     try:

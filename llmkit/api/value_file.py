@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from typing import Any, Literal
 
 from llmkit.api.choice_values import INDEX, are_choices
 from llmkit.api.value_columns import choose_column
+from llmkit.data.clusters import cluster_name
 from llmkit.data.column_types import labels, spans
 from llmkit.data.fields import Fields
 from llmkit.data.files import text_lines
-from llmkit.data.given import is_missing
 from llmkit.data.sources import column_names, open_rows
 from llmkit.data.span_offsets import in_characters
 from llmkit.data.word_rows import sentence_column
@@ -81,33 +80,27 @@ class ValueFile:
         return self.clusters(_CLUSTER, column=column) if names >= {"prediction", "reference", "row", _CLUSTER} else None
 
     def clusters(self, cluster: str, *, column: str | None) -> list[str | None] | None:
-        """The cluster of each row, as JSON; None if the file has no such column.
+        """The cluster of each row; None if the file has no such column.
 
         Args:
             column: that of the values.
         Raises:
-            DataError: a row without a cluster; but None stands for it in files that `evaluate` wrote, where it means that
-                a row is independent of all others.
+            RowError: a row without a cluster; but in files that `evaluate` wrote, null means that a row is independent of
+                all others.
         """
         names = [] if column is None else self.names()
         if column is None or cluster not in names:
             return None
         field = self._field_of(column)
         fields = Fields(
-            column_types={field: "any", "cluster": "any"},
-            columns={field: column, "cluster": cluster},
-            mapping="{column}",
+            column_types={field: "any", "group": "any"}, columns={field: column, "group": cluster}, mapping="{column}"
         )
+        may_be_null = cluster == _CLUSTER and "row" in names
         clusters: list[str | None] = []
         for row in open_rows([str(self.path)], fields, quoting=self.quoting, keep_empty=True):
-            [value] = row.fields["cluster"]
-            first = value[0] if field == "words" and isinstance(value, list) and value else value  # of a sentence
-            if is_missing(first) and cluster == _CLUSTER and "row" in names:
-                clusters.append(None)
-                continue
-            if is_missing(first) or first == "":
-                raise DataError(f"{row.place}: {cluster!r} is empty. Each row needs the name of its cluster.")
-            clusters.append(json.dumps(first, ensure_ascii=False, sort_keys=True, default=str))
+            [value] = row.fields["group"]
+            independent = may_be_null and value is None
+            clusters.append(None if independent else cluster_name(value, column=cluster, place=row.place))
         return clusters
 
     def names(self) -> list[str]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from llmkit.data.column_types import texts_in
 from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.evaluation.baselines import baselines_of, judged_by_loss
-from llmkit.evaluation.measure import score_rows
-from llmkit.evaluation.metrics import RougeTokenizer, perplexity
+from llmkit.evaluation.measure import Measured, score_rows
+from llmkit.evaluation.metrics import RougeTokenizer
+from llmkit.evaluation.metrics.language_model import loss_scores, loss_statistics
 from llmkit.evaluation.uncertainty.score_intervals import difference_interval
-from llmkit.evaluation.unigram import unigram_loss
+from llmkit.evaluation.unigram import unigram_nats
 from llmkit.evaluation.verdict import BaselineScores, Comparison, compared_metric, judge
 from llmkit.reservoir import Reservoir
 from llmkit.tasks.base import Scores, Task, TaskRecipe
@@ -68,22 +69,32 @@ def compare_predictions(
         baseline_scores,
         metric=metric,
         train_rows=len(train_rows),
-        interval_of=lambda baseline: difference_interval(scores.statistics, baseline.statistics, metric),
+        interval_of=lambda baseline: difference_interval(
+            scores.statistics, baseline.statistics, metric, clusters=examples.clusters
+        ),
     )
 
 
-def compare_loss(task: Task, scores: Mapping[str, float], *, train: Examples, examples: Examples) -> Comparison:
+def compare_loss(task: Task, measured: Measured, *, train: Examples, examples: Examples) -> Comparison:
     """Compare a language model with predicting by token frequency alone, and one that tells replaced tokens with taking
     none for replaced; its training rows are blocks."""
+    scores = measured.scores.values
     if "unreplaced_share" in scores:
         none = BaselineScores("unreplaced", "no token replaced", {"detection_accuracy": scores["unreplaced_share"]})
         return judge(scores, [none], metric="detection_accuracy", train_rows=len(train))
-    loss = unigram_loss(task, train, examples)
-    unigram = {"loss": loss, "perplexity": perplexity(loss, 1)}
-    if "bits_per_byte" in scores:  # of the same targets and bytes
-        unigram["bits_per_byte"] = scores["bits_per_byte"] * loss / scores["loss"]
-    baseline = BaselineScores("unigram", "frequency of each token", unigram)
-    return judge(scores, [baseline], metric="loss", train_rows=len(train))
+    nats, sizes = unigram_nats(task, train, examples), measured.losses.utf8_bytes
+    targets = int(measured.losses.targets.sum())
+    names = [name for name in ("loss", "perplexity", "bits_per_byte") if name in scores]
+    unigram = loss_scores(names, float(nats.sum()), targets, examples.utf8_bytes)
+    statistics = loss_statistics(names, nats, measured.losses.targets, sizes)
+    baseline = BaselineScores("unigram", "frequency of each token", unigram, statistics)
+    return judge(
+        scores,
+        [baseline],
+        metric="loss",
+        train_rows=len(train),
+        interval_of=lambda baseline: difference_interval(measured.scores.statistics, baseline.statistics, "loss"),
+    )
 
 
 def _sample_rows(

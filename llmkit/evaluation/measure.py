@@ -17,9 +17,10 @@ from llmkit.data.order import Indices, cut_by_tokens
 from llmkit.errors import DataError
 from llmkit.evaluation.length_limit import Counts, LengthCounter, length_limit_details
 from llmkit.evaluation.metrics import score_texts
-from llmkit.evaluation.metrics.language_model import loss_scores
+from llmkit.evaluation.metrics.language_model import loss_scores, loss_statistics
 from llmkit.evaluation.metrics.rouge import RougeTokenizer
 from llmkit.evaluation.row_losses import RowLosses
+from llmkit.evaluation.uncertainty.statistics import merged
 from llmkit.tasks.base import WRITING_HEADS, Scores, Task, targets_of_rows
 from llmkit.tasks.engine import Engine
 
@@ -82,16 +83,19 @@ def measure(
     if not total and task.recipe.best == "loss":
         raise DataError("evaluation.best: loss, but every text is too long to have one. Choose a score of a metric.")
     losses = loss_scores(names, float(row_losses.nats.sum()), total, examples.utf8_bytes) if total else {}
+    statistics = [loss_statistics(names, row_losses.nats, row_losses.targets, row_losses.utf8_bytes)] if total else []
     losses |= _means([result.means for result in results])
     unknown = {"unknown": dict(examples.unknown)} if examples.unknown else {}
     if not predictions:
-        return Measured(Scores(losses, unknown), [], row_losses)
+        return Measured(Scores(losses, unknown, merged(statistics) if statistics else None), [], row_losses)
     if tune:
         predictions = task.tune_threshold(predictions, examples.references)
     metrics = metrics or task.recipe.metrics
     scores = score_rows(task, predictions, examples.references, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
     details = {**scores.details, **length_limit_details([result.counts for result in results]), **unknown}
-    return Measured(Scores({**losses, **scores.values}, details, scores.statistics), predictions, row_losses)
+    statistics += [scores.statistics] if scores.statistics is not None else []
+    all_statistics = merged(statistics) if statistics else None
+    return Measured(Scores({**losses, **scores.values}, details, all_statistics), predictions, row_losses)
 
 
 def score_rows(

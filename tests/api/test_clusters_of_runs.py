@@ -101,3 +101,22 @@ def test_a_language_model_has_a_file_of_the_losses_of_its_blocks(folder: Path, m
     bits = nats / sum(line["bytes"] for line in lines) / 0.6931471805599453
     assert bits == pytest.approx(scores["bits_per_byte"])
     assert not Path("runs/a-writer/evaluation/validation.predictions.jsonl").exists()
+
+
+def test_intervals_are_over_clusters_in_training_in_evaluation_and_in_the_file_of_predictions(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    evaluation = llmkit.evaluate_model("runs/a")
+    lines = lines_of("validation.predictions.jsonl")
+    assert evaluation.clusters == len({line["cluster"] for line in lines}) == len(lines) / 4
+    assert evaluation.intervals.keys() == evaluation.scores.values.keys()
+    best = json.loads(Path("runs/a/run.json").read_text())["best"]
+    known = {name: list(interval) for name, interval in evaluation.intervals.items() if interval is not None}
+    assert best["intervals"].keys() == known.keys()
+    assert all(best["intervals"][name] == pytest.approx(interval) for name, interval in known.items())
+    file = Path("runs/a/evaluation/validation.predictions.jsonl")
+    again = llmkit.score_files(file, file, metrics=["accuracy"])
+    assert again.clusters == evaluation.clusters
+    assert again.intervals["accuracy"] == evaluation.intervals["accuracy"]
+    says(command_line("evaluate", "--model", "runs/a").out, f"over {evaluation.clusters} clusters")

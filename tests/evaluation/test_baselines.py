@@ -8,6 +8,8 @@ import random
 from typing import Any
 
 import pytest
+import torch
+from accelerate import Accelerator
 from builders import TASK_NAMES, TaskName, recipe_of, rows, task_of, tiny_model
 from facts import logged, says
 
@@ -27,10 +29,13 @@ from llmkit.evaluation.baselines.labels import (
 from llmkit.evaluation.baselines.tags import most_frequent_tags
 from llmkit.evaluation.baselines.texts import first_sentence
 from llmkit.evaluation.comparison import compare_loss, compare_predictions
+from llmkit.evaluation.measure import measure
 from llmkit.evaluation.metrics import row_statistics
 from llmkit.evaluation.uncertainty.bootstrap import Interval
-from llmkit.evaluation.uncertainty.score_intervals import difference_interval
+from llmkit.evaluation.uncertainty.score_intervals import difference_interval, score_intervals
+from llmkit.evaluation.unigram import unigram_loss
 from llmkit.evaluation.verdict import BaselineScores, compared_metric, judge
+from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.tasks import RECIPES
 from llmkit.tasks.base import Scores, TaskRecipe
 from llmkit.tasks.sentences import sentences
@@ -230,14 +235,27 @@ def test_training_rows_beyond_the_limit_are_drawn_evenly_and_told(caplog: pytest
     assert len(comparison._sample_rows(iter(many), most_characters=50)) == 5
 
 
-def test_a_language_model_is_held_against_token_frequencies_in_all_its_figures() -> None:
+def test_a_language_model_is_compared_with_token_frequencies_in_all_its_scores_and_on_the_same_blocks() -> None:
     task = task_of("causal-lm")
-    examples = task.encode(rows(20))
-    scores = {"loss": 2.0, "perplexity": 7.4, "bits_per_byte": 1.0}
-    compared = compare_loss(task, scores, train=examples, examples=examples)
+    examples = task.encode(rows(60))
+    engine = TransformersEngine(task.loaded, device=torch.device("cpu"))
+    measured = measure(task, examples, engine=engine, accelerator=Accelerator())
+    compared = compare_loss(task, measured, train=examples, examples=examples)
     (unigram,) = compared.baselines
-    assert unigram.scores["bits_per_byte"] == pytest.approx(unigram.scores["loss"] / 2)
-    assert compared.better == (unigram.scores["loss"] > 2)
+    assert unigram.scores["loss"] == pytest.approx(unigram_loss(task, examples, examples))
+    assert unigram.scores["perplexity"] == pytest.approx(math.exp(unigram.scores["loss"]))
+    scores = measured.scores.values
+    assert unigram.scores["bits_per_byte"] == pytest.approx(
+        scores["bits_per_byte"] * unigram.scores["loss"] / scores["loss"]
+    )
+    assert compared.interval is not None
+    assert compared.interval.low < scores["loss"] - unigram.scores["loss"] < compared.interval.high
+    assert not compared.better, "a model with random weights"
+    intervals = score_intervals(measured.scores)
+    for name in ("loss", "perplexity", "bits_per_byte"):
+        interval = intervals[name]
+        assert interval is not None
+        assert interval.low < scores[name] < interval.high
 
 
 # ---- the verdict

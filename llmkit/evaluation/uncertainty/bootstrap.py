@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from llmkit.evaluation.uncertainty.statistics import FloatArray, RowStatistics
 
 logger = logging.getLogger("llmkit")
+Clusters = Sequence[Hashable] | NDArray[np.int64]
+"""(N,) the cluster of each row; None for a row that is independent of all others."""
 RESAMPLES = 1000
 SEED = 0
 LEVEL = 0.95
@@ -42,7 +44,7 @@ class Interval(NamedTuple):
 def intervals(
     statistics: RowStatistics,
     *,
-    clusters: Sequence[Hashable] | None = None,
+    clusters: Clusters | None = None,
     resamples: int = RESAMPLES,
     seed: int = SEED,
     level: float = LEVEL,
@@ -53,7 +55,7 @@ def intervals(
     is only one row or cluster, there is no interval.
 
     Args:
-        clusters: (N,) the cluster of each row, None for a row that is independent of all others; or None, if all are.
+        clusters: None if all rows are independent.
         level: the share of such intervals that contain the score of the population that the rows were drawn from.
     """
     units = _Units.of(statistics.rows, clusters)
@@ -77,7 +79,7 @@ def intervals(
     }
 
 
-def count_clusters(clusters: Sequence[Hashable]) -> int:
+def count_clusters(clusters: Clusters) -> int:
     """The number of clusters; a row without one, whose cluster is None, counts as one of its own."""
     return _Units.of(len(clusters), clusters).count
 
@@ -85,7 +87,7 @@ def count_clusters(clusters: Sequence[Hashable]) -> int:
 def resampled_scores(
     statistics: RowStatistics,
     *,
-    clusters: Sequence[Hashable] | None = None,
+    clusters: Clusters | None = None,
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> dict[str, FloatArray]:
@@ -107,7 +109,7 @@ class _Units:
     """(N,) the cluster of each row; None if each row is a unit."""
 
     @classmethod
-    def of(cls, rows: int, clusters: Sequence[Hashable] | None) -> _Units:
+    def of(cls, rows: int, clusters: Clusters | None) -> _Units:
         """Clusters are numbered in the order of their first rows: their names do not matter."""
         if clusters is None:
             return cls(rows, None)

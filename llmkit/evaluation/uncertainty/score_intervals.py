@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
 
-from llmkit.evaluation.uncertainty.bootstrap import Interval, intervals
+from llmkit.evaluation.uncertainty.bootstrap import Clusters, Interval, intervals
 from llmkit.evaluation.uncertainty.statistics import RowStatistics, difference
 from llmkit.tasks.base import Scores
 
 
-def score_intervals(scores: Scores, *, clusters: Sequence[Hashable] | None = None) -> dict[str, Interval | None]:
+def score_intervals(scores: Scores, *, clusters: Clusters | None = None) -> dict[str, Interval | None]:
     """The 95 % interval of each score, by the bootstrap over rows or clusters.
 
     None for a score without one: those of `evaluate:` modules, those that are undefined for these rows, and all scores of
@@ -29,7 +28,7 @@ def difference_interval(
     second: RowStatistics | None,
     name: str,
     *,
-    clusters: Sequence[Hashable] | None = None,
+    clusters: Clusters | None = None,
 ) -> Interval | None:
     """The interval of the score `name` of `first` minus that of `second`, on the same rows; None without one."""
     if first is None or second is None:
