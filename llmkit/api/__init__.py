@@ -18,6 +18,7 @@ from llmkit.api.merging import Merged, merge
 from llmkit.api.model import Model
 from llmkit.api.neighbours import evaluate_embeddings
 from llmkit.api.options import generation_options, schema
+from llmkit.api.planning import plan
 from llmkit.api.plotting import Plotted, plot
 from llmkit.api.pretraining import pretrain
 from llmkit.api.resuming import EarlierResults
@@ -54,14 +55,18 @@ from llmkit.inference.embedding import EmbedOptions
 from llmkit.inference.filling import Candidate, FilledMask, Filling
 from llmkit.inference.nearest_rows import Found
 from llmkit.inference.text import Generation
+from llmkit.planning.planned import RunPlan
+from llmkit.planning.values import ResolvedValue
 from llmkit.runs.listing import RunSummary, list_runs
 from llmkit.tasks.classification.predict import Classification
 from llmkit.tasks.classification.thresholds import parse_thresholds
 from llmkit.tasks.multiple_choice.predict import Choice
 from llmkit.tasks.question_answering.predict import Answer
 from llmkit.tasks.token_classification.predict import Tagging
+from llmkit.training.eta import Eta
 from llmkit.training.prepared import Prepared
 from llmkit.training.progress import Evaluated, Event, MicroBatchesReduced, Saved, StepResult
+from llmkit.training.schedule import Plan
 
 __all__ = [
     "Answer",
@@ -72,6 +77,7 @@ __all__ = [
     "Comparison",
     "EarlierResults",
     "EmbedOptions",
+    "Eta",
     "Evaluated",
     "Evaluation",
     "Event",
@@ -86,9 +92,12 @@ __all__ = [
     "MicroBatchesReduced",
     "Model",
     "ModelDescription",
+    "Plan",
     "Plotted",
     "Prepared",
     "Refusal",
+    "ResolvedValue",
+    "RunPlan",
     "RunSummary",
     "Saved",
     "SavedVectors",
@@ -114,6 +123,7 @@ __all__ = [
     "load_conversation",
     "merge",
     "parse_thresholds",
+    "plan",
     "plot",
     "pretrain",
     "question_rows",

@@ -15,7 +15,7 @@ from llmkit.cli.messages import print_line
 from llmkit.cli.output import one_line, shown
 
 if TYPE_CHECKING:
-    from llmkit.api import Begun, Evaluated, Event, Finetuned, Prepared, StepResult
+    from llmkit.api import Begun, Eta, Evaluated, Event, Finetuned, Plan, Prepared, StepResult
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SMOOTHING = 0.9
@@ -28,8 +28,9 @@ class TrainingDisplay:
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
-        self._total_steps = 0
-        self._seconds_per_step = 0.0
+        self._plan: Plan | None = None
+        self._eta: Eta | None = None
+        self._last_event = 0.0
         self._tokens_per_second = 0.0
         self._last_line = 0.0
 
@@ -43,14 +44,23 @@ class TrainingDisplay:
             self._bar = None
 
     def __call__(self, event: Begun | Event) -> None:
-        from llmkit.api import Begun, Evaluated, StepResult  # needs torch, which is loaded by now
+        from llmkit.api import Begun, Eta, Evaluated, Saved, StepResult  # needs torch, which is loaded by now
 
+        now = time.monotonic()
+        since_last, self._last_event = now - self._last_event, now
         if isinstance(event, Begun):
+            self._plan, self._eta = event.prepared.plan, Eta()
             self._begin(event)
-        elif isinstance(event, StepResult):
+            return
+        assert self._eta is not None, "the first event is Begun"
+        if isinstance(event, StepResult):
+            self._eta = self._eta.after_step(since_last)
             self._step(event)
         elif isinstance(event, Evaluated):
+            self._eta = self._eta.after_pause("evaluation", since_last)
             self._evaluated(event)
+        elif isinstance(event, Saved):
+            self._eta = self._eta.after_pause("save", since_last)
 
     def finish(self, finished: Finetuned) -> None:
         """Print the result to standard output and the next commands to standard error."""
@@ -68,7 +78,6 @@ class TrainingDisplay:
     def _begin(self, event: Begun) -> None:
         ready = event.prepared
         plan, train = ready.plan, ready.recipe.train
-        self._total_steps = plan.total_steps
         lines = {
             "run": str(event.run.folder),
             "model": f"{ready.task.loaded.name}, {_parameters(ready)}",
@@ -101,20 +110,22 @@ class TrainingDisplay:
             self._bar.start()
 
     def _step(self, step: StepResult) -> None:
+        assert self._plan is not None, "the first event is Begun"
+        assert self._eta is not None, "as the plan"
+        total_steps = self._plan.total_steps
         speed = step.tokens / max(step.elapsed_seconds, 1e-9)
-        first = self._seconds_per_step == 0
-        weight = 0.0 if first else _SMOOTHING
+        weight = 0.0 if self._tokens_per_second == 0 else _SMOOTHING
         self._tokens_per_second = weight * self._tokens_per_second + (1 - weight) * speed
-        self._seconds_per_step = weight * self._seconds_per_step + (1 - weight) * step.elapsed_seconds
-        position = f"step {step.step:,}/{self._total_steps:,}"
-        remaining = _clock(self._seconds_per_step * (self._total_steps - step.step))
+        position = f"step {step.step:,}/{total_steps:,}"
+        seconds = self._eta.remaining_seconds(self._plan, step.step)
+        remaining = "unknown" if seconds is None else clock(seconds)
         summary = (
             f"loss {step.loss:.4f}  lr {step.learning_rate:.1e}  {self._tokens_per_second:,.0f} tok/s  "
             f"pad {step.padding_share:.0%}  ETA {remaining}"
         )
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=step.step, description=position, summary=summary)
-        elif time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES or step.step == self._total_steps:
+        elif time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES or step.step == total_steps:
             self._last_line = time.monotonic()
             self._say(f"{position}  {summary}")
 
@@ -147,7 +158,8 @@ def _work(manifest: Mapping[str, Any]) -> str:
     return text if share is None else f"{text}, {share:.1%} of the device's peak"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """`1:02:03`, or `2:03` below an hour."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -7,6 +7,9 @@ overlapping windows whose results are combined.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +17,18 @@ from llmkit.errors import DataError
 
 Overflow = Literal["error", "truncate", "drop", "window"]
 logger = logging.getLogger("llmkit")
+_reported: ContextVar[list[LengthCount] | None] = ContextVar("reported", default=None)
+
+
+@contextmanager
+def reported_lengths() -> Iterator[list[LengthCount]]:
+    """Inside, the counts that are reported are also added to the list, those that raise an error included."""
+    counts: list[LengthCount] = []
+    token = _reported.set(counts)
+    try:
+        yield counts
+    finally:
+        _reported.reset(token)
 
 
 @dataclass
@@ -69,6 +84,9 @@ class LengthCount:
         """
         if not self.lengths:
             return
+        counts = _reported.get()
+        if counts is not None:
+            counts.append(self)
         import numpy as np
 
         median, high, longest = np.percentile(self.lengths, [50, 95, 100]).astype(int)

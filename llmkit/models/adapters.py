@@ -97,7 +97,8 @@ def add_adapter(
         peft_task=PEFT_TASKS.get(head),
     )
     inject(model, adapter, seed=seed)
-    return replace(loaded, adapter=replace(adapter, base_sha256=base_hash(model)))
+    hashed = None if model.device.type == "meta" else base_hash(model)  # an outline has no numbers
+    return replace(loaded, adapter=replace(adapter, base_sha256=hashed))
 
 
 def inject(model: PreTrainedModel, adapter: Adapter, *, seed: int) -> None:
@@ -175,8 +176,7 @@ def _embedding_names(model: PreTrainedModel) -> set[str]:
     """Names of the matrices with a row for each token, also those of tied weights."""
     output = model.get_output_embeddings()
     matrices = {id(model.get_input_embeddings().weight), *([] if output is None else [id(output.weight)])}
-    names = model.named_parameters(remove_duplicate=False)
-    return {name for name, parameter in names if id(parameter) in matrices}
+    return {name for name, weight in model.named_parameters(remove_duplicate=False) if id(weight) in matrices}
 
 
 def merge_adapter(model: PreTrainedModel) -> None:

@@ -146,7 +146,7 @@ def load_model(
         family=family,
         name=name,
         revision=resolved.revision,
-        base=_name_for_adapters(resolved),
+        base=name_for_adapters(resolved),
         new_weights=new_weights,
         adapter=adapter if keep_adapter else None,
         sentence=sentence,
@@ -210,7 +210,8 @@ def _put_in_lower_case(tokenizer: PreTrainedTokenizerFast) -> None:
     backend.normalizer = Sequence([Lowercase(), *([] if backend.normalizer is None else [backend.normalizer])])
 
 
-def _name_for_adapters(resolved: ResolvedModel) -> str | None:
+def name_for_adapters(resolved: ResolvedModel) -> str | None:
+    """`LoadedModel.base` of a model."""
     if resolved.base is not None:
         return None
     root = resolved.folder if resolved.sentence is None else resolved.sentence.root

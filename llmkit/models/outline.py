@@ -7,7 +7,7 @@ from transformers import PreTrainedTokenizerFast
 
 from llmkit.models.families import Head
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.loading import config_for, family_of_model
+from llmkit.models.loading import config_for, family_of_model, name_for_adapters
 from llmkit.models.resolve import ResolvedModel
 from llmkit.models.tokenizer_check import check_tokenizer
 from llmkit.models.weights import fit_weights, inject_stored, put_generation_config
@@ -20,19 +20,25 @@ def parameter_count(loaded: LoadedModel) -> int:
 
 
 def outline(
-    resolved: ResolvedModel, tokenizer: PreTrainedTokenizerFast, *, head: Head, new_head: bool = False
+    resolved: ResolvedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    head: Head,
+    labels: tuple[str, ...] | None = None,
+    any_order: bool = False,
+    new_head: bool = False,
 ) -> LoadedModel:
     """A model with a head on the meta device, where parameters have shapes but no numbers.
 
     Args:
         tokenizer: the model's, by `load_tokenizer`.
-        new_head: as in `load_model`.
+        labels, any_order, new_head: as in `load_model`.
     Raises:
         ModelError: as `load_model`, except for what only the weights' numbers show.
     """
     family = family_of_model(resolved)
     cls = family.model_class(head, model_type=resolved.config.get("model_type"))
-    config = config_for(cls, resolved, head=head, new_head=new_head)
+    config = config_for(cls, resolved, head=head, labels=labels, any_order=any_order, new_head=new_head)
     fitting = fit_weights(family, head, config, resolved, new_head=new_head)
     model = fitting.model
     assert model is not None, "a model with missing layers is refused"
@@ -47,6 +53,7 @@ def outline(
         family=family,
         name=resolved.name,
         revision=resolved.revision,
+        base=name_for_adapters(resolved),
         new_weights=tuple(sorted(fitting.missing)),
         adapter=resolved.adapter,
     )

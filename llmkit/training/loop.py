@@ -64,7 +64,7 @@ def fit(
         MachineError: the last checkpoint, or three in a row, could not be saved; or memory does not suffice.
         InterruptedRun: a signal was received; the checkpoint of this step is complete.
     """
-    stepper = _prepare(task, examples=examples, train=train, accelerator=accelerator)
+    stepper = new_stepper(task, examples=examples, train=train, accelerator=accelerator)
     saver = Saver(store, loaded=task.loaded, optimizer=stepper.optimizer, accelerator=accelerator, about=about or {})
     progress = Progress() if resume is None else _resumed(stepper, resume)
     while progress.step < plan.total_steps and not _out_of_patience(validation, progress):
@@ -111,7 +111,15 @@ def _step_result(totals: StepTotals, *, step: int, epoch: float, learning_rate: 
     )
 
 
-def _prepare(task: Task, *, examples: Examples, train: TrainBlock, accelerator: Accelerator) -> Stepper:
+def micro_batch_limit(train: TrainBlock, device_type: str) -> int:
+    """Tokens of a micro-batch, padding included."""
+    if train.micro_batch_tokens != "auto":
+        return train.micro_batch_tokens
+    return _MICRO_BATCH_TOKENS.get(device_type, 4096)
+
+
+def new_stepper(task: Task, *, examples: Examples, train: TrainBlock, accelerator: Accelerator) -> Stepper:
+    """The model on its device and the optimizer, ready for the first step."""
     model = task.loaded.model
     if accelerator.device.type == "cpu":
         speed_up_on_cpu(model)
@@ -126,7 +134,6 @@ def _prepare(task: Task, *, examples: Examples, train: TrainBlock, accelerator: 
         # It made the weights of all processes equal. Its passes would wait for the other processes, and one that runs out
         # of memory would leave them waiting: the stepper sums the gradients itself.
         module = module.module
-    auto = _MICRO_BATCH_TOKENS.get(accelerator.device.type, 4096)
     return Stepper(
         task=task,
         examples=examples,
@@ -135,7 +142,7 @@ def _prepare(task: Task, *, examples: Examples, train: TrainBlock, accelerator: 
         accelerator=accelerator,
         batch_size=train.batch_size,
         max_grad_norm=train.max_grad_norm,
-        micro_batch_tokens=auto if train.micro_batch_tokens == "auto" else train.micro_batch_tokens,
+        micro_batch_tokens=micro_batch_limit(train, accelerator.device.type),
         seed=train.seed,
     )
 

@@ -69,9 +69,9 @@ def prepare(
     if resumed is not None and checkpoint is not None:
         check_data(resumed, data)
     train = task.prepare_training(task.encode(splits["train"]))
-    validation = task.encode(_first_rows(splits["validation"], recipe))
-    _require_rows(len(train), splits["train"], recipe=recipe)
-    _require_rows(len(validation), splits["validation"], recipe=recipe)
+    validation = task.encode(first_rows(splits["validation"], recipe))
+    require_rows(len(train), splits["train"], recipe=recipe)
+    require_rows(len(validation), splits["validation"], recipe=recipe)
     task.check_labels(train, validation)
     data |= _standardise(task, train, checkpoint=checkpoint)
     family, scratch = task.loaded.family, isinstance(recipe.model, ScratchModel)
@@ -130,13 +130,13 @@ def load_task(
     if checkpoint is not None:
         loaded = load_model(str(checkpoint), head=recipe.HEAD, keep_adapter=True)
     elif isinstance(recipe.model, ScratchModel):
-        cached = _tokenizer_file(recipe.model, splits["train"])
+        cached = tokenizer_file(recipe.model, splits["train"])
         with nullcontext() if cached is None else one_at_a_time(cached):
             loaded = create_model(
                 recipe.model,
                 head=recipe.HEAD,
                 labels=labels,
-                texts=lambda: _texts(recipe, splits["train"]),
+                texts=lambda: training_texts(recipe, splits["train"]),
                 max_tokens=recipe.window_tokens,
                 seed=recipe.train.seed,
                 cached_tokenizer=cached,
@@ -151,12 +151,16 @@ def load_task(
             new_head=True,
             seed=recipe.train.seed,
         )
-    _set_window(recipe, loaded)
-    return build_task(recipe, _partly_trained(loaded, recipe, head=recipe.HEAD))
+    set_window(recipe, loaded)
+    return build_task(recipe, partly_trained(loaded, recipe, head=recipe.HEAD))
 
 
-def _partly_trained(loaded: LoadedModel, recipe: Recipe, *, head: Head) -> LoadedModel:
-    """The model with an adapter or with frozen weights, depending on the recipe."""
+def partly_trained(loaded: LoadedModel, recipe: Recipe, *, head: Head) -> LoadedModel:
+    """The model with an adapter or with frozen weights, depending on the recipe.
+
+    Raises:
+        UsageError: the model has no such layers or matrices.
+    """
     train = recipe.train
     if train.gradient_checkpointing and not loaded.model.supports_gradient_checkpointing:
         raise UsageError(f"train.gradient_checkpointing: {loaded.name} has no layers to recompute; remove it.")
@@ -169,7 +173,7 @@ def _partly_trained(loaded: LoadedModel, recipe: Recipe, *, head: Head) -> Loade
     return loaded
 
 
-def _tokenizer_file(model: ScratchModel, rows: SplitRows) -> Path | None:
+def tokenizer_file(model: ScratchModel, rows: SplitRows) -> Path | None:
     """Path of the cached tokenizer of these rows and options; None if none is trained."""
     if isinstance(model.tokenizer, str):
         return None
@@ -180,7 +184,7 @@ def _tokenizer_file(model: ScratchModel, rows: SplitRows) -> Path | None:
     return cache_folder() / "tokenizers" / f"{hashlib.sha256(made_from.encode()).hexdigest()[:32]}.json"
 
 
-def _texts(recipe: Recipe, rows: SplitRows) -> Iterator[str]:
+def training_texts(recipe: Recipe, rows: Iterable[Row]) -> Iterator[str]:
     """All text that the model will read or generate, for its tokenizer."""
     fields = [field for field, column_type in recipe.column_types.items() if column_type in TEXT_TYPES]
     for row in rows:
@@ -190,7 +194,7 @@ def _texts(recipe: Recipe, rows: SplitRows) -> Iterator[str]:
             yield from [" ".join(value)] if recipe.column_types[field] == "words" and value else texts_in(value)
 
 
-def _set_window(recipe: Recipe, loaded: LoadedModel) -> None:
+def set_window(recipe: Recipe, loaded: LoadedModel) -> None:
     """Store the recipe's length limit in the tokenizer, so that inference uses the limit of training."""
     if recipe.window_tokens is None:
         return
@@ -220,7 +224,7 @@ def _describe_data(task: Task, splits: dict[Split, SplitRows]) -> dict[str, Any]
     }
 
 
-def _require_rows(count: int, split: SplitRows, *, recipe: Recipe) -> None:
+def require_rows(count: int, split: SplitRows, *, recipe: Recipe) -> None:
     """Check that a split is not empty.
 
     Raises:
@@ -241,7 +245,7 @@ def _require_rows(count: int, split: SplitRows, *, recipe: Recipe) -> None:
     )
 
 
-def _first_rows(rows: Iterable[Row], recipe: Recipe) -> Iterable[Row]:
+def first_rows(rows: Iterable[Row], recipe: Recipe) -> Iterable[Row]:
     """The validation rows for training, which may be limited."""
     limit = recipe.evaluation.max_rows
     return rows if limit is None else islice(rows, limit)

@@ -66,6 +66,20 @@ class Plan:
     def saves_after(self, step: int) -> bool:
         return self.evaluates_after(step) or (self.save_every_steps is not None and step % self.save_every_steps == 0)
 
+    def evaluations_left(self, step: int) -> int:
+        """Number of evaluations after so many completed steps; after 0, of all."""
+        return -(-self.total_steps // self.evaluate_every_steps) - step // self.evaluate_every_steps
+
+    def saves_left(self, step: int) -> int:
+        """Number of checkpoints that are saved after so many completed steps."""
+        if self.save_every_steps is None:
+            return self.evaluations_left(step)
+        every, both = self.save_every_steps, math.lcm(self.save_every_steps, self.evaluate_every_steps)
+        with_an_evaluation = self.total_steps // both - step // both
+        if self.total_steps % self.evaluate_every_steps:  # the last step is evaluated, too
+            with_an_evaluation += self.total_steps % every == 0
+        return self.evaluations_left(step) + self.total_steps // every - step // every - with_an_evaluation
+
 
 @dataclass(frozen=True)
 class RateGap:

@@ -1,0 +1,63 @@
+"""The batches of the first steps, as training would form them: padding, tokens, and the largest micro-batches.
+
+Legend: N examples of a micro-batch, T tokens of its longest one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from llmkit.data.examples import Examples
+from llmkit.data.order import Indices, batch_of_step, cut_by_tokens
+
+_MOST_STEPS = 1_000
+
+
+@dataclass(frozen=True)
+class Batches:
+    """What the first steps have, up to a thousand."""
+
+    steps: int
+    tokens: int
+    """Without padding."""
+    positions: int
+    """With padding."""
+    micro_batches: float
+    """Of a step, on average."""
+    largest: tuple[Indices, ...]
+    """The micro-batches that may need most memory: with the most positions, and with the most pairs of positions."""
+    largest_step: int
+    """The step, counted from 0, of the first of them."""
+
+    @property
+    def padding_share(self) -> float:
+        return 1 - self.tokens / max(1, self.positions)
+
+
+def first_batches(examples: Examples, *, steps: int, batch_size: int, seed: int, micro_batch_tokens: int) -> Batches:
+    """Form the batches of the first steps, on one device.
+
+    Args:
+        steps: of the whole training.
+    """
+    counted = min(steps, _MOST_STEPS)
+    tokens = positions = micro_batches = largest_step = 0
+    by_positions = by_pairs = (0, np.zeros(0, dtype=np.int64))
+    for step in range(counted):
+        batch = batch_of_step(step, count=len(examples), batch_size=batch_size, seed=seed)
+        cuts = cut_by_tokens(batch, examples.lengths, max_tokens=micro_batch_tokens)
+        micro_batches += len(cuts)
+        tokens += int(examples.lengths[batch].sum())
+        for cut in cuts:
+            size, longest = examples.padded_tokens(cut), int(examples.lengths[cut].max())
+            positions += size
+            if size > by_positions[0]:
+                by_positions, largest_step = (size, cut), step
+            if len(cut) * longest**2 > by_pairs[0]:
+                by_pairs = (len(cut) * longest**2, cut)
+    largest = [by_positions[1]]
+    if not np.array_equal(by_pairs[1], by_positions[1]):
+        largest.append(by_pairs[1])
+    return Batches(counted, tokens, positions, micro_batches / max(1, counted), tuple(largest), largest_step)

@@ -1,0 +1,81 @@
+"""How much memory a forward and a backward pass need, from shapes alone: nothing is computed but positions and masks.
+
+The weights are fake tensors, which have a shape, a type and a device, but no numbers. Token ids, masks and labels are real,
+since a model's code depends on them. Memory of storages is counted from their creation to their release, so the result is
+that of an allocator without gaps; workspaces inside an operation are not seen.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Inside, `now` is the size of all tensors made so far that are still in use, and `peak` its maximum."""
+
+    def __init__(self, existing: Sequence[Tensor]) -> None:
+        """
+        Args:
+            existing: tensors that are not counted, with all their views.
+        """
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = self.peak = 0
+        self._known = {id(tensor.untyped_storage()): tensor.untyped_storage() for tensor in existing}
+        self._counted: dict[int, weakref.ref[Any]] = {}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        args, kwargs = _with_known_positions(func, args), dict(kwargs or {})
+        if _writes_unknown(func, args):
+            return args[0]
+        result = func(*args, **kwargs)
+        tree_map_only(Tensor, self._count, result)
+        return result
+
+    def _count(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        key = id(storage)
+        if key not in self._known and key not in self._counted:
+            size = storage.nbytes()
+            self._counted[key] = weakref.ref(storage, partial(self._release, key, size))
+            self.now += size
+            self.peak = max(self.peak, self.now)
+        return tensor
+
+    def _release(self, key: int, size: int, storage: object) -> None:
+        del self._counted[key]
+        self.now -= size
+
+
+def _with_known_positions(func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Masks as indices, whose number is known since they are real: a fake tensor cannot have an unknown shape."""
+    packet = getattr(func, "overloadpacket", None)
+    if packet not in (torch.ops.aten.index, torch.ops.aten.index_put, torch.ops.aten.index_put_):
+        return args
+    indices: list[Tensor | None] = []
+    for index in args[1]:
+        if index is not None and index.dtype == torch.bool and not isinstance(index, FakeTensor):
+            indices += index.nonzero(as_tuple=True)
+        else:
+            indices.append(index)
+    return (args[0], indices, *args[2:])
+
+
+def _writes_unknown(func: Any, args: tuple[Any, ...]) -> bool:
+    """Whether an operation would write fake numbers into real ones, which then keep their own."""
+    if not args or not isinstance(args[0], Tensor) or isinstance(args[0], FakeTensor):
+        return False
+    schema = func._schema
+    if not schema.is_mutable or not schema.name.endswith("_"):
+        return False
+    return any(isinstance(leaf, FakeTensor) for leaf in tree_leaves(args[1:]))
