@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llmkit.api import (
         describe_model,
+        draft_recipe,
         evaluate_model,
         finetune,
         list_families,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "describe_model",
+    "draft_recipe",
     "evaluate_model",
     "finetune",
     "list_families",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from llmkit.api.aligned import results_of_rows
 from llmkit.api.chats import load_conversation, save_conversation
 from llmkit.api.describing import ModelDescription, Refusal, describe_model
+from llmkit.api.drafts import Draft, draft_recipe
 from llmkit.api.evaluation_result import Evaluation, evaluation_record
 from llmkit.api.families import FamilyDescription, list_families
 from llmkit.api.loading import load
@@ -70,6 +71,7 @@ __all__ = [
     "Choice",
     "Classification",
     "Comparison",
+    "Draft",
     "EarlierResults",
     "EmbedOptions",
     "Evaluated",
@@ -102,6 +104,7 @@ __all__ = [
     "classifier_pairs",
     "count_devices",
     "describe_model",
+    "draft_recipe",
     "evaluate_embeddings",
     "evaluate_model",
     "evaluation_record",
