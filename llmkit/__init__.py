@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         merge,
         plot,
         pretrain,
+        reproduce,
         score_files,
     )
 
@@ -39,6 +40,7 @@ __all__ = [
     "merge",
     "plot",
     "pretrain",
+    "reproduce",
     "score_files",
 ]
 

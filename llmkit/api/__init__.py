@@ -21,6 +21,7 @@ from llmkit.api.neighbours import evaluate_embeddings
 from llmkit.api.options import generation_options, schema
 from llmkit.api.plotting import Plotted, plot
 from llmkit.api.pretraining import pretrain
+from llmkit.api.reproducing import Reproduction, reproduce
 from llmkit.api.resuming import EarlierResults
 from llmkit.api.scoring import score_files
 from llmkit.api.texts import (
@@ -91,6 +92,7 @@ __all__ = [
     "Plotted",
     "Prepared",
     "Refusal",
+    "Reproduction",
     "RunSummary",
     "Saved",
     "SavedVectors",
@@ -124,6 +126,7 @@ __all__ = [
     "read_questions",
     "read_texts",
     "read_words_or_texts",
+    "reproduce",
     "results_of_rows",
     "row_vectors",
     "save_conversation",
