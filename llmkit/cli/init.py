@@ -12,6 +12,7 @@ import typer
 from llmkit.atomic import check_replaceable, replace_file
 from llmkit.cli.messages import print_note
 from llmkit.cli.output import one_line, shown
+from llmkit.cli.shared_options import Quoting
 from llmkit.errors import UsageError
 
 
@@ -46,6 +47,7 @@ def init(
     to_language: Annotated[
         str | None, typer.Option("--to", "--target-language", help="Target language of a translation.")
     ] = None,
+    quoting: Quoting = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Write a first recipe: look at the data, propose the task and its columns, and explain each key.
@@ -64,6 +66,7 @@ def init(
         columns=column or (),
         source_language=from_language,
         target_language=to_language,
+        quoting=quoting,
         file=output if path is not None else "recipe.yaml",
         ask=_ask if sys.stdin.isatty() and sys.stderr.isatty() else None,
     )

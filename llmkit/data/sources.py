@@ -91,7 +91,7 @@ def column_names(source: str, *, quoting: Quoting = "auto") -> list[str]:
     return list(next(tables).columns())
 
 
-def first_records(source: str, count: int) -> tuple[list[str], list[Mapping[str, object]]]:
+def first_records(source: str, count: int, *, quoting: Quoting) -> tuple[list[str], list[Mapping[str, object]]]:
     """Names of the columns of the first table of a source, and the first records of all tables that can be read.
 
     Plain text has the column `text`, with the text between blank lines.
@@ -105,7 +105,7 @@ def first_records(source: str, count: int) -> tuple[list[str], list[Mapping[str,
         columns={},
         split="train",
         text_files="document",
-        quoting="auto",
+        quoting=quoting,
     )
     first = next(tables)
     names = list(first.columns())

@@ -197,6 +197,21 @@ CASES = {
         "question-answering",
         {"context": "passage", "question": "question", "answers": "answer"},
     ),
+    "answers-as-list": Case(
+        table(lambda n: {"context": f"{text(n)} end", "question": "which?", "answers": [str(n), "end"]}, "rows.jsonl"),
+        "question-answering",
+        {"context": "context", "question": "question", "answers": "answers"},
+    ),
+    "target-is-no-label": Case(
+        table(lambda n: {"text": text(n), "target": text(n + 1, 2)}, "rows.jsonl"),
+        "text-to-text",
+        {"text": "text", "target": "target"},
+    ),
+    "label-of-0-and-1": Case(
+        table(lambda n: {"text": text(n), "label": n % 2, "verified": n % 3 % 2}, "rows.csv"),
+        "classification",
+        {"text": "text", "label": "label"},
+    ),
     "options": Case(
         table(lambda n: {"question": text(n), "options": [f"a{n}", f"b{n}"], "answer": "AB"[n % 2]}, "rows.jsonl"),
         "multiple-choice",
@@ -307,6 +322,14 @@ def test_what_is_not_known_is_an_error(
     csv_rows(Path("rows.csv"), numbered(lambda n: {"text": text(n), "label": "ab"[n % 2]}))
     with pytest.raises(UsageError):
         llmkit.draft_recipe(**arguments)  # type: ignore[arg-type]
+
+
+def test_the_meaning_of_quotes_is_kept_for_the_training(tmp_path: Path) -> None:
+    data = tmp_path / "rows.tsv"
+    data.write_text("text\tlabel\n" + "".join(f'"{text(n)}\t{"ab"[n % 2]}\n' for n in range(60)), encoding="utf-8")
+    draft = llmkit.draft_recipe(data=data, quoting="none", model="tiny")
+    assert draft.problem == ""
+    assert loaded(draft.text, tmp_path).data.quoting == "none"
 
 
 def test_rows_that_the_recipe_cannot_use_are_told(tmp_path: Path) -> None:

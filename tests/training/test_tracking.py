@@ -64,7 +64,11 @@ def tensorboard(run: str) -> dict[str, dict[int, float]]:
 
     events = EventAccumulator(str(Path(run, "tracking", "tensorboard")))
     events.Reload()
-    return {tag: {event.step: event.value for event in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
+    scalars = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
+    assert all(len({event.step for event in found}) == len(found) for found in scalars.values()), (
+        "each step is there once"
+    )
+    return {tag: {event.step: event.value for event in found} for tag, found in scalars.items()}
 
 
 def test_tensorboard_has_the_metrics_at_their_steps_and_the_weights_are_the_same(here: Path) -> None:

@@ -17,6 +17,7 @@ from llmkit.api.drafts.profiles import SAMPLE_ROWS, profile_table
 from llmkit.api.drafts.recognising import recognise
 from llmkit.api.drafts.splits import sibling_splits, training_file
 from llmkit.errors import DataError, UsageError, nearest
+from llmkit.recipe.blocks import Quoting
 from llmkit.recipe.languages import language_code
 from llmkit.recipe.loading import load_recipe
 from llmkit.tasks import PRETRAINING, RECIPES
@@ -82,6 +83,7 @@ def draft_recipe(
     columns: Sequence[str] = (),
     source_language: str | None = None,
     target_language: str | None = None,
+    quoting: Quoting = "auto",
     file: str = "recipe.yaml",
     ask: Ask | None = None,
 ) -> Draft:
@@ -95,6 +97,7 @@ def draft_recipe(
             or random weights if HF_HUB_OFFLINE keeps it from being downloaded.
         columns: `FIELD=COLUMN` each, where columns are to be others than proposed.
         source_language, target_language: of a translation, if the columns do not say them.
+        quoting: what quotes mean in a CSV or TSV file, as `data.quoting` of a recipe.
         file: the name of the recipe, for its first comment.
         ask: asks the user for a decision that the data leaves open, given the question and the choices; all answers are
             accepted if there are no choices. Without it, an open decision is an error.
@@ -104,7 +107,9 @@ def draft_recipe(
     """
     if task is not None and task not in RECIPES:
         raise UsageError(f"no task {task!r}.{nearest(task, RECIPES)} Tasks: {', '.join(RECIPES)}.")
-    plan = _without_data(task, model, columns, ask) if data is None else _with_data(task, str(data), columns, ask)
+    plan = (
+        _without_data(task, model, columns, ask) if data is None else _with_data(task, str(data), columns, ask, quoting)
+    )
     if (source_language or target_language) and plan.task != "translation":
         raise UsageError(f"--from and --to are the languages of a translation, and the task is {plan.task}.")
     if plan.task == "translation":
@@ -123,9 +128,9 @@ def draft_recipe(
     return Draft(text, plan.task, plan.reason, plan.source, plan.match.columns, named, problem)
 
 
-def _with_data(task: str | None, source: str, columns: Sequence[str], ask: Ask | None) -> Plan:
+def _with_data(task: str | None, source: str, columns: Sequence[str], ask: Ask | None, quoting: Quoting) -> Plan:
     source = training_file(source)
-    table = profile_table(source)
+    table = profile_table(source, quoting=quoting)
     if not table.columns:
         raise DataError(f"{source}: it has no rows. Give a file with rows to train on.")
     if task is None and columns:
@@ -182,7 +187,8 @@ def _with_languages(plan: Plan, source: str | None, target: str | None, ask: Ask
 def _with_splits(plan: Plan) -> Plan:
     """Files beside the training file, else shares of its rows: larger ones of few rows."""
     columns = used(plan.match.columns)
-    found = sibling_splits(plan.source, columns=columns) if plan.is_readable else {}
+    table = plan.table
+    found = {} if table is None else sibling_splits(plan.source, columns=columns, quoting=table.quoting)
     rows = _CHECKED_ROWS if plan.table is None or not plan.table.is_whole else plan.table.rows
     if "validation" not in found:
         found["validation"] = "20%" if rows < _FEW else "10%" if rows < _SOME else "5%"

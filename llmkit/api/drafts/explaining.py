@@ -63,6 +63,8 @@ def _data_lines(plan: Plan) -> Iterator[Line]:
         what = "scored during training, to keep the best checkpoint" if split == "validation" else "for llmkit evaluate"
         share = "share of the rows, " if value.endswith("%") else ""
         yield Line(split, value, share + what, depth=1)
+    if plan.table is not None and plan.table.quoting != "auto":
+        yield Line("quoting", plan.table.quoting, "what quotes mean in the file", depth=1)
     mapped = {name: column for name, column in plan.match.columns.items() if column != name}
     if plan.is_placeholder:
         mapped = {name: name for name in RECIPES[plan.task].COLUMN_TYPES}

@@ -144,11 +144,13 @@ def pair_with_label(table: TableProfile) -> Match | None:
 
 def flag_columns(table: TableProfile) -> Match | None:
     """Two or more columns of 0 and 1 beside a text, and no column that is called a label."""
-    flags = [column.name for column in table.columns if column.is_flag and not column.is_identifier]
-    if len(flags) < 2 or not table.texts or by_name("label", "label", free_columns(table, {"labels": tuple(flags)})):
+    flags = [column for column in table.columns if column.is_flag and not column.is_identifier]
+    varied = [column for column in flags if len(column.counts) > 1]
+    if len(varied) < 2 or not table.texts or by_name("label", "label", table.columns) is not None:
         return None
+    names = tuple(column.name for column in flags)
     text = unambiguous("causal-lm", 0, table)
-    return None if text is None else Match({**text.columns, "labels": tuple(flags)}, {"multilabel": True})
+    return None if text is None else Match({**text.columns, "labels": names}, {"multilabel": True})
 
 
 def separated_labels(table: TableProfile) -> Match | None:
@@ -188,7 +190,13 @@ def found_answers(table: TableProfile, given: Mapping[str, str | tuple[str, ...]
         return None
     if "answers" in answers.types:
         return found
-    pairs = [(str(answer), str(text)) for answer, text in zip(answers.values, context.values, strict=False)]
+    if not found.by_name and not given:
+        return None
+    pairs = [
+        (answer, str(text))
+        for value, text in zip(answers.values, context.values, strict=False)
+        for answer in (value if isinstance(value, list) else [str(value)])
+    ]
     inside = sum(answer in text for answer, text in pairs)
     return found if len(answers.values) == len(context.values) and inside > 0.8 * len(pairs) else None
 

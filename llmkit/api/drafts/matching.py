@@ -79,7 +79,7 @@ def suits(column: Column, field_name: str, kind: ColumnType) -> bool:
         case "number":
             return "number" in column.types
         case "answers":
-            return bool(column.types & {"answers", "text"})  # the answer may be a number
+            return bool(column.types & {"answers", "text", "words"})  # text may be a number; words: several answers
         case _:
             return kind in column.types
 
@@ -157,8 +157,8 @@ def _optional(form: Form, table: TableProfile, columns: Mapping[str, str | tuple
 
 
 def _is_named_label(column: Column, kind: ColumnType) -> bool:
-    """A column that is called a label may have as many labels as rows, in a small file."""
-    return kind == "label" and column.could_be_label and not column.is_measured and len(column.counts) > 1
+    """A column that is called a label may have as many labels as rows, in a small file, or only one."""
+    return kind == "label" and column.could_be_label and not column.is_measured
 
 
 def _is_called(column: Column, name: str) -> bool:

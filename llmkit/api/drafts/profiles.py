@@ -15,7 +15,7 @@ from llmkit.data.readers import Format, format_of
 from llmkit.data.sources import first_records
 from llmkit.data.suggestions import is_identifier
 from llmkit.data.word_rows import sentence_column
-from llmkit.recipe.blocks import ColumnType
+from llmkit.recipe.blocks import ColumnType, Quoting
 
 SAMPLE_ROWS = 1000
 _MOST_LABEL_CHARACTERS = 80
@@ -75,7 +75,7 @@ class Column:
     @property
     def is_flag(self) -> bool:
         """Whether it has 0 and 1, or true and false, and nothing else."""
-        return "flag" in self.types and bool(self.values)
+        return "flag" in self.types
 
     @property
     def is_identifier(self) -> bool:
@@ -94,6 +94,7 @@ class TableProfile:
     """In the sample."""
     is_whole: bool
     """Whether the sample has all rows."""
+    quoting: Quoting = "auto"
 
     def column(self, name: str) -> Column | None:
         return next((column for column in self.columns if column.name == name), None)
@@ -108,17 +109,17 @@ class TableProfile:
         return sentence_column([column.name for column in self.columns], besides=())
 
 
-def profile_table(source: str) -> TableProfile:
+def profile_table(source: str, *, quoting: Quoting) -> TableProfile:
     """Read a sample of a table, the first if the source has several.
 
     Raises:
         DataError, MachineError: it cannot be read.
     """
     file_format = None if source.startswith(("hub:", "builtin:")) else format_of(Path(source))
-    names, rows = first_records(source, SAMPLE_ROWS + 1)
+    names, rows = first_records(source, SAMPLE_ROWS + 1, quoting=quoting)
     sampled = rows[:SAMPLE_ROWS]
     columns = [column for name in names for column in _columns(name, [row.get(name) for row in sampled])]
-    return TableProfile(source, file_format, tuple(columns), len(sampled), len(rows) <= SAMPLE_ROWS)
+    return TableProfile(source, file_format, tuple(columns), len(sampled), len(rows) <= SAMPLE_ROWS, quoting)
 
 
 def _columns(name: str, values: Sequence[object]) -> list[Column]:
@@ -152,12 +153,13 @@ def _all_are(values: Sequence[object], kind: ColumnType) -> bool:
 
 
 def _is_structured_answer(value: object) -> bool:
-    """Whether this is more than a text: `{"text": [...], "answer_start": [...]}`, or a list of such objects."""
+    """Whether this is more than a text: `{"text": [...], "answer_start": [...]}`, or a list of such objects. Spans and
+    choices have a `label` besides the text."""
     if isinstance(value, str):
         value = parsed_list(value) if value.lstrip().startswith("[") else _object(value)
     if isinstance(value, list):
         return any(_is_structured_answer(item) for item in value if not isinstance(item, str))
-    return isinstance(value, Mapping) and "text" in value and "answer_start" in value
+    return isinstance(value, Mapping) and "text" in value and value.keys().isdisjoint(("label", "labels", "start"))
 
 
 def _object(text: str) -> object:

@@ -17,7 +17,7 @@ from llmkit.api.drafts.forms import (
     unambiguous,
     word_rows,
 )
-from llmkit.api.drafts.matching import Ask, Match, by_name, match_form
+from llmkit.api.drafts.matching import Ask, Match, by_name, match_form, used
 from llmkit.api.drafts.profiles import TableProfile
 from llmkit.errors import UsageError
 from llmkit.tasks import PRETRAINING
@@ -116,7 +116,8 @@ def _by_names(table: TableProfile) -> Iterator[Recognised]:
     prompts = unambiguous("instruction", 1, table)
     if prompts is not None and prompts.by_name:
         yield Recognised("instruction", f"{_listed(prompts)} are a prompt and its response", prompts)
-    elif (pair := _named_pair(table)) is not None:
+    pair = None if prompts is not None and prompts.by_name else _named_pair(table)
+    if pair is not None:
         yield Recognised("text-to-text", f"{_listed(pair)} are a text and what to write for it", pair)
     languages = translation_columns(table, {})
     if languages is not None:
@@ -125,7 +126,11 @@ def _by_names(table: TableProfile) -> Iterator[Recognised]:
     if summary is not None and str(summary.columns["summary"]).rpartition(".")[2].casefold() in _SUMMARIES:
         yield Recognised("summarization", f"{summary.columns['summary']!r} is a summary", summary)
     labelled = _labelled(table)
-    if labelled is not None and labelled.by_name:
+    if (
+        labelled is not None
+        and labelled.by_name
+        and (pair is None or labelled.columns["label"] not in used(pair.columns))
+    ):
         yield Recognised("classification", _label_reason(table, labelled), labelled)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llmkit.data.readers import format_of
 from llmkit.data.sources import column_names
+from llmkit.recipe.blocks import Quoting
 
 logger = logging.getLogger("llmkit")
 _WORDS: Mapping[str, tuple[str, ...]] = {
@@ -30,7 +31,7 @@ def training_file(source: str) -> str:
     return named[0].as_posix() if len(named) == 1 else source
 
 
-def sibling_splits(source: str, *, columns: Collection[str]) -> dict[str, str]:
+def sibling_splits(source: str, *, columns: Collection[str], quoting: Quoting) -> dict[str, str]:
     """`validation` and `test` -> the file beside the training file, if there is one with its columns.
 
     Args:
@@ -44,7 +45,7 @@ def sibling_splits(source: str, *, columns: Collection[str]) -> dict[str, str]:
         file = next((file for file in _names(path, _WORDS[split]) if file.is_file() and file != path), None)
         if file is None:
             continue
-        missing = set(columns) - set(_columns(file, columns))
+        missing = set(columns) - set(_columns(file, columns, quoting))
         if missing:
             logger.info("%s is not used: it has no column %r", file.as_posix(), min(missing))
         else:
@@ -60,7 +61,7 @@ def _names(path: Path, words: tuple[str, ...]) -> list[Path]:
     return [path.with_name(f"{stem}{sign}{word}{dot}{extensions}") for word in words for sign in (".", "-", "_")]
 
 
-def _columns(file: Path, needed: Collection[str]) -> list[str]:
+def _columns(file: Path, needed: Collection[str], quoting: Quoting) -> list[str]:
     """The file's columns, and the keys that are looked for inside them."""
-    names = list(needed) if format_of(file) == "text" else column_names(file.as_posix())
+    names = list(needed) if format_of(file) == "text" else column_names(file.as_posix(), quoting=quoting)
     return [*names, *(name for name in needed if name.partition(".")[0] in names)]
