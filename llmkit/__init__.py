@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llmkit.api import (
         describe_model,
+        draft_recipe,
         evaluate_model,
         finetune,
         list_families,
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
         plan,
         plot,
         pretrain,
+        reproduce,
         score_files,
     )
 
 __all__ = [
     "describe_model",
+    "draft_recipe",
     "evaluate_model",
     "finetune",
     "list_families",
@@ -39,6 +42,7 @@ __all__ = [
     "plan",
     "plot",
     "pretrain",
+    "reproduce",
     "score_files",
 ]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from llmkit.api.aligned import results_of_rows
 from llmkit.api.chats import load_conversation, save_conversation
 from llmkit.api.describing import ModelDescription, Refusal, describe_model
+from llmkit.api.drafts import Draft, draft_recipe
 from llmkit.api.evaluation_result import Evaluation, evaluation_record
 from llmkit.api.families import FamilyDescription, list_families
 from llmkit.api.loading import load
@@ -21,6 +22,7 @@ from llmkit.api.options import generation_options, schema
 from llmkit.api.planning import plan
 from llmkit.api.plotting import Plotted, plot
 from llmkit.api.pretraining import pretrain
+from llmkit.api.reproducing import Reproduction, reproduce
 from llmkit.api.resuming import EarlierResults
 from llmkit.api.scoring import score_files
 from llmkit.api.texts import (
@@ -75,6 +77,7 @@ __all__ = [
     "Choice",
     "Classification",
     "Comparison",
+    "Draft",
     "EarlierResults",
     "EmbedOptions",
     "Eta",
@@ -98,6 +101,7 @@ __all__ = [
     "Refusal",
     "ResolvedValue",
     "RunPlan",
+    "Reproduction",
     "RunSummary",
     "Saved",
     "SavedVectors",
@@ -111,6 +115,7 @@ __all__ = [
     "classifier_pairs",
     "count_devices",
     "describe_model",
+    "draft_recipe",
     "evaluate_embeddings",
     "evaluate_model",
     "evaluation_record",
@@ -131,6 +136,7 @@ __all__ = [
     "read_questions",
     "read_texts",
     "read_words_or_texts",
+    "reproduce",
     "results_of_rows",
     "row_vectors",
     "save_conversation",

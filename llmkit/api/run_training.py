@@ -23,6 +23,7 @@ from llmkit.training.prepared import Prepared
 from llmkit.training.progress import Event
 from llmkit.training.signals import stop_signals
 from llmkit.training.throughput import totals
+from llmkit.training.tracking import tracking
 
 logger = logging.getLogger("llmkit")
 
@@ -46,12 +47,15 @@ def train_into(run: Run, prepared: Prepared, report: Callable[[Event], None]) ->
     before = run.manifest().get("training_seconds", 0.0)
     run.rewind(prepared.checkpoint.step if prepared.checkpoint else 0)
 
-    def record(event: Event) -> None:
-        record_event(run, event, clusters=prepared.validation.clusters)
-        report(event)
-
     try:
-        train(prepared, store, record)
+        with tracking(run, prepared) as track:
+
+            def record(event: Event) -> None:
+                record_event(run, event, clusters=prepared.validation.clusters)
+                track(event)
+                report(event)
+
+            train(prepared, store, record)
         run.update(training_seconds=before + time.monotonic() - started, **totals(run.metrics(), prepared))
         publish(run, store, prepared)
     except InterruptedRun as error:

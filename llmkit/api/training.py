@@ -36,6 +36,7 @@ from llmkit.training.resume import (
 )
 from llmkit.training.row_checks import bad_rows_file, check_rows
 from llmkit.training.splits import Split, SplitRows, open_splits
+from llmkit.training.tracking import check_trackers
 
 logger = logging.getLogger("llmkit")
 
@@ -101,6 +102,7 @@ def finetune(
     if resumed is None and run is not None:
         refuse_used(run)  # now, not after minutes of preparation
     check_metrics(start.recipe)
+    check_trackers(start.recipe)
     splits = open_splits(start.recipe, run=resumed)
     labels = check_rows(start.recipe, splits)
     from llmkit.api.run_training import is_first_process, train, train_into  # torch, after errors in rows

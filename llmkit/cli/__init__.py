@@ -21,12 +21,14 @@ from llmkit.cli import (
     embed,
     fill,
     generate,
+    init,
     measure,
     merge,
     models,
     plan,
     plot,
     prepare,
+    reproduce,
     runs,
     summarize,
     tag,
@@ -82,7 +84,7 @@ def _check_current_folder() -> None:
 
 def _add_commands() -> None:
     texts = (generate, summarize, classify, translate, tag, answer, choose, chat, fill, embed)
-    for module in (plan, train, *texts, measure, plot, merge, models, runs, prepare):
+    for module in (init, plan, train, *texts, measure, plot, merge, models, runs, reproduce, prepare):
         for command in module.COMMANDS:
             app.command(no_args_is_help=False, cls=Command)(command)
 

@@ -18,12 +18,24 @@ from pathlib import Path
 from types import FrameType
 
 from llmkit.cli.messages import print_error
+from llmkit.errors import UsageError
 from llmkit.stopping import not_ignored
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL_SECONDS = 0.1
 _SECONDS_TO_FOLLOW = 10.0
 """Grace period for the other processes after one has failed: they usually hit the same error, to be reported once."""
+
+
+def process_count(processes: str) -> int:
+    """The number that `--processes` gives; `auto` is one for each device."""
+    if processes == "auto":
+        from llmkit.api import count_devices
+
+        return count_devices()
+    if processes.isdecimal() and int(processes) >= 1:
+        return int(processes)
+    raise UsageError(f"--processes {processes}: must be a whole number of at least 1, or auto.")
 
 
 def start_processes(count: int, arguments: Sequence[str]) -> int:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from llmkit.cli.processes import start_processes
+from llmkit.cli.processes import process_count, start_processes
 from llmkit.errors import UsageError
 from llmkit.stopping import stopping_at_signals
 
@@ -90,7 +90,7 @@ def _train(
     if run is not None and resume is not None:
         raise UsageError(f"--run is the folder of a new run, and --resume continues {resume}; give only one of them.")
     if processes is not None and "RANK" not in os.environ:
-        raise typer.Exit(start_processes(_count(processes), sys.argv[1:]))
+        raise typer.Exit(start_processes(process_count(processes), sys.argv[1:]))
     from llmkit import api
     from llmkit.cli.progress import TrainingDisplay
 
@@ -99,13 +99,3 @@ def _train(
         result = train(recipe, overrides=overrides or (), run=run, resume=resume, restart=restart, report=display)
     if result is not None:
         display.finish(result)
-
-
-def _count(processes: str) -> int:
-    if processes == "auto":
-        from llmkit.api import count_devices
-
-        return count_devices()
-    if processes.isdecimal() and int(processes) >= 1:
-        return int(processes)
-    raise UsageError(f"--processes {processes}: must be a whole number of at least 1, or auto.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 
 from llmkit.data.bad_rows import OnBadRow
@@ -12,7 +13,7 @@ from llmkit.data.clusters import Clusters
 from llmkit.data.conll import DOCUMENT
 from llmkit.data.fields import Fields
 from llmkit.data.hub_names import parse_hub_source
-from llmkit.data.readers import FORMATS, InputUnit, format_of
+from llmkit.data.readers import FORMATS, BadRecord, InputUnit, format_of
 from llmkit.data.rows import Check, RowSource, no_check
 from llmkit.data.tables import BUILTINS, BuiltinTable, FileTable, Table
 from llmkit.data.word_rows import SENTENCE, with_sentences
@@ -88,6 +89,33 @@ def column_names(source: str, *, quoting: Quoting = "auto") -> list[str]:
         source, column_types={"value": "any"}, columns={}, split="train", text_files="line", quoting=quoting
     )
     return list(next(tables).columns())
+
+
+def first_records(source: str, count: int, *, quoting: Quoting) -> tuple[list[str], list[Mapping[str, object]]]:
+    """Names of the columns of the first table of a source, and the first records of all tables that can be read.
+
+    Plain text has the column `text`, with the text between blank lines.
+
+    Raises:
+        DataError, MachineError: as `open_rows`.
+    """
+    tables = _tables(
+        source,
+        column_types={"text": "text"},
+        columns={},
+        split="train",
+        text_files="document",
+        quoting=quoting,
+    )
+    first = next(tables)
+    names = list(first.columns())
+    records = (
+        record
+        for table in chain([first], tables)
+        for _, record in table.records(names)
+        if not isinstance(record, BadRecord)
+    )
+    return names, list(islice(records, count))
 
 
 def is_plain_text(source: str | Path) -> bool:

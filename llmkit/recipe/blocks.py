@@ -7,7 +7,7 @@ Knows no files and no YAML: `loading.py` turns text into these blocks.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -54,7 +54,10 @@ OffsetUnit = Literal["auto", "characters", "utf-16", "bytes"]
 """What the offsets of spans count in their text; an emoji is one character, two UTF-16 units and four bytes."""
 
 
-def _check_distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+AnyName = TypeVar("AnyName", bound=str)
+
+
+def _check_distinct(names: tuple[AnyName, ...]) -> tuple[AnyName, ...]:
     duplicates = [name for name, count in Counter(names).items() if count > 1]
     if duplicates:
         raise ValueError(f"{duplicates[0]!r} occurs more than once")
@@ -62,6 +65,14 @@ def _check_distinct(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+TrackerName = Literal["tensorboard", "wandb", "trackio", "mlflow"]
+"""A tool that shows a training while it runs; see llmkit/training/tracking.py."""
+Trackers = Annotated[
+    tuple[TrackerName, ...],
+    BeforeValidator(as_sources, json_schema_input_type=TrackerName | tuple[TrackerName, ...]),
+    Field(min_length=1),
+    AfterValidator(_check_distinct),
+]
 DistinctNames = Annotated[Names, AfterValidator(_check_distinct)]
 ColumnNames = Annotated[str | DistinctNames, BeforeValidator(as_tuple, json_schema_input_type=str | tuple[str, ...])]
 """One column, or a column for each label as a tuple."""

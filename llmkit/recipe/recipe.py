@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from llmkit.recipe.blocks import Block, ColumnType, DataBlock, EvaluationBlock, ScratchModel, TrainBlock
+from llmkit.recipe.blocks import Block, ColumnType, DataBlock, EvaluationBlock, ScratchModel, Trackers, TrainBlock
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class Recipe(Block):
     data: DataBlock
     train: TrainBlock = TrainBlock()
     evaluation: EvaluationBlock = EvaluationBlock()
+    tracking: Trackers | None = None
+    """Tools that show the training while it runs, each an extra package; without it, only the run's own files."""
 
     @property
     def column_types(self) -> Mapping[str, ColumnType]:

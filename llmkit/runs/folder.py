@@ -9,6 +9,7 @@ runs/NAME-001/
   checkpoints/step-00000500/    saved atomically, see llmkit/atomic.py
   model/           the finished model, a Hugging Face folder
   evaluation/      results of `llmkit evaluate`
+  tracking/        files of live tracking, see llmkit/training/tracking.py
   loss.png         a plot of the losses, made when the training ends
   lock             locked while a process trains here
 """

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("llmkit")
 _FREE = {
+    "tracking",
     "train.checks",
     "train.gradient_checkpointing",
     "train.keep_checkpoints",

@@ -195,7 +195,7 @@ def reading_options(recipe: Recipe, *, reading: DataBlock | None = None) -> str:
         *([] if data.cluster is None else [{"cluster": data.cluster}]),
     ]
     if data.skip_bad_rows:  # other keys of the task decide which rows are bad
-        options.append(recipe.model_dump(mode="json", exclude={"model", "train", "evaluation", "data"}))
+        options.append(recipe.model_dump(mode="json", exclude={"model", "train", "evaluation", "data", "tracking"}))
     return json.dumps(options, sort_keys=True)
 
 
