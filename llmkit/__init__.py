@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         plot,
         pretrain,
         score_files,
+        write_report,
     )
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "plot",
     "pretrain",
     "score_files",
+    "write_report",
 ]
 
 

@@ -20,6 +20,7 @@ from llmkit.api.neighbours import evaluate_embeddings
 from llmkit.api.options import generation_options, schema
 from llmkit.api.plotting import Plotted, plot
 from llmkit.api.pretraining import pretrain
+from llmkit.api.reporting import write_report
 from llmkit.api.resuming import EarlierResults
 from llmkit.api.scoring import score_files
 from llmkit.api.texts import (
@@ -133,4 +134,5 @@ __all__ = [
     "stream_rows",
     "text_rows",
     "word_or_text_rows",
+    "write_report",
 ]

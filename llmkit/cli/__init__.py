@@ -26,6 +26,7 @@ from llmkit.cli import (
     models,
     plot,
     prepare,
+    report,
     runs,
     summarize,
     tag,
@@ -81,7 +82,7 @@ def _check_current_folder() -> None:
 
 def _add_commands() -> None:
     texts = (generate, summarize, classify, translate, tag, answer, choose, chat, fill, embed)
-    for module in (train, *texts, measure, plot, merge, models, runs, prepare):
+    for module in (train, *texts, measure, plot, report, merge, models, runs, prepare):
         for command in module.COMMANDS:
             app.command(no_args_is_help=False, cls=Command)(command)
 
