@@ -179,6 +179,8 @@ class Text:
     name: str
     text: str
     tone: Tone = "plain"
+    rest: str = ""
+    """What a click unfolds."""
 
 
 @dataclass(frozen=True)

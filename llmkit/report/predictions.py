@@ -19,7 +19,7 @@ from llmkit.reservoir import Reservoir
 
 BINS = 10
 """Of confidence, equally wide."""
-_ROWS_SHOWN = 10
+_ROWS_SHOWN = 8
 """Of each kind."""
 _POINTS = 400
 """Of numbers against numbers."""

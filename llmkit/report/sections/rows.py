@@ -12,6 +12,7 @@ from llmkit.report.wording import count, score, shortened, text_of
 
 _MOST_CHARACTERS = 700
 """Of each text."""
+_PREVIEW_CHARACTERS, _PREVIEW_LINES = 280, 5
 _MOST_WORDS = 120
 _OUTSIDE = "O"
 
@@ -85,7 +86,18 @@ def _inputs(fields: Mapping[str, Any], line: Line) -> Iterator[Text]:
     for name, value in fields.items():
         text = " ".join(map(str, value)) if name == "words" and isinstance(value, list) else text_of(value)
         if value != line.reference and text:
-            yield Text(name, shortened(text, _MOST_CHARACTERS))
+            yield _folded(name, shortened(text, _MOST_CHARACTERS))
+
+
+def _folded(name: str, text: str) -> Text:
+    """A text whose first lines are shown at once."""
+    end = min(_PREVIEW_CHARACTERS, len(text))
+    for _ in range(text.count("\n", 0, end) - _PREVIEW_LINES + 1):
+        end = text.rindex("\n", 0, end)
+    shown = text[:end].rstrip()
+    return (
+        Text(name, shown, rest=text[len(shown) :]) if len(text) - end > _PREVIEW_CHARACTERS // 4 else Text(name, text)
+    )
 
 
 def _outcome(line: Line, *, kind: str) -> Iterator[Text]:

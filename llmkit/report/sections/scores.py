@@ -31,7 +31,6 @@ def score_blocks(content: RunContent, evaluation: SavedEvaluation, *, strong: st
     if record.intervals:
         header.append(Cell("95 % interval", number=True))
     header += [Cell(baseline.title, number=True) for baseline in record.baselines.values()]
-    header.append(Cell("scale"))
     table_rows = [_score_row(name, record, strong=name == strong) for name in record.scores]
     blocks.append(Table("Scores of the model" + (" and its baselines" if record.baselines else ""), header, table_rows))
     if strong is not None and record.baselines:
@@ -40,7 +39,7 @@ def score_blocks(content: RunContent, evaluation: SavedEvaluation, *, strong: st
 
 
 def _score_row(name: str, record: EvaluationRecord, *, strong: bool) -> list[Cell]:
-    cells = [Cell(name), number_cell(score(record.scores[name]), strong=strong)]
+    cells = [Cell(name, note=scale_of(name)), number_cell(score(record.scores[name]), strong=strong)]
     if record.intervals:
         cells.append(number_cell(interval_text(record.intervals.get(name))))
     for baseline in record.baselines.values():
@@ -48,7 +47,7 @@ def _score_row(name: str, record: EvaluationRecord, *, strong: bool) -> list[Cel
         cells.append(
             number_cell("" if value is None else score(value), note=interval_text(baseline.intervals.get(name)))
         )
-    return [*cells, Cell(scale_of(name))]
+    return cells
 
 
 def scale_of(name: str) -> str:
