@@ -127,12 +127,17 @@ def browser(profile: Path) -> Iterator[Browser]:
     spare = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10) for descriptor in (theirs_in, theirs_out)]
     os.close(theirs_in)
     os.close(theirs_out)
+
+    def place_pipes() -> None:
+        os.dup2(spare[0], 3)
+        os.dup2(spare[1], 4)
+
     arguments = [find_chromium(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     arguments += ["--hide-scrollbars", "--no-first-run", f"--user-data-dir={profile}", "--remote-debugging-pipe"]
     process = subprocess.Popen(
         arguments,
         close_fds=False,
-        preexec_fn=lambda: (os.dup2(spare[0], 3), os.dup2(spare[1], 4)) and None,
+        preexec_fn=place_pipes,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -23,8 +23,8 @@ class Axis:
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self, *, most: int, from_top: bool = False, whole: bool = False) -> list[Tick]:
-        """Round numbers on the axis, `most` of them at most."""
-        step = _round_step((self.high - self.low) / max(1, most - 1), whole=whole)
+        """Round numbers on the axis, about `most` of them at most."""
+        step = _round_step((self.high - self.low) / most, whole=whole)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         ticks = []
         for number in range(first, last + 1):
@@ -110,7 +110,7 @@ def _tick_text(value: float, step: float) -> str:
     """The number with as many decimals as the step has."""
     if value == 0:
         return "0"
-    if abs(value) < 1e-3 or abs(value) >= 1e7:
+    if abs(value) < 1e-4 or abs(value) >= 1e7:
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))

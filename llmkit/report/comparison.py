@@ -129,7 +129,8 @@ def _data_warnings(runs: Runs, found: Sequence[SavedEvaluation | None]) -> Itera
         yield Paragraph("The runs were evaluated on different data. Their scores do not compare.", "warning")
     elif len(pairs) > 1:
         yield Paragraph(
-            "Whether a difference is more than chance is a question of the same rows, not of these intervals."
+            "Intervals that overlap do not mean that runs are equal: the runs predict the same rows. A test on pairs of "
+            "predictions says whether a difference is more than chance."
         )
 
 

@@ -37,14 +37,10 @@ class Line(NamedTuple):
     row: int | None
     """Number of the row in its file, from 1."""
     loss: float | None
-    """Nats, over all targets of the row."""
+    """Nats per target."""
     targets: int | None
     confidence: float | None
     """The probability of a predicted label."""
-
-    @property
-    def loss_per_target(self) -> float | None:
-        return None if self.loss is None else self.loss / max(1, self.targets or 1)
 
 
 @dataclass
@@ -101,8 +97,9 @@ class Digest:
 def value_kind(scores: Iterable[str]) -> str:
     """What is predicted, by the metrics that were measured: `label or labels`, `text` and so on; `any` if unknown."""
     names = set(scores)
-    kinds = [metric.values for metric in METRICS.values() if names.intersection(metric.scores)]
-    return next((kind for kind in kinds if kind != "any"), "any")
+    kinds = [str(metric.values) for metric in METRICS.values() if names.intersection(metric.scores)]
+    kind = next((kind for kind in kinds if kind != "any"), "any")
+    return "label or labels" if kind == "probabilities" else kind
 
 
 def digest_predictions(path: Path, *, kind: str, cut: Iterable[int] = ()) -> Digest:
@@ -167,7 +164,7 @@ class _Collected:
 
     def add(self, line: Line, *, right: bool | None, kind: str) -> None:
         _sample(self._samples, line, most=_ROWS_SHOWN)
-        self._losses.add(line.loss_per_target, line)
+        self._losses.add(line.loss, line)
         if right is False:
             _sample(self._mistakes, line, most=_ROWS_SHOWN)
             self._confident.add(line.confidence, line)

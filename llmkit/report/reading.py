@@ -51,6 +51,10 @@ class EvaluationRecord(_Read):
     bad_rows: dict[str, Any] | None = None
 
     @property
+    def has_intervals(self) -> bool:
+        return any(interval is not None for interval in self.intervals.values())
+
+    @property
     def value_kind(self) -> str:
         """What is predicted; see `predictions.value_kind`."""
         return value_kind(self.scores)

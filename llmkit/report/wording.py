@@ -80,6 +80,11 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]} […{len(text) - most:,} more characters]"
 
 
+def file_name(place: str) -> str:
+    """A source or a place in it without the folders above the file: `reviews.csv:7`."""
+    return place if place.startswith(("hub:", "builtin:")) else place.rpartition("/")[2]
+
+
 def interval_of(value: Any) -> tuple[float, float] | None:
     """The bounds of an interval in a JSON file."""
     bounds = [value.get("low"), value.get("high")] if isinstance(value, Mapping) else value

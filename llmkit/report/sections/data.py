@@ -7,7 +7,7 @@ from typing import Any
 
 from llmkit.report.blocks import Block, Cell, Heading, Listing, Paragraph, Section, Table, number_cell
 from llmkit.report.reading import RunContent
-from llmkit.report.wording import count, shortened, text_of
+from llmkit.report.wording import count, file_name, shortened, text_of
 
 _MOST_SOURCES, _MOST_MESSAGES, _MOST_LABELS, _MOST_REASONS = 40, 40, 60, 20
 
@@ -44,7 +44,7 @@ def _sources(data: Mapping[str, Any]) -> Iterator[Block]:
         for table in tables:
             columns = ", ".join(map(text_of, table.get("columns", ())))
             share = _share(split, shares.get(split) or {})
-            name = shortened(_base_name(text_of(table.get("name"))), 120)
+            name = shortened(file_name(text_of(table.get("name"))), 120)
             sha256 = text_of(table.get("sha256") or table.get("commit") or "")[:12]
             cells = [
                 Cell(split),
@@ -66,11 +66,6 @@ def _share(split: str, shares: Mapping[str, Any]) -> str:
         return "all rows"
     share = 1 - sum(taken.values()) if split == "train" else taken.get(split, 0.0)
     return f"{100 * share:.3g} % of the rows"
-
-
-def _base_name(name: str) -> str:
-    """A file's name without the folders above it."""
-    return name if name.startswith(("hub:", "builtin:")) else name.rpartition("/")[2]
 
 
 def _labels(content: RunContent) -> Iterator[Block]:

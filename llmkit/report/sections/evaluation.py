@@ -27,7 +27,7 @@ def digest_of(evaluation: SavedEvaluation) -> Digest | None:
 
 
 def _section(content: RunContent, evaluation: SavedEvaluation, *, whole: bool) -> Section:
-    blocks: list[Block] = score_blocks(content, evaluation, strong=main_score(content, evaluation))
+    blocks: list[Block] = score_blocks(evaluation, strong=main_score(content, evaluation))
     blocks += note_blocks(evaluation)
     blocks += class_blocks(evaluation)
     digest = digest_of(evaluation) if whole else None

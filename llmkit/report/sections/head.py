@@ -62,6 +62,8 @@ def _figures(content: RunContent) -> Iterator[Figure]:
         step = f"step {count(best['step'])}"
         total = manifest.get("total_steps")
         note = f"{step} of {count(total)}" if isinstance(total, int) else step
+        interval = interval_text((best.get("intervals") or {}).get(metric))
+        note = f"95 % interval {interval}, {note}" if interval else note
         yield Figure(score(best["validation"].get(metric)), f"{metric}, best in training", note)
     if "parameters" in manifest:
         trained = manifest.get("trained_parameters")

@@ -17,10 +17,10 @@ def reliability_blocks(digest: Digest) -> list[Block]:
     points = [(group.confidence / group.rows, group.correct / group.rows) for _, group in bins]
     confidence = sum(group.confidence for _, group in bins) / sum(group.rows for _, group in bins)
     accuracy = sum(group.correct for _, group in bins) / sum(group.rows for _, group in bins)
-    tendency = "more confident than right" if confidence > accuracy else "more often right than confident"
+    tendency = "overconfident" if confidence > accuracy else "underconfident"
     chart = Chart(
         title="Share of correct rows (vertical) over confidence (horizontal)",
-        summary=f"Mean confidence {percent(confidence)}, correct {percent(accuracy)}: {tendency}. Expected calibration "
+        summary=f"Mean confidence {percent(confidence)}, correct {percent(accuracy)}: {tendency} on average. Expected calibration "
         f"error {digest.calibration_error:.4f}, over {BINS} bins. Calibrated probabilities are on the dashed line.",
         series=[
             Series("bins of confidence", "blue", path_of(points, axis, axis, dots=False)),

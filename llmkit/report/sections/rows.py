@@ -8,7 +8,7 @@ from typing import Any
 from llmkit.report.blocks import Block, Paragraph, RowCard, RowCards, Text, Tone, Word
 from llmkit.report.predictions import Digest, Line, is_right, labels_of
 from llmkit.report.reading import SavedEvaluation
-from llmkit.report.wording import count, score, shortened, text_of
+from llmkit.report.wording import count, file_name, score, shortened, text_of
 
 _MOST_CHARACTERS = 700
 """Of each text."""
@@ -35,7 +35,7 @@ def mistake_blocks(evaluation: SavedEvaluation, digest: Digest) -> dict[str, lis
 def loss_blocks(evaluation: SavedEvaluation, digest: Digest) -> list[Block]:
     if not digest.highest_loss:
         return []
-    about = "The loss of a target, in nats: how surprised the model is by the reference. Wrong labels and damaged rows are often here."
+    about = "Loss in nats per target. Wrong references and damaged rows are often among these."
     return [Paragraph(about), *_cards(evaluation, digest.highest_loss)]
 
 
@@ -50,9 +50,14 @@ def sample_blocks(evaluation: SavedEvaluation, digest: Digest) -> list[Block]:
 
 def _cards(evaluation: SavedEvaluation, lines: Sequence[Line]) -> list[Block]:
     kind = evaluation.record.value_kind
-    if "label" in kind and not evaluation.shown_rows and not any(line.loss or line.confidence for line in lines):
+    if "label" in kind and not evaluation.shown_rows and all(_is_bare(line) for line in lines):
         return []  # labels without their rows say no more than their counts
     return [RowCards([_card(evaluation, line, kind=kind) for line in lines])] if lines else []
+
+
+def _is_bare(line: Line) -> bool:
+    """Whether a line has nothing but one label and its prediction."""
+    return isinstance(line.reference, str) and line.loss is None and line.confidence is None
 
 
 def _card(evaluation: SavedEvaluation, line: Line, *, kind: str) -> RowCard:
@@ -64,15 +69,15 @@ def _card(evaluation: SavedEvaluation, line: Line, *, kind: str) -> RowCard:
     if words:
         fields = {name: value for name, value in fields.items() if name != "words"}
     texts = [*_inputs(fields, line), *([] if words else _outcome(line, kind=kind))]
-    return RowCard(_file_name(title), list(_facts(line)), texts, words)
+    return RowCard(file_name(title), list(_facts(line)), texts, words)
 
 
 def _facts(line: Line) -> Iterator[str]:
     if line.confidence is not None:
         yield f"confidence {line.confidence:.3f}"
-    if line.loss_per_target is not None:
+    if line.loss is not None:
         targets = f" over {count(line.targets)} targets" if (line.targets or 1) > 1 else ""
-        yield f"loss {score(line.loss_per_target)}{targets}"
+        yield f"loss {score(line.loss)}{targets}"
 
 
 def inputs_of(evaluation: SavedEvaluation, line: Line) -> list[Text]:
@@ -133,8 +138,3 @@ def _words(words: Any, line: Line, *, kind: str) -> list[Word]:
 
 def _tag(tag: Any) -> str:
     return "" if tag == _OUTSIDE else shortened(str(tag), 40)
-
-
-def _file_name(place: str) -> str:
-    """A place without the folders of its file: `reviews.csv:7`."""
-    return place if place.startswith(("hub:", "builtin:")) else place.rpartition("/")[2]

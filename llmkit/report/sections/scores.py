@@ -8,14 +8,14 @@ from typing import Any
 from llmkit.evaluation.metrics import SCORES
 from llmkit.report.blocks import Block, Cell, Paragraph, Table, number_cell
 from llmkit.report.charts import score_ranges
-from llmkit.report.reading import EvaluationRecord, RunContent, SavedEvaluation
-from llmkit.report.wording import count, interval_of, interval_text, score, shortened, text_of
+from llmkit.report.reading import EvaluationRecord, SavedEvaluation
+from llmkit.report.wording import count, file_name, interval_of, interval_text, score, shortened, text_of
 
 _MOST_CLASSES = 40
 _RANGE_CHARACTERS = 40
 
 
-def score_blocks(content: RunContent, evaluation: SavedEvaluation, *, strong: str | None) -> list[Block]:
+def score_blocks(evaluation: SavedEvaluation, *, strong: str | None) -> list[Block]:
     """What was measured, all scores as a table, and the most important one on an axis.
 
     Args:
@@ -25,10 +25,9 @@ def score_blocks(content: RunContent, evaluation: SavedEvaluation, *, strong: st
     rows = f"{count(record.rows)} rows"
     if record.clusters is not None:
         rows += f" in {count(record.clusters)} clusters"
-    data = shortened(record.data.replace(str(content.run.folder), content.name), 300)
-    blocks: list[Block] = [Paragraph(f"{rows}: {data}")]
+    blocks: list[Block] = [Paragraph(f"{rows}: {_data_of(evaluation)}")]
     header = [Cell("score"), Cell("model", number=True)]
-    if record.intervals:
+    if record.has_intervals:
         header.append(Cell("95 % interval", number=True))
     header += [Cell(baseline.title, number=True) for baseline in record.baselines.values()]
     table_rows = [_score_row(name, record, strong=name == strong) for name in record.scores]
@@ -38,9 +37,17 @@ def score_blocks(content: RunContent, evaluation: SavedEvaluation, *, strong: st
     return blocks
 
 
+def _data_of(evaluation: SavedEvaluation) -> str:
+    """The rows without the folders that they were in."""
+    data = evaluation.record.data
+    if evaluation.name in ("test", "validation"):
+        return data.partition(" of ")[0] + " of the recipe"
+    return shortened(", ".join(map(file_name, data.split(", "))), 300)
+
+
 def _score_row(name: str, record: EvaluationRecord, *, strong: bool) -> list[Cell]:
     cells = [Cell(name, note=scale_of(name)), number_cell(score(record.scores[name]), strong=strong)]
-    if record.intervals:
+    if record.has_intervals:
         cells.append(number_cell(interval_text(record.intervals.get(name))))
     for baseline in record.baselines.values():
         value = baseline.scores.get(name)

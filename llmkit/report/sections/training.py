@@ -10,7 +10,7 @@ from llmkit.report.blocks import Block, Chart, Charts, Facts, Section
 from llmkit.report.charts import line_chart
 from llmkit.report.reading import RunContent
 from llmkit.report.sections.head import best_metric
-from llmkit.report.wording import count, score, text_of
+from llmkit.report.wording import count, interval_text, score, text_of
 from llmkit.runs.plot import Curve, downsampled, smoothed
 
 MOST_POINTS = 500
@@ -106,7 +106,8 @@ def _facts(content: RunContent) -> Iterator[tuple[str, str]]:
     if best:
         yield "best checkpoint", f"step {count(best['step'])}, by {best_metric(manifest)}"
         for name, value in best["validation"].items():
-            yield f"{name}, validation", score(value)
+            interval = interval_text((best.get("intervals") or {}).get(name))
+            yield f"{name}, validation", f"{score(value)} ({interval})" if interval else score(value)
     checks = manifest.get("checks")
     if isinstance(checks, Mapping):
         for name, result in checks.items():
