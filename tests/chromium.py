@@ -41,7 +41,7 @@ class Page:
 
     def value(self, script: str) -> Any:
         """The JSON value of an expression."""
-        result = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 

@@ -10,6 +10,7 @@ runs/NAME-001/
   model/           the finished model, a Hugging Face folder
   evaluation/      results of `llmkit evaluate`
   loss.png         a plot of the losses, made when the training ends
+  report.html      everything above on one page, written when the training ends and after each `llmkit evaluate`
   lock             locked while a process trains here
 """
 
