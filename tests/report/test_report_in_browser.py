@@ -6,7 +6,6 @@ Needs Debian's package: apt-get install chromium
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from chromium import Browser, browser
@@ -74,7 +73,9 @@ def test_no_request_leaves_the_page_and_nothing_goes_wrong(name: str, chromium: 
 
 def test_the_policy_of_the_page_refuses_scripts_and_requests(chromium: Browser, pages: dict[str, str]) -> None:
     page = chromium.open(pages["attacked"])
-    page.value("document.body.insertAdjacentHTML('beforeend', '<img src=http://127.0.0.1:9/x.png><p onclick=alert(1)>x')")
+    page.value(
+        "document.body.insertAdjacentHTML('beforeend', '<img src=http://127.0.0.1:9/x.png><p onclick=alert(1)>x')"
+    )
     page.value("document.querySelector('p[onclick]').click()")
     page.value("new Promise(resolve => setTimeout(resolve, 100))")
     problems = " ".join(str(problem) for problem in page.problems)
