@@ -53,7 +53,7 @@ def write_report(runs: str | Path | Sequence[str | Path], *, output: str | Path 
 def refresh_report(run: Run) -> None:
     """Write report.html after a training or an evaluation. A failure is only logged, since it can be written later."""
     try:
-        write_report(run.folder)
+        logger.info("report: %s", write_report(run.folder))
     except Exception as error:  # an error in the report must not fail the training
         logger.warning("report.html could not be written (%s). Try: llmkit report %s", error, run.folder)
 
