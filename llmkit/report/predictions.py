@@ -41,6 +41,7 @@ class Line(NamedTuple):
     targets: int | None
     confidence: float | None
     """The probability of a predicted label."""
+    cluster: str | None
 
 
 @dataclass
@@ -244,6 +245,7 @@ def _lines(path: Path, digest: Digest) -> Iterator[Line]:
                 loss=float(record["loss"]) if _is_number(record.get("loss")) else None,
                 targets=record["targets"] if isinstance(record.get("targets"), int) else None,
                 confidence=_confidence(record),
+                cluster=None if record.get("cluster") is None else str(record["cluster"]),
             )
 
 

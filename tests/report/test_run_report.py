@@ -125,11 +125,19 @@ def test_what_was_left_out_and_said_about_the_data_is_there(tmp_path: Path) -> N
 def test_mistakes_come_by_confidence_and_rows_by_loss(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     lines = label_lines(60, labels=("neg", "pos"))
-    lines[7] |= {"prediction": "neg", "reference": "pos", "probabilities": {"neg": 0.999, "pos": 0.001}, "loss": 77.5}
+    lines[7] |= {
+        "prediction": "neg",
+        "reference": "pos",
+        "probabilities": {"neg": 0.999, "pos": 0.001},
+        "loss": 77.5,
+        "cluster": "patient 3",
+    }
     write_evaluation(folder, lines, inputs=[{"text": f"text {number}."} for number in range(60)])
     text = parsed(folder).text
     mistakes = text[text.index("Most confident mistakes") :]
-    assert mistakes.startswith("Most confident mistakes rows.csv:9 confidence 0.999 loss 77.5000 text text 7.")
+    assert mistakes.startswith(
+        "Most confident mistakes rows.csv:9 cluster patient 3 confidence 0.999 loss 77.5000 text text 7."
+    )
     losses = text[text.index("Rows with the highest loss") :]
     assert losses.index("rows.csv:9") < losses.index("rows.csv", losses.index("rows.csv:9") + 1)
 

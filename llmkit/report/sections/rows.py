@@ -73,6 +73,8 @@ def _card(evaluation: SavedEvaluation, line: Line, *, kind: str) -> RowCard:
 
 
 def _facts(line: Line) -> Iterator[str]:
+    if line.cluster is not None:
+        yield f"cluster {shortened(file_name(line.cluster), 60)}"
     if line.confidence is not None:
         yield f"confidence {line.confidence:.3f}"
     if line.loss is not None:
