@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         pretrain,
         reproduce,
         score_files,
+        write_report,
     )
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "pretrain",
     "reproduce",
     "score_files",
+    "write_report",
 ]
 
 

@@ -22,6 +22,7 @@ from llmkit.api.options import generation_options, schema
 from llmkit.api.planning import plan
 from llmkit.api.plotting import Plotted, plot
 from llmkit.api.pretraining import pretrain
+from llmkit.api.reporting import write_report
 from llmkit.api.reproducing import Reproduction, reproduce
 from llmkit.api.resuming import EarlierResults
 from llmkit.api.scoring import score_files
@@ -99,9 +100,9 @@ __all__ = [
     "Plotted",
     "Prepared",
     "Refusal",
+    "Reproduction",
     "ResolvedValue",
     "RunPlan",
-    "Reproduction",
     "RunSummary",
     "Saved",
     "SavedVectors",
@@ -149,4 +150,5 @@ __all__ = [
     "stream_rows",
     "text_rows",
     "word_or_text_rows",
+    "write_report",
 ]

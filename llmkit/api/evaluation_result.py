@@ -121,7 +121,7 @@ def save_evaluation(
     folder.mkdir(exist_ok=True)
     lines = list(_lines(evaluation.predictions, references, facts))
     left_out = None if bad_rows is None else b"".join(bad_rows)
-    for kind in ("json", "predictions.jsonl", "losses.jsonl", "bad_rows.jsonl"):
+    for kind in ("json", "predictions.jsonl", "losses.jsonl", "bad_rows.jsonl", "shown_rows.jsonl"):
         (folder / f"{name}.{kind}").unlink(missing_ok=True)
     if lines:
         kind = "predictions" if evaluation.predictions else "losses"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llmkit.api.evaluation_result import Evaluation, row_facts, save_evaluation
 from llmkit.api.evaluation_rows import check_fields, evaluation_rows
 from llmkit.api.neighbours import evaluate_embeddings
+from llmkit.api.reporting import finish_evaluation
 from llmkit.data.bad_rows import json_lines, reason_counts
 from llmkit.data.given import given_names
 from llmkit.errors import UsageError
@@ -150,6 +151,7 @@ def _evaluate(model: str | None, request: _Request) -> Evaluation:
         left_out = None if bad_rows is None else json_lines(rows.source.bad_rows())
         facts = row_facts(examples, losses)
         save_evaluation(run, evaluation, name=file_name, references=examples.references, facts=facts, bad_rows=left_out)
+        finish_evaluation(run, rows, name=file_name, recipe=recipe)
     return evaluation
 
 

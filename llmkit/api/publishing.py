@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from llmkit.api.plotting import draw_finished
+from llmkit.api.reporting import refresh_report
 from llmkit.api.run_records import logged_intervals, now
 from llmkit.errors import RunError
 from llmkit.models.export import model_files
@@ -38,6 +39,7 @@ def publish(run: Run, store: CheckpointStore, prepared: Prepared) -> None:
     best = {"metric": prepared.best, "step": best_step, "validation": scores, "intervals": logged_intervals(line)}
     run.update(status="finished", finished=now(), best=best)
     draw_finished(run)
+    refresh_report(run)
 
 
 def _best_checkpoint(store: CheckpointStore, step: int) -> Checkpoint:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from llmkit.atomic import replace_file
+from llmkit.data.examples import Examples
 from llmkit.evaluation.uncertainty.bootstrap import Clusters
 from llmkit.evaluation.uncertainty.score_intervals import score_intervals
 from llmkit.recipe.loading import dump_recipe
@@ -19,11 +20,20 @@ from llmkit.training.progress import Evaluated, Event, MicroBatchesReduced, Save
 _INTERVAL_KEYS = ("evaluation_low", "evaluation_high")
 
 
-def describe_training(run: Run, prepared: Prepared, *, bad_rows: bytes | None) -> None:
+def describe_training(
+    run: Run,
+    prepared: Prepared,
+    *,
+    bad_rows: bytes | None,
+    origins: Mapping[str, str],
+    messages: Sequence[Mapping[str, str]],
+) -> None:
     """Record what the training depends on, before its first step.
 
     Args:
         bad_rows: the rows that are left out, for bad_rows.jsonl.
+        origins: key of the recipe that was written -> `file:line:column` or `--set`.
+        messages: what was logged about the data and the model, each with its level.
     """
     accelerator = prepared.accelerator
     machine = training_environment(accelerator, prepared.precision)
@@ -53,7 +63,18 @@ def describe_training(run: Run, prepared: Prepared, *, bad_rows: bytes | None) -
         world_size=accelerator.num_processes,
         micro_batch_tokens=prepared.micro_batch_tokens,
         resumed_from=prepared.checkpoint.step if prepared.checkpoint else None,
+        rows={"train": _counts(prepared.train), "validation": _counts(prepared.validation)},
+        recipe_origins=dict(origins),
+        messages=list(messages),
     )
+
+
+def _counts(examples: Examples) -> dict[str, int]:
+    """Rows, examples, and percentiles of the tokens of an example."""
+    import numpy as np
+
+    median, high, longest = np.percentile(examples.lengths, [50, 95, 100]).astype(int).tolist()
+    return {"rows": examples.rows, "examples": len(examples), "median": median, "high": high, "longest": longest}
 
 
 def _replanned(run: Run, prepared: Prepared) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from llmkit.api.log_messages import collected_messages
 from llmkit.api.run_records import describe_training
 from llmkit.atomic import sweep
 from llmkit.data.given import given_names
@@ -17,6 +18,7 @@ from llmkit.errors import ModelError, RunError, UsageError
 from llmkit.evaluation.uncertainty.bootstrap import Interval
 from llmkit.models.integrity import check_saved_files, check_saved_weights
 from llmkit.recipe.loading import load_recipe
+from llmkit.recipe.nodes import RIVALS
 from llmkit.runs.creation import new_run, refuse_used
 from llmkit.runs.folder import Run, open_run
 from llmkit.runs.lock import locked
@@ -103,8 +105,9 @@ def finetune(
         refuse_used(run)  # now, not after minutes of preparation
     check_metrics(start.recipe)
     check_trackers(start.recipe)
-    splits = open_splits(start.recipe, run=resumed)
-    labels = check_rows(start.recipe, splits)
+    with collected_messages() as messages:
+        splits = open_splits(start.recipe, run=resumed)
+        labels = check_rows(start.recipe, splits)
     from llmkit.api.run_training import is_first_process, train, train_into  # torch, after errors in rows
     from llmkit.training.saving import check_room
 
@@ -113,14 +116,21 @@ def finetune(
         if resumed is not None and first:
             locks.enter_context(locked(resumed.folder))
             sweep(resumed.checkpoints)
-        prepared = start.prepare(splits, labels=labels, restart=restart)
+        with collected_messages() as more:
+            prepared = start.prepare(splits, labels=labels, restart=restart)
         if not first:
             train(prepared, None, None)
             return None
         if prepared.steps_left:
             check_room(Path(run or "runs") if resumed is None else resumed.folder, prepared.task.loaded)
         bad_rows = bad_rows_file(splits) if start.recipe.data.skip_bad_rows else None
-        describe = partial(describe_training, prepared=prepared, bad_rows=bad_rows)
+        describe = partial(
+            describe_training,
+            prepared=prepared,
+            bad_rows=bad_rows,
+            origins=start.origins,
+            messages=[*messages, *more],
+        )
         if resumed is None:
             folder = locks.enter_context(new_run(run, recipe_name=Path(str(recipe)).stem, describe=describe))
         else:
@@ -158,6 +168,8 @@ class _Start:
     recipe: TaskRecipe
     trained_recipe: TaskRecipe
     """The recipe of the run so far; for a new run, `recipe`."""
+    origins: Mapping[str, str]
+    """Dotted key that was written -> `file:line:column` or `--set`."""
     resumed: Run | None
     finished: bool = False
     """Whether the resumed run is finished and gets no more steps."""
@@ -194,15 +206,22 @@ def _start(recipe: str | Path | None, *, overrides: Sequence[str], resume: str |
     if resume is None:
         if recipe is None:
             raise UsageError("give a recipe, or --resume RUN.")
-        new = load_recipe(recipe, kinds=RECIPES, overrides=overrides).recipe
-        return _Start(new, new, None)
+        written = load_recipe(recipe, kinds=RECIPES, overrides=overrides)
+        return _Start(written.recipe, written.recipe, written.origins, None)
     folder = open_run(resume)
     trained = load_recipe(folder.recipe, kinds=RECIPES).recipe
-    new = load_recipe(recipe or folder.recipe, kinds=RECIPES, overrides=overrides).recipe
+    written = load_recipe(recipe or folder.recipe, kinds=RECIPES, overrides=overrides)
+    new = written.recipe
     check_manifest(folder, trained)
     check_recipe(trained, new, run=folder)
     finished = folder.manifest()["status"] == "finished" and not is_replanned(trained, new)
-    return _Start(new, trained, folder, finished)
+    origins = written.origins
+    if recipe is None:  # the complete recipe of the run has every key; those that a user wrote are known from before
+        changed = {key: place for key, place in origins.items() if place == "--set"}
+        replaced = {f"train.{rival}" for key in changed for rival in RIVALS.get(key, ())}
+        before = folder.manifest().get("recipe_origins") or {}
+        origins = {key: place for key, place in before.items() if key not in replaced} | changed
+    return _Start(new, trained, origins, folder, finished)
 
 
 def _has_damaged_model(run: Run) -> bool:

@@ -12,8 +12,10 @@ from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.engine import Engine
 
 logger = logging.getLogger("llmkit")
-Counts = tuple[int, int, int]
-"""Number of generated texts, of those stopped by the limit, and the limit in tokens."""
+Counts = tuple[int, int, int, tuple[int, ...]]
+"""Number of generated texts, of those stopped by the limit, the limit in tokens, and which texts were stopped, from 0."""
+_MOST_NAMED = 100
+"""Texts that are named."""
 
 
 class LengthCounter:
@@ -21,7 +23,7 @@ class LengthCounter:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.counts: Counts = (0, 0, 0)
+        self.counts: Counts = (0, 0, 0, ())
 
     def class_logits(self, sequences: Sequence[Sequence[int]], *, pairs: bool = False) -> np.ndarray:
         return self._engine.class_logits(sequences, pairs=pairs)
@@ -32,11 +34,13 @@ class LengthCounter:
     def generate(self, sequences: Sequence[Sequence[int]], options: GenerationBlock) -> list[list[list[int]]]:
         results = self._engine.generate(sequences, options)
         limit = options.max_new_tokens or 0
-        generated, stopped, _ = self.counts
+        generated, stopped, _, named = self.counts
         for sequence, lists in zip(sequences, results, strict=True):
+            cut = [options.reaches_limit(len(ids), prompt_tokens=len(sequence)) for ids in lists]
+            named = (*named, *(generated + number for number, is_cut in enumerate(cut) if is_cut))[:_MOST_NAMED]
             generated += len(lists)
-            stopped += sum(options.reaches_limit(len(ids), prompt_tokens=len(sequence)) for ids in lists)
-        self.counts = (generated, stopped, limit)
+            stopped += sum(cut)
+        self.counts = (generated, stopped, limit, named)
         return results
 
 
@@ -52,4 +56,8 @@ def length_limit_details(all_counts: Sequence[Counts]) -> dict[str, Any]:
         f"{generated:,}",
         f"{limit:,}",
     )
-    return {"written": {"texts": generated, "reached_limit": stopped, "max_new_tokens": limit}}
+    # Text i of all was text i // processes of process i mod processes.
+    processes = len(all_counts)
+    cut = sorted(rank + number * processes for rank, counts in enumerate(all_counts) for number in counts[3])
+    written = {"texts": generated, "reached_limit": stopped, "max_new_tokens": limit, "cut_texts": cut[:_MOST_NAMED]}
+    return {"written": written}

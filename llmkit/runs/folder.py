@@ -11,6 +11,7 @@ runs/NAME-001/
   evaluation/      results of `llmkit evaluate`
   tracking/        files of live tracking, see llmkit/training/tracking.py
   loss.png         a plot of the losses, made when the training ends
+  report.html      everything above on one page, written when the training ends and after each `llmkit evaluate`
   lock             locked while a process trains here
 """
 

@@ -180,7 +180,7 @@ def test_texts_that_were_stopped_by_the_limit_are_counted() -> None:
     examples = task.encode(targets_of(5, 5, 5, 5))
     answers = iter([[4, 5], [4, 5, 6], [4, 5, 6, 7], []])
     scores, *_ = measure(task, examples, engine=Writer(lambda ids: next(answers)), accelerator=Accelerator(cpu=True))
-    assert scores.details["written"] == {"texts": 4, "reached_limit": 2, "max_new_tokens": 3}
+    assert scores.details["written"] == {"texts": 4, "reached_limit": 2, "max_new_tokens": 3, "cut_texts": [1, 2]}
     assert {"loss", "bleu", "chrf", "ter"} <= set(scores.values)
 
 
