@@ -47,8 +47,9 @@ class ClusterShares:
 def splits_of_clusters(sizes: Mapping[str, int], *, validation: float, test: float) -> dict[str, Split]:
     """The split of each cluster: a pure function of the clusters and their numbers of rows.
 
-    Clusters are taken in the order of the SHA-256 of their names, first for the test split, and each only if it brings
-    the number of rows nearer to the share. A split gets at least one cluster.
+    Clusters are taken in the order of the SHA-256 of their names, first for the test split, and each only if the share has
+    room for it; at last the smallest of the others, if it brings the number of rows nearer to the share. A split gets at
+    least one cluster.
 
     Args:
         sizes: cluster -> its number of rows.
@@ -78,10 +79,13 @@ def splits_of_clusters(sizes: Mapping[str, int], *, validation: float, test: flo
 
 def _nearest(clusters: Sequence[str], sizes: Mapping[str, int], *, rows: float, most: int) -> list[str]:
     """Clusters, in order, whose number of rows is near `rows`; at least one, and at most `most`."""
-    chosen: list[str] = []
+    chosen: dict[str, None] = {}
     missing = rows
     for cluster in clusters:
-        if len(chosen) < most and sizes[cluster] < 2 * missing:  # nearer with it than without it
-            chosen.append(cluster)
+        if len(chosen) < most and sizes[cluster] <= missing:
+            chosen[cluster] = None
             missing -= sizes[cluster]
-    return chosen or [min(clusters, key=lambda cluster: sizes[cluster])]
+    smallest = min((cluster for cluster in clusters if cluster not in chosen), key=lambda cluster: sizes[cluster])
+    if not chosen or (len(chosen) < most and sizes[smallest] < 2 * missing):  # nearer with it than without it
+        chosen[smallest] = None
+    return list(chosen)

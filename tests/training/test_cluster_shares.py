@@ -115,7 +115,7 @@ def test_the_rows_of_a_split_are_as_near_to_the_share_as_whole_clusters_allow() 
         splits = splits_of_clusters(sizes, validation=share, test=share)
         for name in ("validation", "test"):
             rows = sum(sizes[cluster] for cluster, split in splits.items() if split == name)
-            assert abs(rows - 100 * share) <= 1
+            assert abs(rows - 100 * share) < 1.5
     assert list(splits_of_clusters({"a": 99, "b": 2, "c": 60}, validation=0.001, test=0).values()) == [
         "train", "validation", "train",
     ]  # fmt: skip
