@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llmkit.atomic import replace_file
-from llmkit.evaluation.uncertainty.bootstrap import LEVEL, RESAMPLES, SEED, Interval
+from llmkit.evaluation.uncertainty.interval import LEVEL, RESAMPLES, SEED, Interval
 from llmkit.runs.folder import Run, finite, write_json
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from llmkit.data.bad_rows import json_lines, reason_counts
 from llmkit.data.given import given_names
 from llmkit.errors import UsageError
 from llmkit.evaluation.metrics import METRICS, RougeTokenizer, score_names_of
-from llmkit.evaluation.uncertainty.bootstrap import count_clusters
 from llmkit.evaluation.uncertainty.score_intervals import score_intervals
 from llmkit.models.families import LABELLED_HEADS
 from llmkit.recipe.blocks import Quoting
@@ -104,6 +103,7 @@ class _Request:
 
 def _evaluate(model: str | None, request: _Request) -> Evaluation:
     from llmkit.api.evaluated_model import encode_rows, measure_examples, open_model
+    from llmkit.evaluation.uncertainty.bootstrap import count_clusters
 
     data, columns, rouge_tokenizer = request.data, request.columns, request.rouge_tokenizer
     run, recipe, loaded = open_model(model, data=data)

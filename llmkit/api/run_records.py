@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.atomic import replace_file
 from llmkit.data.examples import Examples
-from llmkit.evaluation.uncertainty.bootstrap import Clusters
 from llmkit.evaluation.uncertainty.score_intervals import score_intervals
 from llmkit.recipe.loading import dump_recipe
 from llmkit.runs.environment import git_commit
@@ -16,6 +15,9 @@ from llmkit.runs.folder import Run, write_json
 from llmkit.training.environment import training_environment
 from llmkit.training.prepared import Prepared
 from llmkit.training.progress import Evaluated, Event, MicroBatchesReduced, Saved, StepResult
+
+if TYPE_CHECKING:
+    from llmkit.evaluation.uncertainty.bootstrap import Clusters
 
 _INTERVAL_KEYS = ("evaluation_low", "evaluation_high")
 

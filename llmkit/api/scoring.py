@@ -15,7 +15,6 @@ from llmkit.errors import DataError, UsageError, nearest
 from llmkit.evaluation.label_names import LABEL_KINDS, check_labels_match, rename_labels, warn_of_alike
 from llmkit.evaluation.metrics import RougeTokenizer, check_rows, merge_scores, score_names_of, score_texts, values_of
 from llmkit.evaluation.multi_hot import with_names
-from llmkit.evaluation.uncertainty.bootstrap import count_clusters
 from llmkit.evaluation.uncertainty.score_intervals import score_intervals
 from llmkit.evaluation.values import LABEL_SET_KINDS, Value, values_for
 from llmkit.recipe.blocks import Quoting
@@ -78,6 +77,8 @@ def score_files(
     scores = merge_scores(
         score_texts([name], *compared[name], rouge_tokenizer=rouge_tokenizer, language=language) for name in metrics
     )
+    from llmkit.evaluation.uncertainty.bootstrap import count_clusters
+
     clusters = _clusters(cluster, prediction_file, reference_files, columns)
     return Evaluation(
         None,

@@ -15,7 +15,7 @@ from llmkit.api.run_records import describe_training
 from llmkit.atomic import sweep
 from llmkit.data.given import given_names
 from llmkit.errors import ModelError, RunError, UsageError
-from llmkit.evaluation.uncertainty.bootstrap import Interval
+from llmkit.evaluation.uncertainty.interval import Interval
 from llmkit.models.integrity import check_saved_files, check_saved_weights
 from llmkit.recipe.loading import load_recipe
 from llmkit.recipe.nodes import RIVALS

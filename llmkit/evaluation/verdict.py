@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from llmkit.evaluation.metrics import SCORES, is_better
-from llmkit.evaluation.uncertainty.bootstrap import Interval
+from llmkit.evaluation.uncertainty.interval import Interval
 from llmkit.tasks.base import RowStatistics
 
 

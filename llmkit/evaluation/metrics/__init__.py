@@ -26,9 +26,8 @@ from llmkit.evaluation.metrics.rouge import RougeTokenizer, rouge
 from llmkit.evaluation.metrics.score_table import SCORES, ScoreInfo
 from llmkit.evaluation.metrics.tagging import entities, tag_accuracy
 from llmkit.evaluation.metrics.translation import bleu, chrf, chrf_plus_plus, exact_text, ter
-from llmkit.evaluation.uncertainty.statistics import RowStatistics, merged
 from llmkit.evaluation.values import ValueKind
-from llmkit.tasks.base import Scores
+from llmkit.tasks.base import RowStatistics, Scores
 
 __all__ = [
     "METRICS",
@@ -185,6 +184,8 @@ def row_statistics(
 
 def merge_scores(all_scores: Iterable[Scores]) -> Scores:
     """Merge the scores, details and statistics of several metrics on the same rows."""
+    from llmkit.evaluation.uncertainty.statistics import merged
+
     values: dict[str, float] = {}
     details: dict[str, Any] = {}
     statistics: list[RowStatistics] = []

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from llmkit.evaluation.uncertainty.statistics import of_means
 from llmkit.tasks.base import Scores
 
 ASCII_SHARE_FOR_ENGLISH = 0.99
@@ -37,6 +36,8 @@ def squad(predictions: Sequence[str], references: Sequence[Reference]) -> Scores
         Details `squad`: `has_answer` and `no_answer`, each with its rows and, where there are any, their means;
         `articles`, whether English ones were removed.
     """
+    from llmkit.evaluation.uncertainty.statistics import of_means
+
     all_answers = [_answers(reference) for reference in references]
     english = _is_english(all_answers)
     row_scores = [_score(text, answers, english) for text, answers in zip(predictions, all_answers, strict=True)]

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.data.labels import in_order
 from llmkit.errors import DataError
-from llmkit.evaluation.metrics import label_counts, multilabel
-from llmkit.evaluation.metrics.label_counts import Ratio
+from llmkit.evaluation.metrics import multilabel
 from llmkit.evaluation.metrics.undefined import undefined
 from llmkit.tasks.base import Scores
+
+if TYPE_CHECKING:
+    from llmkit.evaluation.metrics.label_counts import Ratio
 
 _MOST_LABELS = 2000
 """Of a table with a row and a column for each label."""
@@ -27,12 +29,14 @@ def accuracy(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
 
     If rows have many labels, all of them must be correct, and the baseline is the most frequent set of labels.
     """
+    from llmkit.evaluation.metrics.label_counts import accuracy_statistics
+
     if multilabel.are_label_lists(references):
         predictions, references = multilabel.as_texts(predictions), multilabel.as_texts(references)
     correct = [prediction == reference for prediction, reference in zip(predictions, references, strict=True)]
     most_frequent_rows = max(Counter(references).values())
     scores = {"accuracy": sum(correct) / len(references), "majority_share": most_frequent_rows / len(references)}
-    return Scores(scores, statistics=label_counts.accuracy_statistics(correct, references))
+    return Scores(scores, statistics=accuracy_statistics(correct, references))
 
 
 def precision(predictions: Sequence[str], references: Sequence[str]) -> Scores:
@@ -54,13 +58,15 @@ def mcc(predictions: Sequence[str], references: Sequence[str]) -> Scores:
     """`mcc`, Matthews' correlation for any number of labels (Gorodkin 2004); 0 where either side has one label only."""
     from sklearn.metrics import matthews_corrcoef
 
+    from llmkit.evaluation.metrics.label_counts import mcc_statistics
+
     labels = _labels(predictions, references)
     if len(set(predictions)) == 1 or len(set(references)) == 1:
         side = "predictions" if len(set(predictions)) == 1 else "references"
         return undefined("mcc", f"all {side} are {(predictions if side == 'predictions' else references)[0]!r}")
     _refuse_many("mcc", labels)
     value = float(matthews_corrcoef(_indices(references, labels), _indices(predictions, labels)))
-    return Scores({"mcc": value}, statistics=label_counts.mcc_statistics(predictions, references))
+    return Scores({"mcc": value}, statistics=mcc_statistics(predictions, references))
 
 
 def _refuse_many(metric: str, labels: Sequence[str]) -> None:
@@ -120,6 +126,8 @@ def per_class_details(predictions: Sequence[str], references: Sequence[str]) -> 
 
 
 def _ratio_scores(ratio: Ratio, predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
+    from llmkit.evaluation.metrics.label_counts import ratio_statistics
+
     if multilabel.are_label_lists(references):
         return multilabel.ratio_scores(ratio, predictions, references)
     details = per_class_details(predictions, references)
@@ -128,7 +136,7 @@ def _ratio_scores(ratio: Ratio, predictions: Sequence[Any], references: Sequence
     # are all the accuracy.
     micro = accuracy(predictions, references).values["accuracy"]
     macro = sum(entry[ratio] for entry in classes) / len(classes)
-    statistics = label_counts.ratio_statistics(ratio, predictions, references)
+    statistics = ratio_statistics(ratio, predictions, references)
     return Scores({f"{ratio}_micro": micro, f"{ratio}_macro": macro}, details, statistics)
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import ArrayLike
+from llmkit.tasks.base import RowStatistics
 
-from llmkit.evaluation.uncertainty.statistics import FloatArray, RowStatistics, of_sums, ratio
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from llmkit.evaluation.uncertainty.statistics import FloatArray
 
 LARGEST_EXPONENT = math.log(sys.float_info.max)
 
@@ -70,6 +73,10 @@ def loss_statistics(
         targets: (N,) their number; 0 for a row that has none.
         utf8_bytes: (N,) the length in UTF-8 of their text; None without `bits_per_byte`.
     """
+    import numpy as np
+
+    from llmkit.evaluation.uncertainty.statistics import of_sums, ratio
+
     columns = [nats, targets, np.zeros_like(targets) if utf8_bytes is None else utf8_bytes]
     table = np.stack([np.asarray(column, dtype=np.float64) for column in columns], axis=1)  # (N, 3)
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.data.labels import in_order
 from llmkit.errors import DataError
-from llmkit.evaluation.metrics.label_counts import Ratio, average_precision_statistics, set_ratio_statistics
 from llmkit.evaluation.metrics.undefined import undefined
 from llmkit.tasks.base import Scores
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from llmkit.evaluation.metrics.label_counts import Ratio
 
 
 def are_label_lists(references: Sequence[Any]) -> bool:
@@ -36,6 +37,8 @@ def as_texts(rows: Sequence[Any]) -> list[str]:
 def ratio_scores(ratio: Ratio, predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
     """`{ratio}_micro` over all rows and labels, `{ratio}_macro` as the mean over labels; details `per_class`."""
     from sklearn.metrics import precision_recall_fscore_support
+
+    from llmkit.evaluation.metrics.label_counts import set_ratio_statistics
 
     predicted_sets, reference_sets = _sets(predictions), _sets(references)
     labels = in_order(set().union(*predicted_sets, *reference_sets))
@@ -62,6 +65,8 @@ def mean_average_precision(predictions: Sequence[Any], references: Sequence[Any]
         Details `average_precision` by label, and `labels_without_rows`, which are not averaged.
     """
     from sklearn.metrics import average_precision_score
+
+    from llmkit.evaluation.metrics.label_counts import average_precision_statistics
 
     if not isinstance(predictions[0], Mapping):
         raise DataError("map: needs a probability for each label, which these predictions do not have.")

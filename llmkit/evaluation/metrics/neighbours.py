@@ -11,7 +11,6 @@ from math import comb
 from typing import TYPE_CHECKING
 
 from llmkit.errors import DataError
-from llmkit.evaluation.uncertainty.statistics import of_means
 from llmkit.tasks.base import Scores
 from llmkit.tasks.similarity import Similarity, similarities, unit_vectors
 
@@ -38,6 +37,8 @@ def neighbour_recall(vectors: np.ndarray, labels: Sequence[str], *, similarity: 
         DataError: fewer than two rows.
     """
     import numpy as np
+
+    from llmkit.evaluation.uncertainty.statistics import of_means
 
     if len(labels) < 2:
         raise DataError(f"neighbours need at least two labelled rows, found {len(labels)}.")

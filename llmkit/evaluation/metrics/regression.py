@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from llmkit.errors import DataError
-from llmkit.evaluation.metrics.correlations import pearson_statistics, spearman_statistics
 from llmkit.evaluation.metrics.undefined import undefined
-from llmkit.evaluation.uncertainty.statistics import of_means
 from llmkit.tasks.base import Scores
 
 
 def mse(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
     """The mean of the squared differences."""
+    from llmkit.evaluation.uncertainty.statistics import of_means
+
     pairs = zip(_numbers(predictions, "prediction"), _numbers(references, "reference"), strict=True)
     squares = [(prediction - reference) * (prediction - reference) for prediction, reference in pairs]
     return Scores({"mse": sum(squares) / len(squares)}, statistics=of_means({"mse": squares}))
@@ -33,6 +33,8 @@ def spearman(predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
 def _correlation(name: Literal["pearson", "spearman"], predictions: Sequence[Any], references: Sequence[Any]) -> Scores:
     import numpy as np
     from scipy.stats import rankdata
+
+    from llmkit.evaluation.metrics.correlations import pearson_statistics, spearman_statistics
 
     sides = [_numbers(predictions, "prediction"), _numbers(references, "reference")]
     for side, side_name in zip(sides, ("predictions", "references"), strict=True):

@@ -18,16 +18,16 @@ from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from importlib.metadata import version
 from string import ascii_letters
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
 from typing_extensions import assert_never  # in typing from Python 3.11
 
 from llmkit.errors import DataError
 from llmkit.evaluation.metrics.references import References, all_texts, by_row
-from llmkit.evaluation.metrics.rouge_rows import FloatArray, IntArray, f_measures
-from llmkit.evaluation.uncertainty.statistics import of_means
 from llmkit.tasks.base import Scores
+
+if TYPE_CHECKING:
+    from llmkit.evaluation.metrics.rouge_rows import FloatArray, IntArray
 
 logger = logging.getLogger("llmkit")
 
@@ -60,6 +60,8 @@ def rouge(predictions: Sequence[str], references: References, *, tokenizer: Roug
         Scores rouge1, rouge2, rougeL, rougeLsum; details `rouge`: tokenizer, why, stemmer, rouge_score (its
         version), references_without_tokens, references_without_bigrams (rows whose score can only be 0.0).
     """
+    from llmkit.evaluation.uncertainty.statistics import of_means
+
     chosen, why = _choose_tokenizer(tokenizer, all_texts(references))
     rows, token_counts = rouge_rows(predictions, references, tokenizer=chosen)
     # fsum is exact before its one rounding, so that the order of the rows does not matter.
@@ -75,6 +77,8 @@ def rouge_rows(
     Raises:
         DataError: a row without a reference.
     """
+    import numpy as np
+
     texts = by_row(references)
     if [] in texts:
         raise DataError(f"row {texts.index([]) + 1:,}: no reference; rouge needs one in every row.")
@@ -91,6 +95,10 @@ def _rows_of_chunk(
     pairs: Sequence[tuple[str, Sequence[str]]], lines_of: Callable[[str], list[list[int]]]
 ) -> tuple[dict[str, FloatArray], IntArray]:
     """As `rouge_rows`. Each reference is compared, and the best F-measure of a row counts."""
+    import numpy as np
+
+    from llmkit.evaluation.metrics.rouge_rows import f_measures
+
     targets = [[lines_of(text) for text in texts] for _, texts in pairs]
     predictions = [lines_of(prediction) for prediction, _ in pairs]
     counts = [len(row) for row in targets]
@@ -104,7 +112,7 @@ def _rows_of_chunk(
 
 
 def _details(chosen: ChosenTokenizer, why: str, token_counts: IntArray) -> dict[str, Any]:
-    without_tokens = int(np.sum(token_counts == 0))
+    without_tokens = int((token_counts == 0).sum())
     if without_tokens:
         logger.warning(
             "rouge: %d of %d references have no token for the tokenizer %s and score 0.0.",
@@ -118,7 +126,7 @@ def _details(chosen: ChosenTokenizer, why: str, token_counts: IntArray) -> dict[
         "stemmer": chosen == "rouge-score",
         "rouge_score": version("rouge_score"),
         "references_without_tokens": without_tokens,
-        "references_without_bigrams": int(np.sum(token_counts < 2)),
+        "references_without_bigrams": int((token_counts < 2).sum()),
     }
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 from llmkit.data.labels import in_order
 from llmkit.errors import DataError, UsageError
-from llmkit.evaluation.metrics.tag_counts import entity_statistics, tag_statistics
 from llmkit.evaluation.metrics.tag_notations import Tagged, entities_in_bio, tags_alike
 from llmkit.tasks.base import Scores
 from llmkit.tasks.token_classification.notations import OUTSIDE
@@ -32,6 +31,8 @@ def entities(predictions: Tagged, references: Tagged) -> Scores:
     """
     from seqeval.metrics.v1 import precision_recall_fscore_support
     from seqeval.scheme import IOB2
+
+    from llmkit.evaluation.metrics.tag_counts import entity_statistics
 
     _check(predictions, references)
     predicted, expected = entities_in_bio(predictions, references)
@@ -72,6 +73,8 @@ def tag_accuracy(predictions: Tagged, references: Tagged) -> Scores:
     Raises:
         DataError: a row with more or fewer predicted tags than words, or no words at all.
     """
+    from llmkit.evaluation.metrics.tag_counts import tag_statistics
+
     _check(predictions, references)
     alike = tags_alike(predictions, references)
     tags = list(chain.from_iterable(alike))

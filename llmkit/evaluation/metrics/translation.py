@@ -13,14 +13,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llmkit.evaluation.metrics.references import References, all_texts, by_number, by_row
-from llmkit.evaluation.metrics.translation_sums import bleu_of_sums, chrf_of_sums, ter_of_sums
-from llmkit.evaluation.uncertainty.statistics import FloatArray, RowStatistics, of_means, of_sums
-from llmkit.tasks.base import Scores
+from llmkit.tasks.base import RowStatistics, Scores
+
+if TYPE_CHECKING:
+    from llmkit.evaluation.uncertainty.statistics import FloatArray
 
 logger = logging.getLogger("llmkit")
 _UNSPACED = {"th": "Thai", "lo": "Lao", "km": "Khmer", "my": "Burmese", "bo": "Tibetan", "dz": "Dzongkha"}
@@ -56,6 +55,8 @@ def bleu(predictions: Sequence[str], references: References, *, language: str | 
     """
     from sacrebleu.metrics.bleu import BLEU
 
+    from llmkit.evaluation.metrics.translation_sums import bleu_of_sums
+
     words = words_of(all_texts(references), language=language)
     # force: no warning about texts that look tokenized; a model wrote them.
     metric = BLEU(tokenize=words.tokenizer, force=True)
@@ -82,6 +83,8 @@ def chrf_plus_plus(predictions: Sequence[str], references: References) -> Scores
 def _chrf(name: str, predictions: Sequence[str], references: References, *, words: int) -> Scores:
     from sacrebleu.metrics.chrf import CHRF
 
+    from llmkit.evaluation.metrics.translation_sums import chrf_of_sums
+
     metric = CHRF(word_order=words)
     score, statistics = _corpus_score(name, metric, list(predictions), by_number(references), chrf_of_sums)
     return Scores({name: score.score}, {name: {"signature": metric.get_signature().format()}}, statistics)
@@ -95,6 +98,8 @@ def ter(predictions: Sequence[str], references: References, *, language: str | N
     """
     from sacrebleu.metrics.ter import TER
     from sacrebleu.tokenizers.tokenizer_char import TokenizerChar
+
+    from llmkit.evaluation.metrics.translation_sums import ter_of_sums
 
     words = words_of(all_texts(references), language=language)
     asian = words.tokenizer in ("zh", "ja-mecab")
@@ -121,6 +126,10 @@ def _corpus_score(
 
     sacrebleu's own bootstrap (`significance.py`) calls the same two functions of a metric.
     """
+    import numpy as np
+
+    from llmkit.evaluation.uncertainty.statistics import of_sums
+
     metric._check_corpus_score_args(predictions, streams)
     rows = metric._extract_corpus_statistics(predictions, streams)
     statistics = of_sums(np.array(rows, dtype=np.float64), lambda sums: {name: score_of_sums(sums)})
@@ -129,6 +138,8 @@ def _corpus_score(
 
 def exact_text(predictions: Sequence[str], references: References) -> Scores:
     """The share of rows whose text equals a reference, letter by letter; runs of white space count as one space."""
+    from llmkit.evaluation.uncertainty.statistics import of_means
+
     rows = zip(predictions, by_row(references), strict=True)
     equal = [prediction.split() in [text.split() for text in texts] for prediction, texts in rows]
     return Scores({"exact_text": sum(equal) / len(references)}, statistics=of_means({"exact_text": equal}))

@@ -13,32 +13,24 @@ import logging
 import math
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from llmkit.evaluation.uncertainty.interval import LEVEL, RESAMPLES, SEED, Interval
 from llmkit.evaluation.uncertainty.statistics import FloatArray, RowStatistics
+
+__all__ = ["LEVEL", "RESAMPLES", "SEED", "Clusters", "Interval", "count_clusters", "intervals", "resampled_scores"]
 
 logger = logging.getLogger("llmkit")
 Clusters = Sequence[Hashable] | NDArray[np.int64]
 """(N,) the cluster of each row; None for a row that is independent of all others."""
-RESAMPLES = 1000
-SEED = 0
-LEVEL = 0.95
 _ELEMENTS_AT_ONCE = 2**20
 """Weights in memory at once: 8 MiB."""
 _GROUPS = 200
 """At most so many parts of the rows are left out in turn, to estimate the skewness of a score."""
 _MOST_UNDEFINED = 0.05
 """Share of the resamples. Without more of them, the others say too little."""
-
-
-class Interval(NamedTuple):
-    """Both are NaN where there is no interval."""
-
-    low: float
-    high: float
 
 
 def intervals(

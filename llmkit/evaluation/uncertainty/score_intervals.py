@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from llmkit.evaluation.uncertainty.bootstrap import Clusters, Interval, intervals
-from llmkit.evaluation.uncertainty.statistics import RowStatistics, difference
-from llmkit.tasks.base import Scores
+from llmkit.evaluation.uncertainty.interval import Interval
+from llmkit.tasks.base import RowStatistics, Scores
+
+if TYPE_CHECKING:
+    from llmkit.evaluation.uncertainty.bootstrap import Clusters
 
 
 def score_intervals(scores: Scores, *, clusters: Clusters | None = None) -> dict[str, Interval | None]:
@@ -18,6 +21,8 @@ def score_intervals(scores: Scores, *, clusters: Clusters | None = None) -> dict
     Args:
         clusters: (N,) the cluster of each row; None if the rows are independent.
     """
+    from llmkit.evaluation.uncertainty.bootstrap import intervals
+
     known = {} if scores.statistics is None else intervals(scores.statistics, clusters=clusters)
     defined = {name: interval for name, interval in known.items() if not any(map(math.isnan, interval))}
     return {name: defined.get(name) for name in scores.values}
@@ -31,6 +36,9 @@ def difference_interval(
     clusters: Clusters | None = None,
 ) -> Interval | None:
     """The interval of the score `name` of `first` minus that of `second`, on the same rows; None without one."""
+    from llmkit.evaluation.uncertainty.bootstrap import intervals
+    from llmkit.evaluation.uncertainty.statistics import difference
+
     if first is None or second is None:
         return None
     interval = intervals(difference(first, second, names=[name]), clusters=clusters).get(name)
