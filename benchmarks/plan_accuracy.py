@@ -21,16 +21,16 @@ from typing import Any
 
 COMMON: dict[str, Any] = {
     "recipe": 1,
-    "data": {"train": "builtin:python-docs", "columns": {"text": "docstring"}, "validation": "5%"},
-    "evaluation": {"max_rows": 100},
+    "data": {"train": "builtin:python-docs", "columns": {"text": "docstring"}, "max_rows": 2000},
+    "evaluation": {"max_rows": 50},
 }
 RECIPES: dict[str, dict[str, Any]] = {
-    "bert": {"task": "classification", "model": ("bert", "mini"), "max_tokens": 96, "steps": 120, "batch": 16},
-    "gpt2": {"task": "causal-lm", "model": ("gpt2", "mini"), "block_tokens": 128, "steps": 60, "batch": 16},
-    "t5": {"task": "span-corruption", "model": ("t5", "tiny"), "block_tokens": 128, "steps": 80, "batch": 16},
-    "llama": {"task": "causal-lm", "model": ("llama", "tiny"), "block_tokens": 128, "steps": 60, "batch": 16},
-    "bart": {"task": "denoising", "model": ("bart", "tiny"), "block_tokens": 128, "steps": 60, "batch": 16},
-    "lstm": {"task": "classification", "model": ("lstm", "small"), "max_tokens": 96, "steps": 100, "batch": 16},
+    "bert": {"task": "classification", "model": ("bert", "mini"), "max_tokens": 96, "steps": 30, "batch": 16},
+    "gpt2": {"task": "causal-lm", "model": ("gpt2", "mini"), "block_tokens": 128, "steps": 30, "batch": 16},
+    "t5": {"task": "span-corruption", "model": ("t5", "tiny"), "block_tokens": 128, "steps": 30, "batch": 16},
+    "llama": {"task": "causal-lm", "model": ("llama", "tiny"), "block_tokens": 128, "steps": 30, "batch": 16},
+    "bart": {"task": "denoising", "model": ("bart", "tiny"), "block_tokens": 128, "steps": 30, "batch": 16},
+    "lstm": {"task": "classification", "model": ("lstm", "small"), "max_tokens": 96, "steps": 30, "batch": 16},
 }
 TOLERANCE = 0.2
 

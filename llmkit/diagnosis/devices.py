@@ -23,7 +23,7 @@ def devices() -> Iterator[Device]:
     yield _described(torch.device("cpu"), cpu_name())
     for index in range(torch.cuda.device_count()):
         yield _described(torch.device("cuda", index), torch.cuda.get_device_name(index))
-    if torch.backends.mps.is_available():  # type: ignore[no-untyped-call]
+    if torch.backends.mps.is_available():
         yield _described(torch.device("mps"), "Apple GPU")
 
 
@@ -32,7 +32,7 @@ def cpu() -> Mapping[str, str]:
         "threads": str(torch.get_num_threads()),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "amx": "yes" if torch.cpu._is_amx_tile_supported() else "no",
-        "mkldnn": "yes" if torch.backends.mkldnn.is_available() else "no",
+        "mkldnn": "yes" if torch.backends.mkldnn.is_available() else "no",  # type: ignore[no-untyped-call]
     }
 
 
