@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llmkit.api import (
         describe_model,
+        diagnose,
         draft_recipe,
         evaluate_model,
+        explain,
         finetune,
         list_families,
         list_runs,
@@ -33,8 +35,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "describe_model",
+    "diagnose",
     "draft_recipe",
     "evaluate_model",
+    "explain",
     "finetune",
     "list_families",
     "list_runs",

@@ -10,8 +10,10 @@ from __future__ import annotations
 from llmkit.api.aligned import results_of_rows
 from llmkit.api.chats import load_conversation, save_conversation
 from llmkit.api.describing import ModelDescription, Refusal, describe_model
+from llmkit.api.doctor import diagnose
 from llmkit.api.drafts import Draft, draft_recipe
 from llmkit.api.evaluation_result import Evaluation, evaluation_record
+from llmkit.api.explaining import explain
 from llmkit.api.families import FamilyDescription, list_families
 from llmkit.api.loading import load
 from llmkit.api.measuring import evaluate_model
@@ -53,6 +55,7 @@ from llmkit.api.vectors import (
     short_numbers,
 )
 from llmkit.api.verbs import Verb
+from llmkit.diagnosis.report import Diagnosis
 from llmkit.evaluation.verdict import Comparison
 from llmkit.inference.embedding import EmbedOptions
 from llmkit.inference.filling import Candidate, FilledMask, Filling
@@ -60,6 +63,7 @@ from llmkit.inference.nearest_rows import Found
 from llmkit.inference.text import Generation
 from llmkit.planning.planned import RunPlan
 from llmkit.planning.values import ResolvedValue
+from llmkit.recipe.explaining import Explanation
 from llmkit.runs.listing import RunSummary, list_runs
 from llmkit.tasks.classification.predict import Classification
 from llmkit.tasks.classification.thresholds import parse_thresholds
@@ -78,6 +82,7 @@ __all__ = [
     "Choice",
     "Classification",
     "Comparison",
+    "Diagnosis",
     "Draft",
     "EarlierResults",
     "EmbedOptions",
@@ -85,6 +90,7 @@ __all__ = [
     "Evaluated",
     "Evaluation",
     "Event",
+    "Explanation",
     "FamilyDescription",
     "FilledMask",
     "Filling",
@@ -116,10 +122,12 @@ __all__ = [
     "classifier_pairs",
     "count_devices",
     "describe_model",
+    "diagnose",
     "draft_recipe",
     "evaluate_embeddings",
     "evaluate_model",
     "evaluation_record",
+    "explain",
     "finetune",
     "generation_options",
     "given_rows",

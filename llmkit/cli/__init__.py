@@ -18,7 +18,9 @@ from llmkit.cli import (
     chat,
     choose,
     classify,
+    doctor,
     embed,
+    explain,
     fill,
     generate,
     init,
@@ -85,7 +87,22 @@ def _check_current_folder() -> None:
 
 def _add_commands() -> None:
     texts = (generate, summarize, classify, translate, tag, answer, choose, chat, fill, embed)
-    for module in (init, plan, train, *texts, measure, plot, report, merge, models, runs, reproduce, prepare):
+    for module in (
+        init,
+        plan,
+        train,
+        *texts,
+        measure,
+        plot,
+        report,
+        merge,
+        models,
+        runs,
+        reproduce,
+        prepare,
+        explain,
+        doctor,
+    ):
         for command in module.COMMANDS:
             app.command(no_args_is_help=False, cls=Command)(command)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from llmkit.cli.lines import print_lines, size
 from llmkit.cli.output import one_line, shown
 from llmkit.cli.progress import clock
 from llmkit.cli.tables import print_table
@@ -18,7 +18,6 @@ from llmkit.errors import MachineError
 if TYPE_CHECKING:
     from llmkit.api import ResolvedValue, RunPlan
 
-_COLUMNS = 80
 _MAX_CHARACTERS = 300
 """Of a value."""
 
@@ -51,7 +50,7 @@ def plan(
     else:
         print_table(("key", "value", "from"), [tuple(map(one_line, _cells(value))) for value in found.values])
         print()
-        _print_lines(_facts(found))
+        print_lines(_facts(found))
     if found.problems:
         raise MachineError("\n".join(found.problems))
 
@@ -122,8 +121,8 @@ def _facts(found: RunPlan) -> Iterator[tuple[str, str]]:
     disk = found.disk
     yield (
         "disk",
-        f"{_size(disk.needed)} of {_size(disk.free)} free in {disk.folder}: {disk.checkpoints} checkpoints of "
-        f"{_size(disk.checkpoint)}, model {_size(disk.model)}",
+        f"{size(disk.needed)} of {size(disk.free)} free in {disk.folder}: {disk.checkpoints} checkpoints of "
+        f"{size(disk.checkpoint)}, model {size(disk.model)}",
     )
     yield "time", _time(found)
     for line in found.unknown:
@@ -133,12 +132,12 @@ def _facts(found: RunPlan) -> Iterator[tuple[str, str]]:
 
 def _memory(found: RunPlan) -> str:
     memory, device = found.memory, found.device_memory
-    activations = "unknown" if memory.activations is None else _size(memory.activations)
-    free = "" if device is None else f" of {_size(device.free)} free"
+    activations = "unknown" if memory.activations is None else size(memory.activations)
+    free = "" if device is None else f" of {size(device.free)} free"
     return (
-        f"{_size(found.memory_needed)}{free} on {found.device}: weights {_size(memory.weights)}, gradients "
-        f"{_size(memory.gradients)}, optimizer {_size(memory.optimizer)}, activations {activations}; while a checkpoint is "
-        f"saved, {_size(memory.saving)} of copies"
+        f"{size(found.memory_needed)}{free} on {found.device}: weights {size(memory.weights)}, gradients "
+        f"{size(memory.gradients)}, optimizer {size(memory.optimizer)}, activations {activations}; while a checkpoint is "
+        f"saved, {size(memory.saving)} of copies"
     )
 
 
@@ -152,20 +151,3 @@ def _time(found: RunPlan) -> str:
         f"{time.evaluations:,} evaluations of {time.evaluation_seconds:.3g} s, {time.saves:,} saves of "
         f"{time.save_seconds:.3g} s"
     )
-
-
-def _size(count: int) -> str:
-    for unit, size in (("GiB", 2**30), ("MiB", 2**20)):
-        if count >= size:
-            return f"{count / size:,.1f} {unit}"
-    return f"{count / 2**20:.2g} MiB"
-
-
-def _print_lines(facts: Iterable[tuple[str, str]]) -> None:
-    lines = [(name, one_line(value)) for name, value in facts]
-    width, before = max(len(name) for name, _ in lines), None
-    for name, value in lines:
-        indent = " " * (width + 2)
-        first, *rest = textwrap.wrap(value, _COLUMNS - len(indent), break_long_words=False, break_on_hyphens=False)
-        print("\n".join([f"{'' if name == before else name:<{width}}  {first}", *(indent + line for line in rest)]))
-        before = name

@@ -20,7 +20,7 @@ def cache_folder() -> Path:
     Raises:
         MachineError: it cannot be created or written to; the message names the variable to set.
     """
-    folder, variable = _chosen_folder()
+    folder, variable = chosen_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -69,8 +69,8 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _chosen_folder() -> tuple[Path, str]:
-    """The folder, and the environment variable that determines it."""
+def chosen_folder() -> tuple[Path, str]:
+    """The cache folder, which need not exist, and the environment variable that determines it."""
     if folder := os.environ.get("LLMKIT_CACHE"):
         return Path(folder).absolute(), "LLMKIT_CACHE"
     # The XDG specification tells programs to ignore a relative path there.

@@ -26,8 +26,9 @@ class Batches:
     """With padding."""
     micro_batches: float
     """Of a step, on average."""
-    largest: tuple[Indices, ...]
-    """The micro-batches that may need most memory: with the most positions, and with the most pairs of positions."""
+    largest: tuple[tuple[Indices, ...], ...]
+    """The micro-batches that may need most memory, with the most positions or the most pairs of positions; each with the
+    next largest of its step, in the order of the step."""
     largest_step: int
     """The step, counted from 0, of the first of them."""
 
@@ -44,20 +45,28 @@ def first_batches(examples: Examples, *, steps: int, batch_size: int, seed: int,
     """
     counted = min(steps, _MOST_STEPS)
     tokens = positions = micro_batches = largest_step = 0
-    by_positions = by_pairs = (0, np.zeros(0, dtype=np.int64))
+    most_positions = most_pairs = 0
+    by_positions: tuple[Indices, ...] = ()
+    by_pairs: tuple[Indices, ...] = ()
     for step in range(counted):
         batch = batch_of_step(step, count=len(examples), batch_size=batch_size, seed=seed)
         cuts = cut_by_tokens(batch, examples.lengths, max_tokens=micro_batch_tokens)
         micro_batches += len(cuts)
         tokens += int(examples.lengths[batch].sum())
-        for cut in cuts:
+        for number, cut in enumerate(cuts):
             size, longest = examples.padded_tokens(cut), int(examples.lengths[cut].max())
             positions += size
-            if size > by_positions[0]:
-                by_positions, largest_step = (size, cut), step
-            if len(cut) * longest**2 > by_pairs[0]:
-                by_pairs = (len(cut) * longest**2, cut)
-    largest = [by_positions[1]]
-    if not np.array_equal(by_pairs[1], by_positions[1]):
-        largest.append(by_pairs[1])
-    return Batches(counted, tokens, positions, micro_batches / max(1, counted), tuple(largest), largest_step)
+            if size > most_positions:
+                most_positions, by_positions, largest_step = size, _with_next(examples, cuts, number), step
+            if len(cut) * longest**2 > most_pairs:
+                most_pairs, by_pairs = len(cut) * longest**2, _with_next(examples, cuts, number)
+    same = all(np.array_equal(first, second) for first, second in zip(by_positions, by_pairs, strict=False))
+    largest = (by_positions,) if same else (by_positions, by_pairs)
+    return Batches(counted, tokens, positions, micro_batches / max(1, counted), largest, largest_step)
+
+
+def _with_next(examples: Examples, cuts: list[Indices], number: int) -> tuple[Indices, ...]:
+    """A micro-batch and the largest of the others, in their order."""
+    others = [other for other in range(len(cuts)) if other != number]
+    chosen = sorted([number, *sorted(others, key=lambda other: -examples.padded_tokens(cuts[other]))[:1]])
+    return tuple(cuts[index] for index in chosen)

@@ -18,6 +18,9 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
+_LSTM_VALUES = 6
+"""Of a unit at each token: four gates, the cell and its output."""
+
 
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Inside, `now` is the size of all tensors made so far that are still in use, and `peak` its maximum."""
@@ -38,7 +41,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args, kwargs = _with_known_positions(func, args), dict(kwargs or {})
         if _writes_unknown(func, args):
             return args[0]
-        result = func(*args, **kwargs)
+        result = _with_workspace(func, args, func(*args, **kwargs))
         tree_map_only(Tensor, self._count, result)
         return result
 
@@ -55,6 +58,16 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _release(self, key: int, size: int, storage: object) -> None:
         del self._counted[key]
         self.now -= size
+
+
+def _with_workspace(func: Any, args: tuple[Any, ...], result: Any) -> Any:
+    """The result of an operation; oneDNN's LSTM keeps its gates and states for the backward pass in a tensor of bytes, which
+    is empty among fake tensors."""
+    if getattr(func, "overloadpacket", None) is not torch.ops.aten.mkldnn_rnn_layer:
+        return result
+    output, hidden, cell, workspace = result
+    values = _LSTM_VALUES * output.shape[0] * output.shape[1] * output.shape[2]
+    return output, hidden, cell, workspace.new_empty(values * output.element_size())
 
 
 def _with_known_positions(func: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:

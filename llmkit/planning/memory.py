@@ -27,6 +27,9 @@ from llmkit.training.precision import Precision
 from llmkit.training.step import LossModule
 
 logger = logging.getLogger("llmkit")
+_CPU_BYTES, _CPU_GAPS, _CPU_REUSED = 35 * 2**20, 0.1, 1 / 3
+"""On a CPU: tokenizer and encoded rows; gaps between allocations, as a share of the activations; and the share of what a
+step frees that the copies of a checkpoint find room in. Fitted to the runs of benchmarks/plan_accuracy.py."""
 _FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -40,39 +43,39 @@ class Memory:
     activations: int | None
     """Of the largest micro-batch, with all that is in use beside them; None if it cannot be known without running it."""
     saving: int
-    """Copies of weights and optimizer state while a checkpoint is written, in the memory of the machine."""
+    """Copies of weights and optimizer state while a checkpoint is written and read back, in the memory of the machine."""
 
     def total(self, *, on_cpu: bool) -> int:
         """The peak: in a step, or on a CPU in saving after one."""
         step = self.weights + self.optimizer + self.gradients + (self.activations or 0)
-        return max(step, self.weights + self.optimizer + self.saving) if on_cpu else step
+        if not on_cpu:
+            return step
+        step += _CPU_BYTES + round(_CPU_GAPS * (self.activations or 0))
+        freed = self.gradients + (self.activations or 0)
+        return step + max(0, self.saving - round(_CPU_REUSED * freed))
 
 
 def needed_memory(
     task: Task,
     examples: Examples,
-    largest: Sequence[Indices],
+    largest: Sequence[Sequence[Indices]],
     *,
     train: TrainBlock,
     precision: Precision,
     device: torch.device,
-    several_micro_batches: bool,
     saved_bytes: int,
 ) -> Memory:
     """The memory of a training.
 
     Args:
         task: around a model without weights, which gets fake tensors.
-        largest: micro-batches that may need most.
-        several_micro_batches: whether a step has more than one, so that gradients exist before the last.
+        largest: micro-batches of a step, one after the other, that may need most.
         saved_bytes: of a checkpoint.
     """
     parameters = unique_parameters(task)
     trained = sum(parameter.nbytes for parameter in parameters if parameter.requires_grad)
     try:
-        activations = _activations(
-            task, examples, largest, train=train, precision=precision, device=device, again=several_micro_batches
-        )
+        activations = _activations(task, examples, largest, train=train, precision=precision, device=device)
     except (RuntimeError, NotImplementedError, AssertionError) as error:  # torch's, of operations that need numbers
         logger.debug("activations cannot be planned: %s", error)
         activations = None
@@ -81,7 +84,7 @@ def needed_memory(
         gradients=trained,
         optimizer=2 * trained,
         activations=activations,
-        saving=saved_bytes,
+        saving=saved_bytes + 2 * trained,  # the largest file is read back
     )
 
 
@@ -95,12 +98,11 @@ def unique_parameters(task: Task) -> list[torch.nn.Parameter]:
 def _activations(
     task: Task,
     examples: Examples,
-    largest: Sequence[Indices],
+    largest: Sequence[Sequence[Indices]],
     *,
     train: TrainBlock,
     precision: Precision,
     device: torch.device,
-    again: bool,
 ) -> int:
     """Peak of the largest micro-batch, without weights, gradients and optimizer."""
     model = task.loaded.model
@@ -117,7 +119,7 @@ def _activations(
         recompute_activations(model)
     model.train()
     module = LossModule(task, smoothed_share=train.label_smoothing)
-    peaks = [_peak(module, task, examples, cut, precision=precision, device=device, again=again) for cut in largest]
+    peaks = [_peak(module, task, examples, cut, precision=precision, device=device) for cut in largest]
     return max(peaks)
 
 
@@ -125,22 +127,25 @@ def _peak(
     module: LossModule,
     task: Task,
     examples: Examples,
-    indices: Indices,
+    micro_batches: Sequence[Indices],
     *,
     precision: Precision,
     device: torch.device,
-    again: bool,
 ) -> int:
-    batch = {name: tensor.to(device) for name, tensor in task.collate(examples, indices, epoch=0).items()}
+    """Peak without weights and their gradients, which accumulate over the micro-batches."""
+    batches = [
+        {name: tensor.to(device) for name, tensor in task.collate(examples, indices, epoch=0).items()}
+        for indices in micro_batches
+    ]
     model, format_ = task.loaded.model, _FORMATS.get(precision.format)
     trained = sum(parameter.nbytes for parameter in unique_parameters(task) if parameter.requires_grad)
-    with LiveBytes([*model.parameters(), *model.buffers(), *batch.values()]) as live:
-        for _ in range(2 if again else 1):
-            live.peak = live.now
+    existing = [tensor for batch in batches for tensor in batch.values()]
+    with LiveBytes([*model.parameters(), *model.buffers(), *existing]) as live:
+        for batch in batches:
             with torch.autocast(device.type, format_) if format_ is not None else nullcontext():
                 loss = module(batch)
             loss.backward()
-        del loss
-        peak: int = live.peak
+            del loss
         model.zero_grad()
+    peak: int = live.peak
     return max(0, peak - trained)

@@ -72,7 +72,6 @@ def make_plan(
         train=recipe.train,
         precision=precision,
         device=device,
-        several_micro_batches=batches.micro_batches > 1,
         saved_bytes=saved,
     )
     disk = needed_disk(folder, plan, keep=recipe.train.keep_checkpoints, checkpoint=saved, model=finished)

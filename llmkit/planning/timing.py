@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -114,13 +116,27 @@ def _time_save(stepper: Stepper, folder: Path) -> float:
 
 def _time_evaluation(task: Task, rows: list[Row], validation: Examples, *, accelerator: Accelerator) -> float:
     """Seconds of an evaluation on all rows, from its first ones."""
-    few = task.encode(rows)
+    with _quiet():  # all rows were encoded before
+        few, warm = task.encode(rows), task.encode(rows[:2])
     engine = TransformersEngine(task.loaded, device=accelerator.device)
     metrics = task.recipe.evaluation.metrics
-    warm = task.encode(rows[:2])
-    measure(task, warm, engine=engine, accelerator=accelerator, metrics=metrics)
+    with _quiet():
+        measure(task, warm, engine=engine, accelerator=accelerator, metrics=metrics)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     started = time.monotonic()
-    measure(task, few, engine=engine, accelerator=accelerator, metrics=metrics)
+    with _quiet():
+        measure(task, few, engine=engine, accelerator=accelerator, metrics=metrics)
     return (time.monotonic() - started) * float(validation.lengths.sum()) / max(1.0, float(few.lengths.sum()))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside, llmkit warns of nothing: random weights give nonsense, and rows are encoded again."""
+    logger = logging.getLogger("llmkit")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

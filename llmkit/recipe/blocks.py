@@ -111,6 +111,7 @@ class ScratchModel(Block):
     architecture: Literal[
         "gpt2", "llama", "bert", "distilbert", "roberta", "electra", "modernbert", "t5", "bart", "lstm"
     ]
+    """The family of the model."""
     size: Literal["tiny", "mini", "small", "medium", "base", "large", "xl"]
     """A published size of the family; see llmkit/models/families/."""
     tokenizer: str | TokenizerBlock = TokenizerBlock()
@@ -139,6 +140,8 @@ class ScratchModel(Block):
 
 
 class DataBlock(Block):
+    """The rows, and how they are read."""
+
     train: Sources
     """A file, folder or glob, `hub:NAME`, `builtin:NAME`, or a list of these."""
     validation: ShareOrSources = "5%"
@@ -204,6 +207,8 @@ class FreezeBlock(Block):
 
 
 class TrainBlock(Block):
+    """How the model is trained."""
+
     epochs: Annotated[float, Field(gt=0, le=100_000)] | None = None
     """Passes over the training examples; 3 if neither this nor `steps` is given."""
     steps: PositiveInt | None = None
@@ -234,6 +239,7 @@ class TrainBlock(Block):
     gradient_checkpointing: bool = False
     """Recompute each layer's activations in the backward pass: less memory, about a third more time."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Number format of matrix products; `auto` takes the fastest that the device and the family support."""
     micro_batch_tokens: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Tokens per micro-batch and device, padding included. Changes memory and speed, never the update."""
     save_every: PositiveInt | None = None
@@ -241,6 +247,7 @@ class TrainBlock(Block):
     keep_checkpoints: PositiveInt = 2
     """Number of latest checkpoints to keep. The best checkpoint is always kept."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 17
+    """Of new weights, the order of the rows, and dropout."""
     checks: bool = True
     """Check model and data before the first step: targets, labels, end of text, padding, saving and loading again."""
 
@@ -266,6 +273,8 @@ class TrainBlock(Block):
 
 
 class EvaluationBlock(Block):
+    """When and how the model is evaluated in training."""
+
     every: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8} (epochs?|steps?)$")] = "1 epoch"
     """How often to evaluate, such as `1 epoch` or `500 steps`; the last step is always evaluated."""
     metrics: Names | None = None

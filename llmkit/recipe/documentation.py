@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +27,7 @@ def key_docs(block: type[Block]) -> dict[str, str]:
     return docs
 
 
+@cache
 def _docs_in_source(cls: type) -> dict[str, str]:
     definition = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
     assert isinstance(definition, ast.ClassDef)

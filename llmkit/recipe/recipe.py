@@ -48,6 +48,7 @@ class Recipe(Block):
     recipe: Literal[1]
     """Version of the recipe language."""
     task: str
+    """What the model learns."""
     model: str | ScratchModel
     """A hub id, a folder or a run; or a block for random weights."""
     revision: str | None = None

@@ -37,3 +37,8 @@ def _value(value: object, *, indent: str) -> str:
         case None | str() | int() | float():
             return f" {write_scalar(value)}\n"
     raise AssertionError(f"the schema has no values of {type(value)}")
+
+
+def dump_value(mapping: Mapping[str, object]) -> str:
+    """Lines of a recipe with these keys and values."""
+    return _mapping(mapping, indent="")

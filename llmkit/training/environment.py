@@ -24,14 +24,14 @@ def training_environment(accelerator: Accelerator, precision: Precision) -> dict
     return {
         **machine,
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "precision": precision.format,
     }
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
     """Matrix products are summed in another order on another CPU."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

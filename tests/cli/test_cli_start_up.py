@@ -24,6 +24,7 @@ sys.exit(code)
 QUICK = (
     ("--help", 0),
     ("models", 0),
+    ("explain train.schedule", 0),
     ("finetune bad.yaml", 2),
     ("finetune good.yaml --set data.train=missing.jsonl", 3),
     ("evaluate --predictions a.txt --references b.txt --metric rouge", 3),
@@ -41,6 +42,10 @@ SLOW = (
     ("", 0),
     ("--version", 0),
     ("finetune --help", 0),
+    ("explain", 0),
+    ("explain shedule", 2),
+    ("plan bad.yaml", 2),
+    ("plan good.yaml --set data.train=missing.jsonl", 3),
     ("models --revision main", 2),
     ("finetune --bogus", 2),
     ("finetune", 2),
@@ -91,7 +96,22 @@ def test_the_version_is_the_one_that_is_installed() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "finetune", "generate", "summarize", "classify", "fill", "embed", "evaluate", "models", "schema"]
+    "command",
+    [
+        "",
+        "finetune",
+        "generate",
+        "summarize",
+        "classify",
+        "fill",
+        "embed",
+        "evaluate",
+        "models",
+        "schema",
+        "plan",
+        "explain",
+        "doctor",
+    ],
 )
 def test_help_fits_into_80_columns(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")

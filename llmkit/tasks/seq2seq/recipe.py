@@ -63,7 +63,9 @@ class Seq2SeqRecipe(TaskRecipe):
     prefix: Annotated[str, Field(max_length=10_000)] | None = None
     """Put before every text, in training and inference; without it, the task's own for T5, none for mT5."""
     max_source_tokens: Annotated[int, Field(ge=4)]
+    """The longest source text, prefix and special tokens included."""
     max_target_tokens: Annotated[int, Field(ge=2)]
+    """The longest target text, end of text included."""
     overflow: Overflow = "truncate"
     generation: WritingBlock = WritingBlock()
 
