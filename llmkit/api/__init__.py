@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from llmkit.api.aligned import results_of_rows
 from llmkit.api.chats import load_conversation, save_conversation
+from llmkit.api.data_check import check_data
 from llmkit.api.describing import ModelDescription, Refusal, describe_model
 from llmkit.api.drafts import Draft, draft_recipe
 from llmkit.api.evaluation_result import Evaluation, evaluation_record
@@ -60,6 +61,7 @@ from llmkit.inference.nearest_rows import Found
 from llmkit.inference.text import Generation
 from llmkit.planning.planned import RunPlan
 from llmkit.planning.values import ResolvedValue
+from llmkit.inspection.findings import CheckStage, DataReport, Finding, FoundRow
 from llmkit.runs.listing import RunSummary, list_runs
 from llmkit.tasks.classification.predict import Classification
 from llmkit.tasks.classification.thresholds import parse_thresholds
@@ -75,10 +77,12 @@ __all__ = [
     "Answer",
     "Begun",
     "Candidate",
+    "CheckStage",
     "Choice",
     "Classification",
     "Comparison",
     "Draft",
+    "DataReport",
     "EarlierResults",
     "EmbedOptions",
     "Eta",
@@ -88,8 +92,10 @@ __all__ = [
     "FamilyDescription",
     "FilledMask",
     "Filling",
+    "Finding",
     "Finetuned",
     "Found",
+    "FoundRow",
     "Generation",
     "InputRow",
     "Merged",
@@ -110,6 +116,7 @@ __all__ = [
     "Tagging",
     "Verb",
     "argument_row",
+    "check_data",
     "check_search",
     "check_vectors_file",
     "choice_rows",

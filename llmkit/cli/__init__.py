@@ -18,6 +18,7 @@ from llmkit.cli import (
     chat,
     choose,
     classify,
+    data,
     embed,
     fill,
     generate,
@@ -88,6 +89,7 @@ def _add_commands() -> None:
     for module in (init, plan, train, *texts, measure, plot, report, merge, models, runs, reproduce, prepare):
         for command in module.COMMANDS:
             app.command(no_args_is_help=False, cls=Command)(command)
+    app.add_typer(data.app)
 
 
 _add_commands()
