@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         pretrain,
         reproduce,
         score_files,
+        show_data,
         write_report,
     )
 
@@ -47,6 +48,7 @@ __all__ = [
     "pretrain",
     "reproduce",
     "score_files",
+    "show_data",
     "write_report",
 ]
 

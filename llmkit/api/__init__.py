@@ -7,9 +7,12 @@ model.summarize(["a long text"])
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from llmkit.api.aligned import results_of_rows
 from llmkit.api.chats import load_conversation, save_conversation
 from llmkit.api.data_check import check_data
+from llmkit.api.data_show import show_data
 from llmkit.api.describing import ModelDescription, Refusal, describe_model
 from llmkit.api.drafts import Draft, draft_recipe
 from llmkit.api.evaluation_result import Evaluation, evaluation_record
@@ -59,9 +62,9 @@ from llmkit.inference.embedding import EmbedOptions
 from llmkit.inference.filling import Candidate, FilledMask, Filling
 from llmkit.inference.nearest_rows import Found
 from llmkit.inference.text import Generation
+from llmkit.inspection.findings import CheckStage, DataReport, Finding, FoundRow
 from llmkit.planning.planned import RunPlan
 from llmkit.planning.values import ResolvedValue
-from llmkit.inspection.findings import CheckStage, DataReport, Finding, FoundRow
 from llmkit.runs.listing import RunSummary, list_runs
 from llmkit.tasks.classification.predict import Classification
 from llmkit.tasks.classification.thresholds import parse_thresholds
@@ -73,6 +76,9 @@ from llmkit.training.prepared import Prepared
 from llmkit.training.progress import Evaluated, Event, MicroBatchesReduced, Saved, StepResult
 from llmkit.training.schedule import Plan
 
+if TYPE_CHECKING:  # their module imports transformers
+    from llmkit.inspection.shown import ShownExample, ShownSequence, ShownToken
+
 __all__ = [
     "Answer",
     "Begun",
@@ -81,8 +87,8 @@ __all__ = [
     "Choice",
     "Classification",
     "Comparison",
-    "Draft",
     "DataReport",
+    "Draft",
     "EarlierResults",
     "EmbedOptions",
     "Eta",
@@ -112,6 +118,9 @@ __all__ = [
     "RunSummary",
     "Saved",
     "SavedVectors",
+    "ShownExample",
+    "ShownSequence",
+    "ShownToken",
     "StepResult",
     "Tagging",
     "Verb",
@@ -154,6 +163,7 @@ __all__ = [
     "score_files",
     "search_rows",
     "short_numbers",
+    "show_data",
     "stream_rows",
     "text_rows",
     "word_or_text_rows",

@@ -1,4 +1,4 @@
-"""`llmkit data check`: faults in the rows of a recipe."""
+"""`llmkit data check` and `llmkit data show`: faults in the rows of a recipe, and its examples as the model gets them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from llmkit.cli.output import one_line, shown
 from llmkit.cli.repeated import Command
+from llmkit.cli.shown_examples import print_examples
 from llmkit.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ _PLACES_SHOWN = 5
 _CHARACTERS_SHOWN = 160
 _MARKS = {"error": "bold red", "warning": "yellow", "info": "dim"}
 
-app = typer.Typer(name="data", help="Check the rows of a recipe before training.", no_args_is_help=True)
+app = typer.Typer(
+    name="data",
+    help="Check the rows of a recipe before training, and show them as the model gets them.",
+    no_args_is_help=True,
+)
 Recipe = Annotated[str, typer.Argument(help="The recipe, a YAML file.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe. Can be repeated.")
@@ -60,6 +65,29 @@ def check(
     if faults:
         kinds = "errors or warnings" if strict else "errors"
         raise DataError(f"{recipe}: {faults} {kinds} in the data; see above.")
+
+
+@app.command(cls=Command)
+def show(
+    recipe: Recipe,
+    sets: Set = None,
+    count: Annotated[int, typer.Option("-n", min=1, help="Rows to show, or blocks of running text.")] = 3,
+    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="The split to show.")] = "train",
+    row: Annotated[int | None, typer.Option(min=1, help="Show only this row of the split, counted from 1.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object, with ids and loss masks.")] = False,
+) -> None:
+    """Show examples exactly as the model gets them: tokens, what is hidden, what counts in the loss, labels, padding.
+
+    Needs the tokenizer, but no weights.
+    """
+    from llmkit.api import show_data
+
+    examples = show_data(recipe, count=count, split=split, row=row, overrides=tuple(sets or ()))
+    if as_json:
+        record = {"split": split, "examples": [example.record() for example in examples]}
+        print(shown(json.dumps(record, ensure_ascii=False)))
+    else:
+        print_examples(examples)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from llmkit.inspection.duplicates import (
     equal_rows,
     nearly_equal_rows,
     nearly_shared_rows,
+    shared_clusters,
     shared_rows,
 )
 from llmkit.inspection.findings import Finding
@@ -20,6 +21,7 @@ from llmkit.inspection.targets import cut_words, target_lengths
 
 CHECKS: Mapping[str, Callable[[Inspection], Iterator[Finding]]] = {
     "rows in two splits": shared_rows,
+    "clusters in two splits": shared_clusters,
     "nearly equal rows in two splits": nearly_shared_rows,
     "duplicates": equal_rows,
     "near-duplicates": nearly_equal_rows,

@@ -86,6 +86,19 @@ def shared_rows(inspection: Inspection) -> Iterator[Finding]:
             yield _shared(split, rows, part, f"rows share their {inspection.noun} with a row of train")
 
 
+def shared_clusters(inspection: Inspection) -> Iterator[Finding]:
+    """Rows of the other splits whose cluster (`data.cluster`) also has rows in train, though they share no document."""
+    train = inspection.splits["train"]
+    documents = {row.document for row in train}
+    clusters = {row.cluster: row for row in reversed(train) if row.cluster is not None}
+    for split, rows in _held_out(inspection):
+        shared = [
+            (row, clusters[row.cluster]) for row in rows if row.cluster in clusters and row.document not in documents
+        ]
+        if shared:
+            yield _shared(split, rows, shared, "rows are of a cluster that train has too")
+
+
 def nearly_shared_rows(inspection: Inspection) -> Iterator[Finding]:
     """Documents of the other splits that are nearly equal to one of train."""
     documents = inspection.documents

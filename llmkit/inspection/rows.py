@@ -30,6 +30,8 @@ class InspectedRow:
     target: str
     """What the model learns, as JSON; empty for a task that needs only text."""
     fields: Mapping[str, Any]
+    cluster: str | None = None
+    """What the row shares with others (`data.cluster`); None for an independent row."""
 
     @property
     def text(self) -> str:
@@ -49,7 +51,7 @@ def inspected(recipe: TaskRecipe, split: Split, rows: Iterable[Row]) -> Iterator
             targets["messages"] = [message["content"] for message in messages if message["role"] == "assistant"]
         document = next(inputs[name] for name in recipe.READ_FIELDS if name in inputs)
         target = json.dumps(targets, ensure_ascii=False, sort_keys=True) if targets else ""
-        yield InspectedRow(split, row.place, tuple(inputs.values()), document, target, row.fields)
+        yield InspectedRow(split, row.place, tuple(inputs.values()), document, target, row.fields, row.cluster)
 
 
 def _as_text(value: Any) -> str:

@@ -287,6 +287,15 @@ def test_questions_about_a_passage_of_train_are_found(here: Path) -> None:
     says(leak.message, "context")
 
 
+def test_clusters_that_train_has_too_are_found(here: Path) -> None:
+    train = [{**row, "author": f"a{number}"} for number, row in enumerate(rows())]
+    held = [{**row, "author": f"b{number}"} for number, row in enumerate(rows(20, seed=1))]
+    held[3]["author"] = "a5"
+    findings = check(data=f"{FILES}, cluster: author", folder=here, train=train, validation=held)
+    leak = named(findings, "leakage")
+    assert (places(leak), leak.rows[0].note) == (["validation.jsonl:4"], "as train.jsonl:6")
+
+
 @pytest.mark.parametrize("recipe", [WRITE, INSTRUCT, CHOOSE, TAG], ids=["causal-lm", "instruction", "choice", "tags"])
 def test_rows_of_every_layout_are_checked(recipe: str, here: Path) -> None:
     write_jsonl(here / "rows.jsonl", [*rows(), *rows()])
