@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmkit.api import (
+        check_data,
         describe_model,
         diagnose,
         draft_recipe,
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
         pretrain,
         reproduce,
         score_files,
+        show_data,
         write_report,
     )
 
 __all__ = [
+    "check_data",
     "describe_model",
     "diagnose",
     "draft_recipe",
@@ -49,6 +52,7 @@ __all__ = [
     "pretrain",
     "reproduce",
     "score_files",
+    "show_data",
     "write_report",
 ]
 

@@ -7,8 +7,12 @@ model.summarize(["a long text"])
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from llmkit.api.aligned import results_of_rows
 from llmkit.api.chats import load_conversation, save_conversation
+from llmkit.api.data_check import check_data
+from llmkit.api.data_show import show_data
 from llmkit.api.describing import ModelDescription, Refusal, describe_model
 from llmkit.api.doctor import diagnose
 from llmkit.api.drafts import Draft, draft_recipe
@@ -61,6 +65,7 @@ from llmkit.inference.embedding import EmbedOptions
 from llmkit.inference.filling import Candidate, FilledMask, Filling
 from llmkit.inference.nearest_rows import Found
 from llmkit.inference.text import Generation
+from llmkit.inspection.findings import CheckStage, DataReport, Finding, FoundRow
 from llmkit.planning.planned import RunPlan
 from llmkit.planning.values import ResolvedValue
 from llmkit.recipe.explaining import Explanation
@@ -75,13 +80,18 @@ from llmkit.training.prepared import Prepared
 from llmkit.training.progress import Evaluated, Event, MicroBatchesReduced, Saved, StepResult
 from llmkit.training.schedule import Plan
 
+if TYPE_CHECKING:  # their module imports transformers
+    from llmkit.inspection.shown import ShownExample, ShownSequence, ShownToken
+
 __all__ = [
     "Answer",
     "Begun",
     "Candidate",
+    "CheckStage",
     "Choice",
     "Classification",
     "Comparison",
+    "DataReport",
     "Diagnosis",
     "Draft",
     "EarlierResults",
@@ -94,8 +104,10 @@ __all__ = [
     "FamilyDescription",
     "FilledMask",
     "Filling",
+    "Finding",
     "Finetuned",
     "Found",
+    "FoundRow",
     "Generation",
     "InputRow",
     "Merged",
@@ -112,10 +124,14 @@ __all__ = [
     "RunSummary",
     "Saved",
     "SavedVectors",
+    "ShownExample",
+    "ShownSequence",
+    "ShownToken",
     "StepResult",
     "Tagging",
     "Verb",
     "argument_row",
+    "check_data",
     "check_search",
     "check_vectors_file",
     "choice_rows",
@@ -155,6 +171,7 @@ __all__ = [
     "score_files",
     "search_rows",
     "short_numbers",
+    "show_data",
     "stream_rows",
     "text_rows",
     "word_or_text_rows",

@@ -18,6 +18,7 @@ from llmkit.cli import (
     chat,
     choose,
     classify,
+    data,
     doctor,
     embed,
     explain,
@@ -105,6 +106,7 @@ def _add_commands() -> None:
     ):
         for command in module.COMMANDS:
             app.command(no_args_is_help=False, cls=Command)(command)
+    app.add_typer(data.app)
 
 
 _add_commands()

@@ -92,6 +92,8 @@ class RowSource:
         self._rows_used: list[int] | None = None
         self.skipped: dict[str, int] = {}
         """Rows skipped in the last iteration, by reason: `{"an empty text": 3}`."""
+        self.skipped_places: dict[str, list[str]] = {}
+        """Places of the first of them in each table, by reason."""
         self.left_out: Counter[str] = Counter()
         """Bad rows left out in the last iteration, by reason."""
         self._fields = FieldColumns(fields, all_names={name for names in self._columns for name in names})
@@ -116,7 +118,7 @@ class RowSource:
         return source
 
     def _read(self) -> Iterator[Row | BadRow]:
-        self.skipped = {}
+        self.skipped, self.skipped_places = {}, {}
         self.left_out = Counter()
         rows_used: list[int] = []
         bad_counts: list[tuple[BadRowCount, int]] = []
@@ -277,6 +279,7 @@ class RowSource:
                 logger.info("%s: the offsets of %s spans count %s, read as characters", table.name, f"{count:,}", unit)
         for reason, skipped in skipped_rows.items():
             self.skipped[reason] = self.skipped.get(reason, 0) + skipped.count
+            self.skipped_places.setdefault(reason, []).extend(map(table.place, skipped.first))
             if first_time:
                 rows, units = ("row", table.unit) if skipped.count == 1 else ("rows", f"{table.unit}s")
                 logger.warning(

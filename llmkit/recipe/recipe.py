@@ -38,6 +38,9 @@ class Recipe(Block):
     CLUSTER_FIELD: ClassVar[str | None] = None
     """The field that is equal in rows that are not independent, where `data.cluster` does not say: a passage. It is
     the first of `READ_FIELDS`, so shares keep such rows together anyway."""
+    TARGET_FIELDS: ClassVar[tuple[str, ...]] = ()
+    """Columns with what the model learns to predict or write; empty for a task that needs only text, and the answers of
+    a conversation are in its messages."""
     FAMILIES: ClassVar[tuple[str, ...]]
     """The model families that support the task."""
     METRICS: ClassVar[tuple[str, ...]] = ()

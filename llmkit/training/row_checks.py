@@ -30,7 +30,7 @@ def check_rows(recipe: TaskRecipe, splits: Mapping[Split, SplitRows]) -> tuple[s
         fault = error
     check_sources_with_labels(recipe, splits, labels=labels)
     faults = []
-    for source in _sources(splits).values():
+    for source in sources_of(splits).values():
         try:
             for _ in source:
                 pass
@@ -47,19 +47,19 @@ def check_sources_with_labels(
     recipe: TaskRecipe, splits: Mapping[Split, SplitRows], *, labels: Sequence[str] | None
 ) -> None:
     """Take rows with other labels for bad ones from now on."""
-    for source in _sources(splits).values():
+    for source in sources_of(splits).values():
         source.check = partial(recipe.check_row, labels=labels)
 
 
 def left_out(splits: Mapping[Split, SplitRows]) -> dict[str, Any]:
     """For data.json: split -> number of rows left out, and how many for each reason. A split that is a share of the
     training rows has no entry."""
-    return {name: reason_counts([source.left_out]) for name, source in _sources(splits).items()}
+    return {name: reason_counts([source.left_out]) for name, source in sources_of(splits).items()}
 
 
 def bad_rows_file(splits: Mapping[Split, SplitRows]) -> bytes:
     """The rows left out, a JSON object in each line."""
-    return b"".join(json_lines(_bad_rows(_sources(splits).values())))
+    return b"".join(json_lines(_bad_rows(sources_of(splits).values())))
 
 
 def _bad_rows(sources: Iterable[RowSource]) -> Iterable[BadRow]:
@@ -68,7 +68,7 @@ def _bad_rows(sources: Iterable[RowSource]) -> Iterable[BadRow]:
             yield from source.bad_rows()
 
 
-def _sources(splits: Mapping[Split, SplitRows]) -> dict[Split, RowSource]:
+def sources_of(splits: Mapping[Split, SplitRows]) -> dict[Split, RowSource]:
     """Each source once, by its first split."""
     sources: dict[Split, RowSource] = {}
     for name, rows in splits.items():

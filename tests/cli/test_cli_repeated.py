@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 from facts import says
 from tiny_recipes import llmkit
@@ -10,10 +13,19 @@ from typer.main import get_command
 
 from llmkit.cli import app
 
-COMMANDS = get_command(app).commands  # type: ignore[attr-defined]
+
+def _commands(group: Any, *names: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Each command with its names, those of groups such as `data check` included."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(command, *names, name)
+        else:
+            yield (*names, name), command
+
+
 SINGLE = [
-    (name, option)
-    for name, command in COMMANDS.items()
+    (names, option)
+    for names, command in _commands(get_command(app))
     for option in command.params
     if isinstance(option, TyperOption) and not option.multiple and option.name != "help"
 ]
@@ -26,7 +38,7 @@ def test_every_single_valued_option_of_every_command_is_refused_where_it_is_give
     for command, option in SINGLE:
         value = [] if option.is_flag else ["1"]
         first, last = [option.opts[0], *value], [(option.secondary_opts or option.opts)[-1], *value]
-        outcome = llmkit(command, *first, *last)
+        outcome = llmkit(*command, *first, *last)
         if outcome.code != 2 or option.opts[0] not in outcome.err or " 2 " not in outcome.err:
             accepted.append((command, option.opts[0], outcome.err))
     assert not accepted

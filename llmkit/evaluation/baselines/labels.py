@@ -29,7 +29,7 @@ from llmkit.evaluation.metrics.rouge import UnicodeWords
 Texts = Sequence[tuple[str, ...]]
 """The input of each row: a text, or a pair of texts."""
 _FEATURES = 2**18
-_INVERSE_REGULARIZATION = 10.0
+INVERSE_REGULARIZATION = 10.0
 """scikit-learn's default of 1 is too strong for rows of unit length: 0.858 of builtin:python-docs' validation rows, not 0.916."""
 _RIDGE = 1.0
 
@@ -77,7 +77,7 @@ def linear_label_sets(texts: Texts, labels: Sequence[Sequence[str]], new_texts: 
 
 def linear_numbers(texts: Texts, numbers: Sequence[float], new_texts: Texts) -> list[float]:
     """Predict a number for each text by ridge regression."""
-    known, new = _features(texts, new_texts)
+    known, new = features(texts, new_texts)
     model = Ridge(alpha=_RIDGE, solver="sparse_cg").fit(known, list(numbers))
     return [float(number) for number in model.predict(new)]
 
@@ -88,19 +88,19 @@ def _one_vs_rest(texts: Texts, masks: Sequence[NDArray[np.bool_]], new_texts: Te
     Args:
         masks: for each label (N,) whether a training row has it.
     """
-    known, new = _features(texts, new_texts)  # (N, F), (M, F)
+    known, new = features(texts, new_texts)  # (N, F), (M, F)
     scores = np.empty((len(new_texts), len(masks)))
     for index, mask in enumerate(masks):
         if mask.all():  # no negative rows; every label has a positive row
             scores[:, index] = np.inf
             continue
         # liblinear's Newton steps for the primal problem: no random numbers, unlike its dual.
-        model = LogisticRegression(C=_INVERSE_REGULARIZATION, solver="liblinear", max_iter=1000)
+        model = LogisticRegression(C=INVERSE_REGULARIZATION, solver="liblinear", max_iter=1000)
         scores[:, index] = model.fit(known, mask).decision_function(new)
     return scores
 
 
-def _features(texts: Texts, new_texts: Texts) -> tuple[Any, Any]:
+def features(texts: Texts, new_texts: Texts) -> tuple[Any, Any]:
     """(N, F) and (M, F) sparse features; a pair has those of both texts, and the cosine between them."""
     sides = max(map(len, texts))
     vectorizer = HashingVectorizer(analyzer=_Grams(), n_features=_FEATURES, alternate_sign=False, norm=None)

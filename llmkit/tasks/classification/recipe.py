@@ -50,6 +50,7 @@ class ClassificationRecipe(TaskRecipe):
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text", "text_pair": "text", "label": "label"}
     OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {"text_pair": False}
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("text", "text_pair")
+    TARGET_FIELDS: ClassVar[tuple[str, ...]] = ("label", "labels")
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("classification")
     METRICS: ClassVar[tuple[str, ...]] = _DEFAULTS["single_label_classification"][0]
     BEST: ClassVar[str] = _DEFAULTS["single_label_classification"][1]

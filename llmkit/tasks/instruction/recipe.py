@@ -48,6 +48,7 @@ class InstructionRecipe(TaskRecipe):
     COLUMN_ALIASES: ClassVar[Mapping[str, tuple[str, ...]]] = {"messages": ("conversations", "conversation")}
     FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("prompt", "response"), ("messages",))
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("prompt", "messages")
+    TARGET_FIELDS: ClassVar[tuple[str, ...]] = ("response",)
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("causal-lm")
     METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
     BEST: ClassVar[str] = "loss"

@@ -44,6 +44,7 @@ class MultipleChoiceRecipe(TaskRecipe):
     """The choices as a list (RACE), or in columns of their own (SWAG)."""
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("context", "choices", "ending0", "question")
     CLUSTER_FIELD: ClassVar[str] = "context"
+    TARGET_FIELDS: ClassVar[tuple[str, ...]] = ("answer",)
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("question-answering")  # encoders that read two texts
     METRICS: ClassVar[tuple[str, ...]] = ("accuracy",)
     BEST: ClassVar[str] = "accuracy"

@@ -25,6 +25,7 @@ class QuestionAnsweringRecipe(TaskRecipe):
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"context": "text", "question": "text", "answers": "answers"}
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("context", "question")
     CLUSTER_FIELD: ClassVar[str] = "context"
+    TARGET_FIELDS: ClassVar[tuple[str, ...]] = ("answers",)
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("question-answering")
     METRICS: ClassVar[tuple[str, ...]] = ("squad",)
     BEST: ClassVar[str] = "answer_f1"

@@ -58,6 +58,8 @@ class Seq2SeqRecipe(TaskRecipe):
     """The input field."""
     TARGET: ClassVar[str]
     """The output field."""
+    TARGET_LENGTH: ClassVar[Literal["shorter", "similar", "any"]] = "any"
+    """How long an output is, compared with its input."""
     SAVED: ClassVar[type[SavedSeq2Seq]]
 
     prefix: Annotated[str, Field(max_length=10_000)] | None = None

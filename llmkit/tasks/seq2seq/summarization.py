@@ -18,11 +18,13 @@ class SummarizationRecipe(Seq2SeqRecipe):
     USE: ClassVar[str] = "llmkit summarize FILE --model {model}"
     HUB_DEFAULT: ClassVar[str] = "google-t5/t5-small"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text", "summary": "text"}
+    TARGET_FIELDS: ClassVar[tuple[str, ...]] = ("summary",)
     METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
     BEST: ClassVar[str] = "rougeL"
     BASELINES: ClassVar[tuple[str, ...]] = ("lead-1",)
     SOURCE: ClassVar[str] = "text"
     TARGET: ClassVar[str] = "summary"
+    TARGET_LENGTH: ClassVar[Literal["shorter", "similar", "any"]] = "shorter"
     SAVED: ClassVar[type[SavedSeq2Seq]] = SavedSummarization
 
     task: Literal["summarization"]

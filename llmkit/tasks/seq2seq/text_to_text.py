@@ -21,6 +21,7 @@ class TextToTextRecipe(Seq2SeqRecipe):
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text", "target": "text", "prefix": "text"}
     OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {"prefix": True}
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("text", "prefix")
+    TARGET_FIELDS: ClassVar[tuple[str, ...]] = ("target",)
     METRICS: ClassVar[tuple[str, ...]] = ("rouge", "exact_text")
     BEST: ClassVar[str] = "rougeL"
     BASELINES: ClassVar[tuple[str, ...]] = ("copy",)

@@ -29,12 +29,14 @@ class TranslationRecipe(Seq2SeqRecipe):
     HUB_DEFAULT: ClassVar[str] = "google-t5/t5-small"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"source": "text", "target": "text"}
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("source",)
+    TARGET_FIELDS: ClassVar[tuple[str, ...]] = ("target",)
     METRICS: ClassVar[tuple[str, ...]] = ("bleu", "chrf", "ter")
     # BLEU is 0 until four words in a row are right, and TER can exceed 100: chrF distinguishes early models.
     BEST: ClassVar[str] = "chrf"
     BASELINES: ClassVar[tuple[str, ...]] = ("copy",)
     SOURCE: ClassVar[str] = "source"
     TARGET: ClassVar[str] = "target"
+    TARGET_LENGTH: ClassVar[Literal["shorter", "similar", "any"]] = "similar"
     SAVED: ClassVar[type[SavedSeq2Seq]] = SavedTranslation
 
     task: Literal["translation"]

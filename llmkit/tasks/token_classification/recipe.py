@@ -43,6 +43,7 @@ class TokenClassificationRecipe(TaskRecipe):
     OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {"sentence": True}
     FIELD_GROUPS: ClassVar[tuple[tuple[str, ...], ...]] = (("words", "tags"), ("text", "spans"))
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("words", "text")
+    TARGET_FIELDS: ClassVar[tuple[str, ...]] = ("tags", "spans")
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("token-classification")
     METRICS: ClassVar[tuple[str, ...]] = ("entities",)
     BEST: ClassVar[str] = "entity_f1"

@@ -32,7 +32,7 @@ _NEVER_BEFORE, _NEVER_AFTER = frozenset(".,;:!?%\u2026\u3002"), frozenset("@#")
 _CLOSING, _OPENING = {"Pe", "Pf"}, {"Ps", "Pi"}
 """Categories of characters."""
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)+")
-_UNSPACED = re.compile(
+UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
 """Thai, Lao, Burmese, Khmer, kana and Chinese characters, which have no spaces between words."""
@@ -65,7 +65,7 @@ class WordSplitting(Block):
     def is_unsplit(self, text: str) -> bool:
         """Whether a text in a script without spaces has a word that is longer than all training words."""
         return not self.characters and any(
-            len(run[0]) > self.longest_unspaced for run in re.finditer(f"{_UNSPACED.pattern}+", text)
+            len(run[0]) > self.longest_unspaced for run in re.finditer(f"{UNSPACED.pattern}+", text)
         )
 
     def _of_chunk(self, text: str, start: int, end: int, apart: frozenset[str]) -> Iterator[Span]:
@@ -97,7 +97,7 @@ class WordSplitting(Block):
         marks = _as_set(self.marks_inside) - apart
         first = start
         for place in range(start, end):
-            if text[place] in marks or (self.characters and _UNSPACED.match(text[place])):
+            if text[place] in marks or (self.characters and UNSPACED.match(text[place])):
                 if first < place:
                     yield first, place
                 last = place + 1
@@ -134,7 +134,7 @@ class WordCount:
 
 def _learnt(counts: Counter[str]) -> WordSplitting:
     marks = [word for word in counts if len(word) <= _LONGEST_MARK and not word[0].isalnum()]
-    unspaced = [word for word in counts if _UNSPACED.search(word)]
+    unspaced = [word for word in counts if UNSPACED.search(word)]
     longer = [word for word in unspaced if _is_longer(word)]
     characters = 2 * sum(counts[word] for word in longer) <= sum(counts[word] for word in unspaced)
     splitting = WordSplitting(
