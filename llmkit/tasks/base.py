@@ -193,8 +193,8 @@ class Task(Protocol):
     def recipe(self) -> TaskRecipe: ...
 
     @property
-    def threshold(self) -> float | dict[str, float] | None:
-        """The least probability of a label, for all or by label; None if predictions do not depend on one."""
+    def tuned(self) -> Mapping[str, Any]:
+        """What was chosen on validation rows, such as a decision threshold, by name; for reports."""
         ...
 
     def encode(self, rows: Iterable[Row]) -> Examples:
@@ -269,9 +269,13 @@ class Task(Protocol):
         by `loaded.loss_unit` for reports; predictions stay in the unit of the rows. Called once, before training."""
         ...
 
+    def reset_tuning(self) -> None:
+        """Predict without what an earlier `tune_threshold` chose, so that it can choose again."""
+        ...
+
     def tune_threshold(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
         """Choose the decision threshold on all validation rows, save it with the model, and return the predictions
-        that it gives."""
+        that it gives. The given ones are those after `reset_tuning`."""
         ...
 
 
@@ -279,8 +283,8 @@ class BaseTask(ABC):
     """The defaults of `Task`: nothing depends on the rows, and the targets are not numbers."""
 
     @property
-    def threshold(self) -> float | dict[str, float] | None:
-        return None
+    def tuned(self) -> Mapping[str, Any]:
+        return {}
 
     def encode_every(self, rows: Iterable[Row]) -> Examples:
         return self.encode(rows)
@@ -302,6 +306,9 @@ class BaseTask(ABC):
 
     def standardise(self, scale: TargetScale) -> None:
         raise AssertionError("called without a scale of `target_scale`")
+
+    def reset_tuning(self) -> None:
+        return None
 
     def tune_threshold(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
         return predictions
