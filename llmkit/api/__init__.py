@@ -22,6 +22,7 @@ from llmkit.api.options import generation_options, schema
 from llmkit.api.planning import plan
 from llmkit.api.plotting import Plotted, plot
 from llmkit.api.pretraining import pretrain
+from llmkit.api.pushing import Pushed, PushedFile, PushPlan, plan_push, push
 from llmkit.api.reporting import write_report
 from llmkit.api.reproducing import Reproduction, reproduce
 from llmkit.api.resuming import EarlierResults
@@ -99,6 +100,9 @@ __all__ = [
     "Plan",
     "Plotted",
     "Prepared",
+    "PushPlan",
+    "Pushed",
+    "PushedFile",
     "Refusal",
     "Reproduction",
     "ResolvedValue",
@@ -130,8 +134,10 @@ __all__ = [
     "merge",
     "parse_thresholds",
     "plan",
+    "plan_push",
     "plot",
     "pretrain",
+    "push",
     "question_rows",
     "read_pairs",
     "read_questions",
