@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from llmkit.errors import RowError, nearest
 from llmkit.models.families import Head
 from llmkit.recipe.recipe import Recipe
 
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 Batch = Mapping[str, "Tensor"]
 """The model's keyword arguments, plus `labels`: the target of each output, -100 where it does not count in the loss."""
 
-_LABELS_SHOWN = 20
 WRITING_HEADS: frozenset[Head] = frozenset({"causal-lm", "seq2seq-lm"})
 """Heads that generate text."""
 
@@ -169,19 +167,6 @@ class TaskRecipe(Recipe):
             ModelError: a damaged entry.
         """
         return {}
-
-
-def unknown_label(place: str, noun: str, name: str, *, known: Sequence[str]) -> RowError:
-    """The error for a row with a label that the model does not have.
-
-    Args:
-        noun: `label` or `tag`.
-    """
-    more = f" and {len(known) - _LABELS_SHOWN} more" if len(known) > _LABELS_SHOWN else ""
-    listed = ", ".join(known[:_LABELS_SHOWN])
-    fix = "Correct it, or train with it: name it under labels: in the recipe."
-    fault = f"the model does not have the {noun} {name!r:.60}.{nearest(name, known)} It has: {listed}{more}. {fix}"
-    return RowError(place, fault, reason=f"a {noun} that the model does not have")
 
 
 class Task(Protocol):

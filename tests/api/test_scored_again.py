@@ -111,9 +111,8 @@ def test_probabilities_and_abstentions_are_scored_again_from_a_file(tmp_path: Pa
     examples = task.encode(rows(60))
     engine = TransformersEngine(task.loaded, device=torch.device("cpu"))
     metrics = ("accuracy", "ece", "brier", "nll", "selective")
-    expected, predictions = measure(
-        task, examples, engine=engine, accelerator=Accelerator(), metrics=metrics, tune=True
-    )
+    measured = measure(task, examples, engine=engine, accelerator=Accelerator(), metrics=metrics, tune=True)
+    expected, predictions = measured.scores, measured.predictions
     save_evaluation(
         Run(tmp_path), Evaluation("run", "rows", 60, expected, predictions), name="test", references=examples.references
     )

@@ -14,10 +14,11 @@ from llmkit.errors import DataError
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import Block, ColumnType, DistinctNames
 from llmkit.recipe.recipe import LabelSets
-from llmkit.tasks.base import TaskRecipe, unknown_label
+from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.class_weights import ClassWeights
 from llmkit.tasks.classification.problem_types import NUMBER_LABELS, ProblemType, problem_type_of
 from llmkit.tasks.classification.saved import SavedClassification
+from llmkit.tasks.unknown_labels import unknown_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
