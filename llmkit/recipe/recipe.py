@@ -8,7 +8,16 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from llmkit.recipe.blocks import Block, CardBlock, ColumnType, DataBlock, EvaluationBlock, ScratchModel, Trackers, TrainBlock
+from llmkit.recipe.blocks import (
+    Block,
+    CardBlock,
+    ColumnType,
+    DataBlock,
+    EvaluationBlock,
+    ScratchModel,
+    Trackers,
+    TrainBlock,
+)
 
 
 @dataclass(frozen=True)
