@@ -28,6 +28,7 @@ from llmkit.api.options import generation_options, schema
 from llmkit.api.planning import plan
 from llmkit.api.plotting import Plotted, plot
 from llmkit.api.pretraining import pretrain
+from llmkit.api.pushing import Pushed, PushedFile, PushPlan, plan_push, push
 from llmkit.api.reporting import write_report
 from llmkit.api.reproducing import Reproduction, reproduce
 from llmkit.api.resuming import EarlierResults
@@ -117,6 +118,9 @@ __all__ = [
     "Plan",
     "Plotted",
     "Prepared",
+    "PushPlan",
+    "Pushed",
+    "PushedFile",
     "Refusal",
     "Reproduction",
     "ResolvedValue",
@@ -154,8 +158,10 @@ __all__ = [
     "merge",
     "parse_thresholds",
     "plan",
+    "plan_push",
     "plot",
     "pretrain",
+    "push",
     "question_rows",
     "read_pairs",
     "read_questions",

@@ -76,7 +76,5 @@ def measure_examples(
     measured = measure(
         task, examples, engine=engine, accelerator=accelerator, metrics=metrics, rouge_tokenizer=rouge_tokenizer
     )
-    if task.threshold is None:
-        return measured
-    details = {**measured.scores.details, "threshold": task.threshold}
+    details = {**measured.scores.details, **task.tuned}
     return measured._replace(scores=replace(measured.scores, details=details))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from llmkit.atomic import replace_file
 from llmkit.evaluation.uncertainty.interval import LEVEL, RESAMPLES, SEED, Interval
 from llmkit.runs.folder import Run, finite, write_json
+from llmkit.tasks.predicted_label import PredictedLabel
 
 if TYPE_CHECKING:
     from llmkit.data.examples import Examples
@@ -137,4 +138,12 @@ def _lines(predictions: Sequence[Any], references: Sequence[Any], facts: Sequenc
         yield from (json.dumps(fact, ensure_ascii=False) + "\n" for fact in facts)
         return
     for prediction, reference, fact in zip(predictions, references, facts or [{}] * len(references), strict=True):
-        yield json.dumps({"prediction": prediction, "reference": reference, **fact}, ensure_ascii=False) + "\n"
+        yield json.dumps({**_recorded(prediction), "reference": reference, **fact}, ensure_ascii=False) + "\n"
+
+
+def _recorded(prediction: Any) -> dict[str, Any]:
+    """A prediction for its line; of a label, with the probabilities of all labels, and whether the model abstains."""
+    if not isinstance(prediction, PredictedLabel):
+        return {"prediction": prediction}
+    record: dict[str, Any] = {"prediction": str(prediction), "probabilities": prediction.probabilities}
+    return record if prediction.abstained is None else {**record, "abstained": prediction.abstained}

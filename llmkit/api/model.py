@@ -33,7 +33,7 @@ from llmkit.inference.searching import search_texts
 from llmkit.recipe.blocks import Quoting
 from llmkit.tasks.classification.predict import Classification, ClassifyOverflow, classify_texts, reads_pairs
 from llmkit.tasks.classification.problem_types import ProblemType, problem_type_of
-from llmkit.tasks.classification.thresholds import threshold_in_use
+from llmkit.tasks.classification.thresholds import abstain_limit_in_use, threshold_in_use
 from llmkit.tasks.multiple_choice.choices import Question
 from llmkit.tasks.multiple_choice.predict import Choice, ChooseOverflow, choose
 from llmkit.tasks.question_answering.predict import Answer, answer_options, answer_questions
@@ -108,13 +108,17 @@ class Model(WritingModel):
         *,
         overflow: ClassifyOverflow | None = None,
         threshold: float | Mapping[str, float] | None = None,
+        abstain_below: float | None = None,
     ) -> Iterator[Classification]:
-        """Label, labels or number of each text or (text, text_pair); see `classify_texts` for errors, for thresholds
-        and for long texts."""
+        """Label, labels or number of each text or (text, text_pair); see `classify_texts` for errors, for thresholds,
+        for texts that get no label and for long texts."""
         self._check_head("classify")
         threshold_in_use(self.loaded, threshold)  # an error now, not with the first result
+        abstain_limit_in_use(self.loaded, abstain_below)
         given = given_texts_or_pairs(texts)
-        return classify_texts(self.loaded, self._engine, given, overflow=overflow, threshold=threshold)
+        return classify_texts(
+            self.loaded, self._engine, given, overflow=overflow, threshold=threshold, abstain_below=abstain_below
+        )
 
     @property
     def dimension(self) -> int:

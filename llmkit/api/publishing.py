@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from llmkit.api.cards import card_facts
 from llmkit.api.plotting import draw_finished
 from llmkit.api.reporting import refresh_report
 from llmkit.api.run_records import logged_intervals, now
 from llmkit.errors import RunError
 from llmkit.models.export import model_files
 from llmkit.models.loading import load_model
-from llmkit.recipe.loading import dump_recipe
 from llmkit.runs.card import model_card
 from llmkit.runs.folder import Run, finite
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore, progress_of
@@ -24,19 +24,9 @@ def publish(run: Run, store: CheckpointStore, prepared: Prepared) -> None:
     line = next((line for line in run.metrics() if saved.items() <= line.items()), {name: best_value})
     scores = {key.removeprefix("evaluation/"): value for key, value in line.items() if key.startswith("evaluation/")}
     files = _finished_files(_best_checkpoint(store, best_step), prepared)
-    task = prepared.task
-    lora, adapter = prepared.recipe.train.lora, task.loaded.adapter
-    base = adapter.base if adapter is not None and lora is not None and lora.save == "adapter" else None
-    card = model_card(
-        {**run.manifest(), "targets": prepared.data.get("targets")},
-        recipe=dump_recipe(prepared.recipe),
-        scores=scores,
-        use=task.recipe.USE.format(model="FOLDER"),
-        base=base,
-        library="llmkit" if not task.loaded.family.is_of_transformers else "transformers" if base is None else "peft",
-    )
-    run.publish_model({**files, "README.md": card.encode()}, step=best_step)
     best = {"metric": prepared.best, "step": best_step, "validation": scores, "intervals": logged_intervals(line)}
+    card = model_card(card_facts(run, files, best=best, recipe=prepared.recipe))
+    run.publish_model({**files, "README.md": card.encode()}, step=best_step)
     run.update(status="finished", finished=now(), best=best)
     draw_finished(run)
     refresh_report(run)

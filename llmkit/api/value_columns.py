@@ -19,6 +19,7 @@ _RESULT_COLUMNS: Mapping[ValueKind, tuple[str, ...]] = {
     "label": ("label",),
     "label or labels": ("label", "labels"),
     "labels with probabilities": ("labels",),
+    "probabilities": ("label", "labels"),
     "number": ("value", "label"),
     "tags": ("tags",),
     "entities": ("tags", "entities"),
@@ -52,7 +53,7 @@ _INPUT_COLUMNS = {
 }  # fmt: skip
 """Inputs of a model, compared only if a file has nothing else."""
 _OTHER_COLUMNS = {
-    "finished", "guid", "id", "idx", "index", "masks", "no_answer", "offsets", "parts", "probabilities", "scores",
+    "abstain_below", "abstained", "best_guess", "finished", "guid", "id", "idx", "index", "masks", "no_answer", "offsets", "parts", "probabilities", "scores",
     "texts_finished", "truncated_tokens", "unknown_tokens", "vector", "windows",
 }  # fmt: skip
 """Details of a result or row, never compared."""

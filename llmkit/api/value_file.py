@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from llmkit.evaluation.values import Value, ValueKind, fits
 from llmkit.recipe.blocks import Quoting
 
 _PLAIN_TEXT = {".txt", ".text", ".md"}
-_PRINTED_LABELS = re.compile(r"\(none\)|[^\t]+\t[01]\.\d{4}(\t[^\t]+\t[01]\.\d{4})*")
+_PRINTED_LABELS = re.compile(r"\(none\)|(\(abstained\)\t)?[^\t]+\t[01]\.\d{4}(\t[^\t]+\t[01]\.\d{4})*")
 _PRINTED_NO_ANSWER = "no answer"
 _CLUSTER = "cluster"
 """Its column in files of predictions that `evaluate` writes."""
@@ -114,10 +114,10 @@ class ValueFile:
             another = f"Name another with --column {{column}}, or for this file alone with {option}"
         field = self._field_of(column)
         column_types: dict[str, Any] = {field: "any"}
-        optional = {}
-        if column == "labels":  # `classify` writes two columns for a multi-label model
-            column_types["probabilities"] = "any"
-            optional["probabilities"] = False
+        optional: dict[str, bool] = {}
+        beside = self._beside(column)
+        column_types |= dict.fromkeys(beside, "any")
+        optional |= dict.fromkeys(beside, False)
         if self.side == "reference" and "entities" in self.kinds and column != "text":
             column_types["text"] = "any"
             optional["text"] = False
@@ -130,11 +130,20 @@ class ValueFile:
         name, advice = repr(column), f" Another column is named with {option}."
         for row in rows:
             [value] = row.fields[field]
-            if "probabilities" in row.fields:
-                value = {"labels": value, "probabilities": row.fields["probabilities"][0]}
+            if "probabilities" in row.fields and not isinstance(value, Mapping):
+                key = "labels" if column == "labels" else "label"
+                value = {key: value, **{name: row.fields[name][0] for name in beside if name in row.fields}}
             if "text" in row.fields:
                 value = _in_characters(value, row.fields["text"][0], place=row.place)
             yield Value(value, row.place, name, advice)
+
+    def _beside(self, column: str) -> Sequence[str]:
+        """The columns that belong to this one: `classify` writes labels and their probabilities in several."""
+        if column == "labels":
+            return ("probabilities",)
+        if self.side == "prediction" and "probabilities" in self.kinds:
+            return ("probabilities", "abstained", "best_guess")
+        return ()
 
     def _field_of(self, column: str) -> str:
         """`words` where a table has one tag per row, whose rows become sentences."""

@@ -10,6 +10,7 @@ import typer
 from llmkit.cli.output import Target, counts_of, one_line, write_results
 from llmkit.cli.shared_options import Column, Json, Lines, ModelName, Output, Quoting, ResumeOutput, Source, open_model
 from llmkit.cli.texts import input_pairs, input_rows
+from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
     from llmkit.api import Classification, InputRow
@@ -40,6 +41,14 @@ def classify(
             "--threshold 0.5 --threshold spam=0.3. Default: as tuned in training.",
         ),
     ] = None,
+    abstain_below: Annotated[
+        float | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Give no label where the most probable one has a probability below this. Default: the limit that the "
+            "recipe's abstain chose, else every text gets a label.",
+        ),
+    ] = None,
     column: Column = "text",
     pair_column: Annotated[
         str | None,
@@ -57,6 +66,8 @@ def classify(
     from llmkit.api import parse_thresholds
 
     parse_thresholds(threshold or ())
+    if abstain_below is not None and not 0 <= abstain_below <= 1:
+        raise UsageError(f"--abstain-below {abstain_below:g}: not a probability. Give a number from 0 to 1.")
     rows: Iterator[InputRow[str]] | Iterator[InputRow[tuple[str, str]]] = input_rows(
         source, column=column, by_line=lines is not False, quoting=quoting
     )
@@ -69,7 +80,7 @@ def classify(
         pairs = input_pairs(source, column=column, pair_column="text_pair", quoting=quoting)
 
     def use(texts: Iterator[Any]) -> Iterator[Classification]:
-        return opened.classify(texts, overflow=overflow, threshold=limit)
+        return opened.classify(texts, overflow=overflow, threshold=limit, abstain_below=abstain_below)
 
     limit = parse_thresholds(threshold or (), opened.loaded.labels)
 
@@ -90,9 +101,16 @@ def _classified(result: Classification) -> tuple[str, dict[str, Any]]:
         plain = f"{result.value:.4f}"
         record["value"] = result.value
     else:
-        labels = result.labels if result.label is None else [result.label]
-        plain = "\t".join(f"{one_line(label)}\t{result.probabilities[label]:.4f}" for label in labels) or "(none)"
-        record.update({"labels": labels} if result.label is None else {"label": result.label})
+        shown = result.labels if result.best_guess is None else [result.best_guess]
+        plain = "\t".join(f"{one_line(label)}\t{result.probabilities[label]:.4f}" for label in shown) or "(none)"
+        plain = f"(abstained)\t{plain}" if result.abstained else plain
+        record.update({"labels": result.labels} if result.best_guess is None else {"label": result.label})
+        if result.abstain_below is not None:
+            record |= {
+                "abstained": result.abstained,
+                "best_guess": result.best_guess,
+                "abstain_below": result.abstain_below,
+            }
         record["probabilities"] = result.probabilities
         if result.threshold is not None:
             record["threshold"] = result.threshold

@@ -53,6 +53,7 @@ def print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
     if "squad" in scores.details:
         _print_answers(scores.details["squad"])
     _print_text_details(scores.details)
+    _print_calibration(scores.details)
     if "per_class" in scores.details:
         _print_classes(scores.details["per_class"], unit="rows")
     if "per_type" in scores.details:
@@ -95,6 +96,22 @@ def _print_text_details(details: dict[str, Any]) -> None:
         lengths = details["written"]
         count = f"{lengths['reached_limit']:,} of {lengths['texts']:,}"
         _print_line(f"  texts that reached max_new_tokens {lengths['max_new_tokens']:,}: {count}")
+
+
+def _print_calibration(details: dict[str, Any]) -> None:
+    """The temperature and the limit that were chosen on validation rows, and what the ece would be without any error."""
+    if "temperature" in details:
+        _print_line(f"  probabilities are calibrated with temperature {details['temperature']:.4g}")
+    if "reliability" in details:
+        table = details["reliability"]
+        bins = f"{len(table['bins'])} bin{'s' if len(table['bins']) > 1 else ''}"
+        _print_line(f"  ece of {bins}; perfect probabilities would have about {table['ece_if_calibrated']:.4f} here")
+    if "abstain_accuracy" in details and "abstain_below" not in details:
+        _print_line(
+            f"  abstains from every row: no limit reached accuracy {details['abstain_accuracy']:g} on validation rows"
+        )
+    elif "abstain_below" in details:
+        _print_line(f"  abstains where the label's probability is below {details['abstain_below']:.4g}")
 
 
 def _print_answers(groups: dict[str, dict[str, float]]) -> None:

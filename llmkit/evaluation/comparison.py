@@ -11,7 +11,7 @@ from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.evaluation.baselines import baselines_of, judged_by_loss
 from llmkit.evaluation.measure import Measured, score_rows
-from llmkit.evaluation.metrics import RougeTokenizer
+from llmkit.evaluation.metrics import RougeTokenizer, score_names_of, values_of
 from llmkit.evaluation.metrics.language_model import loss_scores, loss_statistics
 from llmkit.evaluation.uncertainty.score_intervals import difference_interval
 from llmkit.evaluation.unigram import unigram_nats
@@ -49,8 +49,11 @@ def compare_predictions(
         metrics: the metrics of the model's scores.
     """
     baselines = baselines_of(task.recipe)
-    metric = compared_metric(scores.values, best=task.recipe.best)
-    if not baselines or metric is None:
+    own = [name for name in metrics if values_of(name) == "probabilities"]  # baselines predict labels alone
+    metrics = [name for name in metrics if name not in own]
+    comparable = {name: value for name, value in scores.values.items() if name not in score_names_of(own)}
+    metric = compared_metric(comparable, best=task.recipe.best)
+    if not baselines or metric is None or not metrics:
         return None
     train_rows = _sample_rows(train) if any(baseline.learns for baseline in baselines) else []
     measured = _measured_rows(task, rows, count=examples.rows)

@@ -13,10 +13,11 @@ from typing import Any, Literal
 from llmkit.data.labels import LabelCount
 from llmkit.errors import DataError, UsageError
 from llmkit.evaluation.values import Value, ValueKind
+from llmkit.tasks.predicted_label import PredictedLabel
 
 logger = logging.getLogger("llmkit")
 LABEL_KINDS: frozenset[ValueKind] = frozenset(
-    {"label", "label or labels", "labels with probabilities", "tags", "entities"}
+    {"label", "label or labels", "labels with probabilities", "probabilities", "tags", "entities"}
 )
 _Writing = Literal["as LABEL_0, LABEL_1 and so on", "as class ids", "as names"]
 
@@ -65,20 +66,30 @@ def warn_of_alike(sides: Iterable[tuple[Sequence[Value], Sequence[Any]]]) -> Non
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, PredictedLabel):
+        renamed = tuple(names.get(label, label) for label in value.names)
+        _check_distinct(renamed)
+        return PredictedLabel(names.get(value, str(value)), renamed, value.shares, abstained=value.abstained)
     if isinstance(value, str):
         return names.get(value, value)
     if isinstance(value, list):
         return [names.get(label, label) for label in value]
+    _check_distinct([names.get(label, label) for label in value["probabilities"]])
     probabilities = {names.get(label, label): number for label, number in value["probabilities"].items()}
-    if len(probabilities) < len(value["probabilities"]):
-        raise UsageError("--label: two labels get the same name, so that their probabilities cannot be told apart.")
     return {"labels": [names.get(label, label) for label in value["labels"]], "probabilities": probabilities}
+
+
+def _check_distinct(names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        raise UsageError("--label: two labels get the same name, so that their probabilities cannot be told apart.")
 
 
 def _labels_in(rows: Sequence[Any]) -> Iterator[str]:
     """All labels; an empty text is a wrong prediction, not a label."""
     for value in rows:
-        if isinstance(value, Mapping):
+        if isinstance(value, PredictedLabel):
+            yield from value.names
+        elif isinstance(value, Mapping):
             yield from [*value["labels"], *value["probabilities"]]
         else:
             yield from filter(None, [value] if isinstance(value, str) else value)

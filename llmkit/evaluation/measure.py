@@ -66,6 +66,8 @@ def measure(
     indices = np.arange(rank, len(examples), world_size)
     rows = range(rank, examples.rows, world_size)
     task.loaded.model.eval()
+    if tune:
+        task.reset_tuning()
     with accelerator.autocast():
         nats, targets, means = _losses(task, examples, indices, device=accelerator.device)
         share = examples.take(rows) if world_size > 1 and task.recipe.metrics else examples

@@ -9,18 +9,31 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+
 from llmkit.data import column_types
 from llmkit.data.records import described
 from llmkit.errors import DataError, UsageError
+from llmkit.tasks.predicted_label import PredictedLabel
 
 ValueKind = Literal[
-    "text", "label", "label or labels", "labels with probabilities", "number", "tags", "entities", "answer", "any"
+    "text",
+    "label",
+    "label or labels",
+    "labels with probabilities",
+    "probabilities",
+    "number",
+    "tags",
+    "entities",
+    "answer",
+    "any",
 ]
 NEEDED: Mapping[ValueKind, str] = {
     "text": "a text, or for references a list of texts",
     "label": "one label: text or a whole number",
     "label or labels": "a label (text or a whole number) or a list of labels",
     "labels with probabilities": "a list of labels, or for predictions also a probability for each label",
+    "probabilities": "a label or labels, in predictions with the probability of each label",
     "number": "a number",
     "tags": "a list with the tag of each word",
     "entities": "a list with the tag of each word, or in both files a list of spans with start, end and label",
@@ -32,7 +45,7 @@ _SEVERAL: frozenset[ValueKind] = frozenset({"text", "answer", "any"})
 """Kinds of which a row may have several references."""
 
 
-LABEL_SET_KINDS: frozenset[ValueKind] = frozenset({"label or labels", "labels with probabilities"})
+LABEL_SET_KINDS: frozenset[ValueKind] = frozenset({"label or labels", "labels with probabilities", "probabilities"})
 """Kinds with a list of labels, which may also be written as a 0 or 1 for each label; see multi_hot.py."""
 
 
@@ -90,7 +103,7 @@ def _values_for(
         _read(metric, kind, predictions, _reader(kind, predicted=True)),
         _read(metric, kind, references, _reader(kind, predicted=False)),
     )
-    if kind == "labels with probabilities":
+    if kind in ("labels with probabilities", "probabilities"):
         _check_same_labels(predictions, sides[0])
     return sides
 
@@ -102,6 +115,7 @@ def _reader(kind: ValueKind, *, predicted: bool) -> Callable[[object], Any]:
         "label": (_label, _label),
         "label or labels": (_label_or_labels, _label_or_labels),
         "labels with probabilities": (_scored_labels, _labels),
+        "probabilities": (_predicted_label_or_labels, _label_or_labels),
         "number": (column_types.number, column_types.number),
         "tags": (column_types.labels, column_types.labels),
         "entities": (_tags_or_spans, _tags_or_spans),
@@ -113,7 +127,10 @@ def _reader(kind: ValueKind, *, predicted: bool) -> Callable[[object], Any]:
 
 def _read(metric: str, kind: ValueKind, values: Sequence[Value], read: Callable[[object], Any]) -> list[Any]:
     if kind == "any":
-        return [item.value for item in values]
+        labelled = (
+            isinstance(item.value, Mapping) and {"label", "probabilities"} <= item.value.keys() for item in values
+        )
+        return [item.value["label"] if has else item.value for item, has in zip(values, labelled, strict=True)]  # type: ignore[index]
     results = [read(item.value) for item in values]
     for item, result in zip(values, results, strict=True):
         if result is None:
@@ -172,10 +189,13 @@ def _character_tags(spans: Sequence[Mapping[str, Any]], length: int, item: Value
     return tags
 
 
-def _check_same_labels(values: Sequence[Value], predictions: Sequence[Mapping[str, Any]]) -> None:
-    labels = predictions[0]["probabilities"].keys()
-    for item, prediction in zip(values, predictions, strict=True):
-        if prediction["probabilities"].keys() != labels:
+def _check_same_labels(values: Sequence[Value], predictions: Sequence[Any]) -> None:
+    names = [
+        prediction.names if isinstance(prediction, PredictedLabel) else tuple(prediction["probabilities"])
+        for prediction in predictions
+    ]
+    for item, labels in zip(values, names, strict=True):
+        if set(labels) != set(names[0]):
             raise DataError(f"{item.place}: {item.name} has probabilities of other labels than {values[0].place}.")
 
 
@@ -199,6 +219,8 @@ def _reference_texts(value: object) -> str | list[str] | None:
 
 def _label(value: object) -> str | None:
     """As in the rows of a task, but a prediction may be empty, which counts as wrong."""
+    if isinstance(value, Mapping):
+        value = value.get("label")
     return value if isinstance(value, str) else column_types.label(value)
 
 
@@ -217,6 +239,23 @@ def _scored_labels(value: object) -> dict[str, Any] | None:
         return None
     probabilities = {label: column_types.number(number) for label, number in value["probabilities"].items()}
     return None if None in probabilities.values() else {"labels": labels, "probabilities": probabilities}
+
+
+def _predicted_label_or_labels(value: object) -> PredictedLabel | dict[str, Any] | None:
+    if not isinstance(value, Mapping) or "labels" in value or "probabilities" not in value:
+        return _scored_labels(value)
+    label, shares = (
+        _label(value.get("best_guess") if value.get("label") is None else value["label"]),
+        value["probabilities"],
+    )
+    if label is None or not isinstance(shares, Mapping) or label not in shares:
+        return None
+    numbers = [column_types.number(number) for number in shares.values()]
+    if None in numbers:
+        return None
+    order = sorted(zip(map(str, shares), numbers, strict=True))  # every row's in the same
+    abstained = column_types.flag(value.get("abstained"))
+    return PredictedLabel(label, tuple(name for name, _ in order), np.array([n for _, n in order]), abstained=abstained)
 
 
 def _tags_or_spans(value: object) -> list[Any] | None:
@@ -246,7 +285,7 @@ def _value(read: Callable[[object], Any], value: object) -> Any:
 
 
 def _is_listed(value: object) -> bool:
-    return isinstance(value, list | Mapping)
+    return isinstance(value, list) or (isinstance(value, Mapping) and "label" not in value)
 
 
 def _has_spans(value: object) -> bool:

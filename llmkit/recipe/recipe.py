@@ -8,7 +8,16 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from llmkit.recipe.blocks import Block, ColumnType, DataBlock, EvaluationBlock, ScratchModel, Trackers, TrainBlock
+from llmkit.recipe.blocks import (
+    Block,
+    CardBlock,
+    ColumnType,
+    DataBlock,
+    EvaluationBlock,
+    ScratchModel,
+    Trackers,
+    TrainBlock,
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,7 @@ class Recipe(Block):
     data: DataBlock
     train: TrainBlock = TrainBlock()
     evaluation: EvaluationBlock = EvaluationBlock()
+    card: CardBlock = CardBlock()
     tracking: Trackers | None = None
     """Tools that show the training while it runs, each an extra package; without it, only the run's own files."""
 

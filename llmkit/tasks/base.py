@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from llmkit.errors import RowError, nearest
 from llmkit.models.families import Head
 from llmkit.recipe.recipe import Recipe
 
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 Batch = Mapping[str, "Tensor"]
 """The model's keyword arguments, plus `labels`: the target of each output, -100 where it does not count in the loss."""
 
-_LABELS_SHOWN = 20
 WRITING_HEADS: frozenset[Head] = frozenset({"causal-lm", "seq2seq-lm"})
 """Heads that generate text."""
 
@@ -171,19 +169,6 @@ class TaskRecipe(Recipe):
         return {}
 
 
-def unknown_label(place: str, noun: str, name: str, *, known: Sequence[str]) -> RowError:
-    """The error for a row with a label that the model does not have.
-
-    Args:
-        noun: `label` or `tag`.
-    """
-    more = f" and {len(known) - _LABELS_SHOWN} more" if len(known) > _LABELS_SHOWN else ""
-    listed = ", ".join(known[:_LABELS_SHOWN])
-    fix = "Correct it, or train with it: name it under labels: in the recipe."
-    fault = f"the model does not have the {noun} {name!r:.60}.{nearest(name, known)} It has: {listed}{more}. {fix}"
-    return RowError(place, fault, reason=f"a {noun} that the model does not have")
-
-
 class Task(Protocol):
     """One kind of training. Built from its recipe and a loaded model; has no rows and no state of training."""
 
@@ -193,8 +178,8 @@ class Task(Protocol):
     def recipe(self) -> TaskRecipe: ...
 
     @property
-    def threshold(self) -> float | dict[str, float] | None:
-        """The least probability of a label, for all or by label; None if predictions do not depend on one."""
+    def tuned(self) -> Mapping[str, Any]:
+        """What was chosen on validation rows, such as a decision threshold, by name; for reports."""
         ...
 
     def encode(self, rows: Iterable[Row]) -> Examples:
@@ -269,9 +254,13 @@ class Task(Protocol):
         by `loaded.loss_unit` for reports; predictions stay in the unit of the rows. Called once, before training."""
         ...
 
+    def reset_tuning(self) -> None:
+        """Predict without what an earlier `tune_threshold` chose, so that it can choose again."""
+        ...
+
     def tune_threshold(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
         """Choose the decision threshold on all validation rows, save it with the model, and return the predictions
-        that it gives."""
+        that it gives. The given ones are those after `reset_tuning`."""
         ...
 
 
@@ -279,8 +268,8 @@ class BaseTask(ABC):
     """The defaults of `Task`: nothing depends on the rows, and the targets are not numbers."""
 
     @property
-    def threshold(self) -> float | dict[str, float] | None:
-        return None
+    def tuned(self) -> Mapping[str, Any]:
+        return {}
 
     def encode_every(self, rows: Iterable[Row]) -> Examples:
         return self.encode(rows)
@@ -302,6 +291,9 @@ class BaseTask(ABC):
 
     def standardise(self, scale: TargetScale) -> None:
         raise AssertionError("called without a scale of `target_scale`")
+
+    def reset_tuning(self) -> None:
+        return None
 
     def tune_threshold(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
         return predictions

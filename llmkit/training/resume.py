@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("llmkit")
 _FREE = {
+    "card.description",
+    "card.languages",
+    "card.license",
     "tracking",
     "train.checks",
     "train.gradient_checkpointing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,24 @@ def test_a_file_of_predictions_has_the_scores_of_its_run(
         key: value for key, value in expected.details.items() if key != "bleu"
     }
     assert any(value not in (0, 1) for value in found.values.values())
+
+
+def test_probabilities_and_abstentions_are_scored_again_from_a_file(tmp_path: Path) -> None:
+    loaded = tiny_model("bert", head="classification", labels=LABELS)
+    task = task_of("classification", loaded=loaded, calibrate="temperature", abstain={"accuracy": 0.1})
+    examples = task.encode(rows(60))
+    engine = TransformersEngine(task.loaded, device=torch.device("cpu"))
+    metrics = ("accuracy", "ece", "brier", "nll", "selective")
+    measured = measure(task, examples, engine=engine, accelerator=Accelerator(), metrics=metrics, tune=True)
+    expected, predictions = measured.scores, measured.predictions
+    save_evaluation(
+        Run(tmp_path), Evaluation("run", "rows", 60, expected, predictions), name="test", references=examples.references
+    )
+    file = tmp_path / "evaluation" / "test.predictions.jsonl"
+    line = json.loads(file.read_text().splitlines()[0])
+    assert line["prediction"] == max(line["probabilities"], key=line["probabilities"].get)
+    assert line["abstained"] in (True, False)
+    found = llmkit.score_files(file, file, metrics=metrics).scores
+    assert found.values == pytest.approx({name: expected.values[name] for name in found.values})
+    for one, other in zip(found.details["reliability"]["bins"], expected.details["reliability"]["bins"], strict=True):
+        assert one == pytest.approx(other)

@@ -16,6 +16,7 @@ from typing import Any
 from llmkit.data.given import given_names, given_values, is_missing
 from llmkit.errors import DataError, UsageError, nearest
 from llmkit.evaluation.metrics.answers import squad
+from llmkit.evaluation.metrics.calibration import brier, ece, nll, selective
 from llmkit.evaluation.metrics.classification import accuracy, confusion, f1, mcc, precision, recall
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX, compute_external
 from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_scores, loss_statistics, perplexity
@@ -79,6 +80,10 @@ METRICS: dict[str, Metric] = {
         Metric("f1", f1, ("f1_micro", "f1_macro"), "label or labels"),
         Metric("mcc", mcc, ("mcc",), "label"),
         Metric("map", mean_average_precision, ("map",), "labels with probabilities"),
+        Metric("ece", ece, ("ece",), "probabilities"),
+        Metric("brier", brier, ("brier",), "probabilities"),
+        Metric("nll", nll, ("nll",), "probabilities"),
+        Metric("selective", selective, ("coverage", "selective_accuracy"), "probabilities"),
         Metric("mse", mse, ("mse",), "number"),
         Metric("pearson", pearson, ("pearson",), "number"),
         Metric("spearman", spearman, ("spearman",), "number"),

@@ -7,6 +7,7 @@ Legend: N sequences (texts or windows of them), R rows, C classes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import accumulate, pairwise
@@ -17,10 +18,11 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.tasks.classification.inputs import Contents, Pair, TextInputs
 from llmkit.tasks.classification.problem_types import ProblemType, problem_type_of
 from llmkit.tasks.classification.saved import SavedClassification
-from llmkit.tasks.classification.thresholds import Threshold, threshold_in_use
+from llmkit.tasks.classification.thresholds import Threshold, abstain_limit_in_use, threshold_in_use
 from llmkit.tasks.engine import Engine
 from llmkit.tasks.inputs import LongTextCount, check_texts, numbered_chunks
 
+logger = logging.getLogger("llmkit")
 CLASSIFY_CHUNK_ROWS = 2048
 """Enough texts of each length for full batches."""
 
@@ -31,7 +33,7 @@ ClassifyOverflow = Literal["error", "truncate", "window"]
 class Classification:
     text: str
     label: str | None
-    """The most probable label, where a text has one; else None."""
+    """The most probable label, where a text has one; None where the model abstains, and for many labels or a number."""
     probabilities: dict[str, float]
     """By label, in the order of the model's classes; of a single label they add up to 1. Empty for a number."""
     truncated_tokens: int
@@ -47,6 +49,15 @@ class Classification:
     """Windows that the text was read in."""
     unknown_tokens: int = 0
     """Tokens that stand for text that the model cannot read."""
+    best_guess: str | None = None
+    """The most probable label, where a text has one, also if the model abstains."""
+    abstain_below: float | None = None
+    """The probability of the best guess below which the text has no label; None if the model never abstains."""
+
+    @property
+    def abstained(self) -> bool:
+        """Whether the text has no label since its best guess is not probable enough."""
+        return self.label is None and self.best_guess is not None
 
 
 def reads_pairs(loaded: LoadedModel) -> bool | None:
@@ -61,6 +72,7 @@ def classify_texts(
     *,
     overflow: ClassifyOverflow | None = None,
     threshold: float | Mapping[str, float] | None = None,
+    abstain_below: float | None = None,
 ) -> Iterator[Classification]:
     """The label, the labels or the number of each text or pair, as the model was trained.
 
@@ -71,16 +83,19 @@ def classify_texts(
             whose probabilities are averaged by their length. How many is logged once, when the results end.
         threshold: least probability of a label where a text may have many, for all labels or for some by name; without
             it, the model's own.
+        abstain_below: a text whose most probable label is less probable than this gets none; without it, the model's own
+            limit. How many is logged once, when the results end.
     Raises:
         DataError: an empty text, one that is not valid Unicode, or one too long under `error`.
-        UsageError: a threshold that does not fit the model; texts for a model of pairs, or pairs for one of texts.
-        ModelError: the model's outputs do not fit its problem type, or are not finite.
+        UsageError: a threshold or limit that does not fit the model; texts for a model of pairs, or pairs for one of texts.
+        ModelError: the model's outputs do not fit its problem type, or are not finite; it has no limit to abstain.
     """
     check_classifier(loaded)
     problem_type = problem_type_of(loaded)
     saved = SavedClassification.load(loaded)
     policy = overflow or saved.overflow or "truncate"
     limit = threshold_in_use(loaded, threshold)
+    abstention = AbstentionCount(abstain_limit_in_use(loaded, abstain_below))
     reader: _Reader | None = None
     long_texts = LongTextCount(loaded)
     try:
@@ -89,11 +104,21 @@ def classify_texts(
                 pairs = isinstance(chunk[0], tuple)
                 _check_pairs(loaded, saved, pairs=pairs)
                 inputs = TextInputs(loaded, pairs=pairs, overlap=saved.window_overlap)
-                reader = _Reader(loaded, engine, inputs, problem_type=problem_type, policy=policy, threshold=limit)
-            yield from reader.classify(chunk, first_row=first_row, long_texts=long_texts)
+                reader = _Reader(
+                    loaded,
+                    engine,
+                    inputs,
+                    problem_type=problem_type,
+                    policy=policy,
+                    threshold=limit,
+                    temperature=saved.temperature,
+                    abstain_below=abstention.limit,
+                )
+            yield from map(abstention.counted, reader.classify(chunk, first_row=first_row, long_texts=long_texts))
         long_texts.unknown.report()
     finally:
         long_texts.report()
+        abstention.report()
 
 
 @dataclass(frozen=True)
@@ -107,11 +132,13 @@ class _Reader:
     problem_type: ProblemType
     policy: ClassifyOverflow
     threshold: Threshold | None
+    temperature: float | None
+    abstain_below: float | None
 
     def classify(
         self, chunk: Sequence[str | Pair], *, first_row: int, long_texts: LongTextCount
     ) -> Iterator[Classification]:
-        from llmkit.tasks.classification.scores import predictions_of, scores_of, scores_of_rows
+        from llmkit.tasks.classification.scores import calibrated, predictions_of, scores_of, scores_of_rows
 
         inputs, problem_type, names = self.inputs, self.problem_type, self.loaded.labels
         firsts, seconds = _sides(chunk, pairs=inputs.pairs, first_row=first_row)
@@ -126,11 +153,15 @@ class _Reader:
         scores = scores_of(self.engine.class_logits(sequences, pairs=inputs.pairs), problem_type)  # (N, C)
         ranges = [range(*ends) for ends in pairwise(accumulate(map(len, windows), initial=0))]
         row_scores = scores_of_rows(scores, list(map(len, sequences)), ranges)  # (R, C)
-        predictions = predictions_of(row_scores, problem_type, labels=names, threshold=self.threshold)
+        row_scores = calibrated(row_scores, problem_type, self.temperature)
+        predictions = predictions_of(
+            row_scores, problem_type, labels=names, threshold=self.threshold, abstain_below=self.abstain_below
+        )
         for index, (text, prediction, row) in enumerate(zip(firsts, predictions, row_scores.tolist(), strict=True)):
+            best_guess = str(prediction) if problem_type == "single_label_classification" else None
             yield Classification(
                 text=text,
-                label=prediction if problem_type == "single_label_classification" else None,
+                label=None if best_guess is None or prediction.abstained else best_guess,
                 probabilities={} if problem_type == "regression" else dict(zip(names, row, strict=True)),
                 truncated_tokens=truncated[index],
                 text_pair=None if seconds is None else seconds[index],
@@ -139,6 +170,8 @@ class _Reader:
                 windows=len(windows[index]),
                 unknown_tokens=contents[index].unknown_tokens,
                 threshold=self.threshold,
+                best_guess=best_guess,
+                abstain_below=self.abstain_below,
             )
 
     def _windows(self, content: Contents, *, row: int) -> list[list[int]]:
@@ -154,6 +187,26 @@ class _Reader:
             f"row {row:,}: the text has {tokens:,} tokens, and {self.loaded.name} takes {window:,} at most; "
             "shorten it, or allow it to be cut with overflow truncate, or read it in windows with overflow window"
         )
+
+
+class AbstentionCount:
+    """Counts the texts that get no label."""
+
+    def __init__(self, limit: float | None) -> None:
+        self.limit = limit
+        self._texts = self._abstained = 0
+
+    def counted(self, result: Classification) -> Classification:
+        self._texts += 1
+        self._abstained += result.abstained
+        return result
+
+    def report(self) -> None:
+        if self.limit is not None and self._texts:
+            logger.info(
+                "abstained from %s of %s texts, whose best label has a probability below %g",
+                *(f"{self._abstained:,}", f"{self._texts:,}", self.limit),
+            )
 
 
 def check_classifier(loaded: LoadedModel) -> None:

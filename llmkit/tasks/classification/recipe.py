@@ -12,12 +12,13 @@ from llmkit.data.label_sets import names_of_columns
 from llmkit.data.labels import LabelCount, alike, in_order
 from llmkit.errors import DataError
 from llmkit.models.families import Head, families_with
-from llmkit.recipe.blocks import ColumnType, DistinctNames
+from llmkit.recipe.blocks import Block, ColumnType, DistinctNames
 from llmkit.recipe.recipe import LabelSets
-from llmkit.tasks.base import TaskRecipe, unknown_label
+from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.class_weights import ClassWeights
 from llmkit.tasks.classification.problem_types import NUMBER_LABELS, ProblemType, problem_type_of
 from llmkit.tasks.classification.saved import SavedClassification
+from llmkit.tasks.unknown_labels import unknown_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,13 +27,16 @@ if TYPE_CHECKING:
     from llmkit.models.loaded import LoadedModel
 
 _FITTING: Mapping[ProblemType, tuple[str, ...]] = {
-    "single_label_classification": ("accuracy", "precision", "recall", "f1", "mcc", "confusion"),
-    "multi_label_classification": ("accuracy", "precision", "recall", "f1", "map"),
+    "single_label_classification": (
+        *("accuracy", "precision", "recall", "f1", "mcc", "confusion"),
+        *("ece", "brier", "nll", "selective"),
+    ),
+    "multi_label_classification": ("accuracy", "precision", "recall", "f1", "map", "ece", "brier", "nll"),
     "regression": ("mse", "pearson", "spearman"),
 }
 _DEFAULTS: Mapping[ProblemType, tuple[tuple[str, ...], str]] = {
-    "single_label_classification": (("accuracy", "f1"), "accuracy"),
-    "multi_label_classification": (("precision", "recall", "f1", "map"), "f1_micro"),
+    "single_label_classification": (("accuracy", "f1", "ece"), "accuracy"),
+    "multi_label_classification": (("precision", "recall", "f1", "map", "ece"), "f1_micro"),
     "regression": (("mse", "pearson", "spearman"), "mse"),
 }
 """Metrics, and the score that picks the best checkpoint."""
@@ -41,6 +45,13 @@ _BASELINES: Mapping[ProblemType, tuple[str, ...]] = {
     "multi_label_classification": ("majority-set", "tfidf-logistic-sets"),
     "regression": ("mean", "tfidf-ridge"),
 }
+
+
+class AbstainBlock(Block):
+    """When a classifier gives no label: where its most probable one is not certain enough."""
+
+    accuracy: Annotated[float, Field(gt=0, lt=1)]
+    """Accuracy that the labels it gives have at least, with 95 % confidence by the validation rows."""
 
 
 class ClassificationRecipe(TaskRecipe):
@@ -71,6 +82,11 @@ class ClassificationRecipe(TaskRecipe):
     weight of the rows that have the label; `auto` is the rows without it over the rows with it."""
     threshold: Literal["shared", "per-label"] = "shared"
     """With `multilabel`, whether one threshold for all labels or one for each is tuned on the validation rows."""
+    calibrate: Literal["temperature"] | None = None
+    """`temperature` divides the logits by a number that is fitted on the validation rows (Guo et al. 2017), so that
+    probabilities say how often a label is right."""
+    abstain: AbstainBlock | None = None
+    """Give no label where its probability is below a limit, which is chosen on the validation rows."""
     max_tokens: Annotated[int, Field(ge=4)] | None = None
     """The longest text or pair, special tokens included; without it, the model's window."""
     overflow: Literal["error", "truncate", "drop", "window"] = "truncate"
@@ -110,6 +126,11 @@ class ClassificationRecipe(TaskRecipe):
         return _DEFAULTS[self.problem_type][0]
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        needed = (*(("ece",) if self.calibrate else ()), *(("selective",) if self.abstain else ()))
+        return tuple(dict.fromkeys((*super().metrics, *needed)))
+
+    @property
     def default_best(self) -> str:
         return _DEFAULTS[self.problem_type][1]
 
@@ -135,6 +156,10 @@ class ClassificationRecipe(TaskRecipe):
             raise ValueError("class_weights: a number has no label; remove them, or regression")
         if self.threshold != "shared" and not self.multilabel:
             raise ValueError("threshold: only where a text has many labels; add multilabel: true")
+        if self.calibrate is not None and self.regression:
+            raise ValueError("calibrate: a number has no probability; remove it, or regression")
+        if self.abstain is not None and self.problem_type != "single_label_classification":
+            raise ValueError("abstain: only where a text has one label; remove it, or multilabel or regression")
         self._check_label_columns()
         if self.window_overlap is not None and self.overflow != "window":
             raise ValueError("window_overlap: belongs to overflow: window")
@@ -188,6 +213,8 @@ class ClassificationRecipe(TaskRecipe):
             "multilabel": problem_type == "multi_label_classification",
             "regression": problem_type == "regression",
             "class_weights": saved.class_weights,
+            "calibrate": None if saved.temperature is None else "temperature",
+            "abstain": None if saved.abstain_accuracy is None else {"accuracy": saved.abstain_accuracy},
             "overflow": saved.overflow,
             "window_overlap": saved.window_overlap if saved.overflow == "window" else None,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -33,3 +34,14 @@ class SavedClassification(SavedTaskConfig):
     """Least probability of a label, where a text may have many: one for all, or one for each."""
     class_weights: dict[str, float] | None = None
     """Weight of a row in the loss, by its label; 1 for a label that is not named."""
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    """What logits are divided by before they become probabilities; fitted on the validation rows."""
+    abstain_accuracy: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The accuracy that the labels it gives should have at least."""
+    abstain_below: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The probability below which it gives no label; None with `abstain_accuracy` if no limit reaches that."""
+
+    @property
+    def abstain_limit(self) -> float | None:
+        """The probability below which a row gets no label; infinity where none reaches the accuracy; None if all do."""
+        return math.inf if self.abstain_accuracy is not None and self.abstain_below is None else self.abstain_below

@@ -10,11 +10,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
+from scipy.special import expit, log_softmax, logit, softmax
 from typing_extensions import assert_never
 
 from llmkit.tasks.classification.problem_types import ProblemType
 from llmkit.tasks.classification.thresholds import DEFAULT_THRESHOLD, Threshold, labels_above
+from llmkit.tasks.predicted_label import PredictedLabel
+
+_TINY, _EPSILON = 1e-300, 2.0**-53
+"""The least probability whose logarithm is taken, for one label of many, and for each of many labels."""
 
 
 def scores_of(logits: NDArray[np.float32], problem_type: ProblemType) -> NDArray[np.float64]:
@@ -50,13 +54,67 @@ def scores_of_rows(
     return mean
 
 
+def logits_of(scores: NDArray[np.float64], problem_type: ProblemType) -> NDArray[np.float64]:
+    """(R, C) logits that have these probabilities; finite."""
+    if problem_type == "multi_label_classification":
+        logits: NDArray[np.float64] = logit(np.clip(scores, _EPSILON, 1 - _EPSILON))
+    else:
+        logits = np.log(np.maximum(scores, _TINY))
+    return logits
+
+
+def calibrated(
+    scores: NDArray[np.float64], problem_type: ProblemType, temperature: float | None
+) -> NDArray[np.float64]:
+    """(R, C) the probabilities at this temperature; as they are for None.
+
+    That of a row, not of each of its windows: then the most probable label is the same at every temperature.
+    """
+    if temperature is None:
+        return scores
+    logits = logits_of(scores, problem_type) / temperature
+    rescaled: NDArray[np.float64] = (
+        expit(logits) if problem_type == "multi_label_classification" else softmax(logits, axis=1)
+    )
+    return rescaled
+
+
+def nats_of(logits: NDArray[np.float64], targets: NDArray[np.bool_], problem_type: ProblemType) -> float:
+    """Negative log-likelihood in nats: the mean over rows, or with many labels over rows and labels.
+
+    Args:
+        logits: (R, C)
+        targets: (R, C) whether the row has the label.
+    """
+    if problem_type == "multi_label_classification":
+        return float(np.logaddexp(0, np.where(targets, -logits, logits)).mean())
+    return float(-log_softmax(logits, axis=1)[targets].mean())
+
+
 def predictions_of(
-    scores: NDArray[np.float64], problem_type: ProblemType, *, labels: Sequence[str], threshold: Threshold | None
+    scores: NDArray[np.float64],
+    problem_type: ProblemType,
+    *,
+    labels: Sequence[str],
+    threshold: Threshold | None,
+    abstain_below: float | None = None,
 ) -> list[Any]:
-    """A prediction for each row of (R, C) scores: a label; labels with all probabilities; a number."""
+    """A prediction for each row of (R, C) scores: a label, or labels, with all probabilities; a number.
+
+    Args:
+        abstain_below: the probability of a row's label below which the model abstains; None if it never does.
+    """
     match problem_type:
         case "single_label_classification":
-            return [labels[index] for index in scores.argmax(axis=1)]
+            return [
+                PredictedLabel(
+                    labels[index],
+                    labels,
+                    row,
+                    abstained=None if abstain_below is None else bool(row[index] < abstain_below),
+                )
+                for index, row in zip(scores.argmax(axis=1).tolist(), scores, strict=True)
+            ]
         case "multi_label_classification":
             limit = DEFAULT_THRESHOLD if threshold is None else threshold
             by_row = (dict(zip(labels, row, strict=True)) for row in scores.tolist())
@@ -65,6 +123,12 @@ def predictions_of(
             return [float(value) for value in scores[:, 0]]
         case _:
             assert_never(problem_type)
+
+
+def shares_of(predictions: Sequence[Any]) -> NDArray[np.float64]:
+    """(R, C) the probabilities in predictions of labels."""
+    rows = [row.shares if isinstance(row, PredictedLabel) else [*row["probabilities"].values()] for row in predictions]
+    return np.array(rows, dtype=np.float64)
 
 
 def best_threshold(probabilities: Sequence[float], targets: Sequence[bool]) -> tuple[float, float] | None:

@@ -9,7 +9,9 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 from typing_extensions import assert_never
@@ -31,15 +33,9 @@ from llmkit.tasks.classification.inputs import Contents, TextInputs
 from llmkit.tasks.classification.label_report import even_weights, report_references
 from llmkit.tasks.classification.recipe import ClassificationRecipe
 from llmkit.tasks.classification.saved import SavedClassification
-from llmkit.tasks.classification.scores import (
-    best_threshold,
-    best_thresholds,
-    flatten_predictions,
-    predictions_of,
-    scores_of,
-    scores_of_rows,
-)
-from llmkit.tasks.classification.thresholds import DEFAULT_THRESHOLD, Threshold, labels_above
+from llmkit.tasks.classification.scores import calibrated, predictions_of, scores_of, scores_of_rows, shares_of
+from llmkit.tasks.classification.thresholds import DEFAULT_THRESHOLD, Threshold
+from llmkit.tasks.classification.tuning import tune_on_validation
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.engine import Engine
 from llmkit.tasks.padding import attention_mask, padded
@@ -64,6 +60,9 @@ class ClassificationTask(BaseTask):
             window_overlap=recipe.window_overlap,
             threshold=self._saved.threshold if self.problem_type == "multi_label_classification" else None,
             class_weights=self._saved.class_weights if recipe.class_weights == "auto" else recipe.class_weights,
+            temperature=None if recipe.calibrate is None else self._saved.temperature,
+            abstain_accuracy=None if recipe.abstain is None else recipe.abstain.accuracy,
+            abstain_below=None if recipe.abstain is None else self._saved.abstain_below,
         )
 
     def encode(self, rows: Iterable[Row]) -> Examples:
@@ -151,7 +150,7 @@ class ClassificationTask(BaseTask):
         if (scale := self.loaded.target_scale) is not None:
             scores = scores * scale.deviation + scale.mean
         row_scores = scores_of_rows(scores, inputs.lengths.tolist(), examples.examples_of())
-        return predictions_of(row_scores, self.problem_type, labels=self.loaded.labels, threshold=saved.threshold)
+        return self._predictions(calibrated(row_scores, self.problem_type, saved.temperature))
 
     def check_labels(self, train: Examples, validation: Examples) -> None:
         """Log statistics of the labels, and compute `class_weights: auto`.
@@ -186,27 +185,46 @@ class ClassificationTask(BaseTask):
             *(scale.mean, scale.deviation),
         )
 
+    def reset_tuning(self) -> None:
+        self._save(threshold=None, temperature=None, abstain_below=None)
+
     def tune_threshold(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
-        """Choose the threshold of many labels, or one for each, on the validation rows, save and apply it."""
-        if self.problem_type != "multi_label_classification":
+        """Choose the temperature, the thresholds of many labels and when to abstain, save and apply them."""
+        if self.problem_type == "regression":
             return predictions
-        if self.recipe.threshold == "per-label":
-            threshold = best_thresholds(predictions, references)
-        else:
-            best = best_threshold(*flatten_predictions(predictions, references))
-            threshold = None if best is None else best[0]
-        if threshold is None:
-            return predictions
-        self._save(threshold=threshold)
-        return [
-            {**prediction, "labels": labels_above(prediction["probabilities"], threshold)} for prediction in predictions
-        ]
+        scores = shares_of(predictions)  # (R, C)
+        changes = tune_on_validation(self.recipe, scores, references, labels=self.loaded.labels)
+        self._save(**changes)
+        return self._predictions(calibrated(scores, self.problem_type, self._saved.temperature))
+
+    def _predictions(self, scores: NDArray[np.float64]) -> list[Any]:
+        """Of (R, C) calibrated scores."""
+        saved = self._saved
+        return predictions_of(
+            scores,
+            self.problem_type,
+            labels=self.loaded.labels,
+            threshold=saved.threshold,
+            abstain_below=saved.abstain_limit,
+        )
 
     @property
     def threshold(self) -> Threshold | None:
+        """The least probability of a label where a text may have many, for all or by label."""
         if self.problem_type != "multi_label_classification":
             return None
         return DEFAULT_THRESHOLD if self._saved.threshold is None else self._saved.threshold
+
+    @property
+    def tuned(self) -> Mapping[str, Any]:
+        saved = self._saved
+        values = {
+            "threshold": self.threshold,
+            "temperature": saved.temperature,
+            "abstain_accuracy": saved.abstain_accuracy,
+            "abstain_below": saved.abstain_below,
+        }
+        return {name: value for name, value in values.items() if value is not None}
 
     def _save(self, **changes: Any) -> None:
         """Save in the model's config, so that every checkpoint has it."""

@@ -1,11 +1,12 @@
-"""The least probability of a label where a text may have many: one for all labels, or one for each."""
+"""The least probability of a label: where a text may have many, for all labels or for each; else the one below which a
+classifier abstains."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from llmkit.errors import UsageError, nearest
+from llmkit.errors import ModelError, UsageError, nearest
 from llmkit.tasks.classification.problem_types import problem_type_of
 from llmkit.tasks.classification.saved import SavedClassification
 
@@ -54,6 +55,32 @@ def threshold_in_use(loaded: LoadedModel, given: float | Mapping[str, float] | N
     return {**by_label, **{label: float(value) for label, value in given.items()}}
 
 
+def abstain_limit_in_use(loaded: LoadedModel, given: float | None) -> float | None:
+    """The given probability below which a text gets no label, else the model's own; None if every text gets one.
+
+    Raises:
+        UsageError: outside 0 to 1, or for a model that gives many labels or a number.
+        ModelError: the model was to abstain, and has no limit that reaches its accuracy.
+    """
+    if problem_type_of(loaded) != "single_label_classification":
+        if given is not None:
+            raise UsageError(
+                f"abstain_below: {loaded.name} gives any number of labels or a number for each text. Remove it; only a model "
+                "of one label per text can abstain."
+            )
+        return None
+    if given is not None:
+        _check(given, label="", name="abstain_below")
+        return float(given)
+    saved = SavedClassification.load(loaded)
+    if saved.abstain_accuracy is not None and saved.abstain_below is None:
+        raise ModelError(
+            f"{loaded.name}: it was trained to abstain below accuracy {saved.abstain_accuracy:g}, and no limit reached that on "
+            "its validation rows. Give a limit with --abstain-below, such as 0.9, or 0 to label every text."
+        )
+    return saved.abstain_below
+
+
 def parse_thresholds(options: Iterable[str], labels: Iterable[str] = ()) -> Threshold | None:
     """`0.5` for all labels, `spam=0.3` for one; both together give a threshold for each label.
 
@@ -84,8 +111,8 @@ def parse_thresholds(options: Iterable[str], labels: Iterable[str] = ()) -> Thre
     return {**dict.fromkeys(labels, shared), **by_label} if by_label else shared
 
 
-def _check(value: object, *, label: str, labels: Iterable[str] | None = None) -> None:
-    name = f"threshold of {label!r}" if label else "threshold"
+def _check(value: object, *, label: str, labels: Iterable[str] | None = None, name: str = "threshold") -> None:
+    name = f"threshold of {label!r}" if label else name
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise UsageError(f"{name}: {value!r} is not a number from 0 to 1.")
     if label and labels is not None and label not in labels:

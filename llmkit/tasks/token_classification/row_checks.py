@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from llmkit.errors import RowError
-from llmkit.tasks.base import unknown_label
 from llmkit.tasks.token_classification.notations import OUTSIDE, canonical_tag
 from llmkit.tasks.token_classification.rows import checked_spans, has_words, tags_of_words
 from llmkit.tasks.token_classification.spelling import tag_name
 from llmkit.tasks.token_classification.tags import has_prefixes, split_tag, to_bio
+from llmkit.tasks.unknown_labels import unknown_label
 
 if TYPE_CHECKING:
     from llmkit.data.rows import Row
