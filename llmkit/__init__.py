@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llmkit.api import (
+        compare,
         describe_model,
         draft_recipe,
         evaluate_model,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "compare",
     "describe_model",
     "draft_recipe",
     "evaluate_model",

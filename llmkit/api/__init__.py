@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from llmkit.api.aligned import results_of_rows
 from llmkit.api.chats import load_conversation, save_conversation
+from llmkit.api.compared_record import compared_record
+from llmkit.api.comparing import Compared, ComparedSystem, compare
 from llmkit.api.describing import ModelDescription, Refusal, describe_model
 from llmkit.api.drafts import Draft, draft_recipe
 from llmkit.api.evaluation_result import Evaluation, evaluation_record
@@ -77,6 +79,8 @@ __all__ = [
     "Candidate",
     "Choice",
     "Classification",
+    "Compared",
+    "ComparedSystem",
     "Comparison",
     "Draft",
     "EarlierResults",
@@ -114,6 +118,8 @@ __all__ = [
     "check_vectors_file",
     "choice_rows",
     "classifier_pairs",
+    "compare",
+    "compared_record",
     "count_devices",
     "describe_model",
     "draft_recipe",

@@ -18,6 +18,7 @@ from llmkit.cli import (
     chat,
     choose,
     classify,
+    compare,
     embed,
     fill,
     generate,
@@ -85,7 +86,7 @@ def _check_current_folder() -> None:
 
 def _add_commands() -> None:
     texts = (generate, summarize, classify, translate, tag, answer, choose, chat, fill, embed)
-    for module in (init, plan, train, *texts, measure, plot, report, merge, models, runs, reproduce, prepare):
+    for module in (init, plan, train, *texts, measure, compare, plot, report, merge, models, runs, reproduce, prepare):
         for command in module.COMMANDS:
             app.command(no_args_is_help=False, cls=Command)(command)
 

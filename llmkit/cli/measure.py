@@ -128,7 +128,7 @@ def evaluate(
             quoting=quoting or "auto",
             rouge_tokenizer=rouge_tokenizer,
             language=language,
-            label_names=_label_names(label),
+            label_names=label_names(label),
         )
     else:
         _check_model_options(
@@ -199,7 +199,7 @@ def _check_model_options(
         )
 
 
-def _label_names(pairs: list[str] | None) -> dict[str, str]:
+def label_names(pairs: list[str] | None) -> dict[str, str]:
     names: dict[str, str] = {}
     for pair in pairs or ():
         label, equals, name = pair.partition("=")
