@@ -15,6 +15,7 @@ from llmkit.api.describing import ModelDescription, Refusal, describe_model
 from llmkit.api.drafts import Draft, draft_recipe
 from llmkit.api.evaluation_result import Evaluation, evaluation_record
 from llmkit.api.families import FamilyDescription, list_families
+from llmkit.api.gates import Gate, Gates, file_gates, gate_records, model_gates
 from llmkit.api.loading import load
 from llmkit.api.measuring import evaluate_model
 from llmkit.api.merging import Merged, merge
@@ -94,6 +95,8 @@ __all__ = [
     "Filling",
     "Finetuned",
     "Found",
+    "Gate",
+    "Gates",
     "Generation",
     "InputRow",
     "Merged",
@@ -126,7 +129,9 @@ __all__ = [
     "evaluate_embeddings",
     "evaluate_model",
     "evaluation_record",
+    "file_gates",
     "finetune",
+    "gate_records",
     "generation_options",
     "given_rows",
     "list_families",
@@ -134,6 +139,7 @@ __all__ = [
     "load",
     "load_conversation",
     "merge",
+    "model_gates",
     "parse_thresholds",
     "plan",
     "plot",

@@ -123,14 +123,14 @@ def paired_values(
 ) -> dict[str, tuple[list[Any], list[Any]]]:
     """The predictions and references of each metric, as `score_files` compares them."""
     kinds = list(dict.fromkeys(map(values_of, metrics)))
-    files = [
-        ValueFile(path, side, kinds, file_column=column, shared_column=None, quoting=quoting)
-        for path, side, column in (
-            (predictions, "prediction", prediction_column),
-            *((path, "reference", reference_column) for path in references),
-        )
+    prediction_file = ValueFile(
+        predictions, "prediction", kinds, file_column=prediction_column, shared_column=None, quoting=quoting
+    )
+    reference_files = [
+        ValueFile(path, "reference", kinds, file_column=reference_column, shared_column=None, quoting=quoting)
+        for path in references
     ]
-    sides, _ = _read_sides(files[0], files[1:])
+    sides, _ = _read_sides(prediction_file, reference_files)
     return {name: _compared(name, sides, label_names=label_names or {}) for name in metrics}
 
 

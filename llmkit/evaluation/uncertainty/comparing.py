@@ -128,13 +128,11 @@ def _compare_pair(
     both: Callable[[], RowStatistics],
 ) -> dict[str, Difference]:
     statistics = difference(second.statistics, first.statistics)
-    drawn = {"clusters": sampling.clusters, "resamples": sampling.resamples, "seed": sampling.seed}
-    ends = intervals(statistics, **drawn)
+    clusters, resamples, seed = sampling
+    ends = intervals(statistics, clusters=clusters, resamples=resamples, seed=seed)
     freedom = sampling.freedom(statistics.rows)
-    errors = {
-        name: float(np.nanstd(values)) * math.sqrt((freedom + 1) / freedom)
-        for name, values in resampled_scores(statistics, **drawn).items()
-    }
+    drawn = resampled_scores(statistics, clusters=clusters, resamples=resamples, seed=seed)
+    errors = {name: float(np.nanstd(values)) * math.sqrt((freedom + 1) / freedom) for name, values in drawn.items()}
     values = {name: (first.value(name), second.value(name)) for name in ends}
     if max(len(first.members), len(second.members)) > 1:
         return {name: _of_seeds(first, second, name, values[name], errors[name], freedom) for name in ends}
