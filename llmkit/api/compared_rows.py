@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llmkit.api.scoring import paired_values
+from llmkit.api.value_file import ValueFile
 from llmkit.data.json_lines import read_jsonl
 from llmkit.data.readers import BadRecord
-from llmkit.errors import DataError, RunError
+from llmkit.errors import DataError, RunError, UsageError
 from llmkit.evaluation.metrics import METRICS
+from llmkit.recipe.blocks import Quoting
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run
 from llmkit.runs.saved_json import read_json
@@ -75,19 +77,42 @@ def run_rows(run: Run, *, split: Split, metrics: Sequence[str] | None) -> System
 
 
 def file_rows(
-    path: str | Path, references: Sequence[str | Path], *, metrics: Sequence[str], name: str, **columns: Any
+    path: str | Path,
+    references: Sequence[str | Path],
+    *,
+    metrics: Sequence[str],
+    name: str,
+    cluster: str | None = None,
+    **columns: Any,
 ) -> SystemRows:
     """The predictions of a file.
 
     Args:
         references: files; empty if the file has its references itself, as those of runs have.
+        cluster: a column of the file or of the references that says which rows belong together.
         columns: as `paired_values` takes them.
+    Raises:
+        UsageError: no file has the column `cluster`.
     """
     values = paired_values(path, references or [path], metrics=metrics, **columns)
     first_metric = next(iter(values.values()))
     records = _records(Path(path)) if Path(path).suffix.lower() == ".jsonl" else []
     losses = _losses(records) if records else None
-    return SystemRows(name, values, [_keys_of(record) for record in records] or [{}] * len(first_metric[0]), losses)
+    keys = [_keys_of(record) for record in records] or [{} for _ in first_metric[0]]
+    if cluster is not None:
+        names = _clusters_in([path, *references], cluster, quoting=columns.get("quoting", "auto"))
+        keys = [{**row, "cluster": name} for row, name in zip(keys, names, strict=True)]
+    return SystemRows(name, values, keys, losses)
+
+
+def _clusters_in(paths: Sequence[str | Path], cluster: str, *, quoting: Quoting) -> list[str]:
+    for path in paths:
+        file = ValueFile(path, "prediction", ["any"], file_column=None, shared_column=None, quoting=quoting)
+        has_columns = Path(path).suffix.lower() not in (".txt", ".text", ".md")
+        clusters = file.clusters(cluster, column=cluster) if has_columns else None
+        if clusters is not None:
+            return clusters
+    raise UsageError(f"--cluster: {' and '.join(map(str, paths))} have no column {cluster!r}.")
 
 
 def rows_file(run: Run, split: Split) -> Path | None:

@@ -75,6 +75,7 @@ def compare(
     split: Split | None = None,
     prediction_column: str | None = None,
     reference_column: str | None = None,
+    cluster: str | None = None,
     quoting: Quoting = "auto",
     rouge_tokenizer: RougeTokenizer | None = None,
     language: str | None = None,
@@ -90,6 +91,7 @@ def compare(
         metrics: keys of `METRICS`; needed for files, for runs those that `evaluate` measured.
         split: the rows of runs: `test`, `validation`, or `data` for those of `evaluate --data`. Without it, the first of
             these of which all runs have predictions.
+        cluster: as for `score_files`; without it, the clusters of files that `evaluate` wrote.
         rouge_tokenizer, language: as for `evaluate`; without them, as the runs were evaluated.
         seed: of the resamples; the same seed gives the same digits.
     Raises:
@@ -106,7 +108,7 @@ def compare(
         if not Path(name).is_file():
             raise RunError(f"{name} is neither a run nor a file of predictions.")
     if not files and not references:
-        if prediction_column or reference_column or label_names:
+        if prediction_column or reference_column or cluster or label_names:
             raise UsageError("columns and labels of files: give files of predictions, or leave these options out.")
         groups, split, rows = _of_runs(groups, runs, split=split, metrics=metrics)
     else:
@@ -114,6 +116,7 @@ def compare(
         columns = {
             "prediction_column": prediction_column,
             "reference_column": reference_column,
+            "cluster": cluster,
             "quoting": quoting,
             "label_names": label_names,
         }

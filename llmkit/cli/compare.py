@@ -51,6 +51,13 @@ def compare(
     reference_column: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column of the references. Default: detected.")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column of files that says which rows belong together. Default: as evaluate has written it.",
+        ),
+    ] = None,
     quoting: Quoting = None,
     rouge_tokenizer: Annotated[
         Literal["auto", "rouge-score", "unicode", "characters"] | None,
@@ -78,6 +85,7 @@ def compare(
         split=split,
         prediction_column=prediction_column,
         reference_column=reference_column,
+        cluster=cluster,
         quoting=quoting or "auto",
         rouge_tokenizer=rouge_tokenizer,
         language=language,

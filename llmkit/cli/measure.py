@@ -155,6 +155,7 @@ def evaluate(
                 columns={
                     "prediction_column": prediction_column or (column[0] if column else None),
                     "reference_column": reference_column or (column[0] if column else None),
+                    "cluster": cluster,
                     "quoting": quoting or "auto",
                     "label_names": label_names(label),
                 },

@@ -86,7 +86,21 @@ def test_clusters_are_the_units_where_a_file_names_them(tmp_path: Path) -> None:
     [found] = record["differences"]
     assert record["clusters"] == 6
     assert found["test"] == "randomisation of clusters"
-    assert found["p_value"] == 1.0  # one cluster of six differs, which either system could have got right
+    assert found["p_value"] == 0.5  # one cluster of six differs, which either system could have got right
+
+
+def test_a_column_of_the_references_can_name_the_clusters(tmp_path: Path) -> None:
+    gold = write_jsonl(tmp_path / "gold.jsonl", [{"label": "neg", "page": row // 5} for row in range(30)])
+    files = [
+        write_jsonl(tmp_path / f"{wrong}.jsonl", [{"label": "pos" if row < wrong else "neg"} for row in range(30)])
+        for wrong in (3, 9)
+    ]
+    options = ("--references", gold, "--metric", "accuracy", "--cluster", "page", "--json")
+    (record,) = llmkit("compare", *files, *options).records
+    assert record["clusters"] == 6
+    unknown = llmkit("compare", *files, "--references", gold, "--metric", "accuracy", "--cluster", "pages")
+    assert unknown.code == 2
+    says(unknown.err, "--cluster", "'pages'")
 
 
 @pytest.mark.parametrize(

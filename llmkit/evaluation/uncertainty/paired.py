@@ -64,7 +64,8 @@ def randomisation(
     """The p-value of each score by approximate randomisation (Noreen 1989): the predictions of both systems are exchanged
     in rows, or in whole clusters, chosen at random, and the differences of such pairs compared with that of the systems.
 
-    With few units all exchanges are tried once.
+    With few units all exchanges are tried once. As in `mcnemar`, differences as large as the observed one count half:
+    where few rows differ, many exchanges tie, and the test would reject less often than it says.
 
     Args:
         both: statistics of 2 N rows: the N rows of one system, then those of the other.
@@ -72,18 +73,20 @@ def randomisation(
     """
     rows = both.rows // 2
     of_row, units = _units(rows, clusters)
-    observed = _differences(both, np.zeros((1, rows)))
-    extreme = dict.fromkeys(observed, 0)
-    exact = 2**units <= permutations if units < 63 else False
+    observed = {name: abs(float(values[0])) for name, values in _differences(both, np.zeros((1, rows))).items()}
+    larger = dict.fromkeys(observed, 0.0)
+    exact = units < 63 and 2**units <= permutations
     count = 2**units if exact else permutations
     for exchanged in _all_exchanges(units, rows) if exact else _random_exchanges(units, rows, count=count, seed=seed):
         for name, values in _differences(both, exchanged[:, of_row]).items():
-            size = abs(float(observed[name][0]))
-            extreme[name] += int(np.sum(~(np.abs(values) < size - 1e-12 * max(1.0, size))))
+            size, rounding = observed[name], 1e-12 * max(1.0, observed[name])
+            smaller, equal = np.abs(values) < size - rounding, np.abs(np.abs(values) - size) <= rounding
+            larger[name] += len(values) - np.sum(smaller) - 0.5 * np.sum(equal)
     offset = 0 if exact else 1  # the observed difference is one of all exchanges
+    p_values = {name: float(number + 0.5 * offset) / (count + offset) for name, number in larger.items()}
     return {
-        name: (number + offset) / (count + offset) if math.isfinite(observed[name][0]) else math.nan
-        for name, number in extreme.items()
+        name: math.nan if not math.isfinite(size) else p_values[name] if size > 1e-12 else 1.0
+        for name, size in observed.items()
     }
 
 
