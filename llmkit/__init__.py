@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llmkit.api import (
         check_data,
+        compare,
         describe_model,
         diagnose,
         draft_recipe,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_data",
+    "compare",
     "describe_model",
     "diagnose",
     "draft_recipe",

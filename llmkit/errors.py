@@ -9,6 +9,7 @@
     |  `- RunError             4   run          a run folder or a checkpoint
     |- MachineError            5   environment  disk, permission, lock, network, memory
     |- DivergedError           6   diverged     the loss is no longer a finite number
+    |- GateFailed              7   gate         a score of `evaluate` is worse than its gate allows
     `- InterruptedRun    130/143   interrupted  a signal, after a checkpoint was saved
 
 Exit code 1 means a bug in llmkit itself. A message names the place, the fault, the value, what is allowed,
@@ -87,6 +88,13 @@ class MachineError(LlmkitError):
 class DivergedError(LlmkitError):
     exit_code = 6
     kind = "diverged"
+
+
+class GateFailed(LlmkitError):
+    """A gate of `evaluate` failed, after the results were written."""
+
+    exit_code = 7
+    kind = "gate"
 
 
 class InterruptedRun(LlmkitError):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from llmkit.api.aligned import results_of_rows
 from llmkit.api.chats import load_conversation, save_conversation
+from llmkit.api.compared_record import compared_record
+from llmkit.api.comparing import Compared, ComparedSystem, compare
 from llmkit.api.data_check import check_data
 from llmkit.api.data_show import show_data
 from llmkit.api.describing import ModelDescription, Refusal, describe_model
@@ -19,6 +21,7 @@ from llmkit.api.drafts import Draft, draft_recipe
 from llmkit.api.evaluation_result import Evaluation, evaluation_record
 from llmkit.api.explaining import explain
 from llmkit.api.families import FamilyDescription, list_families
+from llmkit.api.gates import Gate, Gates, file_gates, gate_records, model_gates
 from llmkit.api.loading import load
 from llmkit.api.measuring import evaluate_model
 from llmkit.api.merging import Merged, merge
@@ -91,6 +94,8 @@ __all__ = [
     "CheckStage",
     "Choice",
     "Classification",
+    "Compared",
+    "ComparedSystem",
     "Comparison",
     "DataReport",
     "Diagnosis",
@@ -109,6 +114,8 @@ __all__ = [
     "Finetuned",
     "Found",
     "FoundRow",
+    "Gate",
+    "Gates",
     "Generation",
     "InputRow",
     "Merged",
@@ -140,6 +147,8 @@ __all__ = [
     "check_vectors_file",
     "choice_rows",
     "classifier_pairs",
+    "compare",
+    "compared_record",
     "count_devices",
     "describe_model",
     "diagnose",
@@ -148,7 +157,9 @@ __all__ = [
     "evaluate_model",
     "evaluation_record",
     "explain",
+    "file_gates",
     "finetune",
+    "gate_records",
     "generation_options",
     "given_rows",
     "list_families",
@@ -156,6 +167,7 @@ __all__ = [
     "load",
     "load_conversation",
     "merge",
+    "model_gates",
     "parse_thresholds",
     "plan",
     "plan_push",

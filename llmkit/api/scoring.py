@@ -112,6 +112,29 @@ def _clusters(
     raise UsageError(f"--cluster: no column {cluster!r}.{hint} Name one that says which rows belong together; {found}.")
 
 
+def paired_values(
+    predictions: str | Path,
+    references: Sequence[str | Path],
+    *,
+    metrics: Sequence[str],
+    prediction_column: str | None = None,
+    reference_column: str | None = None,
+    quoting: Quoting = "auto",
+    label_names: Mapping[str, str] | None = None,
+) -> dict[str, tuple[list[Any], list[Any]]]:
+    """The predictions and references of each metric, as `score_files` compares them."""
+    kinds = list(dict.fromkeys(map(values_of, metrics)))
+    prediction_file = ValueFile(
+        predictions, "prediction", kinds, file_column=prediction_column, shared_column=None, quoting=quoting
+    )
+    reference_files = [
+        ValueFile(path, "reference", kinds, file_column=reference_column, shared_column=None, quoting=quoting)
+        for path in references
+    ]
+    sides, _ = _read_sides(prediction_file, reference_files)
+    return {name: _compared(name, sides, label_names=label_names or {}) for name in metrics}
+
+
 def _read_sides(
     prediction_file: ValueFile, reference_files: Sequence[ValueFile]
 ) -> tuple[list[list[Value]], dict[str, str | None]]:

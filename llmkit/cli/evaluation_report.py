@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from llmkit.cli.output import one_line, shown
+from llmkit.cli.tables import print_markdown
 
 if TYPE_CHECKING:
-    from llmkit.api import Comparison, Evaluation
+    from llmkit.api import Comparison, Evaluation, Gate
 
 _ANY_WIDTH = 1_000_000
 """Terminal columns: wider than any table."""
@@ -21,13 +22,40 @@ _HEADING_WIDTH = 17
 """Characters of a baseline's title in a line: two baselines fit into 80 columns."""
 
 
-def print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
-    from llmkit.api import evaluation_record
+def print_evaluation(
+    evaluation: Evaluation, *, gates: Sequence[Gate] = (), form: Literal["text", "json", "markdown"] = "text"
+) -> None:
+    match form:
+        case "json":
+            _print_json(evaluation, gates)
+        case "markdown":
+            _print_markdown(evaluation, gates)
+        case "text":
+            _print_text(evaluation)
+            for gate in gates:
+                _print_line(f"  {gate.text}")
 
+
+def _print_json(evaluation: Evaluation, gates: Sequence[Gate]) -> None:
+    from llmkit.api import evaluation_record, gate_records
+
+    record = {"model": evaluation.model, **evaluation_record(evaluation)}
+    print(shown(json.dumps({**record, **({"gates": gate_records(gates)} if gates else {})}, ensure_ascii=False)))
+
+
+def _print_markdown(evaluation: Evaluation, gates: Sequence[Gate]) -> None:
+    _print_line(f"{evaluation.rows:,} rows: {evaluation.data}")
+    print()
+    scores = evaluation.scores.values
+    rows = [(one_line(name), f"{value:.4f}", _interval(evaluation, name)) for name, value in scores.items()]
+    print_markdown(("score", "value", "95 % interval"), rows)
+    if gates:
+        print()
+        print_markdown(("gate", "result"), [(one_line(gate.condition), one_line(gate.text)) for gate in gates])
+
+
+def _print_text(evaluation: Evaluation) -> None:
     scores = evaluation.scores
-    if as_json:
-        print(shown(json.dumps({"model": evaluation.model, **evaluation_record(evaluation)}, ensure_ascii=False)))
-        return
     unit = "rows" if evaluation.predictions else "blocks"  # language models have no predictions
     _print_line(f"{evaluation.rows:,} {unit}: {evaluation.data}")
     if evaluation.model is None and evaluation.columns is not None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from llmkit.cli.evaluation_report import print_evaluation
+from llmkit.cli.gates import FailUnder, Margin, NoWorseThan, raise_failed, read_gates
 from llmkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmkit.api import Gate
 
 ModelName = Annotated[
     str | None,
@@ -87,6 +91,7 @@ Pooling = Annotated[
 ]
 Baseline = Annotated[bool, typer.Option("--baseline", help="Compare the model with simple baselines on the same rows.")]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object, with all details.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Write a Markdown table of the scores.")]
 
 
 def evaluate(
@@ -106,16 +111,24 @@ def evaluate(
     cluster: Cluster = None,
     pooling: Pooling = None,
     baseline: Baseline = False,
+    fail_under: FailUnder = None,
+    no_worse_than: NoWorseThan = None,
+    margin: Margin = None,
     as_json: Json = False,
+    as_markdown: Markdown = False,
 ) -> None:
     """Evaluate a model on rows, or predictions against references."""
+    if as_json and as_markdown:
+        raise UsageError("--json and --markdown: choose one.")
+    gates = read_gates(fail_under, no_worse_than, margin)
+    results: list[Gate] = []
     if (predictions is None) != (not references):
         raise UsageError("--predictions and --references must be given together.")
     if predictions is not None and references:
         _check_file_options(model=model or data, baseline=baseline, pooling=pooling, column=column)
         if skip_bad_rows is not None:
             raise UsageError("--skip-bad-rows: applies to the rows of a model's --data. Remove it.")
-        from llmkit.api import score_files
+        from llmkit.api import file_gates, score_files
 
         evaluation = score_files(
             predictions,
@@ -128,8 +141,25 @@ def evaluate(
             quoting=quoting or "auto",
             rouge_tokenizer=rouge_tokenizer,
             language=language,
-            label_names=_label_names(label),
+            label_names=label_names(label),
         )
+        if gates is not None:
+            results = file_gates(
+                gates,
+                evaluation,
+                predictions=predictions,
+                references=references,
+                metrics=metric or (),
+                rouge_tokenizer=rouge_tokenizer,
+                language=language,
+                columns={
+                    "prediction_column": prediction_column or (column[0] if column else None),
+                    "reference_column": reference_column or (column[0] if column else None),
+                    "cluster": cluster,
+                    "quoting": quoting or "auto",
+                    "label_names": label_names(label),
+                },
+            )
     else:
         _check_model_options(
             prediction_column=prediction_column,
@@ -138,7 +168,7 @@ def evaluate(
             label=label,
             cluster=cluster,
         )
-        from llmkit.api import evaluate_model
+        from llmkit.api import evaluate_model, model_gates
 
         evaluation = evaluate_model(
             model,
@@ -151,7 +181,10 @@ def evaluate(
             pooling=pooling,
             baseline=baseline,
         )
-    print_evaluation(evaluation, as_json=as_json)
+        if gates is not None:
+            results = model_gates(gates, evaluation, given_data=bool(data))
+    print_evaluation(evaluation, gates=results, form="json" if as_json else "markdown" if as_markdown else "text")
+    raise_failed(results)
 
 
 COMMANDS = (evaluate,)
@@ -199,7 +232,7 @@ def _check_model_options(
         )
 
 
-def _label_names(pairs: list[str] | None) -> dict[str, str]:
+def label_names(pairs: list[str] | None) -> dict[str, str]:
     names: dict[str, str] = {}
     for pair in pairs or ():
         label, equals, name = pair.partition("=")

@@ -23,3 +23,9 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     with console.capture() as capture:
         console.print(table, markup=False, highlight=False)
     print("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def print_markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table in Markdown. Cells are not wrapped."""
+    lines = [header, ["---"] * len(header), *rows]
+    print("\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines))
