@@ -105,7 +105,7 @@ def file_rows(
     return SystemRows(name, values, keys, losses)
 
 
-def _clusters_in(paths: Sequence[str | Path], cluster: str, *, quoting: Quoting) -> list[str]:
+def _clusters_in(paths: Sequence[str | Path], cluster: str, *, quoting: Quoting) -> list[str | None]:
     for path in paths:
         file = ValueFile(path, "prediction", ["any"], file_column=None, shared_column=None, quoting=quoting)
         has_columns = Path(path).suffix.lower() not in (".txt", ".text", ".md")

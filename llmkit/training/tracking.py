@@ -186,7 +186,7 @@ def _finish(name: TrackerName, tracker: GeneralTracker) -> None:
     if name == "trackio":
         import trackio
 
-        trackio.finish()  # accelerate's tracker leaves it to the end of the program, with a line on standard output
+        trackio.finish()  # type: ignore[no-untyped-call,unused-ignore]  # accelerate's tracker leaves it to the end of the program, with a line on standard output
 
 
 def _place(name: TrackerName, run: Run) -> str:
