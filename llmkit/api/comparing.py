@@ -8,9 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from llmkit.api.compared_rows import (
     Split,
@@ -27,10 +25,12 @@ from llmkit.data.given import given_names
 from llmkit.errors import DataError, RunError, UsageError
 from llmkit.evaluation.metrics import RougeTokenizer, score_names_of, score_texts
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX
-from llmkit.evaluation.uncertainty.comparing import Difference, Sampling, System, compare_systems
-from llmkit.evaluation.uncertainty.statistics import FloatArray, RowStatistics, merged, of_sums, ratio
 from llmkit.recipe.blocks import Quoting
 from llmkit.runs.folder import Run, open_run
+
+if TYPE_CHECKING:
+    from llmkit.evaluation.uncertainty.comparing import Difference
+    from llmkit.evaluation.uncertainty.statistics import FloatArray, RowStatistics
 
 logger = logging.getLogger("llmkit")
 _OF_REFERENCES = {"majority_share", "majority_tag_share"}
@@ -189,6 +189,8 @@ def _compared(
     settings: Mapping[str, Any],
     seed: int,
 ) -> Compared:
+    from llmkit.evaluation.uncertainty.comparing import Sampling, System, compare_systems
+
     ordered = [rows[name] for group in groups for name in group]
     check_same_rows(ordered)
     clusters = clusters_of(ordered)
@@ -251,6 +253,8 @@ def _statistics(
     name: str, systems: Sequence[SystemRows], metrics: Sequence[str], settings: Mapping[str, Any], *, with_losses: bool
 ) -> RowStatistics:
     """Of the scores of one system, or of several whose rows follow each other."""
+    from llmkit.evaluation.uncertainty.statistics import RowStatistics, merged
+
     parts = []
     for metric in metrics:
         predictions = [value for system in systems for value in system.values[metric][0]]
@@ -275,6 +279,10 @@ def _statistics(
 
 
 def _loss_statistics(losses: Sequence[tuple[float, float]]) -> RowStatistics:
+    import numpy as np
+
+    from llmkit.evaluation.uncertainty.statistics import of_sums, ratio
+
     def scores(sums: FloatArray) -> dict[str, FloatArray]:
         return {"loss": ratio(sums[:, 0], sums[:, 1], otherwise=math.nan)}
 

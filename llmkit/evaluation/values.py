@@ -9,8 +9,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
 from llmkit.data import column_types
 from llmkit.data.records import described
 from llmkit.errors import DataError, UsageError
@@ -253,6 +251,8 @@ def _predicted_label_or_labels(value: object) -> PredictedLabel | dict[str, Any]
     numbers = [column_types.number(number) for number in shares.values()]
     if None in numbers:
         return None
+    import numpy as np
+
     order = sorted(zip(map(str, shares), numbers, strict=True))  # every row's in the same
     abstained = column_types.flag(value.get("abstained"))
     return PredictedLabel(label, tuple(name for name, _ in order), np.array([n for _, n in order]), abstained=abstained)

@@ -157,7 +157,7 @@ def _file(folder: Path, name: str, content: bytes) -> str:
 def _recipe(rng: random.Random, folder: Path) -> Case:
     content = mutated(rng.choice((*RECIPES, CLASSIFY)).encode(), rng)
     _file(folder, "other.yaml", RECIPES[0].encode())
-    return Case(["finetune", _file(folder, "recipe.yaml", content)], ("case/",))
+    return Case(["finetune", _file(folder, "recipe.yaml", content)], ("case/", "missing.csv"))
 
 
 def _option(rng: random.Random, folder: Path) -> Case:
