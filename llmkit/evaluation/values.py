@@ -9,8 +9,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
 from llmkit.data import column_types
 from llmkit.data.records import described
 from llmkit.errors import DataError, UsageError
@@ -255,6 +253,8 @@ def _predicted_label_or_labels(value: object) -> PredictedLabel | dict[str, Any]
         return None
     order = sorted(zip(map(str, shares), numbers, strict=True))  # every row's in the same
     abstained = column_types.flag(value.get("abstained"))
+    import numpy as np
+
     return PredictedLabel(label, tuple(name for name, _ in order), np.array([n for _, n in order]), abstained=abstained)
 
 
