@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.api.comparing import Compared
-from llmkit.evaluation.uncertainty.comparing import Difference
 from llmkit.evaluation.uncertainty.wording import verdict
 from llmkit.runs.folder import finite
+
+if TYPE_CHECKING:
+    from llmkit.evaluation.uncertainty.comparing import Difference
 
 
 def compared_record(compared: Compared) -> dict[str, Any]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.api.comparing import Compared, compare
 from llmkit.api.evaluation_result import Evaluation
 from llmkit.errors import UsageError, nearest
 from llmkit.evaluation.metrics import SCORES, RougeTokenizer
-from llmkit.evaluation.uncertainty.comparing import Difference
 from llmkit.evaluation.uncertainty.wording import verdict
 from llmkit.evaluation.verdict import compared_metric
 from llmkit.runs.folder import finite, open_run
+
+if TYPE_CHECKING:
+    from llmkit.evaluation.uncertainty.comparing import Difference
 
 
 @dataclass(frozen=True)

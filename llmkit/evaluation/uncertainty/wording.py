@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 from llmkit.evaluation.metrics import is_better
-from llmkit.evaluation.uncertainty.comparing import Difference
+
+if TYPE_CHECKING:
+    from llmkit.evaluation.uncertainty.comparing import Difference
 
 
 def verdict(found: Difference) -> str:
