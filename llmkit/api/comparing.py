@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,14 +22,14 @@ from llmkit.api.compared_rows import (
 from llmkit.api.seed_groups import check_seeds, named_groups, with_equal_recipes
 from llmkit.data.given import given_names
 from llmkit.errors import DataError, RunError, UsageError
-from llmkit.evaluation.metrics import RougeTokenizer, score_names_of, score_texts
+from llmkit.evaluation.metrics import RougeTokenizer, loss_statistics, score_names_of, score_texts
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX
 from llmkit.recipe.blocks import Quoting
 from llmkit.runs.folder import Run, open_run
+from llmkit.tasks.base import RowStatistics
 
 if TYPE_CHECKING:
     from llmkit.evaluation.uncertainty.comparing import Difference
-    from llmkit.evaluation.uncertainty.statistics import FloatArray, RowStatistics
 
 logger = logging.getLogger("llmkit")
 _OF_REFERENCES = {"majority_share", "majority_tag_share"}
@@ -194,6 +193,7 @@ def _compared(
     ordered = [rows[name] for group in groups for name in group]
     check_same_rows(ordered)
     clusters = clusters_of(ordered)
+
     units = ordered[0].rows if clusters is None else len(set(clusters))
     if units < 2:
         raise DataError(
@@ -253,7 +253,7 @@ def _statistics(
     name: str, systems: Sequence[SystemRows], metrics: Sequence[str], settings: Mapping[str, Any], *, with_losses: bool
 ) -> RowStatistics:
     """Of the scores of one system, or of several whose rows follow each other."""
-    from llmkit.evaluation.uncertainty.statistics import RowStatistics, merged
+    from llmkit.evaluation.uncertainty.statistics import merged
 
     parts = []
     for metric in metrics:
@@ -265,7 +265,8 @@ def _statistics(
             raise DataError(f"{name}: {error}") from error
         parts += [scores.statistics] if scores.statistics is not None else []
     if with_losses:
-        parts.append(_loss_statistics([loss for system in systems for loss in system.losses or ()]))
+        nats, targets = zip(*(loss for system in systems for loss in system.losses or ()), strict=True)
+        parts.append(loss_statistics(("loss",), nats, targets))
     if not parts:
         raise UsageError("there is nothing to compare: no metric, and no losses. Name metrics with --metric.")
     everything = merged(parts)
@@ -276,17 +277,6 @@ def _statistics(
         },
         everything.bounds,
     )
-
-
-def _loss_statistics(losses: Sequence[tuple[float, float]]) -> RowStatistics:
-    import numpy as np
-
-    from llmkit.evaluation.uncertainty.statistics import of_sums, ratio
-
-    def scores(sums: FloatArray) -> dict[str, FloatArray]:
-        return {"loss": ratio(sums[:, 0], sums[:, 1], otherwise=math.nan)}
-
-    return of_sums(np.array(losses), scores)
 
 
 def _zero_or_one(system: SystemRows) -> frozenset[str]:

@@ -255,6 +255,7 @@ def _predicted_label_or_labels(value: object) -> PredictedLabel | dict[str, Any]
 
     order = sorted(zip(map(str, shares), numbers, strict=True))  # every row's in the same
     abstained = column_types.flag(value.get("abstained"))
+
     return PredictedLabel(label, tuple(name for name, _ in order), np.array([n for _, n in order]), abstained=abstained)
 
 

@@ -16,7 +16,6 @@ from typing import Any
 from llmkit.data.given import given_names, given_values, is_missing
 from llmkit.errors import DataError, UsageError, nearest
 from llmkit.evaluation.metrics.answers import squad
-from llmkit.evaluation.metrics.calibration import brier, ece, nll, selective
 from llmkit.evaluation.metrics.classification import accuracy, confusion, f1, mcc, precision, recall
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX, compute_external
 from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_scores, loss_statistics, perplexity
@@ -71,6 +70,18 @@ class Metric:
         return self.compute(predictions, references).statistics
 
 
+def _of_probabilities(name: str) -> Callable[[Any, Sequence[Any]], Scores]:
+    """A metric of calibration.py, which is imported when it is computed: it needs numpy."""
+
+    def compute(predictions: Any, references: Sequence[Any]) -> Scores:
+        from llmkit.evaluation.metrics import calibration
+
+        scores: Scores = getattr(calibration, name)(predictions, references)
+        return scores
+
+    return compute
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -80,10 +91,10 @@ METRICS: dict[str, Metric] = {
         Metric("f1", f1, ("f1_micro", "f1_macro"), "label or labels"),
         Metric("mcc", mcc, ("mcc",), "label"),
         Metric("map", mean_average_precision, ("map",), "labels with probabilities"),
-        Metric("ece", ece, ("ece",), "probabilities"),
-        Metric("brier", brier, ("brier",), "probabilities"),
-        Metric("nll", nll, ("nll",), "probabilities"),
-        Metric("selective", selective, ("coverage", "selective_accuracy"), "probabilities"),
+        Metric("ece", _of_probabilities("ece"), ("ece",), "probabilities"),
+        Metric("brier", _of_probabilities("brier"), ("brier",), "probabilities"),
+        Metric("nll", _of_probabilities("nll"), ("nll",), "probabilities"),
+        Metric("selective", _of_probabilities("selective"), ("coverage", "selective_accuracy"), "probabilities"),
         Metric("mse", mse, ("mse",), "number"),
         Metric("pearson", pearson, ("pearson",), "number"),
         Metric("spearman", spearman, ("spearman",), "number"),
