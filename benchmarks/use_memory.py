@@ -1,6 +1,6 @@
 """Does memory stay constant as the input grows? Commands on 1,000 and 20,000 lines, and the readers on a million.
 
-    python benchmarks/use_memory.py [LINES LINES] [--readers ROWS]
+    python benchmarks/use_memory.py [LINES LINES] [--readers ROWS] [--only COMMAND]
 
 Models are tiny and have random weights. Each command runs in its own process; the output is the peak of its anonymous
 memory, sampled every 20 ms, and how much of it a line more takes. A result is kept until its chunk of at most 2,048 rows
@@ -75,14 +75,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("lines", type=int, nargs="*", default=[1000, 20_000])
     parser.add_argument("--readers", type=int, default=1_000_000)
+    parser.add_argument("--only", choices=COMMANDS, action="append", help="measure this command; can be repeated")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         save_models(folder)
         print(f"{'command':>10} {'lines':>9} {'seconds':>8} {'anon MiB':>9} {'bytes per line':>15}")
-        for command, arguments in COMMANDS.items():
+        for command in options.only or COMMANDS:
+            arguments = COMMANDS[command]
             program = [sys.executable, "-m", "llmkit", *arguments, "--output", "out.jsonl"]
             compare(command, program, folder, options.lines)
+        if options.only:
+            return
         scores = ["evaluate", "--predictions", "in.jsonl", "--references", "in.jsonl", "--metric", "exact_text"]
         compare("evaluate", [sys.executable, "-m", "llmkit", *scores], folder, options.lines)
         for suffix in SUFFIXES:

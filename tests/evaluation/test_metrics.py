@@ -28,6 +28,7 @@ from llmkit.evaluation.metrics import METRICS, SCORES, RougeTokenizer, is_better
 from llmkit.evaluation.metrics.external import compute_external
 from llmkit.evaluation.metrics.language_model import bits_per_byte, language_model_scores, perplexity
 from llmkit.evaluation.metrics.rouge import ROUGE_SCORES
+from llmkit.tasks.predicted_label import PredictedLabel
 
 CLASS_METRICS = ("accuracy", "precision", "recall", "f1", "confusion")
 
@@ -79,7 +80,8 @@ def columns(rows: list[tuple[str, str]]) -> tuple[list[str], list[str]]:
 OF_TEXTS = [
     name
     for name, metric in METRICS.items()
-    if not metric.of_vectors and name not in ("map", "mse", "pearson", "spearman", "entities", "tag_accuracy", "squad")
+    if not metric.of_vectors
+    and metric.values not in ("number", "tags", "entities", "answer", "labels with probabilities", "probabilities")
 ]
 """Metrics of one text a row; the others want numbers, probabilities, tags or several answers."""
 
@@ -90,6 +92,8 @@ def test_every_figure_that_a_metric_emits_has_a_scale_and_a_direction() -> None:
     emitted |= set(score_texts(["map"], [{"labels": ["a"], "probabilities": {"a": 0.5}}], [["a"]]).values)
     emitted |= set(score_texts(["entities", "tag_accuracy"], [["B-A", "O"]], [["B-A", "O"]]).values)
     emitted |= set(score_texts(["squad"], ["a"], [["a", "b"]]).values)
+    label = PredictedLabel("a", ("a", "b"), np.array([0.75, 0.25]), abstained=False)
+    emitted |= set(score_texts(["ece", "brier", "nll", "selective"], [label], ["a"]).values)
     emitted |= set(neighbour_recall(np.eye(2), ["a", "b"]).values)
     emitted |= set(language_model_scores(1.0, 1, 1))
     task = task_of("replaced-token-detection")

@@ -66,7 +66,7 @@ def test_each_value_says_where_it_comes_from(work: Path) -> None:
     rate = values["train.learning_rate"]
     assert (rate["value"], rate["resolved"]) == ("auto", pytest.approx(1e-3))
     assert "bert" in rate["reason"]
-    assert values["evaluation.metrics"]["resolved"] == ["accuracy", "f1"]
+    assert values["evaluation.metrics"]["resolved"] == ["accuracy", "f1", "ece"]
     assert values["labels"]["resolved"] == ["food", "sport"]
 
 
