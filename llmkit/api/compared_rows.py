@@ -16,6 +16,7 @@ from llmkit.data.json_lines import read_jsonl
 from llmkit.data.readers import BadRecord
 from llmkit.errors import DataError, RunError, UsageError
 from llmkit.evaluation.metrics import METRICS
+from llmkit.evaluation.values import predicted_label
 from llmkit.recipe.blocks import Quoting
 from llmkit.recipe.loading import load_recipe
 from llmkit.runs.folder import Run
@@ -64,7 +65,7 @@ def run_rows(run: Run, *, split: Split, metrics: Sequence[str] | None) -> System
     if metrics is None:
         metrics = [name for name, metric in METRICS.items() if metric.scores and set(metric.scores) <= set(scores)]
     records = _records(path)
-    predictions = [record.get("prediction") for record in records]
+    predictions = [_prediction(record) for record in records]
     references = [record.get("reference") for record in records]
     values = {name: (predictions, references) for name in metrics if "prediction" in records[0]}
     tokenizer = details.get("rouge", {}).get("tokenizer", "auto")
@@ -169,6 +170,15 @@ def clusters_of(systems: Sequence[SystemRows]) -> list[int] | None:
             numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
             return [len(numbers) + row if name[1] is None else numbers[name] for row, name in enumerate(names)]
     return None
+
+
+def _prediction(record: Mapping[str, Any]) -> Any:
+    """With the probabilities that stand beside a label, for the metrics that need them."""
+    prediction = record.get("prediction")
+    if "probabilities" not in record or isinstance(prediction, Mapping):
+        return prediction
+    found = predicted_label({"label": prediction, **{key: record.get(key) for key in ("probabilities", "abstained")}})
+    return prediction if found is None else found
 
 
 def _advice(run: Run) -> str:

@@ -113,7 +113,7 @@ def _reader(kind: ValueKind, *, predicted: bool) -> Callable[[object], Any]:
         "label": (_label, _label),
         "label or labels": (_label_or_labels, _label_or_labels),
         "labels with probabilities": (_scored_labels, _labels),
-        "probabilities": (_predicted_label_or_labels, _label_or_labels),
+        "probabilities": (predicted_label, _label_or_labels),
         "number": (column_types.number, column_types.number),
         "tags": (column_types.labels, column_types.labels),
         "entities": (_tags_or_spans, _tags_or_spans),
@@ -239,7 +239,8 @@ def _scored_labels(value: object) -> dict[str, Any] | None:
     return None if None in probabilities.values() else {"labels": labels, "probabilities": probabilities}
 
 
-def _predicted_label_or_labels(value: object) -> PredictedLabel | dict[str, Any] | None:
+def predicted_label(value: object) -> PredictedLabel | dict[str, Any] | None:
+    """A label, or the labels of a row, with probabilities, as `classify` writes them; None for a value of another kind."""
     if not isinstance(value, Mapping) or "labels" in value or "probabilities" not in value:
         return _scored_labels(value)
     label, shares = (

@@ -212,3 +212,18 @@ def test_losses_with_other_targets_are_left_out_and_said(tmp_path: Path) -> None
     (record,) = llmkit("compare", *files, "--metric", "accuracy", "--json").records
     assert [found["score"] for found in record["differences"]] == ["accuracy"]
     says(record["notes"][0], "loss")
+
+
+def test_evaluated_runs_are_compared_with_their_probabilities_and_losses(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(trained / "runs/classify-001", tmp_path / "a")
+    monkeypatch.chdir(trained)
+    evaluated = llmkit("evaluate", "--model", tmp_path / "a")
+    assert evaluated.code == 0, evaluated.err
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    outcome = llmkit("compare", tmp_path / "a", tmp_path / "b", "--json")
+    assert outcome.code == 0, outcome.err
+    [record] = outcome.records
+    assert {"accuracy", "f1_macro", "ece", "loss"} <= {found["score"] for found in record["differences"]}
+    assert all(found["difference"] == 0 for found in record["differences"])

@@ -130,7 +130,9 @@ def test_every_command_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Mo
                 continue  # parsed below
             make_missing(arguments, tmp_path, recipe)
             outcome = llmkit(*(shortened(arguments) if arguments[0] in ("finetune", "pretrain") else arguments))
-            assert outcome.code == 0, f"{shlex.join(arguments)}\n{outcome.err}"
+            # Two steps of training may not pass a gate.
+            codes = (0, 7) if "--fail-under" in arguments else (0,)
+            assert outcome.code in codes, f"{shlex.join(arguments)}\n{outcome.err}"
             ran += 1
     assert ran > 8, "most commands of README.md need no hub"
 
