@@ -52,7 +52,7 @@ def write_model(task: str, folder: Path) -> None:
         write_bert(folder, WORDS, head=RECIPES[task].HEAD, **names)
 
 
-def uneven_rows(task: str) -> list[dict[str, Any]]:
+def uneven_rows(task: str, *, count: int = ROWS) -> list[dict[str, Any]]:
     """Log-normal lengths with a median of 64 tokens, as reviews and tickets have them; summaries have 16."""
     rng = random.Random(17)
     make: Callable[[random.Random, list[str]], dict[str, Any]] = {
@@ -61,7 +61,7 @@ def uneven_rows(task: str) -> list[dict[str, Any]]:
         "question-answering": question_row,
         "summarization": summarization_row,
     }[task]
-    lengths = [uneven(rng, median=64, most=500) for _ in range(ROWS)]
+    lengths = [uneven(rng, median=64, most=500) for _ in range(count)]
     return [make(rng, rng.choices(WORDS, k=length - 2)) for length in lengths]
 
 

@@ -84,13 +84,13 @@ def train_with_llmkit(task: Any, examples: Any, *, unit: str, each_step: float) 
 
     plan = plan_training(task.recipe, examples=len(examples), family=task.loaded.family, from_scratch=False)
     before = peak_mib()
-    steps = []
+    steps = []  # the loop waits for the GPU at the end of each step
     for event in fit(
         task,
         examples=examples,
         plan=plan,
         train=task.recipe.train,
-        accelerator=Accelerator(),
+        accelerator=Accelerator(mixed_precision="bf16" if task.recipe.train.precision == "bf16" else "no"),
         validation=Validation(lambda: Scores({"loss": 0.0}), best="loss", patience=None),
         store=None,
     ):
@@ -102,13 +102,16 @@ def train_with_llmkit(task: Any, examples: Any, *, unit: str, each_step: float) 
 def train_with_trainer(
     model: Any, data: Any, collator: Any, *, train: Any, unit: str, each_step: float, seq2seq: bool = False
 ) -> dict[str, float]:
-    """Train with transformers' Trainer on a CPU, with the steps or epochs, batches and rate of llmkit's `train`."""
+    """Train with transformers' Trainer, with the steps or epochs, batches, format and rate of llmkit's `train`."""
+    import torch
     from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, Trainer, TrainerCallback, TrainingArguments
 
     steps: list[float] = []
 
     class Clock(TrainerCallback):
-        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if torch.cuda.is_available() and state.global_step in (_warm_up_steps(), state.max_steps):
+                torch.cuda.synchronize()
             steps.append(time.perf_counter())
 
     with tempfile.TemporaryDirectory() as output:
@@ -123,7 +126,8 @@ def train_with_trainer(
             save_strategy="no",
             logging_strategy="no",
             disable_tqdm=True,
-            use_cpu=True,
+            use_cpu=not torch.cuda.is_available(),
+            bf16=train.precision == "bf16",
             seed=train.seed,
         )
         side = {"train_dataset": data, "data_collator": collator, "callbacks": [Clock()]}
@@ -134,9 +138,20 @@ def train_with_trainer(
 
 
 def _result(steps: Sequence[float], before_mib: float, *, unit: str, each_step: float) -> dict[str, float]:
-    """Speed without the first step, which includes start-up; and the memory that training added."""
-    seconds = steps[-1] - steps[0]
-    return {f"{unit}_per_second": (len(steps) - 1) * each_step / seconds, "training_mib": peak_mib() - before_mib}
+    """Speed without the steps that include start-up; and the memory that training added, or the peak of the GPU's."""
+    import torch
+
+    timed = steps[_warm_up_steps() - 1 :]
+    rate = (len(timed) - 1) * each_step / (timed[-1] - timed[0])
+    if torch.cuda.is_available():
+        return {f"{unit}_per_second": rate, "gpu_mib": torch.cuda.max_memory_allocated() / 2**20}
+    return {f"{unit}_per_second": rate, "training_mib": peak_mib() - before_mib}
+
+
+def _warm_up_steps() -> int:
+    import torch
+
+    return 5 if torch.cuda.is_available() else 1
 
 
 def peak_mib() -> float:

@@ -15,7 +15,7 @@ def write_bert(folder: Path, words: Sequence[str], *, head: Head = "classificati
 
     Args:
         head: the task of its head, such as `token-classification`.
-        config: other keys of the model's config, such as its labels.
+        config: other keys of the model's config, such as its labels, or other sizes.
     """
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -32,5 +32,5 @@ def write_bert(folder: Path, words: Sequence[str], *, head: Head = "classificati
     special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=512, **special).save_pretrained(folder)
     sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-    config = BertConfig(vocab_size=len(vocabulary), **sizes, **config)
-    FAMILIES["bert"].model_class(head)(config).save_pretrained(folder)
+    bert = BertConfig(vocab_size=len(vocabulary), **{**sizes, **config})
+    FAMILIES["bert"].model_class(head)(bert).save_pretrained(folder)

@@ -37,15 +37,15 @@ def write_t5(folder: Path) -> None:
     model.save_pretrained(folder)
 
 
-def write_words_t5(folder: Path, words: Sequence[str]) -> None:
-    """Six layers of 384 units, as the BERT of small_bert.py, and one token per word."""
+def write_words_t5(folder: Path, words: Sequence[str], **sizes: int) -> None:
+    """Six layers of 384 units, as the BERT of small_bert.py, unless `sizes` says otherwise; one token per word."""
     import torch
     from transformers import T5Config, T5ForConditionalGeneration
 
     torch.manual_seed(17)
     write_words_tokenizer(folder, words)
-    sizes = {"d_model": 384, "d_kv": 32, "d_ff": 1536, "num_layers": 6, "num_heads": 12}
-    config = T5Config(vocab_size=len(SPECIAL) + len(words), decoder_start_token_id=0, **sizes)
+    default = {"d_model": 384, "d_kv": 32, "d_ff": 1536, "num_layers": 6, "num_heads": 12}
+    config = T5Config(vocab_size=len(SPECIAL) + len(words), decoder_start_token_id=0, **{**default, **sizes})
     T5ForConditionalGeneration(config).save_pretrained(folder)
 
 

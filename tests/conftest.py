@@ -7,6 +7,7 @@ import os
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported: no test reaches for the network
+os.environ["CUDA_VISIBLE_DEVICES"] = ""  # tests compare bits and bytes of the CPU; benchmarks/gpu.py tries a GPU
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from accelerate import Accelerator
-
 from llmkit.api.evaluation_rows import find_run
 from llmkit.api.verbs import USES, verb_of_model
 from llmkit.data.examples import Examples
@@ -26,6 +24,7 @@ from llmkit.tasks import RECIPES
 from llmkit.tasks.base import Task, TaskRecipe
 from llmkit.tasks.build import build_task
 from llmkit.tasks.of_model import recipe_of_model
+from llmkit.training.accelerator import new_accelerator
 
 logger = logging.getLogger("llmkit")
 
@@ -71,7 +70,7 @@ def encode_rows(recipe: TaskRecipe, loaded: LoadedModel, rows: Iterable[Row]) ->
 def measure_examples(
     task: Task, examples: Examples, *, metrics: Sequence[str], rouge_tokenizer: RougeTokenizer
 ) -> Measured:
-    accelerator = Accelerator()
+    accelerator = new_accelerator()
     engine = TransformersEngine(task.loaded, device=accelerator.device)
     measured = measure(
         task, examples, engine=engine, accelerator=accelerator, metrics=metrics, rouge_tokenizer=rouge_tokenizer

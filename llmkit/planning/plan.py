@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import PartialState
 
 from llmkit.atomic import megabytes
 from llmkit.planning.batches import Batches, first_batches
@@ -20,6 +20,7 @@ from llmkit.planning.values import resolved_values
 from llmkit.recipe.blocks import ScratchModel
 from llmkit.recipe.loading import LoadedRecipe
 from llmkit.tasks.base import WRITING_HEADS, TaskRecipe
+from llmkit.training.accelerator import new_accelerator
 from llmkit.training.device_memory import DeviceMemory, device_memory
 from llmkit.training.loop import micro_batch_limit
 from llmkit.training.precision import choose_precision
@@ -86,7 +87,7 @@ def make_plan(
             encoded.validation,
             plan=plan,
             batches=batches,
-            accelerator=Accelerator(mixed_precision=precision.accelerate),
+            accelerator=new_accelerator(precision.accelerate),
             folder=folder,
         )
     known = memory.activations is not None and available is not None

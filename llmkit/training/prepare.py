@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, PartialState
+from accelerate import PartialState
 
 from llmkit.data.caches import cache_folder, one_at_a_time
 from llmkit.data.column_types import TEXT_TYPES, texts_in
@@ -32,6 +32,7 @@ from llmkit.recipe.blocks import ScratchModel
 from llmkit.recipe.recipe import Recipe
 from llmkit.runs.folder import Run
 from llmkit.tasks.base import Task, TaskRecipe
+from llmkit.training.accelerator import new_accelerator
 from llmkit.training.checkpoints import Checkpoint, saved_scale
 from llmkit.training.checks import check_before_training, refuse_idle_smoothing
 from llmkit.training.environment import training_environment
@@ -76,7 +77,7 @@ def prepare(
     data |= _standardise(task, train, checkpoint=checkpoint)
     family, scratch = task.loaded.family, isinstance(recipe.model, ScratchModel)
     precision = choose_precision(recipe.train.precision, family=family, device=PartialState().device)
-    accelerator = Accelerator(mixed_precision=precision.accelerate)
+    accelerator = new_accelerator(precision.accelerate)
     if resumed is not None:
         warn_of_environment(resumed, training_environment(accelerator, precision))
     plan = plan_training(recipe, examples=len(train), family=family, from_scratch=scratch)

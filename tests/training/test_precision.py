@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -7,7 +9,9 @@ import torch
 from accelerate import Accelerator
 from builders import TASK_NAMES, TaskName, rows, task_of
 from facts import facts
+from tiny_recipes import write_work
 
+from llmkit.api import evaluate_model, finetune
 from llmkit.errors import UsageError
 from llmkit.models.families import FAMILIES
 from llmkit.training.optimizer import adamw
@@ -75,3 +79,16 @@ def test_bf16_keeps_weights_gradients_and_loss_in_float32(name: TaskName) -> Non
     expected = float(exact.loss_sum(batch).detach())
     assert float(loss.detach()) == pytest.approx(expected, rel=2e-2)
     assert float(loss.detach()) != expected
+
+
+def test_one_process_trains_and_evaluates_in_one_format_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_work(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    one_step = ["train.steps=1", "evaluation.every=1 steps"]
+    finetune("classify.yaml", overrides=[*one_step, "train.precision=fp32"], run="fp32")
+    before = evaluate_model("fp32").scores.values
+    finetune("classify.yaml", overrides=[*one_step, "train.precision=bf16"], run="bf16")
+    assert json.loads(Path("bf16/env.json").read_text())["precision"] == "bf16"
+    assert evaluate_model("fp32").scores.values == before
