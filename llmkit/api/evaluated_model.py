@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from llmkit.api.evaluation_rows import find_run
 from llmkit.api.verbs import USES, verb_of_model
@@ -68,12 +69,22 @@ def encode_rows(recipe: TaskRecipe, loaded: LoadedModel, rows: Iterable[Row]) ->
 
 
 def measure_examples(
-    task: Task, examples: Examples, *, metrics: Sequence[str], rouge_tokenizer: RougeTokenizer
+    task: Task,
+    examples: Examples,
+    *,
+    metrics: Sequence[str],
+    rouge_tokenizer: RougeTokenizer,
+    report: Callable[[str, int, int], None],
 ) -> Measured:
     accelerator = new_accelerator()
-    engine = TransformersEngine(task.loaded, device=accelerator.device)
     measured = measure(
-        task, examples, engine=engine, accelerator=accelerator, metrics=metrics, rouge_tokenizer=rouge_tokenizer
+        task,
+        examples,
+        engine=TransformersEngine(task.loaded, device=accelerator.device, report=partial(report, "predictions")),
+        accelerator=accelerator,
+        metrics=metrics,
+        rouge_tokenizer=rouge_tokenizer,
+        report=partial(report, "losses"),
     )
     details = {**measured.scores.details, **task.tuned}
     return measured._replace(scores=replace(measured.scores, details=details))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ def evaluate_model(
     rouge_tokenizer: RougeTokenizer = "auto",
     pooling: Pooling | None = None,
     baseline: bool = False,
+    report: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> Evaluation:
     """Scores of a model on the rows of `data`, or of a run on its recipe's test rows, else its validation rows.
 
@@ -52,6 +53,8 @@ def evaluate_model(
             lists them. Without it, as in the run's recipe.
         pooling: for the metric `neighbour_recall`, which measures vectors; see `evaluate_embeddings`.
         baseline: compare with the task's baselines, trained on the run's training rows.
+        report: called during the work with its stage, `losses` or `predictions`, the number of sequences done in it, and of
+            all.
     Raises:
         UsageError: no rows are named, and the model is not a run; or a baseline must be trained, and it is not; or
             columns, quoting or skip_bad_rows without data.
@@ -74,6 +77,7 @@ def evaluate_model(
             metrics=metrics,
             rouge_tokenizer=rouge_tokenizer,
             baseline=baseline,
+            report=report,
         ),
     )
 
@@ -89,6 +93,7 @@ class _Request:
     metrics: Sequence[str] | None
     rouge_tokenizer: RougeTokenizer
     baseline: bool
+    report: Callable[[str, int, int], None]
 
     def check(self, recipe: Recipe) -> None:
         """Refuse options that the task would ignore."""
@@ -118,7 +123,7 @@ def _evaluate(model: str | None, request: _Request) -> Evaluation:
     rows, description = evaluation_rows(recipe, run, labels=labels, data=data, columns=columns, reading=reading)
     task, examples = encode_rows(recipe, loaded, rows)
     metrics = request.metrics or task.recipe.metrics  # of the task's recipe, in which `auto` is resolved
-    measured = measure_examples(task, examples, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
+    measured = measure_examples(task, examples, metrics=metrics, rouge_tokenizer=rouge_tokenizer, report=request.report)
     comparison = None
     if train is not None:
         comparison = compare_with_baselines(

@@ -169,18 +169,21 @@ def evaluate(
             cluster=cluster,
         )
         from llmkit.api import evaluate_model, model_gates
+        from llmkit.cli.progress import progress_bar
 
-        evaluation = evaluate_model(
-            model,
-            data=data,
-            columns=_columns(column),
-            quoting=quoting,
-            skip_bad_rows=skip_bad_rows,
-            metrics=metric,
-            rouge_tokenizer=rouge_tokenizer,
-            pooling=pooling,
-            baseline=baseline,
-        )
+        with progress_bar() as report:
+            evaluation = evaluate_model(
+                model,
+                data=data,
+                columns=_columns(column),
+                quoting=quoting,
+                skip_bad_rows=skip_bad_rows,
+                metrics=metric,
+                rouge_tokenizer=rouge_tokenizer,
+                pooling=pooling,
+                baseline=baseline,
+                report=report,
+            )
         if gates is not None:
             results = model_gates(gates, evaluation, given_data=bool(data))
     print_evaluation(evaluation, gates=results, form="json" if as_json else "markdown" if as_markdown else "text")

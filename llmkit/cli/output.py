@@ -54,6 +54,11 @@ class Target:
         if self.path is not None and not self.is_device:
             check_replaceable(self.path)
 
+    @property
+    def on_terminal(self) -> bool:
+        """Whether the results themselves show the progress."""
+        return self.path is None and sys.stdout.isatty()
+
     @contextmanager
     def writing(self, earlier: EarlierResults | None = None) -> Iterator[Write]:
         """Yield a function that writes one result.
@@ -142,16 +147,18 @@ def write_results(
         The number of rows, those of an earlier command included.
     """
     from llmkit.api import EarlierResults, results_of_rows
+    from llmkit.cli.progress import progress_bar
 
     earlier = None
     if target.resume and target.path is not None:
         earlier = EarlierResults(target.path, rows, verb=verb, fields=fields)
         rows, target.texts_before = earlier.remaining, earlier.texts_before
         logger.info("%s: has the results of %s rows", target.path, f"{earlier.rows:,}")
-    with target.writing(earlier) as write:
+    with target.writing(earlier) as write, progress_bar(shown=not target.on_terminal) as report:
         row_count = 0
         for row, result in results_of_rows(rows, use, some_before=bool(earlier and earlier.rows)):
             row_count += 1
+            report(verb, row_count, None)
             if result is None:
                 texts = row.value if isinstance(row.value, tuple) else (row.value,)
                 names = ("words",) if isinstance(row.value, list) else fields

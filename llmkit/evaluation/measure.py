@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +48,7 @@ def measure(
     metrics: Sequence[str] | None = None,
     rouge_tokenizer: RougeTokenizer = "auto",
     tune: bool = False,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Measured:
     """The scores of all examples, and the predictions and losses, in the order of the rows.
 
@@ -57,6 +58,7 @@ def measure(
         metrics: of the predictions; None for the task's own.
         tune: these are validation rows, on which the task tunes its threshold, from all rows and equally on every
             process.
+        report: called with the number of examples whose loss is computed, and of all.
     Raises:
         DataError: there are no examples, or none with a loss, although the loss selects the checkpoint.
     """
@@ -69,7 +71,7 @@ def measure(
     if tune:
         task.reset_tuning()
     with accelerator.autocast():
-        nats, targets, means = _losses(task, examples, indices, device=accelerator.device)
+        nats, targets, means = _losses(task, examples, indices, device=accelerator.device, report=report)
         share = examples.take(rows) if world_size > 1 and task.recipe.metrics else examples
         counter = LengthCounter(engine)
         predictions = task.predict(share, counter if task.recipe.HEAD in WRITING_HEADS else engine)
@@ -119,12 +121,13 @@ def score_rows(
 
 
 def _losses(
-    task: Task, examples: Examples, indices: Indices, *, device: torch.device
+    task: Task, examples: Examples, indices: Indices, *, device: torch.device, report: Callable[[int, int], None]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], Sums]:
     """Nats and targets of each of these examples, in their order, and other sums; in float64, since a corpus has millions
     of targets."""
     nats, targets = np.zeros(len(examples), dtype=np.float64), np.zeros(len(examples), dtype=np.int64)
     means: Sums = {}
+    done = 0
     with torch.inference_mode():
         for batch_indices in cut_by_tokens(indices, examples.lengths, max_tokens=_BATCH_TOKENS.get(device.type, 4096)):
             batch = task.collate(examples, batch_indices)
@@ -134,6 +137,8 @@ def _losses(
             for name, (total, count) in task.means(on_device).items():
                 before = means.get(name, (0.0, 0))
                 means[name] = before[0] + total, before[1] + count
+            done += len(batch_indices)
+            report(done, len(indices))
     return nats[indices] * task.loaded.loss_unit, targets[indices], means
 
 

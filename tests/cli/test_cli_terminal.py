@@ -11,6 +11,7 @@ import subprocess
 import termios
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 from tiny_recipes import command, environment, llmkit
@@ -18,15 +19,19 @@ from tiny_recipes import command, environment, llmkit
 _WIDTH = 80
 
 
-def on_terminal(*arguments: str, cwd: Path) -> tuple[int, list[bytes]]:
-    """Exit code, and what the program writes to a terminal of 80 columns, piece by piece as it comes."""
+def on_terminal(*arguments: str, cwd: Path, output: IO[str] | None = None) -> tuple[int, list[bytes]]:
+    """Exit code, and what the program writes to a terminal of 80 columns, piece by piece as it comes.
+
+    Args:
+        output: takes standard output instead of the terminal.
+    """
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, _WIDTH)) if hasattr(termios, "tcsetwinsize") else _set_size(theirs)
     env = {
         key: value for key, value in environment({"TERM": "xterm"}).items() if key not in {"COLUMNS", "NO_COLOR", "CI"}
     }
     process = subprocess.Popen(
-        command(*arguments), cwd=cwd, env=env, stdin=theirs, stdout=theirs, stderr=theirs, close_fds=True
+        command(*arguments), cwd=cwd, env=env, stdin=theirs, stdout=output or theirs, stderr=theirs, close_fds=True
     )
     os.close(theirs)
     pieces: list[bytes] = []
@@ -84,3 +89,26 @@ def test_help_on_a_terminal_fits_into_it(here: Path) -> None:
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", b"".join(pieces).decode())
     assert code == 0
     assert max(map(len, plain.splitlines())) <= _WIDTH
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "stages"),
+    [
+        (["classify", "--model", "runs/classify-001", "rows.jsonl"], ["classify"]),
+        (["evaluate", "--model", "runs/classify-001", "--data", "rows.jsonl", "--json"], ["losses", "predictions"]),
+    ],
+)
+def test_a_bar_beside_results_that_go_elsewhere_takes_none_of_them(
+    own_runs: Path, tmp_path: Path, arguments: list[str], stages: list[str]
+) -> None:
+    piped = subprocess.run(
+        command(*arguments), cwd=own_runs, env=environment({}), capture_output=True, text=True, check=True
+    )
+    with (tmp_path / "results").open("w") as output:
+        code, pieces = on_terminal(*arguments, cwd=own_runs, output=output)
+    assert code == 0
+    assert (tmp_path / "results").read_text() == piped.stdout
+    screen = b"".join(pieces).decode()
+    assert all(stage in screen for stage in stages)
+    assert not any(stage in line for stage in stages for line in piped.stderr.splitlines())

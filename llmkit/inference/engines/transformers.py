@@ -9,7 +9,7 @@ Legend: N sequences, B batch, T tokens, C classes, D hidden units, V vocabulary.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -47,10 +47,19 @@ class TransformersEngine:
         max_batch_tokens: the most tokens (prompt or text and new ones, times beams, padding included) in one pass;
             None for a default that depends on the device and the work. Changes memory and speed; results only by
             floating-point rounding.
+        report: called after each batch of a method with the number of its sequences that are done, and of all.
     """
 
-    def __init__(self, loaded: LoadedModel, *, device: torch.device, max_batch_tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        device: torch.device,
+        max_batch_tokens: int | None = None,
+        report: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
         self._loaded = loaded
+        self._report = report
         self._device = device
         self._model: Any = loaded.model  # Any: transformers' own methods are only partly typed
         self._model.to(device)
@@ -153,6 +162,7 @@ class TransformersEngine:
         """
         lengths = [len(sequence) for sequence in sequences]
         pad_id = self._loaded.tokenizer.pad_token_id
+        done = 0
         with evaluating(self._model):
             for indices in batches_by_length(lengths, max_tokens=self._class_tokens):
                 batch = self._padded([sequences[index] for index in indices], pad_id=pad_id)
@@ -161,6 +171,8 @@ class TransformersEngine:
                 with torch.inference_mode():  # not around the loop: it would leak into the caller at each yield
                     output = (model or self._model)(**batch)
                 yield indices, output
+                done += len(indices)
+                self._report(done, len(sequences))
 
     def generate(self, sequences: Sequence[Sequence[int]], options: GenerationBlock) -> list[list[list[int]]]:
         """For each sequence `options.num_return_sequences` lists of new ids, without prompt, padding or end-of-text.
@@ -178,10 +190,13 @@ class TransformersEngine:
         for index, sequence in enumerate(sequences):
             rows_by_limit[options.new_tokens(len(sequence))] += [(index, sample) for sample in range(samples)]
         results: list[list[list[int]]] = [[[]] * options.num_return_sequences for _ in sequences]
+        done = 0
         for limit, rows in rows_by_limit.items():
             limited = options.model_copy(update={"max_new_tokens": limit, "max_length": None})
             for (index, sample), lists in self._generate_rows(sequences, rows, limited):
                 results[index][sample : sample + len(lists)] = lists
+                done += 1
+                self._report(done, len(sequences) * samples)
         return results
 
     def _generate_rows(
