@@ -45,7 +45,7 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.models.lstm import LstmConfig, LstmForSequenceClassification
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock, TrainBlock
-from llmkit.tasks.base import Scores, Task, count_targets
+from llmkit.tasks.base import Scores, Task
 from llmkit.tasks.build import build_task
 from llmkit.tasks.classification.recipe import ClassificationRecipe
 from llmkit.tasks.instruction.recipe import InstructionRecipe
@@ -61,6 +61,7 @@ from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
 from llmkit.tasks.seq2seq.summarization import SummarizationRecipe
 from llmkit.tasks.seq2seq.text_to_text import TextToTextRecipe
 from llmkit.tasks.seq2seq.translation import TranslationRecipe
+from llmkit.tasks.target_counts import count_targets
 from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore
 from llmkit.training.loop import Validation, fit

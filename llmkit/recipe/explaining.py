@@ -20,7 +20,6 @@ from llmkit.recipe.writing import dump_value
 
 _NEAREST = 3
 _EXAMPLES: Mapping[str, Any] = {
-    "task": "classification",
     "model": "google-bert/bert-base-uncased",
     "revision": "main",
     "data.train": "reviews.train.csv",

@@ -2,7 +2,7 @@
 
 A task is a package with a recipe class (`TaskRecipe`) and a task class (`Task`); `tasks/__init__.py` lists the former,
 `tasks/build.py` the latter.
-Legend: N examples, B batch.
+Legend: B batch.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
     from llmkit.models.scale import TargetScale
+    from llmkit.tasks.draft import TaskDraft
     from llmkit.tasks.engine import Engine
 
 Batch = Mapping[str, "Tensor"]
@@ -32,31 +33,6 @@ Batch = Mapping[str, "Tensor"]
 
 WRITING_HEADS: frozenset[Head] = frozenset({"causal-lm", "seq2seq-lm"})
 """Heads that generate text."""
-
-
-def count_targets(batch: Batch) -> int:
-    """Positions of a batch that count in the loss."""
-    from llmkit.models.losses import IGNORED
-
-    return int((batch["labels"] != IGNORED).sum())
-
-
-def targets_of_rows(batch: Batch) -> NDArray[np.int64]:
-    """(B,) positions of each example of a batch that count in the loss."""
-    from llmkit.models.losses import IGNORED
-
-    labels = batch["labels"]
-    counts: NDArray[np.int64] = (labels != IGNORED).reshape(len(labels), -1).sum(dim=1).numpy()
-    return counts
-
-
-def target_ids(batch: Batch) -> NDArray[np.int64]:
-    """(N,) targets of the outputs that count in the loss."""
-    from llmkit.models.losses import IGNORED
-
-    labels = batch["labels"]
-    ids: NDArray[np.int64] = labels[labels != IGNORED].numpy()
-    return ids
 
 
 @dataclass(frozen=True)
@@ -113,6 +89,8 @@ class TaskRecipe(Recipe):
     """What to do with a trained model: a command with `{model}` in it."""
     HUB_DEFAULT: ClassVar[str | None] = None
     """The hub model that `VERB` takes where there is no finished run of the task."""
+    DRAFT: ClassVar[TaskDraft]
+    """What `llmkit init` knows of the task."""
     PRETRAINS: ClassVar[bool] = False
     """Whether the task needs only text."""
     BASELINES: ClassVar[tuple[str, ...]] = ()

@@ -9,18 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmkit.api.drafts.explaining import text_of
-from llmkit.api.drafts.forms import language_of, match_task, option_columns
-from llmkit.api.drafts.matching import Ask, Match, used
+from llmkit.api.drafts.matching import given_columns, match_task
 from llmkit.api.drafts.models import choose_model, sample_texts
 from llmkit.api.drafts.plan import PLACEHOLDER, Plan
-from llmkit.api.drafts.profiles import SAMPLE_ROWS, profile_table
 from llmkit.api.drafts.recognising import recognise
 from llmkit.api.drafts.splits import sibling_splits, training_file
+from llmkit.data.profiles import SAMPLE_ROWS, profile_table
 from llmkit.errors import DataError, UsageError, nearest
 from llmkit.recipe.blocks import Quoting
 from llmkit.recipe.languages import language_code
 from llmkit.recipe.loading import load_recipe
 from llmkit.tasks import PRETRAINING, RECIPES
+from llmkit.tasks.columns import Ask, Match, used
+from llmkit.tasks.seq2seq.languages import language_in
 from llmkit.training.metric_checks import check_metrics
 from llmkit.training.row_checks import check_rows
 from llmkit.training.splits import open_splits
@@ -29,21 +30,6 @@ logger = logging.getLogger("llmkit")
 _CHECKED_ROWS = 10_000
 """Rows that are read to see whether the recipe runs."""
 _FEW, _SOME = 500, 5000
-_DOCS: Mapping[str, str] = {"text": "docstring"}
-_BUILTIN: Mapping[str, tuple[str, Match]] = {
-    **dict.fromkeys(PRETRAINING, ("builtin:python-docs", Match(_DOCS))),
-    "classification": ("builtin:python-docs", Match(_DOCS)),
-    "instruction": ("builtin:python-docs", Match({"prompt": "name", "response": "summary"})),
-    "multiple-choice": (
-        "builtin:python-docs",
-        Match({"context": "docstring", "answer": "label"}, {"distractors": 3}),
-    ),
-    "question-answering": ("builtin:python-docs-questions", Match({})),
-    "summarization": ("builtin:python-docs", Match({})),
-    "text-to-text": ("builtin:python-docs", Match({"text": "docstring", "target": "label"})),
-    "token-classification": ("builtin:python-docs-entities", Match({})),
-}
-"""Task -> a built-in data set, for a recipe without data. There is none of translations."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +96,10 @@ def draft_recipe(
     plan = (
         _without_data(task, model, columns, ask) if data is None else _with_data(task, str(data), columns, ask, quoting)
     )
-    if (source_language or target_language) and plan.task != "translation":
-        raise UsageError(f"--from and --to are the languages of a translation, and the task is {plan.task}.")
-    if plan.task == "translation":
+    if plan.has_languages:
         plan = _with_languages(plan, source_language, target_language, ask)
+    elif source_language or target_language:
+        raise UsageError(f"--from and --to are the languages of a translation, and the task is {plan.task}.")
     texts = sample_texts(value for column in plan.read_columns() for value in column.values[:SAMPLE_ROWS])
     plan = replace(plan, model=choose_model(plan.task, texts=texts, given=model or plan.model_given))
     plan = _with_splits(plan)
@@ -136,13 +122,12 @@ def _with_data(task: str | None, source: str, columns: Sequence[str], ask: Ask |
     if task is None and columns:
         raise UsageError("--column names the columns of a task; name the task as well: llmkit init TASK --data ...")
     if task is None:
-        found = recognise(table, ask=ask)
-        return Plan(found.task, found.reason, source, found.match, table)
-    fields = list(dict.fromkeys([*RECIPES[task].COLUMN_TYPES, *(["labels"] if task == "classification" else [])]))
-    given = option_columns(columns, fields=fields, table=table)
+        task, recognised = recognise(table, ask=ask)
+        return Plan(task, recognised.reason, source, recognised.match, table)
+    given = given_columns(columns, task=task, table=table)
     if table.format == "text" and task not in PRETRAINING:
         raise UsageError(
-            f"{source}: plain text has no columns, and {task} needs {', '.join(fields[:3])}. Give a .csv, .tsv, .jsonl or "
+            f"{source}: plain text has no columns, and {task} needs {', '.join(RECIPES[task].COLUMN_TYPES)}. Give a .csv, .tsv, .jsonl or "
             f".parquet file, or choose one of {', '.join(PRETRAINING)}."
         )
     match = Match({}) if table.format == "text" else match_task(task, table, given=given, ask=ask)
@@ -156,18 +141,18 @@ def _without_data(task: str | None, model: str | None, columns: Sequence[str], a
         if ask is None:
             raise UsageError(f"give a TASK, or --data FILE to decide by its columns. Tasks: {', '.join(RECIPES)}.")
         task = ask("Which task?", list(RECIPES))
-    if task not in _BUILTIN:
+    example = RECIPES[task].DRAFT.EXAMPLE
+    if example is None:
         return Plan(task, "", PLACEHOLDER, Match({}))
-    source, match = _BUILTIN[task]
     # Its rows are not read: building it takes a while, and it fits.
-    return Plan(task, "", source, match, model_given=None if model else "tiny")
+    return Plan(task, "", example.source, example.match, model_given=None if model else "tiny")
 
 
 def _with_languages(plan: Plan, source: str | None, target: str | None, ask: Ask | None) -> Plan:
     """The languages of a translation: those that are given, else those that the columns are called by."""
     languages = {}
     for name, option, given, example in (("source", "--from", source, "en"), ("target", "--to", target, "de")):
-        language = given or language_of(str(plan.match.columns.get(name, name)))
+        language = given or language_in(str(plan.match.columns.get(name, name)))
         if language is None and plan.is_placeholder:
             language = example
         if language is None and ask is not None:

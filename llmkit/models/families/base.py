@@ -50,6 +50,8 @@ class Family(ABC):
     size_keys: ClassVar[tuple[str, ...]] = SIZE_KEYS
     """Config keys that must be whole numbers."""
     learning_rates: ClassVar[LearningRates]
+    random_optimizer: ClassVar[Literal["adamw", "adamw-scaled"]] = "adamw"
+    """`train.optimizer` that new recipes with random weights have."""
 
     tokenizer: ClassVar[TokenizerAlgorithm]
     """How a tokenizer of the family is trained."""

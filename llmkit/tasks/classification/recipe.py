@@ -16,8 +16,10 @@ from llmkit.recipe.blocks import Block, ColumnType, DistinctNames
 from llmkit.recipe.recipe import LabelSets
 from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.class_weights import ClassWeights
+from llmkit.tasks.classification.draft import ClassificationDraft
 from llmkit.tasks.classification.problem_types import NUMBER_LABELS, ProblemType, problem_type_of
 from llmkit.tasks.classification.saved import SavedClassification
+from llmkit.tasks.draft import TaskDraft
 from llmkit.tasks.unknown_labels import unknown_label
 
 if TYPE_CHECKING:
@@ -66,12 +68,13 @@ class ClassificationRecipe(TaskRecipe):
     METRICS: ClassVar[tuple[str, ...]] = _DEFAULTS["single_label_classification"][0]
     BEST: ClassVar[str] = _DEFAULTS["single_label_classification"][1]
     BASELINES: ClassVar[tuple[str, ...]] = _BASELINES["single_label_classification"]
+    DRAFT: ClassVar[TaskDraft] = ClassificationDraft()
 
     task: Literal["classification"]
     multilabel: bool = False
     """Any number of labels a text, none included, in the field `labels`; each has a probability of its own."""
     regression: bool = False
-    """A number in place of a label."""
+    """A number in place of a label; false if the numbers are names of classes."""
     labels: DistinctNames | None = None
     """Label names in the order of the model's outputs; without it, those of all rows of `data.train`, in alphabetical
     order, or in numeric order if all are numbers."""

@@ -13,6 +13,8 @@ from llmkit.models.generation import config_options
 from llmkit.recipe.blocks import Block, ColumnType, PositiveInt, ScratchModel
 from llmkit.recipe.generation import MinNewTokens, NgramSize
 from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.draft import TaskDraft
+from llmkit.tasks.instruction.draft import InstructionDraft
 from llmkit.tasks.instruction.rows import messages_of
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class InstructionRecipe(TaskRecipe):
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("causal-lm")
     METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
     BEST: ClassVar[str] = "loss"
+    DRAFT: ClassVar[TaskDraft] = InstructionDraft()
 
     task: Literal["instruction"]
     max_tokens: Annotated[int, Field(ge=16)] | None = None

@@ -10,8 +10,10 @@ from pydantic import Field, model_validator
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType
 from llmkit.tasks.base import Baseline, TaskRecipe
+from llmkit.tasks.draft import TaskDraft
 from llmkit.tasks.multiple_choice.baselines import BASELINES
 from llmkit.tasks.multiple_choice.choices import MOST_CHOICES, AnswerSpelling, check_question
+from llmkit.tasks.multiple_choice.draft import MultipleChoiceDraft
 from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class MultipleChoiceRecipe(TaskRecipe):
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("question-answering")  # encoders that read two texts
     METRICS: ClassVar[tuple[str, ...]] = ("accuracy",)
     BEST: ClassVar[str] = "accuracy"
+    DRAFT: ClassVar[TaskDraft] = MultipleChoiceDraft()
 
     task: Literal["multiple-choice"]
     answer_as: AnswerSpelling = "auto"

@@ -10,6 +10,8 @@ from pydantic import Field
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType
 from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.draft import TaskDraft
+from llmkit.tasks.question_answering.draft import QuestionAnsweringDraft
 from llmkit.tasks.question_answering.rows import located_answers
 from llmkit.tasks.question_answering.saved import SavedQuestionAnswering
 
@@ -30,6 +32,7 @@ class QuestionAnsweringRecipe(TaskRecipe):
     METRICS: ClassVar[tuple[str, ...]] = ("squad",)
     BEST: ClassVar[str] = "answer_f1"
     BASELINES: ClassVar[tuple[str, ...]] = ("no-answer", "closest-sentence")
+    DRAFT: ClassVar[TaskDraft] = QuestionAnsweringDraft()
 
     task: Literal["question-answering"]
     max_tokens: Annotated[int, Field(ge=16)] | None = None

@@ -14,6 +14,8 @@ from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType, DistinctNames
 from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.class_weights import ClassWeights
+from llmkit.tasks.draft import TaskDraft
+from llmkit.tasks.token_classification.draft import TokenClassificationDraft
 from llmkit.tasks.token_classification.notations import CANONICAL, OUTSIDE, UNTYPED, notation_of, refuse_unclear
 from llmkit.tasks.token_classification.row_checks import check_tags
 from llmkit.tasks.token_classification.rows import has_words, tags_of_words
@@ -48,6 +50,7 @@ class TokenClassificationRecipe(TaskRecipe):
     METRICS: ClassVar[tuple[str, ...]] = ("entities",)
     BEST: ClassVar[str] = "entity_f1"
     BASELINES: ClassVar[tuple[str, ...]] = ("most-frequent-tag",)
+    DRAFT: ClassVar[TaskDraft] = TokenClassificationDraft()
 
     task: Literal["token-classification"]
     labels: DistinctNames | None = None
