@@ -52,7 +52,7 @@ _BASELINES: Mapping[ProblemType, tuple[str, ...]] = {
 class AbstainBlock(Block):
     """When a classifier gives no label: where its most probable one is not certain enough."""
 
-    accuracy: Annotated[float, Field(gt=0, lt=1)]
+    accuracy: Annotated[float, Field(gt=0, lt=1, examples=[0.95])]
     """Accuracy that the labels it gives have at least, with 95 % confidence by the validation rows."""
 
 
@@ -75,10 +75,10 @@ class ClassificationRecipe(TaskRecipe):
     """Any number of labels a text, none included, in the field `labels`; each has a probability of its own."""
     regression: bool = False
     """A number in place of a label; false if the numbers are names of classes."""
-    labels: DistinctNames | None = None
+    labels: Annotated[DistinctNames, Field(examples=[("negative", "positive")])] | None = None
     """Label names in the order of the model's outputs; without it, those of all rows of `data.train`, in alphabetical
     order, or in numeric order if all are numbers."""
-    label_separator: Annotated[str, Field(min_length=1)] | None = None
+    label_separator: Annotated[str, Field(min_length=1, examples=[";"])] | None = None
     """With `multilabel`, what separates the labels in a text, such as `;`."""
     class_weights: ClassWeights | None = None
     """Weight of a row in the loss, by its label: `auto` gives rare labels more, N / (C x count). With `multilabel`, the

@@ -32,7 +32,7 @@ class AnswerBlock(Block):
     """The end of text is impossible before this many tokens."""
     no_repeat_ngram_size: NgramSize | None = None
     """No sequence of this many tokens occurs twice in prompt and answer; 0 turns it off."""
-    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10, examples=[1.2])] | None = None
     """Divides the scores of tokens already there (Keskar et al. 2019); 1 is off."""
 
 

@@ -55,7 +55,7 @@ class MultipleChoiceRecipe(TaskRecipe):
     task: Literal["multiple-choice"]
     answer_as: AnswerSpelling = "auto"
     """How rows name the correct choice: its `index` from 0, its `letter` from A, or its `text`; `auto` detects it."""
-    distractors: Annotated[int, Field(ge=1, le=MOST_CHOICES - 1)] | None = None
+    distractors: Annotated[int, Field(ge=1, le=MOST_CHOICES - 1, examples=[3])] | None = None
     """For rows without choices, whose `answer` is the correct text: the number of answers of other rows to add, drawn
     with `train.seed`."""
     max_tokens: Annotated[int, Field(ge=8)] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from llmkit.recipe.languages import english_name, language_code
 
@@ -19,7 +19,7 @@ def _known(language: str) -> str:
     return language
 
 
-Language = Annotated[str, AfterValidator(_known)]
+Language = Annotated[str, AfterValidator(_known), Field(examples=["en"])]
 """A code such as `en` or `pt-BR`, or an English name."""
 
 

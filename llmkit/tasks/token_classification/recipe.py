@@ -53,7 +53,7 @@ class TokenClassificationRecipe(TaskRecipe):
     DRAFT: ClassVar[TaskDraft] = TokenClassificationDraft()
 
     task: Literal["token-classification"]
-    labels: DistinctNames | None = None
+    labels: Annotated[DistinctNames, Field(examples=[("O", "B-PER", "I-PER")])] | None = None
     """The tags in the order of the model's outputs; without it, those of all rows of `data.train`, in order, `O` first."""
     scheme: Literal["auto", "bio", "plain"] = "auto"
     """What the tags are: entities with prefixes, which become BIO, or plain tags; `auto` goes by the prefixes, and
