@@ -11,8 +11,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from llmkit.recipe.languages import language_code
-
 PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -287,18 +285,3 @@ class EvaluationBlock(Block):
     """Early stopping: stop after this many evaluations in a row without improvement."""
     max_rows: PositiveInt | None = None
     """During training, evaluate on only the first N validation rows."""
-
-
-def _language_codes(languages: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(map(language_code, languages))
-
-
-class CardBlock(Block):
-    """What only you know about the model, for its card. Nothing here changes the training."""
-
-    license: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]*$")] | None = None
-    """The model's license as the hub writes it, such as `apache-2.0` or `mit`."""
-    languages: Annotated[DistinctNames, AfterValidator(_language_codes)] | None = None
-    """Codes or English names of the languages of the training texts, such as `en`."""
-    description: Annotated[str, Field(min_length=1)] | None = None
-    """What the model is for, in your words; Markdown."""
