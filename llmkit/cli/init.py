@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -77,7 +78,7 @@ def init(
         return
     replace_file(path, draft.text.encode())
     print(shown(one_line(str(path))))
-    print_note(f"next: {draft.command} {path}")
+    print_note(f"next: {draft.command} {shlex.quote(str(path))}")
 
 
 COMMANDS = (init,)

@@ -20,6 +20,8 @@ Columns: TypeAlias = "Mapping[str, str | tuple[str, ...]]"
 
 _PAIRS = (("premise", "hypothesis"), ("sentence1", "sentence2"), ("question1", "question2"), ("text", "text_pair"))
 """Names of the two texts of a pair."""
+_MOST_WORDS = 4
+"""Of a name; more words are a text, in a file without a line of names."""
 _TWICE = 2.0
 """A text is the longer one if it has this many times the characters of the next."""
 
@@ -157,7 +159,7 @@ def _is_called(column: Column, name: str) -> bool:
 
 
 def _has_word(column: Column, name: str) -> bool:
-    return name in column.words
+    return name in column.words and len(column.words) <= _MOST_WORDS
 
 
 def _fitting(field_name: str, kind: ColumnType, columns: Sequence[Column]) -> list[Column]:

@@ -14,7 +14,8 @@ from llmkit.api.drafts.models import choose_model, sample_texts
 from llmkit.api.drafts.plan import PLACEHOLDER, Plan
 from llmkit.api.drafts.recognising import recognise
 from llmkit.api.drafts.splits import sibling_splits, training_file
-from llmkit.data.profiles import SAMPLE_ROWS, profile_table
+from llmkit.data.field_columns import wrong_delimiter
+from llmkit.data.profiles import SAMPLE_ROWS, TableProfile, profile_table
 from llmkit.errors import DataError, UsageError, nearest
 from llmkit.recipe.blocks import Quoting
 from llmkit.recipe.languages import language_code
@@ -106,8 +107,8 @@ def draft_recipe(
     for share in dict.fromkeys((plan.splits.get("validation", ""), "10%", "20%", "40%")):
         proposed = plan if not share else replace(plan, splits={**plan.splits, "validation": share})
         text = text_of(proposed, file)
-        problem, validation_rows = _tried(text) if plan.is_readable else ("", 1)
-        if validation_rows or not plan.splits.get("validation", "5%").endswith("%"):
+        problem, lacks_validation = _tried(text) if plan.is_readable else ("", False)
+        if not lacks_validation or not plan.splits.get("validation", "5%").endswith("%"):
             break
     assert plan.model is not None
     named = plan.model.name or f"random weights, {plan.model.architecture} {plan.model.size}"
@@ -116,9 +117,7 @@ def draft_recipe(
 
 def _with_data(task: str | None, source: str, columns: Sequence[str], ask: Ask | None, quoting: Quoting) -> Plan:
     source = training_file(source)
-    table = profile_table(source, quoting=quoting)
-    if not table.columns:
-        raise DataError(f"{source}: it has no rows. Give a file with rows to train on.")
+    table = _readable(profile_table(source, quoting=quoting))
     if task is None and columns:
         raise UsageError("--column names the columns of a task; name the task as well: llmkit init TASK --data ...")
     if task is None:
@@ -126,12 +125,36 @@ def _with_data(task: str | None, source: str, columns: Sequence[str], ask: Ask |
         return Plan(task, recognised.reason, source, recognised.match, table)
     given = given_columns(columns, task=task, table=table)
     if table.format == "text" and task not in PRETRAINING:
+        needed = ", ".join(RECIPES[task].COLUMN_TYPES)
         raise UsageError(
-            f"{source}: plain text has no columns, and {task} needs {', '.join(RECIPES[task].COLUMN_TYPES)}. Give a .csv, .tsv, .jsonl or "
-            f".parquet file, or choose one of {', '.join(PRETRAINING)}."
+            f"{source}: plain text has no columns, and {task} needs {needed}. Give a .csv, .tsv, .jsonl, .parquet or .conll "
+            f"file, or choose one of {', '.join(PRETRAINING)}."
         )
     match = Match({}) if table.format == "text" else match_task(task, table, given=given, ask=ask)
     return Plan(task, "", source, match, table)
+
+
+def _readable(table: TableProfile) -> TableProfile:
+    """The table, if its rows and the names of its columns can be read; a first row in place of names is a warning.
+
+    Raises:
+        DataError: there is no row, or its cells are not separated as its extension says.
+    """
+    if not table.columns or not table.rows:
+        raise DataError(f"{table.source}: no row can be read. Give a file with rows to train on.")
+    if table.format not in ("csv", "tsv"):
+        return table
+    hint = wrong_delimiter([column.name for column in table.columns])
+    if hint is not None and all(any(sign in str(value) for sign in ";|,\t") for value in table.columns[0].values):
+        raise DataError(f"{table.source}: {hint}")
+    repeated = next((column.name for column in table.columns if column.name in column.counts), None)
+    if repeated is not None:
+        logger.warning(
+            "%s: the column %r has its own name as a value; if the first line has no names of columns, add such a line",
+            table.source,
+            repeated,
+        )
+    return table
 
 
 def _without_data(task: str | None, model: str | None, columns: Sequence[str], ask: Ask | None) -> Plan:
@@ -182,11 +205,11 @@ def _with_splits(plan: Plan) -> Plan:
     return replace(plan, splits=dict(sorted(found.items(), reverse=True)))  # validation first
 
 
-def _tried(text: str) -> tuple[str, int]:
+def _tried(text: str) -> tuple[str, bool]:
     """Read the first rows as the recipe says.
 
     Returns:
-        The fault, empty if there is none; and the number of validation rows among them.
+        The fault, empty if there is none; and whether it is that none of the rows is for validation.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "recipe.yaml"
@@ -197,6 +220,10 @@ def _tried(text: str) -> tuple[str, int]:
     try:
         splits = open_splits(recipe)
         check_rows(recipe, splits)
-        return "", sum(1 for _ in splits["validation"])
+        for split in ("train", "validation"):
+            if not any(True for _ in splits[split]):
+                fix = "Give more rows, or separate files for train and validation."
+                return f"data.{split}: none of the rows is in its share. {fix}", split == "validation"
     except DataError as error:
-        return str(error), 1
+        return str(error), False
+    return "", False

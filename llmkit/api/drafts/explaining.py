@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from llmkit.api.drafts.lengths import token_limit
@@ -21,9 +22,7 @@ _VOCABULARY = 4000
 
 def text_of(plan: Plan, file: str) -> str:
     verb = "pretrain" if plan.task in PRETRAINING else "finetune"
-    header = (
-        f"Written by llmkit init. Check and train: llmkit {verb} {file}\nEvery key with its default: docs/recipes.md"
-    )
+    header = f"Written by llmkit init. Check and train: llmkit {verb} {shlex.quote(file)}\nEvery key with its default: docs/recipes.md"
     return recipe_text(
         header,
         [*_task_lines(plan), *_model_lines(plan), *_data_lines(plan), *_length_lines(plan), *_training_lines(plan)],

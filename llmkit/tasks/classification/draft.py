@@ -58,7 +58,9 @@ def _reason(table: TableProfile, match: Match) -> str:
     values = 0 if column is None else len(column.counts)
     if match.keys.get("regression"):
         return f"{name!r} has numbers"
-    return f"{name!r} has {values:,} different values in {table.rows:,} rows"
+    return (
+        f"{name!r} has {values:,} different values in {table.rows:,} rows" if values > 1 else f"{name!r} has one value"
+    )
 
 
 def _labelled(table: TableProfile) -> Match | None:

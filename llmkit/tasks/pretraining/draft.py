@@ -30,7 +30,7 @@ class DenoisingDraft(CorpusDraft):
 
 
 class CausalLMDraft(CorpusDraft):
-    """The task for text without labels."""
+    """The task for text without labels or numbers."""
 
     MODELS: ClassVar[tuple[Published, ...]] = (GPT2, QWEN)
 
@@ -40,8 +40,8 @@ class CausalLMDraft(CorpusDraft):
         return Recognised("plain text has no labels, so a model learns to continue it", Match({}))
 
     def by_values(self, table: TableProfile) -> Recognised | None:
-        labels = [column for column in table.columns if column.is_label and not column.is_identifier]
-        if len(table.texts) != 1 or labels:
+        targets = [column for column in table.columns if column.is_label or column.is_measured]
+        if len(table.texts) != 1 or not all(column.is_identifier for column in targets):
             return None
         name = table.texts[0].name
         return Recognised(f"{name!r} is the only text, and there are no labels", Match({"text": name}, by_name=False))

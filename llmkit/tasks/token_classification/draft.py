@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, ClassVar
 
 from llmkit.data.column_types import labels
+from llmkit.errors import DataError
 from llmkit.models.published import BERT_CASED, XLM_ROBERTA, Published
 from llmkit.tasks.columns import Columns, Form, Match, by_name, unambiguous
 from llmkit.tasks.draft import Example, Recognised, TaskDraft
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 _WORDS = Form({"words": "words", "tags": "labels"})
 _SPANS = Form({"text": "text", "spans": "spans"})
+_TAGGED = re.compile(r"\S+\s(.*\s)?([BIESLU]-\S+|O)\s*")
 _NAMES_OF_WORDS = frozenset({"words", "word", "token", "tokens"})
 
 
@@ -23,6 +26,15 @@ class TokenClassificationDraft(TaskDraft):
     MODELS: ClassVar[tuple[Published, ...]] = (BERT_CASED, XLM_ROBERTA)
 
     def by_layout(self, table: TableProfile) -> Recognised | None:
+        """
+        Raises:
+            DataError: CoNLL in a file whose name says that it is plain text.
+        """
+        if table.format == "text" and _has_tagged_lines(table):
+            raise DataError(
+                f"{table.source}: its lines end with tags such as O and B-PER, and a text file has none. Name a file of "
+                "tagged words NAME.conll."
+            )
         layouts = (
             ("CoNLL has a word and its tags in each line", Match({}) if table.format == "conll" else None),
             ("a column has labelled spans", unambiguous(_SPANS, table)),
@@ -35,6 +47,12 @@ class TokenClassificationDraft(TaskDraft):
         if given:
             return None
         return Match({}) if table.format == "conll" else _word_rows(table)
+
+
+def _has_tagged_lines(table: TableProfile) -> bool:
+    """Whether each line has a word and a tag of an entity, as in CoNLL."""
+    lines = [line for text in table.columns[0].values for line in str(text).splitlines() if line.strip()]
+    return all(_TAGGED.fullmatch(line) for line in lines)
 
 
 def _lists_of_tags(table: TableProfile) -> Match | None:
