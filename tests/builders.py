@@ -41,8 +41,8 @@ from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.models.export import unique_tensors
 from llmkit.models.families import FAMILIES, Head
+from llmkit.models.families.lstm_network import LstmConfig, LstmForSequenceClassification
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.lstm import LstmConfig, LstmForSequenceClassification
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock, TrainBlock
 from llmkit.tasks.base import Scores, Task

@@ -87,6 +87,10 @@ class TaskRecipe(Recipe):
     """The command that uses a trained model, one of `Verb`; None for a model that is only trained further."""
     USE: ClassVar[str]
     """What to do with a trained model: a command with `{model}` in it."""
+    PURPOSE: ClassVar[str]
+    """What a trained model does, as the rest of a sentence for its card; see `purpose`."""
+    PIPELINE_TAG: ClassVar[str | None] = None
+    """The hub's name of the task; None where it has none."""
     HUB_DEFAULT: ClassVar[str | None] = None
     """The hub model that `VERB` takes where there is no finished run of the task."""
     DRAFT: ClassVar[TaskDraft]
@@ -100,6 +104,11 @@ class TaskRecipe(Recipe):
     def baselines(self) -> tuple[str, ...]:
         """Names of the baselines of this recipe, which may depend on its keys."""
         return self.BASELINES
+
+    @property
+    def purpose(self) -> str:
+        """What a trained model of this recipe does, which may depend on its keys."""
+        return self.PURPOSE
 
     @property
     def overflow_in_use(self) -> str | None:

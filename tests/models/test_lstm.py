@@ -19,9 +19,9 @@ from llmkit.errors import ModelError, UsageError
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.export import model_files, unique_tensors
 from llmkit.models.families import FAMILIES
+from llmkit.models.families.lstm_network import BidirectionalLSTM, LstmConfig, LstmForSequenceClassification
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import create_model, load_model
-from llmkit.models.lstm import BidirectionalLSTM, LstmConfig, LstmForSequenceClassification
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 from llmkit.tasks.base import Task
 from llmkit.training.flops import matrix_sizes, train_flops_per_token

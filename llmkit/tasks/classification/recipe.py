@@ -42,6 +42,11 @@ _DEFAULTS: Mapping[ProblemType, tuple[tuple[str, ...], str]] = {
     "regression": (("mse", "pearson", "spearman"), "mse"),
 }
 """Metrics, and the score that picks the best checkpoint."""
+_PURPOSES: Mapping[ProblemType, str] = {
+    "single_label_classification": "gives a text one of its labels",
+    "multi_label_classification": "gives a text any number of its labels, each with a probability of its own",
+    "regression": "gives a text a number",
+}
 _BASELINES: Mapping[ProblemType, tuple[str, ...]] = {
     "single_label_classification": ("majority", "tfidf-logistic"),
     "multi_label_classification": ("majority-set", "tfidf-logistic-sets"),
@@ -60,6 +65,8 @@ class ClassificationRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "classification"
     VERB: ClassVar[str] = "classify"
     USE: ClassVar[str] = 'llmkit classify "a text" --model {model}'
+    PURPOSE: ClassVar[str] = _PURPOSES["single_label_classification"]
+    PIPELINE_TAG: ClassVar[str] = "text-classification"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text", "text_pair": "text", "label": "label"}
     OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {"text_pair": False}
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("text", "text_pair")
@@ -136,6 +143,10 @@ class ClassificationRecipe(TaskRecipe):
     @property
     def default_best(self) -> str:
         return _DEFAULTS[self.problem_type][1]
+
+    @property
+    def purpose(self) -> str:
+        return _PURPOSES[self.problem_type]
 
     @property
     def baselines(self) -> tuple[str, ...]:

@@ -40,6 +40,8 @@ class InstructionRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "causal-lm"
     VERB: ClassVar[str] = "chat"
     USE: ClassVar[str] = "llmkit chat --model {model}"
+    PURPOSE: ClassVar[str] = "answers prompts and takes part in conversations"
+    PIPELINE_TAG: ClassVar[str] = "text-generation"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {
         "prompt": "text",
         "input": "text",

@@ -30,6 +30,8 @@ class MultipleChoiceRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "classification"
     VERB: ClassVar[str] = "choose"
     USE: ClassVar[str] = 'llmkit choose --question "..." --choice "..." --choice "..." --model {model}'
+    PURPOSE: ClassVar[str] = "chooses the answer to a question among given ones"
+    PIPELINE_TAG: ClassVar[str] = "multiple-choice"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {
         "context": "text",
         "question": "text",

@@ -24,6 +24,7 @@ class CorpusRecipe(TaskRecipe):
     """A task that needs only text."""
 
     PRETRAINS: ClassVar[bool] = True
+    PURPOSE: ClassVar[str] = "is a start for further training; alone it does no task"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text"}
     DRAFT: ClassVar[TaskDraft] = CorpusDraft()
 
@@ -47,6 +48,8 @@ class CausalLMRecipe(BlockRecipe):
     HEAD: ClassVar[Head] = "causal-lm"
     VERB: ClassVar[str] = "generate"
     USE: ClassVar[str] = 'llmkit generate --prompt "Once" --model {model}'
+    PURPOSE: ClassVar[str] = "continues a text, and is a start for further training"
+    PIPELINE_TAG: ClassVar[str] = "text-generation"
     HUB_DEFAULT: ClassVar[str] = "openai-community/gpt2"
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("causal-lm")
     DRAFT: ClassVar[TaskDraft] = CausalLMDraft()
@@ -58,6 +61,8 @@ class MaskedLMRecipe(BlockRecipe):
     HEAD: ClassVar[Head] = "masked-lm"
     VERB: ClassVar[str] = "fill"
     USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
+    PURPOSE: ClassVar[str] = "fills masks in a text, and is a start for further training"
+    PIPELINE_TAG: ClassVar[str] = "fill-mask"
     HUB_DEFAULT: ClassVar[str] = "google-bert/bert-base-uncased"
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("masked-lm")
     DRAFT: ClassVar[TaskDraft] = MaskedLMDraft()

@@ -24,6 +24,8 @@ class QuestionAnsweringRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "question-answering"
     VERB: ClassVar[str] = "answer"
     USE: ClassVar[str] = 'llmkit answer --question "..." FILE --model {model}'
+    PURPOSE: ClassVar[str] = "finds the answer to a question in a given text"
+    PIPELINE_TAG: ClassVar[str] = "question-answering"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"context": "text", "question": "text", "answers": "answers"}
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("context", "question")
     CLUSTER_FIELD: ClassVar[str] = "context"

@@ -18,6 +18,8 @@ from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedSummarization
 class SummarizationRecipe(Seq2SeqRecipe):
     VERB: ClassVar[str] = "summarize"
     USE: ClassVar[str] = "llmkit summarize FILE --model {model}"
+    PURPOSE: ClassVar[str] = "summarizes a text"
+    PIPELINE_TAG: ClassVar[str] = "summarization"
     HUB_DEFAULT: ClassVar[str] = "google-t5/t5-small"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text", "summary": "text"}
     TARGET_FIELDS: ClassVar[tuple[str, ...]] = ("summary",)

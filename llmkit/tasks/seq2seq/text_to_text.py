@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 class TextToTextRecipe(Seq2SeqRecipe):
     VERB: ClassVar[str] = "generate"
     USE: ClassVar[str] = "llmkit generate FILE --model {model}"
+    PURPOSE: ClassVar[str] = "turns a text into another one, as its training rows do"
+    PIPELINE_TAG: ClassVar[str] = "text-generation"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text", "target": "text", "prefix": "text"}
     OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {"prefix": True}
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("text", "prefix")

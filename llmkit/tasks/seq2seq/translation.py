@@ -28,6 +28,8 @@ logger = logging.getLogger("llmkit")
 class TranslationRecipe(Seq2SeqRecipe):
     VERB: ClassVar[str] = "translate"
     USE: ClassVar[str] = "llmkit translate FILE --model {model}"
+    PURPOSE: ClassVar[str] = "translates a text"
+    PIPELINE_TAG: ClassVar[str] = "translation"
     HUB_DEFAULT: ClassVar[str] = "google-t5/t5-small"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"source": "text", "target": "text"}
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("source",)

@@ -35,6 +35,8 @@ class TokenClassificationRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "token-classification"
     VERB: ClassVar[str] = "tag"
     USE: ClassVar[str] = 'llmkit tag "a text" --model {model}'
+    PURPOSE: ClassVar[str] = "tags the words of a text, such as the names in it"
+    PIPELINE_TAG: ClassVar[str] = "token-classification"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {
         "words": "words",
         "tags": "labels",
