@@ -429,7 +429,8 @@ def _encoder_config(
 def recipe_of(name: TaskName, **keys: Any) -> Any:
     """A recipe of the task; its data and model are never opened, since the tests bring their own."""
     scratch = ScratchModel(architecture=FAMILY_OF[name], size="tiny")
-    common: dict[str, Any] = {"recipe": 1, "task": name, "model": scratch, "data": {"train": "rows.jsonl"}}
+    model = keys.pop("model", scratch)
+    common: dict[str, Any] = {"recipe": 1, "task": name, "model": model, "data": {"train": "rows.jsonl"}}
     match name:
         case "classification":
             return ClassificationRecipe(**common, **keys)

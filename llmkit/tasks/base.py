@@ -7,12 +7,14 @@ Legend: B batch.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from llmkit.models.families import Head
+from pydantic import model_validator
+
+from llmkit.models.families import FAMILIES, Head
+from llmkit.recipe.blocks import ScratchModel
 from llmkit.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -99,6 +101,22 @@ class TaskRecipe(Recipe):
     """Whether the task needs only text."""
     BASELINES: ClassVar[tuple[str, ...]] = ()
     """Names of the baselines in `evaluation/baselines/`; see `baselines`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _set_dropout(cls, content: Any) -> Any:
+        """No dropout by default in a family that has none."""
+        model = content.get("model") if isinstance(content, dict) else None
+        if not isinstance(model, dict) or not isinstance(model.get("architecture"), str):
+            return content
+        family = FAMILIES.get(model["architecture"])
+        return {**content, "model": {"dropout": 0.0, **model}} if family is not None and family.no_dropout else content
+
+    @model_validator(mode="after")
+    def _check_dropout(self) -> TaskRecipe:
+        if isinstance(self.model, ScratchModel):
+            FAMILIES[self.model.architecture].check_dropout(self.model)
+        return self
 
     @property
     def baselines(self) -> tuple[str, ...]:
@@ -249,38 +267,3 @@ class Task(Protocol):
         """Choose the decision threshold on all validation rows, save it with the model, and return the predictions
         that it gives. The given ones are those after `reset_tuning`."""
         ...
-
-
-class BaseTask(ABC):
-    """The defaults of `Task`: nothing depends on the rows, and the targets are not numbers."""
-
-    @property
-    def tuned(self) -> Mapping[str, Any]:
-        return {}
-
-    def encode_every(self, rows: Iterable[Row]) -> Examples:
-        return self.encode(rows)
-
-    @abstractmethod
-    def encode(self, rows: Iterable[Row]) -> Examples: ...
-
-    def means(self, batch: Batch) -> Mapping[str, tuple[float, int]]:
-        return {}
-
-    def prepare_training(self, train: Examples) -> Examples:
-        return train
-
-    def check_labels(self, train: Examples, validation: Examples) -> None:
-        return None
-
-    def target_scale(self, train: Examples) -> TargetScale | None:
-        return None
-
-    def standardise(self, scale: TargetScale) -> None:
-        raise AssertionError("called without a scale of `target_scale`")
-
-    def reset_tuning(self) -> None:
-        return None
-
-    def tune_threshold(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
-        return predictions

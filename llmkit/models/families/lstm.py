@@ -42,6 +42,7 @@ class Lstm(Family):
     size_keys = ("embedding_size", "hidden_size", "num_hidden_layers", "vocab_size")
     size_parameters = {"tiny": 3_032_354, "small": 5_736_194}
     learning_rates = LearningRates(pretrained=1e-3, random=1e-3, lora=1e-3)
+    no_attention_dropout = "an LSTM has no attention"
     tokenizer = "wordpiece"
     special_tokens = BERT_TOKENS
     needed_tokens = ("pad",)
