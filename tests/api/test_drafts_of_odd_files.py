@@ -54,6 +54,12 @@ def test_tagged_words_in_a_text_file_are_no_plain_text(tmp_path: Path) -> None:
         llmkit.draft_recipe(data=data)
 
 
+def test_no_task_is_proposed_for_numbers_alone(tmp_path: Path) -> None:
+    data = written(tmp_path / "rows.csv", ["n,m", *(f"{number * 1.5},{number}" for number in range(40))])
+    with pytest.raises(DataError, match=r"rows\.csv.*'n', 'm'.*text"):
+        llmkit.draft_recipe(data=data)
+
+
 def test_a_text_beside_numbers_is_not_taken_for_a_text_alone(tmp_path: Path) -> None:
     lines = [json.dumps({"review": text, "price": number * 1.3}) for number, (text, _) in enumerate(SENTENCES)]
     data = written(tmp_path / "rows.jsonl", lines)

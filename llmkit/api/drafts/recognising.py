@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from llmkit.api.drafts.matching import match_task
 from llmkit.data.profiles import TableProfile
-from llmkit.errors import UsageError
+from llmkit.errors import DataError, UsageError
 from llmkit.tasks import PRETRAINING, RECIPES
 from llmkit.tasks.columns import Ask, match_form, used
 from llmkit.tasks.draft import Recognised, TaskDraft
@@ -19,7 +19,8 @@ def recognise(table: TableProfile, *, ask: Ask | None) -> tuple[str, Recognised]
     """The task that the table is for, and its columns.
 
     Raises:
-        UsageError: none or several fit, and nobody can be asked.
+        DataError: there is no text.
+        UsageError: several fit, and nobody can be asked.
     """
     for task, draft in _DRAFTS.items():
         by_layout = draft.by_layout(table)
@@ -33,7 +34,11 @@ def recognise(table: TableProfile, *, ask: Ask | None) -> tuple[str, Recognised]
         if by_values is not None:
             return task, by_values
     tasks = list(named) or _possible(table)
-    names = ", ".join(repr(column.name) for column in table.columns) or "none"
+    names = ", ".join(repr(column.name) for column in table.columns)
+    if not tasks:
+        raise DataError(
+            f"{table.source}: no task fits the columns {names}: none of them has texts. Give rows with texts."
+        )
     if ask is None:
         raise UsageError(
             f"{table.source}: the columns {names} do not decide the task. Name it: llmkit init TASK --data ..., such as "
@@ -66,7 +71,7 @@ def _possible(table: TableProfile) -> list[str]:
         for task, recipe in RECIPES.items()
         if any(match_form(form, table, given={}, ask=_first) is not None for form in recipe.DRAFT.FORMS)
     ]
-    return sorted(fitting, key=lambda task: task in PRETRAINING) or list(RECIPES)
+    return sorted(fitting, key=lambda task: task in PRETRAINING)
 
 
 def _first(question: str, choices: Sequence[str]) -> str:
