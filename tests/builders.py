@@ -41,11 +41,11 @@ from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.models.export import unique_tensors
 from llmkit.models.families import FAMILIES, Head
+from llmkit.models.families.lstm_network import LstmConfig, LstmForSequenceClassification
 from llmkit.models.loaded import LoadedModel
-from llmkit.models.lstm import LstmConfig, LstmForSequenceClassification
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock, TrainBlock
-from llmkit.tasks.base import Scores, Task, count_targets
+from llmkit.tasks.base import Scores, Task
 from llmkit.tasks.build import build_task
 from llmkit.tasks.classification.recipe import ClassificationRecipe
 from llmkit.tasks.instruction.recipe import InstructionRecipe
@@ -61,6 +61,7 @@ from llmkit.tasks.question_answering.recipe import QuestionAnsweringRecipe
 from llmkit.tasks.seq2seq.summarization import SummarizationRecipe
 from llmkit.tasks.seq2seq.text_to_text import TextToTextRecipe
 from llmkit.tasks.seq2seq.translation import TranslationRecipe
+from llmkit.tasks.target_counts import count_targets
 from llmkit.tasks.token_classification.recipe import TokenClassificationRecipe
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore
 from llmkit.training.loop import Validation, fit
@@ -428,7 +429,8 @@ def _encoder_config(
 def recipe_of(name: TaskName, **keys: Any) -> Any:
     """A recipe of the task; its data and model are never opened, since the tests bring their own."""
     scratch = ScratchModel(architecture=FAMILY_OF[name], size="tiny")
-    common: dict[str, Any] = {"recipe": 1, "task": name, "model": scratch, "data": {"train": "rows.jsonl"}}
+    model = keys.pop("model", scratch)
+    common: dict[str, Any] = {"recipe": 1, "task": name, "model": model, "data": {"train": "rows.jsonl"}}
     match name:
         case "classification":
             return ClassificationRecipe(**common, **keys)

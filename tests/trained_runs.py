@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tiny_recipes import llmkit, write_work
+from tiny_recipes import llmkit, rows, write_jsonl, write_work
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test reaches for the network
 
@@ -17,15 +17,22 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with rows, recipes and a finished run of each: runs/classify-001, write-001, instruct-001, summarize-001."""
     folder = tmp_path_factory.mktemp("trained")
     write_work(folder)
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
         for recipe in ("classify.yaml", "write.yaml", "instruct.yaml", "summarize.yaml"):
             outcome = llmkit("finetune", recipe)
             assert outcome.code == 0, outcome.err
-    finally:
-        os.chdir(before)
     return folder
+
+
+def train_own(folder: Path, recipe: str, *, run: str) -> None:
+    """Write rows and a recipe, own.jsonl and own.yaml, into a folder, and train there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_jsonl(folder / "own.jsonl", rows(40))
+        (folder / "own.yaml").write_text(recipe)
+        outcome = llmkit("finetune", "own.yaml", "--run", run)
+        assert outcome.code == 0, outcome.err
 
 
 @pytest.fixture

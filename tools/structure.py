@@ -16,21 +16,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 LONG_FUNCTION, LONG_FILE = 60, 300
-TASKS = {
-    "classification",
-    "causal-lm",
-    "instruction",
-    "masked-lm",
-    "multiple-choice",
-    "question-answering",
-    "span-corruption",
-    "summarization",
-    "text-to-text",
-    "token-classification",
-    "translation",
-}
-FAMILIES = {"bert", "distilbert", "gpt2", "lstm", "mt5", "t5"}
-_NAMES = {"tasks": TASKS, "models/families": FAMILIES}
 _HOMES = {"tasks": ("tasks/", "models/families/"), "models/families": ("models/families/",)}
 """Model heads are named after tasks, and families list their heads."""
 
@@ -51,6 +36,7 @@ def statistics(package: Path) -> dict[str, int]:
     }
     lines = {name: len((package / name).read_text().splitlines()) for name in trees}
     functions = [(name, node) for name, tree in trees.items() for node in ast.walk(tree) if _is_function(node)]
+    names = {"tasks": _tasks(trees), "models/families": _families(trees)}
     lengths = [node.end_lineno - node.lineno + 1 for _, node in functions]  # type: ignore[attr-defined]
     return {
         "files": len(trees),
@@ -58,8 +44,8 @@ def statistics(package: Path) -> dict[str, int]:
         f"files over {LONG_FILE} lines": sum(count > LONG_FILE for count in lines.values()),
         f"functions over {LONG_FUNCTION} lines": sum(length > LONG_FUNCTION for length in lengths),
         "imports inside functions": len({node for _, f in functions for node in _imports(f)}),
-        "names of tasks outside tasks/ and models/families/": _literals(trees, "tasks"),
-        "names of model families outside models/families/": _literals(trees, "models/families"),
+        "names of tasks outside tasks/ and models/families/": _literals(trees, "tasks", names),
+        "names of model families outside models/families/": _literals(trees, "models/families", names),
         "circles of imports": len(circles(imported_modules(trees))),
     }
 
@@ -72,10 +58,30 @@ def _imports(function: ast.AST) -> Iterator[ast.AST]:
     return (node for node in ast.walk(function) if isinstance(node, ast.Import | ast.ImportFrom))
 
 
-def _literals(trees: Mapping[str, ast.Module], home: str) -> int:
-    """Number of strings that are equal to such a name."""
+def _tasks(trees: Mapping[str, ast.Module]) -> set[str]:
+    """Keys of the table of recipe classes."""
+    tables = (node.value for node in trees["tasks/__init__.py"].body if isinstance(node, ast.AnnAssign))
+    keys = (key for table in tables if isinstance(table, ast.Dict) for key in table.keys)
+    return {str(key.value) for key in keys if isinstance(key, ast.Constant)}
+
+
+def _families(trees: Mapping[str, ast.Module]) -> set[str]:
+    """What the classes of families are called: `name = "bert"`."""
+    return {
+        str(node.value.value)
+        for path, tree in trees.items()
+        if path.startswith("models/families/")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and ast.unparse(node.targets[0]) == "name"
+        and isinstance(node.value, ast.Constant)
+    }
+
+
+def _literals(trees: Mapping[str, ast.Module], home: str, names: Mapping[str, set[str]]) -> int:
+    """Number of strings that are equal to the name of a task or a family."""
     return sum(
-        isinstance(node, ast.Constant) and node.value in _NAMES[home]
+        isinstance(node, ast.Constant) and node.value in names[home]
         for name, tree in trees.items()
         if not name.startswith(_HOMES[home])
         for node in ast.walk(tree)

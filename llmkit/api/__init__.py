@@ -46,10 +46,8 @@ from llmkit.api.texts import (
     read_pairs,
     read_questions,
     read_texts,
-    read_words_or_texts,
     stream_rows,
     text_rows,
-    word_or_text_rows,
 )
 from llmkit.api.training import Begun, Finetuned, count_devices, finetune
 from llmkit.api.vectors import (
@@ -63,6 +61,7 @@ from llmkit.api.vectors import (
     short_numbers,
 )
 from llmkit.api.verbs import Verb
+from llmkit.api.words import read_words_or_texts, word_or_text_rows
 from llmkit.diagnosis.report import Diagnosis
 from llmkit.evaluation.verdict import Comparison
 from llmkit.inference.embedding import EmbedOptions

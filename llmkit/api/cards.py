@@ -14,7 +14,6 @@ from llmkit.runs.folder import Run
 from llmkit.runs.saved_json import DataManifest, read_checked, read_json
 from llmkit.tasks import RECIPES
 from llmkit.tasks.base import TaskRecipe
-from llmkit.tasks.purposes import purpose_of
 
 
 def card_facts(
@@ -32,7 +31,6 @@ def card_facts(
         _json(files, "config.json") or _json(files, "model_config.json"),
         _json(files, "adapter_config.json"),
     )
-    purpose = purpose_of(recipe)
     base = adapter.get("base_model_name_or_path")
     family = next((family for family in FAMILIES.values() if config.get("model_type") in family.model_types), None)
     library = "llmkit" if family is not None and not family.is_of_transformers else "peft" if base else "transformers"
@@ -43,8 +41,8 @@ def card_facts(
         recipe=recipe,
         measured=[MeasuredRows("validation", best["validation"], best.get("intervals") or {}), *_evaluations(run)],
         best=best.get("metric") or best.get("figure") or "loss",
-        purpose=purpose.text,
-        pipeline_tag=purpose.pipeline_tag,
+        purpose=recipe.purpose,
+        pipeline_tag=recipe.PIPELINE_TAG,
         use=recipe.USE.format(model="FOLDER"),
         library=library,
         base=base,

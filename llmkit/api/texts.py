@@ -10,19 +10,16 @@ Every row is there, also one without a text, so that results can be matched with
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
 
-from llmkit.data.column_types import words
 from llmkit.data.fields import Fields
 from llmkit.data.files import stream_lines
 from llmkit.data.readers import input_texts
 from llmkit.data.rows import Row
-from llmkit.data.sources import column_names, is_plain_text, open_rows
-from llmkit.data.word_rows import sentence_column
+from llmkit.data.sources import open_rows
 from llmkit.errors import DataError
 from llmkit.recipe.blocks import Quoting
 from llmkit.tasks.multiple_choice.choices import Question, question_of
@@ -30,9 +27,7 @@ from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
 
 Value = TypeVar("Value", covariant=True)
 STANDARD_INPUT = "standard input"
-_VALUES_TRIED = 20
-"""Enough to tell words from texts."""
-_NAMED_BY_OPTION = "Name another with --column {column}"
+NAMED_BY_OPTION = "Name another with --column {column}"
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ def text_rows(
             column_types={"text": "text", "id": "any"},
             columns={"text": column},
             optional={"id": False},
-            mapping=_NAMED_BY_OPTION,
+            mapping=NAMED_BY_OPTION,
         ),
         text_files="every line" if by_line else "input",
         quoting=quoting,
@@ -186,66 +181,6 @@ def read_texts(
 ) -> Iterator[str]:
     """As `text_rows`, the texts alone: as many as the source has rows, blank ones too."""
     return (row.value for row in text_rows(source, column=column, by_line=by_line, quoting=quoting))
-
-
-def word_or_text_rows(
-    source: str | Path, *, column: str | None = None, by_line: bool = True, quoting: Quoting = "auto"
-) -> Iterator[InputRow[str]] | Iterator[InputRow[list[str]]]:
-    """What `tag` reads of a file: texts as `text_rows`, or lists of words, as CoNLL files have them.
-
-    Args:
-        column: of the texts or words; without it, `text`, else `words`. It has words where it has lists, also as JSON
-            in a cell, or one word per row beside a column that names the sentence.
-        by_line, quoting: as for `text_rows`.
-    Raises:
-        DataError: missing, unreadable, or without the column.
-    """
-    if is_plain_text(source):
-        return text_rows(source, column=column or "text", by_line=by_line, quoting=quoting)
-    names = column_names(str(source), quoting=quoting)
-    named = column or ("words" if "words" in names and "text" not in names else "text")
-    if not _has_words(str(source), named, names, quoting=quoting):
-        return text_rows(source, column=named, by_line=by_line, quoting=quoting)
-    grouped = sentence_column(names, besides=[named]) is not None
-    rows = open_rows(
-        [str(source)],
-        Fields(
-            column_types={"words": "words"} if grouped else {"words": "words", "id": "any"},
-            columns={"words": named},
-            optional={} if grouped else {"id": False},
-            mapping=_NAMED_BY_OPTION,
-        ),
-        quoting=quoting,
-        keep_empty=True,
-    )
-    return (_word_row(number, row) for number, row in enumerate(rows, 1))
-
-
-def _word_row(number: int, row: Row) -> InputRow[list[str]]:
-    given = row.fields["words"]
-    return InputRow(number, given, row.place, row_id(row), None if given else "there are no words")
-
-
-def read_words_or_texts(
-    source: str | Path, *, column: str | None = None, by_line: bool = True, quoting: Quoting = "auto"
-) -> Iterator[str] | Iterator[list[str]]:
-    """As `word_or_text_rows`, the texts or lists of words alone."""
-    rows: Iterator[InputRow[Any]] = word_or_text_rows(source, column=column, by_line=by_line, quoting=quoting)
-    return (row.value for row in rows)
-
-
-def _has_words(source: str, column: str, names: Sequence[str], *, quoting: Quoting) -> bool:
-    """Whether a column has words, by its first values that are not empty."""
-    if column not in names:
-        return False  # whoever reads it says so
-    rows = open_rows([source], Fields(column_types={"value": "any"}, columns={"value": column}), quoting=quoting)
-    values = list(islice((value for row in rows for value in row.fields["value"] if value), _VALUES_TRIED))
-    if not values or not isinstance(values[0], str):
-        return bool(values) and isinstance(values[0], list)
-    if words(values[0]) or column == "words":
-        return True
-    single = all(isinstance(value, str) and len(value.split()) == 1 for value in values)
-    return single and column != "text" and sentence_column(names, besides=[column]) is not None
 
 
 def read_questions(

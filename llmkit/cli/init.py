@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from llmkit.atomic import check_replaceable, replace_file
 from llmkit.cli.messages import print_note
 from llmkit.cli.output import one_line, shown
-from llmkit.cli.shared_options import Quoting
+from llmkit.cli.shared_options import FromLanguage, Quoting, ToLanguage
 from llmkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from llmkit.api import Draft
 
 
 def init(
@@ -32,21 +36,15 @@ def init(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", "-m", help="A hub id, a model folder or a run; or tiny, mini, small, ... for random weights."
+            "--model", "-m", help="A hub id, a model folder, a run, or a size of random weights, such as tiny."
         ),
     ] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FIELD=COLUMN", help="Which column is a field of the task, such as text=body. Repeatable."
-        ),
+        typer.Option(metavar="FIELD=COLUMN", help="Column of a field of the task, such as text=body. Repeatable."),
     ] = None,
-    from_language: Annotated[
-        str | None, typer.Option("--from", "--source-language", help="Source language of a translation.")
-    ] = None,
-    to_language: Annotated[
-        str | None, typer.Option("--to", "--target-language", help="Target language of a translation.")
-    ] = None,
+    from_language: FromLanguage = None,
+    to_language: ToLanguage = None,
     quoting: Quoting = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
@@ -55,9 +53,11 @@ def init(
     On a terminal it asks what the data leaves open; in a pipe that is an error that names the option.
     """
     path = None if output == "-" else Path(output)
-    if path is not None:
-        _check_free(path, force=force)
     from llmkit.api import draft_recipe
+
+    def ask(question: str, choices: Sequence[str]) -> str:
+        _check_free(path, force=force)  # before the question, whose answer would be lost
+        return _ask(question, choices)
 
     draft = draft_recipe(
         task,
@@ -68,41 +68,49 @@ def init(
         target_language=to_language,
         quoting=quoting,
         file=output if path is not None else "recipe.yaml",
-        ask=_ask if sys.stdin.isatty() and sys.stderr.isatty() else None,
+        ask=ask if sys.stdin.isatty() and sys.stderr.isatty() else None,
     )
-    if draft.reason:
-        print_note(f"task      {draft.task}: {draft.reason}")
-    for field, name in draft.columns.items():
-        print_note(f"column    {field}: {name if isinstance(name, str) else ', '.join(name)}")
-    print_note(f"model     {draft.model}")
-    if draft.is_placeholder:
-        print_note(
-            f"data      replace {draft.source} in the recipe by your file, and the columns by those of your file"
-        )
-    if draft.problem:
-        for line in draft.problem.splitlines():
-            print_note(f"warning: {line}")
-        print_note("warning: the recipe does not run on these rows until this is mended")
+    _check_free(path, force=force)
+    for line in _notes(draft):
+        print_note(line)
     if path is None:
         print(shown(draft.text), end="")
         return
     replace_file(path, draft.text.encode())
     print(shown(one_line(str(path))))
-    print_note(f"next: {draft.command} {path}")
+    print_note(f"next: {draft.command} {shlex.quote(str(path))}")
 
 
 COMMANDS = (init,)
 
 
-def _check_free(path: Path, *, force: bool) -> None:
+def _check_free(path: Path | None, *, force: bool) -> None:
     """
+    Args:
+        path: of the new recipe; None for standard output.
     Raises:
         UsageError: there is a file of this name.
         MachineError: it cannot be written.
     """
+    if path is None:
+        return
     if path.exists() and not force:
         raise UsageError(f"{path} already exists. Give another name with -o, or --force to replace it.")
     check_replaceable(path)
+
+
+def _notes(draft: Draft) -> Iterator[str]:
+    """What was decided, and what keeps the recipe from running."""
+    if draft.reason:
+        yield f"task      {draft.task}: {draft.reason}"
+    for field, name in draft.columns.items():
+        yield f"column    {field}: {name if isinstance(name, str) else ', '.join(name)}"
+    yield f"model     {draft.model}"
+    if draft.is_placeholder:
+        yield f"data      replace {draft.source} in the recipe by your file, and the columns by those of your file"
+    if draft.problem:
+        yield from (f"warning: {line}" for line in draft.problem.splitlines())
+        yield "warning: the recipe does not run on these rows until this is mended"
 
 
 def _ask(question: str, choices: Sequence[str]) -> str:

@@ -39,6 +39,13 @@ Quoting = Annotated[
     Literal["auto", "csv", "none"],
     typer.Option(help="Quotes in .csv and .tsv files: csv treats them as cell delimiters, none as text."),
 ]
+FromLanguage = Annotated[
+    str | None,
+    typer.Option("--from", "--source-language", help="Source language: a code such as en, or its English name."),
+]
+ToLanguage = Annotated[
+    str | None, typer.Option("--to", "--target-language", help="Target language: a code or an English name.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Write results as JSONL.")]
 Output = Annotated[
     str | None, typer.Option("--output", "-o", metavar="FILE", help="Write results as JSONL to this file.")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from llmkit.cli.output import Target, counts_of, write_results
 from llmkit.cli.shared_options import (
     Beams,
     Column,
+    FromLanguage,
     Json,
     KeepSpecial,
     LengthPenalty,
@@ -25,6 +24,7 @@ from llmkit.cli.shared_options import (
     Quoting,
     ResumeOutput,
     Source,
+    ToLanguage,
     check_generation,
     open_model,
 )
@@ -36,13 +36,8 @@ if TYPE_CHECKING:
 
 def translate(
     source: Source = None,
-    from_language: Annotated[
-        str | None,
-        typer.Option("--from", "--source-language", help="Source language: a code such as en, or its English name."),
-    ] = None,
-    to_language: Annotated[
-        str | None, typer.Option("--to", "--target-language", help="Target language: a code or an English name.")
-    ] = None,
+    from_language: FromLanguage = None,
+    to_language: ToLanguage = None,
     model: ModelName = None,
     max_new_tokens: MaxNewTokens = None,
     min_new_tokens: MinNewTokens = None,

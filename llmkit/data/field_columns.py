@@ -79,7 +79,7 @@ class FieldColumns:
         ]
         if not names or not missing:
             return None
-        if hint := _wrong_delimiter(names):
+        if hint := wrong_delimiter(names):
             return f"{table.name}: {hint}"
         field, column = missing[0], self.column_of[missing[0]]
         unused = [name for name in names if name not in self.column_of.values()]
@@ -95,7 +95,7 @@ class FieldColumns:
 
     def _group_fault(self, table: Table, names: Sequence[str]) -> str:
         """The problem with a table that has the columns of several groups of fields, or of none, and a fix."""
-        if hint := _wrong_delimiter(names):
+        if hint := wrong_delimiter(names):
             return hint
         choices = [" and ".join(repr(self.column_of[field]) for field in group) for group in self._groups]
         if self._complete_groups(names):
@@ -134,7 +134,7 @@ class FieldColumns:
         return f" {self._origins[field]}" if field in self._origins else ""
 
 
-def _wrong_delimiter(names: Sequence[str]) -> str | None:
+def wrong_delimiter(names: Sequence[str]) -> str | None:
     """How to fix a table of one column that looks like several."""
     for delimiter, delimiter_name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars"), (",", "commas")):
         if len(names) == 1 and delimiter in names[0]:

@@ -1,4 +1,4 @@
-"""Which column of a table a missing field may be, for messages: by its name, else by its value in the first row."""
+"""Which column of a table a field of a task may be: the usual names; and for messages, the value in the first row."""
 
 from __future__ import annotations
 
@@ -14,21 +14,34 @@ _IDENTIFIER = re.compile(
     r"|(?-i:.*[a-z]I[dD])|unnamed:.*|__index_level_\d+__|\s*",
     re.IGNORECASE,
 )
-_OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
-    "text": ("sentence", "review", "content", "body", "tweet", "comment", "message", "article", "document", "dialogue"),
-    "label": ("class", "category", "target", "sentiment", "intent", "score", "stars", "rating"),
-    "labels": ("label", "classes", "categories", "tags", "topics"),
-    "summary": ("highlights", "headline", "title", "abstract"),
-    "prompt": ("instruction", "question", "query"),
-    "response": ("output", "answer", "completion", "chosen"),
-    "messages": ("conversations", "conversation"),
-    "context": ("passage", "paragraph", "article", "text"),
+USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
+    "text": (
+        "sentence", "review", "content", "body", "tweet", "comment", "message", "article", "document", "dialogue",
+        "post", "question", "headline", "description", "abstract", "summary", "title", "docstring", "source", "input",
+    ),
+    "text_pair": ("sentence2", "hypothesis", "question2"),
+    "label": (
+        "class", "category", "target", "sentiment", "intent", "score", "stars", "rating", "topic", "section", "genre",
+        "similarity", "polarity", "emotion", "language", "lang",
+    ),
+    "labels": ("classes", "categories", "tags", "topics", "genres", "label", "emotions"),
+    "summary": ("highlights", "tldr", "headline", "abstract", "title"),
+    "prompt": ("instruction", "question", "query", "input"),
+    "response": ("output", "answer", "completion", "chosen", "reply"),
+    "input": ("context",),
+    "messages": ("conversations", "conversation", "dialogue", "dialog"),
+    "context": ("passage", "paragraph", "article", "sent1", "text", "document", "sentence", "premise"),
+    "question": ("query", "sent2"),
+    "choices": ("options", "endings", "candidates", "answers"),
+    "answer": ("label", "target", "gold", "correct", "key"),
     "answers": ("answer",),
-    "words": ("tokens",),
-    "tags": ("ner_tags", "pos_tags", "labels"),
-    "source": ("src", "input", "input_text"),
-    "target": ("tgt", "output", "target_text", "label"),
-}
+    "words": ("tokens", "word", "token"),
+    "tags": ("tag", "ner_tags", "pos_tags", "labels", "ner", "pos"),
+    "spans": ("entities", "label", "annotations", "labels"),
+    "source": ("src", "input", "input_text", "text"),
+    "target": ("tgt", "output", "target_text", "label", "corrected", "correction"),
+}  # fmt: skip
+"""Field of a task -> names that such columns usually have, the most usual first."""
 
 
 def is_identifier(name: str) -> bool:
@@ -61,7 +74,7 @@ def _by_name(field: str, column: str, names: Sequence[str]) -> str | None:
     near = next((name for name in names if nearest(column, [name])), None)
     if near is not None and column != field:
         return near
-    known = next((lowered[name] for name in (field, *_OTHER_NAMES.get(field, ())) if name in lowered), None)
+    known = next((lowered[name] for name in (field, *USUAL_NAMES.get(field, ())) if name in lowered), None)
     return known or near
 
 

@@ -21,8 +21,9 @@ from llmkit.evaluation.metrics.language_model import loss_scores, loss_statistic
 from llmkit.evaluation.metrics.rouge import RougeTokenizer
 from llmkit.evaluation.row_losses import RowLosses
 from llmkit.evaluation.uncertainty.statistics import merged
-from llmkit.tasks.base import WRITING_HEADS, Scores, Task, targets_of_rows
+from llmkit.tasks.base import WRITING_HEADS, Scores, Task
 from llmkit.tasks.engine import Engine
+from llmkit.tasks.target_counts import targets_of_rows
 
 logger = logging.getLogger("llmkit")
 Sums = dict[str, tuple[float, int]]

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmkit.data.examples import Examples
-from llmkit.tasks.base import Task, target_ids, targets_of_rows
+from llmkit.tasks.base import Task
+from llmkit.tasks.target_counts import target_ids, targets_of_rows
 
 _MOST_TARGETS = 200_000
 _EXAMPLES_AT_ONCE = 64

@@ -130,12 +130,10 @@ def load_model(
     sentence = _sentence_modules(resolved, config) if head == "embedding" else None
     model, new_weights = load_weights(family, head, config, resolved, new_head=new_head, seed=seed)
     family.check_config(config, name=resolved.name)
-    adapter = None
-    if resolved.adapter is not None:
-        adapter = put_adapter(model, resolved)
-        if not keep_adapter:
-            merge_into_base(model, name=resolved.name)
-    elif new_weights:
+    adapter = None if resolved.adapter is None else put_adapter(model, resolved)
+    if adapter is not None and not keep_adapter:
+        merge_into_base(model, name=resolved.name)
+    elif adapter is None and new_weights:
         logger.info("%s: new weights for %s", resolved.name, ", ".join(new_weights))
     tokenizer = load_tokenizer(resolved)
     if sentence is not None and sentence.lowercase:

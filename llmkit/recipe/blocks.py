@@ -7,11 +7,9 @@ Knows no files and no YAML: `loading.py` turns text into these blocks.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-
-from llmkit.recipe.languages import language_code
 
 PositiveInt = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
@@ -122,23 +120,6 @@ class ScratchModel(Block):
     """Dropout on embeddings, residuals and feed-forward layers; 0 for Llama, which has none there."""
     attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
     """Dropout on attention weights; by default the same as `dropout`. T5 has a single rate, an LSTM has no attention."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_dropout(cls, content: Any) -> Any:
-        is_llama = isinstance(content, dict) and content.get("architecture") == "llama"
-        return {"dropout": 0.0, **content} if is_llama else content
-
-    @model_validator(mode="after")
-    def _check_attention_dropout(self) -> ScratchModel:
-        if self.architecture in ("t5", "lstm") and self.attention_dropout is not None:
-            reason = "T5 has a single dropout rate" if self.architecture == "t5" else "an LSTM has no attention"
-            raise ValueError(f"attention_dropout: {reason}; remove it, and set dropout")
-        if self.architecture == "llama" and self.dropout:
-            raise ValueError(
-                "dropout: Llama has dropout on attention weights only; remove it, and set attention_dropout"
-            )
-        return self
 
 
 class DataBlock(Block):
@@ -287,18 +268,3 @@ class EvaluationBlock(Block):
     """Early stopping: stop after this many evaluations in a row without improvement."""
     max_rows: PositiveInt | None = None
     """During training, evaluate on only the first N validation rows."""
-
-
-def _language_codes(languages: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(map(language_code, languages))
-
-
-class CardBlock(Block):
-    """What only you know about the model, for its card. Nothing here changes the training."""
-
-    license: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]*$")] | None = None
-    """The model's license as the hub writes it, such as `apache-2.0` or `mit`."""
-    languages: Annotated[DistinctNames, AfterValidator(_language_codes)] | None = None
-    """Codes or English names of the languages of the training texts, such as `en`."""
-    description: Annotated[str, Field(min_length=1)] | None = None
-    """What the model is for, in your words; Markdown."""

@@ -64,10 +64,10 @@ def describe_type(expected: Type) -> str:
     return ", or ".join(_describe_alternative(member) for member in sorted(inputs(expected), key=_is_null))
 
 
-def literals(expected: Type) -> list[str]:
-    """The words that a type lists by name."""
+def literals(expected: Type) -> list[str | int]:
+    """The values that a type lists by name."""
     lists = [get_args(bare(member)) for member in inputs(expected) if origin(bare(member)) is Literal]
-    return [str(word) for words in lists for word in words]
+    return [value for values in lists for value in values]
 
 
 def is_block(expected: Type) -> bool:

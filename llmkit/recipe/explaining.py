@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
@@ -13,29 +13,45 @@ from pydantic_core import PydanticUndefined
 from llmkit.errors import UsageError
 from llmkit.recipe.blocks import Block
 from llmkit.recipe.documentation import key_docs
-from llmkit.recipe.expectations import Type, bare, describe_type, field_type, inputs, is_block, literals
+from llmkit.recipe.expectations import (
+    Type,
+    bare,
+    describe_type,
+    field_type,
+    inputs,
+    is_block,
+    listed,
+    literals,
+    members,
+)
 from llmkit.recipe.nodes import RIVALS
 from llmkit.recipe.recipe import Recipe
 from llmkit.recipe.writing import dump_value
 
 _NEAREST = 3
 _EXAMPLES: Mapping[str, Any] = {
-    "task": "classification",
     "model": "google-bert/bert-base-uncased",
     "revision": "main",
+    "data": {"train": "reviews.train.csv"},
     "data.train": "reviews.train.csv",
     "data.test": "10%",
+    "data.cluster": "user_id",
     "data.columns": {"text": "review", "label": "stars"},
     "evaluation.every": "500 steps",
     "evaluation.best": "f1_macro",
     "evaluation.metrics": ["accuracy", "f1"],
-    "labels": ["negative", "positive"],
+    "evaluation.patience": 3,
     "train.steps": 1000,
     "train.epochs": 3,
     "train.learning_rate": 5e-5,
+    "train.layer_decay": 0.9,
     "model.tokenizer": {"vocab_size": 16000},
+    "card.license": "apache-2.0",
+    "card.languages": ["en"],
+    "card.description": "Finds angry reviews.",
 }
-"""Where the default is no example, and the type has none."""
+"""Of the keys of all tasks, where the default is no example. A task's own keys have `Field(examples=[...])`."""
+_OF_TYPE: Mapping[Any, Any] = {bool: True, int: 128, float: 0.1, str: "text"}
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,11 @@ class Explanation:
     replaces: tuple[str, ...]
     """Keys beside it that it replaces in a parent recipe."""
 
+    @property
+    def is_choice(self) -> bool:
+        """Whether it must be one of some words, which tasks may list differently, as `task` itself."""
+        return self.required and bool(self.allowed)
+
 
 def explain_keys(kinds: Mapping[str, type[Recipe]]) -> list[Explanation]:
     """Every key of every task's recipe, in the order of the classes.
@@ -75,7 +96,7 @@ def explain_keys(kinds: Mapping[str, type[Recipe]]) -> list[Explanation]:
             if place is None:
                 found.append(new)
             else:
-                found[place] = replace(found[place], tasks=(*found[place].tasks, task))
+                found[place] = _merged(found[place], new)
     return [replace(one, of_all_tasks=len(one.tasks) == len(kinds)) for one in found]
 
 
@@ -106,7 +127,18 @@ def _ends_with(key: str, everything: list[Explanation]) -> list[Explanation]:
 
 
 def _is_same(first: Explanation, second: Explanation) -> bool:
+    """Whether two tasks define a key alike, except for the words to choose from."""
+    if first.key == second.key and first.is_choice and second.is_choice:
+        return True
     return replace(first, tasks=()) == replace(second, tasks=())
+
+
+def _merged(first: Explanation, second: Explanation) -> Explanation:
+    tasks = (*first.tasks, *second.tasks)
+    if not first.is_choice:
+        return replace(first, tasks=tasks)
+    allowed = tuple(dict.fromkeys((*first.allowed, *second.allowed)))
+    return replace(first, tasks=tasks, allowed=allowed, type=listed(list(allowed)))
 
 
 def _of_block(block: type[Block], *, prefix: str, task: str) -> Iterator[Explanation]:
@@ -121,8 +153,8 @@ def _of_block(block: type[Block], *, prefix: str, task: str) -> Iterator[Explana
             type=describe_type(expected),
             required=field.is_required(),
             default=default,
-            allowed=tuple(literals(expected)),
-            example=_example(key, default, expected),
+            allowed=tuple(map(str, literals(expected))),
+            example=_example(key, default, expected, marked=field.examples),
             tasks=(task,),
             of_all_tasks=False,
             keys=tuple(f"{key}.{inner_name}" for one in inner for inner_name in one.model_fields),
@@ -147,18 +179,28 @@ def _default(field: FieldInfo) -> Any:
     return None if value is PydanticUndefined else value
 
 
-def _example(key: str, default: Any, expected: Type) -> str:
-    """Lines of a recipe with the key."""
-    value = _EXAMPLES.get(key, default)
-    words = literals(expected)
-    if value is None and words:
-        value = words[0]
-    if value is None:
-        value = next((_OF_TYPE[kind] for kind in map(bare, inputs(expected)) if kind in _OF_TYPE), None)
+def _example(key: str, default: Any, expected: Type, *, marked: Sequence[Any] | None) -> str:
+    """Lines of a recipe with the key.
+
+    Args:
+        marked: the examples of the field.
+    """
+    candidates = (
+        *(marked or _marked(expected)),
+        _EXAMPLES.get(key),
+        default,
+        *literals(expected),
+        *(_OF_TYPE.get(kind) for kind in map(bare, inputs(expected))),
+    )
+    value = next((value for value in candidates if value is not None), None)
     *blocks, last = key.split(".")
-    for name in reversed([*blocks, last]):
-        value = {name: value}
-    return dump_value(value)
+    lines = {last: value}
+    for name in reversed(blocks):
+        lines = {name: lines}
+    return dump_value(lines)
 
 
-_OF_TYPE: Mapping[Any, Any] = {bool: True, int: 128, float: 0.1, str: "text"}
+def _marked(expected: Type) -> Sequence[Any]:
+    """The examples of a type inside a union."""
+    marks = (mark for member in members(expected) for mark in getattr(member, "__metadata__", ()))
+    return next((mark.examples for mark in marks if isinstance(mark, FieldInfo) and mark.examples), ())

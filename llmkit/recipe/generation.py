@@ -12,8 +12,8 @@ from llmkit.recipe.blocks import Block, PositiveInt, as_sources, as_tuple
 TokenId = Annotated[int, Field(ge=0, le=2**31 - 1)]
 TokenIds = Annotated[tuple[TokenId, ...], BeforeValidator(as_tuple)]
 MinNewTokens = Annotated[int, Field(ge=0, le=2**31 - 1)]
-LengthPenalty = Annotated[float, Field(ge=-100, le=100)]
-NgramSize = Annotated[int, Field(ge=0, le=10_000)]
+LengthPenalty = Annotated[float, Field(ge=-100, le=100, examples=[2.0])]
+NgramSize = Annotated[int, Field(ge=0, le=10_000, examples=[3])]
 
 BEAM_OPTIONS = ("length_penalty", "early_stopping")
 """Options that change nothing without beams."""

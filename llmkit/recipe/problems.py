@@ -140,7 +140,7 @@ def _advice(expected: Type, node: Node) -> str:
     scalars = {bare(member) for member in inputs(expected)}
     value = node.value
     if isinstance(value, str):
-        return _advice_on_text(value, scalars) or nearest(value, literals(expected))
+        return _advice_on_text(value, scalars) or nearest(value, map(str, literals(expected)))
     if str in scalars and not {int, float} & scalars and node.spelling and not isinstance(value, list | dict):
         return f' Write "{shortened(node.spelling)}" for the text.'
     if isinstance(value, float) and value.is_integer() and int in scalars:

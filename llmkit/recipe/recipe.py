@@ -10,7 +10,6 @@ from pydantic import model_validator
 
 from llmkit.recipe.blocks import (
     Block,
-    CardBlock,
     ColumnType,
     DataBlock,
     EvaluationBlock,
@@ -18,6 +17,7 @@ from llmkit.recipe.blocks import (
     Trackers,
     TrainBlock,
 )
+from llmkit.recipe.card import CardBlock
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,19 @@
 
 A task is a package with a recipe class (`TaskRecipe`) and a task class (`Task`); `tasks/__init__.py` lists the former,
 `tasks/build.py` the latter.
-Legend: N examples, B batch.
+Legend: B batch.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from llmkit.models.families import Head
+from pydantic import model_validator
+
+from llmkit.models.families import FAMILIES, Head
+from llmkit.recipe.blocks import ScratchModel
 from llmkit.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from llmkit.data.rows import Row
     from llmkit.models.loaded import LoadedModel
     from llmkit.models.scale import TargetScale
+    from llmkit.tasks.draft import TaskDraft
     from llmkit.tasks.engine import Engine
 
 Batch = Mapping[str, "Tensor"]
@@ -32,31 +35,6 @@ Batch = Mapping[str, "Tensor"]
 
 WRITING_HEADS: frozenset[Head] = frozenset({"causal-lm", "seq2seq-lm"})
 """Heads that generate text."""
-
-
-def count_targets(batch: Batch) -> int:
-    """Positions of a batch that count in the loss."""
-    from llmkit.models.losses import IGNORED
-
-    return int((batch["labels"] != IGNORED).sum())
-
-
-def targets_of_rows(batch: Batch) -> NDArray[np.int64]:
-    """(B,) positions of each example of a batch that count in the loss."""
-    from llmkit.models.losses import IGNORED
-
-    labels = batch["labels"]
-    counts: NDArray[np.int64] = (labels != IGNORED).reshape(len(labels), -1).sum(dim=1).numpy()
-    return counts
-
-
-def target_ids(batch: Batch) -> NDArray[np.int64]:
-    """(N,) targets of the outputs that count in the loss."""
-    from llmkit.models.losses import IGNORED
-
-    labels = batch["labels"]
-    ids: NDArray[np.int64] = labels[labels != IGNORED].numpy()
-    return ids
 
 
 @dataclass(frozen=True)
@@ -111,17 +89,44 @@ class TaskRecipe(Recipe):
     """The command that uses a trained model, one of `Verb`; None for a model that is only trained further."""
     USE: ClassVar[str]
     """What to do with a trained model: a command with `{model}` in it."""
+    PURPOSE: ClassVar[str]
+    """What a trained model does, as the rest of a sentence for its card; see `purpose`."""
+    PIPELINE_TAG: ClassVar[str | None] = None
+    """The hub's name of the task; None where it has none."""
     HUB_DEFAULT: ClassVar[str | None] = None
     """The hub model that `VERB` takes where there is no finished run of the task."""
+    DRAFT: ClassVar[TaskDraft]
+    """What `llmkit init` knows of the task."""
     PRETRAINS: ClassVar[bool] = False
     """Whether the task needs only text."""
     BASELINES: ClassVar[tuple[str, ...]] = ()
     """Names of the baselines in `evaluation/baselines/`; see `baselines`."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _set_dropout(cls, content: Any) -> Any:
+        """No dropout by default in a family that has none."""
+        model = content.get("model") if isinstance(content, dict) else None
+        if not isinstance(model, dict) or not isinstance(model.get("architecture"), str):
+            return content
+        family = FAMILIES.get(model["architecture"])
+        return {**content, "model": {"dropout": 0.0, **model}} if family is not None and family.no_dropout else content
+
+    @model_validator(mode="after")
+    def _check_dropout(self) -> TaskRecipe:
+        if isinstance(self.model, ScratchModel):
+            FAMILIES[self.model.architecture].check_dropout(self.model)
+        return self
+
     @property
     def baselines(self) -> tuple[str, ...]:
         """Names of the baselines of this recipe, which may depend on its keys."""
         return self.BASELINES
+
+    @property
+    def purpose(self) -> str:
+        """What a trained model of this recipe does, which may depend on its keys."""
+        return self.PURPOSE
 
     @property
     def overflow_in_use(self) -> str | None:
@@ -262,38 +267,3 @@ class Task(Protocol):
         """Choose the decision threshold on all validation rows, save it with the model, and return the predictions
         that it gives. The given ones are those after `reset_tuning`."""
         ...
-
-
-class BaseTask(ABC):
-    """The defaults of `Task`: nothing depends on the rows, and the targets are not numbers."""
-
-    @property
-    def tuned(self) -> Mapping[str, Any]:
-        return {}
-
-    def encode_every(self, rows: Iterable[Row]) -> Examples:
-        return self.encode(rows)
-
-    @abstractmethod
-    def encode(self, rows: Iterable[Row]) -> Examples: ...
-
-    def means(self, batch: Batch) -> Mapping[str, tuple[float, int]]:
-        return {}
-
-    def prepare_training(self, train: Examples) -> Examples:
-        return train
-
-    def check_labels(self, train: Examples, validation: Examples) -> None:
-        return None
-
-    def target_scale(self, train: Examples) -> TargetScale | None:
-        return None
-
-    def standardise(self, scale: TargetScale) -> None:
-        raise AssertionError("called without a scale of `target_scale`")
-
-    def reset_tuning(self) -> None:
-        return None
-
-    def tune_threshold(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
-        return predictions

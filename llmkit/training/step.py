@@ -20,7 +20,8 @@ from llmkit.data.examples import Examples
 from llmkit.data.order import Indices, batch_of_step, cut_by_tokens, share_of_rank, steps_per_epoch
 from llmkit.errors import DivergedError, MachineError, is_out_of_memory
 from llmkit.models.losses import label_smoothing
-from llmkit.tasks.base import Batch, Task, count_targets
+from llmkit.tasks.base import Batch, Task
+from llmkit.tasks.target_counts import count_targets
 from llmkit.training.divergence import diverged, faulty_examples
 from llmkit.training.memory import Shortage, smaller_micro_batches
 from llmkit.training.optimizer import set_learning_rate

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from llmkit.models.families import TEXT_HEADS
-from llmkit.tasks.base import count_targets
+from llmkit.tasks.target_counts import count_targets
 from llmkit.training.flops import matrix_sizes, peak_flops, train_flops_per_token
 from llmkit.training.prepared import Prepared
 

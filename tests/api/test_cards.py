@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from builders import recipe_of
@@ -15,11 +15,11 @@ from ruamel.yaml import YAML
 from trained_runs import here, trained
 
 from llmkit.api.cards import card_facts
+from llmkit.recipe.blocks import ScratchModel
 from llmkit.runs.card import CardFacts, MeasuredRows, eval_results, model_card, without_folders
 from llmkit.runs.folder import Run
 from llmkit.tasks import RECIPES
 from llmkit.tasks.classification.recipe import ClassificationRecipe
-from llmkit.tasks.purposes import PURPOSES
 
 __all__ = ["here", "trained"]
 MANIFEST = {
@@ -59,7 +59,7 @@ def test_the_hub_reads_the_metadata_of_a_trained_model(here: Path, name: str) ->
     manifest = json.loads((run / "run.json").read_text())
     card = ModelCard.load(run / "model/README.md")
     task = manifest["task"]
-    assert card.data.pipeline_tag == PURPOSES[task].pipeline_tag
+    assert card.data.pipeline_tag == RECIPES[task].PIPELINE_TAG
     assert card.data.tags == ["llmkit", task]
     scores = {result.metric_type: result.metric_value for result in card.data.eval_results or ()}
     expected = manifest["best"]["validation"]
@@ -132,8 +132,12 @@ def test_results_on_a_split_of_the_hub_have_a_file_of_their_own() -> None:
     assert eval_results(facts(measured=measured)) is None
 
 
-def test_every_task_has_a_purpose() -> None:
-    assert PURPOSES.keys() == RECIPES.keys()
+@pytest.mark.parametrize("task", RECIPES)
+def test_every_task_has_a_purpose_and_a_start_of_a_recipe(task: str) -> None:
+    kind = RECIPES[task]
+    assert kind.PURPOSE
+    assert kind.DRAFT.FORMS
+    assert kind.FAMILIES[0] in get_args(ScratchModel.model_fields["architecture"].annotation)
 
 
 def test_the_card_has_the_scores_of_the_test_rows_that_were_measured(here: Path, tmp_path: Path) -> None:

@@ -363,6 +363,16 @@ def test_a_file_is_replaced_only_with_force(tmp_path: Path, monkeypatch: pytest.
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.yaml", "rows.csv"]
 
 
+def test_missing_data_is_named_before_a_file_that_stands_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("recipe.yaml").write_text("mine")
+    refused = run_llmkit("init", "--data", "rows.csv")
+    assert (refused.code, "rows.csv" in refused.err, "recipe.yaml" in refused.err) == (3, True, False)
+    assert Path("recipe.yaml").read_text() == "mine"
+
+
 def test_without_a_terminal_nothing_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     csv_rows(Path("rows.csv"), numbered(lambda n: {"a": text(n), "b": text(n + 1)}))

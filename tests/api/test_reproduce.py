@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_recipes import llmkit as run_llmkit
 from tiny_recipes import rows, write_jsonl
+from trained_runs import train_own
 
 import llmkit
 from llmkit.errors import DataError, RunError, UsageError
@@ -27,11 +28,7 @@ evaluation: {every: 3 steps}
 def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with rows, and a finished run of four steps: runs/a."""
     folder = tmp_path_factory.mktemp("reproduce")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        write_jsonl(folder / "own.jsonl", rows(40))
-        (folder / "own.yaml").write_text(RECIPE)
-        llmkit.finetune("own.yaml", run="runs/a")
+    train_own(folder, RECIPE, run="runs/a")
     return folder
 
 

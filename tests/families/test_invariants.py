@@ -30,8 +30,9 @@ from llmkit.models.loading import load_model
 from llmkit.models.text_logits import text_logits
 from llmkit.recipe.blocks import LoraBlock
 from llmkit.recipe.generation import GenerationBlock
-from llmkit.tasks.base import Batch, Task, count_targets
+from llmkit.tasks.base import Batch, Task
 from llmkit.tasks.pretraining.replaced_tokens import ReplacedTokenTask
+from llmkit.tasks.target_counts import count_targets
 
 STEPS, STOPPED_AT, BATCH_SIZE = 4, 2, 12
 CPU = torch.device("cpu")

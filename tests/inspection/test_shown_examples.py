@@ -29,7 +29,7 @@ from tiny_recipes import (
 from llmkit.api import show_data
 from llmkit.recipe.loading import load_recipe
 from llmkit.tasks import RECIPES
-from llmkit.tasks.base import count_targets
+from llmkit.tasks.target_counts import count_targets
 from llmkit.training.prepare import load_task
 from llmkit.training.splits import open_splits
 

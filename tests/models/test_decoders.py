@@ -12,6 +12,7 @@ import torch
 from adapted import disturbed, saved
 from builders import (
     TaskName,
+    recipe_of,
     rows,
     sentence,
     task_of,
@@ -423,10 +424,11 @@ def test_only_a_head_or_a_norm_directly_before_it_can_shift_numbers(folders: Any
 
 
 def test_a_llama_from_random_weights_has_no_dropout_that_it_cannot_have() -> None:
-    assert ScratchModel(architecture="llama", size="tiny").dropout == 0
-    assert ScratchModel(architecture="llama", size="tiny", attention_dropout=0.1).attention_dropout == 0.1
+    block = {"architecture": "llama", "size": "tiny"}
+    assert recipe_of("causal-lm", model=block).model.dropout == 0
+    assert recipe_of("causal-lm", model={**block, "attention_dropout": 0.1}).model.attention_dropout == 0.1
     with pytest.raises(ValidationError, match="attention_dropout"):
-        ScratchModel(architecture="llama", size="tiny", dropout=0.1)
+        recipe_of("causal-lm", model={**block, "dropout": 0.1})
 
 
 @pytest.mark.parametrize(("size", "millions"), [("small", 134.5), ("medium", 361.8), ("large", 1100.0), ("xl", 1711.4)])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from builders import LABELS, largest_difference, rows, same_bits, store_in, task_of, tiny_model, train
+from builders import LABELS, largest_difference, recipe_of, rows, same_bits, store_in, task_of, tiny_model, train
 from facts import facts
 from pydantic import ValidationError
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -19,9 +19,9 @@ from llmkit.errors import ModelError, UsageError
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.export import model_files, unique_tensors
 from llmkit.models.families import FAMILIES
+from llmkit.models.families.lstm_network import BidirectionalLSTM, LstmConfig, LstmForSequenceClassification
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.loading import create_model, load_model
-from llmkit.models.lstm import BidirectionalLSTM, LstmConfig, LstmForSequenceClassification
 from llmkit.recipe.blocks import ScratchModel, TokenizerBlock
 from llmkit.tasks.base import Task
 from llmkit.training.flops import matrix_sizes, train_flops_per_token
@@ -185,8 +185,8 @@ def test_a_config_with_a_size_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_an_lstm_has_not_is_refused_in_a_recipe() -> None:
-    with pytest.raises(ValidationError, match=facts("attention_dropout", "LSTM")):
-        ScratchModel(architecture="lstm", size="tiny", attention_dropout=0.1)
+    with pytest.raises(ValidationError, match=facts("model.attention_dropout", "LSTM")):
+        recipe_of("classification", model={"architecture": "lstm", "size": "tiny", "attention_dropout": 0.1})
     with pytest.raises(UsageError, match=facts("lstm", "'base'", "tiny, small")):
         FAMILIES["lstm"].scratch_config(ScratchModel(architecture="lstm", size="base"), tiny().tokenizer)
 

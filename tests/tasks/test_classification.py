@@ -25,13 +25,13 @@ from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.export import model_files
 from llmkit.models.loaded import LoadedModel
-from llmkit.tasks.base import count_targets
 from llmkit.tasks.classification.inputs import TextInputs
 from llmkit.tasks.classification.label_report import even_weights
 from llmkit.tasks.classification.problem_types import NUMBER_LABELS, problem_type_of
 from llmkit.tasks.classification.saved import SavedClassification
 from llmkit.tasks.classification.scores import best_threshold, scores_of
 from llmkit.tasks.classification.task import ClassificationTask
+from llmkit.tasks.target_counts import count_targets
 from llmkit.training.optimizer import adamw
 from llmkit.training.step import LossModule, Stepper
 

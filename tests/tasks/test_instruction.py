@@ -25,10 +25,10 @@ from llmkit.models.export import tokenizer_files
 from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED
 from llmkit.recipe.generation import GenerationBlock
-from llmkit.tasks.base import count_targets
 from llmkit.tasks.decoding import decode_new
 from llmkit.tasks.instruction.recipe import InstructionRecipe
 from llmkit.tasks.instruction.task import InstructionTask, length_limit
+from llmkit.tasks.target_counts import count_targets
 from llmkit.training.metric_checks import check_metrics
 
 END = "<|endoftext|>"

@@ -29,8 +29,9 @@ from llmkit.models.losses import IGNORED
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.models.tokenizers.unigram import SENTINELS
 from llmkit.recipe.blocks import TokenizerBlock
-from llmkit.tasks.base import Batch, Task, count_targets
+from llmkit.tasks.base import Batch, Task
 from llmkit.tasks.pretraining.masked_lm import MaskedLMTask
+from llmkit.tasks.target_counts import count_targets
 
 CORRUPTING: tuple[TaskName, ...] = ("masked-lm", "span-corruption")
 

@@ -27,11 +27,11 @@ from llmkit.models.losses import IGNORED, label_smoothing
 from llmkit.models.tokenizers import train_tokenizer
 from llmkit.recipe.blocks import TokenizerBlock
 from llmkit.recipe.generation import GenerationBlock
-from llmkit.tasks.base import count_targets
 from llmkit.tasks.question_answering.options import AnswerOptions
 from llmkit.tasks.question_answering.predict import answer_options
 from llmkit.tasks.question_answering.task import QuestionAnsweringTask
 from llmkit.tasks.question_answering.windows import encode_pairs, find_answer
+from llmkit.tasks.target_counts import count_targets
 
 WINDOW = 32
 Rule = Callable[[Sequence[int]], np.ndarray]

@@ -16,7 +16,8 @@ from llmkit.evaluation.measure import _in_order, _losses, measure
 from llmkit.evaluation.row_losses import RowLosses
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.losses import label_smoothing
-from llmkit.tasks.base import Task, count_targets, targets_of_rows
+from llmkit.tasks.base import Task
+from llmkit.tasks.target_counts import count_targets, targets_of_rows
 from tests.builders import LABELS, TASK_NAMES, TaskName, rows, task_of, tiny_model
 
 CPU = torch.device("cpu")

@@ -22,8 +22,9 @@ from llmkit.errors import DataError, ModelError, UsageError
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.export import tokenizer_files
 from llmkit.models.losses import IGNORED
-from llmkit.tasks.base import Task, count_targets
+from llmkit.tasks.base import Task
 from llmkit.tasks.engine import Engine
+from llmkit.tasks.target_counts import count_targets
 from llmkit.tasks.token_classification.rows import parts_of_words, tags_of_parts
 from llmkit.tasks.token_classification.subwords import (
     WordSubwords,

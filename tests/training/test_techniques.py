@@ -37,7 +37,8 @@ from llmkit.models.export import unique_tensors
 from llmkit.models.layers import levels_from_top
 from llmkit.models.loading import load_model
 from llmkit.models.losses import IGNORED
-from llmkit.tasks.base import Task, count_targets
+from llmkit.tasks.base import Task
+from llmkit.tasks.target_counts import count_targets
 from llmkit.training.checkpoints import CheckpointStore
 from llmkit.training.optimizer import adamw, set_learning_rate
 from llmkit.training.progress import Evaluated

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_recipes import llmkit_process, rows, write_jsonl
+from tiny_recipes import llmkit_process
+from trained_runs import train_own
 
 import llmkit
 from llmkit.errors import MachineError, RecipeError
@@ -32,11 +33,7 @@ evaluation: {every: 2 steps}
 def untracked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with rows, and a run of four steps without trackers: runs/plain."""
     folder = tmp_path_factory.mktemp("tracking")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        write_jsonl(folder / "own.jsonl", rows(40))
-        (folder / "own.yaml").write_text(RECIPE)
-        llmkit.finetune("own.yaml", run="runs/plain")
+    train_own(folder, RECIPE, run="runs/plain")
     return folder
 
 

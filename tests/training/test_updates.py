@@ -46,8 +46,10 @@ from llmkit.evaluation.measure import measure
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.models.export import unique_tensors
 from llmkit.models.losses import IGNORED
-from llmkit.tasks.base import BaseTask, Batch, Task, count_targets
+from llmkit.tasks.base import Batch, Task
+from llmkit.tasks.base_task import BaseTask
 from llmkit.tasks.pretraining.replaced_tokens import ReplacedTokenTask
+from llmkit.tasks.target_counts import count_targets
 from llmkit.training.optimizer import adamw
 from llmkit.training.step import LossModule, Stepper
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from llmkit.api.drafts.drafting import Draft, draft_recipe
-from llmkit.api.drafts.matching import Ask
+from llmkit.tasks.columns import Ask
 
 __all__ = ["Ask", "Draft", "draft_recipe"]

@@ -9,18 +9,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmkit.api.drafts.explaining import text_of
-from llmkit.api.drafts.forms import language_of, match_task, option_columns
-from llmkit.api.drafts.matching import Ask, Match, used
+from llmkit.api.drafts.matching import given_columns, match_task
 from llmkit.api.drafts.models import choose_model, sample_texts
 from llmkit.api.drafts.plan import PLACEHOLDER, Plan
-from llmkit.api.drafts.profiles import SAMPLE_ROWS, profile_table
 from llmkit.api.drafts.recognising import recognise
 from llmkit.api.drafts.splits import sibling_splits, training_file
+from llmkit.data.field_columns import wrong_delimiter
+from llmkit.data.profiles import SAMPLE_ROWS, TableProfile, profile_table
 from llmkit.errors import DataError, UsageError, nearest
 from llmkit.recipe.blocks import Quoting
 from llmkit.recipe.languages import language_code
 from llmkit.recipe.loading import load_recipe
 from llmkit.tasks import PRETRAINING, RECIPES
+from llmkit.tasks.columns import Ask, Match, used
+from llmkit.tasks.seq2seq.languages import language_in
 from llmkit.training.metric_checks import check_metrics
 from llmkit.training.row_checks import check_rows
 from llmkit.training.splits import open_splits
@@ -29,21 +31,6 @@ logger = logging.getLogger("llmkit")
 _CHECKED_ROWS = 10_000
 """Rows that are read to see whether the recipe runs."""
 _FEW, _SOME = 500, 5000
-_DOCS: Mapping[str, str] = {"text": "docstring"}
-_BUILTIN: Mapping[str, tuple[str, Match]] = {
-    **dict.fromkeys(PRETRAINING, ("builtin:python-docs", Match(_DOCS))),
-    "classification": ("builtin:python-docs", Match(_DOCS)),
-    "instruction": ("builtin:python-docs", Match({"prompt": "name", "response": "summary"})),
-    "multiple-choice": (
-        "builtin:python-docs",
-        Match({"context": "docstring", "answer": "label"}, {"distractors": 3}),
-    ),
-    "question-answering": ("builtin:python-docs-questions", Match({})),
-    "summarization": ("builtin:python-docs", Match({})),
-    "text-to-text": ("builtin:python-docs", Match({"text": "docstring", "target": "label"})),
-    "token-classification": ("builtin:python-docs-entities", Match({})),
-}
-"""Task -> a built-in data set, for a recipe without data. There is none of translations."""
 
 
 @dataclass(frozen=True)
@@ -110,18 +97,18 @@ def draft_recipe(
     plan = (
         _without_data(task, model, columns, ask) if data is None else _with_data(task, str(data), columns, ask, quoting)
     )
-    if (source_language or target_language) and plan.task != "translation":
-        raise UsageError(f"--from and --to are the languages of a translation, and the task is {plan.task}.")
-    if plan.task == "translation":
+    if plan.has_languages:
         plan = _with_languages(plan, source_language, target_language, ask)
+    elif source_language or target_language:
+        raise UsageError(f"--from and --to are the languages of a translation, and the task is {plan.task}.")
     texts = sample_texts(value for column in plan.read_columns() for value in column.values[:SAMPLE_ROWS])
     plan = replace(plan, model=choose_model(plan.task, texts=texts, given=model or plan.model_given))
     plan = _with_splits(plan)
     for share in dict.fromkeys((plan.splits.get("validation", ""), "10%", "20%", "40%")):
         proposed = plan if not share else replace(plan, splits={**plan.splits, "validation": share})
         text = text_of(proposed, file)
-        problem, validation_rows = _tried(text) if plan.is_readable else ("", 1)
-        if validation_rows or not plan.splits.get("validation", "5%").endswith("%"):
+        problem, lacks_validation = _tried(text) if plan.is_readable else ("", False)
+        if not lacks_validation or not plan.splits.get("validation", "5%").endswith("%"):
             break
     assert plan.model is not None
     named = plan.model.name or f"random weights, {plan.model.architecture} {plan.model.size}"
@@ -130,23 +117,44 @@ def draft_recipe(
 
 def _with_data(task: str | None, source: str, columns: Sequence[str], ask: Ask | None, quoting: Quoting) -> Plan:
     source = training_file(source)
-    table = profile_table(source, quoting=quoting)
-    if not table.columns:
-        raise DataError(f"{source}: it has no rows. Give a file with rows to train on.")
+    table = _readable(profile_table(source, quoting=quoting))
     if task is None and columns:
         raise UsageError("--column names the columns of a task; name the task as well: llmkit init TASK --data ...")
     if task is None:
-        found = recognise(table, ask=ask)
-        return Plan(found.task, found.reason, source, found.match, table)
-    fields = list(dict.fromkeys([*RECIPES[task].COLUMN_TYPES, *(["labels"] if task == "classification" else [])]))
-    given = option_columns(columns, fields=fields, table=table)
+        task, recognised = recognise(table, ask=ask)
+        return Plan(task, recognised.reason, source, recognised.match, table)
+    given = given_columns(columns, task=task, table=table)
     if table.format == "text" and task not in PRETRAINING:
+        needed = ", ".join(RECIPES[task].COLUMN_TYPES)
         raise UsageError(
-            f"{source}: plain text has no columns, and {task} needs {', '.join(fields[:3])}. Give a .csv, .tsv, .jsonl or "
-            f".parquet file, or choose one of {', '.join(PRETRAINING)}."
+            f"{source}: plain text has no columns, and {task} needs {needed}. Give a .csv, .tsv, .jsonl, .parquet or .conll "
+            f"file, or choose one of {', '.join(PRETRAINING)}."
         )
     match = Match({}) if table.format == "text" else match_task(task, table, given=given, ask=ask)
     return Plan(task, "", source, match, table)
+
+
+def _readable(table: TableProfile) -> TableProfile:
+    """The table, if its rows and the names of its columns can be read; a first row in place of names is a warning.
+
+    Raises:
+        DataError: there is no row, or its cells are not separated as its extension says.
+    """
+    if not table.columns or not table.rows:
+        raise DataError(f"{table.source}: no row can be read. Give a file with rows to train on.")
+    if table.format not in ("csv", "tsv"):
+        return table
+    hint = wrong_delimiter([column.name for column in table.columns])
+    if hint is not None and all(any(sign in str(value) for sign in ";|,\t") for value in table.columns[0].values):
+        raise DataError(f"{table.source}: {hint}")
+    repeated = next((column.name for column in table.columns if column.name in column.counts), None)
+    if repeated is not None:
+        logger.warning(
+            "%s: the column %r has its own name as a value; if the first line has no names of columns, add such a line",
+            table.source,
+            repeated,
+        )
+    return table
 
 
 def _without_data(task: str | None, model: str | None, columns: Sequence[str], ask: Ask | None) -> Plan:
@@ -156,18 +164,18 @@ def _without_data(task: str | None, model: str | None, columns: Sequence[str], a
         if ask is None:
             raise UsageError(f"give a TASK, or --data FILE to decide by its columns. Tasks: {', '.join(RECIPES)}.")
         task = ask("Which task?", list(RECIPES))
-    if task not in _BUILTIN:
+    example = RECIPES[task].DRAFT.EXAMPLE
+    if example is None:
         return Plan(task, "", PLACEHOLDER, Match({}))
-    source, match = _BUILTIN[task]
     # Its rows are not read: building it takes a while, and it fits.
-    return Plan(task, "", source, match, model_given=None if model else "tiny")
+    return Plan(task, "", example.source, example.match, model_given=None if model else "tiny")
 
 
 def _with_languages(plan: Plan, source: str | None, target: str | None, ask: Ask | None) -> Plan:
     """The languages of a translation: those that are given, else those that the columns are called by."""
     languages = {}
     for name, option, given, example in (("source", "--from", source, "en"), ("target", "--to", target, "de")):
-        language = given or language_of(str(plan.match.columns.get(name, name)))
+        language = given or language_in(str(plan.match.columns.get(name, name)))
         if language is None and plan.is_placeholder:
             language = example
         if language is None and ask is not None:
@@ -197,11 +205,11 @@ def _with_splits(plan: Plan) -> Plan:
     return replace(plan, splits=dict(sorted(found.items(), reverse=True)))  # validation first
 
 
-def _tried(text: str) -> tuple[str, int]:
+def _tried(text: str) -> tuple[str, bool]:
     """Read the first rows as the recipe says.
 
     Returns:
-        The fault, empty if there is none; and the number of validation rows among them.
+        The fault, empty if there is none; and whether it is that none of the rows is for validation.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "recipe.yaml"
@@ -212,6 +220,10 @@ def _tried(text: str) -> tuple[str, int]:
     try:
         splits = open_splits(recipe)
         check_rows(recipe, splits)
-        return "", sum(1 for _ in splits["validation"])
+        for split in ("train", "validation"):
+            if not any(True for _ in splits[split]):
+                fix = "Give more rows, or separate files for train and validation."
+                return f"data.{split}: none of the rows is in its share. {fix}", split == "validation"
     except DataError as error:
-        return str(error), 1
+        return str(error), False
+    return "", False

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Iterator
 
 from llmkit.api.drafts.lengths import token_limit
-from llmkit.api.drafts.matching import free_columns
 from llmkit.api.drafts.plan import Plan
-from llmkit.api.drafts.profiles import SAMPLE_ROWS
 from llmkit.api.drafts.writing import Line, recipe_text
-from llmkit.tasks import PRETRAINING, RECIPES
+from llmkit.data.profiles import SAMPLE_ROWS
+from llmkit.models.families import FAMILIES
+from llmkit.recipe.blocks import TrainBlock
+from llmkit.recipe.documentation import key_docs
+from llmkit.tasks import PRETRAINING
 from llmkit.tasks.base import WRITING_HEADS
+from llmkit.tasks.columns import free_columns
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 
 _VOCABULARY = 4000
-_KEY_COMMENTS: Mapping[str, str] = {
-    "multilabel": "any number of labels a text, none included",
-    "regression": "a number in place of a label; false if the numbers are names of classes",
-    "label_separator": "what separates the labels in a cell",
-    "distractors": "wrong choices for each row, drawn from the answers of other rows",
-}
 
 
 def text_of(plan: Plan, file: str) -> str:
     verb = "pretrain" if plan.task in PRETRAINING else "finetune"
-    header = (
-        f"Written by llmkit init. Check and train: llmkit {verb} {file}\nEvery key with its default: docs/recipes.md"
-    )
+    header = f"Written by llmkit init. Check and train: llmkit {verb} {shlex.quote(file)}\nEvery key with its default: docs/recipes.md"
     return recipe_text(
         header,
         [*_task_lines(plan), *_model_lines(plan), *_data_lines(plan), *_length_lines(plan), *_training_lines(plan)],
@@ -36,8 +32,9 @@ def text_of(plan: Plan, file: str) -> str:
 def _task_lines(plan: Plan) -> Iterator[Line]:
     yield Line("recipe", 1, "version of the recipe language")
     yield Line("task", plan.task, plan.reason)
+    docs = key_docs(plan.recipe_class)
     for key, value in plan.match.keys.items():
-        yield Line(key, value, _KEY_COMMENTS[key])  # type: ignore[arg-type]  # scalars
+        yield Line(key, value, " ".join(docs[key].split()))  # type: ignore[arg-type]  # scalars
     for key, language in plan.languages.items():
         swap = "swap the two languages, and their columns below, for the other direction" if "source" in key else ""
         yield Line(key, language, swap)
@@ -67,7 +64,7 @@ def _data_lines(plan: Plan) -> Iterator[Line]:
         yield Line("quoting", plan.table.quoting, "what quotes mean in the file", depth=1)
     mapped = {name: column for name, column in plan.match.columns.items() if column != name}
     if plan.is_placeholder:
-        mapped = {name: name for name in RECIPES[plan.task].COLUMN_TYPES}
+        mapped = {name: name for name in plan.recipe_class.COLUMN_TYPES}
     if mapped:
         yield Line("columns", comment=_columns_comment(plan), depth=1)
     for name, column in mapped.items():
@@ -110,9 +107,8 @@ def _length_lines(plan: Plan) -> Iterator[Line]:
             limit = 128 if column is None else token_limit([column], least=least, most=512)
             yield Line(key, limit, _limit_comment(plan))
     elif "max_tokens" in fields:
-        limit = token_limit(columns, least=32, most=512) if columns else 128
-        if plan.task == "token-classification" and plan.match.columns.get("sentence"):
-            limit = 128  # a row is a word here
+        is_part = "sentence" in plan.match.columns  # a row is a word, not a text
+        limit = token_limit(columns, least=32, most=512) if columns and not is_part else 128
         yield Line("max_tokens", limit, _limit_comment(plan))
 
 
@@ -128,8 +124,9 @@ def _training_lines(plan: Plan) -> Iterator[Line]:
     yield Line("train")
     yield Line("epochs", 1 if plan.is_builtin else 3, "passes over the training rows", depth=1)
     yield Line("batch_size", 16, "rows per update", depth=1)
-    if model.name is None and model.architecture == "t5":
-        yield Line("optimizer", "adamw-scaled", "a T5 with random weights needs it", depth=1)
+    optimizer = FAMILIES[model.architecture].random_optimizer
+    if model.name is None and optimizer != TrainBlock().optimizer:
+        yield Line("optimizer", optimizer, f"{model.architecture} with random weights needs it", depth=1)
     if plan.recipe_class.HEAD in WRITING_HEADS and plan.recipe_class.METRICS:
         yield Line("evaluation")
         yield Line("max_rows", 100, "validation rows to write texts for during training, which takes time", depth=1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llmkit.api.drafts.profiles import Column
 from llmkit.data.column_types import parsed_list, texts_in
+from llmkit.data.profiles import Column
 
 _STEPS = (16, 32, 64, 96, 128, 192, 256, 384, 512)
 _CHARACTERS_PER_TOKEN = 3.5

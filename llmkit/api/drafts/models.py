@@ -3,66 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from llmkit.errors import UsageError, nearest
 from llmkit.recipe.blocks import ScratchModel
 from llmkit.tasks import RECIPES
 
-Alphabet = Literal["english", "t5", "other"]
-"""The characters of the texts: nearly all ASCII; those that T5 was trained on too; others."""
 SIZES: tuple[str, ...] = get_args(ScratchModel.model_fields["size"].annotation)
-_T5_LETTERS = frozenset("äöüßàâçéèêëîïôûùœæășțşţ")
-"""Letters of German, French and Romanian besides ASCII (Raffel et al. 2020, section 3.1.3)."""
-_MOST_OTHER = 0.005
-"""Share of other letters in an English text, from names and borrowed words."""
-
-
-@dataclass(frozen=True)
-class Published:
-    """A model of the hub, and why it is a good start."""
-
-    name: str
-    reason: str
-
-
-_BERT = Published("google-bert/bert-base-uncased", "110 million parameters, English")
-_CASED = Published("google-bert/bert-base-cased", "110 million parameters, English; capital letters mark names")
-_DISTILBERT = Published("distilbert/distilbert-base-uncased", "66 million parameters, English; half the time of BERT")
-_XLMR = Published("FacebookAI/xlm-roberta-base", "278 million parameters, 100 languages")
-_GPT2 = Published("openai-community/gpt2", "124 million parameters, English")
-_SMOLLM = Published("HuggingFaceTB/SmolLM2-135M", "135 million parameters, English; newer than GPT-2")
-_QWEN = Published("Qwen/Qwen2.5-0.5B", "494 million parameters, 29 languages")
-_T5 = Published("google-t5/t5-small", "60 million parameters; English, German, French and Romanian")
-_BART = Published("facebook/bart-base", "139 million parameters, English")
-PUBLISHED: Mapping[str, Mapping[Alphabet, Published]] = {
-    "classification": {"english": _DISTILBERT, "t5": _XLMR, "other": _XLMR},
-    "question-answering": {"english": _DISTILBERT, "t5": _XLMR, "other": _XLMR},
-    "multiple-choice": {"english": _BERT, "t5": _XLMR, "other": _XLMR},
-    "token-classification": {"english": _CASED, "t5": _XLMR, "other": _XLMR},
-    "masked-lm": {"english": _BERT, "t5": _XLMR, "other": _XLMR},
-    "causal-lm": {"english": _GPT2, "t5": _QWEN, "other": _QWEN},
-    "instruction": {"english": _SMOLLM, "t5": _QWEN, "other": _QWEN},
-    "summarization": {"english": _T5, "t5": _T5},
-    "text-to-text": {"english": _T5, "t5": _T5},
-    "translation": {"english": _T5, "t5": _T5},
-    "span-corruption": {"english": _T5, "t5": _T5},
-    "denoising": {"english": _BART},
-}
-"""Task -> the default for each alphabet; where there is none, no small published model reads the texts, or the task
-makes a model from random weights."""
-_ARCHITECTURES: Mapping[str, str] = {
-    **dict.fromkeys(("classification", "question-answering", "multiple-choice", "token-classification"), "bert"),
-    "masked-lm": "bert",
-    **dict.fromkeys(("causal-lm", "instruction"), "gpt2"),
-    **dict.fromkeys(("summarization", "text-to-text", "translation", "span-corruption"), "t5"),
-    "denoising": "bart",
-    "replaced-token-detection": "electra",
-}
-"""Task -> the architecture of random weights."""
 
 
 @dataclass(frozen=True)
@@ -86,16 +36,17 @@ def choose_model(task: str, *, texts: Iterable[str], given: str | None) -> Chose
     Raises:
         UsageError: `given` is none of these.
     """
-    architecture = _ARCHITECTURES[task]
+    recipe, read = RECIPES[task], list(texts)
+    architecture = recipe.FAMILIES[0]
     if given is not None:
         return _given(given, architecture)
-    published = PUBLISHED.get(task, {}).get(alphabet_of(texts))
-    change = f"A published one: --model ID, of {', '.join(RECIPES[task].FAMILIES[:4])} and others (docs/models.md)."
+    published = next((model for model in recipe.DRAFT.MODELS if model.reads(read)), None)
+    change = f"A published one: --model ID, of {', '.join(recipe.FAMILIES[:4])} and others (docs/models.md)."
     if published is None:
         reason = (
-            "the task trains a new model"
-            if task not in PUBLISHED
-            else "no small published model is known to llmkit init for this alphabet"
+            "no small published model is known to llmkit init for this alphabet"
+            if recipe.DRAFT.MODELS
+            else "the task trains a new model"
         )
         return ChosenModel(None, architecture, "tiny", f"Random weights: {reason}. {change}")
     if _is_offline() and not _is_cached(published.name):
@@ -103,16 +54,6 @@ def choose_model(task: str, *, texts: Iterable[str], given: str | None) -> Chose
         return ChosenModel(None, architecture, "tiny", f"Random weights: {reason}. {change}")
     scratch = f"Without a download: {{architecture: {architecture}, size: tiny}}, random weights."
     return ChosenModel(published.name, architecture, "tiny", f"{published.reason}; downloaded once. {scratch}")
-
-
-def alphabet_of(texts: Iterable[str]) -> Alphabet:
-    """By the letters of the texts; signs and digits do not count."""
-    letters = [char for text in texts for char in text if char.isalpha()]
-    others = [char for char in letters if not char.isascii()]
-    if len(others) <= _MOST_OTHER * len(letters):
-        return "english"
-    unknown = sum(char.casefold() not in _T5_LETTERS for char in others)
-    return "t5" if unknown <= _MOST_OTHER * len(letters) else "other"
 
 
 def _given(model: str, architecture: str) -> ChosenModel:

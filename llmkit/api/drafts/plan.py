@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from llmkit.api.drafts.matching import Match
 from llmkit.api.drafts.models import ChosenModel
-from llmkit.api.drafts.profiles import Column, TableProfile
+from llmkit.data.profiles import Column, TableProfile
 from llmkit.tasks import RECIPES
 from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.columns import Match
 
 PLACEHOLDER = "YOUR_FILE.csv"
 """The source of a recipe without data, where there is no built-in set."""
@@ -34,6 +34,11 @@ class Plan:
     @property
     def recipe_class(self) -> type[TaskRecipe]:
         return RECIPES[self.task]
+
+    @property
+    def has_languages(self) -> bool:
+        """Whether its recipe names the languages of the texts."""
+        return "source_language" in self.recipe_class.model_fields
 
     @property
     def is_readable(self) -> bool:
@@ -61,5 +66,5 @@ class Plan:
 
     def read_columns(self) -> list[Column]:
         """The columns with texts."""
-        names = [*RECIPES[self.task].COLUMN_TYPES] if self.table is not None else []
+        names = [*self.recipe_class.COLUMN_TYPES] if self.table is not None else []
         return [column for name in names if (column := self.column(name)) is not None]

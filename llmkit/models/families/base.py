@@ -50,6 +50,13 @@ class Family(ABC):
     size_keys: ClassVar[tuple[str, ...]] = SIZE_KEYS
     """Config keys that must be whole numbers."""
     learning_rates: ClassVar[LearningRates]
+    random_optimizer: ClassVar[Literal["adamw", "adamw-scaled"]] = "adamw"
+    """`train.optimizer` that new recipes with random weights have."""
+
+    no_dropout: ClassVar[str] = ""
+    """Why `dropout` of random weights can only be 0; empty if it applies."""
+    no_attention_dropout: ClassVar[str] = ""
+    """Why `attention_dropout` of random weights does not apply; empty if it does."""
 
     tokenizer: ClassVar[TokenizerAlgorithm]
     """How a tokenizer of the family is trained."""
@@ -148,6 +155,16 @@ class Family(ABC):
         if name not in self.sizes:
             raise UsageError(f"model.size: {self.name} has no size {name!r}; use {', '.join(self.sizes)}.")
         return self.sizes[name]
+
+    def check_dropout(self, block: ScratchModel) -> None:
+        """
+        Raises:
+            ValueError: the block sets a rate that the family does not have.
+        """
+        if self.no_attention_dropout and block.attention_dropout is not None:
+            raise ValueError(f"model.attention_dropout: {self.no_attention_dropout}; remove it, and set dropout")
+        if self.no_dropout and block.dropout:
+            raise ValueError(f"model.dropout: {self.no_dropout}; remove it, and set attention_dropout")
 
     def load_options(self, head: Head) -> dict[str, Any]:
         """Keyword arguments of the class when it is built for a head."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 class Llama(Decoder):
     name = "llama"
+    no_dropout = "Llama has dropout on attention weights only"
     model_types = ("llama", "mistral", "qwen2", "qwen3")
     class_prefixes = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}
     heads = decoder_heads("Llama")

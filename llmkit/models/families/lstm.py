@@ -1,4 +1,4 @@
-"""llmkit's own LSTM classifier (models/lstm.py), as a baseline.
+"""llmkit's own LSTM classifier (lstm_network.py), as a baseline.
 
 Sizes: tiny from Tai et al. 2015, "Improved Semantic Representations From Tree-Structured LSTMs", table 1 (168 units of a
 direction for sentiment, on word vectors of 300); small from Zhang et al. 2015, "Character-level Convolutional Networks
@@ -42,6 +42,7 @@ class Lstm(Family):
     size_keys = ("embedding_size", "hidden_size", "num_hidden_layers", "vocab_size")
     size_parameters = {"tiny": 3_032_354, "small": 5_736_194}
     learning_rates = LearningRates(pretrained=1e-3, random=1e-3, lora=1e-3)
+    no_attention_dropout = "an LSTM has no attention"
     tokenizer = "wordpiece"
     special_tokens = BERT_TOKENS
     needed_tokens = ("pad",)
@@ -50,7 +51,7 @@ class Lstm(Family):
     is_of_transformers = False
 
     def scratch_config(self, block: ScratchModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedConfig:
-        from llmkit.models.lstm import LstmConfig
+        from llmkit.models.families.lstm_network import LstmConfig
 
         size = self.size(block.size)
         return LstmConfig(
@@ -63,13 +64,13 @@ class Lstm(Family):
         )
 
     def model_class(self, head: Head, *, model_type: str | None = None) -> type[PreTrainedModel]:
-        from llmkit.models.lstm import LstmForSequenceClassification
+        from llmkit.models.families.lstm_network import LstmForSequenceClassification
 
         self.check_head(head)
         return LstmForSequenceClassification
 
     def register(self) -> None:
-        from llmkit.models.lstm import register
+        from llmkit.models.families.lstm_network import register
 
         register()
 

@@ -52,6 +52,8 @@ class T5(Family):
         "xl": 2_826_891_264,
     }
     learning_rates = LearningRates(pretrained=3e-4, random=1e-3, lora=1e-3)
+    no_attention_dropout = "T5 has a single dropout rate"
+    random_optimizer = "adamw-scaled"  # Nawrot 2023
     tokenizer = "unigram"
     special_tokens = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
     needed_tokens = ("eos", "pad")

@@ -16,8 +16,10 @@ from llmkit.recipe.blocks import Block, ColumnType, DistinctNames
 from llmkit.recipe.recipe import LabelSets
 from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.class_weights import ClassWeights
+from llmkit.tasks.classification.draft import ClassificationDraft
 from llmkit.tasks.classification.problem_types import NUMBER_LABELS, ProblemType, problem_type_of
 from llmkit.tasks.classification.saved import SavedClassification
+from llmkit.tasks.draft import TaskDraft
 from llmkit.tasks.unknown_labels import unknown_label
 
 if TYPE_CHECKING:
@@ -40,6 +42,11 @@ _DEFAULTS: Mapping[ProblemType, tuple[tuple[str, ...], str]] = {
     "regression": (("mse", "pearson", "spearman"), "mse"),
 }
 """Metrics, and the score that picks the best checkpoint."""
+_PURPOSES: Mapping[ProblemType, str] = {
+    "single_label_classification": "gives a text one of its labels",
+    "multi_label_classification": "gives a text any number of its labels, each with a probability of its own",
+    "regression": "gives a text a number",
+}
 _BASELINES: Mapping[ProblemType, tuple[str, ...]] = {
     "single_label_classification": ("majority", "tfidf-logistic"),
     "multi_label_classification": ("majority-set", "tfidf-logistic-sets"),
@@ -50,7 +57,7 @@ _BASELINES: Mapping[ProblemType, tuple[str, ...]] = {
 class AbstainBlock(Block):
     """When a classifier gives no label: where its most probable one is not certain enough."""
 
-    accuracy: Annotated[float, Field(gt=0, lt=1)]
+    accuracy: Annotated[float, Field(gt=0, lt=1, examples=[0.95])]
     """Accuracy that the labels it gives have at least, with 95 % confidence by the validation rows."""
 
 
@@ -58,6 +65,8 @@ class ClassificationRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "classification"
     VERB: ClassVar[str] = "classify"
     USE: ClassVar[str] = 'llmkit classify "a text" --model {model}'
+    PURPOSE: ClassVar[str] = _PURPOSES["single_label_classification"]
+    PIPELINE_TAG: ClassVar[str] = "text-classification"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text", "text_pair": "text", "label": "label"}
     OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {"text_pair": False}
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("text", "text_pair")
@@ -66,16 +75,17 @@ class ClassificationRecipe(TaskRecipe):
     METRICS: ClassVar[tuple[str, ...]] = _DEFAULTS["single_label_classification"][0]
     BEST: ClassVar[str] = _DEFAULTS["single_label_classification"][1]
     BASELINES: ClassVar[tuple[str, ...]] = _BASELINES["single_label_classification"]
+    DRAFT: ClassVar[TaskDraft] = ClassificationDraft()
 
     task: Literal["classification"]
     multilabel: bool = False
     """Any number of labels a text, none included, in the field `labels`; each has a probability of its own."""
     regression: bool = False
-    """A number in place of a label."""
-    labels: DistinctNames | None = None
+    """A number in place of a label; false if the numbers are names of classes."""
+    labels: Annotated[DistinctNames, Field(examples=[("negative", "positive")])] | None = None
     """Label names in the order of the model's outputs; without it, those of all rows of `data.train`, in alphabetical
     order, or in numeric order if all are numbers."""
-    label_separator: Annotated[str, Field(min_length=1)] | None = None
+    label_separator: Annotated[str, Field(min_length=1, examples=[";"])] | None = None
     """With `multilabel`, what separates the labels in a text, such as `;`."""
     class_weights: ClassWeights | None = None
     """Weight of a row in the loss, by its label: `auto` gives rare labels more, N / (C x count). With `multilabel`, the
@@ -133,6 +143,10 @@ class ClassificationRecipe(TaskRecipe):
     @property
     def default_best(self) -> str:
         return _DEFAULTS[self.problem_type][1]
+
+    @property
+    def purpose(self) -> str:
+        return _PURPOSES[self.problem_type]
 
     @property
     def baselines(self) -> tuple[str, ...]:

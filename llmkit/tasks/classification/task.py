@@ -27,7 +27,8 @@ from llmkit.models.losses import cross_entropies, cross_entropy_sum
 from llmkit.models.scale import TargetScale
 from llmkit.models.target_scale import has_offset, standardised
 from llmkit.models.text_logits import text_logits
-from llmkit.tasks.base import BaseTask, Batch
+from llmkit.tasks.base import Batch
+from llmkit.tasks.base_task import BaseTask
 from llmkit.tasks.class_weights import even_weights_of_sets, refuse_unknown
 from llmkit.tasks.classification.inputs import Contents, TextInputs
 from llmkit.tasks.classification.label_report import even_weights, report_references

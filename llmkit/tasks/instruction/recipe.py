@@ -13,6 +13,8 @@ from llmkit.models.generation import config_options
 from llmkit.recipe.blocks import Block, ColumnType, PositiveInt, ScratchModel
 from llmkit.recipe.generation import MinNewTokens, NgramSize
 from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.draft import TaskDraft
+from llmkit.tasks.instruction.draft import InstructionDraft
 from llmkit.tasks.instruction.rows import messages_of
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class AnswerBlock(Block):
     """The end of text is impossible before this many tokens."""
     no_repeat_ngram_size: NgramSize | None = None
     """No sequence of this many tokens occurs twice in prompt and answer; 0 turns it off."""
-    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10, examples=[1.2])] | None = None
     """Divides the scores of tokens already there (Keskar et al. 2019); 1 is off."""
 
 
@@ -38,6 +40,8 @@ class InstructionRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "causal-lm"
     VERB: ClassVar[str] = "chat"
     USE: ClassVar[str] = "llmkit chat --model {model}"
+    PURPOSE: ClassVar[str] = "answers prompts and takes part in conversations"
+    PIPELINE_TAG: ClassVar[str] = "text-generation"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {
         "prompt": "text",
         "input": "text",
@@ -52,6 +56,7 @@ class InstructionRecipe(TaskRecipe):
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("causal-lm")
     METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
     BEST: ClassVar[str] = "loss"
+    DRAFT: ClassVar[TaskDraft] = InstructionDraft()
 
     task: Literal["instruction"]
     max_tokens: Annotated[int, Field(ge=16)] | None = None

@@ -23,7 +23,8 @@ from llmkit.models.ends import name_special_ids
 from llmkit.models.generation import save_options
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, VocabularyOutputs, row_sums, vocabulary_loss_sum, vocabulary_losses
-from llmkit.tasks.base import BaseTask, Batch
+from llmkit.tasks.base import Batch
+from llmkit.tasks.base_task import BaseTask
 from llmkit.tasks.decoding import TextDecoder
 from llmkit.tasks.encoding import in_chunks, length_limit
 from llmkit.tasks.engine import Engine

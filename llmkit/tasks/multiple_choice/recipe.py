@@ -10,8 +10,10 @@ from pydantic import Field, model_validator
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType
 from llmkit.tasks.base import Baseline, TaskRecipe
+from llmkit.tasks.draft import TaskDraft
 from llmkit.tasks.multiple_choice.baselines import BASELINES
 from llmkit.tasks.multiple_choice.choices import MOST_CHOICES, AnswerSpelling, check_question
+from llmkit.tasks.multiple_choice.draft import MultipleChoiceDraft
 from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ class MultipleChoiceRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "classification"
     VERB: ClassVar[str] = "choose"
     USE: ClassVar[str] = 'llmkit choose --question "..." --choice "..." --choice "..." --model {model}'
+    PURPOSE: ClassVar[str] = "chooses the answer to a question among given ones"
+    PIPELINE_TAG: ClassVar[str] = "multiple-choice"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {
         "context": "text",
         "question": "text",
@@ -48,11 +52,12 @@ class MultipleChoiceRecipe(TaskRecipe):
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("question-answering")  # encoders that read two texts
     METRICS: ClassVar[tuple[str, ...]] = ("accuracy",)
     BEST: ClassVar[str] = "accuracy"
+    DRAFT: ClassVar[TaskDraft] = MultipleChoiceDraft()
 
     task: Literal["multiple-choice"]
     answer_as: AnswerSpelling = "auto"
     """How rows name the correct choice: its `index` from 0, its `letter` from A, or its `text`; `auto` detects it."""
-    distractors: Annotated[int, Field(ge=1, le=MOST_CHOICES - 1)] | None = None
+    distractors: Annotated[int, Field(ge=1, le=MOST_CHOICES - 1, examples=[3])] | None = None
     """For rows without choices, whose `answer` is the correct text: the number of answers of other rows to add, drawn
     with `train.seed`."""
     max_tokens: Annotated[int, Field(ge=8)] | None = None

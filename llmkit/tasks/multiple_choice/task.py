@@ -21,7 +21,8 @@ from llmkit.data.rows import Row
 from llmkit.errors import ModelError
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, cross_entropies, cross_entropy_sum
-from llmkit.tasks.base import BaseTask, Batch
+from llmkit.tasks.base import Batch
+from llmkit.tasks.base_task import BaseTask
 from llmkit.tasks.classification.inputs import TextInputs
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.engine import Engine

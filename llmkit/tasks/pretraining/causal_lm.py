@@ -22,7 +22,8 @@ from llmkit.models.ends import name_special_ids
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, VocabularyOutputs, row_sums, vocabulary_loss_sum, vocabulary_losses
 from llmkit.models.special_tokens import special_ids_of
-from llmkit.tasks.base import BaseTask, Batch
+from llmkit.tasks.base import Batch
+from llmkit.tasks.base_task import BaseTask
 from llmkit.tasks.decoding import edge_ids
 from llmkit.tasks.engine import Engine
 from llmkit.tasks.padding import attention_mask, padded

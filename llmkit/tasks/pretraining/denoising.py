@@ -24,7 +24,8 @@ from llmkit.models.ends import name_special_ids
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, VocabularyOutputs, row_sums, vocabulary_loss_sum, vocabulary_losses
 from llmkit.models.seq2seq import target_outputs
-from llmkit.tasks.base import BaseTask, Batch
+from llmkit.tasks.base import Batch
+from llmkit.tasks.base_task import BaseTask
 from llmkit.tasks.engine import Engine
 from llmkit.tasks.pretraining.corpus import block_tokens_of, bytes_of, token_stream, unknown_of
 from llmkit.tasks.pretraining.corruption import Ids, infill_spans, permute_sentences, rng_of

@@ -15,7 +15,8 @@ from llmkit.data.order import Indices
 from llmkit.data.rows import Row
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, VocabularyOutputs, row_sums, vocabulary_loss_sum, vocabulary_losses
-from llmkit.tasks.base import BaseTask, Batch
+from llmkit.tasks.base import Batch
+from llmkit.tasks.base_task import BaseTask
 from llmkit.tasks.engine import Engine
 from llmkit.tasks.pretraining.corruption import Flags, Ids, hide_tokens
 from llmkit.tasks.pretraining.masked_blocks import MaskedBlocks

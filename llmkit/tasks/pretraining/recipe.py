@@ -10,13 +10,23 @@ from pydantic import Field, model_validator
 from llmkit.models.families import Head, families_for, families_with
 from llmkit.recipe.blocks import ColumnType, ScratchModel, TextUnit
 from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.draft import TaskDraft
+from llmkit.tasks.pretraining.draft import (
+    CausalLMDraft,
+    CorpusDraft,
+    DenoisingDraft,
+    MaskedLMDraft,
+    SpanCorruptionDraft,
+)
 
 
 class CorpusRecipe(TaskRecipe):
     """A task that needs only text."""
 
     PRETRAINS: ClassVar[bool] = True
+    PURPOSE: ClassVar[str] = "is a start for further training; alone it does no task"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text"}
+    DRAFT: ClassVar[TaskDraft] = CorpusDraft()
 
     text_files: TextUnit = "document"
     """What a document is in a plain text file: a line, the text between blank lines, or the whole file."""
@@ -38,8 +48,11 @@ class CausalLMRecipe(BlockRecipe):
     HEAD: ClassVar[Head] = "causal-lm"
     VERB: ClassVar[str] = "generate"
     USE: ClassVar[str] = 'llmkit generate --prompt "Once" --model {model}'
+    PURPOSE: ClassVar[str] = "continues a text, and is a start for further training"
+    PIPELINE_TAG: ClassVar[str] = "text-generation"
     HUB_DEFAULT: ClassVar[str] = "openai-community/gpt2"
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("causal-lm")
+    DRAFT: ClassVar[TaskDraft] = CausalLMDraft()
 
     task: Literal["causal-lm"]
 
@@ -48,8 +61,11 @@ class MaskedLMRecipe(BlockRecipe):
     HEAD: ClassVar[Head] = "masked-lm"
     VERB: ClassVar[str] = "fill"
     USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
+    PURPOSE: ClassVar[str] = "fills masks in a text, and is a start for further training"
+    PIPELINE_TAG: ClassVar[str] = "fill-mask"
     HUB_DEFAULT: ClassVar[str] = "google-bert/bert-base-uncased"
     FAMILIES: ClassVar[tuple[str, ...]] = families_with("masked-lm")
+    DRAFT: ClassVar[TaskDraft] = MaskedLMDraft()
 
     task: Literal["masked-lm"]
     mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.15
@@ -87,6 +103,7 @@ class DenoisingRecipe(BlockRecipe):
     HEAD: ClassVar[Head] = "seq2seq-lm"
     USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
     FAMILIES: ClassVar[tuple[str, ...]] = families_for("denoising")
+    DRAFT: ClassVar[TaskDraft] = DenoisingDraft()
 
     task: Literal["denoising"]
     mask_rate: Annotated[float, Field(gt=0, lt=1)] = 0.3
@@ -101,6 +118,7 @@ class SpanCorruptionRecipe(CorpusRecipe):
     HEAD: ClassVar[Head] = "seq2seq-lm"
     USE: ClassVar[str] = "llmkit finetune RECIPE --set model={model}"
     FAMILIES: ClassVar[tuple[str, ...]] = families_for("span-corruption")
+    DRAFT: ClassVar[TaskDraft] = SpanCorruptionDraft()
 
     task: Literal["span-corruption"]
     block_tokens: Annotated[int, Field(ge=16)] = 512

@@ -27,7 +27,8 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, row_sums, vocabulary_loss_sum, vocabulary_losses
 from llmkit.models.stored import GENERATOR
 from llmkit.recipe.blocks import ScratchModel
-from llmkit.tasks.base import BaseTask, Batch
+from llmkit.tasks.base import Batch
+from llmkit.tasks.base_task import BaseTask
 from llmkit.tasks.engine import Engine
 from llmkit.tasks.pretraining.corruption import Flags, Ids, rng_of
 from llmkit.tasks.pretraining.masked_blocks import MaskedBlocks

@@ -27,7 +27,8 @@ from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import VocabularyOutputs, row_sums, vocabulary_loss_sum, vocabulary_losses
 from llmkit.models.seq2seq import target_outputs
 from llmkit.models.tokenizers.unigram import SENTINELS
-from llmkit.tasks.base import BaseTask, Batch
+from llmkit.tasks.base import Batch
+from llmkit.tasks.base_task import BaseTask
 from llmkit.tasks.engine import Engine
 from llmkit.tasks.pretraining.corpus import bytes_of, token_stream, unknown_of
 from llmkit.tasks.pretraining.corruption import SpanPlan, corrupt_spans, plan_spans, rng_of

@@ -10,6 +10,8 @@ from pydantic import Field
 from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType
 from llmkit.tasks.base import TaskRecipe
+from llmkit.tasks.draft import TaskDraft
+from llmkit.tasks.question_answering.draft import QuestionAnsweringDraft
 from llmkit.tasks.question_answering.rows import located_answers
 from llmkit.tasks.question_answering.saved import SavedQuestionAnswering
 
@@ -22,6 +24,8 @@ class QuestionAnsweringRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "question-answering"
     VERB: ClassVar[str] = "answer"
     USE: ClassVar[str] = 'llmkit answer --question "..." FILE --model {model}'
+    PURPOSE: ClassVar[str] = "finds the answer to a question in a given text"
+    PIPELINE_TAG: ClassVar[str] = "question-answering"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"context": "text", "question": "text", "answers": "answers"}
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("context", "question")
     CLUSTER_FIELD: ClassVar[str] = "context"
@@ -30,6 +34,7 @@ class QuestionAnsweringRecipe(TaskRecipe):
     METRICS: ClassVar[tuple[str, ...]] = ("squad",)
     BEST: ClassVar[str] = "answer_f1"
     BASELINES: ClassVar[tuple[str, ...]] = ("no-answer", "closest-sentence")
+    DRAFT: ClassVar[TaskDraft] = QuestionAnsweringDraft()
 
     task: Literal["question-answering"]
     max_tokens: Annotated[int, Field(ge=16)] | None = None

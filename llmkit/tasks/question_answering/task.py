@@ -19,7 +19,8 @@ from llmkit.data.order import Indices
 from llmkit.data.rows import Row
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, cross_entropies, cross_entropy_sum, row_sums
-from llmkit.tasks.base import BaseTask, Batch
+from llmkit.tasks.base import Batch
+from llmkit.tasks.base_task import BaseTask
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.engine import Engine
 from llmkit.tasks.padding import attention_mask, padded

@@ -27,7 +27,7 @@ class WritingBlock(Block):
     """Length limit; without it, what 99 % of the training targets need."""
     min_new_tokens: MinNewTokens | None = None
     """The end of text is impossible before this many tokens."""
-    beams: Annotated[int, Field(ge=1, le=64)] | None = None
+    beams: Annotated[int, Field(ge=1, le=64, examples=[4])] | None = None
     """Beam width; 1 is greedy decoding."""
     length_penalty: LengthPenalty | None = None
     """Of beam search: a beam's score is divided by its length to this power; above 0 prefers longer texts."""
@@ -36,7 +36,7 @@ class WritingBlock(Block):
     a better one is impossible."""
     no_repeat_ngram_size: NgramSize | None = None
     """No sequence of this many tokens occurs twice in a text; 0 turns it off."""
-    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10, examples=[1.2])] | None = None
     """Divides the scores of tokens already there (Keskar et al. 2019); 1 is off."""
 
     @model_validator(mode="after")
@@ -62,7 +62,7 @@ class Seq2SeqRecipe(TaskRecipe):
     """How long an output is, compared with its input."""
     SAVED: ClassVar[type[SavedSeq2Seq]]
 
-    prefix: Annotated[str, Field(max_length=10_000)] | None = None
+    prefix: Annotated[str, Field(max_length=10_000, examples=["summarize: "])] | None = None
     """Put before every text, in training and inference; without it, the task's own for T5, none for mT5."""
     max_source_tokens: Annotated[int, Field(ge=4)]
     """The longest source text, prefix and special tokens included."""

@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from llmkit.data.windows import default_overlap
 from llmkit.recipe.blocks import ColumnType
+from llmkit.tasks.draft import TaskDraft
+from llmkit.tasks.seq2seq.draft import SummarizationDraft
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedSummarization
 
@@ -16,12 +18,15 @@ from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedSummarization
 class SummarizationRecipe(Seq2SeqRecipe):
     VERB: ClassVar[str] = "summarize"
     USE: ClassVar[str] = "llmkit summarize FILE --model {model}"
+    PURPOSE: ClassVar[str] = "summarizes a text"
+    PIPELINE_TAG: ClassVar[str] = "summarization"
     HUB_DEFAULT: ClassVar[str] = "google-t5/t5-small"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text", "summary": "text"}
     TARGET_FIELDS: ClassVar[tuple[str, ...]] = ("summary",)
     METRICS: ClassVar[tuple[str, ...]] = ("rouge",)
     BEST: ClassVar[str] = "rougeL"
     BASELINES: ClassVar[tuple[str, ...]] = ("lead-1",)
+    DRAFT: ClassVar[TaskDraft] = SummarizationDraft()
     SOURCE: ClassVar[str] = "text"
     TARGET: ClassVar[str] = "summary"
     TARGET_LENGTH: ClassVar[Literal["shorter", "similar", "any"]] = "shorter"

@@ -25,7 +25,8 @@ from llmkit.models.languages import direction_of, find_language, set_direction, 
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, VocabularyOutputs, row_sums, vocabulary_loss_sum, vocabulary_losses
 from llmkit.models.seq2seq import target_outputs
-from llmkit.tasks.base import BaseTask, Batch
+from llmkit.tasks.base import Batch
+from llmkit.tasks.base_task import BaseTask
 from llmkit.tasks.decoding import TextDecoder, Written
 from llmkit.tasks.encoding import encode_texts, in_chunks, length_limit
 from llmkit.tasks.engine import Engine

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from llmkit.recipe.blocks import ColumnType
+from llmkit.tasks.draft import TaskDraft
+from llmkit.tasks.seq2seq.draft import TextToTextDraft
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedTextToText
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 class TextToTextRecipe(Seq2SeqRecipe):
     VERB: ClassVar[str] = "generate"
     USE: ClassVar[str] = "llmkit generate FILE --model {model}"
+    PURPOSE: ClassVar[str] = "turns a text into another one, as its training rows do"
+    PIPELINE_TAG: ClassVar[str] = "text-generation"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"text": "text", "target": "text", "prefix": "text"}
     OPTIONAL_FIELDS: ClassVar[Mapping[str, bool]] = {"prefix": True}
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("text", "prefix")
@@ -25,6 +29,7 @@ class TextToTextRecipe(Seq2SeqRecipe):
     METRICS: ClassVar[tuple[str, ...]] = ("rouge", "exact_text")
     BEST: ClassVar[str] = "rougeL"
     BASELINES: ClassVar[tuple[str, ...]] = ("copy",)
+    DRAFT: ClassVar[TaskDraft] = TextToTextDraft()
     SOURCE: ClassVar[str] = "text"
     TARGET: ClassVar[str] = "target"
     SAVED: ClassVar[type[SavedSeq2Seq]] = SavedTextToText

@@ -12,7 +12,9 @@ from llmkit.errors import UsageError
 from llmkit.models.languages import own_pair
 from llmkit.recipe.blocks import ColumnType
 from llmkit.recipe.languages import code_of_model, language_code, likely_mistake
+from llmkit.tasks.draft import TaskDraft
 from llmkit.tasks.saved import saved_entries
+from llmkit.tasks.seq2seq.draft import TranslationDraft
 from llmkit.tasks.seq2seq.languages import Language, is_same, translation_prefix
 from llmkit.tasks.seq2seq.recipe import Seq2SeqRecipe
 from llmkit.tasks.seq2seq.saved import SavedSeq2Seq, SavedTranslation
@@ -26,6 +28,8 @@ logger = logging.getLogger("llmkit")
 class TranslationRecipe(Seq2SeqRecipe):
     VERB: ClassVar[str] = "translate"
     USE: ClassVar[str] = "llmkit translate FILE --model {model}"
+    PURPOSE: ClassVar[str] = "translates a text"
+    PIPELINE_TAG: ClassVar[str] = "translation"
     HUB_DEFAULT: ClassVar[str] = "google-t5/t5-small"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {"source": "text", "target": "text"}
     READ_FIELDS: ClassVar[tuple[str, ...]] = ("source",)
@@ -34,6 +38,7 @@ class TranslationRecipe(Seq2SeqRecipe):
     # BLEU is 0 until four words in a row are right, and TER can exceed 100: chrF distinguishes early models.
     BEST: ClassVar[str] = "chrf"
     BASELINES: ClassVar[tuple[str, ...]] = ("copy",)
+    DRAFT: ClassVar[TaskDraft] = TranslationDraft()
     SOURCE: ClassVar[str] = "source"
     TARGET: ClassVar[str] = "target"
     TARGET_LENGTH: ClassVar[Literal["shorter", "similar", "any"]] = "similar"

@@ -14,6 +14,8 @@ from llmkit.models.families import Head, families_with
 from llmkit.recipe.blocks import ColumnType, DistinctNames
 from llmkit.tasks.base import TaskRecipe
 from llmkit.tasks.class_weights import ClassWeights
+from llmkit.tasks.draft import TaskDraft
+from llmkit.tasks.token_classification.draft import TokenClassificationDraft
 from llmkit.tasks.token_classification.notations import CANONICAL, OUTSIDE, UNTYPED, notation_of, refuse_unclear
 from llmkit.tasks.token_classification.row_checks import check_tags
 from llmkit.tasks.token_classification.rows import has_words, tags_of_words
@@ -33,6 +35,8 @@ class TokenClassificationRecipe(TaskRecipe):
     HEAD: ClassVar[Head] = "token-classification"
     VERB: ClassVar[str] = "tag"
     USE: ClassVar[str] = 'llmkit tag "a text" --model {model}'
+    PURPOSE: ClassVar[str] = "tags the words of a text, such as the names in it"
+    PIPELINE_TAG: ClassVar[str] = "token-classification"
     COLUMN_TYPES: ClassVar[Mapping[str, ColumnType]] = {
         "words": "words",
         "tags": "labels",
@@ -48,9 +52,10 @@ class TokenClassificationRecipe(TaskRecipe):
     METRICS: ClassVar[tuple[str, ...]] = ("entities",)
     BEST: ClassVar[str] = "entity_f1"
     BASELINES: ClassVar[tuple[str, ...]] = ("most-frequent-tag",)
+    DRAFT: ClassVar[TaskDraft] = TokenClassificationDraft()
 
     task: Literal["token-classification"]
-    labels: DistinctNames | None = None
+    labels: Annotated[DistinctNames, Field(examples=[("O", "B-PER", "I-PER")])] | None = None
     """The tags in the order of the model's outputs; without it, those of all rows of `data.train`, in order, `O` first."""
     scheme: Literal["auto", "bio", "plain"] = "auto"
     """What the tags are: entities with prefixes, which become BIO, or plain tags; `auto` goes by the prefixes, and

@@ -20,7 +20,8 @@ from llmkit.data.rows import Row
 from llmkit.errors import ModelError, UsageError
 from llmkit.models.loaded import LoadedModel
 from llmkit.models.losses import IGNORED, cross_entropies, cross_entropy_sum, row_sums
-from llmkit.tasks.base import BaseTask, Batch
+from llmkit.tasks.base import Batch
+from llmkit.tasks.base_task import BaseTask
 from llmkit.tasks.class_weights import even_weights_of_counts, refuse_unknown
 from llmkit.tasks.classification.label_report import warn_of_missing
 from llmkit.tasks.encoding import in_chunks

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
 
@@ -77,9 +78,17 @@ class Column:
         """Whether it has 0 and 1, or true and false, and nothing else."""
         return "flag" in self.types
 
-    @property
+    @cached_property
     def is_identifier(self) -> bool:
-        return is_identifier(self.name)
+        """Whether it numbers the rows, or has the name of a column that does."""
+        return is_identifier(self.name) or self._counts_up
+
+    @property
+    def _counts_up(self) -> bool:
+        if "number" not in self.types or len(self.values) < _MOST_COUNTED_VALUES:
+            return False
+        numbers = [READERS["number"](value) for value in self.values]
+        return all(second == first + 1 for first, second in pairwise(numbers))
 
 
 @dataclass(frozen=True)
