@@ -75,14 +75,18 @@ def train_with_llmkit(task: Any, examples: Any, *, unit: str, each_step: float) 
     Args:
         each_step: number of units per step.
     """
+    import numpy as np
     from accelerate import Accelerator
 
+    from llmkit.evaluation.measure import Measured
+    from llmkit.evaluation.row_losses import RowLosses
     from llmkit.tasks.base import Scores
     from llmkit.training.loop import Validation, fit
     from llmkit.training.progress import StepResult
     from llmkit.training.schedule import plan_training
 
     plan = plan_training(task.recipe, examples=len(examples), family=task.loaded.family, from_scratch=False)
+    measured = Measured(Scores({"loss": 0.0}), [], RowLosses(np.zeros(0), np.zeros(0, dtype=np.int64)))
     before = peak_mib()
     steps = []  # the loop waits for the GPU at the end of each step
     for event in fit(
@@ -91,7 +95,7 @@ def train_with_llmkit(task: Any, examples: Any, *, unit: str, each_step: float) 
         plan=plan,
         train=task.recipe.train,
         accelerator=Accelerator(mixed_precision="bf16" if task.recipe.train.precision == "bf16" else "no"),
-        validation=Validation(lambda: Scores({"loss": 0.0}), best="loss", patience=None),
+        validation=Validation(lambda: measured, best="loss", patience=None),
         store=None,
     ):
         if isinstance(event, StepResult):

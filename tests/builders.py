@@ -39,6 +39,8 @@ from transformers import (
 
 from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
+from llmkit.evaluation.measure import Measured
+from llmkit.evaluation.row_losses import RowLosses
 from llmkit.models.export import unique_tensors
 from llmkit.models.families import FAMILIES, Head
 from llmkit.models.families.lstm_network import LstmConfig, LstmForSequenceClassification
@@ -494,13 +496,14 @@ def without_key_biases(task: Task) -> Task:
     return task
 
 
-def measured_loss(task: Task, examples: Examples) -> Callable[[], Scores]:
+def measured_loss(task: Task, examples: Examples) -> Callable[[], Measured]:
     """Nats per target of the model as it stands; consumes no random numbers of its own."""
 
-    def measure() -> Scores:
+    def measure() -> Measured:
         batch = task.collate(examples, np.arange(min(8, len(examples))))
         with torch.inference_mode():
-            return Scores({"loss": float(task.loss_sum(batch)) / count_targets(batch)})
+            loss = float(task.loss_sum(batch)) / count_targets(batch)
+        return Measured(Scores({"loss": loss}), [], RowLosses(np.zeros(0), np.zeros(0, dtype=np.int64)))
 
     return measure
 

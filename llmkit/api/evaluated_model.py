@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 
 from llmkit.api.evaluation_rows import find_run
@@ -77,7 +76,7 @@ def measure_examples(
     report: Callable[[str, int, int], None],
 ) -> Measured:
     accelerator = new_accelerator()
-    measured = measure(
+    return measure(
         task,
         examples,
         engine=TransformersEngine(task.loaded, device=accelerator.device, report=partial(report, "predictions")),
@@ -86,5 +85,3 @@ def measure_examples(
         rouge_tokenizer=rouge_tokenizer,
         report=partial(report, "losses"),
     )
-    details = {**measured.scores.details, **task.tuned}
-    return measured._replace(scores=replace(measured.scores, details=details))

@@ -40,6 +40,8 @@ class Evaluation:
     """The 95 % interval of each score, by the bootstrap over rows or clusters; None for a score without one."""
     clusters: int | None = None
     """Number of clusters of the rows; None if each row counts as independent of the others."""
+    step: int | None = None
+    """The step of the training that measured it; None for `evaluate`."""
 
 
 def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
@@ -60,6 +62,8 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
     }
     if evaluation.columns is not None:
         record["columns"] = dict(evaluation.columns)
+    if evaluation.step is not None:
+        record["step"] = evaluation.step
     if evaluation.bad_rows is not None:
         record["bad_rows"] = dict(evaluation.bad_rows)
     if (comparison := evaluation.comparison) is not None:
@@ -122,14 +126,18 @@ def save_evaluation(
     folder.mkdir(exist_ok=True)
     lines = list(_lines(evaluation.predictions, references, facts))
     left_out = None if bad_rows is None else b"".join(bad_rows)
-    for kind in ("json", "predictions.jsonl", "losses.jsonl", "bad_rows.jsonl", "shown_rows.jsonl"):
-        (folder / f"{name}.{kind}").unlink(missing_ok=True)
+    delete_evaluation(run, name)
     if lines:
         kind = "predictions" if evaluation.predictions else "losses"
         replace_file(folder / f"{name}.{kind}.jsonl", "".join(lines).encode())
     if left_out is not None:
         replace_file(folder / f"{name}.bad_rows.jsonl", left_out)
     write_json(folder / f"{name}.json", evaluation_record(evaluation))
+
+
+def delete_evaluation(run: Run, name: str) -> None:
+    for kind in ("json", "predictions.jsonl", "losses.jsonl", "bad_rows.jsonl", "shown_rows.jsonl"):
+        (run.folder / "evaluation" / f"{name}.{kind}").unlink(missing_ok=True)
 
 
 def _lines(predictions: Sequence[Any], references: Sequence[Any], facts: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Unpack
 
+from llmkit.api.abstaining import AbstainLimit, choose_abstain_limit
 from llmkit.api.texts import InputRow, choice_rows
 from llmkit.api.writing import WritingModel
 from llmkit.data.given import (
@@ -19,7 +20,7 @@ from llmkit.data.given import (
     given_values,
 )
 from llmkit.data.vectors import check_search
-from llmkit.errors import DataError
+from llmkit.errors import DataError, UsageError
 from llmkit.inference.embedding import (
     Embedded,
     EmbedOptions,
@@ -109,16 +110,34 @@ class Model(WritingModel):
         overflow: ClassifyOverflow | None = None,
         threshold: float | Mapping[str, float] | None = None,
         abstain_below: float | None = None,
+        abstain_accuracy: float | None = None,
     ) -> Iterator[Classification]:
         """Label, labels or number of each text or (text, text_pair); see `classify_texts` for errors, for thresholds,
-        for texts that get no label and for long texts."""
+        for texts that get no label and for long texts.
+
+        Args:
+            abstain_accuracy: in place of `abstain_below`, the limit of `abstain_limit`.
+        """
         self._check_head("classify")
         threshold_in_use(self.loaded, threshold)  # an error now, not with the first result
+        if abstain_accuracy is not None:
+            if abstain_below is not None:
+                raise UsageError("abstain_accuracy chooses abstain_below. Give one of the two.")
+            abstain_below = self.abstain_limit(abstain_accuracy).below
         abstain_limit_in_use(self.loaded, abstain_below)
         given = given_texts_or_pairs(texts)
         return classify_texts(
             self.loaded, self._engine, given, overflow=overflow, threshold=threshold, abstain_below=abstain_below
         )
+
+    def abstain_limit(self, accuracy: float) -> AbstainLimit:
+        """The probability below which a text should get no label, so that the labels have at least this accuracy.
+
+        Chosen on the validation rows of the run, as the recipe's `abstain` does; see `choose_abstain_limit` for errors.
+        """
+        self._check_head("classify")
+        abstain_limit_in_use(self.loaded, 0)  # refuse a model that cannot abstain
+        return choose_abstain_limit(self.loaded.name, self.loaded.labels, accuracy=accuracy)
 
     @property
     def dimension(self) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from llmkit.api.cards import card_facts
 from llmkit.api.plotting import draw_finished
-from llmkit.api.reporting import refresh_report
 from llmkit.api.run_records import logged_intervals, now
+from llmkit.api.validation_rows import finish_validation
 from llmkit.errors import RunError
 from llmkit.models.export import model_files
 from llmkit.models.loading import load_model
@@ -29,7 +29,7 @@ def publish(run: Run, store: CheckpointStore, prepared: Prepared) -> None:
     run.publish_model({**files, "README.md": card.encode()}, step=best_step)
     run.update(status="finished", finished=now(), best=best)
     draw_finished(run)
-    refresh_report(run)
+    finish_validation(run, prepared, best_step=best_step)
 
 
 def _best_checkpoint(store: CheckpointStore, step: int) -> Checkpoint:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from llmkit.api.validation_rows import save_validation
 from llmkit.atomic import replace_file
 from llmkit.data.examples import Examples
 from llmkit.evaluation.uncertainty.score_intervals import score_intervals
@@ -17,7 +18,7 @@ from llmkit.training.prepared import Prepared
 from llmkit.training.progress import Evaluated, Event, MicroBatchesReduced, Saved, StepResult
 
 if TYPE_CHECKING:
-    from llmkit.evaluation.uncertainty.bootstrap import Clusters
+    from llmkit.evaluation.uncertainty.interval import Interval
 
 _INTERVAL_KEYS = ("evaluation_low", "evaluation_high")
 
@@ -90,11 +91,10 @@ def _replanned(run: Run, prepared: Prepared) -> dict[str, Any]:
     return {"replanned": [*manifest.get("replanned", ()), entry]}
 
 
-def record_event(run: Run, event: Event, *, clusters: Clusters | None) -> None:
+def record_event(run: Run, event: Event, *, validation: Examples) -> None:
     """Write a line of the run's metrics.jsonl, which is durable with each checkpoint; or a key of its run.json.
 
-    Args:
-        clusters: of the validation rows; None if they are independent.
+    Of the best evaluation so far, also the validation rows with their predictions.
     """
     if isinstance(event, StepResult):
         values: dict[str, Any] = {
@@ -108,21 +108,19 @@ def record_event(run: Run, event: Event, *, clusters: Clusters | None) -> None:
         }
         run.log(event.step, values)
     elif isinstance(event, Evaluated):
-        run.log(
-            event.step,
-            {f"evaluation/{name}": value for name, value in event.scores.values.items()} | _ends(event, clusters),
-        )
+        intervals = score_intervals(event.scores, clusters=validation.clusters) if event.is_best else {}
+        scores = {f"evaluation/{name}": value for name, value in event.scores.values.items()}
+        run.log(event.step, scores | _ends(intervals))
+        if event.is_best:
+            save_validation(run, event, examples=validation, intervals=intervals)
     elif isinstance(event, MicroBatchesReduced):
         run.update(micro_batch_tokens=event.micro_batch_tokens)
     elif isinstance(event, Saved):
         run.sync_metrics()
 
 
-def _ends(event: Evaluated, clusters: Clusters | None) -> dict[str, float]:
+def _ends(intervals: Mapping[str, Interval | None]) -> dict[str, float]:
     """The ends of the scores' intervals, for the best checkpoint so far: it may become the model, even in a later process."""
-    if not event.is_best:
-        return {}
-    intervals = score_intervals(event.scores, clusters=clusters)
     return {
         f"{key}/{name}": end
         for name, interval in intervals.items()

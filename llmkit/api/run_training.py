@@ -13,10 +13,9 @@ from accelerate import PartialState
 from llmkit.api.publishing import publish
 from llmkit.api.run_records import record_event
 from llmkit.errors import InterruptedRun, LlmkitError
-from llmkit.evaluation.measure import measure
+from llmkit.evaluation.measure import Measured, measure
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.runs.folder import Run
-from llmkit.tasks.base import Scores
 from llmkit.training.checkpoints import CheckpointStore
 from llmkit.training.loop import Validation, fit
 from llmkit.training.prepared import Prepared
@@ -51,7 +50,7 @@ def train_into(run: Run, prepared: Prepared, report: Callable[[Event], None]) ->
         with tracking(run, prepared) as track:
 
             def record(event: Event) -> None:
-                record_event(run, event, clusters=prepared.validation.clusters)
+                record_event(run, event, validation=prepared.validation)
                 track(event)
                 report(event)
 
@@ -84,11 +83,11 @@ def train(prepared: Prepared, store: CheckpointStore | None, record: Callable[[E
         logger.info("micro_batch_tokens: %s, since memory did not suffice for more", f"{prepared.micro_batch_tokens:,}")
     engine = TransformersEngine(task.loaded, device=accelerator.device)
 
-    def validate() -> Scores:
+    def validate() -> Measured:
         metrics = recipe.evaluation.metrics
         rows = prepared.validation
         # Before the checkpoint of this step is saved, which then has the threshold that was tuned on its weights.
-        return measure(task, rows, engine=engine, accelerator=accelerator, metrics=metrics, tune=True).scores
+        return measure(task, rows, engine=engine, accelerator=accelerator, metrics=metrics, tune=True)
 
     with stop_signals() as received:
         for event in fit(

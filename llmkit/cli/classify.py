@@ -23,39 +23,51 @@ _CLASSIFIED_KEYS: Mapping[str, Sequence[str]] = {
 """Problem type -> keys of a result."""
 
 
+Overflow = Annotated[
+    Literal["error", "truncate", "window"] | None,
+    typer.Option(
+        help="Texts longer than the model's context window: raise an error, truncate them, or read them in windows. "
+        "Default: as in training."
+    ),
+]
+Threshold = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[LABEL=]NUMBER",
+        help="Least probability of a label, for a model of any number of labels. Can be repeated, such as --threshold 0.5 "
+        "--threshold spam=0.3. Default: as tuned in training.",
+    ),
+]
+AbstainBelow = Annotated[
+    float | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Give no label where the most probable one has a probability below this. Default: the limit that the "
+        "recipe's abstain chose, else every text gets a label.",
+    ),
+]
+AbstainAccuracy = Annotated[
+    float | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Choose --abstain-below on the run's validation rows, so that the labels have at least this accuracy.",
+    ),
+]
+PairColumn = Annotated[
+    str | None,
+    typer.Option(help="Column that contains the second texts, for a model of text pairs.", show_default="text_pair"),
+]
+
+
 def classify(
     source: Source = None,
     model: ModelName = None,
-    overflow: Annotated[
-        Literal["error", "truncate", "window"] | None,
-        typer.Option(
-            help="Texts longer than the model's context window: raise an error, truncate them, or read them in "
-            "windows. Default: as in training."
-        ),
-    ] = None,
-    threshold: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[LABEL=]NUMBER",
-            help="Least probability of a label, for a model of any number of labels. Can be repeated, such as "
-            "--threshold 0.5 --threshold spam=0.3. Default: as tuned in training.",
-        ),
-    ] = None,
-    abstain_below: Annotated[
-        float | None,
-        typer.Option(
-            metavar="NUMBER",
-            help="Give no label where the most probable one has a probability below this. Default: the limit that the "
-            "recipe's abstain chose, else every text gets a label.",
-        ),
-    ] = None,
+    overflow: Overflow = None,
+    threshold: Threshold = None,
+    abstain_below: AbstainBelow = None,
+    abstain_accuracy: AbstainAccuracy = None,
     column: Column = "text",
-    pair_column: Annotated[
-        str | None,
-        typer.Option(
-            help="Column that contains the second texts, for a model of text pairs.", show_default="text_pair"
-        ),
-    ] = None,
+    pair_column: PairColumn = None,
     lines: Lines = None,
     quoting: Quoting = "auto",
     as_json: Json = False,
@@ -66,8 +78,7 @@ def classify(
     from llmkit.api import parse_thresholds
 
     parse_thresholds(threshold or ())
-    if abstain_below is not None and not 0 <= abstain_below <= 1:
-        raise UsageError(f"--abstain-below {abstain_below:g}: not a probability. Give a number from 0 to 1.")
+    _check_abstaining(abstain_below, abstain_accuracy)
     rows: Iterator[InputRow[str]] | Iterator[InputRow[tuple[str, str]]] = input_rows(
         source, column=column, by_line=lines is not False, quoting=quoting
     )
@@ -78,15 +89,28 @@ def classify(
     opened = open_model(model, verb="classify")
     if pairs is None and opened.reads_pairs:
         pairs = input_pairs(source, column=column, pair_column="text_pair", quoting=quoting)
+    limit = parse_thresholds(threshold or (), opened.loaded.labels)
+    below = abstain_below if abstain_accuracy is None else opened.abstain_limit(abstain_accuracy).below
 
     def use(texts: Iterator[Any]) -> Iterator[Classification]:
-        return opened.classify(texts, overflow=overflow, threshold=limit, abstain_below=abstain_below)
-
-    limit = parse_thresholds(threshold or (), opened.loaded.labels)
+        return opened.classify(texts, overflow=overflow, threshold=limit, abstain_below=below)
 
     missing = _CLASSIFIED_KEYS[opened.problem_type]
     inputs: Iterator[InputRow[Any]] = rows if pairs is None else pairs
     write_results(target, inputs, use, verb="classify", show=_classified, fields=("text", "text_pair"), missing=missing)
+
+
+def _check_abstaining(below: float | None, accuracy: float | None) -> None:
+    """
+    Raises:
+        UsageError: numbers that are no probabilities, or both.
+    """
+    if below is not None and not 0 <= below <= 1:
+        raise UsageError(f"--abstain-below {below:g}: not a probability. Give a number from 0 to 1.")
+    if accuracy is not None and not 0 < accuracy < 1:
+        raise UsageError(f"--abstain-accuracy {accuracy:g}: give a number between 0 and 1, such as 0.95.")
+    if below is not None and accuracy is not None:
+        raise UsageError("--abstain-accuracy chooses --abstain-below. Give one of the two.")
 
 
 COMMANDS = (classify,)

@@ -97,7 +97,8 @@ def measure(
         predictions = task.tune_threshold(predictions, examples.references)
     metrics = metrics or task.recipe.metrics
     scores = score_rows(task, predictions, examples.references, metrics=metrics, rouge_tokenizer=rouge_tokenizer)
-    details = {**scores.details, **length_limit_details([result.counts for result in results]), **unknown}
+    limits = length_limit_details([result.counts for result in results])
+    details = {**scores.details, **limits, **unknown, **task.tuned}
     statistics += [scores.statistics] if scores.statistics is not None else []
     all_statistics = merged(statistics) if statistics else None
     return Measured(Scores({**losses, **scores.values}, details, all_statistics), predictions, row_losses)

@@ -49,6 +49,8 @@ class EvaluationRecord(_Read):
     baselines: dict[str, BaselineRecord] = {}
     verdict: VerdictRecord | None = None
     bad_rows: dict[str, Any] | None = None
+    step: int | None = None
+    """Of the training that measured it; None for `llmkit evaluate`."""
 
     @property
     def has_intervals(self) -> bool:

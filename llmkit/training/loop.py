@@ -13,11 +13,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from llmkit.data.examples import Examples
 from llmkit.errors import InterruptedRun, MachineError, is_out_of_memory
+from llmkit.evaluation.measure import Measured
 from llmkit.evaluation.metrics import is_better
 from llmkit.models.cpu import speed_up_on_cpu
 from llmkit.models.layers import recompute_activations
 from llmkit.recipe.blocks import TrainBlock
-from llmkit.tasks.base import Scores, Task
+from llmkit.tasks.base import Task
 from llmkit.training.checkpoints import Checkpoint, CheckpointStore, restore, scaler_state
 from llmkit.training.optimizer import adamw
 from llmkit.training.progress import Evaluated, Event, MicroBatchesReduced, Progress, Saved, StepResult
@@ -35,7 +36,7 @@ Trainer's one over 32,768."""
 class Validation:
     """How a model is evaluated during training."""
 
-    measure: Callable[[], Scores]
+    measure: Callable[[], Measured]
     best: str
     """The score that selects the best checkpoint."""
     patience: int | None
@@ -161,7 +162,7 @@ def _evaluate(task: Task, validation: Validation, progress: Progress) -> tuple[E
     started = time.monotonic()
     task.loaded.model.eval()
     try:
-        scores = validation.measure()
+        measured = validation.measure()
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -169,10 +170,10 @@ def _evaluate(task: Task, validation: Validation, progress: Progress) -> tuple[E
             f"out of memory in the evaluation after step {progress.step:,}. Use shorter examples (a smaller max_tokens or "
             "block_tokens) or a smaller model."
         ) from error
-    value = scores.values[validation.best]
+    value = measured.scores.values[validation.best]
     better = progress.best_value is None or is_better(validation.best, value, progress.best_value)
     elapsed = time.monotonic() - started
-    return Evaluated(progress.step, scores, better, elapsed), progress.after_evaluation(value, better=better)
+    return Evaluated(progress.step, measured, better, elapsed), progress.after_evaluation(value, better=better)
 
 
 def _out_of_patience(validation: Validation, progress: Progress) -> bool:

@@ -85,7 +85,10 @@ def prepare(
         unigram_loss(task, train, validation) if "perplexity" in recipe.loss_scores and not recipe.metrics else None
     )
     checks = _checked(task, train, recipe, device=accelerator.device)
-    return Prepared(recipe, task, train, validation, plan, precision, accelerator, data, checkpoint, unigram, checks)
+    return Prepared(
+        *(recipe, task, train, validation, plan, precision, accelerator, data, checkpoint, unigram, checks),
+        validation_rows=splits["validation"],
+    )
 
 
 def _standardise(task: Task, train: Examples, *, checkpoint: Checkpoint | None) -> dict[str, Any]:

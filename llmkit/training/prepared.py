@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from llmkit.training.checkpoints import Checkpoint
     from llmkit.training.precision import Precision
     from llmkit.training.schedule import Plan
+    from llmkit.training.splits import SplitRows
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Prepared:
     """For a language model: nats per validation target when predicting by token frequency alone."""
     checks: Mapping[str, str] | None
     """The checks that passed before the first step; None if the recipe turns them off."""
-
+    validation_rows: SplitRows
+    """The rows of `validation`, before `evaluation.max_rows`; reading them opens their files again."""
     micro_batch_tokens: int | None = None
     """The size that fitted into memory before the run was resumed, if the recipe's did not."""
 

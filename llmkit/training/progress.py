@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmkit.errors import RunError
 from llmkit.tasks.base import Scores
+
+if TYPE_CHECKING:
+    from llmkit.evaluation.measure import Measured
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,14 @@ class StepResult:
 @dataclass(frozen=True)
 class Evaluated:
     step: int
-    scores: Scores
+    measured: Measured
+    """On the validation rows."""
     is_best: bool
     elapsed_seconds: float
+
+    @property
+    def scores(self) -> Scores:
+        return self.measured.scores
 
 
 @dataclass(frozen=True)

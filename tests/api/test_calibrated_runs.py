@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from facts import says
+from scipy.stats import binomtest
 from tiny_recipes import WORDS, write_jsonl
 from tiny_recipes import llmkit as command_line
 from transformers import BertForSequenceClassification
 
 import llmkit
-from llmkit.errors import ModelError, UsageError
+from llmkit.errors import ModelError, RunError, UsageError
 
 RECIPE = """recipe: 1
 task: classification
@@ -47,6 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert llmkit.finetune("recipe.yaml", run="run") is not None
+    shutil.copytree(folder / "run", folder / "untouched")
     return folder
 
 
@@ -140,3 +143,93 @@ def test_baselines_are_compared_without_probabilities(here: Path) -> None:
     says(outcome.out, "temperature")
     with pytest.raises(UsageError):
         llmkit.evaluate_model("run", metrics=["map"])
+
+
+def test_the_best_evaluation_of_a_training_is_saved_as_evaluate_saves_it(here: Path, tmp_path: Path) -> None:
+    copy_of_run(here, tmp_path)
+    folder = tmp_path / "run/evaluation"
+    kinds = {"validation.json", "validation.predictions.jsonl", "validation.shown_rows.jsonl"}
+    assert {path.name for path in folder.iterdir()} == kinds
+    in_training = {path.name: path.read_text() for path in folder.iterdir()}
+    assert (
+        json.loads(in_training["validation.json"])["step"]
+        == json.loads((here / "run/run.json").read_text())["best"]["step"]
+    )
+    llmkit.evaluate_model(str(tmp_path / "run"))
+    evaluated = {path.name: path.read_text() for path in folder.iterdir()}
+    assert evaluated["validation.shown_rows.jsonl"] == in_training["validation.shown_rows.jsonl"]
+    before, after = (json.loads(files["validation.json"]) for files in (in_training, evaluated))
+    assert before["details"].keys() == after["details"].keys()
+    assert "step" not in after
+    for key in ("scores", "intervals"):
+        assert before[key] == {name: pytest.approx(value) for name, value in after[key].items()}
+    lines = [
+        list(map(json.loads, files["validation.predictions.jsonl"].splitlines())) for files in (in_training, evaluated)
+    ]
+    for old, new in zip(*lines, strict=True):
+        assert {**old, "probabilities": pytest.approx(old["probabilities"]), "loss": pytest.approx(old["loss"])} == new
+
+
+def test_predictions_of_another_checkpoint_than_the_model_are_not_kept(here: Path, tmp_path: Path) -> None:
+    run = copy_of_run(here, tmp_path)
+    record = json.loads((run / "evaluation/validation.json").read_text())
+    (run / "evaluation/validation.json").write_text(json.dumps({**record, "step": 3}))
+    (run / "model/model.safetensors").unlink()
+    assert llmkit.finetune(resume=str(run)) is not None
+    assert not list((run / "evaluation").iterdir())
+
+
+def test_a_limit_for_an_accuracy_is_that_of_the_validation_rows(here: Path) -> None:
+    limit = llmkit.load("run").abstain_limit(0.6)
+    lines = list(map(json.loads, (here / "run/evaluation/validation.predictions.jsonl").read_text().splitlines()))
+    answered = [line for line in lines if max(line["probabilities"].values()) >= limit.below]
+    right = sum(line["prediction"] == line["reference"] for line in answered)
+    assert (limit.rows, limit.answered, limit.accuracy) == (len(lines), len(answered), right / len(answered))
+    exact = binomtest(right, len(answered)).proportion_ci(0.95, method="exact")
+    assert limit.interval == pytest.approx((exact.low, exact.high))
+    outcome = command_line("classify", "ball soup", "--model", "run", "--abstain-accuracy", "0.6", "--json")
+    assert outcome.records[0]["abstain_below"] == limit.below
+    says(outcome.err, f"{limit.accuracy:.4f}", f"{100 * limit.coverage:.1f} %", "validation rows")
+    (result,) = llmkit.load("run").classify(["ball soup"], abstain_accuracy=0.6)
+    assert result.abstain_below == limit.below
+
+
+@pytest.mark.parametrize("accuracy", ["1", "0", "-0.5", "nan", "inf", "0.999"])
+def test_an_accuracy_that_no_limit_can_have_is_refused(accuracy: str, here: Path) -> None:
+    outcome = command_line("classify", "a text", "--model", "run", "--abstain-accuracy", accuracy)
+    assert (outcome.code, outcome.out) == (2, "")
+    says(outcome.err, "error[usage]:", accuracy)
+    with pytest.raises(UsageError, match="abstain_accuracy"):
+        llmkit.load("run").classify(["a text"], abstain_accuracy=float(accuracy))
+
+
+def test_a_limit_is_given_or_chosen_not_both(here: Path) -> None:
+    outcome = command_line(
+        "classify", "a text", "--model", "run", "--abstain-accuracy", "0.6", "--abstain-below", "0.5"
+    )
+    assert outcome.code == 2
+    says(outcome.err, "--abstain-accuracy", "--abstain-below")
+    with pytest.raises(UsageError, match="abstain_below"):
+        llmkit.load("run").classify(["a text"], abstain_accuracy=0.6, abstain_below=0.5)
+
+
+def test_a_limit_needs_a_run_with_predictions_of_its_own_model(here: Path, tmp_path: Path) -> None:
+    shutil.copytree(here / "run/model", tmp_path / "folder")
+    with pytest.raises(UsageError, match="not a run"):
+        llmkit.load(str(tmp_path / "folder")).abstain_limit(0.6)
+    run = copy_of_run(here, tmp_path)
+    predictions = run / "evaluation/validation.predictions.jsonl"
+    assert llmkit.load(str(run / "model")).abstain_limit(0.6) == llmkit.load("run").abstain_limit(0.6)
+    whole = predictions.read_text()
+    for damaged in (whole.replace('"food"', '"meal"'), '{"prediction": "food", "reference": "food"}\n', "{\n", ""):
+        predictions.write_text(damaged)
+        with pytest.raises(RunError, match=r"validation\.predictions"):
+            llmkit.load(str(run)).abstain_limit(0.6)
+    predictions.unlink()
+    with pytest.raises(RunError, match="validation"):
+        llmkit.load(str(run)).abstain_limit(0.6)
+
+
+def copy_of_run(here: Path, tmp_path: Path) -> Path:
+    """A copy of the run as training left it, to be changed."""
+    return Path(shutil.copytree(here / "untouched", tmp_path / "run"))

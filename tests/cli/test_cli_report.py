@@ -61,7 +61,9 @@ def test_training_and_evaluation_leave_a_report(own_runs: Path) -> None:
     trained = report.read_text(encoding="utf-8")
     assert "Loss, nats per target" in trained
     assert "classify.yaml:2" in trained
-    assert "There are no test scores yet" in trained
+    assert "llmkit evaluate --model runs/classify-001 --data FILE" in trained
+    assert "Most confident mistakes" in trained or "Sample of predictions" in trained
+    assert trained.count('<h2 id="evaluation-validation-title">Validation rows</h2>') == 1
     outcome = llmkit("evaluate", "--model", "runs/classify-001", "--data", "rows.jsonl")
     assert outcome.code == 0, outcome.err
     evaluated = report.read_text(encoding="utf-8")

@@ -49,7 +49,7 @@ def best_metric(manifest: dict[str, Any]) -> str | None:
 
 def _figures(content: RunContent) -> Iterator[Figure]:
     manifest = content.manifest
-    for evaluation in content.evaluations[:3]:
+    for evaluation in _given_evaluations(content)[:3]:
         name = main_score(content, evaluation)
         if name is not None:
             record = evaluation.record
@@ -81,5 +81,22 @@ def _notes(content: RunContent) -> Iterator[Paragraph]:
             yield Paragraph(f"{evaluation.title}: {verdict.text}", "good" if verdict.better else "warning")
     for fault in content.faults:
         yield Paragraph(fault, "warning")
-    if not content.evaluations and content.manifest.get("best"):
-        yield Paragraph("There are no test scores yet: `llmkit evaluate` adds them, with --baseline also a comparison.")
+    if not _given_evaluations(content) and content.manifest.get("best"):
+        yield Paragraph(_next_step(content))
+
+
+def _given_evaluations(content: RunContent) -> list[SavedEvaluation]:
+    """Those of `llmkit evaluate`, without the training's own."""
+    return [evaluation for evaluation in content.evaluations if evaluation.record.step is None]
+
+
+def _next_step(content: RunContent) -> str:
+    folder = content.name if content.run.folder.is_absolute() else content.run.folder
+    command = f"llmkit evaluate --model {folder}"
+    share = content.data.get("shares", {}).get("train", {}).get("test")
+    if share or "test" in content.data.get("sources", {}):
+        return f"There are no test scores yet. Add them, with those of baselines: {command} --baseline"
+    return (
+        "There are no test scores: the recipe has no test rows, and the validation rows chose the checkpoint. Add scores of "
+        f"other rows: {command} --data FILE"
+    )

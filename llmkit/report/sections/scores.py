@@ -40,6 +40,8 @@ def score_blocks(evaluation: SavedEvaluation, *, strong: str | None) -> list[Blo
 def _data_of(evaluation: SavedEvaluation) -> str:
     """The rows without the folders that they were in."""
     data = evaluation.record.data
+    if evaluation.record.step is not None:
+        return f"those that chose the checkpoint of step {count(evaluation.record.step)}, as measured in training"
     if evaluation.name in ("test", "validation"):
         return data.partition(" of ")[0] + " of the recipe"
     return shortened(", ".join(map(file_name, data.split(", "))), 300)

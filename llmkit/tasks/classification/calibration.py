@@ -8,6 +8,7 @@ Legend: R rows, C classes.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ _SHARES = 20
 """Candidates for the share of rows that are answered: 5 %, 10 % and so on to 100 %."""
 CONFIDENCE = 0.95
 """That the accuracy of the answered rows is at least the target, if new rows are like the validation rows."""
+_LEVEL = 1 - (1 - CONFIDENCE) / _SHARES
+"""Of each candidate, so that `CONFIDENCE` is that of all together (Bonferroni)."""
 
 
 def fit_temperature(scores: NDArray[np.float64], targets: NDArray[np.bool_], problem_type: ProblemType) -> float | None:
@@ -64,15 +67,33 @@ def fit_abstention(confidences: NDArray[np.float64], correct: NDArray[np.bool_],
         Half way between two probabilities that occur, so that rounding moves no row across it; 0 where all rows are
         answered; None where no candidate reaches the accuracy.
     """
+    limits = (limit for limit, bound in _candidates(confidences, correct) if bound >= accuracy)
+    return next(limits, None)
+
+
+def highest_accuracy(confidences: NDArray[np.float64], correct: NDArray[np.bool_]) -> float:
+    """The highest accuracy for which `fit_abstention` finds a limit."""
+    return max(bound for _, bound in _candidates(confidences, correct))
+
+
+def _candidates(confidences: NDArray[np.float64], correct: NDArray[np.bool_]) -> Iterator[tuple[float, float]]:
+    """Limits, the lowest first, each with the lower bound of the accuracy of the rows at or above it."""
     order = np.argsort(-confidences, kind="stable")
     ranked, right = confidences[order], np.cumsum(correct[order])
     rows = len(ranked)
     for share in range(_SHARES, 0, -1):
         answered = math.ceil(rows * share / _SHARES)
         answered = int(np.searchsorted(-ranked, -ranked[answered - 1], side="right"))  # equal rows are answered alike
-        if lower_bound(int(right[answered - 1]), answered, confidence=1 - (1 - CONFIDENCE) / _SHARES) >= accuracy:
-            return 0.0 if answered == rows else float(ranked[answered - 1] + ranked[answered]) / 2
-    return None
+        limit = 0.0 if answered == rows else float(ranked[answered - 1] + ranked[answered]) / 2
+        yield limit, lower_bound(int(right[answered - 1]), answered, confidence=_LEVEL)
+
+
+def accuracy_interval(correct: int, rows: int) -> tuple[float, float]:
+    """The 95 % interval of a share by Clopper and Pearson (1934), two-sided."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(correct, rows).proportion_ci(0.95, method="exact")
+    return float(interval.low), float(interval.high)
 
 
 def lower_bound(correct: int, rows: int, *, confidence: float) -> float:
