@@ -47,6 +47,7 @@ class Cell:
     note: str = ""
     """A second line in small letters."""
     number: bool = False
+    """Aligned to the right; made by `number_cell`."""
     share: float | None = None
     """In 0..1: how strongly the cell is coloured."""
     strong: bool = False

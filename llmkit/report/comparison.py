@@ -154,7 +154,7 @@ def _score_table(found: Sequence[SavedEvaluation | None], names: Sequence[str]) 
             cells.append(number_cell("" if value is None else score(value), note=interval))
         rows.append(cells)
     rows.append([Cell("rows"), *(number_cell(count(item.record.rows) if item else "") for item in found)])
-    header = [Cell("score"), *(Cell(name, number=True) for name in names)]
+    header = [Cell("score"), *(number_cell(name) for name in names)]
     return Table("Scores, with 95 % intervals where they were measured", header, rows)
 
 

@@ -28,7 +28,7 @@ def short_count(value: object) -> str:
     """`1.5 M`, `23 k`, `812`."""
     if not isinstance(value, int | float):
         return text_of(value)
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+    for size, unit in ((1e15, " P"), (1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(value) >= size:
             return f"{value / size:.3g}{unit}"
     return f"{value:,.0f}"

@@ -18,6 +18,8 @@ from llmkit.runs.folder import Run
 
 pytestmark = pytest.mark.slow
 
+_A4_WIDTH = 718
+"""Pixels between the margins of a printed page."""
 _TOO_WIDE = """[...document.querySelectorAll('body *')].filter(element => !element.closest('.scroll, .hidden, svg')
   && element.getBoundingClientRect().right > innerWidth + 1).map(element => element.outerHTML.slice(0, 200))"""
 _CONTRAST = """(() => {
@@ -99,6 +101,17 @@ def test_texts_have_contrast_in_light_and_dark(scheme: str, chromium: Browser, p
     colours = page.value("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     assert max(colours) < 60 if scheme == "dark" else min(colours) > 230
     assert page.value(_CONTRAST) == []
+
+
+@pytest.mark.parametrize("name", ["attacked", "numbers", "comparison"])
+def test_a_printed_page_is_light_and_nothing_is_cut(name: str, chromium: Browser, pages: dict[str, str]) -> None:
+    page = chromium.open(pages[name], width=_A4_WIDTH)
+    scheme = {"name": "prefers-color-scheme", "value": "dark"}
+    page.call("Emulation.setEmulatedMedia", media="print", features=[scheme])
+    assert page.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.value(_TOO_WIDE.replace(".scroll, ", "")) == []
+    assert page.value(_CONTRAST) == []
+    assert page.value("[...document.querySelectorAll('section')].every(section => section.innerText.trim())")
 
 
 def test_curves_and_dots_are_drawn_within_their_box(chromium: Browser, pages: dict[str, str]) -> None:

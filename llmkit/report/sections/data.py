@@ -24,7 +24,7 @@ def _splits(content: RunContent) -> Iterator[Block]:
         return
     header = [
         Cell("split"),
-        *(Cell(name, number=True) for name in ("rows", "examples", "median tokens", "95 %", "longest")),
+        *(number_cell(name) for name in ("rows", "examples", "median tokens", "95 %", "longest")),
     ]
     rows = [
         [
@@ -54,7 +54,7 @@ def _sources(data: Mapping[str, Any]) -> Iterator[Block]:
             ]
             rows.append([*cells, Cell(sha256)])
     if rows:
-        header = [Cell("split"), Cell("source"), Cell("share"), Cell("usable rows", number=True), Cell("SHA-256")]
+        header = [Cell("split"), Cell("source"), Cell("share"), number_cell("usable rows"), Cell("SHA-256")]
         more = f"{count(len(rows) - _MOST_SOURCES)} more sources." if len(rows) > _MOST_SOURCES else ""
         yield Table("Sources, with their columns", header, rows[:_MOST_SOURCES], more)
 
@@ -87,7 +87,7 @@ def _left_out(content: RunContent) -> Iterator[Block]:
         reasons = list((bad_rows.get("reasons") or {}).items())
         rows = [[Cell(shortened(text_of(reason), 200)), number_cell(count(number))] for reason, number in reasons]
         yield Paragraph(f"{count(bad_rows['rows'])} rows that the task cannot use were left out.", "warning")
-        yield Table("Rows left out", [Cell("reason"), Cell("rows", number=True)], rows[:_MOST_REASONS])
+        yield Table("Rows left out", [Cell("reason"), number_cell("rows")], rows[:_MOST_REASONS])
     messages = [message for message in content.manifest.get("messages", ()) if isinstance(message, Mapping)]
     for level, title in (("warning", "Warnings before the first step"), ("info", "Notes before the first step")):
         texts = [shortened(text_of(message.get("text")), 400) for message in messages if message.get("level") == level]

@@ -42,7 +42,7 @@ def _table(pairs: Counter[tuple[str, str]], names: Sequence[str], *, unit: str) 
             number_cell(count(number) if number else "·", share=share, strong=right) for share, number, right in shares
         ]
         rows.append([Cell(shortened(reference, 60), f"{count(totals[reference])} {unit}"), *cells])
-    header = [Cell("is \\ predicted"), *(Cell(shortened(name, 40), number=True) for name in names)]
+    header = [Cell("is \\ predicted"), *(number_cell(shortened(name, 40)) for name in names)]
     return Table(f"{unit.capitalize()} with each label, and what was predicted; colour: share of the row", header, rows)
 
 
@@ -62,7 +62,7 @@ def _worst(pairs: Counter[tuple[str, str]], *, unit: str) -> list[Block]:
         ]
         for negated, (reference, prediction) in confused[:_MOST_PAIRS]
     ]
-    header = [Cell("is"), Cell("predicted"), Cell(unit, number=True), Cell("share of the label", number=True)]
+    header = [Cell("is"), Cell("predicted"), number_cell(unit), number_cell("share of the label")]
     more = f"{count(len(confused) - len(rows))} more pairs." if len(confused) > len(rows) else ""
     return [Table("The labels that are confused most often", header, rows, more)]
 

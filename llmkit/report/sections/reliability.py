@@ -42,5 +42,5 @@ def reliability_blocks(digest: Digest) -> list[Block]:
         ]
         for number, group in bins
     ]
-    header = [Cell("confidence"), *(Cell(name, number=True) for name in ("rows", "mean confidence", "correct"))]
+    header = [Cell("confidence"), *(number_cell(name) for name in ("rows", "mean confidence", "correct"))]
     return [Charts([chart]), Details("The numbers of the diagram", [Table("Bins of confidence", header, rows)])]

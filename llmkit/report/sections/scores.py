@@ -26,10 +26,10 @@ def score_blocks(evaluation: SavedEvaluation, *, strong: str | None) -> list[Blo
     if record.clusters is not None:
         rows += f" in {count(record.clusters)} clusters"
     blocks: list[Block] = [Paragraph(f"{rows}: {_data_of(evaluation)}")]
-    header = [Cell("score"), Cell("model", number=True)]
+    header = [Cell("score"), number_cell("model")]
     if record.has_intervals:
-        header.append(Cell("95 % interval", number=True))
-    header += [Cell(baseline.title, number=True) for baseline in record.baselines.values()]
+        header.append(number_cell("95 % interval"))
+    header += [number_cell(baseline.title) for baseline in record.baselines.values()]
     table_rows = [_score_row(name, record, strong=name == strong) for name in record.scores]
     blocks.append(Table("Scores of the model" + (" and its baselines" if record.baselines else ""), header, table_rows))
     if strong is not None and record.baselines:
@@ -90,7 +90,7 @@ def class_blocks(evaluation: SavedEvaluation) -> list[Block]:
             blocks.append(_class_table(classes, title=title, unit=unit))
     if isinstance(groups := details.get("squad"), Mapping):
         rows = list(_answer_rows(groups))
-        header = [Cell("questions"), *(Cell(name, number=True) for name in ("rows", "exact_match", "answer_f1"))]
+        header = [Cell("questions"), *(number_cell(name) for name in ("rows", "exact_match", "answer_f1"))]
         blocks += [Table("Questions with and without an answer", header, rows)] if rows else []
     return blocks
 
@@ -108,7 +108,7 @@ def _class_table(classes: Mapping[str, Any], *, title: str, unit: str) -> Table:
         for label, row in shown.items()
     ]
     more = f"The most frequent {_MOST_CLASSES} of {count(len(classes))}." if len(classes) > len(rows) else ""
-    header = [Cell("label"), *(Cell(name, number=True) for name in (*names, unit))]
+    header = [Cell("label"), *(number_cell(name) for name in (*names, unit))]
     return Table(title, header, rows, more)
 
 
