@@ -19,6 +19,15 @@ from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.tasks.classification.calibration import fit_abstention, fit_temperature
 from llmkit.tasks.classification.saved import SavedClassification
 from llmkit.tasks.classification.scores import calibrated
+from llmkit.tasks.multiple_choice.choices import Question
+from llmkit.tasks.multiple_choice.predict import choose
+from llmkit.tasks.multiple_choice.probabilities import (
+    calibrated_choices,
+    choice_shares,
+    fit_choice_temperature,
+    predicted_choices,
+)
+from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice
 from llmkit.tasks.predicted_label import PredictedLabel
 
 SINGLE, MANY = "single_label_classification", "multi_label_classification"
@@ -177,3 +186,71 @@ def test_what_a_recipe_chooses_is_also_measured() -> None:
     assert {"ece", "selective"} <= set(chosen.metrics)
     explicit = chosen.model_copy(update={"evaluation": chosen.evaluation.model_copy(update={"metrics": ("accuracy",)})})
     assert explicit.metrics == ("accuracy", "ece", "selective")
+
+
+# ---- choices
+
+
+def drawn_choices(*, temperature: float, count: int = 4000) -> tuple[list[NDArray[Any]], list[str]]:
+    """Probabilities of 2 to 4 choices whose scores are too large by a factor, and answers drawn from the right ones."""
+    rng = np.random.default_rng(3)
+    scores = [rng.normal(size=2 + number % 3) * 2 for number in range(count)]
+    answers = [str(rng.choice(len(row), p=softmax(row))) for row in scores]
+    return [choice_shares(row * temperature, None) for row in scores], answers
+
+
+@pytest.mark.parametrize("temperature", [0.4, 3.0])
+def test_the_temperature_of_choices_ignores_those_that_a_question_does_not_have(temperature: float) -> None:
+    rows, answers = drawn_choices(temperature=temperature)
+    found = fit_choice_temperature(predicted_choices(rows), answers)
+    assert found == pytest.approx(temperature, rel=0.06)
+    for row, before, after in zip(
+        rows, predicted_choices(rows), calibrated_choices(predicted_choices(rows), found), strict=True
+    ):
+        assert after == before
+        assert after.shares[: len(row)] == pytest.approx(softmax(np.log(row) / found))
+        assert not after.shares[len(row) :].any()
+
+
+def test_choices_that_are_all_right_or_impossible_give_a_finite_temperature_or_none() -> None:
+    rows = [np.array([0.9, 0.1]), np.array([0.2, 0.3, 0.5])]
+    assert fit_choice_temperature(predicted_choices(rows), ["0", "2"]) is None
+    impossible = fit_choice_temperature(predicted_choices([np.array([1.0, 0.0]), *rows]), ["1", "0", "2"])
+    assert impossible is not None
+    assert math.isfinite(impossible)
+
+
+def test_a_calibrated_question_keeps_its_choice_and_the_temperature_is_saved() -> None:
+    task = task_of("multiple-choice", calibrate="temperature")
+    before, after, examples = validate(task)
+    temperature = SavedMultipleChoice.load(task.loaded).temperature
+    assert temperature is not None
+    assert task.tuned == {"temperature": temperature}
+    assert after == before
+    assert [row.probabilities for row in task.predict(examples, engine_of(task))] == [
+        {name: pytest.approx(share) for name, share in row.probabilities.items()} for row in after
+    ]
+    questions = [row.fields for row in rows(60)]
+    asked = [
+        Question(tuple(fields["choices"]), fields.get("context", ""), fields.get("question", ""))
+        for fields in questions
+    ]
+    for found, row in zip(choose(task.loaded, engine_of(task), asked), after, strict=True):
+        assert found.probabilities == pytest.approx(row.shares[: len(found.probabilities)], abs=1e-6)
+        assert str(found.index) == row
+    assert {"ece"} <= set(recipe_of("multiple-choice", calibrate="temperature").metrics)
+    plain = recipe_of("multiple-choice", **task.recipe.keys_of_model(task.loaded))
+    assert plain.calibrate == "temperature"
+
+
+def test_another_training_of_a_calibrated_model_starts_without_its_temperature() -> None:
+    task = task_of("multiple-choice", calibrate="temperature")
+    validate(task)
+    again = task_of("multiple-choice", loaded=task.loaded)
+    assert SavedMultipleChoice.load(again.loaded).temperature is None
+
+
+@pytest.mark.parametrize("task", ["token-classification", "question-answering", "summarization"])
+def test_tasks_without_probabilities_of_labels_have_no_temperature(task: str) -> None:
+    with pytest.raises(ValidationError, match="calibrate"):
+        recipe_of(task, calibrate="temperature")

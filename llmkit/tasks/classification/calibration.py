@@ -35,7 +35,13 @@ def fit_temperature(scores: NDArray[np.float64], targets: NDArray[np.bool_], pro
     Returns:
         None where no label is wrong: the lower the temperature, the less the loss, and no number is the best.
     """
-    logits = logits_of(scores, problem_type)  # (R, C)
+    return fit_temperature_of_logits(logits_of(scores, problem_type), targets, problem_type)
+
+
+def fit_temperature_of_logits(
+    logits: NDArray[np.float64], targets: NDArray[np.bool_], problem_type: ProblemType
+) -> float | None:
+    """As `fit_temperature`, of (R, C) logits; of one label, they may be -inf where a row does not have the class."""
     if not _any_wrong(logits, targets, problem_type):
         return None
 

@@ -52,12 +52,16 @@ def _temperature(
     targets = np.array([[label in row for label in labels] for row in sets])  # (R, C)
     temperature = fit_temperature(scores, targets, recipe.problem_type)
     if temperature is None:
-        logger.warning(
-            "calibrate: all labels of the %s validation rows are right, which fits no temperature; the probabilities stay "
-            "as they are. Use more validation rows",
-            f"{len(references):,}",
-        )
+        warn_of_no_temperature(len(references))
     return temperature
+
+
+def warn_of_no_temperature(rows: int) -> None:
+    logger.warning(
+        "calibrate: all predictions on the %s validation rows are right, which fits no temperature; the probabilities stay as "
+        "they are. Use more validation rows",
+        f"{rows:,}",
+    )
 
 
 def _abstain_limit(

@@ -49,11 +49,12 @@ def choose(
         UsageError: the model was trained on another task.
         ModelError: the model's outputs are not finite.
     """
-    from scipy.special import softmax
+    from llmkit.tasks.multiple_choice.probabilities import choice_shares
 
     check_chooser(loaded)
     inputs, long_texts = TextInputs(loaded, pairs=True), LongTextCount(loaded)
-    policy = overflow or SavedMultipleChoice.load(loaded).overflow or "truncate"
+    saved = SavedMultipleChoice.load(loaded)
+    policy = overflow or saved.overflow or "truncate"
     try:
         for first_row, chunk in numbered_chunks(questions, size=CHOOSE_CHUNK_ROWS):
             for row, question in enumerate(chunk, start=first_row):
@@ -68,7 +69,8 @@ def choose(
             scores = choice_scores([[inputs.cut(content) for content in contents] for contents in encoded], engine)
             for question, contents, row, tokens in zip(chunk, encoded, scores, truncated, strict=True):
                 unknown = sum(content.unknown_tokens for content in contents)
-                yield Choice(question, int(row.argmax()), softmax(row).tolist(), tokens, unknown)
+                shares = choice_shares(row, saved.temperature).tolist()
+                yield Choice(question, int(row.argmax()), shares, tokens, unknown)
         long_texts.unknown.report()
     finally:
         long_texts.report()

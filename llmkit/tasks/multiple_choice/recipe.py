@@ -66,6 +66,10 @@ class MultipleChoiceRecipe(TaskRecipe):
     overflow: Literal["error", "truncate", "drop"] = "truncate"
     """What happens to rows with a longer sequence, always with counts."""
 
+    calibrate: Literal["temperature"] | None = None
+    """`temperature` divides the scores of the choices by a number that is fitted on the validation rows (Guo et al. 2017), so
+    that probabilities say how often a choice is right."""
+
     @property
     def column_types(self) -> Mapping[str, ColumnType]:
         if self.distractors is None:
@@ -78,7 +82,11 @@ class MultipleChoiceRecipe(TaskRecipe):
 
     @property
     def fitting_metrics(self) -> tuple[str, ...]:
-        return ("accuracy", "confusion")
+        return ("accuracy", "confusion", "ece", "brier", "nll")
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*super().metrics, *(("ece",) if self.calibrate else ()))))
 
     def class_names(self, rows: Iterable[Row]) -> tuple[str, ...]:
         return ("LABEL_0",)  # transformers' name of a single output
@@ -102,4 +110,6 @@ class MultipleChoiceRecipe(TaskRecipe):
 
     @classmethod
     def keys_of_model(cls, loaded: LoadedModel) -> dict[str, Any]:
-        return SavedMultipleChoice.load(loaded).model_dump(exclude_none=True)
+        saved = SavedMultipleChoice.load(loaded)
+        keys = {"overflow": saved.overflow, "calibrate": None if saved.temperature is None else "temperature"}
+        return {key: value for key, value in keys.items() if value is not None}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from llmkit.tasks.saved import SavedTaskConfig
 
@@ -12,3 +14,5 @@ class SavedMultipleChoice(SavedTaskConfig):
 
     overflow: Literal["error", "truncate"] | None = None
     """What happens to a context that is too long."""
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    """What scores are divided by before they become probabilities; fitted on the validation rows."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,16 @@ from llmkit.models.losses import IGNORED, cross_entropies, cross_entropy_sum
 from llmkit.tasks.base import Batch
 from llmkit.tasks.base_task import BaseTask
 from llmkit.tasks.classification.inputs import TextInputs
+from llmkit.tasks.classification.tuning import warn_of_no_temperature
 from llmkit.tasks.encoding import in_chunks
 from llmkit.tasks.engine import Engine
 from llmkit.tasks.multiple_choice.choices import OddQuestions, rows_with_questions
+from llmkit.tasks.multiple_choice.probabilities import (
+    calibrated_choices,
+    choice_shares,
+    fit_choice_temperature,
+    predicted_choices,
+)
 from llmkit.tasks.multiple_choice.recipe import MultipleChoiceRecipe
 from llmkit.tasks.multiple_choice.saved import SavedMultipleChoice
 from llmkit.tasks.multiple_choice.scoring import choice_scores, read_questions
@@ -47,8 +54,10 @@ class MultipleChoiceTask(BaseTask):
         self.recipe = recipe
         self.loaded = loaded
         self._inputs = TextInputs(loaded, pairs=True)
+        temperature = None if recipe.calibrate is None else SavedMultipleChoice.load(loaded).temperature
         # In inference, no row can be dropped.
-        SavedMultipleChoice(overflow="error" if recipe.overflow == "error" else "truncate").save(loaded)
+        self._saved = SavedMultipleChoice(overflow="error" if recipe.overflow == "error" else "truncate")
+        self._save_temperature(temperature)
 
     def encode(self, rows: Iterable[Row]) -> Examples:
         recipe, inputs = self.recipe, self._inputs
@@ -123,9 +132,30 @@ class MultipleChoiceTask(BaseTask):
         logger.info("correct choices of %s questions: %s", f"{len(train):,}", listed)
 
     def predict(self, examples: Examples, engine: Engine) -> list[Any]:
-        """The index of the most probable choice of each question, as text."""
+        """The index of the most probable choice of each question, as text, with the probability of each."""
         rows = [_sequences(examples, index) for index in range(len(examples))]
-        return [str(scores.argmax()) for scores in choice_scores(rows, engine)]
+        temperature = self._saved.temperature
+        return [*predicted_choices([choice_shares(scores, temperature) for scores in choice_scores(rows, engine)])]
+
+    @property
+    def tuned(self) -> Mapping[str, Any]:
+        return {} if self._saved.temperature is None else {"temperature": self._saved.temperature}
+
+    def reset_tuning(self) -> None:
+        self._save_temperature(None)
+
+    def tune_threshold(self, predictions: list[Any], references: Sequence[Any]) -> list[Any]:
+        """Fit the temperature, save and apply it."""
+        if self.recipe.calibrate is not None:
+            temperature = fit_choice_temperature(predictions, references)
+            if temperature is None:
+                warn_of_no_temperature(len(references))
+            self._save_temperature(temperature)
+        return [*calibrated_choices(predictions, self._saved.temperature)]
+
+    def _save_temperature(self, temperature: float | None) -> None:
+        self._saved = self._saved.model_copy(update={"temperature": temperature})
+        self._saved.save(self.loaded)
 
 
 def _sequences(examples: Examples, index: int) -> list[list[int]]:
