@@ -109,7 +109,6 @@ def finetune(
         splits = open_splits(start.recipe, run=resumed)
         labels = check_rows(start.recipe, splits)
     from llmkit.api.run_training import is_first_process, train, train_into  # torch, after errors in rows
-    from llmkit.training.saving import check_room
 
     first = is_first_process()
     with ExitStack() as locks:
@@ -121,22 +120,12 @@ def finetune(
         if not first:
             train(prepared, None, None)
             return None
-        if prepared.steps_left:
-            check_room(Path(run or "runs") if resumed is None else resumed.folder, prepared.task.loaded)
-        bad_rows = bad_rows_file(splits) if start.recipe.data.skip_bad_rows else None
-        describe = partial(
-            describe_training,
-            prepared=prepared,
-            bad_rows=bad_rows,
-            origins=start.origins,
-            messages=[*messages, *more],
-        )
+        describe = partial(start.describe, prepared=prepared, splits=splits, messages=[*messages, *more])
+        _check_room(prepared, Path(run or "runs") if resumed is None else resumed.folder)
         if resumed is None:
             folder = locks.enter_context(new_run(run, recipe_name=Path(str(recipe)).stem, describe=describe))
         else:
-            folder = resumed
-            _set_damaged_aside(folder, checkpoints=restart, model=start.finished)
-            describe(folder)
+            folder = start.described_again(describe, restart=restart)
         report(Begun(run=folder, prepared=prepared))
         train_into(folder, prepared, report)
         return _finished(folder)
@@ -147,11 +136,11 @@ def _check_restart(*, restart: bool, resume: str | Path | None) -> None:
         raise UsageError("--restart: only for a run to --resume; a new run starts at step 0 anyway.")
 
 
-def _set_damaged_aside(run: Run, *, checkpoints: bool, model: bool) -> None:
-    if checkpoints:
-        run.set_checkpoints_aside()
-    if model:
-        run.set_model_aside()
+def _check_room(prepared: Prepared, folder: Path) -> None:
+    from llmkit.training.saving import check_room
+
+    if prepared.steps_left:
+        check_room(folder, prepared.task.loaded)
 
 
 def count_devices() -> int:
@@ -200,6 +189,32 @@ class _Start:
         elif resumed is not None:
             check_unchanged_plan(resumed, prepared)
         return prepared
+
+    def describe(
+        self,
+        run: Run,
+        *,
+        prepared: Prepared,
+        splits: Mapping[Split, SplitRows],
+        messages: Sequence[Mapping[str, str]],
+    ) -> None:
+        """Write what the training depends on into its folder.
+
+        Args:
+            messages: what was logged about the data and the model.
+        """
+        bad_rows = bad_rows_file(splits) if self.recipe.data.skip_bad_rows else None
+        describe_training(run, prepared, bad_rows=bad_rows, origins=self.origins, messages=messages)
+
+    def described_again(self, describe: Callable[[Run], None], *, restart: bool) -> Run:
+        """The resumed run, with what is damaged set aside."""
+        assert self.resumed is not None
+        if restart:
+            self.resumed.set_checkpoints_aside()
+        if self.finished:
+            self.resumed.set_model_aside()
+        describe(self.resumed)
+        return self.resumed
 
 
 def _start(recipe: str | Path | None, *, overrides: Sequence[str], resume: str | Path | None) -> _Start:
