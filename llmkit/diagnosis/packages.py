@@ -27,11 +27,10 @@ _PUBLISHED_RANGES = ("transformers", "tokenizers", "datasets", "accelerate", "pe
 
 BAD_PAIRS: tuple[tuple[str, str, str, str, str], ...] = (
     # package, its versions, other package, its versions, what happens and the source
-    ("torch", "<2.3", "numpy", ">=2", "torch was built for NumPy 1 (release notes of PyTorch 2.3)"),
-    ("pyarrow", "<16", "numpy", ">=2", "pyarrow was built for NumPy 1 (release notes of Apache Arrow 16.0)"),
-    ("transformers", "<5", "huggingface_hub", ">=1", "transformers 4 needs huggingface_hub below 1.0 (its setup.py)"),
+    ("torch", "<2.3", "numpy", ">=2", "2.3 is the first version for NumPy 2 (pytorch/pytorch#132179 on GitHub)"),
+    ("pyarrow", "<16", "numpy", ">=2", "16 is the first version built for NumPy 2 (apache/arrow#39848 on GitHub)"),
 )
-"""Pairs that some installers allow, or that earlier metadata did not exclude."""
+"""Pairs that the packages' own requirements, which are checked too, did not exclude."""
 
 
 def installed(name: str) -> str | None:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from facts import facts, says
+from fake_hub import PUSHED_COMMIT as COMMIT
+from fake_hub import FakeHub, serving
 from tiny_recipes import llmkit as command_line
 from trained_runs import here, trained
 
@@ -28,122 +24,6 @@ from llmkit.errors import ModelError, UsageError
 __all__ = ["here", "trained"]
 PACKAGE = Path(llmkit.__file__).parent.parent
 TOKEN = "hf_secret_of_nobody"
-COMMIT = "c" * 40
-
-
-class Hub:
-    """Repositories of the owner `me`; those of others cannot be written."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.created: list[dict[str, Any]] = []
-        self.commits: dict[str, dict[str, bytes | str]] = {}  # repository -> path -> content, or hash of a large file
-        self.stored: dict[str, bytes] = {}  # hash -> content of large files
-        self.tokens: set[str] = set()
-
-
-@contextmanager
-def serving(hub: Hub) -> Iterator[Hub]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(hub))
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            self._answer(b"")
-
-        def do_POST(self) -> None:
-            if self.headers.get("Transfer-Encoding") == "chunked":
-                body = b""
-                while size := int(self.rfile.readline(), 16):
-                    body += self.rfile.read(size)
-                    self.rfile.readline()
-                self.rfile.readline()
-            else:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            self._answer(body)
-
-        do_PUT = do_POST
-
-        def _answer(self, body: bytes) -> None:
-            hub.tokens.add(self.headers.get("Authorization", ""))
-            if "/gone/" in self.path or b'"gone"' in body:
-                self.close_connection = True  # without an answer
-                return
-            status, content = _respond(hub, self.path.partition("?")[0], body)
-            answer = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(answer)))
-            self.send_header("Content-Type", "application/json")
-            self.end_headers()
-            self.wfile.write(answer)
-
-    return Handler
-
-
-def _respond(hub: Hub, path: str, body: bytes) -> tuple[int, Any]:
-    refusals = {"expired": 401, "others": 403, "busy": 503}
-    if match := re.search(r"/(expired|others)/.*/preupload/", path):
-        return refusals[match[1]], {"error": "refused by the hub"}
-    if path == "/api/repos/create":
-        given = json.loads(body)
-        hub.created.append(given)
-        owner, name = given.get("organization", "me"), given["name"]
-        if owner in refusals:
-            return refusals[owner], {"error": "refused by the hub"}
-        return 200, {"url": f"{hub.url}/{owner}/{name}", "id": f"{owner}/{name}"}
-    if path == "/api/validate-yaml":
-        wrong = "license: nobody" in json.loads(body)["content"]
-        return (400 if wrong else 200), {
-            "errors": [{"message": '"license" is not one'}] if wrong else [],
-            "warnings": [],
-        }
-    if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)", path):
-        return 200, {"id": match[1], "private": "public" not in match[1], "tags": [], "siblings": []}
-    if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/main", path):
-        files = [
-            {
-                "path": file["path"],
-                "uploadMode": "lfs" if file["path"].endswith("safetensors") else "regular",
-                "shouldIgnore": False,
-            }
-            for file in json.loads(body)["files"]
-        ]
-        return 200, {"files": files}
-    if path.endswith(".git/info/lfs/objects/batch"):
-        objects = [
-            {**item, "actions": {"upload": {"href": f"{hub.url}/store/{item['oid']}", "header": {}}}}
-            for item in json.loads(body)["objects"]
-        ]
-        return 200, {"transfer": "basic", "objects": objects}
-    if match := re.fullmatch(r"/store/(\w+)", path):
-        hub.stored[match[1]] = body
-        return 200, {}
-    if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/commit/main", path):
-        lines = [json.loads(line) for line in body.splitlines()]
-        hub.commits[match[1]] = {
-            line["value"]["path"]: base64.b64decode(line["value"]["content"])
-            if line["key"] == "file"
-            else line["value"]["oid"]
-            for line in lines
-            if line["key"] in ("file", "lfsFile")
-        }
-        return 200, {"success": True, "commitOid": COMMIT, "commitUrl": f"{hub.url}/{match[1]}/commit/{COMMIT}"}
-    return 404, {"error": f"no such endpoint: {path}"}
 
 
 # huggingface_hub reads its settings when it is imported, so the client is another process.
@@ -161,7 +41,7 @@ print(json.dumps(outcomes))
 """
 
 
-def commands(hub: Hub, home: Path, *lines: str, token: str | None = TOKEN) -> list[Any]:
+def commands(hub: FakeHub, home: Path, *lines: str, token: str | None = TOKEN) -> list[Any]:
     """Exit code, output and messages of each command line, run in the current folder."""
     settings = {
         "HF_HOME": str(home),
@@ -188,7 +68,7 @@ def test_the_hub_gets_the_model_and_its_card_and_nothing_else(here: Path, tmp_pa
     shutil.copytree("runs/classify-001/model", tmp_path / "wrong")
     (tmp_path / "wrong/MANIFEST.json").unlink()
     (tmp_path / "wrong/README.md").write_text("---\nlicense: nobody\n---\n# Mine\n")
-    with serving(Hub()) as hub:
+    with serving(FakeHub()) as hub:
         sent, private, public, expired, others, busy, gone, wrong = commands(
             hub,
             tmp_path,
@@ -234,7 +114,7 @@ def test_the_hub_gets_the_model_and_its_card_and_nothing_else(here: Path, tmp_pa
 
 @pytest.mark.slow
 def test_without_a_login_nothing_is_asked_of_the_hub(here: Path, tmp_path: Path) -> None:
-    with serving(Hub()) as hub:
+    with serving(FakeHub()) as hub:
         [(code, _, err)] = commands(hub, tmp_path, "push runs/classify-001 me/mail --yes", token=None)
     assert code == 5
     says(err, "error[environment]:", "hf auth login")

@@ -101,7 +101,7 @@ def test_a_truncated_or_redirected_file_of_a_model_is_an_error_and_leaves_no_mod
     folder = published_folder(tmp_path / "model", "bert", head="classification")
     settings = {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0", "PYTHONPATH": str(PACKAGE)}
     done = subprocess.run(
-        [sys.executable, "-c", FAULTS, str(Path(__file__).parent), str(folder)],
+        [sys.executable, "-c", FAULTS, str(Path(__file__).parents[1]), str(folder)],
         env={**os.environ, **settings},
         capture_output=True,
         text=True,

@@ -8,9 +8,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from fake_hub import FakeHub, serving
+from huggingface_hub import constants
 from tiny_recipes import llmkit
 
-from llmkit.diagnosis.folders import described_folder, short
+from llmkit.diagnosis.folders import described_folder, hub, short
 from llmkit.diagnosis.packages import bad_versions, installed
 
 
@@ -61,7 +63,8 @@ def test_the_home_folder_is_a_tilde() -> None:
     ("changed", "named"),
     [
         ({"transformers": "4.40.0"}, "transformers"),
-        ({"torch": "2.2.0", "numpy": "2.1.0"}, "NumPy 1"),
+        ({"torch": "2.2.0", "numpy": "2.1.0"}, "first version for NumPy 2"),
+        ({"pyarrow": "15.0.2", "numpy": "2.1.0"}, "first version built for NumPy 2"),
         ({"peft": None}, "peft, which is not installed"),
     ],
 )
@@ -70,3 +73,28 @@ def test_versions_that_do_not_fit_are_named(changed: Mapping[str, str | None], n
         return changed[name] if name in changed else installed(name)
 
     assert any(named in fault for fault in bad_versions(version_of))
+
+
+@pytest.mark.parametrize(("failing", "status"), [(False, "status 200"), (True, "status 503")])
+def test_a_hub_that_answers_is_reachable(failing: bool, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeHub()
+    fake.failing = failing
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with serving(fake) as served:
+        monkeypatch.setattr(constants, "ENDPOINT", served.url)
+        found = hub()
+    assert (found.endpoint, found.reachable, found.detail) == (fake.url, True, status)
+    assert fake.tokens == {""}
+
+
+def test_a_hub_that_does_not_answer_is_not_reachable_and_shows_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(FakeHub()) as closed:
+        pass
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", closed.url.replace("http://", "http://me:secret@"))
+    found = hub()
+    assert (found.endpoint, found.reachable) == (closed.url, False)
+    assert found.detail
+    assert "secret" not in found.detail
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert (hub().offline, hub().reachable) == (True, None)
