@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from llmkit.api.validation_rows import save_validation
 from llmkit.atomic import replace_file
 from llmkit.data.examples import Examples
 from llmkit.evaluation.uncertainty.score_intervals import score_intervals
@@ -112,6 +111,8 @@ def record_event(run: Run, event: Event, *, validation: Examples) -> None:
         scores = {f"evaluation/{name}": value for name, value in event.scores.values.items()}
         run.log(event.step, scores | _ends(intervals))
         if event.is_best:
+            from llmkit.api.validation_rows import save_validation  # needs torch, which is loaded by now
+
             save_validation(run, event, examples=validation, intervals=intervals)
     elif isinstance(event, MicroBatchesReduced):
         run.update(micro_batch_tokens=event.micro_batch_tokens)

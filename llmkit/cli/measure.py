@@ -169,7 +169,7 @@ def evaluate(
             cluster=cluster,
         )
         from llmkit.api import evaluate_model, model_gates
-        from llmkit.cli.progress import progress_bar
+        from llmkit.cli.progress_bar import progress_bar
 
         with progress_bar() as report:
             evaluation = evaluate_model(

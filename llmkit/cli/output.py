@@ -147,7 +147,7 @@ def write_results(
         The number of rows, those of an earlier command included.
     """
     from llmkit.api import EarlierResults, results_of_rows
-    from llmkit.cli.progress import progress_bar
+    from llmkit.cli.progress_bar import progress_bar
 
     earlier = None
     if target.resume and target.path is not None:

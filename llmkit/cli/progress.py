@@ -1,10 +1,10 @@
-"""Progress on standard error: a bar on a terminal; elsewhere plain lines for a training, and nothing for other work."""
+"""Training progress on standard error: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -20,32 +20,6 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_LINES = 5.0
 _SMOOTHING = 0.9
 """Weight of the previous speed in the moving average that is shown."""
-_SECONDS_BETWEEN_UPDATES = 0.1
-
-
-@contextmanager
-def progress_bar(*, shown: bool = True) -> Iterator[Callable[[str, int, int | None], None]]:
-    """Yield a function that is called with a stage of the work, how much of it is done, and of how much, if that is known.
-
-    Nothing is left of the bar, and there is none if standard error is not a terminal.
-    """
-    console = Console(stderr=True)
-    if not (shown and console.is_terminal):
-        yield lambda stage, done, total: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[count]}"))
-    with Progress(*columns, console=console, transient=True, expand=True, redirect_stdout=False) as bar:
-        task, updated = bar.add_task("reading", total=None, count=""), 0.0
-
-        def report(stage: str, done: int, total: int | None) -> None:
-            nonlocal updated
-            if done != total and time.monotonic() - updated < _SECONDS_BETWEEN_UPDATES:
-                return
-            updated = time.monotonic()
-            count = f"{done:,}" if total is None else f"{done:,} of {total:,}"
-            bar.update(task, description=stage, completed=done, total=total, count=count)
-
-        yield report
 
 
 class TrainingDisplay:

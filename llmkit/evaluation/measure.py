@@ -65,18 +65,11 @@ def measure(
     """
     if not len(examples):
         raise DataError("there are no rows to evaluate on.")
-    rank, world_size = accelerator.process_index, accelerator.num_processes
-    indices = np.arange(rank, len(examples), world_size)
-    rows = range(rank, examples.rows, world_size)
     task.loaded.model.eval()
     if tune:
         task.reset_tuning()
-    with accelerator.autocast():
-        nats, targets, means = _losses(task, examples, indices, device=accelerator.device, report=report)
-        share = examples.take(rows) if world_size > 1 and task.recipe.metrics else examples
-        counter = LengthCounter(engine)
-        predictions = task.predict(share, counter if task.recipe.HEAD in WRITING_HEADS else engine)
-    results = _gather(_Result(nats, targets, means, predictions, counter.counts), world_size)
+    result = _measure_share(task, examples, engine=engine, accelerator=accelerator, report=report)
+    results = _gather(result, accelerator.num_processes)
     predictions = _in_order([result.predictions for result in results])
     nats = np.asarray(_in_order([result.nats.tolist() for result in results]), dtype=np.float64)
     targets = np.asarray(_in_order([result.targets.tolist() for result in results]), dtype=np.int64)
@@ -102,6 +95,26 @@ def measure(
     statistics += [scores.statistics] if scores.statistics is not None else []
     all_statistics = merged(statistics) if statistics else None
     return Measured(Scores({**losses, **scores.values}, details, all_statistics), predictions, row_losses)
+
+
+def _measure_share(
+    task: Task,
+    examples: Examples,
+    *,
+    engine: Engine,
+    accelerator: Accelerator,
+    report: Callable[[int, int], None],
+) -> _Result:
+    """Losses and predictions of the rows of this process."""
+    rank, world_size = accelerator.process_index, accelerator.num_processes
+    indices = np.arange(rank, len(examples), world_size)
+    counter = LengthCounter(engine)
+    with accelerator.autocast():
+        nats, targets, means = _losses(task, examples, indices, device=accelerator.device, report=report)
+        whole = world_size == 1 or not task.recipe.metrics
+        share = examples if whole else examples.take(range(rank, examples.rows, world_size))
+        predictions = task.predict(share, counter if task.recipe.HEAD in WRITING_HEADS else engine)
+    return _Result(nats, targets, means, predictions, counter.counts)
 
 
 def score_rows(

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers import StoppingCriteriaList
 
+from llmkit.inference.engines.batch_limits import batch_limits
 from llmkit.inference.engines.beam_search import StoppingRule, beam_search
 from llmkit.inference.engines.constraints import needs_source
 from llmkit.inference.engines.forward import evaluating, padded
@@ -29,14 +30,6 @@ from llmkit.models.pooling import Pooling, pooled
 from llmkit.models.text_logits import text_logits
 from llmkit.recipe.generation import GenerationBlock
 from llmkit.tasks.batching import batches_by_length
-
-CPU_CLASS_TOKENS = 768
-"""Measured with a 6-layer, 384-wide BERT: 256 to 768 take the least processor time, 4096 40 % more (caches)."""
-CPU_GENERATE_TOKENS = 4096
-"""Measured with GPT-2 small: each step reads all weights, so rows are nearly free up to here; 768 take 20 % more."""
-CPU_BEAM_TOKENS = 16384
-"""For our beam search, whose beams share the encoded source."""
-CUDA_TOKENS = 32768  # not measured yet
 
 
 class TransformersEngine:
@@ -63,12 +56,7 @@ class TransformersEngine:
         self._device = device
         self._model: Any = loaded.model  # Any: transformers' own methods are only partly typed
         self._model.to(device)
-        on_cpu = device.type == "cpu"
-        self._class_tokens = CPU_CLASS_TOKENS if on_cpu else CUDA_TOKENS
-        self._generate_tokens = CPU_GENERATE_TOKENS if on_cpu else CUDA_TOKENS
-        self._beam_tokens = CPU_BEAM_TOKENS if on_cpu else CUDA_TOKENS
-        if max_batch_tokens is not None:
-            self._class_tokens = self._generate_tokens = self._beam_tokens = max_batch_tokens
+        self._limits = batch_limits(device, max_batch_tokens)
 
     def class_logits(self, sequences: Sequence[Sequence[int]], *, pairs: bool = False) -> np.ndarray:
         """(N, C) float32 logits, in the order of the sequences.
@@ -164,7 +152,7 @@ class TransformersEngine:
         pad_id = self._loaded.tokenizer.pad_token_id
         done = 0
         with evaluating(self._model):
-            for indices in batches_by_length(lengths, max_tokens=self._class_tokens):
+            for indices in batches_by_length(lengths, max_tokens=self._limits.read):
                 batch = self._padded([sequences[index] for index in indices], pad_id=pad_id)
                 if pairs:
                     batch |= self._loaded.family.segment_inputs(batch["input_ids"], self._loaded.tokenizer)
@@ -209,7 +197,7 @@ class TransformersEngine:
         lengths = [
             len(sequences[index]) * (1 if searches else options.beams) + limit * options.beams for index, _ in rows
         ]
-        max_tokens = self._beam_tokens if searches else self._generate_tokens
+        max_tokens = self._limits.search if searches else self._limits.generate
         ids = special_ids(self._loaded, options)
         with evaluating(self._model):
             for batch in batches_by_length(lengths, max_tokens=max_tokens):
