@@ -24,6 +24,7 @@ from llmkit.errors import DataError, RunError, UsageError
 from llmkit.evaluation.metrics import RougeTokenizer, loss_statistics, score_names_of, score_texts
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX
 from llmkit.evaluation.repeated_messages import no_repeated_messages
+from llmkit.evaluation.uncertainty.limits import difference_notes
 from llmkit.recipe.blocks import Quoting
 from llmkit.runs.folder import Run, open_run
 from llmkit.tasks.base import RowStatistics
@@ -62,7 +63,7 @@ class Compared:
     systems: tuple[ComparedSystem, ...]
     differences: tuple[Difference, ...]
     notes: tuple[str, ...] = ()
-    """What was left out, and why."""
+    """What was left out, and why; and what these rows cannot show."""
 
 
 def compare(
@@ -230,9 +231,9 @@ def _compared(
         )
         for system, group in zip(systems, groups, strict=True)
     )
-    return Compared(
-        ordered[0].rows, None if clusters is None else units, split, described, tuple(differences), tuple(notes)
-    )
+    clusters_count = None if clusters is None else units
+    notes += difference_notes(rows=ordered[0].rows, clusters=clusters_count)
+    return Compared(ordered[0].rows, clusters_count, split, described, tuple(differences), tuple(notes))
 
 
 def _letter(place: int) -> str:

@@ -58,10 +58,7 @@ def score_files(
         DataError: files that cannot be read, have different numbers of rows, or values that a metric cannot compare.
     """
     language = None if language is None else _language_code(language)
-    metrics = given_names(metrics, what="metrics")
-    if not metrics:
-        raise UsageError("give --metric, once or more, such as accuracy, f1 or rouge.")
-    score_names_of(metrics)  # report an unknown name before the files are read
+    metrics = _checked_metrics(metrics)
     paths = [references] if isinstance(references, str | Path) else list(references)
     prediction_file, reference_files = _files(
         predictions,
@@ -79,8 +76,6 @@ def score_files(
     scores = merge_scores(
         score_texts([name], *compared[name], rouge_tokenizer=rouge_tokenizer, language=language) for name in metrics
     )
-    from llmkit.evaluation.uncertainty.bootstrap import count_clusters
-
     clusters = _clusters(cluster, prediction_file, reference_files, columns)
     return Evaluation(
         None,
@@ -90,8 +85,23 @@ def score_files(
         compared[metrics[0]][0],
         columns=columns,
         intervals=score_intervals(scores, clusters=clusters),
-        clusters=None if clusters is None else count_clusters(clusters),
+        clusters=_count(clusters),
     )
+
+
+def _checked_metrics(metrics: Sequence[str]) -> list[str]:
+    """The names, all known, before the files are read."""
+    names = given_names(metrics, what="metrics")
+    if not names:
+        raise UsageError("give --metric, once or more, such as accuracy, f1 or rouge.")
+    score_names_of(names)
+    return names
+
+
+def _count(clusters: list[str | None] | None) -> int | None:
+    from llmkit.evaluation.uncertainty.bootstrap import count_clusters
+
+    return None if clusters is None else count_clusters(clusters)
 
 
 def _clusters(

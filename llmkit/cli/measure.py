@@ -97,9 +97,7 @@ def evaluate(
         raise UsageError("--predictions and --references must be given together.")
     files = _FileOptions(prediction_column, reference_column, language, label, cluster)
     if predictions is not None and references:
-        _check_file_options(
-            model=model or data, baseline=baseline, pooling=pooling, column=column, skip_bad_rows=skip_bad_rows
-        )
+        _check_file_options(model or data, baseline, pooling, column, skip_bad_rows)
         evaluation, results = _score_files(
             predictions,
             references,
@@ -187,7 +185,7 @@ def _score_files(
 
 
 def _check_file_options(
-    *, model: object, baseline: bool, pooling: str | None, column: list[str] | None, skip_bad_rows: bool | None
+    model: object, baseline: bool, pooling: str | None, column: list[str] | None, skip_bad_rows: bool | None
 ) -> None:
     """
     Raises:
