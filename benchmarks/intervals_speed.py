@@ -16,6 +16,7 @@ import numpy as np
 
 from llmkit.evaluation.metrics import METRICS, score_texts
 from llmkit.evaluation.uncertainty.bootstrap import intervals
+from llmkit.tasks.predicted_label import PredictedLabel
 
 LABELS = [f"label {index}" for index in range(20)]
 TAGS = ["O", "O", "O", "B-PER", "I-PER", "B-LOC", "I-LOC", "B-ORG"]
@@ -54,6 +55,12 @@ def rows_for(metric: str, rows: int, rng: np.random.Generator) -> tuple[list[Any
         sets = [list(rng.choice(LABELS, size=2, replace=False)) for _ in range(rows)]
         predictions = [{"labels": [], "probabilities": dict(zip(LABELS, row.tolist(), strict=True))} for row in shares]
         return predictions, sets
+    if kind == "probabilities":
+        references = rng.choice(LABELS, size=rows).tolist()
+        table = rng.dirichlet(np.ones(len(LABELS)), size=rows)
+        guesses = [LABELS[place] for place in table.argmax(axis=1)]
+        names = tuple(LABELS)
+        return [PredictedLabel(label, names, row, False) for label, row in zip(guesses, table, strict=True)], references
     if kind == "number":
         numbers = rng.normal(size=rows)
         return (numbers + rng.normal(size=rows)).tolist(), numbers.tolist()

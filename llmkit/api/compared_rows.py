@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from llmkit.api.scoring import paired_values
 from llmkit.api.value_file import ValueFile
+from llmkit.data.clusters import NO_CLUSTERS
 from llmkit.data.json_lines import read_jsonl
 from llmkit.data.readers import BadRecord
 from llmkit.errors import DataError, RunError, UsageError
@@ -90,7 +91,8 @@ def file_rows(
 
     Args:
         references: files; empty if the file has its references itself, as those of runs have.
-        cluster: a column of the file or of the references that says which rows belong together.
+        cluster: a column of the file or of the references that says which rows belong together; `none` for independent
+            rows.
         columns: as `paired_values` takes them.
     Raises:
         UsageError: no file has the column `cluster`.
@@ -100,7 +102,9 @@ def file_rows(
     records = _records(Path(path)) if Path(path).suffix.lower() == ".jsonl" else []
     losses = _losses(records) if records else None
     keys = [_keys_of(record) for record in records] or [{} for _ in first_metric[0]]
-    if cluster is not None:
+    if cluster == NO_CLUSTERS:
+        keys = [{key: value for key, value in row.items() if key != "cluster"} for row in keys]
+    elif cluster is not None:
         names = _clusters_in([path, *references], cluster, quoting=columns.get("quoting", "auto"))
         keys = [{**row, "cluster": name} for row, name in zip(keys, names, strict=True)]
     return SystemRows(name, values, keys, losses)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +18,13 @@ from llmkit.api.compared_rows import (
     run_rows,
 )
 from llmkit.api.seed_groups import check_seeds, named_groups, with_equal_recipes
+from llmkit.data.clusters import NO_CLUSTERS
 from llmkit.data.given import given_names
 from llmkit.errors import DataError, RunError, UsageError
 from llmkit.evaluation.metrics import RougeTokenizer, loss_statistics, score_names_of, score_texts
 from llmkit.evaluation.metrics.external import EXTERNAL_PREFIX
+from llmkit.evaluation.repeated_messages import no_repeated_messages
+from llmkit.evaluation.uncertainty.limits import difference_notes
 from llmkit.recipe.blocks import Quoting
 from llmkit.runs.folder import Run, open_run
 from llmkit.tasks.base import RowStatistics
@@ -31,7 +32,6 @@ from llmkit.tasks.base import RowStatistics
 if TYPE_CHECKING:
     from llmkit.evaluation.uncertainty.comparing import Difference
 
-logger = logging.getLogger("llmkit")
 _OF_REFERENCES = {"majority_share", "majority_tag_share"}
 """Scores that do not depend on the predictions."""
 _ZERO_OR_ONE = {"accuracy", "exact_match", "exact_text"}
@@ -63,7 +63,7 @@ class Compared:
     systems: tuple[ComparedSystem, ...]
     differences: tuple[Difference, ...]
     notes: tuple[str, ...] = ()
-    """What was left out, and why."""
+    """What was left out, and why; and what these rows cannot show."""
 
 
 def compare(
@@ -90,7 +90,7 @@ def compare(
         metrics: keys of `METRICS`; needed for files, for runs those that `evaluate` measured.
         split: the rows of runs: `test`, `validation`, or `data` for those of `evaluate --data`. Without it, the first of
             these of which all runs have predictions.
-        cluster: as for `score_files`; without it, the clusters of files that `evaluate` wrote.
+        cluster: as for `score_files`; without it, the clusters of files that `evaluate` wrote. For runs only `none`.
         rouge_tokenizer, language: as for `evaluate`; without them, as the runs were evaluated.
         seed: of the resamples; the same seed gives the same digits.
     Raises:
@@ -107,7 +107,7 @@ def compare(
         if not Path(name).is_file():
             raise RunError(f"{name} is neither a run nor a file of predictions.")
     if not files and not references:
-        if prediction_column or reference_column or cluster or label_names:
+        if prediction_column or reference_column or cluster not in (None, NO_CLUSTERS) or label_names:
             raise UsageError("columns and labels of files: give files of predictions, or leave these options out.")
         groups, split, rows = _of_runs(groups, runs, split=split, metrics=metrics)
     else:
@@ -121,7 +121,10 @@ def compare(
         }
         rows = _of_files(groups, runs, split=split, references=references, metrics=metrics, columns=columns)
     settings = _settings(rows, rouge_tokenizer=rouge_tokenizer, language=language)
-    return _compared(groups, rows, split=split, settings=settings, seed=seed)
+    ordered = [rows[name] for group in groups for name in group]
+    check_same_rows(ordered)
+    clusters = None if cluster == NO_CLUSTERS else clusters_of(ordered)
+    return _compared(groups, rows, clusters, split=split, settings=settings, seed=seed)
 
 
 def _check_request(groups: Sequence[Sequence[str]], *, metrics: Sequence[str] | None) -> None:
@@ -183,6 +186,7 @@ def _settings(
 def _compared(
     groups: Sequence[Sequence[str]],
     rows: Mapping[str, SystemRows],
+    clusters: list[int] | None,
     *,
     split: str | None,
     settings: Mapping[str, Any],
@@ -191,9 +195,6 @@ def _compared(
     from llmkit.evaluation.uncertainty.comparing import Sampling, System, compare_systems
 
     ordered = [rows[name] for group in groups for name in group]
-    check_same_rows(ordered)
-    clusters = clusters_of(ordered)
-
     units = ordered[0].rows if clusters is None else len(set(clusters))
     if units < 2:
         raise DataError(
@@ -209,7 +210,7 @@ def _compared(
 
     def both(first: int, second: int) -> RowStatistics:
         pair = [rows[groups[place][0]] for place in (first, second)]
-        with _quiet():
+        with no_repeated_messages():
             return _statistics("", pair, metrics, settings, with_losses=with_losses)
 
     differences = compare_systems(
@@ -230,9 +231,9 @@ def _compared(
         )
         for system, group in zip(systems, groups, strict=True)
     )
-    return Compared(
-        ordered[0].rows, None if clusters is None else units, split, described, tuple(differences), tuple(notes)
-    )
+    clusters_count = None if clusters is None else units
+    notes += difference_notes(rows=ordered[0].rows, clusters=clusters_count)
+    return Compared(ordered[0].rows, clusters_count, split, described, tuple(differences), tuple(notes))
 
 
 def _letter(place: int) -> str:
@@ -253,7 +254,7 @@ def _statistics(
     name: str, systems: Sequence[SystemRows], metrics: Sequence[str], settings: Mapping[str, Any], *, with_losses: bool
 ) -> RowStatistics:
     """Of the scores of one system, or of several whose rows follow each other."""
-    from llmkit.evaluation.uncertainty.statistics import merged
+    from llmkit.evaluation.uncertainty.statistics import merged, without
 
     parts = []
     for metric in metrics:
@@ -269,26 +270,9 @@ def _statistics(
         parts.append(loss_statistics(("loss",), nats, targets))
     if not parts:
         raise UsageError("there is nothing to compare: no metric, and no losses. Name metrics with --metric.")
-    everything = merged(parts)
-    return RowStatistics(
-        everything.rows,
-        lambda weights: {
-            score: values for score, values in everything.resampled(weights).items() if score not in _OF_REFERENCES
-        },
-        everything.bounds,
-    )
+    return without(merged(parts), _OF_REFERENCES)
 
 
 def _zero_or_one(system: SystemRows) -> frozenset[str]:
     one_label = not any(isinstance(references[0], list) for _, references in system.values.values())
     return frozenset(_ZERO_OR_ONE | (_MICRO if one_label else set()))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The messages about these rows have been logged already."""
-    logger.disabled = True
-    try:
-        yield
-    finally:
-        logger.disabled = False

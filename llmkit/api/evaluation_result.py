@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmkit.atomic import replace_file
 from llmkit.evaluation.uncertainty.interval import LEVEL, RESAMPLES, SEED, Interval
+from llmkit.evaluation.uncertainty.limits import interval_notes
 from llmkit.runs.folder import Run, finite, write_json
 from llmkit.tasks.predicted_label import PredictedLabel
 
@@ -43,6 +44,11 @@ class Evaluation:
     step: int | None = None
     """The step of the training that measured it; None for `evaluate`."""
 
+    @property
+    def interval_notes(self) -> list[str]:
+        """Which intervals contain the true score too rarely, and why some scores have none."""
+        return interval_notes(self.intervals, rows=self.rows, clusters=self.clusters)
+
 
 def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
     """For JSON: rows, scores with their intervals, details, and the comparison with baselines, if requested."""
@@ -52,6 +58,7 @@ def evaluation_record(evaluation: Evaluation) -> dict[str, Any]:
         "clusters": evaluation.clusters,
         "scores": evaluation.scores.values,
         "intervals": dict(evaluation.intervals),
+        "interval_notes": evaluation.interval_notes,
         "bootstrap": {
             "over": "rows" if evaluation.clusters is None else "clusters",
             "level": LEVEL,

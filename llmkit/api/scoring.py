@@ -10,6 +10,7 @@ from llmkit.api.choice_values import as_indexes
 from llmkit.api.evaluation_result import Evaluation
 from llmkit.api.value_columns import reference_columns_of
 from llmkit.api.value_file import ValueFile
+from llmkit.data.clusters import NO_CLUSTERS
 from llmkit.data.given import given_names
 from llmkit.errors import DataError, UsageError, nearest
 from llmkit.evaluation.label_names import LABEL_KINDS, check_labels_match, rename_labels, warn_of_alike
@@ -48,7 +49,7 @@ def score_files(
         reference_column: the column of the references.
         cluster: a column, in the predictions or else in the references, that says which rows belong together, such as
             the document of each question: the intervals then take clusters for independent, not rows. Without it, the
-            clusters in a file of predictions that `evaluate` wrote.
+            clusters in a file of predictions that `evaluate` wrote; `none` for independent rows.
         quoting: what quotation marks mean in .csv and .tsv files, as `data.quoting` in a recipe.
         language: code of the references' language, for BLEU and TER; without it, their script decides.
         label_names: label -> its name in this comparison, for labels that the files write differently.
@@ -57,19 +58,17 @@ def score_files(
         DataError: files that cannot be read, have different numbers of rows, or values that a metric cannot compare.
     """
     language = None if language is None else _language_code(language)
-    metrics = given_names(metrics, what="metrics")
-    if not metrics:
-        raise UsageError("give --metric, once or more, such as accuracy, f1 or rouge.")
-    score_names_of(metrics)  # report an unknown name before the files are read
-    kinds = list(dict.fromkeys(map(values_of, metrics)))
-    prediction_file = ValueFile(
-        predictions, "prediction", kinds, file_column=prediction_column, shared_column=column, quoting=quoting
-    )
+    metrics = _checked_metrics(metrics)
     paths = [references] if isinstance(references, str | Path) else list(references)
-    reference_files = [
-        ValueFile(path, "reference", kinds, file_column=reference_column, shared_column=column, quoting=quoting)
-        for path in paths
-    ]
+    prediction_file, reference_files = _files(
+        predictions,
+        paths,
+        metrics=metrics,
+        column=column,
+        prediction_column=prediction_column,
+        reference_column=reference_column,
+        quoting=quoting,
+    )
     sides, columns = _read_sides(prediction_file, reference_files)
     compared = {name: _compared(name, sides, label_names=label_names or {}) for name in metrics}
     if len(sides) == 2:
@@ -77,8 +76,6 @@ def score_files(
     scores = merge_scores(
         score_texts([name], *compared[name], rouge_tokenizer=rouge_tokenizer, language=language) for name in metrics
     )
-    from llmkit.evaluation.uncertainty.bootstrap import count_clusters
-
     clusters = _clusters(cluster, prediction_file, reference_files, columns)
     return Evaluation(
         None,
@@ -88,8 +85,23 @@ def score_files(
         compared[metrics[0]][0],
         columns=columns,
         intervals=score_intervals(scores, clusters=clusters),
-        clusters=None if clusters is None else count_clusters(clusters),
+        clusters=_count(clusters),
     )
+
+
+def _checked_metrics(metrics: Sequence[str]) -> list[str]:
+    """The names, all known, before the files are read."""
+    names = given_names(metrics, what="metrics")
+    if not names:
+        raise UsageError("give --metric, once or more, such as accuracy, f1 or rouge.")
+    score_names_of(names)
+    return names
+
+
+def _count(clusters: list[str | None] | None) -> int | None:
+    from llmkit.evaluation.uncertainty.bootstrap import count_clusters
+
+    return None if clusters is None else count_clusters(clusters)
 
 
 def _clusters(
@@ -99,6 +111,8 @@ def _clusters(
     columns: Mapping[str, str | None],
 ) -> list[str | None] | None:
     """The cluster of each row; without the name of a column, that in a file of predictions that `evaluate` wrote."""
+    if cluster == NO_CLUSTERS:
+        return None
     if cluster is None:
         return prediction_file.own_clusters(column=columns["predictions"])
     files = [(prediction_file, columns["predictions"]), *((file, columns["references"]) for file in reference_files)]
@@ -123,16 +137,37 @@ def paired_values(
     label_names: Mapping[str, str] | None = None,
 ) -> dict[str, tuple[list[Any], list[Any]]]:
     """The predictions and references of each metric, as `score_files` compares them."""
-    kinds = list(dict.fromkeys(map(values_of, metrics)))
-    prediction_file = ValueFile(
-        predictions, "prediction", kinds, file_column=prediction_column, shared_column=None, quoting=quoting
+    prediction_file, reference_files = _files(
+        predictions,
+        references,
+        metrics=metrics,
+        prediction_column=prediction_column,
+        reference_column=reference_column,
+        quoting=quoting,
     )
-    reference_files = [
-        ValueFile(path, "reference", kinds, file_column=reference_column, shared_column=None, quoting=quoting)
-        for path in references
-    ]
     sides, _ = _read_sides(prediction_file, reference_files)
     return {name: _compared(name, sides, label_names=label_names or {}) for name in metrics}
+
+
+def _files(
+    predictions: str | Path,
+    references: Sequence[str | Path],
+    *,
+    metrics: Sequence[str],
+    prediction_column: str | None,
+    reference_column: str | None,
+    quoting: Quoting,
+    column: str | None = None,
+) -> tuple[ValueFile, list[ValueFile]]:
+    """The file of predictions, and those of references, with what the metrics compare."""
+    kinds = list(dict.fromkeys(map(values_of, metrics)))
+    predicted = ValueFile(
+        predictions, "prediction", kinds, file_column=prediction_column, shared_column=column, quoting=quoting
+    )
+    return predicted, [
+        ValueFile(path, "reference", kinds, file_column=reference_column, shared_column=column, quoting=quoting)
+        for path in references
+    ]
 
 
 def _read_sides(

@@ -9,72 +9,68 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from llmkit.cli.measure import Language, Quoting, label_names
 from llmkit.cli.output import one_line, shown
+from llmkit.cli.scoring_options import (
+    Cluster,
+    Json,
+    Labels,
+    Language,
+    Markdown,
+    PredictionColumn,
+    Quoting,
+    ReferenceColumn,
+    RougeTokenizer,
+    label_names,
+    output_form,
+)
 from llmkit.cli.tables import print_markdown, print_table
-from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
     from llmkit.api import Compared
 
 _COLUMNS = 80
+Systems = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN|FILE...",
+        help="Two or more runs, or files of predictions. Runs joined by commas are seeds of one recipe.",
+    ),
+]
+References = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FILE", help="References of files of predictions; can be repeated. Default: the column of each file."
+    ),
+]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(help="A metric, such as rouge; can be repeated. Default: those that evaluate measured for the runs."),
+]
+SplitName = Annotated[
+    Literal["test", "validation", "data"] | None,
+    typer.Option(help="Rows of runs; data: those of evaluate --data. Default: the first that all runs have."),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed of the resamples.")]
 
 
 def compare(
-    systems: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN|FILE...",
-            help="Two or more runs, or files of predictions. Runs joined by commas are seeds of one recipe.",
-        ),
-    ],
-    references: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE",
-            help="References of files of predictions; can be repeated. Default: the column of each file.",
-        ),
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="A metric, such as rouge; can be repeated. Default: those that evaluate measured for the runs."
-        ),
-    ] = None,
-    split: Annotated[
-        Literal["test", "validation", "data"] | None,
-        typer.Option(help="Rows of runs; data: those of evaluate --data. Default: the first that all runs have."),
-    ] = None,
-    prediction_column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of the files of predictions. Default: detected.")
-    ] = None,
-    reference_column: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of the references. Default: detected.")
-    ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column of files that says which rows belong together. Default: as evaluate has written it.",
-        ),
-    ] = None,
+    systems: Systems,
+    references: References = None,
+    metric: Metrics = None,
+    split: SplitName = None,
+    prediction_column: PredictionColumn = None,
+    reference_column: ReferenceColumn = None,
+    cluster: Cluster = None,
     quoting: Quoting = None,
-    rouge_tokenizer: Annotated[
-        Literal["auto", "rouge-score", "unicode", "characters"] | None,
-        typer.Option(help="How ROUGE splits texts into words. Default: as the runs were evaluated."),
-    ] = None,
+    rouge_tokenizer: RougeTokenizer = None,
     language: Language = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LABEL=NAME", help="Name of a label that the files write differently; can be repeated."),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed of the resamples.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object with all details.")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Write Markdown tables.")] = False,
+    label: Labels = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+    as_markdown: Markdown = False,
 ) -> None:
     """Compare runs or files of predictions on the same rows: differences with intervals and tests."""
-    if as_json and as_markdown:
-        raise UsageError("--json and --markdown: choose one.")
+    form = output_form(as_json=as_json, as_markdown=as_markdown)
     from llmkit.api import compare as compared_systems
     from llmkit.api import compared_record
 
@@ -93,10 +89,10 @@ def compare(
         seed=seed,
     )
     record = compared_record(compared)
-    if as_json:
+    if form == "json":
         print(shown(json.dumps(record, ensure_ascii=False)))
     else:
-        _print(compared, record, markdown=as_markdown)
+        _print(compared, record, markdown=form == "markdown")
 
 
 COMMANDS = (compare,)

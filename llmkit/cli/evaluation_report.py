@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 _ANY_WIDTH = 1_000_000
 """Terminal columns: wider than any table."""
 _CLASSES_SHOWN = 20
-_FEW_UNITS = 10
-"""With fewer rows or clusters, intervals of 95 % contain the true score less often."""
 _HEADING_WIDTH = 17
 """Characters of a baseline's title in a line: two baselines fit into 80 columns."""
 
@@ -49,6 +47,9 @@ def _print_markdown(evaluation: Evaluation, gates: Sequence[Gate]) -> None:
     scores = evaluation.scores.values
     rows = [(one_line(name), f"{value:.4f}", _interval(evaluation, name)) for name, value in scores.items()]
     print_markdown(("score", "value", "95 % interval"), rows)
+    for note in evaluation.interval_notes:
+        print()
+        _print_line(note)
     if gates:
         print()
         print_markdown(("gate", "result"), [(one_line(gate.condition), one_line(gate.text)) for gate in gates])
@@ -68,9 +69,9 @@ def _print_text(evaluation: Evaluation) -> None:
         _print_comparison(evaluation, evaluation.comparison)
     if any(evaluation.intervals.values()):
         units = f"{evaluation.rows:,} {unit}" if evaluation.clusters is None else f"{evaluation.clusters:,} clusters"
-        few = (evaluation.rows if evaluation.clusters is None else evaluation.clusters) < _FEW_UNITS
-        rough = ", a rough guide with so few" if few else ""
-        _print_line(f"  [low, high]: 95 % intervals by bootstrap over {units}{rough}")
+        _print_line(f"  [low, high]: 95 % intervals by bootstrap over {units}")
+    for note in evaluation.interval_notes:
+        _print_line(f"  {note}")
     for what, totals in scores.details.get("unknown", {}).items():
         _print_unknown(what, totals)
     for name, reason in scores.details.get("undefined", {}).items():

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
 from llmkit.cli.evaluation_report import print_evaluation
 from llmkit.cli.gates import FailUnder, Margin, NoWorseThan, raise_failed, read_gates
+from llmkit.cli.scoring_options import (
+    Cluster,
+    Json,
+    Labels,
+    Language,
+    Markdown,
+    PredictionColumn,
+    Quoting,
+    ReferenceColumn,
+    RougeTokenizer,
+    label_names,
+    output_form,
+)
 from llmkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from llmkit.api import Gate
+    from llmkit.api import Evaluation, Gate, Gates
 
 ModelName = Annotated[
     str | None,
@@ -38,19 +52,6 @@ Columns = Annotated[
         "With --predictions and --references, the column of both files.",
     ),
 ]
-PredictionColumn = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="Column of --predictions. Default: detected.")
-]
-ReferenceColumn = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="Column of --references. Default: detected.")
-]
-Quoting = Annotated[
-    Literal["auto", "csv", "none"] | None,
-    typer.Option(
-        help="Quotes in .csv and .tsv files: csv treats them as cell delimiters, none as text. "
-        "Default: the run's recipe, else auto."
-    ),
-]
 SkipBadRows = Annotated[
     bool | None,
     typer.Option(
@@ -59,39 +60,11 @@ SkipBadRows = Annotated[
         "error that lists them.",
     ),
 ]
-RougeTokenizer = Annotated[
-    Literal["auto", "rouge-score", "unicode", "characters"], typer.Option(help="How ROUGE splits texts into words.")
-]
-Language = Annotated[
-    str | None,
-    typer.Option(
-        metavar="CODE",
-        help="With --predictions, the references' language, such as ja, for BLEU and TER. Default: by their script.",
-    ),
-]
-Labels = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="LABEL=NAME",
-        help="With --predictions, the name of a label that the files write differently, such as LABEL_0=negative. "
-        "Can be repeated.",
-    ),
-]
-Cluster = Annotated[
-    str | None,
-    typer.Option(
-        metavar="COLUMN",
-        help="With --predictions, the column that says which rows belong together, such as the document of each "
-        "question. Intervals are then by bootstrap over these clusters. Default: each row on its own.",
-    ),
-]
 Pooling = Annotated[
     Literal["mean", "first", "max", "mean_sqrt_len", "weightedmean", "lasttoken"] | None,
     typer.Option(help="For neighbour_recall: how the vectors of a text's tokens become one, as in llmkit embed."),
 ]
 Baseline = Annotated[bool, typer.Option("--baseline", help="Compare the model with simple baselines on the same rows.")]
-Json = Annotated[bool, typer.Option("--json", help="Write one JSON object, with all details.")]
-Markdown = Annotated[bool, typer.Option("--markdown", help="Write a Markdown table of the scores.")]
 
 
 def evaluate(
@@ -105,7 +78,7 @@ def evaluate(
     reference_column: ReferenceColumn = None,
     quoting: Quoting = None,
     skip_bad_rows: SkipBadRows = None,
-    rouge_tokenizer: RougeTokenizer = "auto",
+    rouge_tokenizer: RougeTokenizer = None,
     language: Language = None,
     label: Labels = None,
     cluster: Cluster = None,
@@ -118,56 +91,25 @@ def evaluate(
     as_markdown: Markdown = False,
 ) -> None:
     """Evaluate a model on rows, or predictions against references."""
-    if as_json and as_markdown:
-        raise UsageError("--json and --markdown: choose one.")
+    form = output_form(as_json=as_json, as_markdown=as_markdown)
     gates = read_gates(fail_under, no_worse_than, margin)
-    results: list[Gate] = []
     if (predictions is None) != (not references):
         raise UsageError("--predictions and --references must be given together.")
+    files = _FileOptions(prediction_column, reference_column, language, label, cluster)
     if predictions is not None and references:
-        _check_file_options(model=model or data, baseline=baseline, pooling=pooling, column=column)
-        if skip_bad_rows is not None:
-            raise UsageError("--skip-bad-rows: applies to the rows of a model's --data. Remove it.")
-        from llmkit.api import file_gates, score_files
-
-        evaluation = score_files(
+        _check_file_options(model or data, baseline, pooling, column, skip_bad_rows)
+        evaluation, results = _score_files(
             predictions,
             references,
+            files,
+            gates=gates,
             metrics=metric or (),
             column=column[0] if column else None,
-            prediction_column=prediction_column,
-            reference_column=reference_column,
-            cluster=cluster,
             quoting=quoting or "auto",
-            rouge_tokenizer=rouge_tokenizer,
-            language=language,
-            label_names=label_names(label),
+            rouge_tokenizer=rouge_tokenizer or "auto",
         )
-        if gates is not None:
-            results = file_gates(
-                gates,
-                evaluation,
-                predictions=predictions,
-                references=references,
-                metrics=metric or (),
-                rouge_tokenizer=rouge_tokenizer,
-                language=language,
-                columns={
-                    "prediction_column": prediction_column or (column[0] if column else None),
-                    "reference_column": reference_column or (column[0] if column else None),
-                    "cluster": cluster,
-                    "quoting": quoting or "auto",
-                    "label_names": label_names(label),
-                },
-            )
     else:
-        _check_model_options(
-            prediction_column=prediction_column,
-            reference_column=reference_column,
-            language=language,
-            label=label,
-            cluster=cluster,
-        )
+        _check_model_options(files)
         from llmkit.api import evaluate_model, model_gates
         from llmkit.cli.progress_bar import progress_bar
 
@@ -179,21 +121,72 @@ def evaluate(
                 quoting=quoting,
                 skip_bad_rows=skip_bad_rows,
                 metrics=metric,
-                rouge_tokenizer=rouge_tokenizer,
+                rouge_tokenizer=rouge_tokenizer or "auto",
                 pooling=pooling,
                 baseline=baseline,
                 report=report,
             )
-        if gates is not None:
-            results = model_gates(gates, evaluation, given_data=bool(data))
-    print_evaluation(evaluation, gates=results, form="json" if as_json else "markdown" if as_markdown else "text")
+        results = [] if gates is None else model_gates(gates, evaluation, given_data=bool(data))
+    print_evaluation(evaluation, gates=results, form=form)
     raise_failed(results)
 
 
 COMMANDS = (evaluate,)
 
 
-def _check_file_options(*, model: object, baseline: bool, pooling: str | None, column: list[str] | None) -> None:
+class _FileOptions(NamedTuple):
+    """The options that apply only to --predictions."""
+
+    prediction_column: str | None
+    reference_column: str | None
+    language: str | None
+    label: list[str] | None
+    cluster: str | None
+
+
+def _score_files(
+    predictions: str,
+    references: list[str],
+    files: _FileOptions,
+    *,
+    gates: Gates | None,
+    metrics: Sequence[str],
+    column: str | None,
+    quoting: Literal["auto", "csv", "none"],
+    rouge_tokenizer: Literal["auto", "rouge-score", "unicode", "characters"],
+) -> tuple[Evaluation, list[Gate]]:
+    from llmkit.api import file_gates, score_files
+
+    reading: dict[str, Any] = {
+        "cluster": files.cluster,
+        "quoting": quoting,
+        "label_names": label_names(files.label),
+    }
+    scoring: dict[str, Any] = {"metrics": metrics, "rouge_tokenizer": rouge_tokenizer, "language": files.language}
+    evaluation = score_files(
+        predictions,
+        references,
+        column=column,
+        prediction_column=files.prediction_column,
+        reference_column=files.reference_column,
+        **reading,
+        **scoring,
+    )
+    if gates is None:
+        return evaluation, []
+    columns = {
+        "prediction_column": files.prediction_column or column,
+        "reference_column": files.reference_column or column,
+        **reading,
+    }
+    return evaluation, file_gates(
+        gates, evaluation, predictions=predictions, references=references, columns=columns, **scoring
+    )
+
+
+def _check_file_options(
+    model: object, baseline: bool, pooling: str | None, column: list[str] | None, skip_bad_rows: bool | None
+) -> None:
     """
     Raises:
         UsageError: an option that cannot be combined with --predictions.
@@ -208,42 +201,26 @@ def _check_file_options(*, model: object, baseline: bool, pooling: str | None, c
         raise UsageError(
             "--column: give one name, the column of both files, or use --prediction-column and --reference-column."
         )
+    if skip_bad_rows is not None:
+        raise UsageError("--skip-bad-rows: applies to the rows of a model's --data. Remove it.")
 
 
-def _check_model_options(
-    *,
-    prediction_column: str | None,
-    reference_column: str | None,
-    language: str | None,
-    label: list[str] | None,
-    cluster: str | None,
-) -> None:
+def _check_model_options(files: _FileOptions) -> None:
     """
     Raises:
         UsageError: an option that works only with --predictions.
     """
-    if label:
+    if files.label:
         raise UsageError("--label works only with --predictions. A model's config names its labels (id2label).")
-    if cluster is not None:
+    if files.cluster is not None:
         raise UsageError("--cluster works only with --predictions. With a model, write data.cluster in its recipe.")
-    if language is not None:
+    if files.language is not None:
         raise UsageError("--language works only with --predictions. A model's task knows its language.")
-    if prediction_column is not None or reference_column is not None:
-        option = "--reference-column" if prediction_column is None else "--prediction-column"
+    if files.prediction_column is not None or files.reference_column is not None:
+        option = "--reference-column" if files.prediction_column is None else "--prediction-column"
         raise UsageError(
             f"{option} works only with --predictions. With a model, name columns with --column ROLE=COLUMN."
         )
-
-
-def label_names(pairs: list[str] | None) -> dict[str, str]:
-    names: dict[str, str] = {}
-    for pair in pairs or ():
-        label, equals, name = pair.partition("=")
-        if not (label and equals and name):
-            raise UsageError(f"--label {pair}: write LABEL=NAME, such as LABEL_0=negative.")
-        if names.setdefault(label, name) != name:
-            raise UsageError(f"--label: {label} has two names, {names[label]} and {name}. Give one.")
-    return names
 
 
 def _columns(pairs: list[str] | None) -> dict[str, str | tuple[str, ...]] | None:

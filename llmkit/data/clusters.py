@@ -14,6 +14,8 @@ from llmkit.errors import RowError
 
 CLUSTER = "data.cluster"
 """The field that is read from the column of `Clusters.column`."""
+NO_CLUSTERS = "none"
+"""Instead of a column: each row is independent, even where the task or the files would tell clusters."""
 _LONGEST_NAME = 80
 
 

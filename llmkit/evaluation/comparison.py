@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 
 from llmkit.data.column_types import texts_in
 from llmkit.data.examples import Examples
@@ -13,6 +12,7 @@ from llmkit.evaluation.baselines import baselines_of, judged_by_loss
 from llmkit.evaluation.measure import Measured, score_rows
 from llmkit.evaluation.metrics import RougeTokenizer, score_names_of, values_of
 from llmkit.evaluation.metrics.language_model import loss_scores, loss_statistics
+from llmkit.evaluation.repeated_messages import no_repeated_messages
 from llmkit.evaluation.uncertainty.score_intervals import difference_interval
 from llmkit.evaluation.unigram import unigram_nats
 from llmkit.evaluation.verdict import BaselineScores, Comparison, compared_metric, judge
@@ -121,7 +121,7 @@ def _measured_rows(task: Task, rows: Sequence[Row], *, count: int) -> Sequence[R
     """The rows that became examples: `overflow: drop` leaves some out."""
     if count == len(rows):
         return rows
-    with _quiet():
+    with no_repeated_messages():
         return list(_encoded_rows(task, rows, count))
 
 
@@ -134,13 +134,3 @@ def _encoded_rows(task: Task, rows: Sequence[Row], count: int) -> Iterator[Row]:
     first = task.encode(rows[:middle]).rows
     yield from _encoded_rows(task, rows[:middle], first)
     yield from _encoded_rows(task, rows[middle:], count - first)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Encoding has logged its messages about these rows already."""
-    logger.disabled = True
-    try:
-        yield
-    finally:
-        logger.disabled = False

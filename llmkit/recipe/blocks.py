@@ -136,7 +136,7 @@ class DataBlock(Block):
     cluster: Annotated[str, Field(min_length=1)] | None = None
     """Column whose value is equal in rows that are not independent, such as the questions on one passage: shares keep
     such rows together, and intervals and comparisons count them as one observation. By default the passages of
-    questions, and the documents that CoNLL files mark."""
+    questions, and the documents that CoNLL files mark; `none` if all rows are independent."""
     max_rows: PositiveInt | None = None
     """Read at most this many rows of `train`, from its start."""
     quoting: Quoting = "auto"

@@ -46,7 +46,10 @@ class RowStatistics:
     """(resamples, rows) how often each row counts -> score name -> (resamples,) values, NaN where a score is undefined.
     All ones give the metric's own values."""
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    """The least and the greatest value of scores that have both."""
+    """The least and the greatest value of scores, which may be infinite."""
+    influences: Callable[[NDArray[np.float64]], dict[str, NDArray[np.float64]]] | None = None
+    """(resamples, rows) how often each row counts -> score name -> (resamples, rows) the derivative of the score by the
+    weight of each row; of those scores that have one. None if no score has."""
 
 
 @dataclass(frozen=True)

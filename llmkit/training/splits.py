@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Literal
 
 from llmkit.data.bad_rows import OnBadRow
-from llmkit.data.clusters import Clusters
+from llmkit.data.clusters import NO_CLUSTERS, Clusters
 from llmkit.data.column_types import texts_for_split
 from llmkit.data.conll import DOCUMENT
 from llmkit.data.fields import Fields
@@ -122,7 +122,7 @@ def open_splits(recipe: TaskRecipe, *, run: Run | None = None) -> dict[Split, Sp
     }
     clusters = clusters_of(recipe)
     if run is not None and any(shares.values()):
-        clusters = replace(clusters, documents=splits_documents_whole(run))
+        clusters = replace(clusters, documents=clusters.documents and splits_documents_whole(run))
     train = _open(recipe, data.train, clusters, split="train", max_rows=data.max_rows)
     if train.clusters.has_names and any(shares.values()):
         shares["cluster_shares"] = ClusterShares(train, **shares)
@@ -138,6 +138,8 @@ def open_splits(recipe: TaskRecipe, *, run: Run | None = None) -> dict[Split, Sp
 
 def clusters_of(recipe: Recipe, *, is_required: bool = True) -> Clusters:
     """What tells which of the recipe's rows are not independent; see `Clusters`."""
+    if recipe.data.cluster == NO_CLUSTERS:
+        return Clusters(documents=False)
     return Clusters(recipe.data.cluster, recipe.CLUSTER_FIELD, is_required=is_required)
 
 

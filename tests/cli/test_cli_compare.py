@@ -89,6 +89,17 @@ def test_clusters_are_the_units_where_a_file_names_them(tmp_path: Path) -> None:
     assert found["p_value"] == 0.5  # one cluster of six differs, which either system could have got right
 
 
+def test_clusters_of_files_and_runs_can_be_ignored(trained: Path, tmp_path: Path) -> None:
+    records = {wrong: rows(wrong, cluster=10) for wrong in (0, 10)}
+    files = [write_jsonl(tmp_path / f"{wrong}.jsonl", lines) for wrong, lines in records.items()]
+    runs = [run_with(tmp_path / f"r{wrong}", trained, lines, steps=wrong + 1) for wrong, lines in records.items()]
+    for systems in ([*files, "--metric", "accuracy"], runs):
+        (record,) = llmkit("compare", *systems, "--cluster", "none", "--json").records
+        assert record["clusters"] is None
+        assert record["differences"][0]["test"] == "McNemar"
+    assert llmkit("compare", *runs, "--cluster", "cluster").code == 2
+
+
 def test_a_column_of_the_references_can_name_the_clusters(tmp_path: Path) -> None:
     gold = write_jsonl(tmp_path / "gold.jsonl", [{"label": "neg", "page": row // 5} for row in range(30)])
     files = [

@@ -82,6 +82,10 @@ def test_the_clusters_in_a_file_that_evaluate_wrote_are_used_without_an_option(t
         "evaluate", "--predictions", file, "--references", file, "--metric", "accuracy", "--json"
     ).records
     assert (record["rows"], record["clusters"]) == (6, 4)
+    (record,) = llmkit(
+        "evaluate", "--predictions", file, "--references", file, "--metric", "accuracy", "--cluster", "none", "--json"
+    ).records
+    assert (record["rows"], record["clusters"]) == (6, None)
     write_jsonl(file, [{key: row[key] for key in ("prediction", "reference", "cluster")} for row in rows[:3]])
     (record,) = llmkit(
         "evaluate", "--predictions", file, "--references", file, "--metric", "accuracy", "--json"

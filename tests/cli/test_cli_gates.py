@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from facts import says
-from tiny_recipes import llmkit, write_jsonl
+from tiny_recipes import llmkit, rows, write_jsonl
 
 
 def predictions(folder: Path, name: str, *, wrong: int, count: int = 100) -> Path:
-    rows = [{"prediction": "no" if row < wrong else "yes", "reference": "yes"} for row in range(count)]
-    return write_jsonl(folder / name, rows)
+    lines = [{"prediction": "no" if row < wrong else "yes", "reference": "yes"} for row in range(count)]
+    return write_jsonl(folder / name, lines)
 
 
 def evaluate(file: Path, *options: str | Path) -> Any:
@@ -52,8 +53,8 @@ def test_a_margin_allows_a_loss_up_to_it(tmp_path: Path) -> None:
 
 
 def test_for_an_error_rate_the_limit_is_the_highest_value(tmp_path: Path) -> None:
-    rows = [{"prediction": row % 7, "reference": row % 5} for row in range(60)]
-    file = write_jsonl(tmp_path / "n.jsonl", rows)  # type: ignore[arg-type]
+    lines = [{"prediction": row % 7, "reference": row % 5} for row in range(60)]
+    file = write_jsonl(tmp_path / "n.jsonl", lines)  # type: ignore[arg-type]
     files = ("evaluate", "--predictions", file, "--references", file, "--metric", "mse")
     assert llmkit(*files, "--fail-under", "mse=0.1").code == 7
     assert llmkit(*files, "--fail-under", "mse=50").code == 0
@@ -96,3 +97,24 @@ def test_a_run_writes_its_files_before_its_gate_fails(own_runs: Path) -> None:
     split = path.name.partition(".")[0]
     assert json.loads((run / f"evaluation/{split}.json").read_text())["scores"]["accuracy"] >= 0
     assert llmkit("evaluate", "--model", run, "--no-worse-than", run).code == 2
+
+
+@pytest.mark.parametrize(("other", "code"), [("right", 7), ("wrong", 0)])
+def test_a_model_is_compared_with_a_run_on_the_same_rows(own_runs: Path, other: str, code: int) -> None:
+    """The other run is always right, or always wrong; the model is neither on labels that are the wrong way round."""
+    run, data = own_runs / "runs/classify-001", own_runs / "other-way.jsonl"
+    swapped = {"food": "sport", "sport": "food"}
+    write_jsonl(data, [{**row, "label": swapped[row["label"]]} for row in rows(60, seed=3)])
+    evaluated = ("evaluate", "--model", run, "--data", data)
+    assert llmkit(*evaluated).code == 0
+    shutil.copytree(run, own_runs / "runs/other")
+    file = own_runs / "runs/other/evaluation/data.predictions.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for line in lines:
+        line["prediction"] = line["reference"] if other == "right" else swapped[line["reference"]]
+    write_jsonl(file, lines)
+    outcome = llmkit(*evaluated, "--no-worse-than", own_runs / "runs/other", "--margin", "accuracy=0", "--json")
+    (record,) = outcome.records
+    [gate] = record["gates"]
+    assert (outcome.code, gate["score"], gate["passed"]) == (code, "accuracy", code == 0)
+    assert gate["value"] == record["scores"]["accuracy"]  # type: ignore[index]

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from llmkit.evaluation.uncertainty.bootstrap import Interval, count_clusters, intervals, resampled_scores
-from llmkit.evaluation.uncertainty.statistics import RowStatistics, difference, of_means
+from llmkit.evaluation.uncertainty.bootstrap import (
+    Interval,
+    count_clusters,
+    difference_intervals,
+    intervals,
+    resampled_scores,
+)
+from llmkit.evaluation.uncertainty.methods import effective_units, freedom_of
+from llmkit.evaluation.uncertainty.statistics import RowStatistics, difference, of_means, of_sums
 
 ROWS = np.random.Generator(np.random.PCG64(7)).normal(5, 2, size=300)
 
@@ -62,8 +70,8 @@ def test_few_clusters_give_a_wider_interval_than_the_percentiles() -> None:
 
 def test_a_paired_difference_of_equal_rows_is_zero_and_of_others_is_narrower_than_an_unpaired_one() -> None:
     first, second = of_means({"mean": ROWS}), of_means({"mean": ROWS + 0.1 * np.sin(np.arange(300))})
-    assert intervals(difference(first, first))["mean"] == (0, 0)
-    assert np.ptp(intervals(difference(first, second))["mean"]) < 0.1 * np.ptp(intervals(first)["mean"])
+    assert difference_intervals(difference(first, first))["mean"] == ((0, 0), 0)
+    assert np.ptp(difference_intervals(difference(first, second))["mean"][0]) < 0.1 * np.ptp(intervals(first)["mean"])
 
 
 def test_one_row_has_no_interval() -> None:
@@ -74,9 +82,7 @@ def test_one_row_has_no_interval() -> None:
 def test_rows_that_are_all_right_or_all_wrong_have_the_interval_of_clopper_and_pearson(
     right: int, expected: tuple[float, float]
 ) -> None:
-    rows = of_means({"share": [1.0] * right + [0.0] * (50 - right)})
-    bounded = RowStatistics(rows.rows, rows.resampled, {"share": (0.0, 1.0)})
-    assert intervals(bounded)["share"] == pytest.approx(expected, abs=0.001)
+    assert intervals(_bounded([1.0] * right + [0.0] * (50 - right)))["share"] == pytest.approx(expected, abs=0.001)
 
 
 def _undefined_without(row: int) -> RowStatistics:
@@ -93,3 +99,49 @@ def test_a_score_that_many_resamples_leave_undefined_has_no_interval_and_a_warni
     assert all(map(math.isnan, interval))
     assert "mean" in caplog.text
     assert isinstance(interval, Interval)
+
+
+def test_a_skewed_mean_is_in_its_interval_in_about_95_percent_of_samples() -> None:
+    contained = 0
+    for seed in range(300):
+        values = np.random.Generator(np.random.PCG64(seed)).lognormal(size=40)
+        interval = intervals(of_means({"mean": values}), resamples=500, seed=seed)["mean"]
+        contained += interval.low <= math.exp(0.5) <= interval.high
+    assert 280 <= contained <= 292
+
+
+def test_a_share_with_few_errors_is_not_studentized() -> None:
+    """In 2 % of the resamples there is no error, and so no standard error; the studentized interval would begin at 0."""
+    interval = intervals(_bounded([1.0] * 196 + [0.0] * 4))["share"]
+    assert 0.93 < interval.low < 0.97
+    assert 0.98 < interval.high <= 1
+
+
+def test_an_interval_ends_where_the_scale_does() -> None:
+    statistics = of_sums(np.array([[30.0, 30], [1, 1], [1, 2], [0, 2], [2, 2], [1, 2], [1, 1], [1, 3]]), _share_of_sums)
+    unbounded = intervals(statistics)["share"]
+    bounded = intervals(replace(statistics, bounds={"share": (0.0, 1.0)}))["share"]
+    assert unbounded.low == bounded.low
+    assert unbounded.high > bounded.high == 1
+
+
+def test_the_fewer_rows_decide_the_fewer_are_the_degrees_of_freedom() -> None:
+    even, one = np.tile([1.0, -1.0], 50), np.array([99.0, *[-1.0] * 99])
+    assert (effective_units(even), freedom_of(even)) == (100, 99)
+    assert effective_units(one) == pytest.approx(1.02, abs=0.02)
+    assert freedom_of(one) == pytest.approx(2, abs=0.1)
+
+
+def test_a_difference_of_all_rows_is_not_certain() -> None:
+    right, wrong = _bounded([1.0] * 50), _bounded([0.0] * 50)
+    interval, error = difference_intervals(difference(right, wrong))["share"]
+    assert interval == pytest.approx((0.858, 1.0), abs=0.001)
+    assert error == 0
+
+
+def _bounded(values: list[float]) -> RowStatistics:
+    return replace(of_means({"share": values}), bounds={"share": (0.0, 1.0)})
+
+
+def _share_of_sums(sums: np.ndarray) -> dict[str, np.ndarray]:
+    return {"share": sums[:, 0] / sums[:, 1]}

@@ -132,6 +132,23 @@ def test_every_score_has_an_interval_around_it(case: Case) -> None:
         assert interval.low <= scores.values[name] <= interval.high, name
 
 
+@every_case
+def test_influences_are_the_derivatives_by_the_weights_of_rows(case: Case) -> None:
+    statistics = row_statistics([case.metric], case.predictions, case.references)
+    weights = np.array([3.0, 2.0, 4.0, 3.0, 2.0])
+    assert statistics.influences is not None
+    found = statistics.influences(weights[None])
+    more = statistics.resampled(weights + 1e-4 * np.eye(5))
+    less = statistics.resampled(weights - 1e-4 * np.eye(5))
+    if case.metric in ("map", "spearman"):
+        assert not found, "ranks have none"
+        return
+    assert found.keys() == more.keys()
+    for name, values in found.items():
+        if name not in ("majority_share", "majority_tag_share"):  # the most frequent label may change
+            assert values[0] == pytest.approx((more[name] - less[name]) / 2e-4, rel=1e-3, abs=1e-4), name
+
+
 def test_a_resample_of_equal_numbers_has_no_correlation() -> None:
     statistics = row_statistics(["pearson", "spearman"], [1.1, 1.1, 2.0], [3.0, 4.0, 5.0])
     values = statistics.resampled(np.array([[4.0, 7.0, 0.0], [1.0, 1.0, 1.0]]))

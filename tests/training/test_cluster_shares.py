@@ -95,6 +95,24 @@ def test_a_share_of_a_conll_file_takes_whole_documents(tmp_path: Path) -> None:
     assert not clusters["train"] & clusters["validation"]
 
 
+def test_clusters_of_the_task_and_of_the_files_can_be_turned_off(tmp_path: Path) -> None:
+    documents, questions = tmp_path / "a.conll", tmp_path / "a.jsonl"
+    documents.write_text("".join("-DOCSTART- O\n\n" + f"w{n} B-X\n\nv{n} O\n\n" for n in range(40)))
+    rows = [
+        {"context": f"Red or {n}.", "question": f"{what}?", "answers": {"text": ["Red"]}}
+        for n in range(40)
+        for what in "ab"
+    ]
+    questions.write_text("\n".join(map(json.dumps, rows)))
+    for path, task in ((documents, "token-classification"), (questions, "question-answering")):
+        clustered, plain = (splits(path, task, **keys) for keys in ({}, {"cluster": "none"}))
+        assert all(row.cluster is not None for split in clustered.values() for row in split)
+        assert all(row.cluster is None for split in plain.values() for row in split)
+        assert plain["train"].source.clusters.name is None
+    for row in splits(documents, "token-classification", cluster="none")["validation"]:
+        assert split_of("\0".join(row.fields["words"]), validation=0.2, test=0) == "validation"
+
+
 def test_a_run_that_split_documents_keeps_its_splits(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text("".join("-DOCSTART- O\n\n" + f"w{n} B-X\n\nv{n} O\n\n" for n in range(20)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -17,9 +18,11 @@ class ScoreInfo:
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """The ends of the scale, if it has both."""
-        ends = re.match(r"(-?\d+)\.\.(\d+),", self.scale)
-        return (float(ends[1]), float(ends[2])) if ends else None
+        """The ends of the scale, of which the second may be infinite."""
+        if ends := re.match(r"(-?\d+)\.\.(\d+),", self.scale):
+            return float(ends[1]), float(ends[2])
+        start = re.search(r", from (\d+)$", self.scale) or re.match(r"(\d+)\.\.\d+ and beyond", self.scale)
+        return (float(start[1]), math.inf) if start else None
 
 
 SCORES: dict[str, ScoreInfo] = {

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llmkit.evaluation.uncertainty.bootstrap import LEVEL, RESAMPLES, Interval, intervals, resampled_scores
+from llmkit.evaluation.uncertainty.bootstrap import LEVEL, RESAMPLES, Interval, difference_intervals
+from llmkit.evaluation.uncertainty.methods import t_interval
 from llmkit.evaluation.uncertainty.paired import holm, mcnemar, randomisation, right_rows, smallest_difference
 from llmkit.evaluation.uncertainty.statistics import FloatArray, RowStatistics, difference
 
@@ -129,10 +130,10 @@ def _compare_pair(
 ) -> dict[str, Difference]:
     statistics = difference(second.statistics, first.statistics)
     clusters, resamples, seed = sampling
-    ends = intervals(statistics, clusters=clusters, resamples=resamples, seed=seed)
+    found = difference_intervals(statistics, clusters=clusters, resamples=resamples, seed=seed)
+    ends = {name: interval for name, (interval, _) in found.items()}
+    errors = {name: error for name, (_, error) in found.items()}
     freedom = sampling.freedom(statistics.rows)
-    drawn = resampled_scores(statistics, clusters=clusters, resamples=resamples, seed=seed)
-    errors = {name: float(np.nanstd(values)) * math.sqrt((freedom + 1) / freedom) for name, values in drawn.items()}
     values = {name: (first.value(name), second.value(name)) for name in ends}
     if max(len(first.members), len(second.members)) > 1:
         return {name: _of_seeds(first, second, name, values[name], errors[name], freedom) for name in ends}
@@ -185,7 +186,7 @@ def _of_seeds(
 
     The variance between seeds is pooled over both systems, as in Student's test; degrees of freedom by Satterthwaite.
     """
-    from scipy.special import stdtr, stdtrit
+    from scipy.special import stdtr
 
     spreads = [(len(system.members) - 1, system.spread(name)) for system in (first, second) if len(system.members) > 1]
     seed_freedom = sum(count for count, _ in spreads)
@@ -195,7 +196,6 @@ def _of_seeds(
     error = math.sqrt(variance)
     total_freedom = variance**2 / (row_error**4 / freedom + seed_variance**2 / seed_freedom) if variance else freedom
     change = values[1] - values[0]
-    width = float(stdtrit(total_freedom, (1 + LEVEL) / 2)) * error
     p_value = 2 * float(stdtr(total_freedom, -abs(change) / error)) if error else float(change == 0)
     return Difference(
         score=name,
@@ -203,7 +203,7 @@ def _of_seeds(
         second=second.name,
         values=values,
         difference=change,
-        interval=Interval(change - width, change + width),
+        interval=t_interval(change, error, freedom=total_freedom, level=LEVEL),
         p_value=p_value,
         test="t of rows and seeds",
         p_corrected=p_value,

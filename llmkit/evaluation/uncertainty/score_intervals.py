@@ -36,10 +36,11 @@ def difference_interval(
     clusters: Clusters | None = None,
 ) -> Interval | None:
     """The interval of the score `name` of `first` minus that of `second`, on the same rows; None without one."""
-    from llmkit.evaluation.uncertainty.bootstrap import intervals
+    from llmkit.evaluation.uncertainty.bootstrap import difference_intervals
     from llmkit.evaluation.uncertainty.statistics import difference
 
     if first is None or second is None:
         return None
-    interval = intervals(difference(first, second, names=[name]), clusters=clusters).get(name)
+    found = difference_intervals(difference(first, second, names=[name]), clusters=clusters)
+    interval = found[name][0] if name in found else None
     return None if interval is None or any(map(math.isnan, interval)) else interval

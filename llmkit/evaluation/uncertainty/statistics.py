@@ -13,9 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from llmkit.tasks.base import RowStatistics
 
-__all__ = ["FloatArray", "RowStatistics", "difference", "merged", "of_means", "of_sums", "ratio"]
+__all__ = ["FloatArray", "RowStatistics", "difference", "merged", "of_means", "of_sums", "ratio", "without"]
 
 FloatArray = NDArray[np.float64]
+_MOST_SUMS = 400
+"""More sums, as of hundreds of labels, would take too long to derive one by one."""
+_STEP = 1e-5
 
 
 def of_sums(sums: Any, scores: Callable[[FloatArray], dict[str, FloatArray]]) -> RowStatistics:
@@ -29,7 +32,36 @@ def of_sums(sums: Any, scores: Callable[[FloatArray], dict[str, FloatArray]]) ->
     def resampled(weights: FloatArray) -> dict[str, FloatArray]:
         return scores(np.asarray(weights @ sums))
 
-    return RowStatistics(sums.shape[0], resampled)
+    if sums.shape[1] > _MOST_SUMS:
+        return RowStatistics(sums.shape[0], resampled)
+    sizes = np.asarray(abs(sums).sum(axis=0)).ravel()  # (K,)
+    has_signs = np.asarray((sums < 0).sum(axis=0)).ravel() > 0
+    columns = sums.T
+
+    def influences(weights: FloatArray) -> dict[str, FloatArray]:
+        totals = np.asarray(weights @ sums)
+        steps = _STEP * np.where(has_signs, sizes, totals)  # (R, K); a sum of 0 without signs has no rows that count
+        return {name: np.asarray(slopes @ columns) for name, slopes in _gradients(scores, totals, steps).items()}
+
+    return RowStatistics(sums.shape[0], resampled, influences=influences)
+
+
+def _gradients(
+    scores: Callable[[FloatArray], dict[str, FloatArray]], totals: FloatArray, steps: FloatArray
+) -> dict[str, FloatArray]:
+    """The derivative of each score by each of the sums, (R, K), by finite differences; 0 where the step is 0."""
+    values = scores(totals)
+    gradients = {name: np.zeros_like(totals) for name in values}
+    for column in range(totals.shape[1]):
+        step = steps[:, column]
+        if not step.any():
+            continue
+        moved = totals.copy()
+        moved[:, column] += step
+        for name, changed in scores(moved).items():
+            with np.errstate(invalid="ignore"):  # of an infinite perplexity: NaN
+                gradients[name][:, column] = ratio(changed - values[name], step)
+    return gradients
 
 
 def of_means(columns: Mapping[str, ArrayLike]) -> RowStatistics:
@@ -53,8 +85,27 @@ def merged(statistics: Sequence[RowStatistics]) -> RowStatistics:
     def resampled(weights: FloatArray) -> dict[str, FloatArray]:
         return {name: values for each in statistics for name, values in each.resampled(weights).items()}
 
+    def influences(weights: FloatArray) -> dict[str, FloatArray]:
+        derived = [each.influences(weights) for each in statistics if each.influences is not None]
+        return {name: values for each in derived for name, values in each.items()}
+
     bounds = {name: pair for each in statistics for name, pair in each.bounds.items()}
-    return RowStatistics(statistics[0].rows, resampled, bounds)
+    return RowStatistics(statistics[0].rows, resampled, bounds, influences)
+
+
+def without(statistics: RowStatistics, names: Container[str]) -> RowStatistics:
+    """The statistics of all scores but these."""
+
+    def others(scores: dict[str, FloatArray]) -> dict[str, FloatArray]:
+        return {name: values for name, values in scores.items() if name not in names}
+
+    influences = statistics.influences
+    return RowStatistics(
+        statistics.rows,
+        lambda weights: others(statistics.resampled(weights)),
+        statistics.bounds,
+        None if influences is None else lambda weights: others(influences(weights)),
+    )
 
 
 def difference(first: RowStatistics, second: RowStatistics, *, names: Container[str] | None = None) -> RowStatistics:
