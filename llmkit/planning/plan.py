@@ -17,7 +17,7 @@ from llmkit.planning.planned import ModelSize, RowCounts, RunPlan, Steps
 from llmkit.planning.rows import CORPUS_CHARACTERS, EncodedRows, TextSize, encode_rows
 from llmkit.planning.timing import Timing, timed
 from llmkit.planning.unweighted import Unweighted, unweighted_task
-from llmkit.planning.values import resolved_values
+from llmkit.planning.values import ResolvedValue, resolved_values
 from llmkit.recipe.blocks import ScratchModel
 from llmkit.recipe.loading import LoadedRecipe
 from llmkit.tasks.base import WRITING_HEADS, Task, TaskRecipe
@@ -56,31 +56,14 @@ def make_plan(
     course = _course(recipe, unweighted.task, encoded)
     model = _model_size(unweighted)
     needs = _needs(unweighted, encoded, course, folder=folder)
-    time = None
-    if measure and not needs.problems:
-        time = timed(
-            unweighted.task,
-            encoded.train,
-            splits["validation"],
-            encoded.validation,
-            plan=course.plan,
-            batches=course.batches,
-            accelerator=new_accelerator(course.precision.accelerate),
-            folder=folder,
-        )
+    fits = not needs.problems
+    time = (
+        _measured(unweighted.task, encoded, splits["validation"], course, folder=folder) if measure and fits else None
+    )
     return RunPlan(
         recipe=path,
         task=recipe.task,
-        values=tuple(
-            resolved_values(
-                loaded,
-                path=path,
-                plan=course.plan,
-                model=unweighted.task.loaded,
-                precision=course.precision,
-                micro_batch=course.micro_batch_tokens,
-            )
-        ),
+        values=_values(loaded, path, unweighted.task, course),
         model=model,
         data=_row_counts(encoded),
         steps=_steps(course, recipe),
@@ -126,6 +109,32 @@ def _course(recipe: TaskRecipe, task: Task, encoded: EncodedRows) -> _Course:
         micro_batch_tokens=limit,
     )
     return _Course(device, choose_precision(train.precision, family=family, device=device), plan, limit, batches)
+
+
+def _values(loaded: LoadedRecipe[TaskRecipe], path: str, task: Task, course: _Course) -> tuple[ResolvedValue, ...]:
+    resolved = resolved_values(
+        loaded,
+        path=path,
+        plan=course.plan,
+        model=task.loaded,
+        precision=course.precision,
+        micro_batch=course.micro_batch_tokens,
+    )
+    return tuple(resolved)
+
+
+def _measured(task: Task, encoded: EncodedRows, validation_rows: SplitRows, course: _Course, *, folder: Path) -> Timing:
+    """The time of the training; the model gets random weights."""
+    return timed(
+        task,
+        encoded.train,
+        validation_rows,
+        encoded.validation,
+        plan=course.plan,
+        batches=course.batches,
+        accelerator=new_accelerator(course.precision.accelerate),
+        folder=folder,
+    )
 
 
 @dataclass(frozen=True)
