@@ -1,7 +1,8 @@
 """The memory that a training needs on its device, and in saving its checkpoints.
 
 Weights, gradients and AdamW's two moments are arithmetic. The memory of activations is that of a forward and a backward
-pass of the largest micro-batch, from shapes alone; see `live_memory.py`.
+pass of the largest micro-batch, from shapes alone; see `live_memory.py`. On a CPU the same allocations are played on a
+heap, which has gaps; see `cpu_peak.py`.
 """
 
 from __future__ import annotations
@@ -13,13 +14,21 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+    UnsupportedOperatorException,
+)
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from llmkit.data.examples import Examples
 from llmkit.data.order import Indices
 from llmkit.models.cpu import speed_up_on_cpu
 from llmkit.models.layers import recompute_activations
-from llmkit.planning.live_memory import LiveBytes
+from llmkit.planning.cpu_peak import StepMemory, cpu_peak
+from llmkit.planning.live_memory import LiveBytes, rounded_up
 from llmkit.planning.tensors import replace_tensors
 from llmkit.recipe.blocks import TrainBlock
 from llmkit.tasks.base import Task
@@ -27,9 +36,18 @@ from llmkit.training.precision import Precision
 from llmkit.training.step import LossModule
 
 logger = logging.getLogger("llmkit")
-_CPU_BYTES, _CPU_GAPS, _CPU_REUSED = 35 * 2**20, 0.1, 1 / 3
-"""On a CPU: tokenizer and encoded rows; gaps between allocations, as a share of the activations; and the share of what a
-step frees that the copies of a checkpoint find room in. Fitted to the runs of benchmarks/plan_accuracy.py."""
+_CPU_BYTES = 20 * 2**20
+"""Of a tokenizer and encoded rows; fitted to the first six runs of benchmarks/plan_accuracy.py."""
+_CUDA_BLOCK = 512
+"""Bytes: torch's allocator on CUDA rounds up to multiples of it."""
+_NEED_NUMBERS = (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    GuardOnDataDependentSymNode,
+    UnsupportedFakeTensorException,
+    UnsupportedOperatorException,
+)
+"""What torch raises for operations that need the numbers of a tensor, or that have no shapes."""
 _FORMATS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -44,15 +62,8 @@ class Memory:
     """Of the largest micro-batch, with all that is in use beside them; None if it cannot be known without running it."""
     saving: int
     """Copies of weights and optimizer state while a checkpoint is written and read back, in the memory of the machine."""
-
-    def total(self, *, on_cpu: bool) -> int:
-        """The peak: in a step, or on a CPU in saving after one."""
-        step = self.weights + self.optimizer + self.gradients + (self.activations or 0)
-        if not on_cpu:
-            return step
-        step += _CPU_BYTES + round(_CPU_GAPS * (self.activations or 0))
-        freed = self.gradients + (self.activations or 0)
-        return step + max(0, self.saving - round(_CPU_REUSED * freed))
+    peak: int
+    """The most at once: on a CPU with saving and the gaps between allocations, else that of a step."""
 
 
 def needed_memory(
@@ -72,20 +83,33 @@ def needed_memory(
         largest: micro-batches of a step, one after the other, that may need most.
         saved_bytes: of a checkpoint.
     """
-    parameters = unique_parameters(task)
-    trained = sum(parameter.nbytes for parameter in parameters if parameter.requires_grad)
+    sizes, trained = _sizes(task, trained=False), _sizes(task, trained=True)
     try:
-        activations = _activations(task, examples, largest, train=train, precision=precision, device=device)
-    except (RuntimeError, NotImplementedError, AssertionError) as error:  # torch's, of operations that need numbers
+        steps = _steps(task, examples, largest, train=train, precision=precision, device=device)
+    except _NEED_NUMBERS as error:
         logger.debug("activations cannot be planned: %s", error)
-        activations = None
-    return Memory(
-        weights=sum(parameter.nbytes for parameter in parameters),
-        gradients=trained,
-        optimizer=2 * trained,
-        activations=activations,
-        saving=saved_bytes + 2 * trained,  # the largest file is read back
-    )
+        steps = None
+    weights, gradients = sum(sizes), sum(trained)
+    activations = None if steps is None else max(0, max(step.peak for step in steps) - gradients)
+    saving = saved_bytes + 2 * gradients  # the largest file is read back
+    total = weights + 3 * gradients + (activations or 0)
+    if device.type == "cpu":
+        total += saving + _CPU_BYTES
+        if steps is not None:
+            files = {"model_file": saved_bytes - 2 * gradients, "optimizer_file": 2 * gradients}
+            total = cpu_peak(sizes, trained, steps, **files) + _CPU_BYTES
+    elif device.type == "cuda":
+        total += _rounding(sizes) + 3 * _rounding(trained) + len(trained) * _CUDA_BLOCK  # AdamW's counts of steps
+    return Memory(weights, gradients, 2 * gradients, activations, saving, total)
+
+
+def _sizes(task: Task, *, trained: bool) -> list[int]:
+    """Bytes of each parameter."""
+    return [parameter.nbytes for parameter in unique_parameters(task) if parameter.requires_grad or not trained]
+
+
+def _rounding(sizes: Sequence[int]) -> int:
+    return sum(rounded_up(size, _CUDA_BLOCK) - size for size in sizes)
 
 
 def unique_parameters(task: Task) -> list[torch.nn.Parameter]:
@@ -95,7 +119,7 @@ def unique_parameters(task: Task) -> list[torch.nn.Parameter]:
     return [parameter for name, parameter in named.items() if tied.get(name) not in named]
 
 
-def _activations(
+def _steps(
     task: Task,
     examples: Examples,
     largest: Sequence[Sequence[Indices]],
@@ -103,8 +127,8 @@ def _activations(
     train: TrainBlock,
     precision: Precision,
     device: torch.device,
-) -> int:
-    """Peak of the largest micro-batch, without weights, gradients and optimizer."""
+) -> list[StepMemory]:
+    """What the largest micro-batches of the steps allocate."""
     model = task.loaded.model
     mode = FakeTensorMode(allow_non_fake_inputs=True)
 
@@ -119,11 +143,10 @@ def _activations(
         recompute_activations(model)
     model.train()
     module = LossModule(task, smoothed_share=train.label_smoothing)
-    peaks = [_peak(module, task, examples, cut, precision=precision, device=device) for cut in largest]
-    return max(peaks)
+    return [_step(module, task, examples, cut, precision=precision, device=device) for cut in largest]
 
 
-def _peak(
+def _step(
     module: LossModule,
     task: Task,
     examples: Examples,
@@ -131,21 +154,20 @@ def _peak(
     *,
     precision: Precision,
     device: torch.device,
-) -> int:
-    """Peak without weights and their gradients, which accumulate over the micro-batches."""
+) -> StepMemory:
+    """The gradients of these micro-batches, which accumulate."""
     batches = [
         {name: tensor.to(device) for name, tensor in task.collate(examples, indices, epoch=0).items()}
         for indices in micro_batches
     ]
     model, format_ = task.loaded.model, _FORMATS.get(precision.format)
-    trained = sum(parameter.nbytes for parameter in unique_parameters(task) if parameter.requires_grad)
-    existing = [tensor for batch in batches for tensor in batch.values()]
-    with LiveBytes([*model.parameters(), *model.buffers(), *existing]) as live:
+    existing = [*model.parameters(), *model.buffers(), *(tensor for batch in batches for tensor in batch.values())]
+    with LiveBytes(existing, rounded_to=_CUDA_BLOCK if device.type == "cuda" else 1) as live:
         for batch in batches:
             with torch.autocast(device.type, format_) if format_ is not None else nullcontext():
                 loss = module(batch)
             loss.backward()
             del loss
+        computed = len(live.allocations)
         model.zero_grad()
-    peak: int = live.peak
-    return max(0, peak - trained)
+    return StepMemory(live.allocations[:computed], live.allocations[computed:], live.peak)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,14 +17,14 @@ from llmkit.planning.planned import ModelSize, RowCounts, RunPlan, Steps
 from llmkit.planning.rows import CORPUS_CHARACTERS, EncodedRows, TextSize, encode_rows
 from llmkit.planning.timing import Timing, timed
 from llmkit.planning.unweighted import Unweighted, unweighted_task
-from llmkit.planning.values import resolved_values
+from llmkit.planning.values import ResolvedValue, resolved_values
 from llmkit.recipe.blocks import ScratchModel
 from llmkit.recipe.loading import LoadedRecipe
-from llmkit.tasks.base import WRITING_HEADS, TaskRecipe
+from llmkit.tasks.base import WRITING_HEADS, Task, TaskRecipe
 from llmkit.training.accelerator import new_accelerator
 from llmkit.training.device_memory import DeviceMemory, device_memory
 from llmkit.training.loop import micro_batch_limit
-from llmkit.training.precision import choose_precision
+from llmkit.training.precision import Precision, choose_precision
 from llmkit.training.prepare import training_texts
 from llmkit.training.schedule import Plan, plan_training
 from llmkit.training.splits import Split, SplitRows
@@ -51,66 +52,124 @@ def make_plan(
     recipe = loaded.recipe
     size = _text_size(recipe, splits["train"])
     unweighted = unweighted_task(recipe, splits["train"], labels=labels, characters=size.characters)
-    task = unweighted.task
-    encoded = encode_rows(task, recipe, splits, size, cached=unweighted.same_tokenizer)
-    family, scratch, device = task.loaded.family, isinstance(recipe.model, ScratchModel), PartialState().device
-    precision = choose_precision(recipe.train.precision, family=family, device=device)
-    plan = plan_training(recipe, examples=encoded.train_examples, family=family, from_scratch=scratch)
-    limit = micro_batch_limit(recipe.train, device.type)
-    batches = first_batches(
-        encoded.train,
-        steps=plan.total_steps,
-        batch_size=recipe.train.batch_size,
-        seed=recipe.train.seed,
-        micro_batch_tokens=limit,
-    )
+    encoded = encode_rows(unweighted.task, recipe, splits, size, cached=unweighted.same_tokenizer)
+    course = _course(recipe, unweighted.task, encoded)
     model = _model_size(unweighted)
-    saved, finished = _saved_bytes(unweighted, recipe)
-    memory = needed_memory(
-        task,
-        encoded.train,
-        batches.largest,
-        train=recipe.train,
-        precision=precision,
-        device=device,
-        saved_bytes=saved,
+    needs = _needs(unweighted, encoded, course, folder=folder)
+    fits = not needs.problems
+    time = (
+        _measured(unweighted.task, encoded, splits["validation"], course, folder=folder) if measure and fits else None
     )
-    disk = needed_disk(folder, plan, keep=recipe.train.keep_checkpoints, checkpoint=saved, model=finished)
-    needed, available = memory.total(on_cpu=device.type == "cpu"), device_memory(device)
-    problems = tuple(_problems(memory, needed, available, disk, batches=batches, limit=limit, device=device))
-    time = None
-    if measure and not problems:
-        time = timed(
-            task,
-            encoded.train,
-            splits["validation"],
-            encoded.validation,
-            plan=plan,
-            batches=batches,
-            accelerator=new_accelerator(precision.accelerate),
-            folder=folder,
-        )
-    known = memory.activations is not None and available is not None
     return RunPlan(
         recipe=path,
         task=recipe.task,
-        values=tuple(
-            resolved_values(loaded, path=path, plan=plan, model=task.loaded, precision=precision, micro_batch=limit)
-        ),
+        values=_values(loaded, path, unweighted.task, course),
         model=model,
         data=_row_counts(encoded),
-        steps=_steps(plan, recipe, batches, limit),
-        device=str(device),
-        precision=precision,
-        memory=memory,
-        memory_needed=needed,
-        device_memory=available,
-        disk=disk,
+        steps=_steps(course, recipe),
+        device=str(course.device),
+        precision=course.precision,
+        memory=needs.memory,
+        memory_needed=needs.memory.peak,
+        device_memory=needs.device_memory,
+        disk=needs.disk,
         time=time,
-        fits=False if problems else True if known else None,
-        problems=problems,
-        unknown=tuple(_unknown(recipe, unweighted, encoded, size, memory, available, time, measure=measure)),
+        fits=needs.fit,
+        problems=needs.problems,
+        unknown=(
+            *unweighted.estimates,
+            *_unknown_size(encoded, size),
+            *_unknown_memory(recipe, needs),
+            *_unknown_time(recipe, time, measure=measure),
+        ),
     )
+
+
+@dataclass(frozen=True)
+class _Course:
+    """The steps of a training."""
+
+    device: torch.device
+    precision: Precision
+    plan: Plan
+    micro_batch_tokens: int
+    batches: Batches
+
+
+def _course(recipe: TaskRecipe, task: Task, encoded: EncodedRows) -> _Course:
+    family, device, train = task.loaded.family, PartialState().device, recipe.train
+    scratch = isinstance(recipe.model, ScratchModel)
+    plan = plan_training(recipe, examples=encoded.train_examples, family=family, from_scratch=scratch)
+    limit = micro_batch_limit(train, device.type)
+    batches = first_batches(
+        encoded.train,
+        steps=plan.total_steps,
+        batch_size=train.batch_size,
+        seed=train.seed,
+        micro_batch_tokens=limit,
+    )
+    return _Course(device, choose_precision(train.precision, family=family, device=device), plan, limit, batches)
+
+
+def _values(loaded: LoadedRecipe[TaskRecipe], path: str, task: Task, course: _Course) -> tuple[ResolvedValue, ...]:
+    resolved = resolved_values(
+        loaded,
+        path=path,
+        plan=course.plan,
+        model=task.loaded,
+        precision=course.precision,
+        micro_batch=course.micro_batch_tokens,
+    )
+    return tuple(resolved)
+
+
+def _measured(task: Task, encoded: EncodedRows, validation_rows: SplitRows, course: _Course, *, folder: Path) -> Timing:
+    """The time of the training; the model gets random weights."""
+    return timed(
+        task,
+        encoded.train,
+        validation_rows,
+        encoded.validation,
+        plan=course.plan,
+        batches=course.batches,
+        accelerator=new_accelerator(course.precision.accelerate),
+        folder=folder,
+    )
+
+
+@dataclass(frozen=True)
+class _Needs:
+    """What a training needs, and what is there."""
+
+    memory: Memory
+    device_memory: DeviceMemory | None
+    disk: Disk
+    problems: tuple[str, ...]
+
+    @property
+    def fit(self) -> bool | None:
+        """None if it is not known."""
+        if self.problems:
+            return False
+        return True if self.memory.activations is not None and self.device_memory is not None else None
+
+
+def _needs(unweighted: Unweighted, encoded: EncodedRows, course: _Course, *, folder: Path) -> _Needs:
+    """What the training needs; the model gets fake tensors."""
+    recipe = unweighted.task.recipe
+    saved, finished = _saved_bytes(unweighted, recipe)
+    memory = needed_memory(
+        unweighted.task,
+        encoded.train,
+        course.batches.largest,
+        train=recipe.train,
+        precision=course.precision,
+        device=course.device,
+        saved_bytes=saved,
+    )
+    disk = needed_disk(folder, course.plan, keep=recipe.train.keep_checkpoints, checkpoint=saved, model=finished)
+    available = device_memory(course.device)
+    return _Needs(memory, available, disk, tuple(_problems(memory, available, disk, course)))
 
 
 def _text_size(recipe: TaskRecipe, rows: SplitRows) -> TextSize:
@@ -158,7 +217,8 @@ def _row_counts(encoded: EncodedRows) -> RowCounts:
     )
 
 
-def _steps(plan: Plan, recipe: TaskRecipe, batches: Batches, limit: int) -> Steps:
+def _steps(course: _Course, recipe: TaskRecipe) -> Steps:
+    plan, batches = course.plan, course.batches
     return Steps(
         total=plan.total_steps,
         per_epoch=plan.steps_per_epoch,
@@ -167,25 +227,16 @@ def _steps(plan: Plan, recipe: TaskRecipe, batches: Batches, limit: int) -> Step
         warmup=plan.warmup_steps,
         tokens=round(batches.tokens / batches.steps * plan.total_steps),
         padding_share=batches.padding_share,
-        micro_batch_tokens=limit,
+        micro_batch_tokens=course.micro_batch_tokens,
         micro_batches=batches.micro_batches,
     )
 
 
-def _problems(
-    memory: Memory,
-    needed: int,
-    available: DeviceMemory | None,
-    disk: Disk,
-    *,
-    batches: Batches,
-    limit: int,
-    device: torch.device,
-) -> Iterator[str]:
-    if available is not None and needed > available.free:
+def _problems(memory: Memory, available: DeviceMemory | None, disk: Disk, course: _Course) -> Iterator[str]:
+    if available is not None and memory.peak > available.free:
         yield (
-            f"memory of {device}: {megabytes(needed)} are needed, and {megabytes(available.free)} of "
-            f"{megabytes(available.total)} are free. {_advice(memory, available, limit)}"
+            f"memory of {course.device}: {megabytes(memory.peak)} are needed, and {megabytes(available.free)} of "
+            f"{megabytes(available.total)} are free. {_advice(memory, available, course.micro_batch_tokens)}"
         )
     if disk.needed > disk.free:
         yield (
@@ -205,34 +256,33 @@ def _advice(memory: Memory, available: DeviceMemory, limit: int) -> str:
     return "Use a smaller model, train.lora, or another device."
 
 
-def _unknown(
-    recipe: TaskRecipe,
-    unweighted: Unweighted,
-    encoded: EncodedRows,
-    size: TextSize,
-    memory: Memory,
-    available: DeviceMemory | None,
-    time: Timing | None,
-    *,
-    measure: bool,
-) -> Iterator[str]:
-    yield from unweighted.estimates
+def _unknown_size(encoded: EncodedRows, size: TextSize) -> Iterator[str]:
     if encoded.scale != 1:
         yield (
             f"examples, tokens and steps are estimated from a sample of {CORPUS_CHARACTERS:,} of {size.characters:,} "
             "characters"
         )
-    if memory.activations is None:
+
+
+def _unknown_memory(recipe: TaskRecipe, needs: _Needs) -> Iterator[str]:
+    if needs.memory.activations is None:
         yield "the memory of activations: this model's code needs numbers to be run"
-    if available is None:
+    if needs.device_memory is None:
         yield "how much memory the device has"
-    yield "memory beside tensors: workspaces of operations and gaps between allocations; other programs"
-    writes = recipe.HEAD in WRITING_HEADS and bool(recipe.metrics)
-    if writes:
+    yield "memory beside tensors: most workspaces of operations; other programs"
+    if _writes(recipe):
         yield "the memory of texts that are written in evaluations"
+
+
+def _unknown_time(recipe: TaskRecipe, time: Timing | None, *, measure: bool) -> Iterator[str]:
     if time is None:
         yield "the time: not measured since it does not fit" if measure else "the time; --measure times a few steps"
     elif time.is_upper_limit:
         yield "how long the texts of evaluations become: with random weights they are longest, so the time is at most this"
     if recipe.evaluation.patience is not None:
         yield "whether evaluation.patience ends the training earlier"
+
+
+def _writes(recipe: TaskRecipe) -> bool:
+    """Whether evaluations write texts."""
+    return recipe.HEAD in WRITING_HEADS and bool(recipe.metrics)
