@@ -136,7 +136,12 @@ def score_rows(
 
 
 def _losses(
-    task: Task, examples: Examples, indices: Indices, *, device: torch.device, report: Callable[[int, int], None]
+    task: Task,
+    examples: Examples,
+    indices: Indices,
+    *,
+    device: torch.device,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], Sums]:
     """Nats and targets of each of these examples, in their order, and other sums; in float64, since a corpus has millions
     of targets."""

@@ -40,6 +40,8 @@ _CPU_BYTES = 20 * 2**20
 """Of a tokenizer and encoded rows; fitted to the first six runs of benchmarks/plan_accuracy.py."""
 _CUDA_BLOCK = 512
 """Bytes: torch's allocator on CUDA rounds up to multiples of it."""
+_CUDA_BYTES = 75 * 2**20
+"""About what two runs on an H200 took above the rest, 74 and 77 MiB, probably cuBLAS's workspaces."""
 _NEED_NUMBERS = (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -99,7 +101,9 @@ def needed_memory(
             files = {"model_file": saved_bytes - 2 * gradients, "optimizer_file": 2 * gradients}
             total = cpu_peak(sizes, trained, steps, **files) + _CPU_BYTES
     elif device.type == "cuda":
-        total += _rounding(sizes) + 3 * _rounding(trained) + len(trained) * _CUDA_BLOCK  # AdamW's counts of steps
+        total += (
+            _CUDA_BYTES + _rounding(sizes) + 3 * _rounding(trained) + len(trained) * _CUDA_BLOCK
+        )  # AdamW's counts of steps
     return Memory(weights, gradients, 2 * gradients, activations, saving, total)
 
 

@@ -71,7 +71,7 @@ def mcc_statistics(predictions: Sequence[str], references: Sequence[str]) -> Row
         rows = expected.sum(axis=1)
         covariance = right * rows - (predicted * expected).sum(axis=1)
         spread = (rows**2 - (predicted**2).sum(axis=1)) * (rows**2 - (expected**2).sum(axis=1))
-        return {"mcc": ratio_of(covariance, np.sqrt(spread), otherwise=np.nan)}
+        return {"mcc": ratio_of(covariance, np.sqrt(np.maximum(spread, 0)), otherwise=np.nan)}
 
     return of_sums(counts, scores)
 
