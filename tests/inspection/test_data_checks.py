@@ -23,7 +23,7 @@ from tiny_recipes import (
 )
 
 from llmkit.api import Finding, check_data
-from llmkit.inspection.characters import main_script
+from llmkit.inspection.languages import main_script
 from llmkit.inspection.near import near_pairs
 from llmkit.inspection.suspects import suspects_of
 
@@ -221,7 +221,7 @@ def test_each_of_many_near_texts_is_paired_with_an_earlier_one() -> None:
     ],
 )
 def test_the_script_is_that_of_most_letters(text: str, script: str | None) -> None:
-    assert main_script((text,)) == script
+    assert main_script(text) == script
 
 
 @pytest.mark.parametrize(
