@@ -74,7 +74,7 @@ def _flipped_labels(path: Path, *, share: float, seeds: int) -> None:
         begin = time.process_time()
         suspects = suspects_of(texts, changed)
         cpu = time.process_time() - begin
-        first = [index for index, _ in suspects[: len(flipped)]]
+        first = [suspect.row for suspect in suspects[: len(flipped)]]
         precisions.append(len(set(first) & set(flipped)) / len(first))
         print(
             f"seed {seed}: {len(flipped)} of {len(rows):,} labels flipped; precision {precisions[-1]:.1%} among the first "

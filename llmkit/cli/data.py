@@ -63,8 +63,10 @@ def check(
         print(_summary(found))
     faults = found.counts["error"] + (found.counts["warning"] if strict else 0)
     if faults:
-        kinds = "errors or warnings" if strict else "errors"
-        raise DataError(f"{recipe}: {faults} {kinds} in the data; see above.")
+        counted = [_counted(found.counts["error"], "error")]
+        if strict:
+            counted.append(_counted(found.counts["warning"], "warning"))
+        raise DataError(f"{recipe}: {' and '.join(counted)} in the data; see above.")
 
 
 @app.command(cls=Command)
@@ -144,7 +146,10 @@ def _print_wrapped(line: str, *, indent: str = "  ", style: str = "") -> None:
 
 
 def _summary(found: DataReport) -> str:
-    names = {"error": "errors", "warning": "warnings", "info": "info"}
-    counts = ", ".join(f"{count} {names[severity]}" for severity, count in found.counts.items())
+    errors, warnings = _counted(found.counts["error"], "error"), _counted(found.counts["warning"], "warning")
     rows = ", ".join(f"{split} {count:,}" for split, count in found.rows.items())
-    return f"{counts}; rows: {rows}"
+    return f"{errors}, {warnings}, {found.counts['info']:,} info; rows: {rows}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun if count == 1 else noun + 's'}"

@@ -1,21 +1,17 @@
-"""Characters that show a fault of encoding or of extraction, and the scripts of the texts."""
+"""Characters that show a fault of encoding or of extraction."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 
 from llmkit.inspection.findings import Finding, FoundRow, found, share
-from llmkit.inspection.rows import InspectedRow, Inspection
+from llmkit.inspection.rows import Inspection
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 """Control characters but for tab, line ends and the next line of EBCDIC, U+0085."""
 _SHOWN = 30
 """Characters around a fault."""
-_RARE_SCRIPT = 0.01
 
 
 def _misread(codec: str, *, least: int) -> re.Pattern[str]:
@@ -63,52 +59,6 @@ def faulty_characters(inspection: Inspection) -> Iterator[Finding]:
             yield found(
                 name, "warning", f"{share(count, inspection.row_count)} rows {message}", rows=hits[name], count=count
             )
-
-
-def scripts(inspection: Inspection) -> Iterator[Finding]:
-    """The scripts of what the model reads, and the rows in a rare one."""
-    by_script: dict[str, list[InspectedRow]] = {}
-    for row in inspection.rows:
-        script = main_script(row.inputs)
-        if script is not None:
-            by_script.setdefault(script, []).append(row)
-    total = sum(map(len, by_script.values()))
-    if not total:
-        return
-    ranked = sorted(by_script.items(), key=lambda item: -len(item[1]))
-    listed = ", ".join(f"{script} {len(rows) / total:.1%}" for script, rows in ranked[:10])
-    yield Finding("scripts", "info", f"scripts of most letters of a row: {listed}")
-    rare = [(script, row) for script, rows in ranked if len(rows) < _RARE_SCRIPT * total for row in rows]
-    if rare:
-        yield found(
-            "rare-scripts",
-            "info",
-            f"{share(len(rare), total)} rows are in a script that fewer than {_RARE_SCRIPT:.0%} of the rows have",
-            rows=(FoundRow(row.place, row.text, script) for script, row in rare),
-            count=len(rare),
-        )
-
-
-def main_script(texts: tuple[str, ...]) -> str | None:
-    """The script of most letters, such as `Latin`; None without letters."""
-    counts: Counter[str] = Counter()
-    for text in texts:
-        if text.isascii():
-            counts["Latin"] += sum(map(str.isalpha, text))
-            continue
-        for char, count in Counter(text).items():
-            if char.isalpha():
-                counts[_script_of(char)] += count
-    script, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
-    return script if count else None
-
-
-@lru_cache(maxsize=100_000)
-def _script_of(char: str) -> str:
-    """By the first word of the letter's name; Han is what Chinese, Japanese and Korean share."""
-    words = unicodedata.name(char, "UNKNOWN").split()
-    first = words[1] if words[0] in ("FULLWIDTH", "HALFWIDTH") and len(words) > 1 else words[0]
-    return {"CJK": "Han", "IDEOGRAPHIC": "Han"}.get(first, first.capitalize())
 
 
 def _hit(texts: list[str], first: Callable[[str], int | None]) -> str | None:

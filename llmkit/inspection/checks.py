@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from llmkit.inspection.characters import faulty_characters, scripts
+from llmkit.inspection.characters import faulty_characters
 from llmkit.inspection.duplicates import (
     different_targets,
     equal_rows,
@@ -15,6 +15,7 @@ from llmkit.inspection.duplicates import (
 )
 from llmkit.inspection.findings import Finding
 from llmkit.inspection.labels import label_counts
+from llmkit.inspection.languages import languages, scripts
 from llmkit.inspection.rows import Inspection
 from llmkit.inspection.suspects import suspect_labels
 from llmkit.inspection.targets import cut_words, target_lengths
@@ -32,5 +33,6 @@ CHECKS: Mapping[str, Callable[[Inspection], Iterator[Finding]]] = {
     "spans that cut words": cut_words,
     "characters": faulty_characters,
     "scripts": scripts,
+    "languages": languages,
 }
 """What a check looks for, for people -> the check."""

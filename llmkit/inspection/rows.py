@@ -111,6 +111,15 @@ class Inspection:
         types = self.recipe.column_types
         return [text for name, value in row.fields.items() if types[name] in TEXT_TYPES for text in texts_in(value)]
 
+    def column_texts(self, row: InspectedRow) -> Iterator[tuple[str, str]]:
+        """Each text column with its text: words joined by spaces, messages by line ends."""
+        types = self.recipe.column_types
+        for name, value in row.fields.items():
+            if types[name] == "messages":
+                yield name, "\n".join(message["content"] for message in value)
+            elif types[name] in TEXT_TYPES:
+                yield name, " ".join(texts_in(value))
+
 
 def _labels_in(value: Any) -> list[str]:
     if isinstance(value, str):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from pathlib import Path
 
 import pytest
@@ -23,9 +22,8 @@ from tiny_recipes import (
 )
 
 from llmkit.api import Finding, check_data
-from llmkit.inspection.characters import main_script
+from llmkit.inspection.languages import main_script
 from llmkit.inspection.near import near_pairs
-from llmkit.inspection.suspects import suspects_of
 
 FILES = "train: train.jsonl, validation: validation.jsonl"
 
@@ -158,19 +156,6 @@ def test_label_counts_name_rare_missing_unseen_and_similar_labels(here: Path) ->
     assert places(named(findings, "rare-labels")) == ["train.jsonl:1", "train.jsonl:2"]
 
 
-def test_flipped_labels_are_the_suspects() -> None:
-    rng = random.Random(0)
-    labels = [("food", "sport")[index % 2] for index in range(200)]
-    texts = [" ".join(rng.choices(WORDS[label], k=6)) for label in labels]
-    flipped = set(range(3, 200, 20))
-    for index in flipped:
-        labels[index] = "sport" if labels[index] == "food" else "food"
-    suspects = dict(suspects_of(texts, labels))
-    assert len(suspects) >= 3
-    assert suspects.keys() <= flipped
-    assert all(likely != labels[index] for index, likely in suspects.items())
-
-
 def test_the_tags_of_several_labels_are_looked_at_one_by_one(here: Path) -> None:
     records = [{"text": row["text"], "labels": [row["label"], "all"]} for row in rows(120)]
     for index in range(10, 70, 10):
@@ -221,7 +206,7 @@ def test_each_of_many_near_texts_is_paired_with_an_earlier_one() -> None:
     ],
 )
 def test_the_script_is_that_of_most_letters(text: str, script: str | None) -> None:
-    assert main_script((text,)) == script
+    assert main_script(text) == script
 
 
 @pytest.mark.parametrize(
