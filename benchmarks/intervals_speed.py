@@ -60,7 +60,9 @@ def rows_for(metric: str, rows: int, rng: np.random.Generator) -> tuple[list[Any
         table = rng.dirichlet(np.ones(len(LABELS)), size=rows)
         guesses = [LABELS[place] for place in table.argmax(axis=1)]
         names = tuple(LABELS)
-        return [PredictedLabel(label, names, row) for label, row in zip(guesses, table, strict=True)], references
+        return [
+            PredictedLabel(label, names, row, abstained=False) for label, row in zip(guesses, table, strict=True)
+        ], references
     if kind == "number":
         numbers = rng.normal(size=rows)
         return (numbers + rng.normal(size=rows)).tolist(), numbers.tolist()

@@ -61,13 +61,7 @@ def score_files(
     metrics = _checked_metrics(metrics)
     paths = [references] if isinstance(references, str | Path) else list(references)
     prediction_file, reference_files = _files(
-        predictions,
-        paths,
-        metrics=metrics,
-        column=column,
-        prediction_column=prediction_column,
-        reference_column=reference_column,
-        quoting=quoting,
+        predictions, paths, metrics, columns=(prediction_column, reference_column), shared=column, quoting=quoting
     )
     sides, columns = _read_sides(prediction_file, reference_files)
     compared = {name: _compared(name, sides, label_names=label_names or {}) for name in metrics}
@@ -138,12 +132,7 @@ def paired_values(
 ) -> dict[str, tuple[list[Any], list[Any]]]:
     """The predictions and references of each metric, as `score_files` compares them."""
     prediction_file, reference_files = _files(
-        predictions,
-        references,
-        metrics=metrics,
-        prediction_column=prediction_column,
-        reference_column=reference_column,
-        quoting=quoting,
+        predictions, references, metrics, columns=(prediction_column, reference_column), shared=None, quoting=quoting
     )
     sides, _ = _read_sides(prediction_file, reference_files)
     return {name: _compared(name, sides, label_names=label_names or {}) for name in metrics}
@@ -152,20 +141,24 @@ def paired_values(
 def _files(
     predictions: str | Path,
     references: Sequence[str | Path],
-    *,
     metrics: Sequence[str],
-    prediction_column: str | None,
-    reference_column: str | None,
+    *,
+    columns: tuple[str | None, str | None],
+    shared: str | None,
     quoting: Quoting,
-    column: str | None = None,
 ) -> tuple[ValueFile, list[ValueFile]]:
-    """The file of predictions, and those of references, with what the metrics compare."""
+    """The file of predictions, and those of references, with what the metrics compare.
+
+    Args:
+        columns: of the predictions and of the references.
+        shared: the column of both.
+    """
     kinds = list(dict.fromkeys(map(values_of, metrics)))
     predicted = ValueFile(
-        predictions, "prediction", kinds, file_column=prediction_column, shared_column=column, quoting=quoting
+        predictions, "prediction", kinds, file_column=columns[0], shared_column=shared, quoting=quoting
     )
     return predicted, [
-        ValueFile(path, "reference", kinds, file_column=reference_column, shared_column=column, quoting=quoting)
+        ValueFile(path, "reference", kinds, file_column=columns[1], shared_column=shared, quoting=quoting)
         for path in references
     ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
@@ -93,8 +93,7 @@ def evaluate(
     """Evaluate a model on rows, or predictions against references."""
     form = output_form(as_json=as_json, as_markdown=as_markdown)
     gates = read_gates(fail_under, no_worse_than, margin)
-    if (predictions is None) != (not references):
-        raise UsageError("--predictions and --references must be given together.")
+    _check_pair(predictions, references)
     files = _FileOptions(prediction_column, reference_column, language, label, cluster)
     if predictions is not None and references:
         _check_file_options(model or data, baseline, pooling, column, skip_bad_rows)
@@ -103,10 +102,9 @@ def evaluate(
             references,
             files,
             gates=gates,
-            metrics=metric or (),
             column=column[0] if column else None,
+            scoring={"metrics": metric or (), "rouge_tokenizer": rouge_tokenizer or "auto", "language": language},
             quoting=quoting or "auto",
-            rouge_tokenizer=rouge_tokenizer or "auto",
         )
     else:
         _check_model_options(files)
@@ -134,6 +132,15 @@ def evaluate(
 COMMANDS = (evaluate,)
 
 
+def _check_pair(predictions: str | None, references: list[str] | None) -> None:
+    """
+    Raises:
+        UsageError: only one of them.
+    """
+    if (predictions is None) != (not references):
+        raise UsageError("--predictions and --references must be given together.")
+
+
 class _FileOptions(NamedTuple):
     """The options that apply only to --predictions."""
 
@@ -150,10 +157,9 @@ def _score_files(
     files: _FileOptions,
     *,
     gates: Gates | None,
-    metrics: Sequence[str],
     column: str | None,
+    scoring: Mapping[str, Any],
     quoting: Literal["auto", "csv", "none"],
-    rouge_tokenizer: Literal["auto", "rouge-score", "unicode", "characters"],
 ) -> tuple[Evaluation, list[Gate]]:
     from llmkit.api import file_gates, score_files
 
@@ -162,7 +168,6 @@ def _score_files(
         "quoting": quoting,
         "label_names": label_names(files.label),
     }
-    scoring: dict[str, Any] = {"metrics": metrics, "rouge_tokenizer": rouge_tokenizer, "language": files.language}
     evaluation = score_files(
         predictions,
         references,
