@@ -28,9 +28,6 @@ LIMITS = (
         300,
         "map: its interval contains the true value in 93 % of samples of 200 rows, not in 95 %.",
     ),
-    Limit(
-        frozenset({"spearman"}), 50, "spearman: its interval contains the true value in 93 % of samples of 40 clusters."
-    ),
     Limit(frozenset({"nll"}), 50, "nll: its interval contains the true value in 93 % of samples of 40 clusters."),
     Limit(
         frozenset({"ece"}),
