@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,6 +15,7 @@ from accelerate import Accelerator
 from llmkit.data.examples import Examples
 from llmkit.data.rows import Row
 from llmkit.evaluation.measure import measure
+from llmkit.evaluation.repeated_messages import no_repeated_messages
 from llmkit.inference.engines.transformers import TransformersEngine
 from llmkit.planning.batches import Batches
 from llmkit.planning.tensors import random_like, replace_tensors
@@ -116,27 +115,15 @@ def _time_save(stepper: Stepper, folder: Path) -> float:
 
 def _time_evaluation(task: Task, rows: list[Row], validation: Examples, *, accelerator: Accelerator) -> float:
     """Seconds of an evaluation on all rows, from its first ones."""
-    with _quiet():  # all rows were encoded before
+    with no_repeated_messages():  # all rows were encoded before
         few, warm = task.encode(rows), task.encode(rows[:2])
     engine = TransformersEngine(task.loaded, device=accelerator.device)
     metrics = task.recipe.evaluation.metrics
-    with _quiet():
+    with no_repeated_messages():
         measure(task, warm, engine=engine, accelerator=accelerator, metrics=metrics)
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     started = time.monotonic()
-    with _quiet():
+    with no_repeated_messages():
         measure(task, few, engine=engine, accelerator=accelerator, metrics=metrics)
     return (time.monotonic() - started) * float(validation.lengths.sum()) / max(1.0, float(few.lengths.sum()))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Inside, llmkit warns of nothing: random weights give nonsense, and rows are encoded again."""
-    logger = logging.getLogger("llmkit")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
