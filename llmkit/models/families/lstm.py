@@ -1,8 +1,8 @@
 """llmkit's own LSTM classifier (lstm_network.py), as a baseline.
 
-Sizes: tiny from Tai et al. 2015, "Improved Semantic Representations From Tree-Structured LSTMs", table 1 (168 units of a
-direction for sentiment, on word vectors of 300); small from Zhang et al. 2015, "Character-level Convolutional Networks
-for Text Classification", section 3.2 (512 units, word vectors of 300).
+Sizes: tiny from Tai et al. 2015, "Improved Semantic Representations From Tree-Structured Long Short-Term Memory Networks",
+table 1 (168 units of a direction for sentiment, on word vectors of 300); small from Zhang et al. 2015, "Character-level
+Convolutional Networks for Text Classification", section 3.2 (512 units, word vectors of 300).
 """
 
 from __future__ import annotations
