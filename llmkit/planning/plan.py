@@ -236,7 +236,7 @@ def _problems(memory: Memory, available: DeviceMemory | None, disk: Disk, course
     if available is not None and memory.peak > available.free:
         yield (
             f"memory of {course.device}: {megabytes(memory.peak)} are needed, and {megabytes(available.free)} of "
-            f"{megabytes(available.total)} are free. {_advice(memory, available, course.micro_batch_tokens)}"
+            f"{megabytes(available.total)} are free. {_advice(memory, available, course)}"
         )
     if disk.needed > disk.free:
         yield (
@@ -245,13 +245,14 @@ def _problems(memory: Memory, available: DeviceMemory | None, disk: Disk, course
         )
 
 
-def _advice(memory: Memory, available: DeviceMemory, limit: int) -> str:
+def _advice(memory: Memory, available: DeviceMemory, course: _Course) -> str:
     fixed = memory.weights + memory.gradients + memory.optimizer
     if memory.activations and fixed + memory.activations / 64 < available.free:
         share = (available.free - fixed) / memory.activations
+        itself = ", and which a training halves by itself until they fit" if course.device.type == "cuda" else ""
         return (
-            f"Set train.micro_batch_tokens to about {int(limit * share):,}, which leaves the updates the same, or "
-            "train.gradient_checkpointing: true."
+            f"Set train.micro_batch_tokens to about {int(course.micro_batch_tokens * share):,}, which leaves the updates "
+            f"the same{itself}, or train.gradient_checkpointing: true."
         )
     return "Use a smaller model, train.lora, or another device."
 
