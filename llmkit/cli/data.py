@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,7 +16,7 @@ from llmkit.cli.shown_examples import print_examples
 from llmkit.errors import DataError
 
 if TYPE_CHECKING:
-    from llmkit.api import CheckStage, DataReport, Finding, FoundRow
+    from llmkit.api import DataReport, Finding, FoundRow
 
 _COLUMNS = 80
 _ROWS_SHOWN = 3
@@ -52,9 +50,14 @@ def check(
     Needs no weights and trains nothing. Exits with 3 if there is an error.
     """
     from llmkit.api import check_data
+    from llmkit.cli.progress_bar import progress_bar
 
-    with _progress() as report:
-        found = check_data(recipe, overrides=tuple(sets or ()), report=report)
+    with progress_bar() as show:
+        found = check_data(
+            recipe,
+            overrides=tuple(sets or ()),
+            report=lambda stage: show(stage.name, stage.number, stage.stages),
+        )
     if as_json:
         print(shown(json.dumps({**asdict(found), "counts": found.counts}, ensure_ascii=False)))
     else:
@@ -90,22 +93,6 @@ def show(
         print(shown(json.dumps(record, ensure_ascii=False)))
     else:
         print_examples(examples)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[CheckStage], None]]:
-    """A progress bar on standard error, if it is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda stage: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=None))
-    with Progress(*columns, console=console, transient=True, expand=True) as bar:
-        task = bar.add_task("reading")
-        yield lambda stage: bar.update(task, completed=stage.number, total=stage.stages, description=stage.name)
 
 
 def _print(finding: Finding, *, rows: int) -> None:

@@ -24,14 +24,15 @@ def progress_bar(*, shown: bool = True) -> Iterator[Callable[[str, int, int | No
         return
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), TextColumn("{task.fields[count]}"))
     with Progress(*columns, console=console, transient=True, expand=True, redirect_stdout=False) as bar:
-        task, updated = bar.add_task("reading", total=None, count=""), 0.0
+        task, shown_stage, updated = bar.add_task("reading", total=None, count=""), "reading", 0.0
 
         def report(stage: str, done: int, total: int | None) -> None:
-            nonlocal updated
-            if done != total and time.monotonic() - updated < _SECONDS_BETWEEN_UPDATES:
+            nonlocal shown_stage, updated
+            is_new = stage != shown_stage
+            if not is_new and done != total and time.monotonic() - updated < _SECONDS_BETWEEN_UPDATES:
                 return
-            updated = time.monotonic()
+            shown_stage, updated = stage, time.monotonic()
             count = f"{done:,}" if total is None else f"{done:,} of {total:,}"
-            bar.update(task, description=stage, completed=done, total=total, count=count)
+            bar.update(task, description=stage, completed=done, total=total, count=count, refresh=is_new)
 
         yield report
